@@ -1,0 +1,62 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrCodeUnknown tells of a route code that the dictionary does not hold.
+var ErrCodeUnknown = errors.New("message: unknown route code")
+
+// Dictionary maps routes to two-byte codes and back. It never changes once made, so any number of goroutines may
+// use it. A nil *Dictionary is an empty one.
+type Dictionary struct {
+	codes  map[string]uint16
+	routes map[uint16]string
+}
+
+// NewDictionary makes a dictionary of a copy of codes; an empty map makes nil. A route that is empty or over
+// MaxRouteLength bytes, or two routes with one code, are an error.
+func NewDictionary(codes map[string]uint16) (*Dictionary, error) {
+	if len(codes) == 0 {
+		return nil, nil
+	}
+	d := &Dictionary{codes: make(map[string]uint16, len(codes)), routes: make(map[uint16]string, len(codes))}
+	for route, code := range codes {
+		if route == "" || len(route) > MaxRouteLength {
+			return nil, fmt.Errorf("message: dictionary route %q has %d bytes, want 1 to %d", route, len(route), MaxRouteLength)
+		}
+		if other, taken := d.routes[code]; taken {
+			a, b := min(route, other), max(route, other)
+			return nil, fmt.Errorf("message: dictionary code %d stands for %q and for %q", code, a, b)
+		}
+		d.codes[route], d.routes[code] = code, route
+	}
+	return d, nil
+}
+
+// Code returns the code of a route.
+func (d *Dictionary) Code(route string) (uint16, bool) {
+	if d == nil {
+		return 0, false
+	}
+	code, ok := d.codes[route]
+	return code, ok
+}
+
+// Route returns the route that a code stands for.
+func (d *Dictionary) Route(code uint16) (string, bool) {
+	if d == nil {
+		return "", false
+	}
+	route, ok := d.routes[code]
+	return route, ok
+}
+
+// Codes returns the whole dictionary, for the handshake. The caller does not change it.
+func (d *Dictionary) Codes() map[string]uint16 {
+	if d == nil {
+		return nil
+	}
+	return d.codes
+}

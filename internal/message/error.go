@@ -1,0 +1,133 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// The codes of errors that the library itself answers with. Programs are free to use codes of their own.
+const (
+	CodeBadRequest  = "NANO-400" // the payload does not decode, or the message is malformed
+	CodeNotFound    = "NANO-404" // no handler is registered for the route
+	CodeLimit       = "NANO-429" // a limit was passed
+	CodeInternal    = "NANO-500" // the handler failed or panicked
+	CodeUnavailable = "NANO-503" // the server is draining, or the node that serves the route is down
+	CodeDeadline    = "NANO-504" // the deadline of a call has passed
+)
+
+// Error is an error whose text is meant for the peer: a handler that returns one has it sent to the client as the
+// error response. Of any other error a client learns nothing but "internal error".
+type Error struct {
+	Code     string            `json:"code"`
+	Message  string            `json:"msg"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+}
+
+// Errorf makes an Error with a code and a formatted text.
+func Errorf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// Error returns the code and the text.
+func (e *Error) Error() string { return e.Code + ": " + e.Message }
+
+// Is reports whether target is an *Error with the same code, so that errors.Is(err, &Error{Code: c}) asks for c.
+func (e *Error) Is(target error) bool {
+	var t *Error
+	return errors.As(target, &t) && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
+}
+
+// The fields of the protobuf form, as the clients of pitaya read it (pitaya-protos, error.proto):
+// message Error { string code = 1; string msg = 2; map<string,string> metadata = 3; }
+const (
+	fieldCode     = 1
+	fieldMessage  = 2
+	fieldMetadata = 3
+	fieldMapKey   = 1
+	fieldMapValue = 2
+)
+
+// MarshalProtobuf returns the error in its protobuf form. Metadata is written in the order of its keys.
+func (e *Error) MarshalProtobuf() ([]byte, error) {
+	var b []byte
+	put := func(dst []byte, field protowire.Number, s string) []byte {
+		if s == "" {
+			return dst
+		}
+		return protowire.AppendString(protowire.AppendTag(dst, field, protowire.BytesType), s)
+	}
+	b = put(b, fieldCode, e.Code)
+	b = put(b, fieldMessage, e.Message)
+	keys := make([]string, 0, len(e.Metadata))
+	for k := range e.Metadata {
+		keys = append(keys, k)
+	}
+	sort.Strings(keys)
+	for _, k := range keys {
+		entry := put(put(nil, fieldMapKey, k), fieldMapValue, e.Metadata[k])
+		b = protowire.AppendBytes(protowire.AppendTag(b, fieldMetadata, protowire.BytesType), entry)
+	}
+	return b, nil
+}
+
+// UnmarshalProtobuf reads the protobuf form. Fields that it does not know are passed over.
+func (e *Error) UnmarshalProtobuf(b []byte) error {
+	*e = Error{}
+	return fields(b, func(field protowire.Number, v []byte) error {
+		switch field {
+		case fieldCode:
+			e.Code = string(v)
+		case fieldMessage:
+			e.Message = string(v)
+		case fieldMetadata:
+			var key, value string
+			err := fields(v, func(field protowire.Number, v []byte) error {
+				switch field {
+				case fieldMapKey:
+					key = string(v)
+				case fieldMapValue:
+					value = string(v)
+				}
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+			if e.Metadata == nil {
+				e.Metadata = map[string]string{}
+			}
+			e.Metadata[key] = value
+		}
+		return nil
+	})
+}
+
+// fields calls f for every length-delimited field of the protobuf message in b.
+func fields(b []byte, f func(protowire.Number, []byte) error) error {
+	for len(b) > 0 {
+		field, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		b = b[n:]
+		if typ != protowire.BytesType {
+			if n = protowire.ConsumeFieldValue(field, typ, b); n < 0 {
+				return protowire.ParseError(n)
+			}
+			b = b[n:]
+			continue
+		}
+		v, n := protowire.ConsumeBytes(b)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		if err := f(field, v); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

@@ -1,0 +1,206 @@
+// Package message owns what a data packet carries: the header of a message, the dictionary that compresses
+// routes, and the error that an error response bears. It does not know payloads, nor how packets are framed.
+package message
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Type tells requests, notifies, responses and pushes apart.
+type Type byte
+
+// The message types of the protocol. Every other value is malformed.
+const (
+	Request  Type = 0x00
+	Notify   Type = 0x01
+	Response Type = 0x02
+	Push     Type = 0x03
+)
+
+// String returns the name of the type for logs.
+func (t Type) String() string {
+	switch t {
+	case Request:
+		return "request"
+	case Notify:
+		return "notify"
+	case Response:
+		return "response"
+	case Push:
+		return "push"
+	}
+	return "unknown"
+}
+
+func (t Type) routed() bool     { return t != Response }
+func (t Type) identified() bool { return t == Request || t == Response }
+
+// The bits of the flag byte.
+const (
+	flagCompressed = 0x01 // the route is a two-byte code
+	flagTypeMask   = 0x07 // of the byte shifted right by one
+	flagError      = 0x20 // the response is an error
+	flagsKnown     = flagCompressed | flagTypeMask<<1
+)
+
+// MaxRouteLength is the longest route in bytes: its length has to fit one byte.
+const MaxRouteLength = 255
+
+var (
+	// ErrMalformed tells of a header that does not fit its packet, an id that does not fit 64 bits or is 0, or a
+	// type that is not of the protocol.
+	ErrMalformed = errors.New("message: malformed header")
+	// ErrRouteTooLong tells of a route over MaxRouteLength bytes that no dictionary compresses.
+	ErrRouteTooLong = errors.New("message: route is longer than 255 bytes")
+	// ErrIDMissing tells of a request or response without an id.
+	ErrIDMissing = errors.New("message: a request or response needs an id above 0")
+	// ErrTypeUnknown tells of a message to be encoded whose type is not of the protocol.
+	ErrTypeUnknown = errors.New("message: unknown type")
+)
+
+// Message is one message, as pipeline hooks see it and may change it.
+type Message struct {
+	Type  Type   // request, notify, response or push
+	ID    uint64 // pairs a response with its request; 0 in a notify and a push
+	Route string // "Service.Method"; for a response, the route of its request where it is known
+	Data  []byte // the payload as it goes over the wire
+	Err   bool   // a response that tells of an error; see Error
+}
+
+// Encode returns the message as it stands in a data packet, with its route spelled out.
+func (m *Message) Encode() ([]byte, error) {
+	b, err := AppendHeader(make([]byte, 0, 12+len(m.Route)+len(m.Data)), m, nil)
+	if err != nil {
+		return nil, err
+	}
+	return append(b, m.Data...), nil
+}
+
+// String describes the message for logs; of the payload it gives the size only.
+func (m *Message) String() string {
+	return fmt.Sprintf("%v id=%d route=%q bytes=%d", m.Type, m.ID, m.Route, len(m.Data))
+}
+
+// AppendHeader appends the header of m to dst: everything of a message but its payload. A route that dict knows
+// is compressed; dict may be nil. On an error dst comes back as it was.
+//
+//	+------+----------------+----------------------------+---------+
+//	| flag | id, base-128   | route: 2-byte code, or     | payload |
+//	|      | (request and   | 1-byte length and text     |         |
+//	|      |  response)     | (not in a response)        |         |
+//	+------+----------------+----------------------------+---------+
+//	flag: bits 1 to 3 type, bit 0 route compressed, bit 5 error response
+func AppendHeader(dst []byte, m *Message, dict *Dictionary) ([]byte, error) {
+	if m.Type > Push {
+		return dst, fmt.Errorf("%w %d", ErrTypeUnknown, m.Type)
+	}
+	if m.Type.identified() && m.ID == 0 {
+		return dst, ErrIDMissing
+	}
+	flag := byte(m.Type) << 1
+	if m.Err && m.Type == Response {
+		flag |= flagError
+	}
+	if !m.Type.routed() {
+		return binary.AppendUvarint(append(dst, flag), m.ID), nil
+	}
+	code, compressed := dict.Code(m.Route)
+	if compressed {
+		flag |= flagCompressed
+	} else if len(m.Route) > MaxRouteLength {
+		return dst, fmt.Errorf("%w: %d bytes", ErrRouteTooLong, len(m.Route))
+	}
+	dst = append(dst, flag)
+	if m.Type.identified() {
+		dst = binary.AppendUvarint(dst, m.ID)
+	}
+	if compressed {
+		return binary.BigEndian.AppendUint16(dst, code), nil
+	}
+	return append(append(dst, byte(len(m.Route))), m.Route...), nil
+}
+
+// Header is a message taken apart in place: Route and Body alias the bytes it was parsed from.
+type Header struct {
+	Type       Type
+	ID         uint64
+	Err        bool   // an error response
+	Strange    bool   // flag bits are set that no receiver knows
+	Compressed bool   // the route is Code
+	Code       uint16 // a code of the dictionary
+	Route      []byte // the route's text, where it is not compressed
+	Body       []byte // the payload
+}
+
+// Parse takes the message in b apart. An error is ErrMalformed; where a request's id could be read before, the
+// Header that comes with the error bears it, so that the request can still be answered.
+func Parse(b []byte) (Header, error) {
+	var h Header
+	if len(b) == 0 {
+		return h, fmt.Errorf("%w: it is empty", ErrMalformed)
+	}
+	flag := b[0]
+	b = b[1:]
+	h.Type = Type(flag >> 1 & flagTypeMask)
+	if h.Type > Push {
+		return h, fmt.Errorf("%w: type %d", ErrMalformed, h.Type)
+	}
+	h.Err = h.Type == Response && flag&flagError != 0
+	h.Compressed = flag&flagCompressed != 0
+	strange := flag &^ flagsKnown
+	if h.Type == Response {
+		strange &^= flagError
+	}
+	h.Strange = strange != 0
+	if h.Type.identified() {
+		id, n := binary.Uvarint(b)
+		if n <= 0 {
+			return h, fmt.Errorf("%w: the id does not fit", ErrMalformed)
+		}
+		if id == 0 {
+			return h, fmt.Errorf("%w: id 0", ErrMalformed)
+		}
+		h.ID, b = id, b[n:]
+	}
+	switch {
+	case !h.Type.routed():
+		if h.Compressed {
+			return h, fmt.Errorf("%w: a response with a route", ErrMalformed)
+		}
+	case h.Compressed:
+		if len(b) < 2 {
+			return h, fmt.Errorf("%w: the route code does not fit", ErrMalformed)
+		}
+		h.Code, b = binary.BigEndian.Uint16(b), b[2:]
+	default:
+		if len(b) == 0 || len(b) < 1+int(b[0]) {
+			return h, fmt.Errorf("%w: the route does not fit", ErrMalformed)
+		}
+		n := 1 + int(b[0])
+		h.Route, b = b[1:n:n], b[n:]
+	}
+	h.Body = b
+	return h, nil
+}
+
+// Decode reads the message in b into a Message of its own. A compressed route is looked up in dict, which may be
+// nil; a code that it does not hold is an error.
+func Decode(b []byte, dict *Dictionary) (*Message, error) {
+	h, err := Parse(b)
+	if err != nil {
+		return nil, err
+	}
+	m := &Message{Type: h.Type, ID: h.ID, Err: h.Err, Data: append([]byte(nil), h.Body...)}
+	if !h.Compressed {
+		m.Route = string(h.Route)
+		return m, nil
+	}
+	route, ok := dict.Route(h.Code)
+	if !ok {
+		return nil, fmt.Errorf("%w: %d", ErrCodeUnknown, h.Code)
+	}
+	m.Route = route
+	return m, nil
+}
