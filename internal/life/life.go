@@ -1,0 +1,30 @@
+// Package life is the handle by which the owner of a connection ends its session. Package session implements it;
+// it is apart, and internal, so that programs cannot end a session behind its owner's back.
+package life
+
+// Control ends one session. Its methods may be called concurrently.
+type Control interface {
+	// End marks the session closed for a reason and cancels its context. It reports whether this call did so:
+	// the first one wins.
+	End(reason error) bool
+	// Reason is nil while the session is open, then why it closed.
+	Reason() error
+	// Finish runs the close callbacks, then the watchers, once. The owner calls it on the logic goroutine, when
+	// every message that the session had accepted has run.
+	Finish()
+	// Watch has f called when the session has finished. It reports false, and keeps nothing, if that was
+	// already so. A second watch under one key replaces the first.
+	Watch(key any, f func()) bool
+	// Unwatch forgets the watch under key.
+	Unwatch(key any)
+}
+
+// Attacher is an entity that owns its session's life: session.New hands it the control.
+type Attacher interface {
+	Attach(Control)
+}
+
+// Keeper is an entity that lends the control of its session.
+type Keeper interface {
+	Control() Control
+}

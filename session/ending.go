@@ -1,0 +1,159 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+)
+
+// ending is how a session closes: open, then ended for a reason, then finished when its callbacks have run.
+type ending struct {
+	mu        sync.Mutex
+	reason    error // set once; mu guards it and what follows
+	finishing bool
+	finished  bool
+	more      *farewell // made by whoever needs it
+}
+
+// farewell is who wants to know.
+type farewell struct {
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	hooks    []func()
+	watchers []watcher
+}
+
+type watcher struct {
+	key any
+	f   func()
+}
+
+// lazy returns the farewell. The caller holds mu.
+func (e *ending) lazy() *farewell {
+	if e.more == nil {
+		e.more = &farewell{}
+	}
+	return e.more
+}
+
+func (e *ending) context() context.Context {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	m := e.lazy()
+	if m.ctx == nil {
+		m.ctx, m.cancel = context.WithCancelCause(context.Background())
+		if e.reason != nil {
+			m.cancel(e.reason)
+		}
+	}
+	return m.ctx
+}
+
+func (e *ending) onClose(f func()) {
+	e.mu.Lock()
+	if !e.finished {
+		m := e.lazy()
+		m.hooks = append(m.hooks, f)
+		e.mu.Unlock()
+		return
+	}
+	e.mu.Unlock()
+	f()
+}
+
+func (e *ending) Reason() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.reason
+}
+
+// control is a session as its entity sees it; see life.Control.
+type control Session
+
+func (c *control) Reason() error { return c.end.Reason() }
+
+func (c *control) End(reason error) bool {
+	if reason == nil {
+		reason = ErrClosed
+	}
+	e := &c.end
+	e.mu.Lock()
+	if e.reason != nil {
+		e.mu.Unlock()
+		return false
+	}
+	e.reason = reason
+	var cancel context.CancelCauseFunc
+	if e.more != nil {
+		cancel = e.more.cancel
+	}
+	e.mu.Unlock()
+	if cancel != nil {
+		cancel(reason)
+	}
+	return true
+}
+
+func (c *control) Finish() {
+	e := &c.end
+	e.mu.Lock()
+	if e.finishing || e.reason == nil {
+		e.mu.Unlock()
+		return
+	}
+	e.finishing = true
+	e.mu.Unlock()
+	// Callbacks may register more of them; finished is set only when none is left, so that none is lost.
+	var panics []error
+	Lifetime.close((*Session)(c), &panics)
+	e.mu.Lock()
+	for e.more != nil && len(e.more.hooks) > 0 {
+		hooks := e.more.hooks
+		e.more.hooks = nil
+		e.mu.Unlock()
+		for _, f := range hooks {
+			guard(&panics, f)
+		}
+		e.mu.Lock()
+	}
+	e.finished = true
+	var watchers []watcher
+	if e.more != nil {
+		watchers, e.more.watchers = e.more.watchers, nil
+	}
+	e.mu.Unlock()
+	for _, w := range watchers {
+		guard(&panics, w.f)
+	}
+	if len(panics) > 0 {
+		// Every callback has had its turn: now the scheduler may log what went wrong, with this stack.
+		panic(errors.Join(panics...))
+	}
+}
+
+func (c *control) Watch(key any, f func()) bool {
+	e := &c.end
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.finished {
+		return false
+	}
+	m := e.lazy()
+	i := slices.IndexFunc(m.watchers, func(w watcher) bool { return w.key == key })
+	if i < 0 {
+		m.watchers = append(m.watchers, watcher{key, f})
+	} else {
+		m.watchers[i].f = f
+	}
+	return true
+}
+
+func (c *control) Unwatch(key any) {
+	e := &c.end
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.more != nil {
+		e.more.watchers = slices.DeleteFunc(e.more.watchers, func(w watcher) bool { return w.key == key })
+	}
+}

@@ -1,0 +1,35 @@
+package session
+
+import "sync"
+
+// Router remembers which node of a cluster serves which service for one session. Its methods may be called
+// concurrently; the zero value is ready.
+type Router struct {
+	mu     sync.RWMutex
+	routes map[string]string // service -> address; mu guards it
+}
+
+// Bind has the session's messages to service go to the node at address.
+func (r *Router) Bind(service, address string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.routes == nil {
+		r.routes = make(map[string]string)
+	}
+	r.routes[service] = address
+}
+
+// Find returns the address that service is bound to.
+func (r *Router) Find(service string) (string, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	address, ok := r.routes[service]
+	return address, ok
+}
+
+// Delete forgets the binding of service.
+func (r *Router) Delete(service string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.routes, service)
+}
