@@ -1,0 +1,11 @@
+// Package js carries the browser client, so that a Go program can serve it beside its pages. It knows nothing of HTTP.
+package js
+
+import "embed"
+
+// FS holds nano.js, the client as one ES module.
+//
+//	http.Handle("/nano.js", http.FileServerFS(js.FS))
+//
+//go:embed nano.js
+var FS embed.FS
