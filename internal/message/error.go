@@ -1,9 +1,9 @@
 package message
 
 import (
-	"errors"
 	"fmt"
 	"sort"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -34,10 +34,11 @@ func Errorf(code, format string, args ...any) *Error {
 // Error returns the code and the text.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// Is reports whether target is an *Error with the same code, so that errors.Is(err, &Error{Code: c}) asks for c.
+// Is reports whether target is an *Error with the same code, so that errors.Is(err, &Error{Code: c}) asks for c. A
+// target with a text has to have the same text, too.
 func (e *Error) Is(target error) bool {
-	var t *Error
-	return errors.As(target, &t) && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
+	t, ok := target.(*Error)
+	return ok && t != nil && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
 // The fields of the protobuf form, as the clients of pitaya read it (pitaya-protos, error.proto):
@@ -50,14 +51,15 @@ const (
 	fieldMapValue = 2
 )
 
-// MarshalProtobuf returns the error in its protobuf form. Metadata is written in the order of its keys.
+// MarshalProtobuf returns the error in its protobuf form. Metadata is written in the order of its keys. Bytes that
+// are not UTF-8, which no protobuf string may hold, become U+FFFD, as they do in JSON.
 func (e *Error) MarshalProtobuf() ([]byte, error) {
 	var b []byte
 	put := func(dst []byte, field protowire.Number, s string) []byte {
 		if s == "" {
 			return dst
 		}
-		return protowire.AppendString(protowire.AppendTag(dst, field, protowire.BytesType), s)
+		return protowire.AppendString(protowire.AppendTag(dst, field, protowire.BytesType), text(s))
 	}
 	b = put(b, fieldCode, e.Code)
 	b = put(b, fieldMessage, e.Message)
@@ -73,23 +75,24 @@ func (e *Error) MarshalProtobuf() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalProtobuf reads the protobuf form. Fields that it does not know are passed over.
+// UnmarshalProtobuf replaces e by the protobuf form in b, of which it keeps copies. Fields that it does not know are
+// passed over. On an error e may be filled in part.
 func (e *Error) UnmarshalProtobuf(b []byte) error {
 	*e = Error{}
 	return fields(b, func(field protowire.Number, v []byte) error {
 		switch field {
 		case fieldCode:
-			e.Code = string(v)
+			e.Code = text(string(v))
 		case fieldMessage:
-			e.Message = string(v)
+			e.Message = text(string(v))
 		case fieldMetadata:
 			var key, value string
 			err := fields(v, func(field protowire.Number, v []byte) error {
 				switch field {
 				case fieldMapKey:
-					key = string(v)
+					key = text(string(v))
 				case fieldMapValue:
-					value = string(v)
+					value = text(string(v))
 				}
 				return nil
 			})
@@ -104,6 +107,8 @@ func (e *Error) UnmarshalProtobuf(b []byte) error {
 		return nil
 	})
 }
+
+func text(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // fields calls f for every length-delimited field of the protobuf message in b.
 func fields(b []byte, f func(protowire.Number, []byte) error) error {
