@@ -132,11 +132,14 @@ func (s *Scheduler) Start() {
 func (s *Scheduler) now() time.Duration { return time.Since(s.base) }
 
 // PushTask queues a task. It never blocks, not even from inside a task. After Close it drops the task.
-func (s *Scheduler) PushTask(t Task) {
+func (s *Scheduler) PushTask(t Task) { s.Offer(t) }
+
+// Offer queues a task as PushTask does, and reports false if the scheduler is closed and the task dropped.
+func (s *Scheduler) Offer(t Task) bool {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	if len(s.queue) == 0 {
 		s.oldest = s.now()
@@ -148,6 +151,7 @@ func (s *Scheduler) PushTask(t Task) {
 	if asleep {
 		s.wake <- struct{}{} // capacity 1, and only who cleared asleep sends
 	}
+	return true
 }
 
 // Schedule is PushTask; it makes a *Scheduler a LocalScheduler.

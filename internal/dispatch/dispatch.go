@@ -1,0 +1,268 @@
+// Package dispatch owns the way of a message from a route to a handler: it finds the handler here or on another
+// node, runs the inbound hooks, decodes the payload, and has each session's messages run one at a time, in order,
+// on the right scheduler. It does not know how messages arrive.
+package dispatch
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
+)
+
+// Remote is the other nodes of a cluster, as far as dispatch needs them. It is set before the first message.
+type Remote interface {
+	// Serves reports whether another node serves the route's service. It is called on readers' goroutines,
+	// concurrently.
+	Serves(service string) bool
+	// Forward sends a request or notify to the node that serves it, and returns without waiting. It is called in
+	// the order of the session's messages, one at a time for each session; msg's data belongs to it. An error is
+	// answered to the client.
+	Forward(s *session.Session, msg *message.Message) error
+}
+
+// Config is what a Dispatcher is made of.
+type Config struct {
+	Log        *slog.Logger
+	Serializer serialize.Serializer
+	Inbound    pipeline.Channel // may be nil
+	Dictionary *message.Dictionary
+	Scheduler  *scheduler.Scheduler // where messages run that name no other
+	Slow       time.Duration        // a handler that takes longer is logged; 0 for never
+	Debug      bool                 // log every message, and show clients the text of any error
+}
+
+// Dispatcher finds handlers. Services are added before it is used; then its methods may be called concurrently.
+type Dispatcher struct {
+	Config
+	handlers map[string]*component.Handler // by route
+	services []*component.Service
+	remote   Remote
+	copies   bool // the serializer copies what it keeps of a payload
+	base     time.Time
+	draining atomic.Bool
+	Counts   Counts
+}
+
+// Counts is what went through a dispatcher.
+type Counts struct {
+	Dropped atomic.Int64 // notifies that could not be served
+	Failed  atomic.Int64 // requests answered with an error
+	Panics  atomic.Int64 // handlers and hooks that panicked
+}
+
+// New makes a Dispatcher without services.
+func New(c Config) *Dispatcher {
+	d := &Dispatcher{Config: c, handlers: map[string]*component.Handler{}, base: time.Now()}
+	if k, ok := c.Serializer.(serialize.InputCopier); ok {
+		d.copies = k.CopiesInput()
+	}
+	return d
+}
+
+// Add offers a component.
+func (d *Dispatcher) Add(comp component.Component, opts []component.Option) error {
+	s := component.NewService(comp, opts)
+	if err := s.ExtractHandler(); err != nil {
+		return err
+	}
+	for _, other := range d.services {
+		if other.Name == s.Name {
+			return fmt.Errorf("component: service %q is registered twice, by %v and by %v: name one of them with WithName",
+				s.Name, other.Type, s.Type)
+		}
+	}
+	d.services = append(d.services, s)
+	for _, h := range s.Handlers {
+		if len(h.Route) > message.MaxRouteLength {
+			return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, len(h.Route), message.MaxRouteLength)
+		}
+		d.handlers[h.Route] = h
+	}
+	return nil
+}
+
+// now is the time since the dispatcher was made: cheaper than time.Now, which also reads the wall clock.
+func (d *Dispatcher) now() time.Duration { return time.Since(d.base) }
+
+// Services returns the services in order of registration.
+func (d *Dispatcher) Services() []*component.Service { return d.services }
+
+// Handler returns the handler of a route that this node serves.
+func (d *Dispatcher) Handler(route string) (*component.Handler, bool) {
+	h, ok := d.handlers[route]
+	return h, ok
+}
+
+// SetRemote connects the other nodes.
+func (d *Dispatcher) SetRemote(r Remote) { d.remote = r }
+
+// Drain refuses every message from now on, with NANO-503.
+func (d *Dispatcher) Drain() { d.draining.Store(true) }
+
+var (
+	errDraining = message.Errorf(message.CodeUnavailable, "the server is shutting down")
+	errFlags    = message.Errorf(message.CodeBadRequest, "the message has flags that this server does not know")
+	errHook     = message.Errorf(message.CodeInternal, "internal error")
+)
+
+// Call is one message that is ready to run.
+type Call struct {
+	handler *component.Handler
+	arg     component.Arg
+	id      uint64           // of the request, or 0 for a notify
+	fail    error            // instead of a handler: what to answer
+	forward *message.Message // instead of a handler: what another node is to serve
+}
+
+// Decode makes a Call of a request or notify whose header was parsed. What h aliases is not kept: payloads that go on
+// are appended to block, which must have room for them.
+func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte) Call {
+	switch {
+	case h.Strange:
+		return Call{id: h.ID, fail: errFlags}
+	case d.draining.Load():
+		return Call{id: h.ID, fail: errDraining}
+	case d.Inbound != nil:
+		return d.decodeHooked(s, h)
+	}
+	var handler *component.Handler
+	var ok bool
+	if !h.Compressed {
+		handler, ok = d.handlers[string(h.Route)]
+	} else if route, known := d.Dictionary.Route(h.Code); known {
+		handler, ok = d.handlers[route]
+	}
+	if !ok || handler.Sessionless() {
+		route, known := d.route(h)
+		if known && d.serves(route) {
+			return Call{id: h.ID, forward: &message.Message{Type: h.Type, ID: h.ID, Route: route, Data: keep(block, h.Body)}}
+		}
+		return Call{id: h.ID, fail: notFound(route, known)}
+	}
+	if handler.IsRawArg {
+		return Call{handler: handler, id: h.ID, arg: component.Raw(keep(block, h.Body))}
+	}
+	body := h.Body
+	if !d.copies {
+		body = keep(block, body)
+	}
+	return d.decode(handler, h.ID, body)
+}
+
+// decodeHooked is Decode with inbound hooks: they get a message of their own.
+func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
+	route, known := d.route(h)
+	if !known {
+		return Call{id: h.ID, fail: notFound(route, known)}
+	}
+	m := &message.Message{Type: h.Type, ID: h.ID, Route: route, Data: append([]byte{}, h.Body...)}
+	if err := d.hooks(s, m); err != nil {
+		return Call{id: h.ID, fail: err}
+	}
+	m.Type, m.ID = h.Type, h.ID
+	return d.Local(m)
+}
+
+// Local makes a Call of a message that hooks have seen, or that another node sent; m belongs to the Call. A handler
+// without a session is not found.
+func (d *Dispatcher) Local(m *message.Message) Call {
+	handler, ok := d.handlers[m.Route]
+	switch {
+	case !ok || handler.Sessionless():
+		if d.serves(m.Route) {
+			return Call{id: m.ID, forward: m}
+		}
+		return Call{id: m.ID, fail: notFound(m.Route, true)}
+	case handler.IsRawArg:
+		return Call{handler: handler, id: m.ID, arg: component.Raw(m.Data)}
+	}
+	return d.decode(handler, m.ID, m.Data)
+}
+
+// hooks runs the inbound pipeline; a panic in it is an error.
+func (d *Dispatcher) hooks(s *session.Session, m *message.Message) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.panicked("inbound hook", m.Route, p)
+			err = errHook
+		}
+	}()
+	return d.Inbound.Process(s, m)
+}
+
+func (d *Dispatcher) decode(h *component.Handler, id uint64, data []byte) (c Call) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.panicked("serializer", h.Route, p)
+			c = Call{id: id, fail: message.Errorf(message.CodeBadRequest, "the payload of %s does not decode", h.Route)}
+		}
+	}()
+	arg, err := h.Decode(d.Serializer, data)
+	if err != nil {
+		text := fmt.Sprintf("the payload of %s does not decode", h.Route)
+		if d.Debug {
+			text += ": " + err.Error()
+		}
+		return Call{id: id, fail: &message.Error{Code: message.CodeBadRequest, Message: text}}
+	}
+	return Call{handler: h, id: id, arg: arg}
+}
+
+func (d *Dispatcher) route(h *message.Header) (route string, known bool) {
+	if !h.Compressed {
+		return string(h.Route), true
+	}
+	if route, known = d.Dictionary.Route(h.Code); !known {
+		return fmt.Sprint(h.Code), false
+	}
+	return route, true
+}
+
+// serves reports whether another node serves a route.
+func (d *Dispatcher) serves(route string) bool {
+	if d.remote == nil {
+		return false
+	}
+	dot := strings.LastIndexByte(route, '.')
+	return dot > 0 && d.remote.Serves(route[:dot])
+}
+
+func notFound(route string, known bool) error {
+	if !known {
+		return message.Errorf(message.CodeNotFound, "route code %s is not in the dictionary", route)
+	}
+	return message.Errorf(message.CodeNotFound, "route %q is not served here", route)
+}
+
+// keep appends data to block and returns it there, where nobody else appends or writes.
+func keep(block *[]byte, data []byte) []byte {
+	at := len(*block)
+	*block = append(*block, data...)
+	return (*block)[at:len(*block):len(*block)]
+}
+
+func (d *Dispatcher) panicked(what, route string, p any) {
+	d.Counts.Panics.Add(1)
+	d.Log.Error("nano: panic", "in", what, "route", route, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+}
+
+// Public returns the error as a client may see it: an *Error as it is, anything else as NANO-500.
+func (d *Dispatcher) Public(err error) *message.Error {
+	if e, ok := errorAs(err); ok {
+		return e
+	}
+	if d.Debug {
+		return message.Errorf(message.CodeInternal, "%v", err)
+	}
+	return message.Errorf(message.CodeInternal, "internal error")
+}

@@ -1,0 +1,456 @@
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/session"
+)
+
+// Entity is the owner of a Mailbox: a session's network entity, with what running a message needs.
+type Entity interface {
+	session.NetworkEntity
+	// Begin is called before a message runs: id is that of the request, or 0 for a notify.
+	Begin(id uint64, route string)
+	// Fail answers the request with an error, unless it was answered.
+	Fail(id uint64, err *message.Error)
+	// Hold and Release enclose a run of messages: what is sent meanwhile may go out together at its end.
+	Hold()
+	Release()
+}
+
+// Batch is messages of one session that arrived together. Get one with NewBatch; Deliver takes it over.
+type Batch struct {
+	calls []Call
+	size  int // bytes of payload
+	next  *Batch
+}
+
+var batches = sync.Pool{New: func() any { return &Batch{calls: make([]Call, 0, 8)} }}
+
+// maxIdleCalls is the largest batch that is kept for reuse.
+const maxIdleCalls = 256
+
+// NewBatch returns an empty batch.
+func NewBatch() *Batch { return batches.Get().(*Batch) }
+
+// Add appends a message with a payload of size bytes.
+func (b *Batch) Add(c Call, size int) {
+	b.calls = append(b.calls, c)
+	b.size += size
+}
+
+// Len returns the number of messages.
+func (b *Batch) Len() int { return len(b.calls) }
+
+// Size returns the bytes of payload.
+func (b *Batch) Size() int { return b.size }
+
+func (b *Batch) free() {
+	if cap(b.calls) > maxIdleCalls {
+		return
+	}
+	clear(b.calls)
+	b.calls, b.size, b.next = b.calls[:0], 0, nil
+	batches.Put(b)
+}
+
+// Mailbox runs the messages of one session one at a time, in the order they were delivered, each on the scheduler
+// that it belongs to. One goroutine delivers and waits; Close may come from any.
+//
+// The memory it takes is bounded by who delivers: Wait returns when there is room.
+type Mailbox struct {
+	d       *Dispatcher
+	s       *session.Session
+	entity  Entity
+	limit   int            // messages that may wait
+	bytes   int            // bytes of payload that may wait, beside one message
+	runTask scheduler.Task // m.run, made once
+
+	mu         sync.Mutex
+	head, tail *Batch // waiting; mu guards it and what follows
+	count      int    // messages that wait or run
+	size       int    // bytes of payload of those
+	active     bool   // run is scheduled, or runs
+	sealed     bool   // nothing more is accepted
+	last       func() // runs when everything else has, on the dispatcher's scheduler
+	room       chan struct{}
+
+	// Of the run alone.
+	on     scheduler.LocalScheduler // where run runs, or will
+	onName string                   // the name it was found under, "" for the dispatcher's
+}
+
+// Init prepares a mailbox for the messages of s. At most limit messages, and size bytes of payload beside one message,
+// are to wait.
+func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size int) {
+	m.d, m.s, m.entity, m.limit, m.bytes = d, s, e, limit, size
+	m.runTask = m.run
+}
+
+// Room returns how many more messages may wait, 0 where the bytes that wait are too many.
+func (m *Mailbox) Room() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.size >= m.bytes {
+		return 0
+	}
+	return max(m.limit-m.count, 0)
+}
+
+// Full reports whether the deliverer has to wait before b may grow by one message.
+func (m *Mailbox) Full(b *Batch, room int) bool {
+	return b.Len() >= room || b.size >= m.bytes
+}
+
+// Wait blocks until half of the room is free again, or the mailbox is sealed.
+func (m *Mailbox) Wait() {
+	m.mu.Lock()
+	for !m.sealed && (m.count > m.limit/2 || m.size > m.bytes/2) {
+		if m.room == nil {
+			m.room = make(chan struct{}, 1)
+		}
+		room := m.room
+		m.mu.Unlock()
+		<-room
+		m.mu.Lock()
+	}
+	m.mu.Unlock()
+}
+
+// wakeReader ends a Wait that may end. The caller holds mu.
+func (m *Mailbox) wakeReader() {
+	if m.room == nil || !m.sealed && (m.count > m.limit/2 || m.size > m.bytes/2) {
+		return
+	}
+	select {
+	case m.room <- struct{}{}:
+	default:
+	}
+}
+
+// Deliver hands over b, which is not touched any more. It reports false, and drops b, when the mailbox is sealed.
+func (m *Mailbox) Deliver(b *Batch) bool {
+	m.mu.Lock()
+	if m.sealed {
+		m.mu.Unlock()
+		b.free()
+		return false
+	}
+	m.count += len(b.calls)
+	m.size += b.size
+	if m.tail == nil {
+		m.head = b
+	} else {
+		m.tail.next = b
+	}
+	m.tail = b
+	start := !m.active
+	m.active = true
+	m.mu.Unlock()
+	if start {
+		m.on, m.onName = m.d.Scheduler, ""
+		m.start()
+	}
+	return true
+}
+
+// Seal accepts no more messages, and has last run after those that were accepted, on the dispatcher's scheduler.
+// Only the first call counts; it reports whether this was it.
+func (m *Mailbox) Seal(last func()) bool {
+	m.mu.Lock()
+	if m.sealed {
+		m.mu.Unlock()
+		return false
+	}
+	m.sealed, m.last = true, last
+	m.wakeReader()
+	start := !m.active
+	m.active = true
+	m.mu.Unlock()
+	if start {
+		m.on, m.onName = m.d.Scheduler, ""
+		m.start()
+	}
+	return true
+}
+
+// start schedules run where its first message belongs. Between Deliver or Seal and run, and within run, only one
+// goroutine is here at a time.
+func (m *Mailbox) start() {
+	m.mu.Lock()
+	var first *Call
+	if m.head != nil {
+		first = &m.head.calls[0]
+	}
+	m.mu.Unlock()
+	if first != nil && first.handler != nil && first.handler.SchedName != "" {
+		m.moveTo(first)
+	}
+	m.schedule()
+}
+
+// schedule queues run on m.on; a scheduler that has closed is replaced by the dispatcher's.
+func (m *Mailbox) schedule() {
+	if s, ok := m.on.(*scheduler.Scheduler); ok {
+		if s.Offer(m.runTask) || m.on == scheduler.LocalScheduler(m.d.Scheduler) {
+			return
+		}
+		m.on, m.onName = m.d.Scheduler, closedScheduler
+		m.d.Scheduler.PushTask(m.runTask)
+		return
+	}
+	m.on.Schedule(m.runTask)
+}
+
+// closedScheduler stands for the name of a scheduler that was found closed: its messages fail.
+const closedScheduler = "\x00closed"
+
+// place returns the scheduler that c belongs to.
+func (m *Mailbox) place(c *Call) (scheduler.LocalScheduler, string) {
+	if c.handler == nil || c.handler.SchedName == "" {
+		return m.d.Scheduler, ""
+	}
+	if l, ok := m.s.Value(c.handler.SchedName).(scheduler.LocalScheduler); ok {
+		return l, c.handler.SchedName
+	}
+	return m.d.Scheduler, "" // where it is answered with an error
+}
+
+func (m *Mailbox) moveTo(c *Call) { m.on, m.onName = m.place(c) }
+
+// stays reports whether c runs where run is.
+func (m *Mailbox) stays(c *Call) bool {
+	if c.handler == nil || c.handler.SchedName == "" {
+		return m.onName == ""
+	}
+	if m.onName == closedScheduler {
+		return true
+	}
+	l, name := m.place(c)
+	return name == m.onName && (name == "" || same(l, m.on))
+}
+
+// same compares two schedulers, of whatever type.
+func same(a, b scheduler.LocalScheduler) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
+
+// run runs what waits, up to the first message that belongs to another scheduler.
+func (m *Mailbox) run() {
+	m.mu.Lock()
+	list := m.head
+	m.head, m.tail = nil, nil
+	m.mu.Unlock()
+	m.entity.Hold()
+	if w, ok := m.on.(*scheduler.Scheduler); ok {
+		w.Watched()
+	}
+	r := run{m: m, next: list, began: m.d.now()}
+	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
+	for r.next != nil && !r.batch() {
+		b := r.next
+		r.next, r.at = b.next, 0
+		b.free()
+	}
+}
+
+// finish puts back what has not run, and decides what comes next.
+func (m *Mailbox) finish(r *run) {
+	m.mu.Lock()
+	m.count -= r.done
+	m.size -= r.doneSize
+	if r.next != nil {
+		end := r.next
+		for end.next != nil {
+			end = end.next
+		}
+		end.next = m.head
+		if m.head == nil {
+			m.tail = end
+		}
+		m.head = r.next
+	}
+	m.wakeReader()
+	switch {
+	case m.head != nil:
+		m.mu.Unlock()
+		m.moveTo(&m.head.calls[0])
+		m.schedule()
+	case m.sealed && m.last != nil:
+		if m.onName != "" {
+			m.on, m.onName = m.d.Scheduler, ""
+			m.mu.Unlock()
+			m.schedule()
+			return
+		}
+		last := m.last
+		m.last = nil
+		m.mu.Unlock()
+		last()
+	default:
+		m.active = false
+		m.mu.Unlock()
+	}
+}
+
+// run is one run of a mailbox.
+type run struct {
+	m        *Mailbox
+	next     *Batch // the batch that runs, or that is to run elsewhere
+	at       int    // of it, the message that runs
+	done     int    // messages that ran
+	doneSize int    // bytes of payload of the batches that ran
+
+	began   time.Duration
+	handler *component.Handler // the last ones: their figures are added together
+	n       int64
+	sum     time.Duration
+	max     time.Duration
+}
+
+// batch runs the messages of r.next, and reports whether it stopped at one that belongs to another scheduler.
+func (r *run) batch() (moved bool) {
+	b := r.next
+	for r.at < len(b.calls) {
+		c := &b.calls[r.at]
+		if !r.m.stays(c) {
+			return true
+		}
+		r.at++
+		r.done++
+		r.call(c)
+	}
+	r.doneSize += b.size
+	return false
+}
+
+// end hands on what has not run.
+func (r *run) end() {
+	r.flushStats()
+	if b := r.next; b != nil && r.at == len(b.calls) { // the last one ended the goroutine
+		r.next = b.next
+	} else if b != nil && r.at > 0 {
+		n := copy(b.calls, b.calls[r.at:])
+		clear(b.calls[n:])
+		b.calls = b.calls[:n]
+	}
+	r.m.entity.Release()
+	r.m.finish(r)
+}
+
+// call runs one message and takes its time.
+func (r *run) call(c *Call) {
+	r.m.exec(c)
+	if c.handler == nil {
+		return
+	}
+	now := r.m.d.now()
+	took := now - r.began
+	r.began = now
+	if r.handler != c.handler {
+		r.flushStats()
+		r.handler = c.handler
+	}
+	r.n++
+	r.sum += took
+	r.max = max(r.max, took)
+	if d := r.m.d; d.Slow > 0 && took > d.Slow {
+		d.Log.Warn("nano: slow handler", "route", c.handler.Route, "took", took, "session", r.m.s.ID())
+	}
+}
+
+func (r *run) flushStats() {
+	if r.n > 0 {
+		r.handler.Stats.Add(r.n, r.sum, r.max)
+	}
+	r.n, r.sum, r.max = 0, 0, 0
+}
+
+// exec runs one message: its handler, or what is to be answered instead.
+func (m *Mailbox) exec(c *Call) {
+	route := ""
+	if c.handler != nil {
+		route = c.handler.Route
+	}
+	m.entity.Begin(c.id, route)
+	if m.d.Debug {
+		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", route, "id", c.id)
+	}
+	err := m.try(c)
+	if err == nil {
+		return
+	}
+	if c.id == 0 {
+		m.d.Counts.Dropped.Add(1)
+	} else {
+		m.d.Counts.Failed.Add(1)
+		m.entity.Fail(c.id, m.d.Public(err))
+	}
+	if _, public := errorAs(err); !public && !errors.Is(err, errPanicked) {
+		m.d.Log.Error("nano: handler failed", "route", route, "session", m.s.ID(), "uid", m.s.UID(), "error", err)
+	}
+}
+
+// errPanicked stands for a panic that was logged.
+var errPanicked = errors.New("internal error")
+
+func (m *Mailbox) try(c *Call) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.d.Counts.Panics.Add(1)
+			m.d.Log.Error("nano: panic in a handler", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(),
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errPanicked
+		}
+	}()
+	switch {
+	case c.fail != nil:
+		return c.fail
+	case c.forward != nil:
+		return m.d.remote.Forward(m.s, c.forward)
+	case c.handler.SchedName != "" && m.onName != c.handler.SchedName:
+		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
+	}
+	var reply any
+	ctx := context.Background()
+	if c.handler.Context() {
+		ctx = m.s.Context()
+	}
+	reply, err = c.handler.Call(ctx, m.s, c.arg)
+	if err != nil || reply == nil {
+		return err
+	}
+	if c.id == 0 {
+		return nil // nobody waits for the reply to a notify
+	}
+	return m.entity.ResponseMid(c.id, reply)
+}
+
+func (c *Call) name() string {
+	switch {
+	case c.handler != nil:
+		return c.handler.Route
+	case c.forward != nil:
+		return c.forward.Route
+	}
+	return ""
+}
+
+// errorAs returns err as the *Error that it is or wraps.
+func errorAs(err error) (*message.Error, bool) {
+	if e, ok := err.(*message.Error); ok {
+		return e, true
+	}
+	var e *message.Error
+	ok := errors.As(err, &e)
+	return e, ok
+}
