@@ -1,0 +1,30 @@
+# Targets for who works on nano; make help lists them.
+LINT := go tool -modfile=tools/go.mod golangci-lint
+
+.DEFAULT_GOAL := help
+.PHONY: help test race lint fmt vuln fuzz ci
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+test: ## run the tests
+	go test ./...
+
+race: ## run the tests under the race detector
+	go test -race ./...
+
+lint: ## run go vet and the linters of .golangci.yml
+	go vet ./...
+	$(LINT) run
+
+fmt: ## format the Go code
+	$(LINT) fmt
+
+vuln: ## look for known vulnerabilities; needs the network
+	go tool -modfile=tools/go.mod govulncheck ./...
+
+fuzz: ## run every fuzz target for TIME each (10s)
+	bash .ci/fuzz $(or $(TIME),10s)
+
+ci: ## run everything that has to pass
+	bash .ci/run
