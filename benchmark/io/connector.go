@@ -1,0 +1,149 @@
+// Package io holds Connector, the small client that programs written for nano use in their load tests and robots. It
+// speaks protobuf over TCP. New programs are better served by package client, on which it is built.
+package io
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/golang/protobuf/proto"
+
+	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/serialize/protobuf"
+)
+
+var (
+	// ErrNotConnected tells of something sent before Start, or after a Start that failed.
+	ErrNotConnected = errors.New("io: the connector is not connected, call Start first")
+	// ErrStarted tells of a second Start.
+	ErrStarted = errors.New("io: the connector was started before")
+)
+
+// Callback is given the payload of a response or push, a []byte.
+type Callback func(data any)
+
+// Connector is a connection to a server. Callbacks run one at a time, in the order in which things arrived, on one
+// goroutine; they may call every method. Methods may be called from any goroutine.
+type Connector struct {
+	mu        sync.Mutex // guards what follows
+	client    *client.Client
+	started   bool
+	closed    bool
+	events    map[string]Callback
+	connected func()
+}
+
+// NewConnector returns a Connector that is not connected yet.
+func NewConnector() *Connector {
+	return &Connector{events: map[string]Callback{}}
+}
+
+// Start connects to addr, host:port, and completes the handshake, for 10 s at the longest. It may be called once; after
+// an error, again.
+func (c *Connector) Start(addr string) error {
+	c.mu.Lock()
+	if c.started || c.closed {
+		c.mu.Unlock()
+		return ErrStarted
+	}
+	c.started = true
+	connected := c.connected
+	c.mu.Unlock()
+
+	conn, err := client.Dial(context.Background(), addr,
+		client.WithSerializer(protobuf.NewSerializer()),
+		client.WithRequestTimeout(0),
+		client.WithOnConnect(func(conn *client.Client) {
+			c.mu.Lock()
+			c.client = conn // the callback may send before Start has returned
+			c.mu.Unlock()
+			if connected != nil {
+				connected()
+			}
+		}),
+		client.WithFallback(func(m *client.Message) {
+			if callback := c.event(m.Route); callback != nil {
+				callback(m.Data)
+			}
+		}))
+
+	c.mu.Lock()
+	if err != nil {
+		c.started = false
+		c.mu.Unlock()
+		return err
+	}
+	c.client = conn
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		conn.Close()
+		return client.ErrClosed
+	}
+	return nil
+}
+
+func (c *Connector) event(route string) Callback {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.events[route]
+}
+
+// OnConnected sets what runs once when Start has connected, before every other callback. It is set before Start.
+func (c *Connector) OnConnected(callback func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connected = callback
+}
+
+// Request sends v to route. The callback, which may be nil, runs once with the response; it does not run when the server
+// answers with an error or the connection is lost. An error tells that nothing was sent.
+func (c *Connector) Request(route string, v proto.Message, callback Callback) error {
+	conn, err := c.conn()
+	if err != nil {
+		return err
+	}
+	return conn.RequestFunc(context.Background(), route, v, func(m *client.Message, err error) {
+		if err == nil && callback != nil {
+			callback(m.Data)
+		}
+	})
+}
+
+// Notify sends v to route. There is no answer.
+func (c *Connector) Notify(route string, v proto.Message) error {
+	conn, err := c.conn()
+	if err != nil {
+		return err
+	}
+	return conn.Notify(route, v)
+}
+
+func (c *Connector) conn() (*client.Client, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.client == nil {
+		return nil, ErrNotConnected
+	}
+	return c.client, nil
+}
+
+// On sets the callback of the pushes to event, in place of the one before; nil removes it.
+func (c *Connector) On(event string, callback Callback) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events[event] = callback
+}
+
+// Close sends what is queued and closes the connection. It waits for the callback that runs, unless it is called from
+// one. Further calls do nothing.
+func (c *Connector) Close() {
+	c.mu.Lock()
+	c.closed = true
+	conn := c.client
+	c.mu.Unlock()
+	if conn != nil {
+		conn.Close()
+	}
+}

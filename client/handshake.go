@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	jsonserializer "github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/serialize/protobuf"
+)
+
+// hello returns the body of a handshake.
+func (c *Client) hello(ctx context.Context) ([]byte, error) {
+	type sys struct {
+		Type    string `json:"type"`
+		Version string `json:"version"`
+	}
+	body := struct {
+		Sys  sys `json:"sys"`
+		User any `json:"user,omitempty"`
+	}{Sys: sys{"nano-go", "1"}}
+	if c.opts.user != nil {
+		user, err := c.opts.user(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("client: user data of the handshake: %w", err)
+		}
+		body.User = user
+	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("client: user data of the handshake: %w", err)
+	}
+	return b, nil
+}
+
+const (
+	codeOK = 200
+	// maxHeartbeat bounds the interval that a server may name, in seconds; it keeps the arithmetic from overflowing.
+	maxHeartbeat = 365 * 24 * 3600
+)
+
+// welcome is the body of a handshake response, as far as the client understands it.
+type welcome struct {
+	Code    int    `json:"code"`
+	Message string `json:"message"`
+	Msg     string `json:"msg"`
+	Sys     struct {
+		Heartbeat  float64           `json:"heartbeat"` // seconds
+		Dict       map[string]uint16 `json:"dict"`
+		Serializer string            `json:"serializer"`
+	} `json:"sys"`
+	User json.RawMessage `json:"user"`
+}
+
+// accept acts on the handshake response, and answers it with the ack.
+func (l *link) accept(body []byte) error {
+	var w welcome
+	if err := json.Unmarshal(body, &w); err != nil {
+		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
+	}
+	if w.Code != codeOK {
+		text := w.Message
+		if text == "" {
+			text = w.Msg
+		}
+		return &HandshakeError{Code: w.Code, Message: text}
+	}
+	dict, err := message.NewDictionary(w.Sys.Dict)
+	if err != nil {
+		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
+	}
+	l.dict = dict
+	if seconds := min(w.Sys.Heartbeat, maxHeartbeat); seconds > 0 {
+		l.interval = time.Duration(max(seconds, 1) * float64(time.Second))
+	}
+	l.speaks = w.Sys.Serializer
+	l.serializer = l.client.opts.serializer
+	if l.serializer == nil {
+		switch l.speaks {
+		case "json":
+			l.serializer = jsonserializer.NewSerializer()
+		case "protobuf", "":
+			l.serializer = protobuf.NewSerializer()
+		}
+	}
+	if err := l.control(packet.Ack, nil); err != nil {
+		return err
+	}
+	l.shaken = true
+	l.client.adopt(l, w.User)
+	close(l.ready)
+	return nil
+}
+
+// maxReason bounds a reason that is not JSON, in bytes.
+const maxReason = 1 << 10
+
+// kicked reads the body of a kick: {"reason": "..."}, or from other servers a JSON string or anything else.
+func kicked(body []byte) error {
+	var k struct {
+		Reason string `json:"reason"`
+	}
+	if json.Unmarshal(body, &k) != nil && json.Unmarshal(body, &k.Reason) != nil {
+		k.Reason = strings.ToValidUTF8(string(body[:min(len(body), maxReason)]), "")
+	}
+	return &KickError{Reason: k.Reason}
+}
+
+// answerError reads the payload of an error response: as the server's serializer writes it, or else in any form that
+// makes sense, since it may come from another server.
+func (l *link) answerError(data []byte) error {
+	read := []func(*Error) error{
+		func(e *Error) error { return json.Unmarshal(data, e) },
+		func(e *Error) error { return e.UnmarshalProtobuf(data) },
+	}
+	if s := l.serializer; s != nil {
+		read = slices.Insert(read, 0, func(e *Error) error { return s.Unmarshal(data, e) })
+	}
+	for _, f := range read {
+		e := &Error{}
+		if f(e) == nil && e.Code != "" {
+			return e
+		}
+	}
+	return &Error{Code: CodeInternal, Message: strings.ToValidUTF8(string(data), "\uFFFD")}
+}

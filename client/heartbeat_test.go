@@ -1,0 +1,171 @@
+package client
+
+import (
+	"errors"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/internal/packet"
+)
+
+func TestHeartbeats(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		sys  string
+		opts []Option
+		want time.Duration // between heartbeats; 0: none
+	}{
+		{"as the server says", `{"heartbeat":30}`, nil, 30 * time.Second},
+		{"option", `{"heartbeat":30}`, []Option{WithHeartbeat(7 * time.Second)}, 7 * time.Second},
+		{"less than a second", `{"heartbeat":0.000001}`, nil, time.Second},
+		{"far too long", `{"heartbeat":1e300}`, nil, 365 * 24 * time.Hour},
+		{"none", `{}`, nil, 0},
+		{"negative", `{"heartbeat":-5}`, nil, 0},
+		{"turned off", `{"heartbeat":30}`, []Option{WithHeartbeat(-1)}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				beats := make(chan time.Duration, 10)
+				c := pipe(t, func(f *fake) {
+					f.greet(`{"code":200,"sys":` + test.sys + `}`)
+					for {
+						kind, body, err := f.next()
+						if err != nil {
+							return
+						}
+						if kind != packet.Heartbeat || len(body) > 0 {
+							t.Errorf("the server got a %v of %d bytes, want an empty heartbeat", kind, len(body))
+						}
+						beats <- time.Since(start)
+						f.write(packet.Heartbeat, nil) // keeps the client content
+					}
+				}, test.opts...)
+				if test.want == 0 {
+					time.Sleep(1000 * time.Hour)
+					if len(beats) > 0 {
+						t.Errorf("a heartbeat after %v, want none", <-beats)
+					}
+				} else {
+					for i := range 5 {
+						if got, want := <-beats, time.Duration(i+1)*test.want; got != want {
+							t.Fatalf("heartbeat %d after %v, want %v", i, got, want)
+						}
+					}
+				}
+				if err := c.Err(); err != nil {
+					t.Errorf("Err() = %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestSilentServer(t *testing.T) {
+	quiet := func(f *fake) { f.untilClosed() }
+	for _, test := range []struct {
+		name  string
+		serve func(*fake)
+		opts  []Option
+		want  time.Duration
+	}{
+		{"from the start", quiet, nil, 25 * time.Second},
+		{"with an interval of the client's own", quiet, []Option{WithHeartbeat(time.Second)}, 25 * time.Second},
+		{"after a push", func(f *fake) {
+			time.Sleep(24 * time.Second)
+			f.push("a", "b")
+			f.untilClosed()
+		}, nil, 49 * time.Second},
+		{"after heartbeats", func(f *fake) {
+			for range 4 {
+				time.Sleep(20 * time.Second)
+				f.write(packet.Heartbeat, nil)
+			}
+			f.untilClosed()
+		}, nil, 105 * time.Second},
+		{"that trickles a packet", func(f *fake) {
+			for _, b := range f.encode(push("a", "b")) {
+				time.Sleep(20 * time.Second)
+				f.raw([]byte{b})
+			}
+			f.untilClosed()
+		}, nil, 8*20*time.Second + 25*time.Second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				heard := make(chan struct{})
+				c := pipe(t, func(f *fake) {
+					f.greet(`{"code":200,"sys":{"heartbeat":10}}`)
+					go func() { // the client's heartbeats, while serve does not read
+						defer close(heard)
+						f.untilClosed()
+					}()
+					test.serve(&fake{t: t, conn: writeOnly{f.conn, heard}})
+				}, test.opts...)
+				<-c.Done()
+				if err := c.Err(); !errors.Is(err, ErrHeartbeat) || time.Since(start) != test.want {
+					t.Errorf("Err() = %v after %v, want ErrHeartbeat after %v", err, time.Since(start), test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestSilentServerIsWaitedForWithoutHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := pipe(t, func(f *fake) {
+			f.greet(`{"code":200,"sys":{"heartbeat":10}}`)
+			f.untilClosed()
+		}, WithHeartbeat(-1))
+		time.Sleep(1000 * time.Hour)
+		if err := c.Err(); err != nil {
+			t.Errorf("Err() = %v", err)
+		}
+	})
+}
+
+func TestNoHeartbeatWhileDataWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		resume := make(chan struct{})
+		c := pipe(t, func(f *fake) {
+			f.greet(`{"code":200,"sys":{"heartbeat":10}}`)
+			<-resume
+			var kinds []packet.Type
+			for range 2 {
+				kind, _, err := f.next()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				kinds = append(kinds, kind)
+			}
+			if kinds[0] != packet.Data || kinds[1] != packet.Data {
+				t.Errorf("the server got %v, want the data alone", kinds)
+			}
+			f.untilClosed()
+		})
+		for range 2 {
+			synctest.Wait() // the server does not read; the first will be with the writer, the second waits
+			if err := c.Notify("a", []byte("b")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(21 * time.Second)
+		close(resume)
+		synctest.Wait()
+	})
+}
+
+// writeOnly leaves reading to somebody else, and waits for its end instead.
+type writeOnly struct {
+	io.WriteCloser
+	end <-chan struct{}
+}
+
+func (w writeOnly) Read([]byte) (int, error) {
+	<-w.end
+	return 0, io.EOF
+}

@@ -1,0 +1,85 @@
+package client
+
+import "sync"
+
+// keepBuffer is the capacity, in bytes, over which a buffer that has become empty is let go.
+const keepBuffer = 64 << 10
+
+// outbox is the bytes that wait for one connection's writer.
+type outbox struct {
+	limit int
+	wake  chan struct{} // holds a token when there is something for the writer to see
+
+	mu       sync.Mutex
+	buf      []byte
+	spare    []byte        // the buffer that was written last
+	room     chan struct{} // closed when the writer takes buf; nil where nobody waits
+	finished bool
+}
+
+func newOutbox(limit int) *outbox {
+	return &outbox{limit: limit, wake: make(chan struct{}, 1)}
+}
+
+// put has encode append to the buffer. Where the buffer is full it does not, and returns a channel that is closed when
+// there is room again; urgent bytes are not held up. After finish it returns ErrClosed.
+func (o *outbox) put(urgent bool, encode func([]byte) ([]byte, error)) (<-chan struct{}, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.finished {
+		return nil, ErrClosed
+	}
+	if !urgent && len(o.buf) >= o.limit {
+		if o.room == nil {
+			o.room = make(chan struct{})
+		}
+		return o.room, nil
+	}
+	b, err := encode(o.buf)
+	if err != nil {
+		return nil, err
+	}
+	o.buf = b
+	o.signal()
+	return nil, nil
+}
+
+// take hands over what waits, and takes back the buffer handed over before. finished says that nothing will follow.
+func (o *outbox) take(written []byte) (b []byte, finished bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if cap(written) > 0 && cap(written) <= keepBuffer {
+		o.spare = written[:0]
+	}
+	if len(o.buf) == 0 {
+		return nil, o.finished
+	}
+	b, o.buf, o.spare = o.buf, o.spare, nil
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+	return b, false
+}
+
+// empty reports whether nothing waits.
+func (o *outbox) empty() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.buf) == 0
+}
+
+// finish lets nothing more in.
+func (o *outbox) finish() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.finished = true
+	o.signal()
+}
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
