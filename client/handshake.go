@@ -113,7 +113,7 @@ func kicked(body []byte) error {
 
 // answerError reads the payload of an error response: as the server's serializer writes it, or else in any form that
 // makes sense, since it may come from another server.
-func (l *link) answerError(data []byte) error {
+func (l *link) answerError(data []byte) *Error {
 	read := []func(*Error) error{
 		func(e *Error) error { return json.Unmarshal(data, e) },
 		func(e *Error) error { return e.UnmarshalProtobuf(data) },

@@ -44,6 +44,9 @@ func (w *webSocket) Read(p []byte) (int, error) {
 			if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
 				return 0, io.EOF
 			}
+			if websocket.IsCloseError(err, websocket.CloseAbnormalClosure) {
+				return 0, io.ErrUnexpectedEOF // without a close frame
+			}
 			if err != nil {
 				return 0, err
 			}

@@ -114,6 +114,22 @@ func New(opts ...Option) *Scheduler {
 	return s
 }
 
+// Configure applies options to a scheduler that was not started. On one that runs it does
+// nothing.
+func (s *Scheduler) Configure(opts ...Option) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.started {
+		return
+	}
+	for _, o := range opts {
+		o(s)
+	}
+}
+
+// Running reports whether the caller is on the scheduler's goroutine: inside a task or a timer.
+func (s *Scheduler) Running() bool { return s.routine.Load() == goroutine() }
+
 // Start starts a scheduler that was made Stopped. Starting again does nothing.
 func (s *Scheduler) Start() {
 	s.mu.Lock()
@@ -195,7 +211,7 @@ func (s *Scheduler) Close() {
 	if asleep {
 		s.wake <- struct{}{}
 	}
-	if s.routine.Load() == goroutine() {
+	if s.Running() {
 		return
 	}
 	<-s.done

@@ -109,6 +109,14 @@ func (d *Dispatcher) SetRemote(r Remote) { d.remote = r }
 // Drain refuses every message from now on, with NANO-503.
 func (d *Dispatcher) Drain() { d.draining.Store(true) }
 
+// RPC sends a notify to the node that serves the route; NANO-404 if none does.
+func (d *Dispatcher) RPC(s *session.Session, route string, data []byte) error {
+	if !d.serves(route) {
+		return message.Errorf(message.CodeNotFound, "no other node serves route %q", route)
+	}
+	return d.remote.Forward(s, &message.Message{Type: message.Notify, Route: route, Data: data})
+}
+
 var (
 	errDraining = message.Errorf(message.CodeUnavailable, "the server is shutting down")
 	errFlags    = message.Errorf(message.CodeBadRequest, "the message has flags that this server does not know")
@@ -166,7 +174,7 @@ func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
 		return Call{id: h.ID, fail: notFound(route, known)}
 	}
 	m := &message.Message{Type: h.Type, ID: h.ID, Route: route, Data: append([]byte{}, h.Body...)}
-	if err := d.hooks(s, m); err != nil {
+	if err := d.Hooks(d.Inbound, s, m); err != nil {
 		return Call{id: h.ID, fail: err}
 	}
 	m.Type, m.ID = h.Type, h.ID
@@ -189,15 +197,15 @@ func (d *Dispatcher) Local(m *message.Message) Call {
 	return d.decode(handler, m.ID, m.Data)
 }
 
-// hooks runs the inbound pipeline; a panic in it is an error.
-func (d *Dispatcher) hooks(s *session.Session, m *message.Message) (err error) {
+// Hooks runs a row of hooks; a panic in one is an error.
+func (d *Dispatcher) Hooks(c pipeline.Channel, s *session.Session, m *message.Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked("inbound hook", m.Route, p)
+			d.panicked("pipeline", m.Route, p)
 			err = errHook
 		}
 	}()
-	return d.Inbound.Process(s, m)
+	return c.Process(s, m)
 }
 
 func (d *Dispatcher) decode(h *component.Handler, id uint64, data []byte) (c Call) {

@@ -54,7 +54,8 @@ func (b *Batch) Len() int { return len(b.calls) }
 // Size returns the bytes of payload.
 func (b *Batch) Size() int { return b.size }
 
-func (b *Batch) free() {
+// Free gives up a batch that is not delivered.
+func (b *Batch) Free() {
 	if cap(b.calls) > maxIdleCalls {
 		return
 	}
@@ -106,10 +107,8 @@ func (m *Mailbox) Room() int {
 	return max(m.limit-m.count, 0)
 }
 
-// Full reports whether the deliverer has to wait before b may grow by one message.
-func (m *Mailbox) Full(b *Batch, room int) bool {
-	return b.Len() >= room || b.size >= m.bytes
-}
+// MaxSize returns how many bytes of payload may wait, beside one message.
+func (m *Mailbox) MaxSize() int { return m.bytes }
 
 // Wait blocks until half of the room is free again, or the mailbox is sealed.
 func (m *Mailbox) Wait() {
@@ -142,7 +141,7 @@ func (m *Mailbox) Deliver(b *Batch) bool {
 	m.mu.Lock()
 	if m.sealed {
 		m.mu.Unlock()
-		b.free()
+		b.Free()
 		return false
 	}
 	m.count += len(b.calls)
@@ -250,16 +249,18 @@ func (m *Mailbox) run() {
 	list := m.head
 	m.head, m.tail = nil, nil
 	m.mu.Unlock()
-	m.entity.Hold()
+	if m.onName != "" {
+		m.entity.Hold() // the dispatcher's own scheduler holds for a whole batch
+	}
 	if w, ok := m.on.(*scheduler.Scheduler); ok {
 		w.Watched()
 	}
-	r := run{m: m, next: list, began: m.d.now()}
+	r := run{m: m, held: m.onName != "", next: list, began: m.d.now()}
 	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
 	for r.next != nil && !r.batch() {
 		b := r.next
 		r.next, r.at = b.next, 0
-		b.free()
+		b.Free()
 	}
 }
 
@@ -305,6 +306,7 @@ func (m *Mailbox) finish(r *run) {
 // run is one run of a mailbox.
 type run struct {
 	m        *Mailbox
+	held     bool
 	next     *Batch // the batch that runs, or that is to run elsewhere
 	at       int    // of it, the message that runs
 	done     int    // messages that ran
@@ -338,12 +340,15 @@ func (r *run) end() {
 	r.flushStats()
 	if b := r.next; b != nil && r.at == len(b.calls) { // the last one ended the goroutine
 		r.next = b.next
+		r.doneSize += b.size
 	} else if b != nil && r.at > 0 {
 		n := copy(b.calls, b.calls[r.at:])
 		clear(b.calls[n:])
 		b.calls = b.calls[:n]
 	}
-	r.m.entity.Release()
+	if r.held {
+		r.m.entity.Release()
+	}
 	r.m.finish(r)
 }
 

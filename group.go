@@ -1,0 +1,220 @@
+package nano
+
+import (
+	"sync"
+
+	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/session"
+)
+
+// SessionFilter picks members of a group.
+type SessionFilter func(*session.Session) bool
+
+// Group is a set of sessions that are sent to together, such as the players in a room. Its methods may be called
+// concurrently. A session that closes is forgotten, once its close callbacks have run.
+type Group struct {
+	name string
+
+	mu      sync.RWMutex
+	members []*session.Session // in a slice, for broadcasts; mu guards it and what follows
+	index   map[int64]int      // of members, by session id
+	closed  bool
+}
+
+// NewGroup makes a group. The name is for the program's own use.
+func NewGroup(name string) *Group {
+	return &Group{name: name, index: make(map[int64]int)}
+}
+
+// Name returns the name that the group was made with.
+func (g *Group) Name() string { return g.name }
+
+// Member returns a session of the user with a uid, or ErrMemberNotFound.
+func (g *Group) Member(uid int64) (*session.Session, error) {
+	return g.FindMember(func(s *session.Session) bool { return s.UID() == uid })
+}
+
+// FindMember returns the first session that the filter picks, or ErrMemberNotFound. The filter runs outside the
+// group's lock.
+func (g *Group) FindMember(filter func(s *session.Session) bool) (*session.Session, error) {
+	snapshot := g.snapshot()
+	defer snapshot.free()
+	for _, s := range snapshot.list {
+		if filter(s) {
+			return s, nil
+		}
+	}
+	return nil, ErrMemberNotFound
+}
+
+// Members returns the uids of all members. A uid with two sessions in the group is there twice.
+func (g *Group) Members() []int64 {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	uids := make([]int64, len(g.members))
+	for i, s := range g.members {
+		uids[i] = s.UID()
+	}
+	return uids
+}
+
+// Count returns the number of members.
+func (g *Group) Count() int {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return len(g.members)
+}
+
+// Contains reports whether a session of the user with a uid is a member.
+func (g *Group) Contains(uid int64) bool {
+	_, err := g.Member(uid)
+	return err == nil
+}
+
+// Add makes s a member. ErrSessionDuplication if it is one already, ErrClosedGroup if the group is closed, and
+// session.ErrBrokenPipe if the session has closed and will not come back.
+func (g *Group) Add(s *session.Session) error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return ErrClosedGroup
+	}
+	if _, ok := g.index[s.ID()]; ok {
+		g.mu.Unlock()
+		return ErrSessionDuplication
+	}
+	g.index[s.ID()] = len(g.members)
+	g.members = append(g.members, s)
+	g.mu.Unlock()
+	if k, ok := s.NetworkEntity().(life.Keeper); ok && !k.Control().Watch(g, func() { g.remove(s) }) {
+		g.remove(s)
+		return session.ErrBrokenPipe
+	}
+	return nil
+}
+
+// Leave ends the membership of s. It is no error if there was none; ErrClosedGroup if the group is closed.
+func (g *Group) Leave(s *session.Session) error {
+	g.mu.RLock()
+	closed := g.closed
+	g.mu.RUnlock()
+	if closed {
+		return ErrClosedGroup
+	}
+	g.remove(s)
+	unwatch(g, s)
+	return nil
+}
+
+func unwatch(g *Group, s *session.Session) {
+	if k, ok := s.NetworkEntity().(life.Keeper); ok {
+		k.Control().Unwatch(g)
+	}
+}
+
+func (g *Group) remove(s *session.Session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i, ok := g.index[s.ID()]
+	if !ok {
+		return
+	}
+	last := len(g.members) - 1
+	g.members[i] = g.members[last]
+	g.index[g.members[i].ID()] = i
+	g.members[last] = nil
+	g.members = g.members[:last]
+	delete(g.index, s.ID())
+}
+
+// LeaveAll ends all memberships. ErrClosedGroup if the group is closed.
+func (g *Group) LeaveAll() error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return ErrClosedGroup
+	}
+	members := g.clear()
+	g.mu.Unlock()
+	for _, s := range members {
+		unwatch(g, s)
+	}
+	return nil
+}
+
+// clear empties the group. The caller holds mu.
+func (g *Group) clear() []*session.Session {
+	members := g.members
+	g.members, g.index = nil, make(map[int64]int)
+	return members
+}
+
+// Close ends the group: nothing can be sent to it any more. ErrCloseClosedGroup if it was closed before.
+func (g *Group) Close() error {
+	g.mu.Lock()
+	if g.closed {
+		g.mu.Unlock()
+		return ErrCloseClosedGroup
+	}
+	g.closed = true
+	members := g.clear()
+	g.mu.Unlock()
+	for _, s := range members {
+		unwatch(g, s)
+	}
+	return nil
+}
+
+// Broadcast pushes v to every member, encoded once. A member that cannot be sent to costs only itself; an error means
+// that v went to nobody: ErrClosedGroup, or a fault of the serializer or the route.
+func (g *Group) Broadcast(route string, v any) error { return g.send(route, v, nil) }
+
+// Multicast is Broadcast to the members that the filter picks. The filter runs outside the group's lock.
+func (g *Group) Multicast(route string, v any, filter SessionFilter) error {
+	return g.send(route, v, filter)
+}
+
+func (g *Group) send(route string, v any, filter SessionFilter) error {
+	g.mu.RLock()
+	closed := g.closed
+	g.mu.RUnlock()
+	if closed {
+		return ErrClosedGroup
+	}
+	snapshot := g.snapshot()
+	defer snapshot.free()
+	var sender agent.Sender
+	for _, s := range snapshot.list {
+		if filter != nil && !filter(s) {
+			continue
+		}
+		a, ok := s.NetworkEntity().(*agent.Agent)
+		if !ok {
+			_ = s.Push(route, v)
+			continue
+		}
+		if err := sender.Push(a, route, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// snapshot is the members at one moment, for loops that call others.
+type snapshot struct{ list []*session.Session }
+
+var snapshots = sync.Pool{New: func() any { return &snapshot{} }}
+
+func (g *Group) snapshot() *snapshot {
+	p := snapshots.Get().(*snapshot)
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	p.list = append(p.list[:0], g.members...)
+	return p
+}
+
+func (p *snapshot) free() {
+	clear(p.list)
+	snapshots.Put(p)
+}

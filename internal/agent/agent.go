@@ -1,0 +1,390 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
+)
+
+// The states of a connection. A session that is closed keeps the state it had.
+const (
+	stateNew   int32 = iota // nothing came yet
+	stateShook              // the handshake was answered; the ack is to come
+	stateReady              // messages may pass
+)
+
+// What of an agent is gone.
+const (
+	goneConn uint32 = 1 << iota
+	goneSession
+)
+
+// ErrNotReady tells of something sent to a client that has not completed its handshake.
+var ErrNotReady = errors.New("session: the handshake is not complete")
+
+// Agent is one connected client. It is the session.NetworkEntity of its session, and may be used concurrently.
+type Agent struct {
+	host    *Host
+	conn    net.Conn
+	raw     syscall.RawConn // nil where reads and writes go through conn
+	session *session.Session
+	control life.Control
+	id      int64
+	ws      bool // output goes in WebSocket frames
+
+	state      atomic.Int32
+	closed     atomic.Bool   // shut was called
+	paused     atomic.Bool   // the server reads nothing from the client at present
+	introduced atomic.Bool   // the program has seen the session
+	counted    atomic.Bool   // among the open sessions
+	gone       atomic.Uint32 // goneConn, goneSession
+	seen       atomic.Int64  // when the last packet came, on the wheel's clock
+	lastMid    atomic.Uint64
+	answered   atomic.Bool // the request lastMid was answered
+	route      atomic.Pointer[string]
+
+	box   dispatch.Mailbox
+	out   output
+	timer node
+}
+
+// Attach takes the control of the agent's session; session.New calls it.
+func (a *Agent) Attach(c life.Control) { a.control = c }
+
+// Control lends the control of the agent's session.
+func (a *Agent) Control() life.Control { return a.control }
+
+// SessionID numbers the agent's session.
+func (a *Agent) SessionID() int64 { return a.id }
+
+// Host returns what the agent shares with the others of its server.
+func (a *Agent) Host() *Host { return a.host }
+
+// RemoteAddr returns the client's address.
+func (a *Agent) RemoteAddr() net.Addr { return a.conn.RemoteAddr() }
+
+// LastMid returns the id of the request that runs or ran last, 0 for a notify.
+func (a *Agent) LastMid() uint64 { return a.lastMid.Load() }
+
+// Bound is told of the session's uid.
+func (a *Agent) Bound(_ *session.Session, old, uid int64) error { return a.host.bound(a, old, uid) }
+
+// Begin notes which request runs.
+func (a *Agent) Begin(id uint64, route string) {
+	a.lastMid.Store(id)
+	a.answered.Store(false)
+	if a.host.Outbound != nil {
+		a.route.Store(&route) // for the hooks
+	}
+}
+
+// Hold and Release enclose a run of the session's messages.
+func (a *Agent) Hold() { a.host.flusher.hold() }
+
+// Release ends what Hold began.
+func (a *Agent) Release() { a.host.flusher.release() }
+
+// Push sends a message that is not an answer.
+func (a *Agent) Push(route string, v any) error {
+	if err := a.sendable(); err != nil {
+		return err
+	}
+	return a.send(&message.Message{Type: message.Push, Route: route}, v)
+}
+
+// Response answers the request that runs, or ran last.
+func (a *Agent) Response(v any) error { return a.ResponseMid(a.lastMid.Load(), v) }
+
+// ResponseMid answers the request with the id mid.
+func (a *Agent) ResponseMid(mid uint64, v any) error {
+	if mid == 0 {
+		return session.ErrSessionOnNotify
+	}
+	if err := a.sendable(); err != nil {
+		return err
+	}
+	current := mid == a.lastMid.Load()
+	if current && a.answered.Swap(true) {
+		return session.ErrSessionOnNotify
+	}
+	err := a.send(a.response(mid), v)
+	if err != nil && current {
+		a.answered.Store(false) // so that the request can be answered with the error
+	}
+	return err
+}
+
+func (a *Agent) response(mid uint64) *message.Message {
+	m := &message.Message{Type: message.Response, ID: mid}
+	if r := a.route.Load(); r != nil && mid == a.lastMid.Load() {
+		m.Route = *r
+	}
+	return m
+}
+
+// Fail answers a request with an error, unless it was answered.
+func (a *Agent) Fail(mid uint64, e *message.Error) {
+	if mid == a.lastMid.Load() && a.answered.Swap(true) {
+		return
+	}
+	a.fail(mid, e)
+}
+
+func (a *Agent) fail(mid uint64, e *message.Error) {
+	data, err := a.host.Serializer.Marshal(e)
+	if err != nil {
+		// The serializer is for the program's own types: JSON, then.
+		if data, err = json.Marshal(e); err != nil {
+			data = nil
+		}
+	}
+	m := a.response(mid)
+	m.Err = true
+	if err := a.send(m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
+		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
+	}
+}
+
+// RPC sends a notify to the node that serves the route.
+func (a *Agent) RPC(route string, v any) error {
+	data, err := a.payload(v)
+	if err != nil {
+		return err
+	}
+	return a.host.Dispatcher.RPC(a.session, route, data)
+}
+
+func (a *Agent) payload(v any) ([]byte, error) {
+	if data, ok := v.([]byte); ok {
+		return data, nil
+	}
+	return a.host.Serializer.Marshal(v)
+}
+
+func (a *Agent) sendable() error {
+	if a.closed.Load() {
+		return session.ErrBrokenPipe
+	}
+	if a.state.Load() != stateReady {
+		return ErrNotReady
+	}
+	return nil
+}
+
+// Close ends the connection when what is queued has been sent.
+func (a *Agent) Close() error { return a.shut(session.ErrClosed, farewell{flush: true}) }
+
+// Kick tells the client why, and ends the connection.
+func (a *Agent) Kick(reason string) error { return a.KickFor(session.ErrKicked, reason) }
+
+// KickFor is Kick with a reason of the session's own.
+func (a *Agent) KickFor(why error, reason string) error {
+	return a.shut(why, farewell{flush: true, kick: kickBody(reason)})
+}
+
+func kickBody(reason string) []byte {
+	b, err := json.Marshal(struct {
+		Reason string `json:"reason"`
+	}{reason})
+	if err != nil {
+		return []byte("{}")
+	}
+	return b
+}
+
+// farewell is how a connection ends.
+type farewell struct {
+	flush bool   // send what is queued first; else the connection is cut
+	kick  []byte // the body of a kick packet, or nil
+	code  uint16 // of the WebSocket close frame; 0 is 1000, normal closure
+}
+
+// shut closes the session for a reason: nothing more is sent but the farewell, what was accepted still runs, and then
+// the close callbacks. Only the first call counts.
+func (a *Agent) shut(reason error, f farewell) error {
+	if a.closed.Swap(true) {
+		return session.ErrCloseClosedSession
+	}
+	a.end(reason, f)
+	a.box.Seal(a.finished)
+	return nil
+}
+
+// end is the part of shut that concerns the connection and the session's reason.
+func (a *Agent) end(reason error, f farewell) {
+	if a.control.End(reason) {
+		a.host.count(reason)
+	}
+	a.uncount()
+	a.host.wheel.remove(a)
+	a.out.close(a, f)
+	if a.host.Debug {
+		a.host.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
+	}
+}
+
+// uncount takes the session off the open ones, once.
+func (a *Agent) uncount() {
+	if a.counted.Swap(false) {
+		a.host.Counts.ready.Add(-1)
+	}
+}
+
+// shutdown is shut when everything that was accepted has run: the client is told then, not before.
+func (a *Agent) shutdown() {
+	if a.state.Load() != stateReady {
+		_ = a.shut(session.ErrShutdown, farewell{code: closeGoingAway})
+		return
+	}
+	a.box.Seal(func() {
+		if !a.closed.Swap(true) {
+			a.end(session.ErrShutdown, farewell{flush: true, kick: kickBody("server shutdown"), code: closeGoingAway})
+		}
+		a.finished()
+	})
+}
+
+// finished runs on the logic goroutine after the last message.
+func (a *Agent) finished() {
+	defer a.host.wg.Done()
+	defer a.host.gone(a, goneSession)
+	defer func() {
+		h := a.host
+		h.mu.Lock()
+		h.unindex(a, a.session.UID())
+		h.mu.Unlock()
+		if h.Closed != nil {
+			h.Closed(a.session)
+		}
+	}()
+	if a.introduced.Load() {
+		a.control.Finish()
+	}
+}
+
+func (h *Host) count(reason error) {
+	for i, r := range reasons {
+		if errors.Is(reason, r) {
+			h.Counts.reasons[i].Add(1)
+			return
+		}
+	}
+}
+
+// sorted returns the sessions of agents in the order they connected.
+func sorted(agents map[int64]*Agent) []*session.Session {
+	list := make([]*session.Session, 0, len(agents))
+	for _, a := range agents {
+		if !a.closed.Load() {
+			list = append(list, a.session)
+		}
+	}
+	slices.SortFunc(list, func(a, b *session.Session) int { return int(min(max(a.ID()-b.ID(), -1), 1)) })
+	return list
+}
+
+// serve reads until the connection ends. It owns the connection.
+func (a *Agent) serve() {
+	defer a.host.wg.Done()
+	a.host.wheel.add(a, a.host.HandshakeTimeout)
+	in := newInput(a)
+	a.finishReading(in.stream())
+}
+
+// finishReading ends a connection from which nothing more will be read.
+func (a *Agent) finishReading(err error) {
+	if !a.closed.Load() {
+		a.refuse(err)
+	}
+	a.out.readerGone(a)
+	a.host.Counts.Open.Add(-1)
+	a.host.gone(a, goneConn)
+}
+
+// refuse closes the session for an error of its reader.
+func (a *Agent) refuse(err error) {
+	var p *protocolError
+	switch {
+	case errors.As(err, &p):
+		if a.host.Debug {
+			a.host.Log.Debug("nano: protocol error", "session", a.id, "remote", a.conn.RemoteAddr(), "error", err)
+		}
+		_ = a.shut(fmt.Errorf("%w: %w", p.reason, err), farewell{flush: true, code: p.code})
+	default:
+		_ = a.shut(session.ErrClientClosed, farewell{})
+	}
+}
+
+// protocolError is why a connection is closed for what the client sent.
+type protocolError struct {
+	reason error // the sentinel
+	code   uint16
+	err    error
+}
+
+func (e *protocolError) Error() string { return e.err.Error() }
+func (e *protocolError) Unwrap() error { return e.err }
+
+func violation(format string, args ...any) error {
+	return &protocolError{reason: session.ErrProtocol, code: closeProtocolError, err: fmt.Errorf(format, args...)}
+}
+
+// dueAt is called by the wheel now and then; it does what is due and returns when to be called again, on the
+// wheel's clock, or 0 for never.
+func (a *Agent) dueAt(now time.Duration) time.Duration {
+	h := a.host
+	if a.state.Load() != stateReady {
+		if deadline := a.timer.deadline; now < deadline {
+			return deadline
+		}
+		_ = a.shut(session.ErrHandshake, farewell{})
+		return 0
+	}
+	last := time.Duration(a.seen.Load())
+	if a.paused.Load() {
+		last = now // the silence is the server's doing
+	}
+	// Clients' packets can lie two intervals apart; dead is between two and a half and three.
+	dead := last + h.Heartbeat*11/4
+	if now >= dead {
+		_ = a.shut(session.ErrHeartbeat, farewell{})
+		return 0
+	}
+	if a.timer.heartbeat == 0 {
+		a.timer.heartbeat = last + h.Heartbeat
+	}
+	if now >= a.timer.heartbeat {
+		_ = a.queueFrame(heartbeatPacket, false)
+		if a.timer.heartbeat += h.Heartbeat; a.timer.heartbeat <= now {
+			a.timer.heartbeat = now + h.Heartbeat
+		}
+	}
+	return min(a.timer.heartbeat, dead)
+}
+
+var heartbeatPacket = func() []byte {
+	b, err := codec.Append(nil, packet.Heartbeat, nil)
+	if err != nil {
+		panic(err)
+	}
+	return b
+}()
+
+var _ interface {
+	session.NetworkEntity
+	dispatch.Entity
+	life.Attacher
+	life.Keeper
+} = (*Agent)(nil)

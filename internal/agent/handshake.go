@@ -1,0 +1,140 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
+)
+
+// handshake is the answer to every client, in pieces: only the time, and what the program adds, differ.
+//
+//	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
+type handshake struct {
+	head, tail []byte // before and after the time
+}
+
+// prepare encodes what does not change.
+func (s *handshake) prepare(c *Config) error {
+	// Clients read the interval into an integer; less than a second would be none.
+	seconds := max(int64((c.Heartbeat+time.Second/2)/time.Second), 1)
+	s.head = fmt.Appendf(nil, `{"code":200,"sys":{"heartbeat":%d,"servertime":`, seconds)
+	var tail []byte
+	if c.Dictionary != nil {
+		dict, err := json.Marshal(c.Dictionary.Codes())
+		if err != nil {
+			return err
+		}
+		tail = append(append(tail, `,"dict":`...), dict...)
+	}
+	if n, ok := c.Serializer.(interface{ Name() string }); ok {
+		tail = append(strconv.AppendQuote(append(tail, `,"serializer":`...), n.Name()), '}')
+	} else {
+		tail = append(tail, '}')
+	}
+	s.tail = tail
+	// The packet must be one that can be sent, whatever the dictionary.
+	_, err := codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
+	return err
+}
+
+// answer returns the answer at a moment, with the program's data if there is any.
+func (s *handshake) answer(now time.Time, user []byte) []byte {
+	b := make([]byte, 0, len(s.head)+len(s.tail)+len(user)+32)
+	b = append(b, s.head...)
+	b = strconv.AppendInt(b, now.Unix(), 10)
+	b = append(b, s.tail...)
+	if user != nil {
+		b = append(append(b, `,"user":`...), user...)
+	}
+	return append(b, '}')
+}
+
+// The codes of a refused handshake, as pomelo's clients know them.
+const (
+	codeRefused   = 500 // the request is not valid
+	codeOldClient = 501 // the program's validator said no
+)
+
+// shake answers a client's handshake: it is let in when its ack comes.
+func (a *Agent) shake(body []byte) error {
+	h := a.host
+	body = bytes.Clone(body) // the validator may keep it
+	if len(body) > 0 && !json.Valid(body) {
+		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
+	}
+	a.introduced.Store(true)
+	user, err := a.introduce(body)
+	if err != nil {
+		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.conn.RemoteAddr(), "error", err)
+		return a.refuseHandshake(codeOldClient, err)
+	}
+	h.Counts.Handshakes.Add(1)
+	a.state.Store(stateShook)
+	answer, err := codec.Append(nil, packet.Handshake, h.hello.answer(time.Now(), user))
+	if err != nil {
+		return a.refuseHandshake(codeRefused, errors.New("the server's answer does not fit a packet"))
+	}
+	return a.queueFrame(answer, false)
+}
+
+// introduce asks the program about a client, and for what it wants to tell it. A panic is an error.
+func (a *Agent) introduce(body []byte) (user []byte, err error) {
+	h := a.host
+	defer func() {
+		if p := recover(); p != nil {
+			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errors.New("internal error")
+		}
+	}()
+	if h.Validator != nil {
+		if err := h.Validator(a.session, body); err != nil {
+			return nil, err
+		}
+	}
+	if h.UserData == nil {
+		return nil, nil
+	}
+	v, err := h.UserData(a.session, body)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
+}
+
+// refuseHandshake tells the client why and returns the reason to close.
+func (a *Agent) refuseHandshake(code int, why error) error {
+	a.host.Counts.HandshakesRefused.Add(1)
+	body, err := json.Marshal(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+	}{code, why.Error()})
+	if err == nil {
+		if answer, err := codec.Append(nil, packet.Handshake, body); err == nil {
+			_ = a.queueFrame(answer, false)
+		}
+	}
+	return &protocolError{reason: session.ErrHandshake, code: closeProtocolError, err: why}
+}
+
+// enter lets a client in: it has acknowledged the handshake.
+func (a *Agent) enter() {
+	h := a.host
+	a.seen.Store(h.wheel.now())
+	a.introduced.Store(true)
+	a.state.Store(stateReady)
+	a.counted.Store(true)
+	h.Counts.ready.Add(1)
+	if a.closed.Load() { // meanwhile, by the program
+		a.uncount()
+		return
+	}
+	h.wheel.reset(a, h.Heartbeat)
+}

@@ -1,0 +1,254 @@
+// Package agent owns the connected clients of one server: it reads their bytes and takes packets and messages out
+// of them, shakes hands, keeps heartbeats, and writes what the program sends. An Agent is one client, and the
+// network entity of its session; a Host is what the agents of a server share.
+package agent
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
+)
+
+// Config is what a Host is made of. Every field is set by the server.
+type Config struct {
+	Log        *slog.Logger
+	Dispatcher *dispatch.Dispatcher
+	Serializer serialize.Serializer
+	Dictionary *message.Dictionary
+	Outbound   pipeline.Channel // nil where no hook is to run
+	NewID      func() int64
+
+	Heartbeat        time.Duration // interval of the server's heartbeats
+	HandshakeTimeout time.Duration // from the start of a connection to the client's ack
+	Validator        func(*session.Session, []byte) error
+	UserData         func(*session.Session, []byte) (any, error) // "user" of the handshake's answer
+
+	MaxPacket    int  // bytes of an incoming packet's body
+	MaxPending   int  // messages of a session that may wait for the logic goroutine
+	MaxQueued    int  // bytes that may be queued to a client
+	RefuseAtFull bool // refuse what does not fit, instead of closing the slow client
+
+	WebSocketPath string
+	CheckOrigin   func(*http.Request) bool
+
+	// Bound is called when a session binds another uid, 0 for none; nil where nobody wants to know.
+	Bound func(s *session.Session, old, uid int64) error
+	// Closed is called on the logic goroutine when a session's close callbacks have run.
+	Closed func(s *session.Session)
+	Debug  bool
+}
+
+const (
+	linger       = time.Second     // how long a client is given to close its side once everything was sent
+	closeTimeout = 5 * time.Second // how long the last bytes may take
+)
+
+// Host is what the agents of one server share. Its methods may be called concurrently.
+type Host struct {
+	Config
+	hello   handshake
+	flusher flusher
+	wheel   wheel
+	stall   time.Duration // how long a blocked write may take without progress
+	Counts  Counts
+
+	wg sync.WaitGroup // connections, sessions and writers that have not ended
+
+	mu       sync.Mutex
+	agents   map[int64]*Agent           // connections and sessions that are not gone; mu guards it and what follows
+	uids     map[int64]map[int64]*Agent // by uid, then by session id
+	draining bool
+}
+
+// Counts is what went through the agents of a host.
+type Counts struct {
+	Accepted, Open                atomic.Int64 // connections
+	MessagesIn, BytesIn           atomic.Int64 // requests and notifies
+	MessagesOut, BytesOut         atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
+	Handshakes, HandshakesRefused atomic.Int64
+	Refused                       atomic.Int64 // messages that did not fit the queue of their client
+	ready                         atomic.Int64 // open sessions
+	reasons                       [8]atomic.Int64
+}
+
+// reasons are counted apart; the last is any other.
+var reasons = [...]error{
+	session.ErrClientClosed, session.ErrClosed, session.ErrKicked, session.ErrReplaced,
+	session.ErrHeartbeat, session.ErrSlowClient, session.ErrProtocol, session.ErrShutdown,
+}
+
+// NewHost makes a host. Start starts it.
+func NewHost(c Config) (*Host, error) {
+	h := &Host{Config: c, agents: map[int64]*Agent{}, uids: map[int64]map[int64]*Agent{}, stall: 3 * c.Heartbeat}
+	if err := h.hello.prepare(&h.Config); err != nil {
+		return nil, err
+	}
+	h.flusher.init(h, runtime.GOMAXPROCS(0))
+	h.wheel.init(min(c.Heartbeat, c.HandshakeTimeout))
+	return h, nil
+}
+
+// Start starts the clock that heartbeats and deadlines go by.
+func (h *Host) Start() { h.wheel.start() }
+
+// Stop ends the goroutines of a host all of whose agents are gone.
+func (h *Host) Stop() {
+	h.flusher.stop()
+	h.wheel.stop()
+}
+
+// Begin and End enclose what the logic goroutine does in one go: what is sent meanwhile goes out at the End.
+func (h *Host) Begin() { h.flusher.hold() }
+
+// End flushes what was sent since Begin.
+func (h *Host) End() { h.flusher.release() }
+
+// Accept serves a connection on a goroutine of its own. Its deadline for the handshake starts now.
+func (h *Host) Accept(conn net.Conn) {
+	a := h.newAgent(conn, false)
+	if a == nil {
+		_ = conn.Close()
+		return
+	}
+	go a.serve()
+}
+
+// newAgent registers a connection; nil once the host drains. The caller must see that serve runs.
+func (h *Host) newAgent(conn net.Conn, ws bool) *Agent {
+	a := &Agent{host: h, conn: conn, raw: rawConn(conn), ws: ws, id: h.NewID()}
+	a.session = session.New(a)
+	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*pendingPackets)
+	h.mu.Lock()
+	if h.draining {
+		h.mu.Unlock()
+		return nil
+	}
+	h.agents[a.id] = a
+	h.wg.Add(2) // the connection, and the session
+	h.mu.Unlock()
+	h.Counts.Accepted.Add(1)
+	h.Counts.Open.Add(1)
+	return a
+}
+
+// pendingPackets bounds the bytes of messages that wait for the logic goroutine, in packets of the largest size.
+const pendingPackets = 4
+
+// Session returns the open session with an id.
+func (h *Host) Session(id int64) (*session.Session, bool) {
+	h.mu.Lock()
+	a := h.agents[id]
+	h.mu.Unlock()
+	if a == nil || a.state.Load() != stateReady || a.session.Closed() {
+		return nil, false
+	}
+	return a.session, true
+}
+
+// ByUID returns the open sessions of a user, in the order they connected.
+func (h *Host) ByUID(uid int64) []*session.Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return sorted(h.uids[uid])
+}
+
+// Len returns the number of open connections and of sessions that are ready.
+func (h *Host) Len() (connections, sessions int) {
+	return int(h.Counts.Open.Load()), int(h.Counts.ready.Load())
+}
+
+// Reasons returns how many sessions closed, by reason.
+func (h *Host) Reasons() map[string]int64 {
+	counts := make(map[string]int64, len(reasons)+1)
+	for i, r := range reasons {
+		counts[r.Error()] = h.Counts.reasons[i].Load()
+	}
+	return counts
+}
+
+// bound keeps the index of uids.
+func (h *Host) bound(a *Agent, old, uid int64) error {
+	h.mu.Lock()
+	h.unindex(a, old)
+	if uid != 0 && !a.closed.Load() {
+		if h.uids[uid] == nil {
+			h.uids[uid] = map[int64]*Agent{}
+		}
+		h.uids[uid][a.id] = a
+	}
+	h.mu.Unlock()
+	if h.Bound != nil {
+		return h.Bound(a.session, old, uid)
+	}
+	return nil
+}
+
+// unindex forgets a under uid. The caller holds mu.
+func (h *Host) unindex(a *Agent, uid int64) {
+	if m := h.uids[uid]; m != nil {
+		if delete(m, a.id); len(m) == 0 {
+			delete(h.uids, uid)
+		}
+	}
+}
+
+// gone forgets an agent whose connection and session have both ended; which tells what ended now.
+func (h *Host) gone(a *Agent, which uint32) {
+	if a.gone.Or(which)|which != goneConn|goneSession {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.agents, a.id)
+}
+
+func (h *Host) snapshot() []*Agent {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*Agent, 0, len(h.agents))
+	for _, a := range h.agents {
+		list = append(list, a)
+	}
+	return list
+}
+
+// Drain accepts no more connections, and has every session closed with ErrShutdown and a kick when the messages it
+// had accepted have run.
+func (h *Host) Drain() {
+	h.mu.Lock()
+	h.draining = true
+	h.mu.Unlock()
+	for _, a := range h.snapshot() {
+		a.shutdown()
+	}
+}
+
+// Wait returns when every connection has ended and every session has finished. When ctx ends first, connections
+// are cut, and the error is that of ctx.
+func (h *Host) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		h.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	for _, a := range h.snapshot() {
+		_ = a.conn.Close()
+	}
+	return ctx.Err()
+}

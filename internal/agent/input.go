@@ -1,0 +1,337 @@
+package agent
+
+import (
+	"io"
+	"sync"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+)
+
+// readSize is what one read takes at most. The buffers are shared: a connection holds one only while it has bytes
+// in it that were not decoded.
+const readSize = 16 << 10
+
+// smallRead is what one read takes at most of a connection that is not a bare socket, which holds its buffer while
+// it waits.
+const smallRead = 2 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// input takes packets out of what one client sends, and messages out of the packets. It belongs to the goroutine
+// that reads.
+type input struct {
+	a     *Agent
+	batch *dispatch.Batch // messages that were decoded and not delivered
+	block []byte          // their payloads, one allocation for all
+	room  int             // messages that the mailbox takes, asked for when batch was begun
+	part  []byte          // the beginning of a packet that is not whole
+	small []byte          // what a connection that is no bare socket reads into
+
+	frame  *[readSize]byte // payloads of WebSocket frames that were not fed yet
+	framed int             // bytes in frame
+
+	// Of a read from a bare socket.
+	ready  func(fd uintptr) bool
+	prefix []byte
+	buf    *[readSize]byte
+	n      int
+	err    error
+}
+
+func newInput(a *Agent) *input {
+	in := &input{a: a}
+	in.ready = in.readReady
+	return in
+}
+
+// stream reads a connection whose bytes are packets, until it ends.
+func (in *input) stream() error {
+	defer in.release()
+	for {
+		b, err := in.read()
+		if err != nil {
+			return err
+		}
+		if in.a.closed.Load() {
+			continue // the client is given a while to see our farewell; what it says no longer counts
+		}
+		rest, err := in.feed(b)
+		in.deliver()
+		if err != nil {
+			if in.a.closed.Load() {
+				continue
+			}
+			in.a.refuse(err)
+			continue
+		}
+		in.keep(rest)
+	}
+}
+
+// read returns what part holds and at least one byte more.
+func (in *input) read() ([]byte, error) {
+	if len(in.part) >= readSize/2 {
+		return in.readMore()
+	}
+	if in.a.raw == nil {
+		return in.readConn()
+	}
+	return in.readRaw(in.part)
+}
+
+// readRaw reads once from a bare socket, behind a copy of prefix. What it returns holds until the next read.
+func (in *input) readRaw(prefix []byte) ([]byte, error) {
+	in.prefix, in.n, in.err = prefix, 0, nil
+	if err := in.a.raw.Read(in.ready); err != nil {
+		return nil, err
+	}
+	if in.err != nil {
+		return nil, in.err
+	}
+	if in.n == len(prefix) {
+		return nil, io.EOF
+	}
+	return in.buf[:in.n], nil
+}
+
+// readReady reads into a buffer of the pool, behind a copy of prefix. When there is nothing to read it gives the
+// buffer back, so that a connection that waits holds none.
+func (in *input) readReady(fd uintptr) bool {
+	if in.buf == nil {
+		in.buf = readBuffers.Get().(*[readSize]byte)
+	}
+	k := copy(in.buf[:], in.prefix)
+	n, again, err := rawRead(fd, in.buf[k:])
+	if again {
+		in.release()
+		return false
+	}
+	in.n, in.err = k+n, err
+	return true
+}
+
+// readConn is read for connections that are not bare sockets. They hold a buffer while they wait, a small one.
+func (in *input) readConn() ([]byte, error) {
+	if in.small == nil {
+		in.small = make([]byte, smallRead)
+	}
+	b := in.small
+	if len(in.part) > smallRead/2 {
+		return in.readMore()
+	}
+	k := copy(b, in.part)
+	n, err := in.a.conn.Read(b[k:])
+	if n > 0 {
+		return b[:k+n], nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return nil, err
+}
+
+// readMore reads behind part itself, which grows as bytes come, not as a header announces.
+func (in *input) readMore() ([]byte, error) {
+	if len(in.part) == cap(in.part) {
+		in.part = append(in.part, 0)[:len(in.part)]
+	}
+	n, err := in.a.conn.Read(in.part[len(in.part):cap(in.part)])
+	if n > 0 {
+		in.part = in.part[:len(in.part)+n]
+		return in.part, nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return nil, err
+}
+
+// keep saves the bytes of a packet that is not whole.
+func (in *input) keep(rest []byte) {
+	switch {
+	case len(rest) == 0:
+		in.part = nil
+	case len(in.part) > 0 && &rest[len(rest)-1] == &in.part[len(in.part)-1]:
+		in.part = in.part[:copy(in.part, rest)] // read by readMore
+	default:
+		in.part = append([]byte(nil), rest...)
+	}
+}
+
+// space returns room for the payload of a WebSocket frame, behind what is not fed yet.
+func (in *input) space() []byte {
+	if len(in.part) >= readSize/2 {
+		if len(in.part) == cap(in.part) {
+			in.part = append(in.part, 0)[:len(in.part)]
+		}
+		return in.part[len(in.part):cap(in.part)]
+	}
+	if in.frame == nil {
+		in.frame = readBuffers.Get().(*[readSize]byte)
+		in.framed = copy(in.frame[:], in.part)
+		in.part = nil
+	}
+	return in.frame[in.framed:]
+}
+
+// take feeds what has come, n bytes more in what space returned.
+func (in *input) take(n int) error {
+	if in.frame == nil {
+		in.part = in.part[:len(in.part)+n]
+		rest, err := in.feed(in.part)
+		if err == nil {
+			in.keep(rest)
+		}
+		return err
+	}
+	rest, err := in.feed(in.frame[:in.framed+n])
+	if err != nil {
+		return err
+	}
+	if in.framed = copy(in.frame[:], rest); in.framed >= readSize/2 {
+		in.settle()
+	}
+	return nil
+}
+
+// settle gives the frame buffer back before the connection may have to wait.
+func (in *input) settle() {
+	if in.frame == nil {
+		return
+	}
+	if in.framed > 0 {
+		in.part = append([]byte(nil), in.frame[:in.framed]...)
+	}
+	readBuffers.Put(in.frame)
+	in.frame, in.framed = nil, 0
+}
+
+func (in *input) release() {
+	if in.buf != nil {
+		readBuffers.Put(in.buf)
+		in.buf = nil
+	}
+}
+
+// feed takes the whole packets off b and returns the rest. Messages are gathered in the batch; see deliver.
+func (in *input) feed(b []byte) (rest []byte, err error) {
+	a := in.a
+	whole := false
+	for {
+		t, body, n, _, err := codec.Next(b, a.host.MaxPacket)
+		if err != nil {
+			return nil, violation("%w", err)
+		}
+		if n == 0 {
+			break
+		}
+		whole = true
+		if err := in.packet(t, body, b); err != nil {
+			return nil, err
+		}
+		b = b[n:]
+		if a.closed.Load() {
+			return nil, nil
+		}
+	}
+	if whole {
+		a.seen.Store(a.host.wheel.now())
+	}
+	return b, nil
+}
+
+// packet handles one packet; b is it and all that follows it.
+func (in *input) packet(t packet.Type, body, b []byte) error {
+	a := in.a
+	switch t {
+	case packet.Data:
+		return in.message(body, len(b))
+	case packet.Heartbeat:
+		return nil
+	case packet.Handshake:
+		if a.state.Load() != stateNew {
+			return violation("a second handshake")
+		}
+		return a.shake(body)
+	case packet.Ack:
+		if a.state.Load() != stateShook {
+			return violation("an ack without a handshake before it")
+		}
+		a.enter()
+		return nil
+	}
+	return violation("a client sent a %v packet", t)
+}
+
+// message decodes one message into the batch. ahead is the number of bytes from its packet on.
+func (in *input) message(body []byte, ahead int) error {
+	a := in.a
+	if a.state.Load() != stateReady {
+		return violation("data before the ack")
+	}
+	h, err := message.Parse(body)
+	if err == nil && h.Type != message.Request && h.Type != message.Notify {
+		return violation("a client sent a %v", h.Type)
+	}
+	if err != nil {
+		in.deliver()
+		if h.Type == message.Request && h.ID != 0 {
+			a.fail(h.ID, message.Errorf(message.CodeBadRequest, "malformed message"))
+		}
+		return violation("%w", err)
+	}
+	if in.batch == nil {
+		in.begin()
+	}
+	for in.batch.Len() >= in.room || in.batch.Size() >= a.box.MaxSize() {
+		if !in.pause() {
+			return nil
+		}
+	}
+	if in.block == nil {
+		in.block = make([]byte, 0, max(ahead-packet.HeadLength-len(body)+len(h.Body), len(h.Body)))
+	}
+	in.batch.Add(a.host.Dispatcher.Decode(a.session, &h, &in.block), len(h.Body))
+	return nil
+}
+
+func (in *input) begin() {
+	in.batch = dispatch.NewBatch()
+	in.block = nil
+	in.room = in.a.box.Room()
+}
+
+// pause delivers what was decoded, and waits until the session's mailbox has room. It reports false when the
+// session has closed.
+func (in *input) pause() bool {
+	a := in.a
+	in.deliver()
+	a.paused.Store(true)
+	a.box.Wait()
+	a.seen.Store(a.host.wheel.now())
+	a.paused.Store(false)
+	if a.closed.Load() {
+		return false
+	}
+	in.begin()
+	return true
+}
+
+// deliver hands the batch to the mailbox.
+func (in *input) deliver() {
+	b := in.batch
+	if b == nil {
+		return
+	}
+	in.batch, in.block = nil, nil
+	in.a.host.Counts.MessagesIn.Add(int64(b.Len()))
+	in.a.host.Counts.BytesIn.Add(int64(b.Size()))
+	if b.Len() == 0 {
+		b.Free()
+		return
+	}
+	in.a.box.Deliver(b)
+}

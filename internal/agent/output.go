@@ -1,0 +1,382 @@
+package agent
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
+)
+
+// output is what goes to one client: bytes that wait, and the one writer that takes them away. Whoever sends appends
+// to buf and has the flusher note the agent; whoever flushes swaps buf out and writes it. Nothing is written, and
+// nothing of the program runs, under mu.
+type output struct {
+	mu       sync.Mutex
+	buf      *buffer // waiting, nil when empty; mu guards it and what follows
+	inflight int     // bytes that the writer has taken
+	listed   bool    // the flusher knows
+	writing  bool    // there is a writer
+	ending   bool    // when all is written, the connection ends; nothing more may be queued
+	dead     bool    // nothing can be written any more
+	ended    bool    // the farewell was written
+	unread   bool    // the reader has ended
+}
+
+// buffer is bytes on their way out, kept in a pool while nobody has any.
+type buffer struct{ b []byte }
+
+const (
+	minBuffer = 512
+	maxBuffer = 64 << 10 // larger ones are not kept
+)
+
+var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, minBuffer)} }}
+
+func (b *buffer) free() {
+	if cap(b.b) <= maxBuffer {
+		b.b = b.b[:0]
+		buffers.Put(b)
+	}
+}
+
+// send encodes v and queues the message m with it as its payload.
+func (a *Agent) send(m *message.Message, v any) error {
+	if data, ok := v.([]byte); ok {
+		m.Data = data
+		return a.sendData(m)
+	}
+	am, ok := a.host.Serializer.(serialize.AppendMarshaler)
+	if !ok {
+		data, err := a.host.Serializer.Marshal(v)
+		if err != nil {
+			return err
+		}
+		m.Data = data
+		return a.sendData(m)
+	}
+	// Marshal into a buffer of the pool, from which it is copied behind its header.
+	scratch := buffers.Get().(*buffer)
+	defer scratch.free()
+	data, err := am.MarshalAppend(scratch.b[:0], v)
+	if err != nil {
+		return err
+	}
+	scratch.b, m.Data = data, data
+	return a.sendData(m)
+}
+
+// sendData queues a message, after the outbound hooks.
+func (a *Agent) sendData(m *message.Message) error {
+	if a.host.Outbound == nil {
+		return a.queue(m)
+	}
+	hooked := &pipeline.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: append([]byte{}, m.Data...), Err: m.Err}
+	if err := a.host.Dispatcher.Hooks(a.host.Outbound, a.session, hooked); err != nil {
+		return err
+	}
+	hooked.Type, hooked.ID, hooked.Err = m.Type, m.ID, m.Err
+	return a.queue(hooked)
+}
+
+// queue appends a message to what waits.
+func (a *Agent) queue(m *message.Message) error {
+	o := &a.out
+	start, err := o.open(a)
+	if err != nil {
+		return err
+	}
+	b, err := codec.AppendMessage(o.buf.b, m, a.host.Dictionary)
+	if err != nil {
+		o.buf.b = o.buf.b[:start]
+		o.mu.Unlock()
+		return err
+	}
+	o.buf.b = b
+	return o.commit(a, start, true)
+}
+
+// queueFrame appends a whole packet that was encoded before.
+func (a *Agent) queueFrame(frame []byte, isMessage bool) error {
+	o := &a.out
+	start, err := o.open(a)
+	if err != nil {
+		return err
+	}
+	o.buf.b = append(o.buf.b, frame...)
+	return o.commit(a, start, isMessage)
+}
+
+// open locks o, makes room for a packet and returns where what is appended begins: commit or an Unlock must follow.
+// On an error o is not locked.
+func (o *output) open(a *Agent) (start int, err error) {
+	o.mu.Lock()
+	if o.ending || o.dead {
+		o.mu.Unlock()
+		return 0, session.ErrBrokenPipe
+	}
+	if o.buf == nil {
+		o.buf = buffers.Get().(*buffer)
+	}
+	start = len(o.buf.b)
+	if a.ws {
+		o.buf.b = append(o.buf.b, frameBinary, 0)
+	}
+	return start, nil
+}
+
+// commit makes what was appended since open part of the queue, if it fits, and unlocks o.
+func (o *output) commit(a *Agent, start int, isMessage bool) error {
+	if a.ws {
+		o.buf.b = closeFrame(o.buf.b, start)
+	}
+	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
+		return o.overflow(a, start)
+	}
+	note := !o.listed && !o.writing
+	if note {
+		o.listed = true
+	}
+	o.mu.Unlock()
+	if isMessage {
+		a.host.Counts.MessagesOut.Add(1)
+	}
+	if note {
+		a.host.flusher.add(a)
+	}
+	return nil
+}
+
+// overflow takes back what does not fit and unlocks o. A client for which other things wait is too slow; a message
+// that could never fit is the program's fault.
+func (o *output) overflow(a *Agent, start int) error {
+	size := len(o.buf.b) - start
+	o.buf.b = o.buf.b[:start]
+	slow := size <= a.host.MaxQueued
+	o.mu.Unlock()
+	a.host.Counts.Refused.Add(1)
+	if !slow || a.host.RefuseAtFull {
+		return session.ErrBufferExceed
+	}
+	_ = a.shut(session.ErrSlowClient, farewell{})
+	return session.ErrSlowClient
+}
+
+// raw queues bytes that need no frame of ours: what the WebSocket library writes.
+func (o *output) raw(a *Agent, b []byte) error {
+	o.mu.Lock()
+	if o.ending || o.dead {
+		o.mu.Unlock()
+		return net.ErrClosed
+	}
+	if o.buf == nil {
+		o.buf = buffers.Get().(*buffer)
+	}
+	start := len(o.buf.b)
+	o.buf.b = append(o.buf.b, b...)
+	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
+		return o.overflow(a, start)
+	}
+	note := !o.listed && !o.writing
+	o.listed = o.listed || note
+	o.mu.Unlock()
+	if note {
+		a.host.flusher.add(a)
+	}
+	return nil
+}
+
+// close ends the connection: at once, or when the farewell was written.
+func (o *output) close(a *Agent, f farewell) {
+	if !f.flush {
+		o.kill()
+		_ = a.conn.Close()
+		return
+	}
+	o.mu.Lock()
+	if o.dead {
+		o.mu.Unlock()
+		return
+	}
+	if o.buf == nil {
+		o.buf = buffers.Get().(*buffer)
+	}
+	b := o.buf.b
+	if f.kick != nil {
+		start := len(b)
+		if a.ws {
+			b = append(b, frameBinary, 0)
+		}
+		b, _ = codec.Append(b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
+		if a.ws {
+			b = closeFrame(b, start)
+		}
+	}
+	if a.ws {
+		b = appendClose(b, f.code)
+	}
+	o.buf.b = b
+	o.ending = true
+	note := !o.listed && !o.writing
+	o.listed = o.listed || note
+	o.mu.Unlock()
+	_ = a.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	if note {
+		a.host.flusher.add(a)
+	}
+}
+
+// kill drops what waits.
+func (o *output) kill() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dead = true
+	if o.buf != nil && !o.writing {
+		o.buf.free()
+	}
+	o.buf = nil
+}
+
+// flush writes what waits, on the caller's goroutine and without blocking where the connection allows it; the rest
+// is written by a goroutine of the connection's own.
+func (a *Agent) flush(w *rawWriter) {
+	o := &a.out
+	o.mu.Lock()
+	o.listed = false
+	if o.writing || o.dead {
+		o.mu.Unlock()
+		return
+	}
+	buf := o.take()
+	o.mu.Unlock()
+	if a.raw == nil {
+		a.spawnWriter(buf, 0)
+		return
+	}
+	for {
+		n, err := w.write(a.raw, buf.b)
+		if err != nil {
+			a.writeFailed(buf)
+			return
+		}
+		if n < len(buf.b) {
+			a.spawnWriter(buf, n)
+			return
+		}
+		if buf = o.wrote(a, buf); buf == nil {
+			return
+		}
+	}
+}
+
+// take makes the caller the writer of what waits. The caller holds mu.
+func (o *output) take() *buffer {
+	buf := o.buf
+	o.buf, o.writing = nil, true
+	if buf == nil {
+		buf = buffers.Get().(*buffer)
+	}
+	o.inflight = len(buf.b)
+	return buf
+}
+
+// wrote tells that buf was written, and returns what came meanwhile; nil when the caller is no writer any more.
+func (o *output) wrote(a *Agent, buf *buffer) *buffer {
+	a.host.Counts.BytesOut.Add(int64(len(buf.b)))
+	buf.free()
+	o.mu.Lock()
+	if o.buf != nil && len(o.buf.b) > 0 && !o.dead {
+		buf = o.take()
+		o.mu.Unlock()
+		return buf
+	}
+	o.writing, o.inflight = false, 0
+	end := o.ending && !o.ended
+	o.ended = o.ended || end
+	unread := o.unread
+	o.mu.Unlock()
+	if end {
+		a.farewellSent(unread)
+	}
+	return nil
+}
+
+// farewellSent closes the sending side; the client is given a while to close its own, since closing a socket with
+// unread input would destroy what is still on its way to the client.
+func (a *Agent) farewellSent(unread bool) {
+	if unread {
+		_ = a.conn.Close()
+		return
+	}
+	half, ok := a.conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		_ = a.conn.Close()
+		return
+	}
+	_ = a.conn.SetReadDeadline(time.Now().Add(linger))
+}
+
+// readerGone is called when nothing is read any more: the connection ends when the farewell was written.
+func (o *output) readerGone(a *Agent) {
+	o.mu.Lock()
+	o.unread = true
+	end := !o.ending || o.ended || o.dead
+	o.mu.Unlock()
+	if end {
+		_ = a.conn.Close()
+	}
+}
+
+// writeFailed ends a connection that cannot be written to.
+func (a *Agent) writeFailed(buf *buffer) {
+	o := &a.out
+	o.kill()
+	o.mu.Lock()
+	o.writing, o.inflight = false, 0
+	o.mu.Unlock()
+	buf.free()
+	_ = a.conn.Close()
+	_ = a.shut(session.ErrClientClosed, farewell{})
+}
+
+// spawnWriter has a goroutine of the connection's own write buf from at on, and what comes meanwhile.
+func (a *Agent) spawnWriter(buf *buffer, at int) {
+	a.host.wg.Add(1)
+	go func() {
+		defer a.host.wg.Done()
+		a.writeBlocking(buf, at)
+	}()
+}
+
+// chunk is how much a blocking write takes at a time: its deadline is for so much.
+const chunk = 64 << 10
+
+func (a *Agent) writeBlocking(buf *buffer, at int) {
+	for buf != nil {
+		for at < len(buf.b) {
+			if !a.closed.Load() {
+				_ = a.conn.SetWriteDeadline(time.Now().Add(a.host.stall))
+			}
+			n, err := a.conn.Write(buf.b[at:min(at+chunk, len(buf.b))])
+			at += n
+			if err != nil {
+				a.stalled(buf, err)
+				return
+			}
+		}
+		buf, at = a.out.wrote(a, buf), 0
+	}
+}
+
+// stalled ends a connection whose blocking write failed.
+func (a *Agent) stalled(buf *buffer, err error) {
+	if t, ok := err.(net.Error); ok && t.Timeout() {
+		_ = a.shut(session.ErrSlowClient, farewell{})
+	}
+	a.writeFailed(buf)
+}

@@ -1,0 +1,205 @@
+package agent
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/lonng/nano/session"
+)
+
+// started is when the deadline of a connection's handshake began to run. It travels in the context of the
+// connection's requests.
+type started struct {
+	at   time.Time
+	used atomic.Bool // by a first request: a later one of the same connection has a deadline of its own
+}
+
+type startedKey struct{}
+
+// ConnContext notes when a connection was accepted; it is for http.Server.
+func ConnContext(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, startedKey{}, &started{at: time.Now()})
+}
+
+// wsReadBuffer is the library's own buffer. It is small: wsConn reads a lot at once, from a shared buffer.
+const wsReadBuffer = 256
+
+var wsWriteBuffers sync.Pool
+
+// ServeWebSocket upgrades a request and serves the client until it is gone, on a goroutine of its own.
+func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
+	left := h.HandshakeTimeout
+	if s, ok := r.Context().Value(startedKey{}).(*started); ok && !s.used.Swap(true) {
+		left = max(left-time.Since(s.at), time.Millisecond)
+	}
+	up := websocket.Upgrader{
+		ReadBufferSize:  wsReadBuffer,
+		WriteBufferSize: wsReadBuffer,
+		WriteBufferPool: &wsWriteBuffers,
+		CheckOrigin:     h.CheckOrigin,
+	}
+	hijack := &hijacker{ResponseWriter: w, host: h}
+	ws, err := up.Upgrade(hijack, r, nil)
+	if err != nil {
+		// The library has answered. A connection it had taken over already is closed by it.
+		if hijack.conn != nil {
+			hijack.conn.abandon()
+		}
+		return
+	}
+	hijack.conn.upgraded.Store(true)
+	go hijack.conn.a.serveWebSocket(ws, hijack.conn, left)
+}
+
+// hijacker hands the library a connection whose writes go through the agent.
+type hijacker struct {
+	http.ResponseWriter
+	host *Host
+	conn *wsConn
+}
+
+var errDraining = errors.New("the server is shutting down")
+
+// Hijack takes the connection over from the HTTP server.
+func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	inner, ok := j.ResponseWriter.(http.Hijacker)
+	if !ok {
+		return nil, nil, errors.New("the connection cannot be upgraded")
+	}
+	conn, brw, err := inner.Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	a := j.host.newAgent(conn, true)
+	if a == nil {
+		_ = conn.Close()
+		return nil, nil, errDraining
+	}
+	j.conn = &wsConn{Conn: conn, a: a, in: newInput(a)}
+	return j.conn, brw, nil
+}
+
+// wsConn is a connection as the WebSocket library sees it. What the library writes after the upgrade (pongs, close
+// frames) is queued with everything else, so that the connection has one writer.
+type wsConn struct {
+	net.Conn
+	a        *Agent
+	in       *input
+	upgraded atomic.Bool
+
+	// Of the reader: bytes that were read from the connection and not taken by the library.
+	left []byte
+}
+
+// Read gives the library bytes. Before it waits for more, what was decoded from those before is delivered.
+func (c *wsConn) Read(b []byte) (int, error) {
+	if len(c.left) == 0 {
+		c.in.deliver()
+		c.in.settle()
+		if c.a.raw == nil {
+			return c.Conn.Read(b)
+		}
+		more, err := c.in.readRaw(nil)
+		if err != nil {
+			return 0, err
+		}
+		c.left = more
+	}
+	n := copy(b, c.left)
+	c.left = c.left[n:]
+	return n, nil
+}
+
+// Write queues what the library writes.
+func (c *wsConn) Write(b []byte) (int, error) {
+	if !c.upgraded.Load() {
+		return c.Conn.Write(b)
+	}
+	if err := c.a.out.raw(c.a, b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// SetWriteDeadline does nothing after the upgrade: the agent's writer sets its own.
+func (c *wsConn) SetWriteDeadline(t time.Time) error {
+	if !c.upgraded.Load() {
+		return c.Conn.SetWriteDeadline(t)
+	}
+	return nil
+}
+
+// abandon ends an agent whose upgrade failed after its connection was taken over.
+func (c *wsConn) abandon() {
+	defer c.a.host.wg.Done()
+	c.a.finishReading(io.EOF)
+}
+
+// serveWebSocket reads frames until the connection ends.
+func (a *Agent) serveWebSocket(ws *websocket.Conn, c *wsConn, left time.Duration) {
+	defer a.host.wg.Done()
+	a.host.wheel.add(a, left)
+	err := c.in.frames(ws)
+	c.in.deliver()
+	c.in.settle()
+	c.in.release()
+	a.finishReading(err)
+}
+
+// frames reads the frames of a WebSocket connection. Their payloads are a stream of packets: a frame may hold
+// several, and a packet may span frames.
+func (in *input) frames(ws *websocket.Conn) error {
+	a := in.a
+	for {
+		kind, r, err := ws.NextReader()
+		if err == nil && kind != websocket.BinaryMessage && !a.closed.Load() {
+			a.refuse(&protocolError{reason: session.ErrProtocol, code: closeUnsupported, err: errText})
+			continue
+		}
+		if err != nil {
+			return in.frameError(err)
+		}
+		for {
+			n, err := r.Read(in.space())
+			if a.closed.Load() {
+				n = 0
+			}
+			if n > 0 {
+				if err := in.take(n); err != nil && !a.closed.Load() {
+					a.refuse(err)
+				}
+			}
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return in.frameError(err)
+			}
+		}
+	}
+}
+
+var errText = errors.New("a text frame: want binary ones")
+
+// frameError tells faults of the client's frames from the end of its connection.
+func (in *input) frameError(err error) error {
+	var closing *websocket.CloseError
+	var network net.Error
+	switch {
+	case errors.As(err, &closing):
+		// The library has queued the answer to the client's close frame.
+		return &protocolError{reason: session.ErrClientClosed, code: closeSent, err: err}
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.As(err, &network):
+		return err
+	}
+	return &protocolError{reason: session.ErrProtocol, code: closeSent, err: err}
+}

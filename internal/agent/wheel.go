@@ -1,0 +1,208 @@
+package agent
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// wheel calls agents when their deadlines come, and keeps a coarse clock. One goroutine serves all of a server's
+// connections, where a ticker for each would cost memory and wake-ups. It is a hashed timing wheel: an agent hangs in
+// the slot of the tick it is due at, or earlier if that is more than a turn away.
+type wheel struct {
+	tick  time.Duration
+	base  time.Time
+	clock atomic.Int64 // time since base, at the last tick
+
+	mu      sync.Mutex
+	slots   [wheelSlots]*Agent // heads of lists; mu guards it and what follows
+	at      int64              // the last tick that was served
+	count   int
+	idle    bool // nobody hangs in the wheel, and its goroutine waits on wake
+	stopped bool
+
+	wake    chan struct{} // capacity 1
+	quit    chan struct{}
+	done    chan struct{}
+	running bool
+}
+
+const (
+	wheelSlots = 256
+	minTick    = 5 * time.Millisecond
+	maxTick    = 250 * time.Millisecond
+)
+
+// node hangs an agent in the wheel. The wheel's mu guards all but the last two.
+type node struct {
+	next, prev *Agent
+	slot       int16
+	hung       bool
+	removed    bool          // for good
+	deadline   time.Duration // of the handshake; set before the agent is hung up
+	heartbeat  time.Duration // when the next one goes out; the wheel's goroutine's own
+}
+
+// init prepares a wheel that is to be exact to a sixteenth of d.
+func (w *wheel) init(d time.Duration) {
+	w.tick = min(max(d/16, minTick), maxTick)
+	w.base = time.Now()
+	w.wake = make(chan struct{}, 1)
+	w.quit = make(chan struct{})
+	w.done = make(chan struct{})
+}
+
+func (w *wheel) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.running && !w.stopped {
+		w.running = true
+		go w.run()
+	}
+}
+
+func (w *wheel) stop() {
+	w.mu.Lock()
+	running := w.running
+	if !w.stopped {
+		w.stopped = true
+		close(w.quit)
+	}
+	w.mu.Unlock()
+	if running {
+		<-w.done
+	}
+}
+
+// now is the coarse clock: up to a tick late.
+func (w *wheel) now() int64 { return w.clock.Load() }
+
+// add hangs a in the wheel, to be called after d, its deadline for the handshake.
+func (w *wheel) add(a *Agent, d time.Duration) {
+	w.mu.Lock()
+	if a.timer.removed {
+		w.mu.Unlock()
+		return
+	}
+	if w.count == 0 {
+		w.refresh()
+	}
+	a.timer.deadline = time.Since(w.base) + d
+	w.hang(a, a.timer.deadline)
+	wake := w.idle
+	w.idle = false
+	w.mu.Unlock()
+	if wake {
+		w.wake <- struct{}{}
+	}
+}
+
+// reset moves a to d from now.
+func (w *wheel) reset(a *Agent, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if a.timer.hung {
+		w.unhang(a)
+		w.hang(a, time.Since(w.base)+d)
+	}
+}
+
+// refresh sets the clock, which stood still while nobody needed it. The caller holds mu.
+func (w *wheel) refresh() {
+	now := time.Since(w.base)
+	w.clock.Store(int64(now))
+	w.at = int64(now / w.tick)
+}
+
+// remove takes a out of the wheel for good.
+func (w *wheel) remove(a *Agent) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.timer.removed = true
+	w.unhang(a)
+}
+
+// hang puts a into the slot for a moment; the caller holds mu.
+func (w *wheel) hang(a *Agent, when time.Duration) {
+	tick := int64((when + w.tick - 1) / w.tick)
+	tick = min(max(tick, w.at+1), w.at+wheelSlots-1)
+	slot := tick % wheelSlots
+	n := &a.timer
+	n.slot, n.hung, n.prev, n.next = int16(slot), true, nil, w.slots[slot]
+	if n.next != nil {
+		n.next.timer.prev = a
+	}
+	w.slots[slot] = a
+	w.count++
+}
+
+// unhang takes a out of its slot, if it is in one; the caller holds mu.
+func (w *wheel) unhang(a *Agent) {
+	n := &a.timer
+	if !n.hung {
+		return
+	}
+	if n.prev != nil {
+		n.prev.timer.next = n.next
+	} else {
+		w.slots[n.slot] = n.next
+	}
+	if n.next != nil {
+		n.next.timer.prev = n.prev
+	}
+	n.hung, n.next, n.prev = false, nil, nil
+	w.count--
+}
+
+func (w *wheel) run() {
+	defer close(w.done)
+	ticker := time.NewTicker(w.tick)
+	defer ticker.Stop()
+	var due []*Agent
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-ticker.C:
+		}
+		w.mu.Lock()
+		if w.count == 0 {
+			w.idle = true
+			w.mu.Unlock()
+			ticker.Stop()
+			select {
+			case <-w.quit:
+				return
+			case <-w.wake:
+			}
+			ticker.Reset(w.tick)
+			continue
+		}
+		now := time.Since(w.base)
+		w.clock.Store(int64(now))
+		for last := int64(now / w.tick); w.at < last; {
+			w.at++
+			slot := w.at % wheelSlots
+			for a := w.slots[slot]; a != nil; a = w.slots[slot] {
+				w.unhang(a)
+				due = append(due, a)
+			}
+		}
+		w.mu.Unlock()
+		for i, a := range due {
+			due[i] = nil
+			w.call(a, now)
+		}
+		due = due[:0]
+	}
+}
+
+// call asks an agent what is due and hangs it up again.
+func (w *wheel) call(a *Agent, now time.Duration) {
+	next := a.dueAt(now)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if next != 0 && !a.timer.removed && !a.timer.hung {
+		w.hang(a, next)
+	}
+}

@@ -1,0 +1,431 @@
+package gossip
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/greet"
+
+	"github.com/hashicorp/memberlist"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	packetSize  = 8 << 10  // of a gossip packet, at most
+	packetQueue = 128      // packets that wait for one destination; more are dropped
+	chunkSize   = 32 << 10 // of what a stream sends at once
+)
+
+var errStopped = errors.New("gossip: stopped")
+
+// transport carries packets and streams of memberlist over gRPC. A destination gets a connection when something is
+// to be sent there, and loses it when it is broken or was not used for a while.
+type transport struct {
+	self    *greet.Self
+	options []grpc.DialOption
+	timing  Timing
+	packets chan *memberlist.Packet
+	streams chan net.Conn
+	written atomic.Int64 // when a packet was last sent, Unix nanoseconds
+
+	ctx  context.Context // ends with Shutdown
+	stop context.CancelFunc
+	wg   sync.WaitGroup // of every goroutine that runs for the transport
+
+	mu     sync.Mutex // guards what follows; wg.Add is called under it, and not once closed is set
+	closed bool
+	routes map[seed]*route
+	seeds  map[string]answer // by the name that a seed was dialed under
+}
+
+// route is the connection to a destination.
+type route struct {
+	to      seed
+	conn    *grpc.ClientConn
+	packets chan []byte
+	ctx     context.Context
+	stop    context.CancelFunc
+	used    atomic.Bool // since the idle timer last fired
+}
+
+// answer is how dialing a seed ended.
+type answer struct {
+	peer greet.Peer
+	err  error
+}
+
+var _ memberlist.NodeAwareTransport = (*transport)(nil)
+
+func newTransport(self *greet.Self, options []grpc.DialOption, timing Timing) *transport {
+	t := &transport{
+		self: self, options: options, timing: timing,
+		packets: make(chan *memberlist.Packet, packetQueue),
+		streams: make(chan net.Conn),
+		routes:  make(map[seed]*route),
+		seeds:   make(map[string]answer),
+	}
+	t.ctx, t.stop = context.WithCancel(context.Background())
+	return t
+}
+
+// FinalAdvertiseAddr, PacketCh and the methods below it implement memberlist's interface.
+func (t *transport) FinalAdvertiseAddr(string, int) (net.IP, int, error) {
+	ip, port := advertised(t.self.Addr)
+	return ip, port, nil
+}
+
+func (t *transport) PacketCh() <-chan *memberlist.Packet { return t.packets }
+
+func (t *transport) StreamCh() <-chan net.Conn { return t.streams }
+
+func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
+	return t.WriteToAddress(b, memberlist.Address{Addr: addr})
+}
+
+// WriteToAddress never blocks: a packet that finds the queue full is dropped.
+func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
+	now := time.Now()
+	r, err := t.route(addr)
+	if err != nil {
+		return now, err
+	}
+	t.written.Store(now.UnixNano())
+	select {
+	case r.packets <- b:
+	default:
+	}
+	return now, nil
+}
+
+func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, error) {
+	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
+}
+
+// DialAddressTimeout opens a stream and greets on it.
+func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
+	conn, peer, err := t.dial(addr, timeout)
+	if _, ok := parseSeed(addr.Name); ok {
+		t.mu.Lock()
+		t.seeds[addr.Name] = answer{peer, err}
+		t.mu.Unlock()
+	}
+	return conn, err
+}
+
+func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Conn, greet.Peer, error) {
+	r, err := t.route(addr)
+	if err != nil {
+		return nil, greet.Peer{}, err
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	expire := time.AfterFunc(timeout, cancel)
+	stream, err := clusterpb.NewClusterClient(r.conn).Stream(ctx)
+	var peer greet.Peer
+	if err == nil {
+		peer, err = t.self.Dial(stream, nil)
+	}
+	if !expire.Stop() {
+		err = fmt.Errorf("no answer within %v", timeout)
+	}
+	if err != nil {
+		cancel()
+		t.drop(r)
+		return nil, peer, fmt.Errorf("gossip: %s: %w", r.to.target, plain(err))
+	}
+	if peer.Addr == t.self.Addr && peer.Epoch == t.self.Epoch {
+		cancel()
+		return nil, peer, ErrSelf
+	}
+	near, far := net.Pipe()
+	started := t.run(func() {
+		defer cancel()
+		t.pump(ctx, stream, far)
+	})
+	if !started {
+		cancel()
+		return nil, peer, errStopped
+	}
+	return conn{near, address(peer.Addr)}, peer, nil
+}
+
+// ErrSelf tells that the address that was to be joined leads to this very node.
+var ErrSelf = errors.New("gossip: the address is this node's own")
+
+// plain takes the gRPC wrapping off an error that does not say more than its text.
+func plain(err error) error {
+	if st, ok := status.FromError(err); ok {
+		return errors.New(st.Message())
+	}
+	return err
+}
+
+// dialed returns how dialing a seed last ended, and forgets it.
+func (t *transport) dialed(name string) (greet.Peer, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.seeds[name]
+	delete(t.seeds, name)
+	return a.peer, a.err
+}
+
+func (t *transport) lastWrite() time.Time {
+	if n := t.written.Load(); n != 0 {
+		return time.Unix(0, n)
+	}
+	return time.Time{}
+}
+
+// Reset closes the connection to a node, so that the next packet opens a new one. After a silence of the network that
+// is quicker than waiting for TCP to try again.
+func (t *transport) Reset(addr string) {
+	t.mu.Lock()
+	r := t.routes[seed{target: addr}]
+	t.mu.Unlock()
+	if r != nil {
+		t.drop(r)
+	}
+}
+
+// Shutdown ends every stream and connection and waits for the transport's goroutines.
+func (t *transport) Shutdown() error {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.stop()
+	t.wg.Wait()
+	return nil
+}
+
+// run starts a goroutine that Shutdown waits for, unless it is too late for one.
+func (t *transport) run(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.runLocked(f)
+}
+
+func (t *transport) runLocked(f func()) bool {
+	if t.closed {
+		return false
+	}
+	t.wg.Add(1)
+	go func() {
+		defer t.wg.Done()
+		f()
+	}()
+	return true
+}
+
+// route returns the connection to a node, which need not be up yet.
+func (t *transport) route(addr memberlist.Address) (*route, error) {
+	to := seed{target: addr.Addr}
+	if s, ok := parseSeed(addr.Name); ok {
+		to = s
+	} else if host, _, ok := parseName(addr.Name); ok {
+		to = seed{target: host}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r, ok := t.routes[to]; ok {
+		r.used.Store(true)
+		return r, nil
+	}
+	options := t.options
+	if to.authority != "" {
+		options = append([]grpc.DialOption{grpc.WithAuthority(to.authority)}, options...)
+	}
+	conn, err := grpc.NewClient("passthrough:///"+to.target, options...)
+	if err != nil {
+		return nil, fmt.Errorf("gossip: %s: %w", to.target, err)
+	}
+	r := &route{to: to, conn: conn, packets: make(chan []byte, packetQueue)}
+	r.used.Store(true)
+	r.ctx, r.stop = context.WithCancel(t.ctx)
+	if !t.runLocked(func() { t.serve(r) }) {
+		r.stop()
+		_ = conn.Close()
+		return nil, errStopped
+	}
+	t.routes[to] = r
+	return r, nil
+}
+
+// drop gives a connection up.
+func (t *transport) drop(r *route) {
+	t.mu.Lock()
+	if t.routes[r.to] == r {
+		delete(t.routes, r.to)
+	}
+	t.mu.Unlock()
+	r.stop()
+}
+
+// serve owns a connection: it sends the packets and closes the connection in the end.
+func (t *transport) serve(r *route) {
+	defer r.conn.Close()
+	defer t.drop(r)
+	idle := time.NewTicker(t.timing.Idle)
+	defer idle.Stop()
+	var stream greet.Stream
+	for {
+		select {
+		case b := <-r.packets:
+			if stream == nil {
+				var err error
+				if stream, err = t.open(r); err != nil {
+					return
+				}
+			}
+			if err := stream.SendMsg(&clusterpb.Envelope{Data: b}); err != nil {
+				return
+			}
+		case <-idle.C:
+			if !r.used.Swap(false) {
+				return
+			}
+		case <-r.ctx.Done():
+			return
+		}
+	}
+}
+
+// open opens the stream for packets. It ends with the route.
+func (t *transport) open(r *route) (greet.Stream, error) {
+	expire := time.AfterFunc(t.timing.Stream, r.stop)
+	stream, err := clusterpb.NewClusterClient(r.conn).Packets(r.ctx)
+	if err != nil {
+		expire.Stop()
+		return nil, err
+	}
+	_, err = t.self.Dial(stream, nil)
+	if !expire.Stop() && err == nil {
+		err = context.DeadlineExceeded
+	}
+	return stream, err
+}
+
+// ServePackets serves the Packets call of a peer.
+func (t *transport) ServePackets(st clusterpb.Cluster_PacketsServer) error {
+	return t.accept(st, func(peer greet.Peer) error {
+		for {
+			var e clusterpb.Envelope
+			if err := st.RecvMsg(&e); err != nil {
+				return err
+			}
+			if len(e.GetData()) == 0 {
+				return status.Error(codes.InvalidArgument, "gossip: empty packet")
+			}
+			p := &memberlist.Packet{Buf: e.GetData(), From: address(peer.Addr), Timestamp: time.Now()}
+			select {
+			case t.packets <- p:
+			case <-st.Context().Done():
+				return st.Context().Err()
+			}
+		}
+	})
+}
+
+// ServeStream serves the Stream call of a peer.
+func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
+	return t.accept(st, func(peer greet.Peer) error {
+		near, far := net.Pipe()
+		select {
+		case t.streams <- conn{near, address(peer.Addr)}:
+		case <-st.Context().Done():
+			return st.Context().Err()
+		}
+		t.pump(st.Context(), st, far)
+		return nil
+	})
+}
+
+// accept greets and runs f on a goroutine of its own: returning from a call is the only way to break off its receives.
+func (t *transport) accept(st grpc.ServerStream, f func(greet.Peer) error) error {
+	greeted := make(chan struct{})
+	done := make(chan error, 1)
+	started := t.run(func() {
+		peer, err := t.self.Accept(st)
+		close(greeted)
+		if err == nil {
+			err = f(peer)
+		}
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		done <- err
+	})
+	if !started {
+		return status.Error(codes.Unavailable, errStopped.Error())
+	}
+	expire := time.NewTimer(t.timing.Stream)
+	defer expire.Stop()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-t.ctx.Done():
+			return status.Error(codes.Unavailable, errStopped.Error())
+		case <-expire.C:
+			select {
+			case <-greeted:
+			default:
+				return status.Error(codes.DeadlineExceeded, "gossip: no greeting in time")
+			}
+		}
+	}
+}
+
+// pump carries bytes between a pipe and a stream until the pipe's other end is closed or the stream is done. It leaves a
+// goroutine that ends with the stream. memberlist closes a stream only when it has read the answer, so there is no need
+// to wait until the last bytes have arrived.
+func (t *transport) pump(ctx context.Context, st greet.Stream, far net.Conn) {
+	stop := context.AfterFunc(ctx, func() { _ = far.Close() })
+	defer stop()
+	defer far.Close()
+	t.wg.Add(1) // pump itself runs for the transport: Shutdown can't have stopped waiting
+	go func() {
+		defer t.wg.Done()
+		defer far.Close()
+		for {
+			var e clusterpb.Envelope
+			if st.RecvMsg(&e) != nil {
+				return
+			}
+			if _, err := far.Write(e.GetData()); err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		b := make([]byte, chunkSize)
+		n, err := far.Read(b)
+		if n > 0 && st.SendMsg(&clusterpb.Envelope{Data: b[:n]}) != nil {
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// conn is a stream as memberlist sees it: the near end of a pipe, which has the deadlines.
+type conn struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (c conn) RemoteAddr() net.Addr { return c.remote }
+
+// address is that of a node.
+type address string
+
+func (address) Network() string  { return "grpc" }
+func (a address) String() string { return string(a) }

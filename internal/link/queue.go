@@ -1,0 +1,73 @@
+package link
+
+// queue holds the encoded frames that wait to be written, cut into batches. The owner's lock guards it.
+type queue struct {
+	batches []batch // the last one is still being filled
+	bytes   int     // of frames, with those of batches that are being sent
+	frames  int
+}
+
+// batch is a buffer as outbound wants it, with room in front for the head.
+type batch struct {
+	buf    *[]byte
+	frames int
+}
+
+func (b batch) size() int { return len(*b.buf) - headSize }
+
+// add encodes a frame of size bytes into the last batch. A frame that does not fit a batch gets one of its own.
+func (q *queue) add(f *Frame, size int) {
+	last := q.room(size)
+	*last.buf = f.Append(*last.buf)
+	last.frames++
+	q.bytes += size
+	q.frames++
+}
+
+// room returns a batch with room for size bytes more.
+func (q *queue) room(size int) *batch {
+	if n := len(q.batches); n > 0 {
+		last := &q.batches[n-1]
+		need := len(*last.buf) + size
+		if need <= cap(*last.buf) {
+			return last
+		}
+		if need <= largeBatch {
+			grown := pool{}.Get(largeBatch)
+			*grown = append((*grown)[:0], *last.buf...)
+			pool{}.Put(last.buf)
+			last.buf = grown
+			return last
+		}
+	}
+	buf := pool{}.Get(headSize + size)
+	*buf = (*buf)[:headSize]
+	q.batches = append(q.batches, batch{buf: buf})
+	return &q.batches[len(q.batches)-1]
+}
+
+// take removes the first batch. Its bytes and frames count until they are released.
+func (q *queue) take() (b batch, ok bool) {
+	if len(q.batches) == 0 {
+		return batch{}, false
+	}
+	b = q.batches[0]
+	n := copy(q.batches, q.batches[1:])
+	q.batches[n] = batch{}
+	q.batches = q.batches[:n]
+	return b, true
+}
+
+// release is told of a batch that was taken, once it was sent. The sizes are passed since the buffer is gone by then.
+func (q *queue) release(bytes, frames int) {
+	q.bytes -= bytes
+	q.frames -= frames
+}
+
+// drop empties the queue for good.
+func (q *queue) drop() {
+	for _, b := range q.batches {
+		pool{}.Put(b.buf)
+	}
+	q.batches = nil
+}

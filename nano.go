@@ -1,0 +1,126 @@
+// Package nano is a networking library for game servers. Register components, whose exported methods become
+// handlers of the messages that clients send; call Listen; and push to players through their sessions.
+//
+//	type Room struct{ component.Base }
+//
+//	func (r *Room) Join(s *session.Session, req *JoinRequest) (*JoinReply, error) { ... }
+//
+//	func main() {
+//		rooms := &component.Components{}
+//		rooms.Register(&Room{})
+//		log.Fatal(nano.Listen(":3250", nano.WithComponents(rooms)))
+//	}
+//
+// Clients speak a small binary protocol over TCP or WebSocket; the request of the route "Room.Join" runs the method
+// Join. One goroutine, the logic goroutine, runs all handlers, timers and close callbacks, one after the other, so
+// game logic needs no locks, and must not block: slow work runs elsewhere and comes back with Invoke.
+//
+// The functions of this package serve one default server, that of Listen. New makes servers of their own, as many
+// as a process needs.
+package nano
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/pkg/errors"
+
+	"github.com/lonng/nano/scheduler"
+)
+
+// VERSION is the version of the library.
+var VERSION = "1.0.0"
+
+var (
+	standardMu sync.Mutex
+	standard   *Server // the server of Listen; standardMu guards it and what follows
+	listening  bool
+	asked      chan struct{} // closed by Shutdown
+)
+
+// Listen serves clients at addr, such as ":3250", and blocks until the process gets SIGINT or SIGTERM, or Shutdown is
+// called; then it shuts down as Server.Shutdown does and returns nil. With WithIsWebsocket, what the program
+// registered on http.DefaultServeMux is served on the same address.
+//
+// An error that it returns is logged too. It may be called again when it has returned; while it runs, another call
+// returns ErrRunning.
+func Listen(addr string, opts ...Option) error {
+	standardMu.Lock()
+	if listening {
+		standardMu.Unlock()
+		newOptions(opts).logger().Error("nano: Listen", "error", ErrRunning)
+		return ErrRunning
+	}
+	listening = true
+	asked = make(chan struct{})
+	s := newServer(scheduler.Default(), opts)
+	standard = s
+	stop := asked
+	standardMu.Unlock()
+
+	err := s.listen(addr, stop)
+	scheduler.Close()
+
+	standardMu.Lock()
+	standard, asked, listening = nil, nil, false
+	standardMu.Unlock()
+	if err != nil {
+		s.log.Error("nano: Listen", "error", err)
+	}
+	return err
+}
+
+func (s *Server) listen(addr string, stop <-chan struct{}) error {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	defer signal.Stop(signals)
+
+	failed := make(chan error, 1)
+	if err := s.Start(); err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		err = errors.Wrap(err, "nano: Listen")
+	} else {
+		serve := s.Serve
+		if s.opts.websocket {
+			serve = s.ServeWebSocket
+			s.fallback = http.DefaultServeMux
+		}
+		s.log.Info("nano: listening", "address", l.Addr().String(), "websocket", s.opts.websocket)
+		go func() { failed <- serve(l) }()
+		select {
+		case sig := <-signals:
+			s.log.Info("nano: shutting down", "signal", sig.String())
+		case <-stop:
+			s.log.Info("nano: shutting down")
+		case err = <-failed:
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.opts.shutdownTimeout)
+	defer cancel()
+	if e := s.Shutdown(ctx); err == nil {
+		err = e
+	}
+	return err
+}
+
+// Shutdown asks the server of Listen to shut down, and returns at once, so a handler may call it: Listen returns when
+// it is done. Without a server, or when it was asked before, it does nothing.
+func Shutdown() {
+	standardMu.Lock()
+	defer standardMu.Unlock()
+	if asked != nil {
+		close(asked)
+		asked = nil
+	}
+}
+
+// Invoke runs f on the logic goroutine of the server of Listen. It never blocks and may be called from anywhere.
+func Invoke(f func()) { scheduler.PushTask(f) }

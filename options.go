@@ -1,0 +1,328 @@
+package nano
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pkg/errors"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/snowflake"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/serialize/protobuf"
+	"github.com/lonng/nano/session"
+)
+
+// The defaults of a server.
+const (
+	defaultHeartbeat        = 30 * time.Second
+	defaultHandshakeTimeout = 10 * time.Second
+	defaultShutdownTimeout  = 10 * time.Second
+	defaultSlowHandler      = 100 * time.Millisecond
+	defaultMaxPending       = 256
+	defaultMaxQueued        = 1 << 20
+	defaultWSPath           = "/"
+)
+
+// Option configures a Server. Options are applied in order; a fault of one is reported by Start, Serve or Listen.
+type Option func(*options)
+
+type options struct {
+	components []component.CompWithOptions
+	dictionary map[string]uint16
+	serializer serialize.Serializer
+	pipeline   pipeline.Pipeline
+	validator  func(*session.Session, []byte) error
+	userData   func(*session.Session, []byte) (any, error)
+
+	heartbeat        time.Duration
+	handshakeTimeout time.Duration
+	shutdownTimeout  time.Duration
+	timerPrecision   time.Duration
+	slowHandler      time.Duration
+	maxPacket        int
+	maxPending       int
+	maxQueued        int
+	refuseAtFull     bool
+	singleLogin      bool
+
+	websocket   bool
+	wsPath      string
+	checkOrigin func(*http.Request) bool
+	tlsConfig   *tls.Config
+	tlsFiles    [2]string
+
+	nodeID    uint64
+	hasNodeID bool
+
+	log   Logger
+	slog  *slog.Logger
+	debug bool
+
+	errs []error
+}
+
+func newOptions(opts []Option) *options {
+	o := &options{
+		serializer:       protobuf.NewSerializer(),
+		heartbeat:        defaultHeartbeat,
+		handshakeTimeout: defaultHandshakeTimeout,
+		shutdownTimeout:  defaultShutdownTimeout,
+		slowHandler:      defaultSlowHandler,
+		maxPacket:        codec.DefaultLimit,
+		maxPending:       defaultMaxPending,
+		maxQueued:        defaultMaxQueued,
+		wsPath:           defaultWSPath,
+		checkOrigin:      func(*http.Request) bool { return true },
+		nodeID:           uint64(os.Getpid()) & snowflake.MaxNode,
+	}
+	for _, f := range opts {
+		if f != nil {
+			f(o)
+		}
+	}
+	return o
+}
+
+func (o *options) fault(format string, args ...any) {
+	o.errs = append(o.errs, fmt.Errorf(format, args...))
+}
+
+// WithComponents adds components to those the server offers.
+func WithComponents(c *component.Components) Option {
+	return func(o *options) {
+		if c != nil {
+			o.components = append(o.components, c.List()...)
+		}
+	}
+}
+
+// WithSerializer sets the codec of payloads. The default is protobuf.
+func WithSerializer(s serialize.Serializer) Option {
+	return func(o *options) {
+		if s == nil {
+			o.fault("WithSerializer: want a serializer, got nil")
+			return
+		}
+		o.serializer = s
+	}
+}
+
+// WithDictionary compresses routes: clients are told the codes in the handshake and use them both ways. A route has 1 to
+// 255 bytes, and no two routes share a code. Some clients in the field cannot read compressed pushes, so there is
+// none by default.
+func WithDictionary(codes map[string]uint16) Option {
+	return func(o *options) {
+		if o.dictionary == nil {
+			o.dictionary = map[string]uint16{}
+		}
+		for route, code := range codes {
+			o.dictionary[route] = code
+		}
+	}
+}
+
+// WithPipeline sets the hooks that see every message.
+func WithPipeline(p pipeline.Pipeline) Option { return func(o *options) { o.pipeline = p } }
+
+// WithHandshakeValidator has f decide about every client: it is given the session, to which it may attach what it
+// finds, and the JSON that the client sent, which may be empty. An error refuses the client, which is told its text. f runs
+// on the goroutines of connections, concurrently, and may block for as long as the handshake may take.
+func WithHandshakeValidator(f func(s *session.Session, handshake []byte) error) Option {
+	return func(o *options) { o.validator = f }
+}
+
+// WithHandshakeData has f make the "user" part of the answer to a client's handshake, which is encoded as JSON. It is
+// called after the validator, in the same way; an error refuses the client.
+func WithHandshakeData(f func(s *session.Session, handshake []byte) (any, error)) Option {
+	return func(o *options) { o.userData = f }
+}
+
+// WithHeartbeatInterval sets how often the server sends heartbeats: 30 s by default. A client that is silent for two
+// and a half intervals, or up to three, is closed. Clients are told whole seconds, one at least.
+func WithHeartbeatInterval(d time.Duration) Option {
+	return func(o *options) {
+		if d <= 0 {
+			o.fault("WithHeartbeatInterval: want a time above 0, got %v", d)
+			return
+		}
+		o.heartbeat = d
+	}
+}
+
+// WithHandshakeTimeout sets how long a client may take from connecting to its ack, the upgrade of a WebSocket
+// included: 10 s by default.
+func WithHandshakeTimeout(d time.Duration) Option {
+	return func(o *options) {
+		if d <= 0 {
+			o.fault("WithHandshakeTimeout: want a time above 0, got %v", d)
+			return
+		}
+		o.handshakeTimeout = d
+	}
+}
+
+// WithShutdownTimeout sets how long Listen takes for shutting down at the most: 10 s by default.
+func WithShutdownTimeout(d time.Duration) Option {
+	return func(o *options) {
+		if d <= 0 {
+			o.fault("WithShutdownTimeout: want a time above 0, got %v", d)
+			return
+		}
+		o.shutdownTimeout = d
+	}
+}
+
+// WithMaxPacketSize sets the largest body of a packet, in bytes, that a client may send: 65,536 by default. A larger one
+// closes the connection before its body is read.
+func WithMaxPacketSize(n int) Option {
+	return func(o *options) {
+		if n < 1 || n > packet.MaxLength {
+			o.fault("WithMaxPacketSize: want 1 to %d bytes, got %d", packet.MaxLength, n)
+			return
+		}
+		o.maxPacket = n
+	}
+}
+
+// WithMaxPending sets how many messages of a session may wait for the logic goroutine: 256 by default. Reading from
+// that client pauses while they do.
+func WithMaxPending(n int) Option {
+	return func(o *options) {
+		if n < 1 {
+			o.fault("WithMaxPending: want 1 message or more, got %d", n)
+			return
+		}
+		o.maxPending = n
+	}
+}
+
+// SlowClientPolicy is what happens when a message does not fit the bytes that may be queued to a client.
+type SlowClientPolicy int
+
+const (
+	// CloseSlowClient closes the session with session.ErrSlowClient. It is the default.
+	CloseSlowClient SlowClientPolicy = iota
+	// RefusePush keeps the session, and returns session.ErrBufferExceed to whoever sends.
+	RefusePush
+)
+
+// WithWriteBuffer sets how many bytes may be queued to a client that reads slowly, 1 MiB by default, and what happens
+// to what does not fit.
+func WithWriteBuffer(bytes int, policy SlowClientPolicy) Option {
+	return func(o *options) {
+		if bytes < 1 {
+			o.fault("WithWriteBuffer: want 1 byte or more, got %d", bytes)
+			return
+		}
+		o.maxQueued, o.refuseAtFull = bytes, policy == RefusePush
+	}
+}
+
+// WithSingleLogin allows a user one session: when one binds a uid, older ones of that uid are kicked and closed with
+// session.ErrReplaced.
+func WithSingleLogin() Option { return func(o *options) { o.singleLogin = true } }
+
+// WithTimerPrecision has timers fire at multiples of d only. By default they fire when they are due, and condition
+// timers are polled every second.
+func WithTimerPrecision(d time.Duration) Option {
+	return func(o *options) {
+		if d < time.Millisecond {
+			o.fault("WithTimerPrecision: want 1 ms or more, got %v", d)
+			return
+		}
+		o.timerPrecision = d
+	}
+}
+
+// WithSlowHandler sets how long a handler may hold the logic goroutine before it is logged: 100 ms by default, 0 for never.
+// Past five seconds its stack is logged too.
+func WithSlowHandler(d time.Duration) Option {
+	return func(o *options) { o.slowHandler = max(d, 0) }
+}
+
+// WithIsWebsocket has Listen accept WebSocket clients instead of TCP ones.
+func WithIsWebsocket(enable bool) Option { return func(o *options) { o.websocket = enable } }
+
+// WithWSPath sets the path at which WebSocket clients connect: "/" by default.
+func WithWSPath(path string) Option {
+	return func(o *options) { o.wsPath = "/" + strings.TrimPrefix(path, "/") }
+}
+
+// WithCheckOriginFunc has f decide whether a WebSocket client may connect from the page it is on; by default every
+// origin may. f runs concurrently.
+func WithCheckOriginFunc(f func(*http.Request) bool) Option {
+	return func(o *options) {
+		if f != nil {
+			o.checkOrigin = f
+		}
+	}
+}
+
+// WithTSLConfig serves clients over TLS, with the certificate and key in two PEM files. They are read when the
+// server starts. The name is as programs know it.
+func WithTSLConfig(certificate, key string) Option {
+	return func(o *options) { o.tlsFiles = [2]string{certificate, key} }
+}
+
+// WithTLSConfig serves clients over TLS. With GetCertificate in c, certificates are renewed without a restart; with
+// ClientAuth, clients show theirs.
+func WithTLSConfig(c *tls.Config) Option {
+	return func(o *options) {
+		if c == nil {
+			o.fault("WithTLSConfig: want a configuration, got nil")
+			return
+		}
+		o.tlsConfig = c.Clone()
+	}
+}
+
+// WithNodeId sets the node's number in the ids of sessions, from 0 to 65,535; no two nodes of a cluster have the
+// same. By default it is made of the process id.
+func WithNodeId(id uint64) Option {
+	return func(o *options) {
+		if id > snowflake.MaxNode {
+			o.fault("WithNodeId: want %d at most, got %d", snowflake.MaxNode, id)
+			return
+		}
+		o.nodeID, o.hasNodeID = id, true
+	}
+}
+
+// WithLogger has the server log to l. The default is slog.Default.
+func WithLogger(l Logger) Option { return func(o *options) { o.log = l } }
+
+// WithSlog has the server log to l.
+func WithSlog(l *slog.Logger) Option { return func(o *options) { o.slog = l } }
+
+// WithDebugMode logs every message, and shows clients the text of every error.
+func WithDebugMode() Option { return func(o *options) { o.debug = true } }
+
+// check returns the faults of the options, and completes them.
+func (o *options) check() (*message.Dictionary, error) {
+	if len(o.errs) > 0 {
+		return nil, errors.Wrap(o.errs[0], "nano: option")
+	}
+	if o.tlsFiles != [2]string{} {
+		certificate, err := tls.LoadX509KeyPair(o.tlsFiles[0], o.tlsFiles[1])
+		if err != nil {
+			return nil, errors.Wrap(err, "nano: WithTSLConfig")
+		}
+		if o.tlsConfig == nil {
+			o.tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+		}
+		o.tlsConfig.Certificates = append(slices.Clip(o.tlsConfig.Certificates), certificate)
+	}
+	dictionary, err := message.NewDictionary(o.dictionary)
+	return dictionary, errors.Wrap(err, "nano: WithDictionary")
+}

@@ -1,0 +1,540 @@
+package nano
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pkg/errors"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/listen"
+	"github.com/lonng/nano/internal/snowflake"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/session"
+)
+
+// Server is one game server: its components, its logic goroutine and its clients. Several may live in one process.
+// Its methods may be called concurrently.
+type Server struct {
+	opts  *options
+	log   *slog.Logger
+	fault error // of the options; Start returns it
+
+	sched    *scheduler.Scheduler
+	dispatch *dispatch.Dispatcher
+	host     *agent.Host
+	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
+
+	mu        sync.Mutex
+	state     serverState // mu guards it and what follows
+	startErr  error
+	listeners map[net.Listener]struct{}
+	https     map[*http.Server]struct{}
+
+	ready   atomic.Bool    // clients are accepted
+	started chan struct{}  // closed when Start has ended
+	closing chan struct{}  // closed when Shutdown begins
+	stopped chan struct{}  // closed when it has ended
+	serving sync.WaitGroup // Serve and ServeWebSocket
+	watch   sync.WaitGroup
+}
+
+type serverState int
+
+const (
+	stateNew serverState = iota
+	stateStarting
+	stateRunning
+	stateClosed
+)
+
+// New makes a server. It opens nothing and starts nothing; faults of the options are reported by Start.
+func New(opts ...Option) *Server { return newServer(nil, opts) }
+
+// newServer makes a server with a scheduler of its own, or with the given one.
+func newServer(sched *scheduler.Scheduler, opts []Option) *Server {
+	o := newOptions(opts)
+	s := &Server{
+		opts:      o,
+		log:       o.logger(),
+		listeners: map[net.Listener]struct{}{},
+		https:     map[*http.Server]struct{}{},
+		started:   make(chan struct{}),
+		closing:   make(chan struct{}),
+		stopped:   make(chan struct{}),
+	}
+	if sched == nil {
+		sched = scheduler.New(scheduler.Stopped())
+	}
+	s.sched = sched
+	s.fault = s.build()
+	return s
+}
+
+// build makes the parts of the server out of the options.
+func (s *Server) build() error {
+	o := s.opts
+	dictionary, err := o.check()
+	if err != nil {
+		return err
+	}
+	ids, err := snowflake.New(o.nodeID)
+	if err != nil {
+		return err
+	}
+	inbound, outbound := hooks(o.pipeline)
+	s.dispatch = dispatch.New(dispatch.Config{
+		Log:        s.log,
+		Serializer: o.serializer,
+		Inbound:    inbound,
+		Dictionary: dictionary,
+		Scheduler:  s.sched,
+		Slow:       o.slowHandler,
+		Debug:      o.debug,
+	})
+	for _, c := range o.components {
+		if err := s.dispatch.Add(c.Comp, c.Opts); err != nil {
+			return errors.Wrap(err, "nano: WithComponents")
+		}
+	}
+	s.host, err = agent.NewHost(agent.Config{
+		Log:              s.log,
+		Dispatcher:       s.dispatch,
+		Serializer:       o.serializer,
+		Dictionary:       dictionary,
+		Outbound:         outbound,
+		NewID:            ids.Next,
+		Heartbeat:        o.heartbeat,
+		HandshakeTimeout: o.handshakeTimeout,
+		Validator:        o.validator,
+		UserData:         o.userData,
+		MaxPacket:        o.maxPacket,
+		MaxPending:       o.maxPending,
+		MaxQueued:        o.maxQueued,
+		RefuseAtFull:     o.refuseAtFull,
+		CheckOrigin:      o.checkOrigin,
+		Bound:            s.bound,
+		Debug:            o.debug,
+	})
+	if err != nil {
+		return errors.Wrap(err, "nano: WithDictionary")
+	}
+	s.sched.Configure(
+		scheduler.WithLogger(s.log),
+		scheduler.WithSlow(o.slowHandler),
+		scheduler.WithPrecision(o.timerPrecision),
+		scheduler.WithBatch(s.host.Begin, s.host.End),
+	)
+	return nil
+}
+
+// hooks returns the channels of a pipeline; nil where there is none, so that messages without hooks cost nothing.
+func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
+	if p == nil {
+		return nil, nil
+	}
+	return p.Inbound(), p.Outbound()
+}
+
+// Start starts the logic goroutine and runs Init and then AfterInit of every component on it, in the order of
+// registration. Serve and ServeWebSocket do so themselves. Starting again does nothing and returns what the first
+// Start returned; after Shutdown it is ErrServerClosed.
+func (s *Server) Start() error {
+	s.mu.Lock()
+	state := s.state
+	if state == stateNew {
+		s.state = stateStarting
+	}
+	s.mu.Unlock()
+	if state == stateNew {
+		s.start()
+	}
+	<-s.started
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.startErr == nil && s.state == stateClosed {
+		return ErrServerClosed
+	}
+	return s.startErr
+}
+
+// start leaves the server running, or closed with startErr set.
+func (s *Server) start() {
+	defer close(s.started)
+	err := s.fault
+	if err == nil {
+		s.sched.Start()
+		s.host.Start()
+		if err = s.initComponents(); err != nil {
+			s.sched.Close()
+			s.host.Stop()
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.state, s.startErr = stateClosed, err
+		close(s.closing)
+		close(s.stopped)
+		return
+	}
+	s.state = stateRunning
+	s.ready.Store(true)
+	s.watch.Add(1)
+	go s.watchStuck()
+}
+
+func (s *Server) initComponents() error {
+	services := s.dispatch.Services()
+	for _, step := range []struct {
+		name string
+		run  func(component.Component)
+	}{{"Init", component.Component.Init}, {"AfterInit", component.Component.AfterInit}} {
+		for i, c := range s.opts.components {
+			if err := s.lifecycle(context.Background(), services[i].Name+"."+step.name, c.Comp, step.run); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// lifecycle runs one step of a component on the logic goroutine and waits for it; a panic is an error.
+func (s *Server) lifecycle(ctx context.Context, name string, c component.Component, step func(component.Component)) error {
+	done := make(chan error, 1)
+	accepted := s.sched.Offer(func() {
+		s.sched.Watched() // a component may take its time
+		finished := false
+		defer func() {
+			if p := recover(); p != nil {
+				done <- errors.Errorf("nano: panic in %s: %v", name, p)
+			} else if !finished {
+				done <- errors.Errorf("nano: %s ended the logic goroutine", name)
+			}
+		}()
+		step(c)
+		finished = true
+		done <- nil
+	})
+	if !accepted {
+		return ErrServerClosed
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errors.Wrap(ctx.Err(), "nano: waiting for "+name)
+	}
+}
+
+// watchStuck looks now and then for a task that holds the logic goroutine.
+func (s *Server) watchStuck() {
+	defer s.watch.Done()
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.closing:
+			return
+		case <-t.C:
+			s.sched.CheckStuck()
+		}
+	}
+}
+
+// open starts the server if needed, and takes a listener into its care. The caller calls the function it gets when
+// it has done with the listener.
+func (s *Server) open(l net.Listener) (release func(), err error) {
+	if err := s.Start(); err != nil {
+		_ = l.Close()
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != stateRunning {
+		_ = l.Close()
+		return nil, ErrServerClosed
+	}
+	s.listeners[l] = struct{}{}
+	s.serving.Add(1)
+	return func() {
+		_ = l.Close()
+		s.mu.Lock()
+		delete(s.listeners, l)
+		s.mu.Unlock()
+		s.serving.Done()
+	}, nil
+}
+
+// Serve accepts TCP clients, or TLS ones if the server has a certificate, on l until Shutdown, and then returns nil.
+// It starts the server if that is needed. l may be any listener; it is closed when Serve returns.
+func (s *Server) Serve(l net.Listener) error {
+	release, err := s.open(l)
+	if err != nil {
+		return err
+	}
+	defer release()
+	accept := s.host.Accept
+	if c := s.opts.tlsConfig; c != nil {
+		accept = func(conn net.Conn) { s.host.Accept(tls.Server(conn, c)) }
+	}
+	return listen.Accept(l, s.closing, s.log, accept)
+}
+
+// ServeWebSocket accepts WebSocket clients, over TLS if the server has a certificate, on l until Shutdown, and then
+// returns nil. It starts the server if that is needed. Clients connect at the path of WithWSPath; everything else is
+// not found. l may be any listener; it is closed when ServeWebSocket returns.
+func (s *Server) ServeWebSocket(l net.Listener) error {
+	release, err := s.open(l)
+	if err != nil {
+		return err
+	}
+	defer release()
+	h := &http.Server{
+		Handler:           http.HandlerFunc(s.serveHTTP),
+		ReadHeaderTimeout: s.opts.handshakeTimeout,
+		ConnContext:       agent.ConnContext,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	s.mu.Lock()
+	s.https[h] = struct{}{}
+	s.mu.Unlock()
+	if c := s.opts.tlsConfig; c != nil {
+		c = c.Clone()
+		c.NextProtos = []string{"http/1.1"}
+		l = tls.NewListener(l, c)
+	}
+	err = h.Serve(l)
+	select {
+	case <-s.closing:
+		return nil
+	default:
+	}
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return fmt.Errorf("nano: accept: %w", err)
+}
+
+// WebSocketHandler returns the handler that upgrades requests, for the program's own mux. It answers 503 until the
+// server was started, and when it shuts down.
+func (s *Server) WebSocketHandler() http.Handler { return http.HandlerFunc(s.upgrade) }
+
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+	if !s.ready.Load() {
+		http.Error(w, "the server is not ready", http.StatusServiceUnavailable)
+		return
+	}
+	s.host.ServeWebSocket(w, r)
+}
+
+// serveHTTP serves a listener of ServeWebSocket.
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	upgrade := r.Header.Get("Upgrade") != ""
+	switch {
+	case r.URL.Path == s.opts.wsPath && (upgrade || s.fallback == nil):
+		s.upgrade(w, r)
+	case s.fallback != nil:
+		s.fallback.ServeHTTP(w, r)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// Invoke runs f on the logic goroutine. It never blocks and may be called from anywhere, also from inside a handler:
+// it is how slow work, done elsewhere, comes back. After Shutdown f is dropped.
+func (s *Server) Invoke(f func()) { s.sched.PushTask(f) }
+
+// Scheduler returns the logic goroutine, for its timers.
+func (s *Server) Scheduler() *scheduler.Scheduler { return s.sched }
+
+// Session returns the open session with an id.
+func (s *Server) Session(id int64) (*session.Session, bool) {
+	if s.host == nil {
+		return nil, false
+	}
+	return s.host.Session(id)
+}
+
+// SessionsByUID returns the open sessions of a user, in the order they connected.
+func (s *Server) SessionsByUID(uid int64) []*session.Session {
+	if s.host == nil {
+		return nil
+	}
+	return s.host.ByUID(uid)
+}
+
+// Push sends v to every session of a user, as Session.Push does. ErrUserNotFound if there is none; otherwise the first
+// error of a session.
+func (s *Server) Push(uid int64, route string, v any) error {
+	return s.each(uid, func(u *session.Session) error { return u.Push(route, v) })
+}
+
+// Kick kicks every session of a user, as Session.Kick does. ErrUserNotFound if there is none.
+func (s *Server) Kick(uid int64, reason string) error {
+	return s.each(uid, func(u *session.Session) error { return u.Kick(reason) })
+}
+
+func (s *Server) each(uid int64, f func(*session.Session) error) error {
+	sessions := s.SessionsByUID(uid)
+	if len(sessions) == 0 {
+		return ErrUserNotFound
+	}
+	var first error
+	for _, u := range sessions {
+		if err := f(u); err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// bound is called when a session binds a uid: with single login, the others of that uid have to go.
+func (s *Server) bound(bound *session.Session, _, uid int64) error {
+	if !s.opts.singleLogin || uid == 0 {
+		return nil
+	}
+	for _, other := range s.host.ByUID(uid) {
+		if a, ok := other.NetworkEntity().(*agent.Agent); ok && other != bound {
+			_ = a.KickFor(session.ErrReplaced, "logged in elsewhere")
+		}
+	}
+	return nil
+}
+
+// Shutdown ends the server: it accepts no more clients; runs BeforeShutdown of the components in reverse order, while
+// the sessions are still open; runs the messages that were accepted; kicks the clients; runs their close callbacks;
+// runs Shutdown of the components; and returns when every goroutine has ended. When ctx ends before that, connections
+// are cut and the rest is left to end by itself; the error is then that of ctx.
+//
+// Calling it again waits likewise. Called on the logic goroutine, for which it would wait in vain, it goes on in the
+// background and returns nil at once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	if s.sched.Running() {
+		go func() { _ = s.shutdownOnce(ctx) }()
+		return nil
+	}
+	return s.shutdownOnce(ctx)
+}
+
+func (s *Server) shutdownOnce(ctx context.Context) error {
+	s.mu.Lock()
+	if s.state == stateStarting {
+		s.mu.Unlock()
+		select {
+		case <-s.started:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		s.mu.Lock()
+	}
+	state := s.state
+	s.state = stateClosed
+	s.ready.Store(false)
+	if state != stateClosed {
+		close(s.closing)
+	}
+	s.mu.Unlock()
+	switch state {
+	case stateNew:
+		s.sched.Close()
+		close(s.started)
+		close(s.stopped)
+		return nil
+	case stateRunning:
+		return s.shutdown(ctx)
+	}
+	select {
+	case <-s.stopped:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Server) shutdown(ctx context.Context) error {
+	pages := s.closeListeners(ctx)
+	err := s.endComponents(ctx, "BeforeShutdown", component.Component.BeforeShutdown)
+	s.dispatch.Drain()
+	s.host.Drain()
+	if e := s.host.Wait(ctx); err == nil && e != nil {
+		err = errors.Wrap(e, "nano: waiting for sessions to close")
+	}
+	if e := s.endComponents(ctx, "Shutdown", component.Component.Shutdown); err == nil {
+		err = e
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(s.stopped)
+		defer close(ended)
+		s.sched.Close()
+		s.host.Stop()
+		<-pages
+		s.serving.Wait()
+		s.watch.Wait()
+	}()
+	select {
+	case <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	if err == nil {
+		err = errors.Wrap(ctx.Err(), "nano: waiting for goroutines to end")
+	}
+	return err
+}
+
+// closeListeners closes the listeners; the channel is closed when the pages that were being served are done, or cut
+// when ctx ends.
+func (s *Server) closeListeners(ctx context.Context) <-chan struct{} {
+	s.mu.Lock()
+	listeners, servers := make([]net.Listener, 0, len(s.listeners)), make([]*http.Server, 0, len(s.https))
+	for l := range s.listeners {
+		listeners = append(listeners, l)
+	}
+	for h := range s.https {
+		servers = append(servers, h)
+	}
+	s.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, h := range servers {
+			if h.Shutdown(ctx) != nil {
+				_ = h.Close()
+			}
+		}
+	}()
+	return done
+}
+
+// endComponents runs one step of every component in reverse order. A panic or a fault costs only its component; the
+// first error is returned.
+func (s *Server) endComponents(ctx context.Context, name string, step func(component.Component)) error {
+	var first error
+	services := s.dispatch.Services()
+	for i, c := range slices.Backward(s.opts.components) {
+		err := s.lifecycle(ctx, services[i].Name+"."+name, c.Comp, step)
+		if err != nil {
+			s.log.Error("nano: shutdown", "error", err)
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
