@@ -1,0 +1,128 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"reflect"
+	"testing"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+)
+
+// chunks is a connection that hands out what it was given, one chunk a read, and takes everything.
+type chunks [][]byte
+
+func (c *chunks) Read(p []byte) (int, error) {
+	for len(*c) > 0 && len((*c)[0]) == 0 {
+		*c = (*c)[1:]
+	}
+	if len(*c) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, (*c)[0])
+	(*c)[0] = (*c)[0][n:]
+	return n, nil
+}
+
+func (c *chunks) Write(p []byte) (int, error) { return len(p), nil }
+func (c *chunks) Close() error                { return nil }
+
+// outcome is all that a client makes of the bytes it received.
+type outcome struct {
+	err        string
+	handshake  string
+	calls      []string
+	pushes     []string
+	heartbeats bool
+}
+
+func receiveAll(parts ...[]byte) outcome {
+	c := newClient([]Option{WithPacketLimit(1 << 16), WithInbound(func(m *Message) error {
+		if len(m.Data) > 0 && m.Data[0] == 'R' {
+			return errForged
+		}
+		return nil
+	})})
+	defer c.cancel()
+	conn := chunks(parts)
+	l := newLink(c, &conn)
+	var calls []*call
+	for id := range uint64(4) {
+		p := &call{id: id, route: fmt.Sprint("r", id), done: make(chan struct{})}
+		calls = append(calls, p)
+		_ = l.register(p) // the link is not broken yet
+	}
+	err := l.receive()
+	o := outcome{err: err.Error(), handshake: string(c.Handshake()), heartbeats: l.interval > 0}
+	l.fail(err)
+	for _, p := range calls {
+		<-p.done
+		answer := ""
+		if p.answer != nil {
+			answer = string(p.answer.Data)
+		}
+		o.calls = append(o.calls, fmt.Sprintf("%q %v", answer, p.err))
+	}
+	for {
+		i, ok, _ := c.inbox.next()
+		if !ok {
+			return o
+		}
+		o.pushes = append(o.pushes, fmt.Sprintf("%s %q", i.push.Route, i.push.Data))
+	}
+}
+
+func FuzzClientReceive(f *testing.F) {
+	shake := func(answer string, messages ...*message.Message) []byte {
+		b, err := codec.Append(nil, packet.Handshake, []byte(answer))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, m := range messages {
+			if b, err = codec.AppendMessage(b, m, nil); err != nil {
+				f.Fatal(err)
+			}
+		}
+		return b
+	}
+	const welcome = `{"code":200,"sys":{"heartbeat":30,"serializer":"json","dict":{"a":1,"b":2}},"user":{"x":[1]}}`
+	all := shake(welcome, push("a", "1"), response(1, "2"), push("c", "R"),
+		&message.Message{Type: message.Response, ID: 2, Err: true, Data: []byte(`{"code":"NANO-404","msg":"no"}`)}, response(3, ""))
+	f.Add(all, uint(10))
+	f.Add(append(all, "\x03\x00\x00\x00\x04\x00\x00\x04\x07\x00\x01x\x04\x00\x00\x03\x07\x01\x01\x05\x00\x00\x0d{\"reason\":\"\"}"...), uint(50))
+	f.Add(shake(`{"code":501,"message":"no"}`), uint(3))
+	f.Add(shake(`{"code":200,"sys":{"heartbeat":1e309}}`), uint(0))
+	f.Add(shake(`{"code":200,"sys":{"serializer":"protobuf"}}`, &message.Message{Type: message.Response, ID: 1, Err: true, Data: []byte("\n\x01a\x12\x01b\x1a\x00")}), uint(7))
+	f.Add([]byte("\x05\x00\x00\x02\"a"), uint(1))
+	f.Add([]byte("\x04\xff\xff\xff"), uint(4))
+	f.Fuzz(func(t *testing.T, data []byte, cut uint) {
+		whole := receiveAll(bytes.Clone(data))
+		at := int(cut % uint(len(data)+1))
+		split := receiveAll(bytes.Clone(data[:at]), bytes.Clone(data[at:]))
+		if !reflect.DeepEqual(whole, split) {
+			t.Errorf("received whole: %+v\nsplit at %d: %+v", whole, at, split)
+		}
+	})
+}
+
+func FuzzErrorResponse(f *testing.F) {
+	f.Add([]byte(`{"code":"NANO-404","msg":"no","metadata":{"a":"b"}}`))
+	f.Add([]byte("\n\x01a\x12\x01b\x1a\x06\n\x01k\x12\x01v"))
+	f.Add([]byte("plain text"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for _, speaks := range []string{"json", "protobuf", "other"} {
+			c := newClient(nil)
+			l := newLink(c, &chunks{})
+			if err := l.accept([]byte(`{"code":200,"sys":{"serializer":"` + speaks + `"}}`)); err != nil {
+				t.Fatal(err)
+			}
+			if e := l.answerError(data); e == nil || e.Code == "" {
+				t.Errorf("an error response of %q to a client of %s became %#v, want a code", data, speaks, e)
+			}
+			c.cancel()
+		}
+	})
+}
