@@ -43,13 +43,15 @@ func NewConnector() *Connector {
 // an error, again.
 func (c *Connector) Start(addr string) error {
 	c.mu.Lock()
-	if c.started || c.closed {
-		c.mu.Unlock()
+	started, closed, connected := c.started, c.closed, c.connected
+	c.started = true
+	c.mu.Unlock()
+	if closed {
+		return client.ErrClosed
+	}
+	if started {
 		return ErrStarted
 	}
-	c.started = true
-	connected := c.connected
-	c.mu.Unlock()
 
 	conn, err := client.Dial(context.Background(), addr,
 		client.WithSerializer(protobuf.NewSerializer()),
@@ -75,7 +77,7 @@ func (c *Connector) Start(addr string) error {
 		return err
 	}
 	c.client = conn
-	closed := c.closed
+	closed = c.closed
 	c.mu.Unlock()
 	if closed {
 		conn.Close()
