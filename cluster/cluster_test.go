@@ -1,0 +1,201 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds every wait that is not about time itself.
+const patience = 20 * time.Second
+
+// recorder is a Handler that keeps what it was told.
+type recorder struct {
+	mu     sync.Mutex
+	change chan struct{}
+	links  map[string]*Link // up, by address
+	events []string         // "up addr", "down addr"
+	downs  map[string]error // why, by address
+	frames []Frame          // copies, if keep is set
+	keep   bool
+	got    func(l *Link, frames []Frame) // if set, called instead of keeping
+}
+
+func newRecorder() *recorder {
+	return &recorder{change: make(chan struct{}), links: make(map[string]*Link), downs: make(map[string]error), keep: true}
+}
+
+func (r *recorder) update(f func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f()
+	close(r.change)
+	r.change = make(chan struct{})
+}
+
+func (r *recorder) Up(l *Link) {
+	r.update(func() {
+		r.links[l.Addr] = l
+		r.events = append(r.events, "up "+l.Addr)
+	})
+}
+
+func (r *recorder) Down(l *Link, err error) {
+	r.update(func() {
+		if r.links[l.Addr] == l {
+			delete(r.links, l.Addr)
+		}
+		r.downs[l.Addr] = err
+		r.events = append(r.events, "down "+l.Addr)
+	})
+}
+
+func (r *recorder) Received(l *Link, frames []Frame) {
+	if r.got != nil {
+		r.got(l, frames)
+		return
+	}
+	r.update(func() {
+		for _, f := range frames {
+			f.Meta, f.Data = slices.Clone(f.Meta), slices.Clone(f.Data)
+			r.frames = append(r.frames, f)
+		}
+	})
+}
+
+// wait returns when cond, called under the recorder's lock, is true; it reports whether that was within d.
+func (r *recorder) wait(d time.Duration, cond func() bool) bool {
+	deadline := time.After(d)
+	for {
+		r.mu.Lock()
+		ok, change := cond(), r.change
+		r.mu.Unlock()
+		if ok {
+			return true
+		}
+		select {
+		case <-change:
+		case <-deadline:
+			return false
+		}
+	}
+}
+
+func (r *recorder) hasUp(addr string) func() bool {
+	return func() bool { return r.links[addr] != nil }
+}
+
+// testNode is a node with its recorder.
+type testNode struct {
+	*Node
+	*recorder
+	t    testing.TB
+	addr string
+}
+
+// quick shortens what tests would otherwise wait for. The links keep their periods.
+func quick(n *Node) {
+	n.t.gossip.Probe = 200 * time.Millisecond
+	n.t.gossip.Gossip = 50 * time.Millisecond
+	n.t.gossip.PushPull = 2 * time.Second
+	n.t.heal = 500 * time.Millisecond
+	n.t.hello = patience // Start waits for members that are slow on a busy machine
+}
+
+func listen(t testing.TB, addr string) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func logger(t testing.TB) *slog.Logger {
+	if testing.Verbose() && os.Getenv("NANO_TEST_LOG") != "" {
+		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
+	}
+	return slog.New(slog.NewTextHandler(io.Discard, nil))
+}
+
+// newTestNode makes a node that is not started.
+func newTestNode(t testing.TB, cfg Config) *testNode {
+	r := newRecorder()
+	cfg.Handler, cfg.Logger = r, logger(t)
+	n := &testNode{Node: NewNode(cfg), recorder: r, t: t}
+	quick(n.Node)
+	return n
+}
+
+// serve starts the node on l, and has it stopped when the test ends.
+func (n *testNode) serve(l net.Listener) {
+	n.t.Helper()
+	n.addr = l.Addr().String()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	n.t.Cleanup(n.stop)
+	if err := n.Start(ctx, l); err != nil {
+		n.t.Fatalf("Start on %s: %v", n.addr, err)
+	}
+}
+
+func (n *testNode) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.Stop(ctx); err != nil {
+		n.t.Errorf("Stop of %s: %v", n.addr, err)
+	}
+}
+
+// kill ends the node as a crash would: nobody is told.
+func (n *testNode) kill() {
+	n.Node.mu.Lock()
+	n.state = stopping
+	n.Node.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := n.end(ctx); err != nil {
+		n.t.Errorf("end of %s: %v", n.addr, err)
+	}
+}
+
+// start makes and starts a node that joins the seeds.
+func start(t testing.TB, id uint64, seeds ...string) *testNode {
+	t.Helper()
+	n := newTestNode(t, Config{ID: id, Label: fmt.Sprint("node", id), Services: []string{fmt.Sprint("Service", id), "Shared"}, Seeds: seeds})
+	n.serve(listen(t, "127.0.0.1:0"))
+	return n
+}
+
+// within fails the test if cond does not become true in time.
+func (n *testNode) within(d time.Duration, what string, cond func() bool) {
+	n.t.Helper()
+	begun := time.Now()
+	if !n.wait(d, cond) {
+		n.Node.mu.Lock()
+		defer n.Node.mu.Unlock()
+		n.t.Fatalf("%s: not %s within %v; events %v", n.addr, what, d, n.events)
+	}
+	n.t.Logf("%s: %s after %v", n.addr, what, time.Since(begun).Round(time.Millisecond))
+}
+
+func (n *testNode) link(addr string) *Link {
+	n.recorder.mu.Lock()
+	defer n.recorder.mu.Unlock()
+	l := n.links[addr]
+	if l == nil {
+		n.t.Fatalf("%s has no link to %s", n.addr, addr)
+	}
+	return l
+}

@@ -1,0 +1,595 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/gossip"
+	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/link"
+
+	"github.com/pkg/errors"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Config is what a Node is made of.
+type Config struct {
+	// ID is the node id. If another member has it, one of the two takes another that is free, 1 to MaxID: see Node.ID.
+	// One with FixedID keeps its id, and two of them refuse each other. MaxID is 1023 if it is 0.
+	ID      uint64
+	FixedID bool
+	MaxID   uint64
+	// Addr is where others dial this node, "host:port". Empty: the listener's address, or an address of this machine if
+	// it listens on all of them.
+	Addr string
+	// Seeds are the addresses of nodes to join, "host:port"; of a host name every address is tried. Retry is the time
+	// between two tries, 1 s if it is 0.
+	Seeds []string
+	Retry time.Duration
+	// Label and Services are told to the other members.
+	Label    string
+	Services []string
+	// Secret, if it is not empty, is needed to take part. It is never sent.
+	Secret string
+	// DialOptions and ServerOptions apply to data and gossip alike, after the node's own.
+	DialOptions   []grpc.DialOption
+	ServerOptions []grpc.ServerOption
+	// Handler is told of members and handed their frames. It is required.
+	Handler Handler
+	// Logger gets the node's notes; slog.Default() if it is nil.
+	Logger *slog.Logger
+}
+
+// Handler is told what happens on the links. Up, any number of Received, and Down of one link come in this order from
+// one goroutine; different links call concurrently. It must not block: see link.Handler.
+type Handler interface {
+	// Up tells that a member came up. What it sends on the link goes out before anything else.
+	Up(l *Link)
+	// Received is handed frames in the order in which the member sent them; the slice and the bytes of the frames are
+	// valid until it returns.
+	Received(l *Link, frames []Frame)
+	// Down tells that a member went down, and why. The same process may come up again on another link.
+	Down(l *Link, err error)
+}
+
+// Link and Frame are what the members talk over and with.
+type (
+	Link  = link.Link
+	Frame = link.Frame
+)
+
+var (
+	// ErrMemberDown tells that a member is down. What was sent to it before may have arrived or not: delivery is at most
+	// once.
+	ErrMemberDown = link.ErrDown
+	// ErrQueueFull tells that a member takes frames slower than they come. The frame was not sent.
+	ErrQueueFull = link.ErrQueueFull
+	// ErrRefused tells that this node and a member do not want each other: their secrets or versions differ.
+	ErrRefused = greet.ErrRefused
+	// ErrDuplicateID tells that another member has the node id that was asked for.
+	ErrDuplicateID = errors.New("cluster: node id is in use")
+	// ErrStopped tells that the node was stopped, or not started.
+	ErrStopped = errors.New("cluster: node is not running")
+
+	errReplaced = errors.New("cluster: member opened a new link")
+)
+
+// timing holds the node's periods and deadlines.
+type timing struct {
+	link      link.Config
+	gossip    gossip.Timing
+	greet     time.Duration // within which a link is dialed and greeted
+	hello     time.Duration // that Start waits for the links of the members it knows of
+	redialMin time.Duration
+	redialMax time.Duration // while a member was seen not long ago
+	redialOld time.Duration // after recent
+	recent    time.Duration
+	refused   time.Duration // between two tries to a member that refused
+	cross     time.Duration // how long a dial under way has precedence over the peer's
+	forget    time.Duration // after which a member that nobody sees is dialed no more
+	heal      time.Duration // that a linked member may be missing from the gossip
+	leave     time.Duration // that Stop waits for the members to take leave
+}
+
+func defaultTiming() timing {
+	return timing{
+		link:      link.DefaultConfig(),
+		gossip:    gossip.DefaultTiming(),
+		greet:     2 * time.Second,
+		hello:     500 * time.Millisecond,
+		redialMin: 20 * time.Millisecond,
+		redialMax: 500 * time.Millisecond,
+		redialOld: 3 * time.Second,
+		recent:    time.Minute,
+		refused:   5 * time.Second,
+		cross:     500 * time.Millisecond,
+		forget:    10 * time.Minute,
+		heal:      3 * time.Second,
+		leave:     time.Second,
+	}
+}
+
+// state is how far a node has come. It only grows.
+type state int
+
+const (
+	fresh state = iota
+	starting
+	serving
+	stopping
+)
+
+// Node is this process's membership in a cluster: it owns the gRPC server, the gossip and the links. Its methods may
+// be called concurrently.
+type Node struct {
+	cfg    Config
+	t      timing
+	self   *greet.Self
+	log    *slog.Logger
+	dial   []grpc.DialOption
+	server *grpc.Server
+	gossip *gossip.Gossip
+	id     atomic.Uint64
+	table  atomic.Pointer[table] // of the links that are up
+
+	ctx    context.Context // ends when the node stops
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // of the node's goroutines; Add is called under mu, or by one of them
+
+	stopped chan struct{} // closed when Stop is through
+	opening sync.Mutex    // held while start opens what Stop closes; taken before mu
+
+	// mu guards what follows. It may be taken under memberlist's lock: whoever holds it must not call memberlist.
+	mu      sync.Mutex
+	state   state
+	hello   *clusterpb.Hello // what this node tells of itself; replaced, never changed
+	peers   map[string]*peer // by address
+	changed chan struct{}    // closed and replaced when a peer's state changes
+	failure error            // why the node can't start
+}
+
+// NewNode makes a node; it does nothing until Start.
+func NewNode(cfg Config) *Node {
+	if cfg.MaxID == 0 {
+		cfg.MaxID = 1023
+	}
+	if cfg.Retry <= 0 {
+		cfg.Retry = time.Second
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	n := &Node{
+		cfg: cfg, t: defaultTiming(), log: cfg.Logger,
+		stopped: make(chan struct{}),
+		peers:   make(map[string]*peer),
+		changed: make(chan struct{}),
+	}
+	n.id.Store(cfg.ID)
+	n.table.Store(&table{})
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	return n
+}
+
+// Start serves on l and joins the cluster. It returns when a seed answered or none will soon, and a link is up to every
+// member that it knows of and that answers within 500 ms; seeds that do not answer are tried on for ever. It fails if
+// a seed refuses this node, or if the id is fixed and in use. The node closes l, also if it fails. A node starts once.
+func (n *Node) Start(ctx context.Context, l net.Listener) error {
+	if err := n.start(l); err != nil {
+		_ = l.Close()
+		return err
+	}
+	err := n.join(ctx)
+	if err == nil {
+		n.mu.Lock()
+		switch {
+		case n.failure != nil:
+			err = n.failure
+		case n.state == stopping:
+			err = ErrStopped
+		default:
+			n.state = serving
+			n.renew()
+		}
+		n.mu.Unlock()
+	}
+	if err != nil {
+		_ = n.Stop(context.WithoutCancel(ctx))
+		return errors.Wrapf(err, "cluster: join as %s", n.self.Addr)
+	}
+	n.log.Info("cluster: started", "addr", n.self.Addr, "id", n.ID(), "members", len(n.Links()))
+	return nil
+}
+
+// start opens everything that does not need other nodes.
+func (n *Node) start(l net.Listener) error {
+	if n.cfg.Handler == nil {
+		return errors.New("cluster: a Handler is required")
+	}
+	for _, s := range n.cfg.Seeds {
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			return errors.Wrapf(err, "cluster: seed %q, host:port expected", s)
+		}
+	}
+	addr := n.cfg.Addr
+	if addr == "" {
+		addr = dialable(l.Addr())
+	}
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		return errors.Wrapf(ErrInvalidRegisterReq, "cluster: address %q, host:port expected", addr)
+	}
+	if n.cfg.Secret == "" && len(n.cfg.ServerOptions) == 0 && !isLoopback(l.Addr()) {
+		n.log.Warn("cluster: nodes are not asked to prove themselves: set a cluster secret or TLS options", "listen", l.Addr().String())
+	}
+
+	n.opening.Lock()
+	defer n.opening.Unlock()
+	n.mu.Lock()
+	if n.state != fresh {
+		n.mu.Unlock()
+		return errors.New("cluster: node was started or stopped before")
+	}
+	n.self = &greet.Self{Addr: addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(n.cfg.Secret)}
+	n.renew()
+	n.mu.Unlock()
+	n.dial = append(dialDefaults(), n.cfg.DialOptions...)
+	var err error
+	n.gossip, err = gossip.New(gossip.Config{
+		Self: n.self, Dial: n.dial, Timing: n.t.gossip, Logger: n.log,
+		Alive: n.alive, Gone: n.gone,
+	})
+	if err != nil {
+		return err
+	}
+	n.server = grpc.NewServer(append(serverDefaults(), n.cfg.ServerOptions...)...)
+	clusterpb.RegisterClusterServer(n.server, service{node: n})
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.state = starting
+	n.wg.Go(func() {
+		if err := n.server.Serve(l); err != nil && n.ctx.Err() == nil {
+			n.log.Error("cluster: serving ended", "err", err)
+		}
+	})
+	return nil
+}
+
+// join makes the node part of the cluster as far as that is possible now.
+func (n *Node) join(ctx context.Context) error {
+	first := make(chan error, 1)
+	n.mu.Lock()
+	n.spawn(func() { n.tend(first) })
+	n.mu.Unlock()
+	select {
+	case err := <-first:
+		if err != nil {
+			return err
+		}
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.ctx.Done():
+		return ErrStopped
+	}
+	deadline := time.NewTimer(n.t.hello)
+	defer deadline.Stop()
+	for {
+		n.mu.Lock()
+		changed, err, settled := n.changed, n.failure, n.settled()
+		n.mu.Unlock()
+		if err != nil || settled {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-deadline.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.ctx.Done():
+			return ErrStopped
+		}
+	}
+}
+
+// settled reports whether every member that is known of was linked or could not be. It is called under mu.
+func (n *Node) settled() bool {
+	for _, p := range n.peers {
+		if !p.up && !p.tried && !p.left {
+			return false
+		}
+	}
+	return true
+}
+
+// Stop leaves the cluster: frames that were queued are sent, the members are told, and every goroutine is waited for.
+// When ctx ends it breaks off what is still open, and returns the context's error if something did not end. Calling
+// it again waits for the first call.
+func (n *Node) Stop(ctx context.Context) error {
+	n.opening.Lock()
+	n.mu.Lock()
+	was := n.state
+	n.state = stopping
+	links := n.allLinks()
+	n.mu.Unlock()
+	n.opening.Unlock()
+	switch was {
+	case stopping:
+		select {
+		case <-n.stopped:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	case fresh:
+		n.cancel()
+		close(n.stopped)
+		return nil
+	}
+	left := make(chan struct{})
+	go func() {
+		defer close(left)
+		n.gossip.Leave(2 * n.t.gossip.Gossip)
+	}()
+	for _, l := range links {
+		l.Leave()
+	}
+	timeout := time.NewTimer(n.t.leave)
+	defer timeout.Stop()
+	expired := false
+	for _, l := range links {
+		if !expired {
+			select {
+			case <-l.Finished():
+				continue
+			case <-timeout.C:
+			case <-ctx.Done():
+			}
+			expired = true
+		}
+		l.Close(ErrStopped)
+	}
+	<-left
+	return n.end(ctx)
+}
+
+// end breaks off everything and waits for it.
+func (n *Node) end(ctx context.Context) error {
+	n.mu.Lock()
+	links := n.allLinks()
+	n.mu.Unlock()
+	for _, l := range links {
+		l.Close(ErrStopped)
+	}
+	n.cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		n.gossip.Stop()
+		n.server.Stop()
+		n.wg.Wait()
+		n.gossip.Wait(ctx)
+		close(n.stopped)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// spawn runs f on a goroutine that Stop waits for, unless the node is stopping. It is called under mu.
+func (n *Node) spawn(f func()) bool {
+	if n.state == stopping {
+		return false
+	}
+	n.wg.Go(f)
+	return true
+}
+
+// ID returns the node id. One that is not fixed may change: mostly while the node starts, later only when parts of a
+// cluster meet that did not know of each other.
+func (n *Node) ID() uint64 { return n.id.Load() }
+
+// Self returns this node as the others see it. It is empty before Start.
+func (n *Node) Self() Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.self == nil {
+		return Member{}
+	}
+	return member(n.self.Addr, n.self.Epoch, n.hello, n.state == serving, 0)
+}
+
+// Members returns the other members that have been seen, by address: those that are up, and those that went down
+// without leaving, for as long as they are dialed.
+func (n *Node) Members() []Member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []Member
+	for _, p := range n.peers {
+		switch {
+		case p.up:
+			all = append(all, member(p.addr, p.epoch, p.hello, true, p.link.RTT()))
+		case p.hello != nil && !p.left:
+			all = append(all, member(p.addr, p.epoch, p.hello, false, 0))
+		}
+	}
+	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.Addr, b.Addr) })
+	return all
+}
+
+// Links returns the links that are up, by address. The slice must not be changed.
+func (n *Node) Links() []*Link { return n.table.Load().links }
+
+// LinksTo returns the links that are up to members with the service, by address. The slice must not be changed.
+func (n *Node) LinksTo(service string) []*Link { return n.table.Load().services[service] }
+
+// table is a snapshot of the links that are up.
+type table struct {
+	links    []*Link
+	services map[string][]*Link
+}
+
+// publish makes a new snapshot. It is called under mu.
+func (n *Node) publish() {
+	t := &table{services: make(map[string][]*Link)}
+	for _, p := range n.peers {
+		if p.up {
+			t.links = append(t.links, p.link)
+		}
+	}
+	slices.SortFunc(t.links, func(a, b *Link) int { return strings.Compare(a.Addr, b.Addr) })
+	for _, l := range t.links {
+		for _, s := range l.Hello().GetInfo().GetServices() {
+			t.services[s] = append(t.services[s], l)
+		}
+	}
+	n.table.Store(t)
+	n.notify()
+}
+
+// notify wakes who waits for peers to change. It is called under mu.
+func (n *Node) notify() {
+	close(n.changed)
+	n.changed = make(chan struct{})
+}
+
+// renew makes the hello anew, and tells it to the members that have the one before. It is called under mu.
+func (n *Node) renew() {
+	n.hello = &clusterpb.Hello{
+		Id: n.id.Load(), Fixed: n.cfg.FixedID, Serving: n.state == serving,
+		Info: &clusterpb.MemberInfo{Label: n.cfg.Label, ServiceAddr: n.self.Addr, Services: n.cfg.Services},
+	}
+	for _, p := range n.peers {
+		if p.link != nil {
+			n.tell(p.link)
+		}
+	}
+}
+
+// tell sends the hello on a link. It is called under mu.
+func (n *Node) tell(l *Link) {
+	if err := l.SendHello(n.hello); err != nil {
+		l.Close(err)
+	}
+}
+
+// freeID returns an id that no member is known to have. It is called under mu.
+func (n *Node) freeID() (uint64, bool) {
+	taken := map[uint64]bool{n.id.Load(): true}
+	for _, p := range n.peers {
+		if p.hello != nil {
+			taken[p.hello.GetId()] = true
+		}
+	}
+	first := rand.Uint64N(n.cfg.MaxID)
+	for i := range n.cfg.MaxID {
+		if id := 1 + (first+i)%n.cfg.MaxID; !taken[id] {
+			return id, true
+		}
+	}
+	return 0, false
+}
+
+// allLinks returns every link, up or not. It is called under mu.
+func (n *Node) allLinks() []*Link {
+	var links []*Link
+	for _, p := range n.peers {
+		if p.link != nil {
+			links = append(links, p.link)
+		}
+	}
+	return links
+}
+
+// Sizes of what gRPC buffers, in bytes. A stream's window is what a peer that does not read costs at most.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 2 << 20
+	maxMessage   = link.MaxFrame + 64
+)
+
+func dialDefaults() []grpc.DialOption {
+	b := backoff.DefaultConfig
+	b.BaseDelay, b.MaxDelay = 100*time.Millisecond, time.Second
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: b, MinConnectTimeout: 2 * time.Second}),
+		grpc.WithDefaultCallOptions(
+			grpc.ForceCodecV2(link.Codec()),
+			grpc.MaxCallRecvMsgSize(maxMessage),
+			grpc.MaxCallSendMsgSize(maxMessage),
+		),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithNoProxy(),
+		grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(),
+	}
+}
+
+func serverDefaults() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.ForceServerCodecV2(link.Codec()),
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxSendMsgSize(maxMessage),
+		grpc.InitialWindowSize(streamWindow),
+		grpc.InitialConnWindowSize(connWindow),
+		grpc.ConnectionTimeout(5 * time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WaitForHandlers(true),
+	}
+}
+
+// service is the gRPC side of a node.
+type service struct {
+	clusterpb.UnimplementedClusterServer
+	node *Node
+}
+
+func (s service) Link(st clusterpb.Cluster_LinkServer) error { return s.node.accept(st) }
+
+func (s service) Packets(st clusterpb.Cluster_PacketsServer) error {
+	return s.node.gossip.ServePackets(st)
+}
+
+func (s service) Stream(st clusterpb.Cluster_StreamServer) error {
+	return s.node.gossip.ServeStream(st)
+}
+
+// dialable returns an address under which a listener's can be dialed.
+func dialable(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsUnspecified() {
+		return a.String()
+	}
+	ip := net.IPv4(127, 0, 0, 1)
+	addrs, _ := net.InterfaceAddrs()
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() {
+			ip = n.IP
+			break
+		}
+	}
+	return net.JoinHostPort(ip.String(), fmt.Sprint(tcp.Port))
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
