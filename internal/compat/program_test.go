@@ -3,6 +3,9 @@
 package compat
 
 import (
+	nano "github.com/lonng/nano"
+	cluster "github.com/lonng/nano/cluster"
+	clusterpb "github.com/lonng/nano/cluster/clusterpb"
 	component "github.com/lonng/nano/component"
 	message "github.com/lonng/nano/internal/message"
 	mock "github.com/lonng/nano/mock"
@@ -13,9 +16,32 @@ import (
 	protobuf "github.com/lonng/nano/serialize/protobuf"
 	session "github.com/lonng/nano/session"
 	net "net"
+	http "net/http"
 	time "time"
 )
 
+var _ = func(v *clusterpb.MemberInfo) *string { return &v.Label }
+var _ = func(v *clusterpb.MemberInfo) *string { return &v.ServiceAddr }
+var _ = func(v *clusterpb.MemberInfo) *[]string { return &v.Services }
+
+type _ = clusterpb.MemberInfo
+
+var _ func(*cluster.Member) *clusterpb.MemberInfo = (*cluster.Member).MemberInfo
+var _ func(*cluster.Member) string = (*cluster.Member).String
+
+type _ = cluster.CustomerRemoteServiceRoute
+
+var _ = func(v cluster.CustomerRemoteServiceRoute) func(string, *session.Session, []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+	return v
+}
+
+type _ = cluster.Member
+
+var _ *error = &cluster.ErrBrokenPipe
+var _ *error = &cluster.ErrBufferExceed
+var _ *error = &cluster.ErrCloseClosedSession
+var _ *error = &cluster.ErrInvalidRegisterReq
+var _ *error = &cluster.ErrSessionOnNotify
 var _ = func(v *component.CompWithOptions) *component.Component { return &v.Comp }
 var _ = func(v *component.CompWithOptions) *[]component.Option { return &v.Opts }
 var _ func(component.Component, []component.Option) *component.Service = component.NewService
@@ -177,6 +203,46 @@ type _ = session.Session
 
 var _ *error = &session.ErrIllegalUID
 var _ = &session.Lifetime
+var _ = func(a0 func()) { nano.Invoke(a0) }
+var _ = func(a0 string, a1 ...nano.Option) { nano.Listen(a0, a1...) }
+var _ func(string) *nano.Group = nano.NewGroup
+var _ = func() { nano.Shutdown() }
+var _ func(func(*http.Request) bool) nano.Option = nano.WithCheckOriginFunc
+var _ func(*component.Components) nano.Option = nano.WithComponents
+var _ func() nano.Option = nano.WithDebugMode
+var _ func(map[string]uint16) nano.Option = nano.WithDictionary
+var _ func(func(*session.Session, []byte) error) nano.Option = nano.WithHandshakeValidator
+var _ func(time.Duration) nano.Option = nano.WithHeartbeatInterval
+var _ func(bool) nano.Option = nano.WithIsWebsocket
+var _ = nano.WithLogger
+var _ func(uint64) nano.Option = nano.WithNodeId
+var _ func(pipeline.Pipeline) nano.Option = nano.WithPipeline
+var _ func(serialize.Serializer) nano.Option = nano.WithSerializer
+var _ func(string, string) nano.Option = nano.WithTSLConfig
+var _ func(time.Duration) nano.Option = nano.WithTimerPrecision
+var _ func(string) nano.Option = nano.WithWSPath
+var _ func(*nano.Group, *session.Session) error = (*nano.Group).Add
+var _ func(*nano.Group, string, any) error = (*nano.Group).Broadcast
+var _ func(*nano.Group) error = (*nano.Group).Close
+var _ func(*nano.Group, int64) bool = (*nano.Group).Contains
+var _ func(*nano.Group) int = (*nano.Group).Count
+var _ func(*nano.Group, func(*session.Session) bool) (*session.Session, error) = (*nano.Group).FindMember
+var _ func(*nano.Group, *session.Session) error = (*nano.Group).Leave
+var _ func(*nano.Group) error = (*nano.Group).LeaveAll
+var _ func(*nano.Group, int64) (*session.Session, error) = (*nano.Group).Member
+var _ func(*nano.Group) []int64 = (*nano.Group).Members
+var _ func(*nano.Group, string, any, nano.SessionFilter) error = (*nano.Group).Multicast
+
+type _ = nano.Group
+type _ = nano.Option
+type _ = nano.SessionFilter
+
+var _ = func(v nano.SessionFilter) func(*session.Session) bool { return v }
+var _ *error = &nano.ErrCloseClosedGroup
+var _ *error = &nano.ErrClosedGroup
+var _ *error = &nano.ErrMemberNotFound
+var _ *error = &nano.ErrSessionDuplication
+var _ *string = &nano.VERSION
 
 type i0 struct{}
 
