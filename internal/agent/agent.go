@@ -82,11 +82,11 @@ func (a *Agent) LastMid() uint64 { return a.lastMid.Load() }
 func (a *Agent) Bound(_ *session.Session, old, uid int64) error { return a.host.bound(a, old, uid) }
 
 // Begin notes which request runs.
-func (a *Agent) Begin(id uint64, route string) {
+func (a *Agent) Begin(id uint64, route *string) {
 	a.lastMid.Store(id)
 	a.answered.Store(false)
 	if a.host.Outbound != nil {
-		a.route.Store(&route) // for the hooks
+		a.route.Store(route) // for the hooks
 	}
 }
 
@@ -119,15 +119,16 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 	if current && a.answered.Swap(true) {
 		return session.ErrSessionOnNotify
 	}
-	err := a.send(a.response(mid), v)
+	m := a.response(mid)
+	err := a.send(&m, v)
 	if err != nil && current {
 		a.answered.Store(false) // so that the request can be answered with the error
 	}
 	return err
 }
 
-func (a *Agent) response(mid uint64) *message.Message {
-	m := &message.Message{Type: message.Response, ID: mid}
+func (a *Agent) response(mid uint64) message.Message {
+	m := message.Message{Type: message.Response, ID: mid}
 	if r := a.route.Load(); r != nil && mid == a.lastMid.Load() {
 		m.Route = *r
 	}
@@ -152,7 +153,7 @@ func (a *Agent) fail(mid uint64, e *message.Error) {
 	}
 	m := a.response(mid)
 	m.Err = true
-	if err := a.send(m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
+	if err := a.send(&m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
 		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
 	}
 }

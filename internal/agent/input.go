@@ -32,6 +32,7 @@ type input struct {
 
 	frame  *[readSize]byte // payloads of WebSocket frames that were not fed yet
 	framed int             // bytes in frame
+	lent   bool            // the library reads into frame: it stays, also where the rest of a frame has to be waited for
 
 	// Of a read from a bare socket.
 	ready  func(fd uintptr) bool

@@ -104,7 +104,9 @@ type wsConn struct {
 func (c *wsConn) Read(b []byte) (int, error) {
 	if len(c.left) == 0 {
 		c.in.deliver()
-		c.in.settle()
+		if !c.in.lent {
+			c.in.settle()
+		}
 		if c.a.raw == nil {
 			return c.Conn.Read(b)
 		}
@@ -169,7 +171,9 @@ func (in *input) frames(ws *websocket.Conn) error {
 			return in.frameError(err)
 		}
 		for {
+			in.lent = true
 			n, err := r.Read(in.space())
+			in.lent = false
 			if a.closed.Load() {
 				n = 0
 			}

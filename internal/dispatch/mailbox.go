@@ -18,8 +18,9 @@ import (
 // Entity is the owner of a Mailbox: a session's network entity, with what running a message needs.
 type Entity interface {
 	session.NetworkEntity
-	// Begin is called before a message runs: id is that of the request, or 0 for a notify.
-	Begin(id uint64, route string)
+	// Begin is called before a message runs: id is that of the request, or 0 for a notify; route is nil where it
+	// is not known.
+	Begin(id uint64, route *string)
 	// Fail answers the request with an error, unless it was answered.
 	Fail(id uint64, err *message.Error)
 	// Hold and Release enclose a run of messages: what is sent meanwhile may go out together at its end.
@@ -382,13 +383,9 @@ func (r *run) flushStats() {
 
 // exec runs one message: its handler, or what is to be answered instead.
 func (m *Mailbox) exec(c *Call) {
-	route := ""
-	if c.handler != nil {
-		route = c.handler.Route
-	}
-	m.entity.Begin(c.id, route)
+	m.entity.Begin(c.id, c.route())
 	if m.d.Debug {
-		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", route, "id", c.id)
+		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.name(), "id", c.id)
 	}
 	err := m.try(c)
 	if err == nil {
@@ -401,7 +398,7 @@ func (m *Mailbox) exec(c *Call) {
 		m.entity.Fail(c.id, m.d.Public(err))
 	}
 	if _, public := errorAs(err); !public && !errors.Is(err, errPanicked) {
-		m.d.Log.Error("nano: handler failed", "route", route, "session", m.s.ID(), "uid", m.s.UID(), "error", err)
+		m.d.Log.Error("nano: handler failed", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(), "error", err)
 	}
 }
 
@@ -440,12 +437,19 @@ func (m *Mailbox) try(c *Call) (err error) {
 	return m.entity.ResponseMid(c.id, reply)
 }
 
-func (c *Call) name() string {
+func (c *Call) route() *string {
 	switch {
 	case c.handler != nil:
-		return c.handler.Route
+		return &c.handler.Route
 	case c.forward != nil:
-		return c.forward.Route
+		return &c.forward.Route
+	}
+	return nil
+}
+
+func (c *Call) name() string {
+	if r := c.route(); r != nil {
+		return *r
 	}
 	return ""
 }
