@@ -37,8 +37,7 @@ import (
 var VERSION = "1.0.0"
 
 var (
-	standardMu sync.Mutex
-	standard   *Server // the server of Listen; standardMu guards it and what follows
+	standardMu sync.Mutex // guards what follows, the state of Listen
 	listening  bool
 	asked      chan struct{} // closed by Shutdown
 )
@@ -59,7 +58,6 @@ func Listen(addr string, opts ...Option) error {
 	listening = true
 	asked = make(chan struct{})
 	s := newServer(scheduler.Default(), opts)
-	standard = s
 	stop := asked
 	standardMu.Unlock()
 
@@ -67,7 +65,7 @@ func Listen(addr string, opts ...Option) error {
 	scheduler.Close()
 
 	standardMu.Lock()
-	standard, asked, listening = nil, nil, false
+	asked, listening = nil, false
 	standardMu.Unlock()
 	if err != nil {
 		s.log.Error("nano: Listen", "error", err)
