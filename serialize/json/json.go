@@ -15,6 +15,9 @@ type Serializer struct{}
 // NewSerializer returns a Serializer.
 func NewSerializer() *Serializer { return &Serializer{} }
 
+// Name returns "json": what clients are told in the handshake.
+func (s *Serializer) Name() string { return "json" }
+
 // Marshal returns the JSON encoding of v. An error is that of encoding/json.
 func (s *Serializer) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 

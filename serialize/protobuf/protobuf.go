@@ -30,6 +30,9 @@ type Serializer struct{}
 // NewSerializer returns a Serializer.
 func NewSerializer() *Serializer { return &Serializer{} }
 
+// Name returns "protobuf": what clients are told in the handshake.
+func (s *Serializer) Name() string { return "protobuf" }
+
 // Marshal returns the protobuf encoding of v, which is not nil even when it is empty. An error is
 // ErrWrongValueType, or says which required field is not set or which string is not UTF-8.
 func (s *Serializer) Marshal(v any) ([]byte, error) {
