@@ -39,6 +39,9 @@ const (
 	CodeDeadline    = message.CodeDeadline    // the deadline of a call between nodes has passed
 )
 
+// KickShutdown is the reason of the kick that servers of this library send to everybody when they shut down.
+const KickShutdown = "server shutdown"
+
 // KickError tells that the server kicked the client.
 type KickError struct {
 	Reason string // as the server gave it; may be empty

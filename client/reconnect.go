@@ -17,8 +17,9 @@ type Reconnect struct {
 	// tries for ever.
 	Attempts int
 	// If says whether the client connects anew after err: why the connection was lost, or why a try failed. It is
-	// called on a goroutine that handlers don't run on. By default everything is tried again but a *KickError and a
-	// *HandshakeError, with which a server says that it does not want this client.
+	// called on a goroutine that handlers don't run on. By default everything is tried again but a *HandshakeError and
+	// a *KickError, with which a server says that it does not want this client; a kick for KickShutdown is tried
+	// again, since it is what a server says to everybody before it restarts.
 	If func(err error) bool
 }
 
@@ -40,7 +41,10 @@ func (r Reconnect) withDefaults() *Reconnect {
 func unlessRefused(err error) bool {
 	var kick *KickError
 	var refusal *HandshakeError
-	return !errors.As(err, &kick) && !errors.As(err, &refusal)
+	if errors.As(err, &kick) {
+		return kick.Reason == KickShutdown
+	}
+	return !errors.As(err, &refusal)
 }
 
 // bound returns the longest wait before a try that has n tries before it.

@@ -201,6 +201,10 @@ func TestNoReconnect(t *testing.T) {
 		f.greet(welcomeJSON)
 		f.write(packet.Kick, []byte(`{"reason":"banned"}`))
 	}
+	shutdown := func(f *fake) {
+		f.greet(welcomeJSON)
+		f.write(packet.Kick, []byte(`{"reason":"`+KickShutdown+`"}`))
+	}
 	refuse := func(f *fake) {
 		f.expect(packet.Handshake)
 		f.write(packet.Handshake, []byte(`{"code":500,"message":"banned"}`))
@@ -216,6 +220,7 @@ func TestNoReconnect(t *testing.T) {
 	}{
 		{"by default", []func(*fake){drop, stay}, nil, 1, func(err error) bool { return errors.Is(err, io.EOF) }},
 		{"kicked", []func(*fake){kick, stay}, []Option{WithReconnect(Reconnect{})}, 1, func(err error) bool { return errors.As(err, &kicked) }},
+		{"kicked by a server that shuts down", []func(*fake){shutdown, kick}, []Option{WithReconnect(Reconnect{})}, 2, func(err error) bool { return errors.As(err, &kicked) }},
 		{"refused", []func(*fake){drop, nil, refuse, stay}, []Option{WithReconnect(Reconnect{})}, 3, func(err error) bool { return errors.As(err, &refused) }},
 		{"as the program says", []func(*fake){kick, drop, stay}, []Option{WithReconnect(Reconnect{If: func(err error) bool { return errors.As(err, &kicked) }})}, 2,
 			func(err error) bool { return errors.Is(err, io.EOF) }},
