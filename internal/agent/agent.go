@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -49,6 +50,8 @@ type Agent struct {
 	paused     atomic.Bool   // the server reads nothing from the client at present
 	introduced atomic.Bool   // the program has seen the session
 	counted    atomic.Bool   // among the open sessions
+	grown      atomic.Bool   // the reader has decoded something, which takes more stack than waiting
+	shedding   atomic.Bool   // the reader was woken to go on with a new goroutine
 	gone       atomic.Uint32 // goneConn, goneSession
 	seen       atomic.Int64  // when the last packet came, on the wheel's clock
 	lastMid    atomic.Uint64
@@ -298,10 +301,31 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 
 // serve reads until the connection ends. It owns the connection.
 func (a *Agent) serve() {
-	defer a.host.wg.Done()
 	a.host.wheel.add(a, a.host.HandshakeTimeout)
-	in := newInput(a)
-	a.finishReading(in.stream())
+	a.read(newInput(a))
+}
+
+// read reads until the connection ends, or goes on with that on a new goroutine: see shed.
+func (a *Agent) read(in *input) {
+	err := in.stream()
+	if a.shedding.Swap(false) && errors.Is(err, os.ErrDeadlineExceeded) {
+		_ = a.conn.SetReadDeadline(time.Time{})
+		if a.closed.Load() { // which may have set a deadline of its own, to be put back
+			_ = a.conn.SetReadDeadline(time.Now().Add(linger))
+		}
+		go a.read(in)
+		return
+	}
+	defer a.host.wg.Done()
+	a.finishReading(err)
+}
+
+// shed has the reader of a quiet connection go on with a new goroutine. Decoding has grown the stack of the old one to
+// 4 KB or more, and the runtime shrinks a stack only when a quarter of it would do; one that only waits needs 2 KB.
+func (a *Agent) shed() {
+	a.grown.Store(false)
+	a.shedding.Store(true)
+	_ = a.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
 // finishReading ends a connection from which nothing more will be read.
@@ -372,8 +396,19 @@ func (a *Agent) dueAt(now time.Duration) time.Duration {
 			a.timer.heartbeat = now + h.Heartbeat
 		}
 	}
-	return min(a.timer.heartbeat, dead)
+	next := min(a.timer.heartbeat, dead)
+	if a.raw == nil || a.ws || !a.grown.Load() {
+		return next
+	}
+	if now-last >= shedAfter {
+		a.shed()
+		return next
+	}
+	return min(next, now+shedAfter)
 }
+
+// shedAfter is how long a connection is quiet before its reader sheds its stack.
+const shedAfter = time.Second
 
 var heartbeatPacket = func() []byte {
 	b, err := codec.Append(nil, packet.Heartbeat, nil)

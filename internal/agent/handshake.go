@@ -136,5 +136,6 @@ func (a *Agent) enter() {
 		a.uncount()
 		return
 	}
-	h.wheel.reset(a, h.Heartbeat)
+	a.grown.Store(true)
+	h.wheel.reset(a, min(h.Heartbeat, shedAfter))
 }

@@ -300,6 +300,9 @@ func (in *input) message(body []byte, ahead int) error {
 }
 
 func (in *input) begin() {
+	if !in.a.grown.Load() {
+		in.a.grown.Store(true)
+	}
 	in.batch = dispatch.NewBatch()
 	in.block = nil
 	in.room = in.a.box.Room()
