@@ -1,0 +1,485 @@
+package link
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/cluster/clusterpb"
+
+	"go.uber.org/goleak"
+	"google.golang.org/grpc/mem"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// wire is one end of a stream in memory: messages pass through the codec, and a few may be under way.
+type wire struct {
+	in, out chan []byte
+	closed  chan struct{} // shared by both ends
+	close   func()
+	delay   time.Duration // before a message is received
+	holdIn  chan struct{} // if set, receiving waits until it is closed
+	sizes   []int         // of the messages sent
+}
+
+func wires() (a, b *wire) {
+	ab, ba, closed := make(chan []byte, 2), make(chan []byte, 2), make(chan struct{})
+	end := sync.OnceFunc(func() { close(closed) })
+	return &wire{in: ba, out: ab, closed: closed, close: end}, &wire{in: ab, out: ba, closed: closed, close: end}
+}
+
+func (w *wire) SendMsg(m any) error {
+	data, err := Codec().Marshal(m)
+	if err != nil {
+		return err
+	}
+	b := data.Materialize()
+	data.Free()
+	w.sizes = append(w.sizes, len(b))
+	select {
+	case w.out <- b:
+		return nil
+	case <-w.closed:
+		return io.EOF
+	}
+}
+
+func (w *wire) RecvMsg(m any) error {
+	if w.holdIn != nil {
+		select {
+		case <-w.holdIn:
+		case <-w.closed:
+			return errors.New("stream is gone")
+		}
+	}
+	select {
+	case b := <-w.in:
+		if w.delay > 0 {
+			time.Sleep(w.delay)
+		}
+		return Codec().Unmarshal(mem.BufferSlice{mem.SliceBuffer(b)}, m)
+	case <-w.closed:
+		return errors.New("stream is gone")
+	}
+}
+
+// keeper is a Handler that keeps what it was told.
+type keeper struct {
+	mu      sync.Mutex
+	up      int
+	frames  []Frame
+	changed []uint64
+	down    error
+	onUp    func(l *Link)
+	onFrame func()
+}
+
+func (k *keeper) Up(l *Link) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.up++
+	if k.onUp != nil {
+		k.onUp(l)
+	}
+}
+
+func (k *keeper) Received(_ *Link, frames []Frame) {
+	if k.onFrame != nil {
+		k.onFrame()
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range frames {
+		f.Meta, f.Data = slices.Clone(f.Meta), slices.Clone(f.Data)
+		k.frames = append(k.frames, f)
+	}
+}
+
+func (k *keeper) Changed(l *Link) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.changed = append(k.changed, l.Hello().GetId())
+}
+
+func (k *keeper) Down(_ *Link, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.down = err
+}
+
+func (k *keeper) count() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.frames)
+}
+
+// run runs a link as a node does: when it has ended, so does its stream.
+func run(w *wire, cfg Config, k *keeper) *Link {
+	l := New(w, "peer:1", 1, &clusterpb.Hello{}, cfg, k)
+	go func() {
+		l.Run()
+		w.close()
+	}()
+	return l
+}
+
+func frame(n int) *Frame {
+	return &Frame{Kind: FirstKind, ID: uint64(n), Data: binary.BigEndian.AppendUint64(nil, uint64(n))}
+}
+
+func checkOrder(t *testing.T, who string, k *keeper, want int) {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.frames) != want {
+		t.Fatalf("%s got %d frames, want %d", who, len(k.frames), want)
+	}
+	for i, f := range k.frames {
+		if f.ID != uint64(i+1) || binary.BigEndian.Uint64(f.Data) != uint64(i+1) {
+			t.Fatalf("%s: frame %d is %+v", who, i, f)
+		}
+	}
+}
+
+func TestOrderBothWays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 5000
+		wa, wb := wires()
+		ka, kb := new(keeper), new(keeper)
+		a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+		for i := 1; i <= n; i++ {
+			for _, l := range []*Link{a, b} {
+				if err := l.Send(frame(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		time.Sleep(3 * time.Second) // several pings
+		if err := errors.Join(a.Err(), b.Err()); err != nil {
+			t.Fatalf("a quiet link ended: %v", err)
+		}
+		a.Close(errors.New("enough"))
+		<-a.Finished()
+		<-b.Finished()
+		checkOrder(t, "a", ka, n)
+		checkOrder(t, "b", kb, n)
+		if ka.up != 1 || kb.up != 1 {
+			t.Errorf("Up came %d and %d times, want once each", ka.up, kb.up)
+		}
+		if ka.down == nil || ka.down.Error() != "enough" {
+			t.Errorf("a went down with %v, want what it was closed with", ka.down)
+		}
+		if !errors.Is(kb.down, ErrDown) {
+			t.Errorf("b went down with %v, want ErrDown", kb.down)
+		}
+		if err := a.Send(frame(1)); !errors.Is(err, ErrDown) {
+			t.Errorf("Send on a link that is down = %v, want ErrDown", err)
+		}
+	})
+}
+
+// What is sent in Up goes before what is sent by others.
+func TestUpGoesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		ka := &keeper{onUp: func(l *Link) { _ = l.Send(frame(1)) }}
+		kb := new(keeper)
+		a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+		synctest.Wait()
+		_ = a.Send(frame(2))
+		synctest.Wait()
+		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
+		checkOrder(t, "b", kb, 2)
+	})
+}
+
+func TestRTT(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		wb.delay = 30 * time.Millisecond
+		a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), new(keeper))
+		time.Sleep(10 * time.Second)
+		if rtt := a.RTT(); rtt < 29*time.Millisecond || rtt > 61*time.Millisecond {
+			t.Errorf("RTT = %v, want 30 ms or one message more", rtt)
+		}
+		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
+	})
+}
+
+// A peer that takes nothing is given up when its pings have been unanswered for long enough, and a full queue refuses
+// frames without blocking.
+func TestSilentPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, _ := wires()
+		cfg := DefaultConfig()
+		cfg.QueueBytes = 1 << 20
+		k := new(keeper)
+		a := run(wa, cfg, k)
+		begun := time.Now()
+		f := &Frame{Kind: FirstKind, Data: make([]byte, 1000)}
+		sent := 0
+		for ; ; sent++ {
+			if err := a.Send(f); err != nil {
+				if !errors.Is(err, ErrQueueFull) {
+					t.Fatalf("Send to a slow peer = %v, want ErrQueueFull", err)
+				}
+				break
+			}
+		}
+		if time.Since(begun) != 0 {
+			t.Errorf("Send blocked for %v", time.Since(begun))
+		}
+		if queued := sent * f.Size(); queued < 1<<20-f.Size() {
+			t.Errorf("the queue was full at %d bytes, want about 1 MiB", queued)
+		}
+		<-a.Done()
+		if d := time.Since(begun); d < cfg.Dead || d > cfg.Dead+cfg.Ping {
+			t.Errorf("given up after %v, want %v to %v", d, cfg.Dead, cfg.Dead+cfg.Ping)
+		}
+		<-a.Finished()
+		if !errors.Is(k.down, ErrSilent) {
+			t.Errorf("Down got %v, want ErrSilent", k.down)
+		}
+	})
+}
+
+// A handler that blocks keeps pings, and the answers to pings, from being read: either end gives the link up.
+func TestBlockedHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		release := make(chan struct{})
+		ka, kb := new(keeper), &keeper{onFrame: func() { <-release }}
+		a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+		_ = a.Send(frame(1))
+		begun := time.Now()
+		<-a.Finished()
+		if d, most := time.Since(begun), 2500*time.Millisecond; d > most {
+			t.Errorf("given up after %v, want at most %v", d, most)
+		}
+		if !errors.Is(a.Err(), ErrSilent) && !errors.Is(b.Err(), ErrSilent) {
+			t.Errorf("the ends went down with %v and %v, want ErrSilent for one of them", a.Err(), b.Err())
+		}
+		close(release)
+		<-b.Finished()
+	})
+}
+
+func TestQueueFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		cfg := DefaultConfig()
+		cfg.QueueFrames = 10
+		wb.holdIn = make(chan struct{})
+		a, b := run(wa, cfg, new(keeper)), run(wb, cfg, new(keeper))
+		synctest.Wait()
+		var err error
+		n := 0
+		for ; err == nil && n < 100; n++ {
+			err = a.Send(frame(n))
+		}
+		if !errors.Is(err, ErrQueueFull) || n != 11 {
+			t.Errorf("frame %d: %v, want ErrQueueFull for the 11th", n, err)
+		}
+		close(wb.holdIn)
+		synctest.Wait()
+		if err := a.Send(frame(1)); err != nil {
+			t.Errorf("Send once the peer took everything = %v", err)
+		}
+		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
+	})
+}
+
+// Small frames share batches of bounded size; one that is large goes alone, up to the limit.
+func TestBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		kb := new(keeper)
+		wb.holdIn = make(chan struct{})
+		a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), kb)
+		synctest.Wait()
+		const small = 10000
+		for i := range small {
+			if err := a.Send(&Frame{Kind: FirstKind, ID: uint64(i), Data: make([]byte, 50)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		large := &Frame{Kind: FirstKind, Route: "Large", Data: bytes.Repeat([]byte{5}, 16<<20)}
+		if err := a.Send(large); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Send(&Frame{Kind: FirstKind, Data: make([]byte, MaxFrame)}); !errors.Is(err, ErrFrameTooLarge) {
+			t.Errorf("Send of more than MaxFrame = %v, want ErrFrameTooLarge", err)
+		}
+		if err := a.Send(frame(7)); err != nil {
+			t.Fatal(err)
+		}
+		close(wb.holdIn)
+		synctest.Wait()
+		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
+		if n := kb.count(); n != small+2 {
+			t.Fatalf("%d frames came, want %d", n, small+2)
+		}
+		if got := kb.frames[small]; !bytes.Equal(got.Data, large.Data) {
+			t.Errorf("the large frame came as %d bytes", len(got.Data))
+		}
+		batches := 0
+		for _, size := range wa.sizes {
+			if size > largeBatch && size != headSize+large.Size() {
+				t.Errorf("a batch of %d bytes, want at most %d", size, largeBatch)
+			}
+			batches++
+		}
+		if most := small*60/largeBatch + 8; batches > most {
+			t.Errorf("%d batches, want at most %d", batches, most)
+		}
+	})
+}
+
+func TestLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		ka, kb := new(keeper), new(keeper)
+		a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+		for i := 1; i <= 3000; i++ {
+			_ = a.Send(frame(i))
+		}
+		a.Leave()
+		if err := a.Send(frame(1)); !errors.Is(err, ErrDown) {
+			t.Errorf("Send after Leave = %v, want ErrDown", err)
+		}
+		<-a.Finished()
+		<-b.Finished()
+		checkOrder(t, "b", kb, 3000)
+		if !errors.Is(kb.down, ErrLeft) {
+			t.Errorf("the peer's Down got %v, want ErrLeft", kb.down)
+		}
+		if !errors.Is(ka.down, ErrStopped) {
+			t.Errorf("the leaver's Down got %v, want ErrStopped", ka.down)
+		}
+	})
+}
+
+func TestHelloChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		kb := new(keeper)
+		a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), kb)
+		_ = a.Send(frame(1))
+		if err := a.SendHello(&clusterpb.Hello{Id: 5, Info: &clusterpb.MemberInfo{ServiceAddr: "elsewhere:1", Label: "gate"}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(kb.changed, []uint64{5}) {
+			t.Errorf("Changed was told of ids %v, want 5", kb.changed)
+		}
+		if info := b.Hello().GetInfo(); info.GetLabel() != "gate" || info.GetServiceAddr() != "peer:1" {
+			t.Errorf("the hello says %v, want label gate at the address that the peer greeted with", info)
+		}
+		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
+	})
+}
+
+func TestMalformedBatchEndsTheLink(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"no frame":       {1},
+		"cut short":      {9, 16, 0},
+		"unknown kind":   {2, 15, 0},
+		"hello no proto": {3, byte(kindHello), 0, 0xff},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wa, wb := wires()
+				k := new(keeper)
+				l := run(wb, DefaultConfig(), k)
+				go func() {
+					for range wa.in {
+					}
+				}()
+				defer close(wb.out)
+				buf := append(make([]byte, headSize), frame(1).Append(nil)...)
+				buf = append(buf, b...)
+				if err := wa.SendMsg(&outbound{buf: &buf}); err != nil {
+					t.Fatal(err)
+				}
+				<-l.Finished()
+				if !errors.Is(k.down, ErrFrame) {
+					t.Errorf("Down got %v, want ErrFrame", k.down)
+				}
+			})
+		})
+	}
+}
+
+// A peer that floods with pings and takes no answers costs no memory.
+func TestPingFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		l := run(wb, DefaultConfig(), new(keeper))
+		var pings []byte
+		for i := range 1000 {
+			pings = (&Frame{Kind: kindPing, ID: uint64(i + 1)}).Append(pings)
+		}
+		for range 100 {
+			buf := append(make([]byte, headSize), pings...)
+			if err := wa.SendMsg(&outbound{buf: &buf}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		l.mu.Lock()
+		waiting := len(l.out.batches)
+		l.mu.Unlock()
+		if waiting != 0 {
+			t.Errorf("%d batches wait after a flood of pings, want 0", waiting)
+		}
+		l.Close(ErrStopped)
+		<-l.Finished()
+	})
+}
+
+// Close, Send, Leave and SendHello may come from anywhere at any time.
+func TestConcurrentUse(t *testing.T) {
+	wa, wb := wires()
+	a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), new(keeper))
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for n := range 500 {
+				for _, l := range []*Link{a, b} {
+					_ = l.Send(frame(n))
+					if n == 250 {
+						_ = l.SendHello(&clusterpb.Hello{Id: uint64(i)})
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	a.Leave()
+	b.Leave()
+	for _, l := range []*Link{a, b} {
+		select {
+		case <-l.Finished():
+		case <-time.After(10 * time.Second):
+			t.Fatal(fmt.Sprint("a link that was left did not end: ", l.Err()))
+		}
+	}
+}
