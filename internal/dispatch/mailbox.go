@@ -86,9 +86,14 @@ type Mailbox struct {
 	last       func() // runs when everything else has, on the dispatcher's scheduler
 	room       chan struct{}
 
-	// Of the run alone.
-	on     scheduler.LocalScheduler // where run runs, or will
-	onName string                   // the name it was found under, "" for the dispatcher's
+	away *elsewhere // where run runs, or will; nil for the dispatcher's scheduler. Of the run alone
+}
+
+// elsewhere is a scheduler that a session holds under a name.
+type elsewhere struct {
+	on   scheduler.LocalScheduler
+	name string
+	shut bool // it was found closed: its messages fail, on the dispatcher's scheduler
 }
 
 // Init prepares a mailbox for the messages of s. At most limit messages, and size bytes of payload beside one message,
@@ -157,7 +162,6 @@ func (m *Mailbox) Deliver(b *Batch) bool {
 	m.active = true
 	m.mu.Unlock()
 	if start {
-		m.on, m.onName = m.d.Scheduler, ""
 		m.start()
 	}
 	return true
@@ -177,7 +181,6 @@ func (m *Mailbox) Seal(last func()) bool {
 	m.active = true
 	m.mu.Unlock()
 	if start {
-		m.on, m.onName = m.d.Scheduler, ""
 		m.start()
 	}
 	return true
@@ -192,51 +195,62 @@ func (m *Mailbox) start() {
 		first = &m.head.calls[0]
 	}
 	m.mu.Unlock()
-	if first != nil && first.handler != nil && first.handler.SchedName != "" {
-		m.moveTo(first)
+	m.away = nil
+	if first != nil {
+		m.away = m.place(first)
 	}
 	m.schedule()
 }
 
-// schedule queues run on m.on; a scheduler that has closed is replaced by the dispatcher's.
+// schedule queues run on the scheduler it belongs to; one that has closed is replaced by the dispatcher's.
 func (m *Mailbox) schedule() {
-	if s, ok := m.on.(*scheduler.Scheduler); ok {
-		if s.Offer(m.runTask) || m.on == scheduler.LocalScheduler(m.d.Scheduler) {
-			return
-		}
-		m.on, m.onName = m.d.Scheduler, closedScheduler
+	if m.away == nil || m.away.shut {
 		m.d.Scheduler.PushTask(m.runTask)
 		return
 	}
-	m.on.Schedule(m.runTask)
+	s, ok := m.away.on.(*scheduler.Scheduler)
+	if !ok {
+		m.away.on.Schedule(m.runTask)
+		return
+	}
+	// Once run is queued, away is the run's.
+	if away := m.away; !s.Offer(m.runTask) {
+		m.away = &elsewhere{name: away.name, shut: true}
+		m.d.Scheduler.PushTask(m.runTask)
+	}
 }
 
-// closedScheduler stands for the name of a scheduler that was found closed: its messages fail.
-const closedScheduler = "\x00closed"
+// find returns the scheduler that the session holds under a name, unless that is the dispatcher's own.
+func (m *Mailbox) find(name string) (scheduler.LocalScheduler, bool) {
+	l, ok := m.s.Value(name).(scheduler.LocalScheduler)
+	return l, ok && l != scheduler.LocalScheduler(m.d.Scheduler)
+}
 
-// place returns the scheduler that c belongs to.
-func (m *Mailbox) place(c *Call) (scheduler.LocalScheduler, string) {
+// place returns where c belongs: nil for the dispatcher's scheduler, which also answers what belongs nowhere.
+func (m *Mailbox) place(c *Call) *elsewhere {
 	if c.handler == nil || c.handler.SchedName == "" {
-		return m.d.Scheduler, ""
+		return nil
 	}
-	if l, ok := m.s.Value(c.handler.SchedName).(scheduler.LocalScheduler); ok {
-		return l, c.handler.SchedName
+	if l, ok := m.find(c.handler.SchedName); ok {
+		return &elsewhere{on: l, name: c.handler.SchedName}
 	}
-	return m.d.Scheduler, "" // where it is answered with an error
+	return nil
 }
-
-func (m *Mailbox) moveTo(c *Call) { m.on, m.onName = m.place(c) }
 
 // stays reports whether c runs where run is.
 func (m *Mailbox) stays(c *Call) bool {
+	shut := m.away != nil && m.away.shut
 	if c.handler == nil || c.handler.SchedName == "" {
-		return m.onName == ""
+		return m.away == nil || shut
 	}
-	if m.onName == closedScheduler {
-		return true
+	if shut {
+		return c.handler.SchedName == m.away.name
 	}
-	l, name := m.place(c)
-	return name == m.onName && (name == "" || same(l, m.on))
+	l, ok := m.find(c.handler.SchedName)
+	if !ok || m.away == nil {
+		return !ok && m.away == nil
+	}
+	return c.handler.SchedName == m.away.name && same(l, m.away.on)
 }
 
 // same compares two schedulers, of whatever type.
@@ -250,13 +264,17 @@ func (m *Mailbox) run() {
 	list := m.head
 	m.head, m.tail = nil, nil
 	m.mu.Unlock()
-	if m.onName != "" {
+	held := false
+	if on := m.d.Scheduler; m.away == nil || m.away.shut {
+		on.Watched()
+	} else {
 		m.entity.Hold() // the dispatcher's own scheduler holds for a whole batch
+		held = true
+		if w, ok := m.away.on.(*scheduler.Scheduler); ok {
+			w.Watched()
+		}
 	}
-	if w, ok := m.on.(*scheduler.Scheduler); ok {
-		w.Watched()
-	}
-	r := run{m: m, held: m.onName != "", next: list, began: m.d.now()}
+	r := run{m: m, held: held, next: list, began: m.d.now()}
 	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
 	for r.next != nil && !r.batch() {
 		b := r.next
@@ -284,12 +302,13 @@ func (m *Mailbox) finish(r *run) {
 	m.wakeReader()
 	switch {
 	case m.head != nil:
+		first := &m.head.calls[0]
 		m.mu.Unlock()
-		m.moveTo(&m.head.calls[0])
+		m.away = m.place(first)
 		m.schedule()
 	case m.sealed && m.last != nil:
-		if m.onName != "" {
-			m.on, m.onName = m.d.Scheduler, ""
+		if m.away != nil && !m.away.shut {
+			m.away = nil
 			m.mu.Unlock()
 			m.schedule()
 			return
@@ -419,7 +438,7 @@ func (m *Mailbox) try(c *Call) (err error) {
 		return c.fail
 	case c.forward != nil:
 		return m.d.remote.Forward(m.s, c.forward)
-	case c.handler.SchedName != "" && m.onName != c.handler.SchedName:
+	case c.handler.SchedName != "" && !m.held(c.handler.SchedName):
 		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
 	}
 	var reply any
@@ -435,6 +454,15 @@ func (m *Mailbox) try(c *Call) (err error) {
 		return nil // nobody waits for the reply to a notify
 	}
 	return m.entity.ResponseMid(c.id, reply)
+}
+
+// held reports whether run is on a scheduler that the session holds under a name.
+func (m *Mailbox) held(name string) bool {
+	if m.away != nil {
+		return !m.away.shut && m.away.name == name
+	}
+	l, ok := m.s.Value(name).(scheduler.LocalScheduler)
+	return ok && l == scheduler.LocalScheduler(m.d.Scheduler)
 }
 
 func (c *Call) route() *string {
