@@ -54,7 +54,7 @@ func room(opts ...nano.Option) (addr string, stop func()) {
 		nano.WithSlog(slog.New(slog.DiscardHandler)))...)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -62,7 +62,7 @@ func room(opts ...nano.Option) (addr string, stop func()) {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		if err := errors.Join(server.Shutdown(ctx), <-served); err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 	}
 }
