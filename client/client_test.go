@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"reflect"
 	"runtime"
@@ -1032,6 +1033,35 @@ func TestOutboundHookThatRefuses(t *testing.T) {
 		}
 		if err := c.Request(t.Context(), "a", "b", nil); !errors.Is(err, errForged) {
 			t.Errorf("Request = %v, want what the hook said", err)
+		}
+	})
+}
+
+func TestLogger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
+		c := pipe(t, func(f *fake) {
+			f.greet(welcomeJSON)
+			f.push("nobody.listens", "")
+			f.write(packet.Data, []byte("\x07\x02\x04")) // code 516
+			f.respond(99, "")
+			f.untilClosed()
+		}, WithLogger(slog.New(handler)), WithLogger(nil))
+		synctest.Wait()
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		for _, want := range []string{
+			`level=INFO msg="client: connected" again=false`,
+			`level=DEBUG msg="client: push dropped: no handler" route=nobody.listens`,
+			`level=WARN msg="client: push dropped: its route code is not in the dictionary" code=516`,
+			`level=DEBUG msg="client: response dropped: nobody waits for it" id=99`,
+			`level=INFO msg="client: disconnected" error="client: closed"`,
+		} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log is\n%swant a line %s", log.String(), want)
+			}
 		}
 	})
 }

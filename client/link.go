@@ -318,6 +318,9 @@ func (l *link) send(ctx context.Context, m *Message) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := l.reason(); err != nil {
+		return disconnected(err)
+	}
 	room, err := l.out.put(false, encode)
 	if room == nil {
 		return err

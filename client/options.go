@@ -193,7 +193,11 @@ func WithOnReconnect(fn func(*Client)) Option {
 // WithLogger makes the client log: at level Debug what was dropped because nobody wanted it, at Info connections made
 // and lost, at Warn what a server sent that could not be used. By default it logs nothing.
 func WithLogger(logger *slog.Logger) Option {
-	return func(o *options) { o.logger = logger }
+	return func(o *options) {
+		if logger != nil {
+			o.logger = logger
+		}
+	}
 }
 
 func positive[T int | time.Duration](v, otherwise T) T {
