@@ -17,9 +17,9 @@ type Reconnect struct {
 	// tries for ever.
 	Attempts int
 	// If says whether the client connects anew after err: why the connection was lost, or why a try failed. It is
-	// called on a goroutine that handlers don't run on, and must not call Close. By default everything is tried again but a *HandshakeError and
-	// a *KickError, with which a server says that it does not want this client; a kick for KickShutdown is tried
-	// again, since it is what a server says to everybody before it restarts.
+	// called on a goroutine that handlers don't run on, and must not call Close. By default everything is tried again
+	// but a *HandshakeError and a *KickError, with which a server says that it does not want this client; a kick for
+	// KickShutdown is tried again, since it is what a server says to everybody before it restarts.
 	If func(err error) bool
 }
 
