@@ -25,7 +25,10 @@ const (
 	chunkSize   = 32 << 10 // of what a stream sends at once
 )
 
-var errStopped = errors.New("gossip: stopped")
+var (
+	errStopped = errors.New("gossip: stopped")
+	errDropped = errors.New("the connection was given up")
+)
 
 // transport carries packets and streams of memberlist over gRPC. A destination gets a connection when something is
 // to be sent there, and loses it when it is broken or was not used for a while.
@@ -53,7 +56,7 @@ type route struct {
 	conn    *grpc.ClientConn
 	packets chan []byte
 	ctx     context.Context
-	stop    context.CancelFunc
+	stop    context.CancelCauseFunc
 	used    atomic.Bool // since the idle timer last fired
 }
 
@@ -126,32 +129,33 @@ func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Co
 	if err != nil {
 		return nil, greet.Peer{}, err
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
-	expire := time.AfterFunc(timeout, cancel)
+	ctx, cancel := context.WithCancelCause(r.ctx)
+	expire := time.AfterFunc(timeout, func() { cancel(noAnswer(timeout)) })
 	stream, err := clusterpb.NewClusterClient(r.conn).Stream(ctx)
 	var peer greet.Peer
 	if err == nil {
 		peer, err = t.self.Dial(stream, nil)
 	}
-	if !expire.Stop() {
-		err = fmt.Errorf("no answer within %v", timeout)
+	expire.Stop()
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
 	}
 	if err != nil {
-		cancel()
+		cancel(nil)
 		t.drop(r)
 		return nil, peer, fmt.Errorf("gossip: %s: %w", r.to.target, plain(err))
 	}
 	if peer.Addr == t.self.Addr && peer.Epoch == t.self.Epoch {
-		cancel()
+		cancel(nil)
 		return nil, peer, ErrSelf
 	}
 	near, far := net.Pipe()
 	started := t.run(func() {
-		defer cancel()
+		defer cancel(nil)
 		t.pump(ctx, stream, far)
 	})
 	if !started {
-		cancel()
+		cancel(nil)
 		return nil, peer, errStopped
 	}
 	return conn{near, address(peer.Addr)}, peer, nil
@@ -159,6 +163,8 @@ func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Co
 
 // ErrSelf tells that the address that was to be joined leads to this very node.
 var ErrSelf = errors.New("gossip: the address is this node's own")
+
+func noAnswer(timeout time.Duration) error { return fmt.Errorf("no answer within %v", timeout) }
 
 // plain takes the gRPC wrapping off an error that does not say more than its text.
 func plain(err error) error {
@@ -248,9 +254,9 @@ func (t *transport) route(addr memberlist.Address) (*route, error) {
 	}
 	r := &route{to: to, conn: conn, packets: make(chan []byte, packetQueue)}
 	r.used.Store(true)
-	r.ctx, r.stop = context.WithCancel(t.ctx)
+	r.ctx, r.stop = context.WithCancelCause(t.ctx)
 	if !t.runLocked(func() { t.serve(r) }) {
-		r.stop()
+		r.stop(errStopped)
 		_ = conn.Close()
 		return nil, errStopped
 	}
@@ -265,7 +271,7 @@ func (t *transport) drop(r *route) {
 		delete(t.routes, r.to)
 	}
 	t.mu.Unlock()
-	r.stop()
+	r.stop(errDropped)
 }
 
 // serve owns a connection: it sends the packets and closes the connection in the end.
@@ -299,16 +305,13 @@ func (t *transport) serve(r *route) {
 
 // open opens the stream for packets. It ends with the route.
 func (t *transport) open(r *route) (greet.Stream, error) {
-	expire := time.AfterFunc(t.timing.Stream, r.stop)
+	expire := time.AfterFunc(t.timing.Stream, func() { r.stop(noAnswer(t.timing.Stream)) })
+	defer expire.Stop()
 	stream, err := clusterpb.NewClusterClient(r.conn).Packets(r.ctx)
 	if err != nil {
-		expire.Stop()
 		return nil, err
 	}
 	_, err = t.self.Dial(stream, nil)
-	if !expire.Stop() && err == nil {
-		err = context.DeadlineExceeded
-	}
 	return stream, err
 }
 
