@@ -111,6 +111,7 @@ func (f *flusher) write(list []*Agent) {
 	for _, a := range list {
 		a.flush(w)
 	}
+	w.sent.report(f.host)
 	rawWriters.Put(w)
 }
 

@@ -20,6 +20,7 @@ type output struct {
 	mu       sync.Mutex
 	buf      *buffer // waiting, nil when empty; mu guards it and what follows
 	inflight int     // bytes that the writer has taken
+	messages int32   // responses and pushes in buf, to be counted when they are written
 	listed   bool    // the flusher knows
 	writing  bool    // there is a writer
 	ending   bool    // when all is written, the connection ends; nothing more may be queued
@@ -138,14 +139,12 @@ func (o *output) commit(a *Agent, start int, isMessage bool) error {
 	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
 		return o.overflow(a, start)
 	}
-	note := !o.listed && !o.writing
-	if note {
-		o.listed = true
-	}
-	o.mu.Unlock()
 	if isMessage {
-		a.host.Counts.MessagesOut.Add(1)
+		o.messages++
 	}
+	note := !o.listed && !o.writing
+	o.listed = o.listed || note
+	o.mu.Unlock()
 	if note {
 		a.host.flusher.add(a)
 	}
@@ -252,7 +251,7 @@ func (a *Agent) flush(w *rawWriter) {
 		o.mu.Unlock()
 		return
 	}
-	buf := o.take()
+	buf := o.take(&w.sent)
 	o.mu.Unlock()
 	if a.raw == nil {
 		a.spawnWriter(buf, 0)
@@ -268,30 +267,40 @@ func (a *Agent) flush(w *rawWriter) {
 			a.spawnWriter(buf, n)
 			return
 		}
-		if buf = o.wrote(a, buf); buf == nil {
+		if buf = o.wrote(a, buf, &w.sent); buf == nil {
 			return
 		}
 	}
 }
 
+// sent counts what a writer has taken; adding it up once for many clients is cheaper than once each.
+type sent struct{ messages, bytes int64 }
+
+func (s *sent) report(h *Host) {
+	h.Counts.MessagesOut.Add(s.messages)
+	h.Counts.BytesOut.Add(s.bytes)
+	*s = sent{}
+}
+
 // take makes the caller the writer of what waits. The caller holds mu.
-func (o *output) take() *buffer {
+func (o *output) take(s *sent) *buffer {
 	buf := o.buf
 	o.buf, o.writing = nil, true
 	if buf == nil {
 		buf = buffers.Get().(*buffer)
 	}
-	o.inflight = len(buf.b)
+	s.messages += int64(o.messages)
+	s.bytes += int64(len(buf.b))
+	o.inflight, o.messages = len(buf.b), 0
 	return buf
 }
 
 // wrote tells that buf was written, and returns what came meanwhile; nil when the caller is no writer any more.
-func (o *output) wrote(a *Agent, buf *buffer) *buffer {
-	a.host.Counts.BytesOut.Add(int64(len(buf.b)))
+func (o *output) wrote(a *Agent, buf *buffer, s *sent) *buffer {
 	buf.free()
 	o.mu.Lock()
 	if o.buf != nil && len(o.buf.b) > 0 && !o.dead {
-		buf = o.take()
+		buf = o.take(s)
 		o.mu.Unlock()
 		return buf
 	}
@@ -357,6 +366,8 @@ func (a *Agent) spawnWriter(buf *buffer, at int) {
 const chunk = 64 << 10
 
 func (a *Agent) writeBlocking(buf *buffer, at int) {
+	var s sent
+	defer s.report(a.host)
 	for buf != nil {
 		for at < len(buf.b) {
 			if !a.closed.Load() {
@@ -369,7 +380,7 @@ func (a *Agent) writeBlocking(buf *buffer, at int) {
 				return
 			}
 		}
-		buf, at = a.out.wrote(a, buf), 0
+		buf, at = a.out.wrote(a, buf, &s), 0
 	}
 }
 

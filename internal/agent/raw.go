@@ -31,10 +31,11 @@ func rawConn(c net.Conn) syscall.RawConn {
 // rawWriter writes to sockets without blocking, one at a time. Its function is bound once, so that a write allocates
 // nothing.
 type rawWriter struct {
-	f   func(fd uintptr) bool
-	b   []byte
-	n   int
-	err error
+	f    func(fd uintptr) bool
+	b    []byte
+	n    int
+	err  error
+	sent sent
 }
 
 var rawWriters = sync.Pool{New: func() any {

@@ -10,7 +10,7 @@ const rawSupported = true
 // rawRead reads once; again is true when there is nothing to read yet.
 func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
 	for {
-		n, err = syscall.Read(int(fd), b)
+		n, err = readOnce(fd, b)
 		switch err {
 		case nil:
 			return n, false, nil
@@ -26,7 +26,7 @@ func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
 // rawWrite writes as much of b as the socket takes; a full socket is no error.
 func rawWrite(fd uintptr, b []byte) (n int, err error) {
 	for n < len(b) {
-		k, err := syscall.Write(int(fd), b[n:])
+		k, err := writeOnce(fd, b[n:])
 		switch err {
 		case nil:
 			n += k
