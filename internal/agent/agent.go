@@ -316,7 +316,6 @@ func (a *Agent) read(in *input) {
 		go a.read(in)
 		return
 	}
-	defer a.host.wg.Done()
 	a.finishReading(err)
 }
 
@@ -333,9 +332,17 @@ func (a *Agent) finishReading(err error) {
 	if !a.closed.Load() {
 		a.refuse(err)
 	}
-	a.out.readerGone(a)
+	if a.out.readerGone() {
+		a.over()
+	}
+}
+
+// over ends a connection that is neither read nor written any more.
+func (a *Agent) over() {
+	_ = a.conn.Close()
 	a.host.Counts.Open.Add(-1)
 	a.host.gone(a, goneConn)
+	a.host.wg.Done()
 }
 
 // refuse closes the session for an error of its reader.

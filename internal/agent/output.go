@@ -26,7 +26,8 @@ type output struct {
 	ending   bool    // when all is written, the connection ends; nothing more may be queued
 	dead     bool    // nothing can be written any more
 	ended    bool    // the farewell was written
-	unread   bool    // the reader has ended
+	handed   bool    // the reader has ended, and left the end of the connection to the writer of the farewell
+	until    int64   // when the farewell has to be written, in Unix nanoseconds; 0 where there is none
 }
 
 // buffer is bytes on their way out, kept in a pool while nobody has any.
@@ -221,19 +222,26 @@ func (o *output) close(a *Agent, f farewell) {
 	}
 	o.buf.b = b
 	o.ending = true
+	until := time.Now().Add(closeTimeout)
+	o.until = until.UnixNano()
 	note := !o.listed && !o.writing
 	o.listed = o.listed || note
 	o.mu.Unlock()
-	_ = a.conn.SetWriteDeadline(time.Now().Add(closeTimeout))
+	_ = a.conn.SetWriteDeadline(until)
 	if note {
 		a.host.flusher.add(a)
 	}
 }
 
-// kill drops what waits.
+// kill drops what waits, and has nothing more written.
 func (o *output) kill() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.drop()
+}
+
+// drop is kill; the caller holds mu.
+func (o *output) drop() {
 	o.dead = true
 	if o.buf != nil && !o.writing {
 		o.buf.free()
@@ -252,11 +260,12 @@ func (a *Agent) flush(w *rawWriter) {
 		return
 	}
 	buf := o.take(&w.sent)
-	o.mu.Unlock()
 	if a.raw == nil {
 		a.spawnWriter(buf, 0)
+		o.mu.Unlock()
 		return
 	}
+	o.mu.Unlock()
 	for {
 		n, err := w.write(a.raw, buf.b)
 		if err != nil {
@@ -264,7 +273,15 @@ func (a *Agent) flush(w *rawWriter) {
 			return
 		}
 		if n < len(buf.b) {
-			a.spawnWriter(buf, n)
+			o.mu.Lock()
+			alive := !o.dead
+			if alive {
+				a.spawnWriter(buf, n)
+			}
+			o.mu.Unlock()
+			if !alive {
+				a.writeFailed(buf)
+			}
 			return
 		}
 		if buf = o.wrote(a, buf, &w.sent); buf == nil {
@@ -307,21 +324,23 @@ func (o *output) wrote(a *Agent, buf *buffer, s *sent) *buffer {
 	o.writing, o.inflight = false, 0
 	end := o.ending && !o.ended
 	o.ended = o.ended || end
-	unread := o.unread
+	last := o.handed
+	if o.handed = false; last {
+		o.drop()
+	}
 	o.mu.Unlock()
-	if end {
-		a.farewellSent(unread)
+	switch {
+	case last:
+		a.over()
+	case end:
+		a.farewellSent()
 	}
 	return nil
 }
 
 // farewellSent closes the sending side; the client is given a while to close its own, since closing a socket with
 // unread input would destroy what is still on its way to the client.
-func (a *Agent) farewellSent(unread bool) {
-	if unread {
-		_ = a.conn.Close()
-		return
-	}
+func (a *Agent) farewellSent() {
 	half, ok := a.conn.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
 		_ = a.conn.Close()
@@ -330,30 +349,38 @@ func (a *Agent) farewellSent(unread bool) {
 	_ = a.conn.SetReadDeadline(time.Now().Add(linger))
 }
 
-// readerGone is called when nothing is read any more: the connection ends when the farewell was written.
-func (o *output) readerGone(a *Agent) {
+// readerGone is called when nothing is read any more. It reports whether the connection is over with that; otherwise it
+// is when the farewell was written.
+func (o *output) readerGone() bool {
 	o.mu.Lock()
-	o.unread = true
-	end := !o.ending || o.ended || o.dead
-	o.mu.Unlock()
-	if end {
-		_ = a.conn.Close()
+	defer o.mu.Unlock()
+	if o.ending && !o.ended && !o.dead {
+		o.handed = true
+		return false
 	}
+	o.drop() // no writer starts any more
+	return true
 }
 
 // writeFailed ends a connection that cannot be written to.
 func (a *Agent) writeFailed(buf *buffer) {
 	o := &a.out
-	o.kill()
 	o.mu.Lock()
+	o.drop()
 	o.writing, o.inflight = false, 0
+	last := o.handed
+	o.handed = false
 	o.mu.Unlock()
 	buf.free()
 	_ = a.conn.Close()
 	_ = a.shut(session.ErrClientClosed, farewell{})
+	if last {
+		a.over()
+	}
 }
 
-// spawnWriter has a goroutine of the connection's own write buf from at on, and what comes meanwhile.
+// spawnWriter has a goroutine of the connection's own write buf from at on, and what comes meanwhile. The caller holds
+// the output's mu, and it is not dead: the connection is not over, so nobody has waited for its writers yet.
 func (a *Agent) spawnWriter(buf *buffer, at int) {
 	a.host.wg.Add(1)
 	go func() {
@@ -370,9 +397,7 @@ func (a *Agent) writeBlocking(buf *buffer, at int) {
 	defer s.report(a.host)
 	for buf != nil {
 		for at < len(buf.b) {
-			if !a.closed.Load() {
-				_ = a.conn.SetWriteDeadline(time.Now().Add(a.host.stall))
-			}
+			a.writeDeadline(time.Now().Add(a.host.stall))
 			n, err := a.conn.Write(buf.b[at:min(at+chunk, len(buf.b))])
 			at += n
 			if err != nil {
@@ -380,7 +405,22 @@ func (a *Agent) writeBlocking(buf *buffer, at int) {
 				return
 			}
 		}
+		if a.raw != nil {
+			a.writeDeadline(time.Time{}) // it would fail a later write that has not blocked at all
+		}
 		buf, at = a.out.wrote(a, buf, &s), 0
+	}
+}
+
+// writeDeadline sets when writes are to fail; the deadline of the farewell, once there is one, stays.
+func (a *Agent) writeDeadline(t time.Time) {
+	_ = a.conn.SetWriteDeadline(t)
+	o := &a.out
+	o.mu.Lock()
+	until := o.until
+	o.mu.Unlock()
+	if until != 0 {
+		_ = a.conn.SetWriteDeadline(time.Unix(0, until))
 	}
 }
 

@@ -142,13 +142,11 @@ func (c *wsConn) SetWriteDeadline(t time.Time) error {
 
 // abandon ends an agent whose upgrade failed after its connection was taken over.
 func (c *wsConn) abandon() {
-	defer c.a.host.wg.Done()
 	c.a.finishReading(io.EOF)
 }
 
 // serveWebSocket reads frames until the connection ends.
 func (a *Agent) serveWebSocket(ws *websocket.Conn, c *wsConn, left time.Duration) {
-	defer a.host.wg.Done()
 	a.host.wheel.add(a, left)
 	err := c.in.frames(ws)
 	c.in.deliver()

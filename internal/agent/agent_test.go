@@ -1,0 +1,306 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// Game is what the clients of these tests talk to.
+type Game struct{ component.Base }
+
+// Echo answers with what it is given.
+func (g *Game) Echo(s *session.Session, data []byte) error { return s.Response(data) }
+
+// Note takes a notify.
+func (g *Game) Note(*session.Session, []byte) error { return nil }
+
+// newHost makes a host with the defaults of a server, and a scheduler of its own. The test ends them.
+func newHost(t testing.TB, change func(*Config)) *Host {
+	t.Helper()
+	sched := scheduler.New(scheduler.Stopped())
+	log := slog.New(slog.DiscardHandler)
+	var ids atomic.Int64
+	c := Config{
+		Log:              log,
+		Serializer:       json.NewSerializer(),
+		NewID:            func() int64 { return ids.Add(1) },
+		Heartbeat:        30 * time.Second,
+		HandshakeTimeout: 10 * time.Second,
+		MaxPacket:        codec.DefaultLimit,
+		MaxPending:       256,
+		MaxQueued:        1 << 20,
+		CheckOrigin:      func(*http.Request) bool { return true },
+	}
+	d := dispatch.Config{Log: log, Serializer: c.Serializer, Scheduler: sched}
+	c.Dispatcher = dispatch.New(d)
+	if change != nil {
+		change(&c)
+	}
+	if c.Dispatcher.Inbound != nil { // change wants a hook
+		d.Inbound = c.Dispatcher.Inbound
+		c.Dispatcher = dispatch.New(d)
+	}
+	if err := c.Dispatcher.Add(&Game{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	h, err := NewHost(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sched.Configure(scheduler.WithLogger(log), scheduler.WithBatch(h.Begin, h.End))
+	sched.Start()
+	h.Start()
+	t.Cleanup(func() {
+		h.Drain()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := h.Wait(ctx); err != nil {
+			t.Errorf("Wait = %v, want every connection and session to end", err)
+		}
+		sched.Close()
+		h.Stop()
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if len(h.agents) != 0 || len(h.uids) != 0 {
+			t.Errorf("%d agents and %d uids are kept, want none", len(h.agents), len(h.uids))
+		}
+		if open, ready := h.Len(); open != 0 || ready != 0 {
+			t.Errorf("Len = %d, %d, want 0, 0", open, ready)
+		}
+	})
+	return h
+}
+
+// hook has a host's incoming messages seen by f.
+func hook(f pipeline.Func) func(*Config) {
+	return func(c *Config) {
+		p := pipeline.New()
+		p.Inbound().PushBack(f)
+		c.Dispatcher.Inbound = p.Inbound()
+	}
+}
+
+func pack(t testing.TB, typ packet.Type, body string) []byte {
+	t.Helper()
+	b, err := codec.Append(nil, typ, []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func data(t testing.TB, m message.Message) []byte {
+	t.Helper()
+	b, err := codec.AppendMessage(nil, &m, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// hello is what a client sends before its messages.
+func hello(t testing.TB) []byte {
+	return append(pack(t, packet.Handshake, "{}"), pack(t, packet.Ack, "")...)
+}
+
+// script is a connection on which the client's bytes come in given pieces; then it ends. What the server writes is
+// kept.
+type script struct {
+	mu     sync.Mutex
+	pieces [][]byte
+	out    bytes.Buffer
+	closed bool
+}
+
+func (c *script) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.pieces) > 0 && len(c.pieces[0]) == 0 {
+		c.pieces = c.pieces[1:]
+	}
+	switch {
+	case c.closed:
+		return 0, net.ErrClosed
+	case len(c.pieces) == 0:
+		return 0, io.EOF
+	}
+	n := copy(b, c.pieces[0])
+	c.pieces[0] = c.pieces[0][n:]
+	return n, nil
+}
+
+func (c *script) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, net.ErrClosed
+	}
+	return c.out.Write(b)
+}
+
+func (c *script) Close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	return nil
+}
+
+func (c *script) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *script) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *script) SetDeadline(time.Time) error      { return nil }
+func (c *script) SetReadDeadline(time.Time) error  { return nil }
+func (c *script) SetWriteDeadline(time.Time) error { return nil }
+
+// peer is the other end of a connection that a host serves.
+type peer struct {
+	t testing.TB
+	net.Conn
+}
+
+func (p *peer) send(b []byte) {
+	p.t.Helper()
+	_ = p.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	if _, err := p.Write(b); err != nil {
+		p.t.Fatalf("Write = %v", err)
+	}
+}
+
+// packet reads one packet.
+func (p *peer) packet() (packet.Type, []byte) {
+	p.t.Helper()
+	_ = p.SetReadDeadline(time.Now().Add(10 * time.Second))
+	var head [packet.HeadLength]byte
+	if _, err := io.ReadFull(p, head[:]); err != nil {
+		p.t.Fatalf("reading a packet: %v", err)
+	}
+	typ, n := packet.Header(head[:])
+	body := make([]byte, n)
+	if _, err := io.ReadFull(p, body); err != nil {
+		p.t.Fatalf("reading a packet: %v", err)
+	}
+	return typ, body
+}
+
+// message reads one message; heartbeats are passed over.
+func (p *peer) message() *message.Message {
+	p.t.Helper()
+	for {
+		typ, body := p.packet()
+		if typ == packet.Heartbeat {
+			continue
+		}
+		if typ != packet.Data {
+			p.t.Fatalf("a %v packet came, want data", typ)
+		}
+		m, err := message.Decode(body, nil)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return m
+	}
+}
+
+// enter shakes hands.
+func (p *peer) enter() {
+	p.t.Helper()
+	p.send(pack(p.t, packet.Handshake, "{}"))
+	if typ, body := p.packet(); typ != packet.Handshake || !bytes.HasPrefix(body, []byte(`{"code":200`)) {
+		p.t.Fatalf("the handshake was answered by a %v packet %s", typ, body)
+	}
+	p.send(pack(p.t, packet.Ack, ""))
+}
+
+// echo has a message answered.
+func (p *peer) echo(id uint64, text string) {
+	p.t.Helper()
+	p.send(data(p.t, message.Message{Type: message.Request, ID: id, Route: "Game.Echo", Data: []byte(text)}))
+	if m := p.message(); m.Type != message.Response || m.ID != id || string(m.Data) != text {
+		p.t.Fatalf("request %d was answered by %v %q, want %q", id, m, m.Data, text)
+	}
+}
+
+// tcp connects a client to h over a real socket, and returns the agent too.
+func tcp(t testing.TB, h *Host) (*peer, *Agent) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return accepted(t, h, client, conn)
+}
+
+// pipe connects a client to h in memory, and returns the agent too.
+func pipe(t testing.TB, h *Host) (*peer, *Agent) {
+	t.Helper()
+	client, conn := net.Pipe()
+	t.Cleanup(func() { _ = client.Close() })
+	return accepted(t, h, client, conn)
+}
+
+func accepted(t testing.TB, h *Host, client, conn net.Conn) (*peer, *Agent) {
+	t.Helper()
+	a := h.newAgent(conn, false)
+	if a == nil {
+		t.Fatal("the host drains")
+	}
+	go a.serve()
+	p := &peer{t, client}
+	p.enter()
+	p.echo(1<<63, "are you there") // the ack has been read
+	return p, a
+}
+
+// reason waits for the close callbacks of a session and returns why it closed.
+func reason(t testing.TB, s *session.Session) error {
+	t.Helper()
+	why := make(chan error, 1)
+	s.OnClose(func(_ *session.Session, err error) { why <- err })
+	select {
+	case err := <-why:
+		return err
+	case <-time.After(10 * time.Second):
+		t.Fatal("the session did not close")
+		return nil
+	}
+}
+
+func check(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("error %v, want %v", err, want)
+	}
+}
+

@@ -1,0 +1,66 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"testing"
+)
+
+// unframe takes one frame of a server apart, as RFC 6455 section 5.2 has it, and returns what follows.
+func unframe(t testing.TB, b []byte) (opcode byte, payload, rest []byte) {
+	t.Helper()
+	if len(b) < 2 || b[0]&0xf0 != 0x80 || b[1]&0x80 != 0 {
+		t.Fatalf("frame % x..., want a final one, unmasked", b[:min(len(b), 10)])
+	}
+	opcode = b[0] & 0x0f
+	n, b := uint64(b[1]), b[2:]
+	switch n {
+	case 126:
+		n, b = uint64(binary.BigEndian.Uint16(b)), b[2:]
+		if n < 126 {
+			t.Fatalf("a length of %d in two bytes, want the shortest form", n)
+		}
+	case 127:
+		n, b = binary.BigEndian.Uint64(b), b[8:]
+		if n <= 0xffff {
+			t.Fatalf("a length of %d in eight bytes, want the shortest form", n)
+		}
+	}
+	if uint64(len(b)) < n {
+		t.Fatalf("a frame announces %d bytes and has %d", n, len(b))
+	}
+	return opcode, b[:n], b[n:]
+}
+
+func TestCloseFrame(t *testing.T) {
+	for _, n := range []int{0, 1, 124, 125, 126, 127, 128, 255, 256, 0xfffe, 0xffff, 0x10000, 0x10001, 1 << 20} {
+		payload := bytes.Repeat([]byte{'x', 'y', 'z'}, n/3+1)[:n]
+		before := []byte("before")
+		b := append(append(bytes.Clone(before), frameBinary, 0), payload...)
+		b = closeFrame(b, len(before))
+		if !bytes.HasPrefix(b, before) {
+			t.Fatalf("%d bytes: what was before the frame is now % x", n, b[:len(before)])
+		}
+		opcode, got, rest := unframe(t, b[len(before):])
+		if opcode != 2 || !bytes.Equal(got, payload) || len(rest) != 0 {
+			t.Errorf("%d bytes: opcode %d, %d bytes, %d left over", n, opcode, len(got), len(rest))
+		}
+	}
+}
+
+func TestAppendClose(t *testing.T) {
+	for _, test := range []struct {
+		code uint16
+		want []byte
+	}{
+		{0, []byte{0x88, 2, 3, 0xe8}},
+		{closeGoingAway, []byte{0x88, 2, 3, 0xe9}},
+		{closeProtocolError, []byte{0x88, 2, 3, 0xea}},
+		{closeUnsupported, []byte{0x88, 2, 3, 0xeb}},
+		{closeSent, nil},
+	} {
+		if got := appendClose([]byte("x"), test.code); !bytes.Equal(got[1:], test.want) {
+			t.Errorf("appendClose(%d) = % x, want % x", test.code, got[1:], test.want)
+		}
+	}
+}

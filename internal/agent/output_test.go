@@ -1,0 +1,210 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
+)
+
+// halfOpen is a connection whose client ends its side when it is told to, and takes what is written then or later.
+type halfOpen struct {
+	script
+	eof   chan struct{} // closed when the client has nothing more to say
+	taken chan struct{} // closed when writes go through
+	shut  chan struct{} // closed by Close
+}
+
+func (c *halfOpen) Read(b []byte) (int, error) {
+	n, err := c.script.Read(b)
+	if err == io.EOF {
+		<-c.eof
+	}
+	return n, err
+}
+
+func (c *halfOpen) Write(b []byte) (int, error) {
+	select {
+	case <-c.taken:
+		return c.script.Write(b)
+	case <-c.shut:
+		return 0, net.ErrClosed
+	}
+}
+
+func (c *halfOpen) Close() error {
+	close(c.shut)
+	return c.script.Close()
+}
+
+// A farewell that is still being written when the client has stopped sending belongs to the connection: Wait waits
+// for it, and nothing is written afterwards.
+func TestWaitCoversTheFarewell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		conn := &halfOpen{eof: make(chan struct{}), taken: make(chan struct{}), shut: make(chan struct{})}
+		conn.pieces = [][]byte{hello(t)}
+		a := h.newAgent(conn, false)
+		go a.serve()
+		synctest.Wait()
+		_ = a.Kick("bye")
+		close(conn.eof)
+		check(t, reason(t, a.session), session.ErrKicked)
+		done := make(chan error, 1)
+		go func() { done <- h.Wait(t.Context()) }()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("Wait returned while the farewell was being written")
+		default:
+		}
+		if open, _ := h.Len(); open != 1 {
+			t.Errorf("%d connections are open, want 1", open)
+		}
+		close(conn.taken)
+		if err := <-done; err != nil {
+			t.Errorf("Wait = %v", err)
+		}
+		select {
+		case <-conn.shut:
+		default:
+			t.Error("the connection is not closed")
+		}
+		if want := pack(t, packet.Kick, `{"reason":"bye"}`); !bytes.HasSuffix(conn.out.Bytes(), want) {
+			t.Errorf("written: %q, want a kick at the end", conn.out.Bytes())
+		}
+	})
+}
+
+// A farewell that the client does not take is given up after closeTimeout, however far writing has got.
+func TestFarewellIsGivenUp(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t, nil)
+			p, a := pipe(t, h)
+			if full { // a writer waits, whose deadline is a longer one
+				if err := a.Push("news", make([]byte, 1000)); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			start := time.Now()
+			_ = a.Kick("bye")
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := h.Wait(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took < closeTimeout || took > closeTimeout+time.Second {
+				t.Errorf("a client that does not read was let go after %v, want %v", took, closeTimeout)
+			}
+			if _, err := p.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+				t.Errorf("Read = %v, want EOF", err)
+			}
+		})
+	}
+}
+
+// A write that had to wait leaves no deadline behind: the connection lives on.
+func TestDeadlineOfABlockedWriteIsTakenBack(t *testing.T) {
+	const heartbeat = 100 * time.Millisecond
+	h := newHost(t, func(c *Config) { c.Heartbeat = heartbeat })
+	p, a := tcp(t, h)
+	_ = a.conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
+	const pushes, size = 15, 64 << 10 // more than the socket holds
+	for range pushes {
+		if err := a.Push("news", make([]byte, size)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range pushes {
+		if m := p.message(); m.Type != message.Push || len(m.Data) != size {
+			t.Fatalf("%v came, want a push of %d bytes", m, size)
+		}
+	}
+	// Longer than a write may be blocked, the client alive all the time.
+	alive := time.NewTicker(heartbeat)
+	defer alive.Stop()
+	for range 2 * h.stall / heartbeat {
+		<-alive.C
+		p.send(pack(t, packet.Heartbeat, ""))
+	}
+	p.echo(5, "still here")
+}
+
+// What the protocol cannot carry is refused, not cut short.
+func TestPushThatNoPacketHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, func(c *Config) { c.MaxQueued = 64 << 20 })
+		p, a := pipe(t, h)
+		const head = 1 + 1 + len("news")
+		check(t, a.Push("news", make([]byte, packet.MaxLength-head+1)), codec.ErrPacketTooLarge)
+		check(t, a.Push(strings.Repeat("r", 256), []byte{}), message.ErrRouteTooLong)
+		p.echo(1, "still here")
+		if err := a.Push("news", make([]byte, packet.MaxLength-head)); err != nil {
+			t.Fatal(err)
+		}
+		if m := p.message(); len(m.Data) != packet.MaxLength-head {
+			t.Errorf("%v came, want the largest push that fits", m)
+		}
+		route := strings.Repeat("r", 255)
+		if err := a.Push(route, []byte{}); err != nil {
+			t.Fatal(err)
+		}
+		if m := p.message(); m.Route != route {
+			t.Errorf("route %q came, want %q", m.Route, route)
+		}
+	})
+}
+
+func TestOverflow(t *testing.T) {
+	for _, refuse := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t, func(c *Config) { c.MaxQueued, c.RefuseAtFull = 1000, refuse })
+			p, a := pipe(t, h)
+			// What could never fit is the program's fault, and the session is none the worse.
+			check(t, a.Push("news", make([]byte, 1001)), session.ErrBufferExceed)
+			p.echo(1, "still here")
+			synctest.Wait()
+			// 10 bytes of headers each; the first is being written, and counts.
+			for range 10 {
+				if err := a.Push("news", make([]byte, 90)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			err := a.Push("news", []byte{})
+			if got := h.Counts.Refused.Load(); got != 2 {
+				t.Errorf("%d messages were counted as refused, want 2", got)
+			}
+			if !refuse {
+				check(t, err, session.ErrSlowClient)
+				check(t, reason(t, a.session), session.ErrSlowClient)
+				check(t, a.Push("news", []byte{}), session.ErrBrokenPipe)
+				return
+			}
+			check(t, err, session.ErrBufferExceed)
+			for range 10 {
+				if m := p.message(); len(m.Data) != 90 {
+					t.Errorf("%v came, want a push of 90 bytes", m)
+				}
+			}
+			synctest.Wait()
+			if err := a.Push("news", []byte{}); err != nil {
+				t.Errorf("Push = %v once the client has read", err)
+			}
+			if m := p.message(); len(m.Data) != 0 {
+				t.Errorf("%v came, want an empty push", m)
+			}
+		})
+	}
+}

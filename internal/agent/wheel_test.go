@@ -1,0 +1,117 @@
+package agent
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// waiting is an agent that the wheel finds due when its deadline for the handshake comes.
+func waiting(h *Host) *Agent {
+	a := h.newAgent(&script{}, false)
+	go func() {
+		<-a.session.Context().Done()
+		a.finishReading(io.EOF)
+	}()
+	return a
+}
+
+func TestWheelCallsInTime(t *testing.T) {
+	for _, tick := range []time.Duration{minTick, 20 * time.Millisecond, maxTick} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHost(t, func(c *Config) { c.HandshakeTimeout = 16 * tick })
+			if h.wheel.tick != tick {
+				t.Fatalf("tick %v, want %v", h.wheel.tick, tick)
+			}
+			// Shorter than a tick, a turn of the wheel, and longer than one.
+			for _, d := range []time.Duration{1, tick / 2, tick, 3 * tick, 255 * tick, 256 * tick, 257*tick + 1, 1000 * tick} {
+				a := waiting(h)
+				start := time.Now()
+				h.wheel.add(a, d)
+				<-a.session.Context().Done()
+				if took := time.Since(start); took < d || took > d+2*tick {
+					t.Errorf("tick %v: a deadline of %v came after %v", tick, d, took)
+				}
+			}
+		})
+	}
+}
+
+func TestWheelManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		const n = 1000
+		agents := make([]*Agent, n)
+		start := time.Now()
+		for i := range agents {
+			agents[i] = waiting(h)
+			h.wheel.add(agents[i], time.Duration(i)*10*time.Millisecond)
+		}
+		for i := 0; i < n; i += 3 {
+			h.wheel.remove(agents[i])
+		}
+		for i := 1; i < n; i += 3 {
+			h.wheel.reset(agents[i], time.Minute)
+		}
+		for i := 2; i < n; i += 3 {
+			<-agents[i].session.Context().Done()
+			want := time.Duration(i) * 10 * time.Millisecond
+			if took := time.Since(start); took < want || took > want+2*h.wheel.tick {
+				t.Fatalf("agent %d was due after %v, and called after %v", i, want, took)
+			}
+		}
+		for i := 1; i < n; i += 3 {
+			if agents[i].closed.Load() {
+				t.Fatalf("agent %d was moved to a minute later, and called after %v", i, time.Since(start))
+			}
+		}
+		for i := 1; i < n; i += 3 {
+			<-agents[i].session.Context().Done()
+		}
+		if took := time.Since(start); took < time.Minute || took > time.Minute+2*h.wheel.tick {
+			t.Errorf("agents that were moved to a minute later were called after %v", took)
+		}
+		time.Sleep(time.Minute)
+		for i := 0; i < n; i += 3 {
+			if agents[i].closed.Load() {
+				t.Fatalf("agent %d was removed, and called", i)
+			}
+			h.wheel.add(agents[i], time.Second)
+		}
+		time.Sleep(time.Minute)
+		for i, a := range agents {
+			if i%3 == 0 && a.closed.Load() {
+				t.Fatalf("agent %d was removed for good, and called", i)
+			}
+			_ = a.Close()
+		}
+		if h.wheel.count != 0 {
+			t.Errorf("%d agents hang in the wheel, want none", h.wheel.count)
+		}
+	})
+}
+
+// The wheel stands still while nobody hangs in it, and is exact all the same when somebody comes.
+func TestWheelIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		for range 3 {
+			time.Sleep(time.Hour + 77*time.Millisecond)
+			synctest.Wait()
+			h.wheel.mu.Lock()
+			idle := h.wheel.idle
+			h.wheel.mu.Unlock()
+			if !idle {
+				t.Fatal("the wheel turns, want it to stand still while it is empty")
+			}
+			a := waiting(h)
+			start := time.Now()
+			h.wheel.add(a, time.Second)
+			<-a.session.Context().Done()
+			if took := time.Since(start); took < time.Second || took > time.Second+2*h.wheel.tick {
+				t.Errorf("a deadline of a second came after %v", took)
+			}
+		}
+	})
+}
