@@ -68,6 +68,7 @@ type Scheduler struct {
 	// Of the loop's goroutine alone.
 	batch   []Task
 	at      int  // the next task of batch
+	rounds  int  // batches since Close was called
 	watched bool // the running task watches its own time
 	begun   bool // begin was called, and flush has yet to be
 }
@@ -82,7 +83,9 @@ func WithLogger(log *slog.Logger) Option { return func(s *Scheduler) { s.log = l
 func WithSlow(d time.Duration) Option { return func(s *Scheduler) { s.slow = d } }
 
 // WithPrecision sets the timer precision; see SetPrecision.
-func WithPrecision(d time.Duration) Option { return func(s *Scheduler) { s.precision = d } }
+func WithPrecision(d time.Duration) Option {
+	return func(s *Scheduler) { s.precision = min(max(d, 0), forever) }
+}
 
 // WithBatch has begin called before every batch of tasks, and end after it and once a millisecond within a long
 // one, both on the scheduler's goroutine: what the tasks produced can be sent on together. Both are short and do
@@ -138,10 +141,6 @@ func (s *Scheduler) Start() {
 		return
 	}
 	s.started = true
-	if s.closed {
-		close(s.done)
-		return
-	}
 	go s.loop()
 }
 
@@ -174,11 +173,11 @@ func (s *Scheduler) Offer(t Task) bool {
 func (s *Scheduler) Schedule(t Task) { s.PushTask(t) }
 
 // SetPrecision has timers fire at multiples of d only, 0 for when they are due, which is the default; condition
-// timers are polled once every d, by default every second. It holds for timers made later.
+// timers are polled once every d, by default every second. For timers that exist it holds after their next call.
 func (s *Scheduler) SetPrecision(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.precision = max(d, 0)
+	s.precision = min(max(d, 0), forever)
 }
 
 // Pending returns how many tasks wait, not counting the batch that runs.
@@ -194,9 +193,9 @@ func (s *Scheduler) Delay() time.Duration { return time.Duration(s.delay.Load())
 // Watched tells the scheduler that the running task itself logs what is slow. Only the running task may call it.
 func (s *Scheduler) Watched() { s.watched = true }
 
-// Close runs what is queued, and what that queues in turn, up to 100 rounds of it; stops the timers; and returns when
-// the goroutine has ended. From inside a task it returns at once, and the end comes when the task returns. Closing again waits
-// likewise.
+// Close runs what is queued, and what that queues in turn, up to 100 rounds of it, after which tasks are dropped as they
+// are pushed; stops the timers; and returns when the goroutine has ended. From inside a task it returns at once, and the
+// end comes when the task returns. Closing again waits likewise.
 func (s *Scheduler) Close() {
 	s.mu.Lock()
 	s.closing = true
@@ -245,23 +244,22 @@ func (s *Scheduler) loop() {
 	s.runBatch()
 	s.end()
 	var alarm *time.Timer
-	for rounds := 0; ; {
+	for {
 		s.mu.Lock()
-		if s.closing && (len(s.queue) == 0 || rounds == closeRounds) {
+		if s.closing && len(s.queue) == 0 {
 			s.closed = true
-			dropped := len(s.queue)
-			s.queue, s.timers = nil, nil
-			s.nextDue.Store(0)
+			s.dropTimers()
 			s.mu.Unlock()
-			if dropped > 0 {
-				s.log.Error("nano: scheduler closed while tasks went on to queue tasks", "dropped", dropped)
-			}
 			ended = true
 			close(s.done)
 			return
 		}
+		cut := false
 		if s.closing {
-			rounds++
+			// What was accepted runs, so the last round begins with accepting no more.
+			s.rounds++
+			cut = s.rounds == closeRounds
+			s.closed = s.closed || cut
 		}
 		if len(s.queue) == 0 && !s.due() {
 			s.asleep = true
@@ -273,6 +271,9 @@ func (s *Scheduler) loop() {
 		s.batch, s.queue, s.at = s.queue, s.batch[:0], 0
 		oldest := s.oldest
 		s.mu.Unlock()
+		if cut {
+			s.log.Error("nano: scheduler closed while tasks went on to queue tasks")
+		}
 		if len(s.batch) > 0 {
 			s.delay.Store(int64(s.now() - oldest))
 		}

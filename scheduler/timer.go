@@ -18,6 +18,7 @@ type TimerCondition interface {
 const (
 	infinite    = -1
 	defaultPoll = time.Second // between two checks of a condition
+	forever     = 1 << 61     // 73 years: longer times are cut to it, so that no sum of times overflows
 )
 
 // Timer calls a function on the scheduler's goroutine. Its methods may be called concurrently.
@@ -30,9 +31,10 @@ type Timer struct {
 	stopped  atomic.Bool
 
 	// Guarded by the scheduler's mu.
-	left  int // calls to come, or infinite
-	due   time.Duration
-	index int // in the heap, or -1
+	left  int           // calls to come, or infinite
+	exact time.Duration // when the next call would be due without a precision
+	due   time.Duration // when it is due
+	index int           // in the heap, or -1
 }
 
 // ID returns the number of the timer within its scheduler.
@@ -91,17 +93,13 @@ func (s *Scheduler) add(t *Timer) *Timer {
 	s.lastTimer++
 	t.id = s.lastTimer
 	t.index = -1
-	if t.cond != nil {
-		if t.interval = s.precision; t.interval == 0 {
-			t.interval = defaultPoll
-		}
-	}
 	if s.closed {
 		t.stopped.Store(true)
 		s.mu.Unlock()
 		return t
 	}
-	t.due = s.round(s.now() + t.interval)
+	t.exact = s.now() + s.every(t)
+	t.due = s.round(t.exact)
 	first := len(s.timers) == 0 || t.due < s.timers[0].due
 	heap.Push(&s.timers, t)
 	s.noteDue()
@@ -114,6 +112,39 @@ func (s *Scheduler) add(t *Timer) *Timer {
 		s.wake <- struct{}{} // the loop sleeps until a later timer
 	}
 	return t
+}
+
+// every returns the time between two calls of t. The caller holds mu.
+func (s *Scheduler) every(t *Timer) time.Duration {
+	switch {
+	case t.cond == nil:
+		return min(t.interval, forever)
+	case s.precision > 0:
+		return s.precision
+	}
+	return defaultPoll
+}
+
+// again sets when t is called next, now being the time: not before the next moment at which timers fire, however
+// many calls were missed. The caller holds mu.
+func (s *Scheduler) again(t *Timer, now time.Duration) {
+	if p := s.precision; p > 0 {
+		now = now / p * p
+	}
+	interval := s.every(t)
+	if t.exact += interval; t.exact <= now {
+		t.exact = now + interval - (now-t.exact)%interval
+	}
+	t.due = s.round(t.exact)
+}
+
+// dropTimers ends all timers. The caller holds mu.
+func (s *Scheduler) dropTimers() {
+	for _, t := range s.timers {
+		t.index = -1
+	}
+	s.timers = nil
+	s.nextDue.Store(0)
 }
 
 // round moves a moment up to the next multiple of the precision. The caller holds mu.
@@ -153,10 +184,7 @@ func (s *Scheduler) fire(now time.Duration) time.Duration {
 			if t.left > 0 {
 				t.left--
 			}
-			if t.due += t.interval; t.due <= now {
-				t.due = now + t.interval - (now-t.due)%t.interval
-			}
-			t.due = s.round(t.due)
+			s.again(t, now)
 			heap.Fix(&s.timers, 0)
 		}
 		s.noteDue()
@@ -175,7 +203,7 @@ func (t *Timer) call() {
 	if t.stopped.Load() {
 		return
 	}
-	if t.cond != nil && !t.cond.Check(time.Now()) {
+	if t.cond != nil && (!t.cond.Check(time.Now()) || t.stopped.Load()) {
 		return
 	}
 	t.f()

@@ -1,0 +1,767 @@
+package scheduler_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/scheduler"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var _ scheduler.LocalScheduler = (*scheduler.Scheduler)(nil)
+
+// record is a log that tests read.
+type record struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (r *record) Write(b []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.Write(b)
+}
+
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.buf.String()
+}
+
+// count returns how many lines contain text.
+func (r *record) count(text string) int {
+	n := 0
+	for line := range strings.Lines(r.String()) {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+func newLog() (*record, scheduler.Option) {
+	r := &record{}
+	return r, scheduler.WithLogger(slog.New(slog.NewTextHandler(r, nil)))
+}
+
+// inFakeTime runs f in fake time with a running scheduler, closes it, and fails on anything that was logged unless
+// f returns true.
+func inFakeTime(t *testing.T, f func(s *scheduler.Scheduler, log *record) (logs bool), opts ...scheduler.Option) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		log, option := newLog()
+		s := scheduler.New(append([]scheduler.Option{option}, opts...)...)
+		defer s.Close()
+		if !f(s, log) && log.String() != "" {
+			t.Errorf("logged %s", log)
+		}
+	})
+}
+
+// pass lets time pass, and waits for what happens at its end.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// trace is what happened, in order.
+type trace struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (r *trace) add(what string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, what)
+}
+
+func (r *trace) expect(t *testing.T, want ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.list, want) {
+		t.Errorf("happened: %q, want %q", r.list, want)
+	}
+}
+
+// do runs f on the scheduler and waits for it.
+func do(s *scheduler.Scheduler, f func()) {
+	done := make(chan struct{})
+	s.PushTask(func() { defer close(done); f() })
+	<-done
+}
+
+func TestTasksRunInOrder(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		var got []int
+		for i := range 1000 {
+			switch i % 3 {
+			case 0:
+				s.PushTask(func() { got = append(got, i) })
+			case 1:
+				s.Schedule(func() { got = append(got, i) })
+			default:
+				if !s.Offer(func() { got = append(got, i) }) {
+					t.Error("Offer() = false on a running scheduler, want true")
+				}
+			}
+		}
+		synctest.Wait()
+		if len(got) != 1000 || !slices.IsSorted(got) {
+			t.Errorf("1000 tasks ran as %v, want all in order", got)
+		}
+		return false
+	})
+}
+
+// Tasks of several goroutines run one at a time, and those of each in order.
+func TestTasksOfManyGoroutines(t *testing.T) {
+	const goroutines, each = 8, 2000
+	s := scheduler.New()
+	var seen [goroutines]int // no lock: the race detector sees tasks that overlap
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for i := range each {
+				s.PushTask(func() {
+					if seen[g] != i {
+						t.Errorf("task %d of goroutine %d ran after %d others of it", i, g, seen[g])
+					}
+					seen[g]++
+				})
+			}
+		})
+	}
+	wg.Wait()
+	s.Close()
+	for g, n := range seen {
+		if n != each {
+			t.Errorf("%d tasks of goroutine %d ran, want %d", n, g, each)
+		}
+	}
+}
+
+// A scheduler whose queue had an end once waited for itself here for ever.
+func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
+	const n = 200_000
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		var ran []int
+		do(s, func() {
+			for i := range n {
+				s.PushTask(func() { ran = append(ran, i) })
+			}
+			if len(ran) != 0 {
+				t.Errorf("%d tasks ran inside the task that pushed them, want none", len(ran))
+			}
+			if s.Pending() != n {
+				t.Errorf("Pending() = %d, want %d", s.Pending(), n)
+			}
+		})
+		synctest.Wait()
+		if len(ran) != n || !slices.IsSorted(ran) {
+			t.Errorf("%d tasks ran, sorted %v, want %d in order", len(ran), slices.IsSorted(ran), n)
+		}
+		return false
+	})
+}
+
+func TestPushToABusySchedulerNeverBlocks(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		release := make(chan struct{})
+		s.PushTask(func() { <-release })
+		synctest.Wait()
+		for range 100_000 {
+			s.PushTask(func() {})
+		}
+		if s.Pending() != 100_000 {
+			t.Errorf("Pending() = %d, want 100000", s.Pending())
+		}
+		close(release)
+		synctest.Wait()
+		if s.Pending() != 0 {
+			t.Errorf("Pending() = %d when all have run, want 0", s.Pending())
+		}
+		return false
+	})
+}
+
+func TestCloseRunsWhatIsQueued(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		var ran int
+		s.PushTask(func() { time.Sleep(50 * time.Millisecond) })
+		for range 100 {
+			s.PushTask(func() {
+				ran++
+				s.PushTask(func() { ran++; s.PushTask(func() { ran++ }) })
+			})
+		}
+		s.Close()
+		if ran != 300 {
+			t.Errorf("%d tasks ran before Close returned, want 300", ran)
+		}
+		if s.Offer(func() { t.Error("a task ran that was offered after Close") }) {
+			t.Error("Offer() = true after Close, want false")
+		}
+		s.PushTask(func() { t.Error("a task ran that was pushed after Close") })
+		return false
+	})
+}
+
+func TestCloseTwice(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		start := time.Now()
+		s.PushTask(func() { time.Sleep(80 * time.Millisecond) })
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				s.Close()
+				if took := time.Since(start); took != 80*time.Millisecond {
+					t.Errorf("Close returned after %v, want 80ms: when the task has ended", took)
+				}
+			})
+		}
+		wg.Wait()
+		s.Close()
+		return false
+	})
+}
+
+func TestCloseFromInsideATask(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		var steps trace
+		s.PushTask(func() {
+			s.PushTask(func() { steps.add("queued before Close") })
+			s.Close()
+			s.Close()
+			steps.add("Close returned")
+			s.PushTask(func() { steps.add("queued after Close") })
+		})
+		synctest.Wait()
+		s.Close()
+		steps.expect(t, "Close returned", "queued before Close", "queued after Close")
+		if s.Offer(func() {}) {
+			t.Error("Offer() = true when the scheduler has ended, want false")
+		}
+		return false
+	})
+}
+
+func TestCloseFromInsideATimer(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		calls := 0
+		s.NewTimer(time.Millisecond, func() { calls++; s.Close() })
+		pass(time.Second)
+		s.Close()
+		if calls != 1 {
+			t.Errorf("a timer that closed its scheduler was called %d times, want once", calls)
+		}
+		return false
+	})
+}
+
+// Tasks that queue tasks for ever do not keep Close; and what was accepted runs, also then.
+func TestCloseWithTasksThatGoOn(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+		accepted, ran := 1, 0
+		var again func()
+		again = func() {
+			ran++
+			if s.Offer(again) {
+				accepted++
+			}
+		}
+		s.PushTask(again)
+		s.Close()
+		if ran < 2 {
+			t.Errorf("a task that queues itself ran %d times, want more", ran)
+		}
+		if ran != accepted {
+			t.Errorf("%d tasks were accepted and %d ran, want all that were accepted to run", accepted, ran)
+		}
+		if log.count("closed while tasks went on") != 1 {
+			t.Errorf("log = %q, want a line that tells of tasks that went on", log)
+		}
+		return true
+	})
+}
+
+func TestPanicCostsOneTask(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+		for _, f := range []func(){
+			func() { panic("boom 1") },
+			func() { panic(errors.New("boom 2")) },
+			func() { panic(nil) }, //nolint:govet // it is a panic like any other
+			nil,
+			func() { var m map[string]int; m["x"] = 1 },
+		} {
+			s.PushTask(f)
+		}
+		ran := false
+		s.PushTask(func() { ran = true })
+		synctest.Wait()
+		if !ran {
+			t.Error("the task after those that panicked did not run")
+		}
+		if n := log.count("nano: panic in a task"); n != 5 {
+			t.Errorf("%d panics logged, want 5: %s", n, log)
+		}
+		for _, text := range []string{"boom 1", "boom 2", "nil map", "TestPanicCostsOneTask"} {
+			if log.count(text) == 0 {
+				t.Errorf("log does not contain %q: %s", text, log)
+			}
+		}
+		return true
+	})
+}
+
+func TestPanicInATimer(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+		calls, others := 0, 0
+		s.NewCountTimer(10*time.Millisecond, 3, func() { calls++; panic("boom") })
+		s.NewCountTimer(10*time.Millisecond, 3, func() { others++ })
+		s.NewCondTimer(check(func(time.Time) bool { panic("check") }), func() {})
+		pass(1500 * time.Millisecond)
+		if calls != 3 || others != 3 {
+			t.Errorf("the timer that panics was called %d times, the other %d, want 3 and 3", calls, others)
+		}
+		if log.count("boom") != 3 || log.count("panic=check") != 1 {
+			t.Errorf("log = %s, want three panics with boom and one with check", log)
+		}
+		return true
+	})
+}
+
+// runtime.Goexit, which t.FailNow uses, ends a goroutine; the scheduler goes on with another.
+func TestGoexit(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+		var steps trace
+		timer := s.NewTimer(10*time.Millisecond, func() {
+			steps.add("timer")
+			runtime.Goexit()
+		})
+		release := make(chan struct{})
+		s.PushTask(func() { <-release })
+		s.PushTask(func() { runtime.Goexit() })
+		s.PushTask(func() {
+			steps.add("queued")
+			if !s.Running() {
+				t.Error("Running() = false in a task after Goexit, want true")
+			}
+		})
+		s.PushTask(func() { runtime.Goexit() })
+		close(release)
+		synctest.Wait()
+		steps.expect(t, "queued")
+		pass(25 * time.Millisecond)
+		timer.Stop()
+		steps.expect(t, "queued", "timer", "timer")
+		if n := log.count("runtime.Goexit"); n != 4 {
+			t.Errorf("Goexit was logged %d times, want 4: %s", n, log)
+		}
+		ran := 0
+		for range 3 {
+			s.PushTask(func() { ran++; runtime.Goexit() })
+		}
+		s.Close()
+		if ran != 3 {
+			t.Errorf("%d tasks ran before Close returned, want 3", ran)
+		}
+		return true
+	})
+}
+
+func TestRunning(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		other := scheduler.New()
+		defer other.Close()
+		if s.Running() {
+			t.Error("Running() = true outside, want false")
+		}
+		do(s, func() {
+			if !s.Running() || other.Running() {
+				t.Errorf("Running() = %v, of another scheduler %v, in a task, want true and false", s.Running(), other.Running())
+			}
+			done := make(chan bool)
+			go func() { done <- s.Running() }()
+			if <-done {
+				t.Error("Running() = true on a goroutine that a task started, want false")
+			}
+		})
+		var inTimer bool
+		s.NewAfterTimer(time.Millisecond, func() { inTimer = s.Running() })
+		pass(time.Millisecond)
+		if !inTimer {
+			t.Error("Running() = false in a timer, want true")
+		}
+		s.Close()
+		if s.Running() {
+			t.Error("Running() = true after Close, want false")
+		}
+		return false
+	})
+}
+
+func TestStopped(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		var steps trace
+		s.PushTask(func() { steps.add("first") })
+		s.NewAfterTimer(10*time.Millisecond, func() { steps.add("timer") })
+		pass(5 * time.Millisecond)
+		steps.expect(t)
+		s.Start()
+		s.Start()
+		s.PushTask(func() { steps.add("second") })
+		synctest.Wait()
+		steps.expect(t, "first", "second")
+		pass(5 * time.Millisecond)
+		steps.expect(t, "first", "second", "timer")
+		return false
+	}, scheduler.Stopped())
+}
+
+func TestCloseWithoutStart(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		ran := false
+		s.PushTask(func() { ran = true })
+		s.Close()
+		if !ran {
+			t.Error("Close of a scheduler that was not started dropped what it had accepted")
+		}
+		s.Start()
+		if s.Offer(func() {}) {
+			t.Error("Offer() = true after Close and Start, want false")
+		}
+		return false
+	}, scheduler.Stopped())
+}
+
+func TestConfigure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, option := newLog()
+		ignored, other := newLog()
+		s := scheduler.New(scheduler.Stopped())
+		s.Configure(option, scheduler.WithSlow(time.Millisecond))
+		s.Start()
+		s.Configure(other, scheduler.WithSlow(time.Hour))
+		s.PushTask(func() { time.Sleep(2 * time.Millisecond) })
+		s.Close()
+		if log.count("slow task") != 1 || ignored.String() != "" {
+			t.Errorf("logs = %q and %q, want what was configured before Start to hold", log, ignored)
+		}
+	})
+}
+
+func slowpoke() { time.Sleep(150 * time.Millisecond) }
+
+func TestSlowTaskIsLogged(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+		do(s, func() { time.Sleep(99 * time.Millisecond) })
+		s.NewAfterTimer(0, func() { time.Sleep(99 * time.Millisecond) })
+		pass(time.Second)
+		if log.String() != "" {
+			t.Errorf("log = %q after 99 ms, want nothing below 100 ms", log)
+		}
+		s.PushTask(slowpoke)
+		pass(time.Second)
+		if log.count("slow task") != 1 || log.count("scheduler_test.slowpoke") != 1 || log.count("took=150ms") != 1 {
+			t.Errorf("log = %q, want the slow task with its name and its 150 ms, once", log)
+		}
+		s.NewAfterTimer(0, slowpoke)
+		pass(time.Second)
+		if log.count("slow timer") != 1 || log.count("scheduler_test.slowpoke") != 2 {
+			t.Errorf("log = %q, want the slow timer with its name, once", log)
+		}
+		do(s, func() { s.Watched(); slowpoke() })
+		synctest.Wait()
+		if log.count("slow") != 2 {
+			t.Errorf("log = %q, want nothing more of a task that watches itself", log)
+		}
+		s.PushTask(slowpoke)
+		pass(time.Second)
+		if log.count("slow task") != 2 {
+			t.Errorf("log = %q, want Watched to hold for one task only", log)
+		}
+		return true
+	})
+}
+
+func TestSlowOff(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		s.PushTask(func() { time.Sleep(time.Minute) })
+		s.NewAfterTimer(0, func() { time.Sleep(time.Minute) })
+		pass(10 * time.Second)
+		s.CheckStuck()
+		pass(5 * time.Minute)
+		return false
+	}, scheduler.WithSlow(0))
+}
+
+func sleepSixSeconds() { time.Sleep(6 * time.Second) }
+
+func TestCheckStuck(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+		for i, push := range []func(){
+			func() { s.PushTask(sleepSixSeconds) },
+			func() { s.NewAfterTimer(0, sleepSixSeconds) },
+			func() { s.PushTask(func() { s.Watched(); sleepSixSeconds() }) },
+		} {
+			push()
+			pass(4900 * time.Millisecond)
+			s.CheckStuck()
+			if n := log.count("stuck"); n != i {
+				t.Fatalf("task %d: %d lines tell of a stuck task after 4.9 s, want %d: %s", i, n, i, log)
+			}
+			pass(200 * time.Millisecond)
+			for range 3 {
+				s.CheckStuck()
+			}
+			if n := log.count("stuck"); n != i+1 {
+				t.Fatalf("task %d: %d lines tell of a stuck task after 5.1 s, want %d, once a task: %s", i, n, i+1, log)
+			}
+			if n := log.count("scheduler_test.sleepSixSeconds("); n != i+1 {
+				t.Errorf("task %d: %d stacks logged, want %d: %s", i, n, i+1, log)
+			}
+			pass(time.Minute)
+			s.CheckStuck()
+		}
+		if n := log.count("stuck"); n != 3 {
+			t.Errorf("%d lines tell of a stuck task while nothing runs, want 3: %s", n, log)
+		}
+		return true
+	})
+}
+
+func TestWithBatch(t *testing.T) {
+	var events trace
+	note := func(what string) func() { return func() { events.add(what) } }
+	synctest.Test(t, func(t *testing.T) {
+		_, option := newLog()
+		s := scheduler.New(option, scheduler.Stopped(), scheduler.WithBatch(note("begin"), note("end")))
+		s.PushTask(note("1"))
+		s.PushTask(note("2"))
+		s.Start()
+		synctest.Wait()
+		s.NewAfterTimer(time.Second, note("timer"))
+		synctest.Wait() // woken, with nothing to do
+		pass(2 * time.Second)
+		s.PushTask(func() {
+			events.add("3")
+			s.PushTask(note("4"))
+		})
+		synctest.Wait()
+		release := make(chan struct{})
+		s.PushTask(func() { <-release })
+		synctest.Wait()
+		for range 5 { // one batch that takes 3.5 ms
+			s.PushTask(func() { time.Sleep(700 * time.Microsecond); events.add("slow") })
+		}
+		close(release)
+		pass(time.Second)
+		s.PushTask(func() { events.add("exit"); runtime.Goexit() })
+		synctest.Wait()
+		s.PushTask(func() { panic("boom") })
+		s.Close()
+	})
+	events.expect(t,
+		"begin", "1", "2", "end",
+		"begin", "timer", "end",
+		"begin", "3", "end", "begin", "4", "end",
+		"begin", "end",
+		"begin", "slow", "slow", "end", "begin", "slow", "slow", "end", "begin", "slow", "end",
+		"begin", "exit", "end",
+		"begin", "end",
+	)
+}
+
+func TestDelayAndPending(t *testing.T) {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+		do(s, func() {})
+		if s.Delay() != 0 || s.Pending() != 0 {
+			t.Errorf("Delay() = %v, Pending() = %d of an idle scheduler, want 0 and 0", s.Delay(), s.Pending())
+		}
+		release := make(chan struct{})
+		s.PushTask(func() { <-release })
+		synctest.Wait()
+		s.PushTask(func() {})
+		pass(30 * time.Millisecond)
+		s.PushTask(func() {})
+		pass(10 * time.Millisecond)
+		if s.Pending() != 2 {
+			t.Errorf("Pending() = %d, want 2", s.Pending())
+		}
+		close(release)
+		synctest.Wait()
+		if s.Delay() != 40*time.Millisecond || s.Pending() != 0 {
+			t.Errorf("Delay() = %v, Pending() = %d, want 40ms, the wait of the first of two, and 0", s.Delay(), s.Pending())
+		}
+		return false
+	})
+}
+
+// The race detector watches pushes, timers, reads of the figures and Close come together.
+func TestConcurrentUse(t *testing.T) {
+	_, log := newLog()
+	s := scheduler.New(log)
+	var accepted, ran atomic.Int64
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				if s.Offer(func() { ran.Add(1) }) {
+					accepted.Add(1)
+				}
+				timer := s.NewTimer(100*time.Microsecond, func() {})
+				poll := s.NewCondTimer(check(func(time.Time) bool { return true }), func() {})
+				_, _, _ = s.Pending(), s.Delay(), s.Running()
+				s.CheckStuck()
+				s.SetPrecision(time.Duration(i%2) * time.Millisecond)
+				timer.Stop()
+				if i%10 > 0 {
+					poll.Stop()
+				}
+			}
+		})
+	}
+	wg.Go(func() {
+		for ran.Load() < 400 {
+			runtime.Gosched()
+		}
+		s.Close()
+	})
+	wg.Wait()
+	s.Close()
+	if accepted.Load() != ran.Load() {
+		t.Errorf("%d tasks were accepted and %d ran, want as many", accepted.Load(), ran.Load())
+	}
+}
+
+func TestDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		defer scheduler.Close()
+		var steps trace
+		scheduler.PushTask(func() { steps.add("before Sched") })
+		pass(time.Second)
+		steps.expect(t)
+		first := scheduler.Default()
+		scheduler.Sched()
+		scheduler.Sched()
+		if scheduler.Default() != first {
+			t.Error("Sched replaced the default scheduler, want it to start it")
+		}
+		scheduler.PushTask(func() { steps.add("after Sched") })
+		synctest.Wait()
+		steps.expect(t, "before Sched", "after Sched")
+
+		scheduler.PushTask(func() { steps.add("queued") })
+		scheduler.Close()
+		steps.expect(t, "before Sched", "after Sched", "queued")
+		if first.Offer(func() {}) {
+			t.Error("Offer() = true on the scheduler that Close closed, want false")
+		}
+		scheduler.PushTask(func() { steps.add("fresh") })
+		if scheduler.Default() == first {
+			t.Error("Close left the closed scheduler in place, want a fresh one")
+		}
+		scheduler.Sched()
+		synctest.Wait()
+		steps.expect(t, "before Sched", "after Sched", "queued", "fresh")
+		scheduler.Close()
+		scheduler.Close()
+	})
+}
+
+func TestDefaultTimers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		scheduler.Sched()
+		defer scheduler.Close()
+		var every, count, after, cond int
+		timer := scheduler.NewTimer(100*time.Millisecond, func() { every++ })
+		scheduler.NewCountTimer(100*time.Millisecond, 2, func() { count++ })
+		scheduler.NewAfterTimer(100*time.Millisecond, func() { after++ })
+		scheduler.NewCondTimer(check(func(time.Time) bool { return true }), func() { cond++ })
+		pass(1050 * time.Millisecond)
+		timer.Stop()
+		pass(time.Second)
+		if every != 10 || count != 2 || after != 1 || cond != 2 {
+			t.Errorf("timer %d, count timer %d, after timer %d, condition timer %d calls, want 10, 2, 1 and 2", every, count, after, cond)
+		}
+	})
+}
+
+func TestDefaultConcurrentUse(t *testing.T) {
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for range 100 {
+				scheduler.Sched()
+				scheduler.PushTask(func() {})
+				if i == 0 {
+					scheduler.Close()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	scheduler.Close()
+}
+
+func ExampleScheduler() {
+	room := scheduler.New()
+	score := 0 // only tasks of room touch it, so it needs no lock
+	for i := range 4 {
+		room.PushTask(func() { score += i })
+	}
+	room.Close() // runs what was queued
+	fmt.Println(score)
+	// Output: 6
+}
+
+func ExampleScheduler_NewCountTimer() {
+	s := scheduler.New()
+	done := make(chan struct{})
+	left := 3
+	s.NewCountTimer(time.Millisecond, left, func() {
+		fmt.Println(left)
+		if left--; left == 0 {
+			close(done)
+		}
+	})
+	<-done
+	s.Close()
+	// Output:
+	// 3
+	// 2
+	// 1
+}
+
+// Slow work runs on a goroutine of its own, and comes back to the logic goroutine with PushTask.
+func ExamplePushTask() {
+	scheduler.Sched() // nano.Listen does this
+	profiles := map[string]int{}
+	loaded := make(chan struct{})
+	go func() {
+		level := 7 // from a database, say
+		scheduler.PushTask(func() {
+			profiles["ann"] = level
+			close(loaded)
+		})
+	}()
+	<-loaded
+	scheduler.Close()
+	fmt.Println(profiles["ann"])
+	// Output: 7
+}
