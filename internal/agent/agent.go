@@ -229,7 +229,7 @@ func (a *Agent) shut(reason error, f farewell) error {
 // end is the part of shut that concerns the connection and the session's reason.
 func (a *Agent) end(reason error, f farewell) {
 	if a.control.End(reason) {
-		a.host.count(reason)
+		a.host.Counts.close(reason)
 	}
 	a.uncount()
 	a.host.wheel.remove(a)
@@ -275,15 +275,6 @@ func (a *Agent) finished() {
 	}()
 	if a.introduced.Load() {
 		a.control.Finish()
-	}
-}
-
-func (h *Host) count(reason error) {
-	for i, r := range reasons {
-		if errors.Is(reason, r) {
-			h.Counts.reasons[i].Add(1)
-			return
-		}
 	}
 }
 

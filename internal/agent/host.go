@@ -5,6 +5,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -77,15 +78,44 @@ type Counts struct {
 	MessagesIn, BytesIn           atomic.Int64 // requests and notifies
 	MessagesOut, BytesOut         atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	Handshakes, HandshakesRefused atomic.Int64
-	Refused                       atomic.Int64 // messages that did not fit the queue of their client
-	ready                         atomic.Int64 // open sessions
-	reasons                       [8]atomic.Int64
+	Refused                       atomic.Int64     // messages that did not fit the queue of their client
+	ready                         atomic.Int64     // open sessions
+	closed                        [16]atomic.Int64 // sessions, by the index of Reasons
 }
 
-// reasons are counted apart; the last is any other.
-var reasons = [...]error{
-	session.ErrClientClosed, session.ErrClosed, session.ErrKicked, session.ErrReplaced,
-	session.ErrHeartbeat, session.ErrSlowClient, session.ErrProtocol, session.ErrShutdown,
+// Reasons are why sessions close, with the names they are counted under.
+var Reasons = []struct {
+	Name string
+	Err  error
+}{
+	{"client", session.ErrClientClosed},
+	{"server", session.ErrClosed},
+	{"kicked", session.ErrKicked},
+	{"replaced", session.ErrReplaced},
+	{"heartbeat", session.ErrHeartbeat},
+	{"handshake", session.ErrHandshake},
+	{"slow", session.ErrSlowClient},
+	{"protocol", session.ErrProtocol},
+	{"shutdown", session.ErrShutdown},
+}
+
+func (c *Counts) close(reason error) {
+	for i, r := range Reasons {
+		if errors.Is(reason, r.Err) {
+			c.closed[i].Add(1)
+			return
+		}
+	}
+}
+
+// Closed returns how many sessions closed for one of Reasons.
+func (c *Counts) Closed(reason error) int64 {
+	for i, r := range Reasons {
+		if r.Err == reason {
+			return c.closed[i].Load()
+		}
+	}
+	return 0
 }
 
 // NewHost makes a host. Start starts it.
@@ -166,15 +196,6 @@ func (h *Host) ByUID(uid int64) []*session.Session {
 // Len returns the number of open connections and of sessions that are ready.
 func (h *Host) Len() (connections, sessions int) {
 	return int(h.Counts.Open.Load()), int(h.Counts.ready.Load())
-}
-
-// Reasons returns how many sessions closed, by reason.
-func (h *Host) Reasons() map[string]int64 {
-	counts := make(map[string]int64, len(reasons)+1)
-	for i, r := range reasons {
-		counts[r.Error()] = h.Counts.reasons[i].Load()
-	}
-	return counts
 }
 
 // bound keeps the index of uids.

@@ -1,0 +1,77 @@
+package nano
+
+import (
+	"time"
+
+	"github.com/lonng/nano/internal/agent"
+)
+
+// Stats is what a server has done so far. Counters only grow; the rest is of this moment. To publish it with package
+// expvar:
+//
+//	expvar.Publish("nano", expvar.Func(func() any { return srv.Stats() }))
+type Stats struct {
+	Connections int   // open connections, handshake done or not
+	Sessions    int   // open sessions: those whose handshake is done
+	Accepted    int64 // connections since the start
+
+	MessagesIn  int64 // requests and notifies
+	MessagesOut int64 // responses and pushes
+	BytesIn     int64 // payload of MessagesIn
+	BytesOut    int64 // everything written to clients, headers included
+
+	QueueDepth int           // tasks that wait for the logic goroutine
+	QueueDelay time.Duration // how long the tasks that began to run last had waited
+
+	Panics int64                 // of handlers, hooks and serializers
+	Routes map[string]RouteStats // handlers that were called at least once
+
+	// Refused counts what was not served, by reason: "handshake" (clients turned away), "request" (answered with an
+	// error), "notify" (dropped), "send" (did not fit the queue of a slow client), and the limits that are set:
+	// "rate", "connections", "address".
+	Refused map[string]int64
+	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
+	// "heartbeat", "handshake", "slow", "protocol", "shutdown".
+	Closed map[string]int64
+}
+
+// RouteStats is the calls of one handler. The time of a call is what it held the logic goroutine for.
+type RouteStats struct {
+	Count    int64
+	Sum, Max time.Duration
+}
+
+// Stats returns the figures of the server. It takes some microseconds, more with more routes, and holds up nobody.
+func (s *Server) Stats() Stats {
+	st := Stats{
+		QueueDepth: s.sched.Pending(),
+		QueueDelay: s.sched.Delay(),
+		Routes:     map[string]RouteStats{},
+		Refused:    map[string]int64{},
+		Closed:     map[string]int64{},
+	}
+	if s.host == nil {
+		return st
+	}
+	c := &s.host.Counts
+	st.Connections, st.Sessions = s.host.Len()
+	st.Accepted = c.Accepted.Load()
+	st.MessagesIn, st.MessagesOut = c.MessagesIn.Load(), c.MessagesOut.Load()
+	st.BytesIn, st.BytesOut = c.BytesIn.Load(), c.BytesOut.Load()
+	st.Panics = s.dispatch.Counts.Panics.Load()
+	for _, service := range s.dispatch.Services() {
+		for _, h := range service.Handlers {
+			if n, sum, longest := h.Stats.Load(); n > 0 {
+				st.Routes[h.Route] = RouteStats{Count: n, Sum: sum, Max: longest}
+			}
+		}
+	}
+	st.Refused["handshake"] = c.HandshakesRefused.Load()
+	st.Refused["request"] = s.dispatch.Counts.Failed.Load()
+	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
+	st.Refused["send"] = c.Refused.Load()
+	for _, r := range agent.Reasons {
+		st.Closed[r.Name] = c.Closed(r.Err)
+	}
+	return st
+}
