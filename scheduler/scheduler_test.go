@@ -304,7 +304,7 @@ func TestPanicCostsOneTask(t *testing.T) {
 		for _, f := range []func(){
 			func() { panic("boom 1") },
 			func() { panic(errors.New("boom 2")) },
-			func() { panic(nil) }, //nolint:govet // it is a panic like any other
+			func() { panic(nil) },
 			nil,
 			func() { var m map[string]int; m["x"] = 1 },
 		} {

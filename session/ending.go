@@ -104,19 +104,30 @@ func (c *control) Finish() {
 	}
 	e.finishing = true
 	e.mu.Unlock()
-	// Callbacks may register more of them; finished is set only when none is left, so that none is lost.
 	var panics []error
+	defer c.finished(&panics) // also when a callback ends the goroutine
 	Lifetime.close((*Session)(c), &panics)
-	e.mu.Lock()
-	for e.more != nil && len(e.more.hooks) > 0 {
+	// Callbacks may register more of them.
+	for {
+		e.mu.Lock()
+		if e.more == nil || len(e.more.hooks) == 0 {
+			e.finished = true // under the same lock, so that no callback is lost
+			e.mu.Unlock()
+			return
+		}
 		hooks := e.more.hooks
 		e.more.hooks = nil
 		e.mu.Unlock()
 		for _, f := range hooks {
 			guard(&panics, f)
 		}
-		e.mu.Lock()
 	}
+}
+
+// finished ends Finish: it calls the watchers, and panics if a callback did.
+func (c *control) finished(panics *[]error) {
+	e := &c.end
+	e.mu.Lock()
 	e.finished = true
 	var watchers []watcher
 	if e.more != nil {
@@ -124,11 +135,11 @@ func (c *control) Finish() {
 	}
 	e.mu.Unlock()
 	for _, w := range watchers {
-		guard(&panics, w.f)
+		guard(panics, w.f)
 	}
-	if len(panics) > 0 {
+	if len(*panics) > 0 {
 		// Every callback has had its turn: now the scheduler may log what went wrong, with this stack.
-		panic(errors.Join(panics...))
+		panic(errors.Join(*panics...))
 	}
 }
 

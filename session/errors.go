@@ -20,6 +20,8 @@ var (
 	ErrSlowClient = errors.New("session: the client is too slow")
 	// ErrProtocol: the client sent bytes that are not of the protocol.
 	ErrProtocol = errors.New("session: protocol error")
+	// ErrLimit: the client went on sending more than its limits allow.
+	ErrLimit = errors.New("session: over the limits")
 	// ErrShutdown: the server shuts down.
 	ErrShutdown = errors.New("session: the server shuts down")
 )
