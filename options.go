@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/pkg/errors"
 
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
@@ -31,6 +33,8 @@ const (
 	defaultSlowHandler      = 100 * time.Millisecond
 	defaultMaxPending       = 256
 	defaultMaxQueued        = 1 << 20
+	defaultMaxHandshake     = 16 << 10
+	defaultMaxAbuse         = 100
 	defaultWSPath           = "/"
 )
 
@@ -55,6 +59,8 @@ type options struct {
 	maxQueued        int
 	refuseAtFull     bool
 	singleLogin      bool
+
+	limits agent.Limits
 
 	websocket   bool
 	wsPath      string
@@ -83,8 +89,13 @@ func newOptions(opts []Option) *options {
 		maxPending:       defaultMaxPending,
 		maxQueued:        defaultMaxQueued,
 		wsPath:           defaultWSPath,
-		checkOrigin:      func(*http.Request) bool { return true },
-		nodeID:           uint64(os.Getpid()) & snowflake.MaxNode,
+		limits: agent.Limits{
+			MaxRoute:     message.MaxRouteLength,
+			MaxHandshake: defaultMaxHandshake,
+			MaxAbuse:     defaultMaxAbuse,
+		},
+		checkOrigin: func(*http.Request) bool { return true },
+		nodeID:      uint64(os.Getpid()) & snowflake.MaxNode,
 	}
 	for _, f := range opts {
 		if f != nil {
@@ -229,6 +240,106 @@ func WithWriteBuffer(bytes int, policy SlowClientPolicy) Option {
 	}
 }
 
+// WithMaxRouteLength sets the longest route, in bytes, that a client may send spelled out: 255 by default, which is
+// all that fits. A request with a longer one is answered with NANO-400.
+func WithMaxRouteLength(n int) Option {
+	return func(o *options) {
+		if n < 1 || n > message.MaxRouteLength {
+			o.fault("WithMaxRouteLength: want 1 to %d bytes, got %d", message.MaxRouteLength, n)
+			return
+		}
+		o.limits.MaxRoute = n
+	}
+}
+
+// WithMaxHandshakeSize sets the largest JSON, in bytes, that a client may send with its handshake: 16,384 by default. The
+// handshake of a client that sends more is refused with code 500.
+func WithMaxHandshakeSize(n int) Option {
+	return func(o *options) {
+		if n < 0 {
+			o.fault("WithMaxHandshakeSize: want 0 bytes or more, got %d", n)
+			return
+		}
+		o.limits.MaxHandshake = n
+	}
+}
+
+// WithMessageRate lets each session send so many messages a second, and burst of them at once; heartbeats and pings count
+// too. A request over the rate is answered with NANO-429, a notify is dropped. There is no limit by default.
+func WithMessageRate(perSecond float64, burst int) Option {
+	return func(o *options) {
+		if !(perSecond > 0) || burst < 1 {
+			o.fault("WithMessageRate: want more than 0 messages a second and a burst of 1 or more, got %v and %d", perSecond, burst)
+			return
+		}
+		o.limits.MessageRate, o.limits.MessageBurst = perSecond, burst
+	}
+}
+
+// WithByteRate lets each session send so many bytes of payload a second, and burst of them at once; the burst is also
+// the largest message that passes. What is over the rate is refused as by WithMessageRate. There is no limit by default.
+func WithByteRate(perSecond float64, burst int) Option {
+	return func(o *options) {
+		if !(perSecond > 0) || burst < 1 {
+			o.fault("WithByteRate: want more than 0 bytes a second and a burst of 1 or more, got %v and %d", perSecond, burst)
+			return
+		}
+		o.limits.ByteRate, o.limits.ByteBurst = perSecond, burst
+	}
+}
+
+// WithMaxAbuse sets how many messages over its rate a client may send in a row before it is kicked, and closed with
+// session.ErrLimit: 100 by default, 0 for any number. Ten seconds within the rate make up for all before.
+func WithMaxAbuse(n int) Option {
+	return func(o *options) { o.limits.MaxAbuse = max(n, 0) }
+}
+
+// WithMaxConnections sets how many connections the server holds at once. A client over it is told so where it can be,
+// and closed. There is no limit by default but that of the process's file descriptors.
+func WithMaxConnections(n int) Option {
+	return func(o *options) {
+		if n < 1 {
+			o.fault("WithMaxConnections: want 1 or more, got %d", n)
+			return
+		}
+		o.limits.MaxConnections = n
+	}
+}
+
+// WithMaxConnectionsPerAddress sets how many connections one address may hold at once; an IPv6 client is taken for
+// its whole /64 network. There is no limit by default. Behind a proxy, see WithTrustedProxies.
+func WithMaxConnectionsPerAddress(n int) Option {
+	return func(o *options) {
+		if n < 1 {
+			o.fault("WithMaxConnectionsPerAddress: want 1 or more, got %d", n)
+			return
+		}
+		o.limits.MaxPerAddress = n
+	}
+}
+
+// WithTrustedProxies has the proxies in the given networks, such as "10.0.0.0/8" or "192.0.2.7", believed about where
+// a client is: on TCP by the header of the PROXY protocol, version 1 or 2, with which they may begin a connection; on
+// WebSocket by X-Forwarded-For. RemoteAddr of a session is then the client's own address, and limits go by it.
+func WithTrustedProxies(networks ...string) Option {
+	return func(o *options) {
+		for _, n := range networks {
+			p, err := netip.ParsePrefix(n)
+			if err != nil {
+				var ip netip.Addr
+				if ip, err = netip.ParseAddr(n); err == nil {
+					p = netip.PrefixFrom(ip, ip.BitLen())
+				}
+			}
+			if err != nil {
+				o.fault("WithTrustedProxies: want networks such as 10.0.0.0/8, got %q", n)
+				continue
+			}
+			o.limits.Trusted = append(o.limits.Trusted, p)
+		}
+	}
+}
+
 // WithSingleLogin allows a user one session: when one binds a uid, older ones of that uid are kicked and closed with
 // session.ErrReplaced.
 func WithSingleLogin() Option { return func(o *options) { o.singleLogin = true } }
@@ -268,6 +379,10 @@ func WithCheckOriginFunc(f func(*http.Request) bool) Option {
 		}
 	}
 }
+
+// WithSameOrigin lets WebSocket clients connect only from pages of the server's own host: the Origin header, where
+// there is one, must name the host of the request.
+func WithSameOrigin() Option { return func(o *options) { o.checkOrigin = nil } }
 
 // WithTSLConfig serves clients over TLS, with the certificate and key in two PEM files. They are read when the
 // server starts. The name is as programs know it.

@@ -123,6 +123,7 @@ func (s *Server) build() error {
 		MaxPending:       o.maxPending,
 		MaxQueued:        o.maxQueued,
 		RefuseAtFull:     o.refuseAtFull,
+		Limits:           o.limits,
 		CheckOrigin:      o.checkOrigin,
 		Bound:            s.bound,
 		Debug:            o.debug,

@@ -19,6 +19,7 @@ type Stats struct {
 	MessagesOut int64 // responses and pushes
 	BytesIn     int64 // payload of MessagesIn
 	BytesOut    int64 // everything written to clients, headers included
+	ControlIn   int64 // heartbeats and pings
 
 	QueueDepth int           // tasks that wait for the logic goroutine
 	QueueDelay time.Duration // how long the tasks that began to run last had waited
@@ -31,7 +32,7 @@ type Stats struct {
 	// "rate", "connections", "address".
 	Refused map[string]int64
 	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
-	// "heartbeat", "handshake", "slow", "protocol", "shutdown".
+	// "heartbeat", "handshake", "slow", "protocol", "limit", "shutdown".
 	Closed map[string]int64
 }
 
@@ -58,6 +59,7 @@ func (s *Server) Stats() Stats {
 	st.Accepted = c.Accepted.Load()
 	st.MessagesIn, st.MessagesOut = c.MessagesIn.Load(), c.MessagesOut.Load()
 	st.BytesIn, st.BytesOut = c.BytesIn.Load(), c.BytesOut.Load()
+	st.ControlIn = c.Control.Load()
 	st.Panics = s.dispatch.Counts.Panics.Load()
 	for _, service := range s.dispatch.Services() {
 		for _, h := range service.Handlers {
@@ -70,6 +72,9 @@ func (s *Server) Stats() Stats {
 	st.Refused["request"] = s.dispatch.Counts.Failed.Load()
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
 	st.Refused["send"] = c.Refused.Load()
+	for name, n := range s.host.RefusedBy() {
+		st.Refused[name] = n
+	}
 	for _, r := range agent.Reasons {
 		st.Closed[r.Name] = c.Closed(r.Err)
 	}

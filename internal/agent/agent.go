@@ -39,6 +39,7 @@ var ErrNotReady = errors.New("session: the handshake is not complete")
 type Agent struct {
 	host    *Host
 	conn    net.Conn
+	remote  net.Addr
 	raw     syscall.RawConn // nil where reads and writes go through conn
 	session *session.Session
 	control life.Control
@@ -75,8 +76,8 @@ func (a *Agent) SessionID() int64 { return a.id }
 // Host returns what the agent shares with the others of its server.
 func (a *Agent) Host() *Host { return a.host }
 
-// RemoteAddr returns the client's address.
-func (a *Agent) RemoteAddr() net.Addr { return a.conn.RemoteAddr() }
+// RemoteAddr returns the client's address, as a trusted proxy gives it if there is one.
+func (a *Agent) RemoteAddr() net.Addr { return a.remote }
 
 // LastMid returns the id of the request that runs or ran last, 0 for a notify.
 func (a *Agent) LastMid() uint64 { return a.lastMid.Load() }
@@ -290,10 +291,13 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 	return list
 }
 
-// serve reads until the connection ends. It owns the connection.
-func (a *Agent) serve() {
-	a.host.wheel.add(a, a.host.HandshakeTimeout)
-	a.read(newInput(a))
+// serve reads until the connection ends, which it owns. rest was read from it before; left is what the client has
+// for its handshake.
+func (a *Agent) serve(rest []byte, left time.Duration) {
+	a.host.wheel.add(a, left)
+	in := newInput(a)
+	in.ahead = rest
+	a.read(in)
 }
 
 // read reads until the connection ends, or goes on with that on a new goroutine: see shed.
@@ -342,9 +346,13 @@ func (a *Agent) refuse(err error) {
 	switch {
 	case errors.As(err, &p):
 		if a.host.Debug {
-			a.host.Log.Debug("nano: protocol error", "session", a.id, "remote", a.conn.RemoteAddr(), "error", err)
+			a.host.Log.Debug("nano: protocol error", "session", a.id, "remote", a.remote, "error", err)
 		}
-		_ = a.shut(fmt.Errorf("%w: %w", p.reason, err), farewell{flush: true, code: p.code})
+		f := farewell{flush: true, code: p.code}
+		if p.kick != "" {
+			f.kick = kickBody(p.kick)
+		}
+		_ = a.shut(fmt.Errorf("%w: %w", p.reason, err), f)
 	default:
 		_ = a.shut(session.ErrClientClosed, farewell{})
 	}
@@ -352,8 +360,9 @@ func (a *Agent) refuse(err error) {
 
 // protocolError is why a connection is closed for what the client sent.
 type protocolError struct {
-	reason error // the sentinel
-	code   uint16
+	reason error  // the sentinel
+	code   uint16 // of the WebSocket close frame
+	kick   string // the reason of a kick packet, "" for none
 	err    error
 }
 

@@ -52,6 +52,7 @@ func newHost(t testing.TB, change func(*Config)) *Host {
 		MaxPacket:        codec.DefaultLimit,
 		MaxPending:       256,
 		MaxQueued:        1 << 20,
+		Limits:           Limits{MaxRoute: 255, MaxHandshake: 16 << 10},
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}
 	d := dispatch.Config{Log: log, Serializer: c.Serializer, Scheduler: sched}
@@ -272,11 +273,11 @@ func pipe(t testing.TB, h *Host) (*peer, *Agent) {
 
 func accepted(t testing.TB, h *Host, client, conn net.Conn) (*peer, *Agent) {
 	t.Helper()
-	a := h.newAgent(conn, false)
+	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
 	if a == nil {
 		t.Fatal("the host drains")
 	}
-	go a.serve()
+	go a.serve(nil, h.HandshakeTimeout)
 	p := &peer{t, client}
 	p.enter()
 	p.echo(1<<63, "are you there") // the ack has been read
@@ -303,4 +304,3 @@ func check(t testing.TB, err, want error) {
 		t.Errorf("error %v, want %v", err, want)
 	}
 }
-

@@ -19,6 +19,7 @@ const (
 	closeGoingAway     = 1001
 	closeProtocolError = 1002
 	closeUnsupported   = 1003
+	closePolicy        = 1008
 
 	closeSent = 0xffff // no code: a close frame is on its way already
 )

@@ -66,6 +66,9 @@ const (
 // shake answers a client's handshake: it is let in when its ack comes.
 func (a *Agent) shake(body []byte) error {
 	h := a.host
+	if len(body) > h.Limits.MaxHandshake {
+		return a.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
+	}
 	body = bytes.Clone(body) // the validator may keep it
 	if len(body) > 0 && !json.Valid(body) {
 		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
@@ -73,7 +76,7 @@ func (a *Agent) shake(body []byte) error {
 	a.introduced.Store(true)
 	user, err := a.introduce(body)
 	if err != nil {
-		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.conn.RemoteAddr(), "error", err)
+		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
 		return a.refuseHandshake(codeOldClient, err)
 	}
 	h.Counts.Handshakes.Add(1)

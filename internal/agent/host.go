@@ -9,13 +9,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
@@ -40,8 +44,8 @@ type Config struct {
 	MaxQueued    int  // bytes that may be queued to a client
 	RefuseAtFull bool // refuse what does not fit, instead of closing the slow client
 
-	WebSocketPath string
-	CheckOrigin   func(*http.Request) bool
+	Limits      Limits
+	CheckOrigin func(*http.Request) bool // nil for the same origin only
 
 	// Bound is called when a session binds another uid, 0 for none; nil where nobody wants to know.
 	Bound func(s *session.Session, old, uid int64) error
@@ -70,6 +74,50 @@ type Host struct {
 	agents   map[int64]*Agent           // connections and sessions that are not gone; mu guards it and what follows
 	uids     map[int64]map[int64]*Agent // by uid, then by session id
 	draining bool
+
+	connections int                  // open ones
+	addresses   map[netip.Prefix]int // open connections by address, where that is limited
+
+	refusals [refusedKinds]refusal
+}
+
+// What a limit refuses.
+const (
+	refusedRate = iota
+	refusedConnections
+	refusedAddress
+	refusedKinds
+)
+
+var refusedNames = [refusedKinds]string{"rate", "connections", "address"}
+
+// refusal counts what one limit refused, and logs it now and then.
+type refusal struct {
+	count  atomic.Int64
+	logged atomic.Int64 // when, on the wheel's clock
+}
+
+// logEvery is how often a limit at most is logged to have been passed.
+const logEvery = 10 * time.Second
+
+// refuse notes that a limit was passed.
+func (h *Host) refuse(kind int, remote net.Addr) {
+	r := &h.refusals[kind]
+	n := r.count.Add(1)
+	now, last := h.wheel.now(), r.logged.Load()
+	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
+		return
+	}
+	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[kind], "so far", n, "last", remote)
+}
+
+// RefusedBy returns what each limit has refused.
+func (h *Host) RefusedBy() map[string]int64 {
+	m := make(map[string]int64, refusedKinds)
+	for i, name := range refusedNames {
+		m[name] = h.refusals[i].count.Load()
+	}
+	return m
 }
 
 // Counts is what went through the agents of a host.
@@ -78,6 +126,7 @@ type Counts struct {
 	MessagesIn, BytesIn           atomic.Int64 // requests and notifies
 	MessagesOut, BytesOut         atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	Handshakes, HandshakesRefused atomic.Int64
+	Control                       atomic.Int64     // heartbeats and pings of clients
 	Refused                       atomic.Int64     // messages that did not fit the queue of their client
 	ready                         atomic.Int64     // open sessions
 	closed                        [16]atomic.Int64 // sessions, by the index of Reasons
@@ -96,6 +145,7 @@ var Reasons = []struct {
 	{"handshake", session.ErrHandshake},
 	{"slow", session.ErrSlowClient},
 	{"protocol", session.ErrProtocol},
+	{"limit", session.ErrLimit},
 	{"shutdown", session.ErrShutdown},
 }
 
@@ -120,7 +170,7 @@ func (c *Counts) Closed(reason error) int64 {
 
 // NewHost makes a host. Start starts it.
 func NewHost(c Config) (*Host, error) {
-	h := &Host{Config: c, agents: map[int64]*Agent{}, uids: map[int64]map[int64]*Agent{}, stall: 3 * c.Heartbeat}
+	h := &Host{Config: c, agents: map[int64]*Agent{}, addresses: map[netip.Prefix]int{}, uids: map[int64]map[int64]*Agent{}, stall: 3 * c.Heartbeat}
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}
@@ -146,30 +196,82 @@ func (h *Host) End() { h.flusher.release() }
 
 // Accept serves a connection on a goroutine of its own. Its deadline for the handshake starts now.
 func (h *Host) Accept(conn net.Conn) {
-	a := h.newAgent(conn, false)
-	if a == nil {
+	if h.trusts(conn.RemoteAddr()) {
+		h.wg.Add(1)
+		go h.acceptProxied(conn)
+		return
+	}
+	if a := h.admit(conn, conn.RemoteAddr()); a != nil {
+		go a.serve(nil, h.HandshakeTimeout)
+	}
+}
+
+// acceptProxied is Accept for a connection that a trusted proxy made.
+func (h *Host) acceptProxied(conn net.Conn) {
+	defer h.wg.Done()
+	began := time.Now()
+	remote, rest, err := proxied(conn, h.HandshakeTimeout)
+	if err != nil {
+		h.Counts.HandshakesRefused.Add(1)
+		h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
 		_ = conn.Close()
 		return
 	}
-	go a.serve()
+	if a := h.admit(conn, remote); a != nil {
+		go a.serve(rest, max(h.HandshakeTimeout-time.Since(began), time.Millisecond))
+	}
 }
 
-// newAgent registers a connection; nil once the host drains. The caller must see that serve runs.
-func (h *Host) newAgent(conn net.Conn, ws bool) *Agent {
-	a := &Agent{host: h, conn: conn, raw: rawConn(conn), ws: ws, id: h.NewID()}
+// admit registers a connection, or tells the client that there is no room for it and closes it.
+func (h *Host) admit(conn net.Conn, remote net.Addr) *Agent {
+	a, limit := h.newAgent(conn, remote, false)
+	if a != nil {
+		return a
+	}
+	if limit != "" {
+		h.turnAway(conn)
+		return nil
+	}
+	_ = conn.Close()
+	return nil
+}
+
+// turnAway tells a client that there is no room, if it can be told without waiting.
+func (h *Host) turnAway(conn net.Conn) {
+	if raw := rawConn(conn); raw != nil {
+		answer, err := codec.Append(nil, packet.Handshake, []byte(`{"code":500,"message":"too many connections"}`))
+		if err == nil {
+			w := rawWriters.Get().(*rawWriter)
+			_, _ = w.write(raw, answer)
+			rawWriters.Put(w)
+		}
+	}
+	_ = conn.Close()
+}
+
+// newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, whose name it
+// returns. The caller must see that serve runs.
+func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, limit string) {
+	a = &Agent{host: h, conn: conn, remote: remote, raw: rawConn(conn), ws: ws, id: h.NewID()}
 	a.session = session.New(a)
 	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*pendingPackets)
 	h.mu.Lock()
 	if h.draining {
 		h.mu.Unlock()
-		return nil
+		return nil, ""
 	}
+	if limit := h.full(remote); limit != "" {
+		h.mu.Unlock()
+		h.refuse(slices.Index(refusedNames[:], limit), remote)
+		return nil, limit
+	}
+	h.occupy(remote, 1)
 	h.agents[a.id] = a
 	h.wg.Add(2) // the connection, and the session
 	h.mu.Unlock()
 	h.Counts.Accepted.Add(1)
 	h.Counts.Open.Add(1)
-	return a
+	return a, ""
 }
 
 // pendingPackets bounds the bytes of messages that wait for the logic goroutine, in packets of the largest size.
@@ -226,12 +328,15 @@ func (h *Host) unindex(a *Agent, uid int64) {
 
 // gone forgets an agent whose connection and session have both ended; which tells what ended now.
 func (h *Host) gone(a *Agent, which uint32) {
-	if a.gone.Or(which)|which != goneConn|goneSession {
-		return
-	}
+	last := a.gone.Or(which)|which == goneConn|goneSession
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.agents, a.id)
+	if which == goneConn {
+		h.occupy(a.remote, -1)
+	}
+	if last {
+		delete(h.agents, a.id)
+	}
 }
 
 func (h *Host) snapshot() []*Agent {

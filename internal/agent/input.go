@@ -27,6 +27,8 @@ type input struct {
 	batch *dispatch.Batch // messages that were decoded and not delivered
 	block []byte          // their payloads, one allocation for all
 	room  int             // messages that the mailbox takes, asked for when batch was begun
+	ahead []byte          // what was read before
+	meter *meter          // what the session has left of its rates; nil for no limit
 	part  []byte          // the beginning of a packet that is not whole
 	small []byte          // what a connection that is no bare socket reads into
 
@@ -74,6 +76,11 @@ func (in *input) stream() error {
 
 // read returns what part holds and at least one byte more.
 func (in *input) read() ([]byte, error) {
+	if len(in.ahead) > 0 {
+		b := in.ahead
+		in.ahead = nil
+		return b, nil
+	}
 	if len(in.part) >= readSize/2 {
 		return in.readMore()
 	}
@@ -251,7 +258,7 @@ func (in *input) packet(t packet.Type, body, b []byte) error {
 	case packet.Data:
 		return in.message(body, len(b))
 	case packet.Heartbeat:
-		return nil
+		return in.control()
 	case packet.Handshake:
 		if a.state.Load() != stateNew {
 			return violation("a second handshake")
@@ -261,6 +268,7 @@ func (in *input) packet(t packet.Type, body, b []byte) error {
 		if a.state.Load() != stateShook {
 			return violation("an ack without a handshake before it")
 		}
+		in.meter = a.host.Limits.newMeter()
 		a.enter()
 		return nil
 	}
@@ -284,11 +292,24 @@ func (in *input) message(body []byte, ahead int) error {
 		}
 		return violation("%w", err)
 	}
+	if len(h.Route) > a.host.Limits.MaxRoute {
+		h.Strange, h.Route = true, nil
+	}
 	if in.batch == nil {
 		in.begin()
 	}
 	for in.batch.Len() >= in.room || in.batch.Size() >= a.box.MaxSize() {
 		if !in.pause() {
+			return nil
+		}
+	}
+	if in.meter != nil {
+		if ok, abused := in.meter.take(len(h.Body), a.host.Limits.MaxAbuse); !ok {
+			a.host.refuse(refusedRate, a.remote)
+			if abused {
+				return errAbuse
+			}
+			in.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
 			return nil
 		}
 	}

@@ -54,8 +54,8 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 		h := newHost(t, nil)
 		conn := &halfOpen{eof: make(chan struct{}), taken: make(chan struct{}), shut: make(chan struct{})}
 		conn.pieces = [][]byte{hello(t)}
-		a := h.newAgent(conn, false)
-		go a.serve()
+		a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
+		go a.serve(nil, h.HandshakeTimeout)
 		synctest.Wait()
 		_ = a.Kick("bye")
 		close(conn.eof)

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,13 +43,18 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	if s, ok := r.Context().Value(startedKey{}).(*started); ok && !s.used.Swap(true) {
 		left = max(left-time.Since(s.at), time.Millisecond)
 	}
+	remote := h.remoteOf(r)
+	if limit := h.overFull(remote); limit != "" {
+		http.Error(w, "too many connections", http.StatusServiceUnavailable)
+		return
+	}
 	up := websocket.Upgrader{
 		ReadBufferSize:  wsReadBuffer,
 		WriteBufferSize: wsReadBuffer,
 		WriteBufferPool: &wsWriteBuffers,
 		CheckOrigin:     h.CheckOrigin,
 	}
-	hijack := &hijacker{ResponseWriter: w, host: h}
+	hijack := &hijacker{ResponseWriter: w, host: h, remote: remote}
 	ws, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
 		// The library has answered. A connection it had taken over already is closed by it.
@@ -56,6 +63,13 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	ping := ws.PingHandler()
+	ws.SetPingHandler(func(data string) error {
+		if err := hijack.conn.in.control(); err != nil {
+			return err
+		}
+		return ping(data)
+	})
 	hijack.conn.upgraded.Store(true)
 	go hijack.conn.a.serveWebSocket(ws, hijack.conn, left)
 }
@@ -63,11 +77,32 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 // hijacker hands the library a connection whose writes go through the agent.
 type hijacker struct {
 	http.ResponseWriter
-	host *Host
-	conn *wsConn
+	host   *Host
+	remote net.Addr
+	conn   *wsConn
 }
 
-var errDraining = errors.New("the server is shutting down")
+var errNotTaken = errors.New("the server takes no more connections")
+
+// remoteOf returns the client's address, as trusted proxies give it; nil where the request bears none.
+func (h *Host) remoteOf(r *http.Request) net.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return nil
+	}
+	return h.forwardedFor(net.TCPAddrFromAddrPort(ap), r)
+}
+
+// overFull tells which limit a connection from remote would pass, and counts it as refused.
+func (h *Host) overFull(remote net.Addr) string {
+	h.mu.Lock()
+	limit := h.full(remote)
+	h.mu.Unlock()
+	if limit != "" {
+		h.refuse(slices.Index(refusedNames[:], limit), remote)
+	}
+	return limit
+}
 
 // Hijack takes the connection over from the HTTP server.
 func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -79,10 +114,13 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a := j.host.newAgent(conn, true)
+	if j.remote == nil {
+		j.remote = conn.RemoteAddr()
+	}
+	a, _ := j.host.newAgent(conn, j.remote, true)
 	if a == nil {
 		_ = conn.Close()
-		return nil, nil, errDraining
+		return nil, nil, errNotTaken
 	}
 	j.conn = &wsConn{Conn: conn, a: a, in: newInput(a)}
 	return j.conn, brw, nil
@@ -196,7 +234,10 @@ var errText = errors.New("a text frame: want binary ones")
 func (in *input) frameError(err error) error {
 	var closing *websocket.CloseError
 	var network net.Error
+	var ours *protocolError
 	switch {
+	case errors.As(err, &ours):
+		return ours
 	case errors.As(err, &closing):
 		// The library has queued the answer to the client's close frame.
 		return &protocolError{reason: session.ErrClientClosed, code: closeSent, err: err}

@@ -9,7 +9,7 @@ import (
 
 // waiting is an agent that the wheel finds due when its deadline for the handshake comes.
 func waiting(h *Host) *Agent {
-	a := h.newAgent(&script{}, false)
+	a, _ := h.newAgent(&script{}, nil, false)
 	go func() {
 		<-a.session.Context().Done()
 		a.finishReading(io.EOF)

@@ -1,0 +1,315 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
+)
+
+// player plays what a client sends to a host, one connection at a time, and says what the host made of it.
+type player struct {
+	t    testing.TB
+	h    *Host
+	seen []string
+	last *session.Session
+}
+
+func newPlayer(t testing.TB) *player {
+	p := &player{t: t}
+	see := hook(func(_ *session.Session, m *message.Message) error {
+		p.seen = append(p.seen, seen(m.Type, m.ID, m.Route, m.Data))
+		return nil
+	})
+	p.h = newHost(t, func(c *Config) {
+		see(c)
+		c.Closed = func(s *session.Session) { p.last = s }
+		c.MaxQueued = 64 << 20
+	})
+	return p
+}
+
+// seen is a message in short.
+func seen(typ message.Type, id uint64, route string, data []byte) string {
+	return fmt.Sprintf("%v %d %q %d bytes %08x", typ, id, route, len(data), crc32.ChecksumIEEE(data))
+}
+
+// outcome is the messages that came through, and why the connection ended.
+type outcome struct {
+	messages []string
+	reason   error
+}
+
+func (o outcome) equal(other outcome) bool {
+	return o.reason == other.reason && slices.Equal(o.messages, other.messages)
+}
+
+// tcp plays the pieces as what a socket yields read by read.
+func (p *player) tcp(pieces [][]byte) outcome {
+	p.t.Helper()
+	conn := &script{pieces: slices.Clone(pieces)}
+	p.h.Accept(conn)
+	return p.end(conn)
+}
+
+// webSocket plays each piece as a frame; the bytes come in reads of n, or all in one.
+func (p *player) webSocket(pieces [][]byte, n int) outcome {
+	p.t.Helper()
+	var stream []byte
+	for _, piece := range pieces {
+		stream = append(stream, clientFrame(2, piece)...)
+	}
+	stream = append(stream, clientFrame(8, []byte{0x03, 0xe8})...)
+	if n == 0 {
+		n = len(stream)
+	}
+	return p.frames(stream, n)
+}
+
+// frames plays frames; their bytes come in reads of n.
+func (p *player) frames(stream []byte, n int) outcome {
+	p.t.Helper()
+	conn := &script{pieces: slices.Collect(slices.Chunk(stream, n))}
+	r, err := http.NewRequest(http.MethodGet, "/", nil)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	r.Header = http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
+	}
+	p.h.ServeWebSocket(&hijackable{conn: conn}, r)
+	return p.end(conn)
+}
+
+// hijackable is a response whose connection can be taken over.
+type hijackable struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (w *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	none := strings.NewReader("")
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(none), bufio.NewWriter(io.Discard)), nil
+}
+
+// clientFrame is a final frame as clients send it, masked.
+func clientFrame(opcode byte, payload []byte) []byte {
+	return appendFrame(nil, 0x80|opcode, payload)
+}
+
+// appendFrame appends a frame with a first byte and a mask: RFC 6455 section 5.2.
+func appendFrame(b []byte, first byte, payload []byte) []byte {
+	switch n := len(payload); {
+	case n <= shortFrame:
+		b = append(b, first, 0x80|byte(n))
+	case n <= mediumFrame:
+		b = binary.BigEndian.AppendUint16(append(b, first, 0x80|126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, first, 0x80|127), uint64(n))
+	}
+	mask := [4]byte{1, 2, 3, 4}
+	b = append(b, mask[:]...)
+	for i, c := range payload {
+		b = append(b, c^mask[i%4])
+	}
+	return b
+}
+
+func (p *player) end(conn *script) outcome {
+	p.t.Helper()
+	p.h.wg.Wait()
+	o := outcome{messages: p.seen, reason: p.last.NetworkEntity().(*Agent).control.Reason()}
+	p.seen = nil
+	for _, r := range Reasons {
+		if errors.Is(o.reason, r.Err) {
+			o.reason = r.Err
+			break
+		}
+	}
+	p.checkOutput(conn)
+	return o
+}
+
+// checkOutput has what the server wrote be whole packets, one in each frame after an upgrade.
+func (p *player) checkOutput(conn *script) {
+	p.t.Helper()
+	b := conn.out.Bytes()
+	ws := bytes.HasPrefix(b, []byte("HTTP/"))
+	if ws {
+		_, b, _ = bytes.Cut(b, []byte("\r\n\r\n"))
+	}
+	for len(b) > 0 {
+		body := b
+		if ws {
+			var opcode byte
+			if opcode, body, b = unframe(p.t, b); opcode != 2 {
+				continue
+			}
+		}
+		typ, _, n, _, err := codec.Next(body, packet.MaxLength)
+		if err != nil || n == 0 || ws && n != len(body) {
+			p.t.Fatalf("the server wrote % x..., want whole packets: %v", body[:min(len(body), 20)], err)
+		}
+		if typ == packet.Ack {
+			p.t.Fatalf("the server wrote a %v packet", typ)
+		}
+		if !ws {
+			b = b[n:]
+		}
+	}
+}
+
+// cut cuts b at two places.
+func cut(b []byte, i, j int) [][]byte {
+	i, j = i%(len(b)+1), j%(len(b)+1)
+	i, j = min(i, j), max(i, j)
+	return [][]byte{b[:i], b[i:j], b[j:]}
+}
+
+// agree plays a stream whole and cut in many ways, over TCP and WebSocket, and has all come to the same.
+func (p *player) agree(stream []byte, i, j int) outcome {
+	p.t.Helper()
+	whole := [][]byte{stream}
+	want := p.tcp(whole)
+	for _, test := range []struct {
+		name string
+		got  outcome
+	}{
+		{"TCP, cut in three", p.tcp(cut(stream, i, j))},
+		{"WebSocket, one frame", p.webSocket(whole, 0)},
+		{"WebSocket, one frame that comes in pieces", p.webSocket(whole, 1+i%4000)},
+		{"WebSocket, three frames", p.webSocket(cut(stream, i, j), 0)},
+		{"WebSocket, three frames that come in pieces", p.webSocket(cut(stream, i, j), 1+j%4000)},
+	} {
+		if !test.got.equal(want) {
+			p.t.Fatalf("%s: %q, %v\nTCP, whole: %q, %v", test.name, test.got.messages, test.got.reason, want.messages, want.reason)
+		}
+	}
+	return want
+}
+
+func request(t testing.TB, id uint64, body string) []byte {
+	return data(t, message.Message{Type: message.Request, ID: id, Route: "Game.Echo", Data: []byte(body)})
+}
+
+// bodies are payloads of sizes around those of the buffers that they pass through.
+var bodies = []int{0, 1, 100, 125, 126, 240, 256, 1000, 2000, 2048, 4090, 8000, 8192, 16000, 16384, 20000, 40000, 65000}
+
+func TestSplitAnywhere(t *testing.T) {
+	p := newPlayer(t)
+	stream := hello(t)
+	want := []string{}
+	for i := range 6 {
+		body := strings.Repeat("x", 17*i)
+		stream = append(stream, request(t, uint64(i)+1, body)...)
+		want = append(want, seen(message.Request, uint64(i)+1, "Game.Echo", []byte(body)))
+	}
+	stream = append(stream, pack(t, packet.Heartbeat, "")...)
+	for i := range stream {
+		if o := p.tcp([][]byte{stream[:i], stream[i:]}); !slices.Equal(o.messages, want) || o.reason != session.ErrClientClosed {
+			t.Fatalf("TCP, cut at %d: %q, %v, want %q", i, o.messages, o.reason, want)
+		}
+		if o := p.webSocket([][]byte{stream[:i], stream[i:]}, 0); !slices.Equal(o.messages, want) || o.reason != session.ErrClientClosed {
+			t.Fatalf("WebSocket, cut at %d: %q, %v, want %q", i, o.messages, o.reason, want)
+		}
+	}
+	for _, n := range []int{1, 2, 3, 5, 7, 64} {
+		pieces := slices.Collect(slices.Chunk(stream, n))
+		if o := p.tcp(slices.Clone(pieces)); !slices.Equal(o.messages, want) {
+			t.Errorf("TCP, %d bytes at a time: %q, want %q", n, o.messages, want)
+		}
+		if o := p.webSocket(pieces, 0); !slices.Equal(o.messages, want) {
+			t.Errorf("WebSocket, frames of %d bytes: %q, want %q", n, o.messages, want)
+		}
+		if o := p.webSocket([][]byte{stream}, n); !slices.Equal(o.messages, want) {
+			t.Errorf("WebSocket, %d bytes at a time: %q, want %q", n, o.messages, want)
+		}
+	}
+}
+
+// Payloads of every size come through whole, however they are cut: through buffers that are given back and got again,
+// and through those that grow.
+func TestLargePayloads(t *testing.T) {
+	p := newPlayer(t)
+	stream := hello(t)
+	for i, n := range bodies {
+		body := make([]byte, n)
+		for k := range body {
+			body[k] = byte(k*7 + i)
+		}
+		stream = append(stream, request(t, uint64(i)+1, string(body))...)
+	}
+	for k := 1; k < len(stream); k += 1 + k/2 {
+		if o := p.agree(stream, k, len(stream)-k/2); len(o.messages) != len(bodies) {
+			t.Fatalf("cut at %d and %d: %d messages came through, want %d", k, len(stream)-k/2, len(o.messages), len(bodies))
+		}
+	}
+}
+
+// Frames in fragments, with control frames between them, are one stream like any other.
+func TestFragments(t *testing.T) {
+	p := newPlayer(t)
+	stream := append(hello(t), request(t, 1, strings.Repeat("x", 3000))...)
+	stream = append(stream, request(t, 2, "y")...)
+	want := p.tcp([][]byte{stream})
+	for _, n := range []int{1, 10, 300, 2999} {
+		var frames []byte
+		for i, piece := range slices.Collect(slices.Chunk(stream, n)) {
+			first := byte(0) // a continuation
+			if i == 0 {
+				first = 2
+			}
+			frames = appendFrame(frames, first, piece)
+			frames = append(frames, clientFrame(9, []byte("ping"))...)
+			frames = append(frames, clientFrame(10, nil)...)
+		}
+		frames = appendFrame(frames, 0x80, nil)
+		frames = append(frames, clientFrame(2, nil)...) // empty frames are nothing
+		for _, k := range []int{1, 100, len(frames)} {
+			if got := p.frames(frames, k); !got.equal(want) {
+				t.Errorf("fragments of %d bytes, %d at a time: %q, %v, want %q, %v", n, k, got.messages, got.reason, want.messages, want.reason)
+			}
+		}
+	}
+}
+
+func FuzzServerStream(f *testing.F) {
+	add := func(joined bool, pieces ...[]byte) {
+		stream := bytes.Join(pieces, nil)
+		f.Add(stream, joined, uint16(len(stream)/3), uint16(len(stream)/2))
+	}
+	note := data(f, message.Message{Type: message.Notify, Route: "Game.Note", Data: []byte("x")})
+	add(false, hello(f), request(f, 1, "hello"), note, pack(f, packet.Heartbeat, ""))
+	add(true, request(f, 1<<63, strings.Repeat("x", 300)), note, note)
+	add(true, note, pack(f, packet.Data, ""))
+	add(true, pack(f, packet.Data, "\x00\x01\xff"))
+	add(true, pack(f, packet.Data, "\x01\x01\x00\x07"))
+	add(true, pack(f, packet.Data, "\x30\x01\x01x"))
+	add(true, pack(f, packet.Handshake, "{}"))
+	add(false, pack(f, packet.Ack, ""))
+	add(false, pack(f, packet.Handshake, "{"))
+	add(true, []byte{4, 0xff, 0xff, 0xff})
+	add(true, request(f, 1, strings.Repeat("x", 9000)), request(f, 2, strings.Repeat("y", 20000)))
+	p := newPlayer(f)
+	f.Fuzz(func(t *testing.T, stream []byte, joined bool, i, j uint16) {
+		p.t = t
+		if joined {
+			stream = append(hello(t), stream...)
+		}
+		p.agree(stream, int(i), int(j))
+	})
+}

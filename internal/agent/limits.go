@@ -1,0 +1,214 @@
+package agent
+
+import (
+	"bufio"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+	"golang.org/x/time/rate"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// Limits bound what strangers may ask for. Zero is no limit, but for the first two, which are always set.
+type Limits struct {
+	MaxRoute     int // bytes of a route that a client may send spelled out
+	MaxHandshake int // bytes of a handshake's body
+
+	MessageRate  float64 // messages a second of one session, and how many at once
+	MessageBurst int
+	ByteRate     float64 // bytes of payload a second of one session, and how many at once
+	ByteBurst    int
+	MaxAbuse     int // messages over the rate, in a row, after which the client is kicked
+
+	MaxConnections int // in all
+	MaxPerAddress  int // of one address; an IPv6 client is taken for its whole /64
+
+	Trusted []netip.Prefix // proxies that are believed about where a client is
+}
+
+// abuseForgiven is how long a client must keep within its rate for what it did before to be forgotten.
+const abuseForgiven = 10 * time.Second
+
+// meter is what one session has left of its rates.
+type meter struct {
+	messages, bytes *rate.Limiter // nil for no limit
+	refused         int           // in a row
+	last            time.Time     // when a message was refused
+}
+
+// newMeter returns nil where no rate is limited.
+func (l *Limits) newMeter() *meter {
+	if l.MessageRate <= 0 && l.ByteRate <= 0 {
+		return nil
+	}
+	m := &meter{}
+	if l.MessageRate > 0 {
+		m.messages = rate.NewLimiter(rate.Limit(l.MessageRate), l.MessageBurst)
+	}
+	if l.ByteRate > 0 {
+		m.bytes = rate.NewLimiter(rate.Limit(l.ByteRate), l.ByteBurst)
+	}
+	return m
+}
+
+var errRate = message.Errorf(message.CodeLimit, "too many messages")
+
+// take asks for one message of size bytes; abused tells that the client went too far.
+func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
+	now := time.Now()
+	if (m.messages == nil || m.messages.AllowN(now, 1)) && (m.bytes == nil || m.bytes.AllowN(now, size)) {
+		return true, false
+	}
+	if now.Sub(m.last) > abuseForgiven {
+		m.refused = 0
+	}
+	m.refused++
+	m.last = now
+	return false, maxAbuse > 0 && m.refused >= maxAbuse
+}
+
+// control accounts a packet or frame that carries no message: heartbeats and pings. A flood of them is answered
+// like one of messages.
+func (in *input) control() error {
+	a := in.a
+	a.host.Counts.Control.Add(1)
+	if in.meter == nil {
+		return nil
+	}
+	if ok, abused := in.meter.take(0, a.host.Limits.MaxAbuse); !ok && abused {
+		return errAbuse
+	}
+	return nil
+}
+
+// key is what connections are counted under for MaxPerAddress.
+func key(addr net.Addr) (netip.Prefix, bool) {
+	ip, ok := addrOf(addr)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	p, err := ip.Prefix(bits)
+	return p, err == nil
+}
+
+// addrOf returns the IP address of a network address.
+func addrOf(addr net.Addr) (netip.Addr, bool) {
+	if addr == nil {
+		return netip.Addr{}, false
+	}
+	if t, ok := addr.(*net.TCPAddr); ok {
+		ip, ok := netip.AddrFromSlice(t.IP)
+		return ip.Unmap().WithZone(""), ok
+	}
+	p, err := netip.ParseAddrPort(addr.String())
+	return p.Addr().Unmap().WithZone(""), err == nil
+}
+
+// trusts reports whether a peer is a proxy that is believed.
+func (h *Host) trusts(addr net.Addr) bool {
+	if len(h.Limits.Trusted) == 0 {
+		return false
+	}
+	ip, ok := addrOf(addr)
+	return ok && h.trustsIP(ip)
+}
+
+func (h *Host) trustsIP(ip netip.Addr) bool {
+	return slices.ContainsFunc(h.Limits.Trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// forwardedFor returns the client's address as trusted proxies give it, the last one first; peer where they give
+// none. An address that a proxy which is not trusted has put there counts for nothing.
+func (h *Host) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
+	if !h.trusts(peer) {
+		return peer
+	}
+	found := peer
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		hop = strings.TrimSpace(hop)
+		ip, err := netip.ParseAddr(hop)
+		port := uint16(0)
+		if ap, e := netip.ParseAddrPort(hop); e == nil {
+			ip, port, err = ap.Addr(), ap.Port(), nil
+		}
+		if err != nil {
+			return found
+		}
+		ip = ip.Unmap().WithZone("")
+		found = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, port))
+		if !h.trustsIP(ip) {
+			return found
+		}
+	}
+	return found
+}
+
+// proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy may put before what the client
+// sends. It returns the client's address, and the bytes behind the header that were read with it. Its format is
+// https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.
+func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
+	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReaderSize(conn, proxyBuffer)
+	header, err := proxyproto.Read(r)
+	switch {
+	case err == proxyproto.ErrNoProxyProtocol:
+		remote = conn.RemoteAddr() // a proxy may connect for itself, to look whether the server is well
+	case err != nil:
+		return nil, nil, err
+	case header.Command.IsLocal() || header.SourceAddr == nil:
+		remote = conn.RemoteAddr()
+	default:
+		remote = header.SourceAddr
+	}
+	rest, err = r.Peek(r.Buffered())
+	if err != nil {
+		return nil, nil, err
+	}
+	return remote, slices.Clone(rest), conn.SetReadDeadline(time.Time{})
+}
+
+// proxyBuffer holds a header of the PROXY protocol with all that may come in it.
+const proxyBuffer = 4 << 10
+
+// full reports which limit a new connection passes, if any. The caller holds mu.
+func (h *Host) full(remote net.Addr) string {
+	if n := h.Limits.MaxConnections; n > 0 && h.connections >= n {
+		return "connections"
+	}
+	if n := h.Limits.MaxPerAddress; n > 0 {
+		if k, ok := key(remote); ok && h.addresses[k] >= n {
+			return "address"
+		}
+	}
+	return ""
+}
+
+// occupy counts a connection, d is 1 or -1. The caller holds mu.
+func (h *Host) occupy(remote net.Addr, d int) {
+	h.connections += d
+	if h.Limits.MaxPerAddress <= 0 {
+		return
+	}
+	if k, ok := key(remote); ok {
+		if h.addresses[k] += d; h.addresses[k] <= 0 {
+			delete(h.addresses, k)
+		}
+	}
+}
+
+// errAbuse is why a client is kicked that goes on sending more than it may.
+var errAbuse = &protocolError{reason: session.ErrLimit, code: closePolicy, kick: "rate limit", err: errRate}
