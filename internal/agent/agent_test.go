@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -273,11 +274,13 @@ func pipe(t testing.TB, h *Host) (*peer, *Agent) {
 
 func accepted(t testing.TB, h *Host, client, conn net.Conn) (*peer, *Agent) {
 	t.Helper()
-	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
-	if a == nil {
-		t.Fatal("the host drains")
+	h.Accept(conn)
+	agents := h.snapshot()
+	i := slices.IndexFunc(agents, func(a *Agent) bool { return a.conn == conn })
+	if i < 0 {
+		t.Fatal("the host did not take the connection")
 	}
-	go a.serve(nil, h.HandshakeTimeout)
+	a := agents[i]
 	p := &peer{t, client}
 	p.enter()
 	p.echo(1<<63, "are you there") // the ack has been read

@@ -6,30 +6,33 @@ import (
 	"testing"
 )
 
-// unframe takes one frame of a server apart, as RFC 6455 section 5.2 has it, and returns what follows.
-func unframe(t testing.TB, b []byte) (opcode byte, payload, rest []byte) {
+// unframe takes one frame of a server apart, as RFC 6455 section 5.2 has it, and returns what follows. It reports
+// false where b ends within the frame.
+func unframe(t testing.TB, b []byte) (opcode byte, payload, rest []byte, whole bool) {
 	t.Helper()
-	if len(b) < 2 || b[0]&0xf0 != 0x80 || b[1]&0x80 != 0 {
+	if len(b) < 2 {
+		return 0, nil, nil, false
+	}
+	if b[0]&0xf0 != 0x80 || b[1]&0x80 != 0 {
 		t.Fatalf("frame % x..., want a final one, unmasked", b[:min(len(b), 10)])
 	}
 	opcode = b[0] & 0x0f
-	n, b := uint64(b[1]), b[2:]
-	switch n {
-	case 126:
-		n, b = uint64(binary.BigEndian.Uint16(b)), b[2:]
-		if n < 126 {
+	n, at := uint64(b[1]), 2
+	switch {
+	case n == 126 && len(b) >= 4:
+		if n, at = uint64(binary.BigEndian.Uint16(b[2:])), 4; n < 126 {
 			t.Fatalf("a length of %d in two bytes, want the shortest form", n)
 		}
-	case 127:
-		n, b = binary.BigEndian.Uint64(b), b[8:]
-		if n <= 0xffff {
+	case n == 127 && len(b) >= 10:
+		if n, at = binary.BigEndian.Uint64(b[2:]), 10; n <= 0xffff {
 			t.Fatalf("a length of %d in eight bytes, want the shortest form", n)
 		}
 	}
-	if uint64(len(b)) < n {
-		t.Fatalf("a frame announces %d bytes and has %d", n, len(b))
+	if uint64(len(b)-at) < n {
+		return 0, nil, nil, false
 	}
-	return opcode, b[:n], b[n:]
+	b = b[at:]
+	return opcode, b[:n], b[n:], true
 }
 
 func TestCloseFrame(t *testing.T) {
@@ -41,8 +44,8 @@ func TestCloseFrame(t *testing.T) {
 		if !bytes.HasPrefix(b, before) {
 			t.Fatalf("%d bytes: what was before the frame is now % x", n, b[:len(before)])
 		}
-		opcode, got, rest := unframe(t, b[len(before):])
-		if opcode != 2 || !bytes.Equal(got, payload) || len(rest) != 0 {
+		opcode, got, rest, whole := unframe(t, b[len(before):])
+		if !whole || opcode != 2 || !bytes.Equal(got, payload) || len(rest) != 0 {
 			t.Errorf("%d bytes: opcode %d, %d bytes, %d left over", n, opcode, len(got), len(rest))
 		}
 	}
