@@ -51,12 +51,6 @@ func newCall(receiver reflect.Value, m reflect.Method, sig signature) call {
 	case signature{context: true, session: true}:
 		f := as[func(p, ctx, ses, p) error](m)
 		c.other = func(r p, x ctx, s ses, a Arg) (any, error) { return nil, f(r, x, s, a.typed) }
-	case signature{context: true, raw: true}:
-		f := as[func(p, ctx, []byte) error](m)
-		c.other = func(r p, x ctx, _ ses, a Arg) (any, error) { return nil, f(r, x, a.raw) }
-	case signature{context: true}:
-		f := as[func(p, ctx, p) error](m)
-		c.other = func(r p, x ctx, _ ses, a Arg) (any, error) { return nil, f(r, x, a.typed) }
 	}
 	return c
 }

@@ -93,12 +93,12 @@ func signatureOf(t reflect.Type) (sig signature, ok bool) {
 	switch {
 	case request == typeBytes:
 		sig.raw = true
-	case request.Kind() != reflect.Pointer:
+	case request.Kind() != reflect.Pointer || request == typeSession:
 		return sig, false
 	}
 	switch {
 	case t.NumOut() == 1 && t.Out(0) == typeError:
-		return sig, true
+		return sig, sig.session // without one, nobody could answer later
 	case t.NumOut() == 2 && t.Out(0).Kind() == reflect.Pointer && t.Out(1) == typeError:
 		sig.reply = true
 		return sig, true

@@ -26,10 +26,18 @@ func NewService(comp Component, opts []Option) *Service {
 		o(&s.opts)
 	}
 	if s.Name = s.opts.name; s.Name == "" && s.Receiver.IsValid() {
-		s.Name = reflect.Indirect(s.Receiver).Type().Name()
+		s.Name = typeName(s.Type)
 	}
 	s.SchedName = s.opts.scheduler
 	return s
+}
+
+// typeName returns the name of a component's type, pointer or not.
+func typeName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
 }
 
 // ExtractHandler finds the handlers among the component's exported methods; see Handler for their signatures.
@@ -38,7 +46,7 @@ func (s *Service) ExtractHandler() error {
 	if !s.Receiver.IsValid() || s.Receiver.Kind() == reflect.Pointer && s.Receiver.IsNil() {
 		return fmt.Errorf("component: a nil component cannot be registered")
 	}
-	name := reflect.Indirect(s.Receiver).Type().Name()
+	name := typeName(s.Type)
 	switch {
 	case s.Name == "":
 		return fmt.Errorf("component: %v has no name of its own: name it with WithName", s.Type)
@@ -57,7 +65,7 @@ func (s *Service) ExtractHandler() error {
 			hint = fmt.Sprintf(" (its handlers have pointer receivers: register &%s{})", name)
 		}
 		return fmt.Errorf("component: %s has no handlers: want exported methods like "+
-			"func(*session.Session, *Request) error%s", name, hint)
+			"func(*session.Session, *Request) error%s", s.Name, hint)
 	}
 	s.Handlers = handlers
 	return nil
@@ -92,6 +100,10 @@ func (s *Service) handlers() (map[string]*Handler, error) {
 		}
 		if name == "" {
 			return nil, fmt.Errorf("component: method %s of %s is given an empty name", m.Name, s.Name)
+		}
+		if strings.ContainsRune(name, '.') {
+			return nil, fmt.Errorf("component: method %s of %s is named %q: the last dot of a route ends the service's part",
+				m.Name, s.Name, name)
 		}
 		h.Route = s.Name + "." + name
 		h.SchedName = s.SchedName
