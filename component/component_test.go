@@ -199,8 +199,7 @@ func (*offside) NoResult(*session.Session, *request)                            
 func (*offside) NotAnError(*session.Session, *request) *reply                      { return nil }
 func (*offside) ReplyByValue(*session.Session, *request) (reply, error)            { return reply{}, nil }
 
-//lint:ignore ST1008 the order is the point
-func (*offside) ErrorFirst(*session.Session, *request) (error, *reply) { return nil, nil }
+func (*offside) ErrorFirst(*session.Session, *request) (error, *reply) { return nil, nil } //nolint:staticcheck // the order is the point
 func (*offside) ThreeResults(*session.Session, *request) (*reply, bool, error) {
 	return nil, false, nil
 }
