@@ -1,0 +1,201 @@
+// Package nanotest runs a server and its clients in memory, for the tests of programs that use nano. Bytes pass
+// through everything they pass in production but the network: hooks, handshake, codec, scheduler, serializer.
+//
+//	func TestSay(t *testing.T) {
+//		srv, _ := start(t)
+//		ann, bob := srv.Connect(t), srv.Connect(t)
+//		for _, p := range []*nanotest.Player{ann, bob} {
+//			if err := p.Request(t.Context(), "Room.Join", nil, nil); err != nil {
+//				t.Fatal(err)
+//			}
+//		}
+//		if err := bob.Notify("Room.Say", &Line{Text: "hello"}); err != nil {
+//			t.Fatal(err)
+//		}
+//		var heard Line
+//		ann.WaitFor("onSay", time.Second, &heard)
+//		if heard.Text != "hello" {
+//			t.Errorf("Ann heard %q, want hello", heard.Text)
+//		}
+//	}
+//
+//	func start(t *testing.T) (*nanotest.Server, *Room) {
+//		room := &Room{group: nano.NewGroup("lobby")}
+//		rooms := &component.Components{}
+//		rooms.Register(room)
+//		return nanotest.Start(t, nano.WithComponents(rooms), nano.WithSerializer(json.NewSerializer())), room
+//	}
+//
+// Nothing has to be closed: server and players end with the test, and it fails if they do not.
+//
+// # Fake time
+//
+// No goroutine of a server or a player waits for anything but channels, so both work under testing/synctest: a
+// heartbeat, a timer or a day passes at once, and synctest.Wait returns when every message has been dealt with. Everything
+// has to be made inside the bubble, with the t of the bubble.
+//
+//	func TestTick(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			srv, room := start(t)
+//			srv.Scheduler().NewTimer(10*time.Second, room.Tick)
+//			ann := srv.Connect(t)
+//			if err := ann.Request(t.Context(), "Room.Join", nil, nil); err != nil {
+//				t.Fatal(err)
+//			}
+//			time.Sleep(65 * time.Second) // heartbeats go both ways, too
+//			if n := len(ann.Pushes("onTick")); n != 6 {
+//				t.Errorf("%d ticks in 65 s, want one every 10 s", n)
+//			}
+//		})
+//	}
+//
+// A unit test of one handler needs no server: see package mock.
+package nanotest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/client"
+)
+
+// shutdownTimeout bounds the end of a server. A test that holds the logic goroutine for longer has a fault.
+const shutdownTimeout = 10 * time.Second
+
+// Server is a server that runs for one test. Its methods may be called concurrently.
+type Server struct {
+	*nano.Server
+	// Listener is where players connect. Tests that speak to the server in bytes of their own dial it.
+	Listener *Listener
+
+	t testing.TB
+}
+
+// Start starts a server with the given options, and fails the test at once if it does not start. When the test
+// ends, the server shuts down, and the test fails unless every goroutine of it ends within 10 s. What the server logs is
+// shown with the test, unless an option says where else it is to go.
+func Start(t testing.TB, opts ...nano.Option) *Server {
+	t.Helper()
+	log := &logger{w: t.Output()}
+	opts = append([]nano.Option{nano.WithLogger(log)}, opts...)
+	s := &Server{Server: nano.New(opts...), Listener: Listen(), t: t}
+	if err := s.Start(); err != nil {
+		t.Fatalf("nanotest: Start = %v", err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(s.Listener) }()
+	t.Cleanup(func() {
+		defer log.stop() // writing for a test that has ended panics
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("nanotest: Shutdown = %v", err)
+		}
+		// A test that shuts the server down itself may be faster than Serve.
+		if err := <-served; err != nil && !errors.Is(err, nano.ErrServerClosed) {
+			t.Errorf("nanotest: Serve = %v", err)
+		}
+	})
+	return s
+}
+
+// Connect connects a player, and fails the test at once if the server does not let it in. When it returns, the server
+// has the session and may push to it. The player closes when the test t ends, which may be a subtest of the server's.
+func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
+	t.Helper()
+	p := &Player{t: t}
+	// Behind the hooks of the test, so that it sees what they leave.
+	opts = append(opts[:len(opts):len(opts)], client.WithInbound(p.record))
+	c, err := s.Dial(t.Context(), opts...)
+	if err != nil {
+		t.Fatalf("nanotest: Connect = %v", err)
+	}
+	p.Client = c
+	t.Cleanup(func() { _ = c.Close() }) // what could not be sent is nobody's concern any more
+	return p
+}
+
+// Dial connects a client as client.Dial does, and returns its error: a refused handshake is a
+// *client.HandshakeError. The caller closes the client.
+func (s *Server) Dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
+	first := make(chan (<-chan struct{}), 1)
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		conn, entered, err := s.Listener.dial(ctx)
+		select {
+		case first <- entered:
+		default: // it connects anew, or has failed before
+		}
+		return conn, err
+	}
+	c, err := client.Dial(ctx, s.Listener.Addr().String(), append([]client.Option{client.WithDialer(dial)}, opts...)...)
+	if err != nil {
+		return nil, err
+	}
+	// The client is ready when it has sent its ack. So that the server may push to it at once, wait for the other side, too.
+	select {
+	case entered := <-first:
+		select {
+		case <-entered:
+		case <-c.Done():
+		}
+	default: // an option of the test has its own way to connect
+	}
+	return c, nil
+}
+
+// Do runs f on the logic goroutine and returns when it is done, so that a test may look at what handlers own. A panic in
+// f, and a server that is shut down, are errors of the test. f must not end its goroutine, so it reports with t.Error and
+// not with t.Fatal. A handler does not call Do: it would wait for itself.
+func (s *Server) Do(f func()) {
+	s.t.Helper()
+	done := make(chan struct{})
+	fault := "the function ended the logic goroutine"
+	accepted := s.Scheduler().Offer(func() {
+		defer close(done)
+		defer func() {
+			if p := recover(); p != nil {
+				fault = fmt.Sprintf("panic: %v", p)
+			}
+		}()
+		f()
+		fault = ""
+	})
+	if !accepted {
+		s.t.Error("nanotest: Do: the server is shut down")
+		return
+	}
+	<-done
+	if fault != "" {
+		s.t.Errorf("nanotest: Do: %s", fault)
+	}
+}
+
+// logger writes what a server logs to the output of its test. It is a nano.Logger, of which servers use Println.
+type logger struct {
+	mu sync.Mutex
+	w  io.Writer // mu guards it; nil when the test has ended
+}
+
+func (l *logger) Println(v ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w != nil {
+		fmt.Fprintln(l.w, v...)
+	}
+}
+
+func (l *logger) Fatal(v ...any)                 { l.Println(v...) }
+func (l *logger) Fatalf(format string, v ...any) { l.Println(fmt.Sprintf(format, v...)) }
+
+func (l *logger) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.w = nil
+}
