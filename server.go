@@ -305,6 +305,7 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	h := &http.Server{
 		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: s.opts.handshakeTimeout,
+		IdleTimeout:       idlePage,
 		ConnContext:       agent.ConnContext,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -328,6 +329,9 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	return fmt.Errorf("nano: accept: %w", err)
 }
 
+// idlePage is how long a connection is kept between two requests that are not for a WebSocket.
+const idlePage = 2 * time.Minute
+
 // WebSocketHandler returns the handler that upgrades requests, for the program's own mux. It answers 503 until the
 // server was started, and when it shuts down.
 func (s *Server) WebSocketHandler() http.Handler { return http.HandlerFunc(s.upgrade) }
@@ -343,14 +347,16 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 // serveHTTP serves a listener of ServeWebSocket.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	upgrade := r.Header.Get("Upgrade") != ""
-	switch {
-	case r.URL.Path == s.opts.wsPath && (upgrade || s.fallback == nil):
+	if r.URL.Path == s.opts.wsPath && (upgrade || s.fallback == nil) {
 		s.upgrade(w, r)
-	case s.fallback != nil:
-		s.fallback.ServeHTTP(w, r)
-	default:
-		http.NotFound(w, r)
+		return
 	}
+	agent.NoUpgrade(r)
+	if s.fallback != nil {
+		s.fallback.ServeHTTP(w, r)
+		return
+	}
+	http.NotFound(w, r)
 }
 
 // Invoke runs f on the logic goroutine. It never blocks and may be called from anywhere, also from inside a handler:

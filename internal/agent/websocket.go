@@ -32,6 +32,13 @@ func ConnContext(ctx context.Context, _ net.Conn) context.Context {
 	return context.WithValue(ctx, startedKey{}, &started{at: time.Now()})
 }
 
+// NoUpgrade notes that a connection's first request is for a page: what may follow has a deadline of its own.
+func NoUpgrade(r *http.Request) {
+	if s, ok := r.Context().Value(startedKey{}).(*started); ok {
+		s.used.Store(true)
+	}
+}
+
 // wsReadBuffer is the library's own buffer. It is small: wsConn reads a lot at once, from a shared buffer.
 const wsReadBuffer = 256
 

@@ -1,0 +1,456 @@
+package nano_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/packet"
+	jsonserializer "github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/serialize/protobuf"
+	"github.com/lonng/nano/session"
+)
+
+// answer is the server's part of the handshake.
+type answer struct {
+	Code int
+	Sys  *struct {
+		Heartbeat  int
+		ServerTime int64
+		Dict       map[string]uint16
+		Serializer string
+	}
+	User    json.RawMessage
+	Message string
+}
+
+func (p *peer) shake(body string) answer {
+	p.t.Helper()
+	text, err := p.wire.shake(body)
+	if err != nil {
+		p.t.Fatalf("handshake: %v", err)
+	}
+	var a answer
+	if err := json.Unmarshal([]byte(text), &a); err != nil {
+		p.t.Fatalf("handshake: %s: %v", text, err)
+	}
+	return a
+}
+
+// bare is a serializer of a program, without a name.
+type bare struct{ *jsonserializer.Serializer }
+
+func (bare) Name(int) {}
+
+func TestHandshakeAnswer(t *testing.T) {
+	t.Parallel()
+	dict := map[string]uint16{"Game.Echo": 1, "onNews": 65535}
+	for _, test := range []struct {
+		name       string
+		opts       []nano.Option
+		heartbeat  int
+		serializer string
+		dict       map[string]uint16
+		user       string
+	}{
+		{"defaults", []nano.Option{nano.WithSerializer(protobuf.NewSerializer())}, 30, "protobuf", nil, ""},
+		{"JSON", nil, 30, "json", nil, ""},
+		{"a serializer of the program", []nano.Option{nano.WithSerializer(bare{jsonserializer.NewSerializer()})}, 30, "", nil, ""},
+		{"dictionary", []nano.Option{nano.WithDictionary(dict)}, 30, "json", dict, ""},
+		{"no time at all", []nano.Option{nano.WithHeartbeatInterval(time.Nanosecond)}, 1, "json", nil, ""},
+		{"less than a second", []nano.Option{nano.WithHeartbeatInterval(300 * time.Millisecond)}, 1, "json", nil, ""},
+		{"a second and a bit", []nano.Option{nano.WithHeartbeatInterval(1400 * time.Millisecond)}, 1, "json", nil, ""},
+		{"almost two", []nano.Option{nano.WithHeartbeatInterval(1900 * time.Millisecond)}, 2, "json", nil, ""},
+		{"minutes", []nano.Option{nano.WithHeartbeatInterval(3 * time.Minute)}, 180, "json", nil, ""},
+		{"user data", []nano.Option{nano.WithHandshakeData(func(_ *session.Session, b []byte) (any, error) {
+			return map[string]string{"you said": string(b)}, nil
+		})}, 30, "json", nil, `{"you said":"{\"sys\":{}}"}`},
+	} {
+		for _, kind := range sockets {
+			t.Run(test.name+" over "+kind, func(t *testing.T) {
+				t.Parallel()
+				p := open(t, kind, &Game{}, test.opts...).dial()
+				before := time.Now().Unix()
+				a := p.shake(`{"sys":{}}`)
+				switch {
+				case a.Code != 200 || a.Sys == nil || a.Message != "":
+					t.Fatalf("answer %+v", a)
+				case a.Sys.Heartbeat != test.heartbeat:
+					t.Errorf("heartbeat %d, want %d", a.Sys.Heartbeat, test.heartbeat)
+				case a.Sys.ServerTime < before || a.Sys.ServerTime > time.Now().Unix():
+					t.Errorf("servertime %d, want %d or so", a.Sys.ServerTime, before)
+				case a.Sys.Serializer != test.serializer:
+					t.Errorf("serializer %q, want %q", a.Sys.Serializer, test.serializer)
+				case fmt.Sprint(a.Sys.Dict) != fmt.Sprint(test.dict) || (a.Sys.Dict == nil) != (test.dict == nil):
+					t.Errorf("dict %v, want %v", a.Sys.Dict, test.dict)
+				case string(a.User) != test.user:
+					t.Errorf("user %s, want %s", a.User, test.user)
+				}
+			})
+		}
+	}
+}
+
+// What is not there is not in the answer, and the heartbeat is an integer for clients that read nothing else.
+func TestHandshakeAnswerByteForByte(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := open(t, "pipe", &Game{})
+		for range 3 { // servertime is that of each handshake, not of the start
+			time.Sleep(100 * time.Second)
+			p := at.dial()
+			got, err := p.wire.shake("")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf(`{"code":200,"sys":{"heartbeat":30,"servertime":%d,"serializer":"json"}}`, time.Now().Unix())
+			if got != want {
+				t.Errorf("answer %s, want %s", got, want)
+			}
+		}
+	})
+}
+
+func TestHandshakeValidator(t *testing.T) {
+	t.Parallel()
+	type call struct {
+		s    *session.Session
+		body string
+	}
+	calls := make(chan call, 1)
+	ends := make(chan error, 1)
+	at := open(t, "tcp", &Game{do: func(s *session.Session, _ []byte) error { return s.Response([]byte(s.String("name"))) }},
+		nano.WithHandshakeValidator(func(s *session.Session, body []byte) error {
+			s.OnClose(func(_ *session.Session, err error) { ends <- err })
+			s.Set("name", "set by the validator")
+			if err := s.Push("onNews", "too early"); err == nil {
+				t.Error("a push before the handshake is complete went out")
+			}
+			calls <- call{s, string(body)}
+			switch {
+			case strings.Contains(string(body), "old"):
+				return errors.New("update your client")
+			case strings.Contains(string(body), "panic"):
+				panic(errSecret)
+			case strings.Contains(string(body), "kick"):
+				return s.Kick("not today")
+			}
+			return nil
+		}),
+		nano.WithHandshakeData(func(s *session.Session, body []byte) (any, error) {
+			if strings.Contains(string(body), "data") {
+				return nil, errors.New("no data for you")
+			}
+			return s.ID(), nil
+		}))
+
+	for _, body := range []string{`{"sys":{"version":"1"},"user":{"token":"t"}}`, "", "[]", "null", `"x"`} {
+		p := at.dial()
+		a := p.shake(body)
+		c := receive(t, calls, "the validator's call")
+		if a.Code != 200 || c.body != body || string(a.User) != fmt.Sprint(c.s.ID()) {
+			t.Errorf("handshake %q: answer %+v, the validator was given %q", body, a, c.body)
+		}
+		if _, ok := at.Session(c.s.ID()); ok {
+			t.Error("the session is among the open ones before the ack")
+		}
+		p.send(pack(packet.Ack, ""))
+		if got := p.call(1, "Game.Do", ""); got != "set by the validator" {
+			t.Errorf("the handler found %q in the session", got)
+		}
+		if s, ok := at.Session(c.s.ID()); !ok || s != c.s {
+			t.Error("the session is not the one that the validator was given")
+		}
+		p.abort()
+		if err := receive(t, ends, "the end of the session"); !errors.Is(err, session.ErrClientClosed) {
+			t.Errorf("the session ended with %v", err)
+		}
+	}
+
+	for _, test := range []struct {
+		body    string
+		code    int
+		message string
+	}{
+		{`{"sys":{"version":"old"}}`, 501, "update your client"},
+		{`{"data":1}`, 501, "no data for you"},
+		{`{"panic":1}`, 501, "internal error"},
+	} {
+		p := at.dial()
+		a := p.shake(test.body)
+		receive(t, calls, "the validator's call")
+		if a.Code != test.code || a.Message != test.message || a.Sys != nil {
+			t.Errorf("handshake %s: answer %+v, want %d and %q", test.body, a, test.code, test.message)
+		}
+		p.send(pack(packet.Ack, ""), request(1, "Game.Echo", "")) // comes too late
+		if e := p.ends(); len(e.messages) > 0 || e.kick != "" {
+			t.Errorf("%+v came after a handshake was refused", e)
+		}
+		if err := receive(t, ends, "the end of the session"); !errors.Is(err, session.ErrHandshake) {
+			t.Errorf("the session ended with %v, want ErrHandshake", err)
+		}
+	}
+	p := at.dial()
+	p.send(pack(packet.Handshake, `{"kick":1}`))
+	if e := p.ends(); e.kick != `{"reason":"not today"}` {
+		t.Errorf("kicked by the validator: %+v", e)
+	}
+	receive(t, calls, "the validator's call")
+	if err := receive(t, ends, "the end of the session"); !errors.Is(err, session.ErrKicked) {
+		t.Errorf("the session ended with %v, want ErrKicked", err)
+	}
+}
+
+func TestHandshakeIsNotJSON(t *testing.T) {
+	t.Parallel()
+	for _, kind := range sockets {
+		at := open(t, kind, &Game{}, nano.WithHandshakeValidator(func(*session.Session, []byte) error {
+			t.Error("the validator was asked")
+			return nil
+		}))
+		for _, body := range []string{"{", "hello", "{}{}", "\x00", `{"a":`, "nul"} {
+			p := at.dial()
+			if a := p.shake(body); a.Code != 500 || a.Message == "" {
+				t.Errorf("handshake %q: answer %+v, want 500 and a message", body, a)
+			}
+			if e := p.ends(); !errors.Is(e.err, io.EOF) || e.code != 0 != at.webSocket() {
+				t.Errorf("handshake %q: the connection ended with %+v", body, e)
+			}
+		}
+	}
+}
+
+// patient is a client of a fake-time test: whatever comes is worth waiting for.
+func (s *site) patient() *peer {
+	p := s.dial()
+	p.patience = time.Hour
+	return p
+}
+
+// A handshake has 10 s in all, whatever the client does meanwhile.
+func TestHandshakeDeadline(t *testing.T) {
+	const limit = 10 * time.Second
+	every := func(p *peer, b []byte) {
+		for range 30 {
+			time.Sleep(time.Second)
+			if p.raw(b) != nil {
+				return
+			}
+		}
+	}
+	for _, test := range []struct {
+		name string
+		ws   bool // for WebSocket alone
+		do   func(p *peer)
+	}{
+		{"nothing", false, func(*peer) {}},
+		{"half a header", false, func(p *peer) { p.send([]byte{1, 0}) }},
+		{"half a handshake", false, func(p *peer) { p.send(pack(packet.Handshake, "{}")[:5]) }},
+		{"no ack", false, func(p *peer) { p.shake("{}") }},
+		{"half an ack", false, func(p *peer) { p.shake("{}"); p.send(pack(packet.Ack, "")[:3]) }},
+		{"a byte a second", false, func(p *peer) {
+			for _, b := range pack(packet.Handshake, strings.Repeat(" ", 40)) {
+				time.Sleep(time.Second)
+				if p.wire.send([]byte{b}) != nil {
+					return
+				}
+			}
+		}},
+		{"heartbeats", false, func(p *peer) {
+			for range 30 {
+				time.Sleep(time.Second)
+				if p.wire.send(pack(packet.Heartbeat, "")) != nil {
+					return
+				}
+			}
+		}},
+		{"heartbeats instead of the ack", false, func(p *peer) {
+			p.shake("{}")
+			for range 30 {
+				time.Sleep(time.Second)
+				if p.wire.send(pack(packet.Heartbeat, "")) != nil {
+					return
+				}
+			}
+		}},
+		{"pings", true, func(p *peer) { every(p, frame(0x89, []byte("ping"))) }},
+		{"empty frames", true, func(p *peer) { every(p, frame(0x82, nil)) }},
+		{"half a frame", true, func(p *peer) { _ = p.raw(frame(0x82, pack(packet.Handshake, "{}"))[:8]) }},
+	} {
+		for _, kind := range []string{"pipe", "wspipe"} {
+			if test.ws && kind == "pipe" {
+				continue
+			}
+			t.Run(test.name+" over "+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					ends := make(chan error, 1)
+					at := open(t, kind, &Game{}, nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error {
+						s.OnClose(func(_ *session.Session, err error) { ends <- err })
+						return nil
+					}))
+					start := time.Now()
+					p := at.patient()
+					over := make(chan time.Duration, 1)
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						test.do(p)
+					}()
+					go func() {
+						// What the client does may read too; the end is seen here in any case.
+						for at.Stats().Connections > 0 {
+							time.Sleep(10 * time.Millisecond)
+						}
+						over <- time.Since(start)
+					}()
+					if took := <-over; took < limit || took > limit+time.Second {
+						t.Errorf("closed after %v, want %v", took, limit)
+					}
+					p.abort()
+					<-done
+					select {
+					case err := <-ends:
+						if !errors.Is(err, session.ErrHandshake) {
+							t.Errorf("the session ended with %v, want ErrHandshake", err)
+						}
+					default:
+						if strings.Contains(test.name, "ack") {
+							t.Error("the session's callback did not run")
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestHandshakeJustInTime(t *testing.T) {
+	for _, kind := range []string{"pipe", "wspipe"} {
+		synctest.Test(t, func(t *testing.T) {
+			p := open(t, kind, &Game{}).patient()
+			time.Sleep(5 * time.Second)
+			p.shake("{}")
+			time.Sleep(4900 * time.Millisecond)
+			p.send(pack(packet.Ack, ""))
+			time.Sleep(5 * time.Second)
+			p.echo(1, "still here")
+		})
+	}
+}
+
+// On our own listener the deadline starts with the TCP connection: a slow upgrade falls under it. A page does not.
+func TestSlowUpgrade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := open(t, "wspipe", &Game{})
+		connect := func() *peer {
+			conn, err := at.conn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &peer{newWire(conn), t}
+			p.patience = time.Hour
+			return p
+		}
+		ended := func(p *peer, start time.Time) {
+			t.Helper()
+			_, err := io.ReadAll(p.br)
+			if took := time.Since(start); took < 10*time.Second || took > 11*time.Second {
+				t.Errorf("closed after %v, %v, want 10s", took, err)
+			}
+			p.abort()
+		}
+
+		start := time.Now()
+		p := connect() // not a byte
+		ended(p, start)
+
+		start = time.Now()
+		p = connect() // a byte now and then
+		go func(w *wire) {
+			for _, b := range []byte(upgradeRequest("/")) {
+				if w.raw([]byte{b}) != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}(p.wire)
+		ended(p, start)
+
+		start = time.Now()
+		p = connect() // the upgrade takes most of it, and the handshake has the rest
+		time.Sleep(8 * time.Second)
+		if err := p.upgrade("/"); err != nil {
+			t.Fatal(err)
+		}
+		p.shake("{}")
+		ended(p, start)
+
+		// A second request on a connection has a deadline of its own.
+		p = connect()
+		for range 3 {
+			if err := p.raw([]byte("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+				t.Fatal(err)
+			}
+			r, err := http.ReadResponse(p.br, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != http.StatusNotFound {
+				t.Fatalf("%s, %v, want 404", r.Status, err)
+			}
+			time.Sleep(8 * time.Second)
+		}
+		if err := p.upgrade("/"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(9 * time.Second)
+		p.join()
+		p.echo(1, "in time")
+		p.abort()
+
+		// Between pages a connection may idle for a while, not for ever.
+		p = connect()
+		if err := p.raw([]byte("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+			t.Fatal(err)
+		}
+		start = time.Now()
+		if _, err := io.ReadAll(p.br); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(start); took != 2*time.Minute {
+			t.Errorf("an idle connection was closed after %v, want 2m0s", took)
+		}
+		p.abort()
+	})
+}
+
+// A page that the program serves beside the WebSocket may take longer than the handshake.
+func TestSlowPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(&Game{})
+		shutdownAtEnd(t, s)
+		s.SetFallback(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Minute)
+			_, _ = io.WriteString(w, "a page at last")
+		}))
+		at := serve(t, s, "wspipe")
+		conn, err := at.conn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET /page HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(conn)
+		if err != nil || !strings.HasSuffix(string(b), "a page at last") {
+			t.Errorf("%q, %v, want the page", b, err)
+		}
+	})
+}
