@@ -119,7 +119,7 @@ func (d *Dispatcher) RPC(s *session.Session, route string, data []byte) error {
 
 var (
 	errDraining = message.Errorf(message.CodeUnavailable, "the server is shutting down")
-	errFlags    = message.Errorf(message.CodeBadRequest, "the message has flags that this server does not know")
+	errFlags    = message.Errorf(message.CodeBadRequest, "the message has flags, or a route, that this server does not take")
 	errHook     = message.Errorf(message.CodeInternal, "internal error")
 )
 
@@ -131,6 +131,9 @@ type Call struct {
 	fail    error            // instead of a handler: what to answer
 	forward *message.Message // instead of a handler: what another node is to serve
 }
+
+// Refuse makes a Call that is answered with an error; id is 0 for a notify, which is dropped.
+func Refuse(id uint64, err error) Call { return Call{id: id, fail: err} }
 
 // Decode makes a Call of a request or notify whose header was parsed. What h aliases is not kept: payloads that go on
 // are appended to block, which must have room for them.
