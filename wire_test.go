@@ -382,3 +382,16 @@ func (p *peer) ends() ending {
 	}
 	return e
 }
+
+// goes runs f, which ends with the connection at the latest, beside the test.
+func (p *peer) goes(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	p.t.Cleanup(func() {
+		p.abort()
+		<-done
+	})
+}
