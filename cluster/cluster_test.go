@@ -100,7 +100,7 @@ func (r *recorder) hasUp(addr string) func() bool {
 type testNode struct {
 	*Node
 	*recorder
-	t    testing.TB
+	tb   testing.TB
 	addr string
 }
 
@@ -133,20 +133,20 @@ func logger(t testing.TB) *slog.Logger {
 func newTestNode(t testing.TB, cfg Config) *testNode {
 	r := newRecorder()
 	cfg.Handler, cfg.Logger = r, logger(t)
-	n := &testNode{Node: NewNode(cfg), recorder: r, t: t}
+	n := &testNode{Node: NewNode(cfg), recorder: r, tb: t}
 	quick(n.Node)
 	return n
 }
 
 // serve starts the node on l, and has it stopped when the test ends.
 func (n *testNode) serve(l net.Listener) {
-	n.t.Helper()
+	n.tb.Helper()
 	n.addr = l.Addr().String()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	n.t.Cleanup(n.stop)
+	n.tb.Cleanup(n.stop)
 	if err := n.Start(ctx, l); err != nil {
-		n.t.Fatalf("Start on %s: %v", n.addr, err)
+		n.tb.Fatalf("Start on %s: %v", n.addr, err)
 	}
 }
 
@@ -154,7 +154,7 @@ func (n *testNode) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.Stop(ctx); err != nil {
-		n.t.Errorf("Stop of %s: %v", n.addr, err)
+		n.tb.Errorf("Stop of %s: %v", n.addr, err)
 	}
 }
 
@@ -166,7 +166,7 @@ func (n *testNode) kill() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	if err := n.end(ctx); err != nil {
-		n.t.Errorf("end of %s: %v", n.addr, err)
+		n.tb.Errorf("end of %s: %v", n.addr, err)
 	}
 }
 
@@ -180,14 +180,20 @@ func start(t testing.TB, id uint64, seeds ...string) *testNode {
 
 // within fails the test if cond does not become true in time.
 func (n *testNode) within(d time.Duration, what string, cond func() bool) {
-	n.t.Helper()
+	n.tb.Helper()
 	begun := time.Now()
 	if !n.wait(d, cond) {
 		n.Node.mu.Lock()
 		defer n.Node.mu.Unlock()
-		n.t.Fatalf("%s: not %s within %v; events %v", n.addr, what, d, n.events)
+		n.tb.Fatalf("%s: not %s within %v; events %v", n.addr, what, d, n.events)
 	}
-	n.t.Logf("%s: %s after %v", n.addr, what, time.Since(begun).Round(time.Millisecond))
+	n.tb.Logf("%s: %s after %v", n.addr, what, time.Since(begun).Round(time.Millisecond))
+}
+
+func (n *testNode) isUp(addr string) bool {
+	n.recorder.mu.Lock()
+	defer n.recorder.mu.Unlock()
+	return n.hasUp(addr)()
 }
 
 func (n *testNode) link(addr string) *Link {
@@ -195,7 +201,7 @@ func (n *testNode) link(addr string) *Link {
 	defer n.recorder.mu.Unlock()
 	l := n.links[addr]
 	if l == nil {
-		n.t.Fatalf("%s has no link to %s", n.addr, addr)
+		n.tb.Fatalf("%s has no link to %s", n.addr, addr)
 	}
 	return l
 }

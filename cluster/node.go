@@ -80,8 +80,8 @@ var (
 	ErrRefused = greet.ErrRefused
 	// ErrDuplicateID tells that another member has the node id that was asked for.
 	ErrDuplicateID = errors.New("cluster: node id is in use")
-	// ErrStopped tells that the node was stopped, or not started.
-	ErrStopped = errors.New("cluster: node is not running")
+	// ErrStopped tells that this node was stopped.
+	ErrStopped = link.ErrStopped
 
 	errReplaced = errors.New("cluster: member opened a new link")
 )

@@ -1,11 +1,26 @@
 package cluster
 
 import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/lonng/nano/internal/link"
+
+	"google.golang.org/grpc"
 )
 
 func TestServicesVisibleAfterStart(t *testing.T) {
+	t.Parallel()
 	first := start(t, 1)
 	nodes := []*testNode{first}
 	for id := uint64(2); id <= 5; id++ {
@@ -21,11 +36,465 @@ func TestServicesVisibleAfterStart(t *testing.T) {
 			t.Errorf("node %d: %d links to the shared service, want %d", id, got, want)
 		}
 	}
+	complete(t, nodes...)
+	two := nodes[1]
+	l := two.link(first.addr)
+	poll(t, "the round trip was measured", func() bool { return l.RTT() > 0 })
+	var members []string
+	for _, m := range two.Members() {
+		if !m.Up || m.RTT <= 0 && m.Addr == first.addr || m.Epoch == 0 {
+			t.Errorf("member %+v, want one that is up", m)
+		}
+		members = append(members, fmt.Sprintf("%d %s %v", m.ID, m.Label, m.Services))
+	}
+	slices.Sort(members)
+	want := []string{"1 node1 [Service1 Shared]", "3 node3 [Service3 Shared]", "4 node4 [Service4 Shared]", "5 node5 [Service5 Shared]"}
+	if !slices.Equal(members, want) {
+		t.Errorf("Members = %v, want %v", members, want)
+	}
+}
+
+// complete waits until every node is linked with every other.
+func complete(t *testing.T, nodes ...*testNode) {
+	t.Helper()
 	for _, n := range nodes {
 		for _, other := range nodes {
 			if n != other {
-				n.within(patience, "up "+other.addr, n.hasUp(other.addr))
+				n.within(patience, "up with "+other.addr, n.hasUp(other.addr))
 			}
 		}
+	}
+}
+
+// Nodes that start at once, each with all others as seeds, dial each other all at once: one stream for each pair must
+// be left, and it must carry frames both ways.
+func TestOneLinkForEachPair(t *testing.T) {
+	t.Parallel()
+	const size = 5
+	var open atomic.Int64 // Link calls that are served
+	count := grpc.ChainStreamInterceptor(func(srv any, st grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		if strings.HasSuffix(info.FullMethod, "/Link") {
+			open.Add(1)
+			defer open.Add(-1)
+		}
+		return handle(srv, st)
+	})
+	var listeners []net.Listener
+	var addrs []string
+	for range size {
+		l := listen(t, "127.0.0.1:0")
+		listeners, addrs = append(listeners, l), append(addrs, l.Addr().String())
+	}
+	nodes := make([]*testNode, size)
+	var wg sync.WaitGroup
+	for i := range nodes {
+		nodes[i] = newTestNode(t, Config{ID: uint64(i + 1), Seeds: addrs, ServerOptions: []grpc.ServerOption{count}})
+		wg.Go(func() { nodes[i].serve(listeners[i]) })
+	}
+	wg.Wait()
+	complete(t, nodes...)
+	for _, n := range nodes {
+		for _, other := range nodes {
+			if n != other {
+				n.send(other, uint64(n.ID())<<8|other.ID())
+			}
+		}
+	}
+	for _, n := range nodes {
+		n.within(patience, "told by all others", func() bool { return len(n.frames) == size-1 })
+		for _, e := range n.events {
+			if strings.HasPrefix(e, "down") {
+				t.Errorf("%s: links went down while the cluster formed: %v", n.addr, n.events)
+				break
+			}
+		}
+	}
+	if got, want := open.Load(), int64(size*(size-1)/2); got != want {
+		t.Errorf("%d streams are open, want one for each of %d pairs", got, want)
+	}
+}
+
+// send sends a frame with an id to another node.
+func (n *testNode) send(to *testNode, id uint64) {
+	n.tb.Helper()
+	if err := n.link(to.addr).Send(&Frame{Kind: link.FirstKind, ID: id}); err != nil {
+		n.tb.Errorf("Send from %s to %s: %v", n.addr, to.addr, err)
+	}
+}
+
+func TestOrderUnderLoad(t *testing.T) {
+	t.Parallel()
+	const count = 100_000
+	one := newTestNode(t, Config{ID: 1})
+	two := newTestNode(t, Config{ID: 2})
+	var taken [2]atomic.Int64
+	full := make(chan struct{}, 2)
+	checker := func(i int) func(*Link, []Frame) {
+		return func(_ *Link, frames []Frame) {
+			n := taken[i].Load()
+			for _, f := range frames {
+				n++
+				if f.ID != uint64(n) || len(f.Data) != int(n%300) || len(f.Data) > 8 && binary.BigEndian.Uint64(f.Data) != uint64(n) {
+					t.Errorf("frame %d came as number %d with %d bytes", f.ID, n, len(f.Data))
+				}
+			}
+			taken[i].Store(n)
+			if n == count {
+				full <- struct{}{}
+			}
+		}
+	}
+	one.got, two.got = checker(0), checker(1)
+	one.serve(listen(t, "127.0.0.1:0"))
+	two.cfg.Seeds = []string{one.addr}
+	two.serve(listen(t, "127.0.0.1:0"))
+	complete(t, one, two)
+	deadline := time.Now().Add(patience)
+	for _, l := range []*Link{one.link(two.addr), two.link(one.addr)} {
+		go func() {
+			data := make([]byte, 300)
+			for i := 1; i <= count; {
+				binary.BigEndian.PutUint64(data, uint64(i))
+				err := l.Send(&Frame{Kind: link.FirstKind, ID: uint64(i), Data: data[:i%300]})
+				switch {
+				case err == nil:
+					i++
+				case !errors.Is(err, ErrQueueFull) || time.Now().After(deadline):
+					t.Errorf("Send of frame %d: %v", i, err)
+					return
+				}
+			}
+		}()
+	}
+	for range 2 {
+		select {
+		case <-full:
+		case <-time.After(patience):
+			t.Fatalf("%d and %d of %d frames came", taken[0].Load(), taken[1].Load(), count)
+		}
+	}
+}
+
+func TestLargeFrame(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	two := start(t, 2, one.addr)
+	complete(t, one, two)
+	data := bytes.Repeat([]byte("nano"), 4<<20)
+	for _, c := range []struct{ from, to *testNode }{{one, two}, {two, one}} {
+		if err := c.from.link(c.to.addr).Send(&Frame{Kind: link.FirstKind, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+		c.to.within(patience, "given 16 MiB", func() bool { return len(c.to.frames) == 1 })
+		if !bytes.Equal(c.to.frames[0].Data, data) {
+			t.Errorf("16 MiB came as %d other bytes", len(c.to.frames[0].Data))
+		}
+	}
+}
+
+// A member that takes nothing fills its own queue only: the others are served meanwhile, and Send does not block.
+func TestSlowMemberBlocksNobody(t *testing.T) {
+	t.Parallel()
+	one := newTestNode(t, Config{ID: 1})
+	one.t.link.QueueBytes = 256 << 10
+	one.serve(listen(t, "127.0.0.1:0"))
+	slow := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}})
+	release := make(chan struct{})
+	slow.got = func(*Link, []Frame) { <-release }
+	slow.serve(listen(t, "127.0.0.1:0"))
+	t.Cleanup(func() { close(release) })
+	fast := start(t, 3, one.addr)
+	complete(t, one, slow, fast)
+
+	toSlow := one.link(slow.addr)
+	big := &Frame{Kind: link.FirstKind, Data: make([]byte, 10_000)}
+	var err error
+	for deadline := time.Now().Add(patience); err == nil && time.Now().Before(deadline); {
+		err = toSlow.Send(big)
+	}
+	if !errors.Is(err, ErrQueueFull) {
+		t.Fatalf("Send to a member that takes nothing = %v, want ErrQueueFull", err)
+	}
+	for id := uint64(1); id <= 100; id++ {
+		one.send(fast, id)
+		fast.within(patience, "given a frame", func() bool { return len(fast.frames) == int(id) })
+		begun := time.Now()
+		_ = toSlow.Send(big)
+		if d := time.Since(begun); d > time.Second {
+			t.Fatalf("Send to a slow member took %v", d)
+		}
+	}
+	one.within(5*time.Second, "rid of the slow member", func() bool { return one.downs[slow.addr] != nil })
+	if one.link(fast.addr).Err() != nil {
+		t.Error("the link to the fast member went down with the other")
+	}
+}
+
+func TestStopLeaves(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	two := start(t, 2, one.addr)
+	three := start(t, 3, one.addr)
+	complete(t, one, two, three)
+	for id := uint64(1); id <= 1000; id++ {
+		two.send(one, id)
+	}
+	two.stop()
+	one.within(time.Second, "told that two left", func() bool { return errors.Is(one.downs[two.addr], link.ErrLeft) })
+	three.within(time.Second, "told that two left", func() bool { return errors.Is(three.downs[two.addr], link.ErrLeft) })
+	if len(one.frames) != 1000 {
+		t.Errorf("%d of the frames that were queued when the node stopped came, want 1000", len(one.frames))
+	}
+	if !errors.Is(two.downs[one.addr], ErrStopped) {
+		t.Errorf("the node that stopped was told %v, want ErrStopped", two.downs[one.addr])
+	}
+	for _, m := range one.Members() {
+		if m.Addr == two.addr {
+			t.Errorf("a member that left is still listed: %v", m)
+		}
+	}
+	two.stop() // again
+	if err := two.Start(context.Background(), listen(t, "127.0.0.1:0")); err == nil {
+		t.Error("Start after Stop succeeded")
+	}
+}
+
+// A killed member is down everywhere within 3 s, and up again within 1 s once it was started at its address.
+func TestKillAndRestart(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	two := start(t, 2, one.addr)
+	three := start(t, 3, one.addr)
+	complete(t, one, two, three)
+	before := two.Self()
+	two.kill()
+	for _, n := range []*testNode{one, three} {
+		n.within(3*time.Second, "told of the loss", func() bool { return n.downs[two.addr] != nil })
+		if err := n.downs[two.addr]; !errors.Is(err, ErrMemberDown) && !errors.Is(err, link.ErrSilent) {
+			t.Errorf("the loss was told as %v", err)
+		}
+		if links := n.LinksTo("Service2"); len(links) != 0 {
+			t.Errorf("%v serves still, after it was killed", links[0].Addr)
+		}
+		if i := slices.IndexFunc(n.Members(), func(m Member) bool { return m.Addr == two.addr && !m.Up }); i < 0 {
+			t.Errorf("Members = %v, want %s as down", n.Members(), two.addr)
+		}
+	}
+	again := newTestNode(t, Config{ID: 2, Services: []string{"Service2"}, Seeds: []string{one.addr}})
+	again.serve(listen(t, two.addr))
+	for _, n := range []*testNode{one, three} {
+		n.within(time.Second, "linked again", n.hasUp(two.addr))
+		if l := n.link(two.addr); l.Epoch <= before.Epoch {
+			t.Errorf("the restarted process has epoch %d, the one before had %d", l.Epoch, before.Epoch)
+		}
+		n.send(again, uint64(n.ID()))
+	}
+	again.within(patience, "told by both", func() bool { return len(again.frames) == 2 })
+}
+
+// The first node is nothing special: without it all goes on, and when it is started again at its address, with no
+// seeds of its own, the others find it within 5 s. A node that comes in between is found too, through the others.
+func TestLossOfTheSeed(t *testing.T) {
+	t.Parallel()
+	seed := start(t, 1)
+	two := start(t, 2, seed.addr)
+	three := start(t, 3, seed.addr)
+	complete(t, seed, two, three)
+	seed.kill()
+	two.within(3*time.Second, "told of the loss", func() bool { return two.downs[seed.addr] != nil })
+	two.send(three, 7)
+	three.within(patience, "given a frame", func() bool { return len(three.frames) == 1 })
+	four := start(t, 4, seed.addr, three.addr)
+	complete(t, two, three, four)
+
+	seed = newTestNode(t, Config{ID: 1})
+	l := listen(t, two.Node.cfg.Seeds[0])
+	begun := time.Now()
+	seed.serve(l)
+	for _, n := range []*testNode{two, three, four} {
+		n.within(5*time.Second-time.Since(begun), "linked with the new seed", n.hasUp(seed.addr))
+	}
+	complete(t, seed, two, three, four)
+}
+
+// A seed that is not there yet does not keep a node from starting, and is found when it comes.
+func TestSeedComesLater(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "127.0.0.1:0")
+	addr := l.Addr().String()
+	_ = l.Close()
+	two := start(t, 2, addr)
+	one := newTestNode(t, Config{ID: 1})
+	one.serve(listen(t, addr))
+	two.within(5*time.Second, "linked with the seed", two.hasUp(addr))
+	complete(t, one, two)
+}
+
+// Seeds by name: every address is tried, and the node's own is no trouble.
+func TestSeedByName(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	_, port, _ := net.SplitHostPort(one.addr)
+	two := start(t, 2, "localhost:"+port)
+	complete(t, one, two)
+	_, port, _ = net.SplitHostPort(two.addr)
+	l := listen(t, "127.0.0.1:0")
+	_, own, _ := net.SplitHostPort(l.Addr().String())
+	three := newTestNode(t, Config{ID: 3, Seeds: []string{"localhost:" + own, "localhost:" + port}})
+	three.serve(l)
+	complete(t, one, two, three)
+}
+
+// A process that hangs is down within 3 s. When it goes on, the links are made again by themselves.
+func TestHungMember(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	three := start(t, 3, one.addr)
+	g := newGate()
+	two := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}, DialOptions: []grpc.DialOption{g.dialOption()}})
+	two.serve(gatedListener{listen(t, "127.0.0.1:0"), g})
+	complete(t, one, two, three)
+	g.shut()
+	for _, n := range []*testNode{one, three} {
+		n.within(3*time.Second, "told of the loss", func() bool { return n.downs[two.addr] != nil })
+	}
+	one.send(three, 1)
+	three.within(patience, "given a frame meanwhile", func() bool { return len(three.frames) == 1 })
+	g.reopen()
+	for _, n := range []*testNode{one, three} {
+		n.within(5*time.Second, "linked again", n.hasUp(two.addr))
+	}
+	complete(t, one, two, three)
+	two.within(patience, "linked with all", func() bool { return len(two.links) == 2 })
+	two.send(three, 2)
+	three.within(patience, "given a frame afterwards", func() bool { return len(three.frames) == 2 })
+}
+
+// Two parts that were apart until the gossip had each other for dead come together without a seed that is alive.
+func TestLongPartition(t *testing.T) {
+	t.Parallel()
+	seed := start(t, 1)
+	g := newGate()
+	two := newTestNode(t, Config{ID: 2, Seeds: []string{seed.addr}, DialOptions: []grpc.DialOption{g.dialOption()}})
+	two.serve(gatedListener{listen(t, "127.0.0.1:0"), g})
+	three := start(t, 3, seed.addr)
+	complete(t, seed, two, three)
+	seed.kill()
+	g.shut()
+	dead := func(n *testNode, addr string) func() bool {
+		return func() bool {
+			n.Node.mu.Lock()
+			defer n.Node.mu.Unlock()
+			return len(n.peers[addr].known) == 0
+		}
+	}
+	poll(t, "three takes two for dead", dead(three, two.addr))
+	poll(t, "two takes three for dead", dead(two, three.addr))
+	g.reopen()
+	three.within(5*time.Second, "linked again", three.hasUp(two.addr))
+	two.within(5*time.Second, "linked again", two.hasUp(three.addr))
+	poll(t, "three knows two", func() bool { return !dead(three, two.addr)() })
+	poll(t, "two knows three", func() bool { return !dead(two, three.addr)() })
+}
+
+// poll waits for what nothing tells of.
+func poll(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not so within %v: %s", patience, what)
+		}
+	}
+}
+
+// A pair of which only one can reach the other is linked, whichever of them that is.
+func TestOneWayReach(t *testing.T) {
+	t.Parallel()
+	walled := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	})
+	var listeners []net.Listener
+	for range 2 {
+		listeners = append(listeners, listen(t, "127.0.0.1:0"))
+	}
+	for range 2 { // with the addresses in either order
+		one := newTestNode(t, Config{ID: 1, DialOptions: []grpc.DialOption{walled}})
+		one.serve(listeners[0])
+		two := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}})
+		two.serve(listeners[1])
+		one.within(5*time.Second, "linked", one.hasUp(two.addr))
+		two.within(5*time.Second, "linked", two.hasUp(one.addr))
+		two.stop()
+		one.stop()
+		listeners = []net.Listener{listen(t, two.addr), listen(t, one.addr)}
+	}
+	for _, l := range listeners {
+		_ = l.Close()
+	}
+}
+
+// Stop ends a Start that waits.
+func TestStopWhileStarting(t *testing.T) {
+	t.Parallel()
+	deaf := listen(t, "127.0.0.1:0")
+	defer deaf.Close()
+	n := newTestNode(t, Config{Seeds: []string{deaf.Addr().String()}})
+	n.Node.t.gossip.Stream = patience
+	l := listen(t, "127.0.0.1:0")
+	started := make(chan error, 1)
+	go func() { started <- n.Start(context.Background(), l) }()
+	c, err := deaf.Accept() // Start dials the seed
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	n.stop()
+	select {
+	case err := <-started:
+		if !errors.Is(err, ErrStopped) {
+			t.Errorf("Start = %v, want ErrStopped", err)
+		}
+	case <-time.After(patience):
+		t.Error("Start goes on after Stop")
+	}
+}
+
+func TestStartFails(t *testing.T) {
+	t.Parallel()
+	l := listen(t, "127.0.0.1:0")
+	defer l.Close()
+	deaf := l.Addr().String()
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		cfg  Config
+		want string
+	}{
+		"seed without port":    {context.Background(), Config{Seeds: []string{"localhost"}}, "seed \"localhost\", host:port expected"},
+		"address without port": {context.Background(), Config{Addr: "localhost"}, "address \"localhost\", host:port expected"},
+		"canceled":             {canceled, Config{Seeds: []string{deaf}}, "context canceled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newTestNode(t, c.cfg)
+			l := listen(t, "127.0.0.1:0")
+			err := n.Start(c.ctx, l)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Start = %v, want %s", err, c.want)
+			}
+			if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("the listener is left open: %v", err)
+			}
+			n.stop()
+		})
+	}
+	if err := NewNode(Config{}).Start(context.Background(), listen(t, "127.0.0.1:0")); err == nil {
+		t.Error("Start without a Handler succeeded")
 	}
 }

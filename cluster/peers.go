@@ -34,6 +34,7 @@ type peer struct {
 	attempt *attempt
 	link    *Link     // from the greeting until it is finished
 	up      bool      // link is in the table
+	lost    bool      // link has ended, and was taken out
 	since   time.Time // when it came up
 	broken  bool      // a link or a dial failed since the last link came up
 
@@ -46,9 +47,11 @@ type peer struct {
 	poke    chan struct{} // holds a token when pursue is to look again
 }
 
-// attempt is a link in the making. Whoever finds that the peer's attempt is not theirs any more gives up.
+// attempt is a link in the making. Whoever finds that the peer's attempt is not theirs any more gives up; the node that
+// dialed looks before it sends its hello, so that it never gives up one link for another that is given up too.
 type attempt struct {
 	dialing bool // by this node
+	greeted bool // this node has dialed and sent its hello: the peer may have made the link already
 	started time.Time
 	cancel  context.CancelFunc
 }
@@ -178,15 +181,23 @@ func (n *Node) dialLink(p *peer, a *attempt) {
 	defer cancel()
 	n.mu.Lock()
 	a.cancel = cancel
-	hello := n.hello
 	n.mu.Unlock()
 
-	l, conn, err := n.greetAt(ctx, cancel, p, hello)
+	var sent *clusterpb.Hello
+	l, conn, err := n.greetAt(ctx, cancel, p, func() (*clusterpb.Hello, error) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if p.attempt != a {
+			return nil, errCrossed
+		}
+		a.greeted, sent = true, n.hello
+		return sent, nil
+	})
 	if conn != nil {
 		defer conn.Close()
 	}
 	if err == nil {
-		err = n.engage(p, a, l, hello)
+		err = n.engage(p, a, l, sent)
 	}
 	if err != nil {
 		n.failed(p, a, err)
@@ -198,7 +209,7 @@ func (n *Node) dialLink(p *peer, a *attempt) {
 }
 
 // greetAt opens a stream to the peer and greets.
-func (n *Node) greetAt(ctx context.Context, cancel context.CancelFunc, p *peer, hello *clusterpb.Hello) (*Link, *grpc.ClientConn, error) {
+func (n *Node) greetAt(ctx context.Context, cancel context.CancelFunc, p *peer, hello func() (*clusterpb.Hello, error)) (*Link, *grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///"+p.addr, n.dial...)
 	if err != nil {
 		return nil, nil, err
@@ -246,7 +257,7 @@ func (n *Node) engage(p *peer, a *attempt, l *Link, sent *clusterpb.Hello) error
 // attach makes l the link of its peer. It is called under mu.
 func (n *Node) attach(p *peer, l *Link, sent *clusterpb.Hello) {
 	p.attempt = nil
-	p.link, p.epoch, p.hello, p.left = l, l.Epoch, l.Hello(), false
+	p.link, p.epoch, p.hello, p.left, p.lost = l, l.Epoch, l.Hello(), false, false
 	if sent != n.hello {
 		n.tell(l)
 	}
@@ -268,7 +279,7 @@ func (n *Node) failed(p *peer, a *attempt, err error) {
 	pause := n.t.redialMax
 	switch {
 	case errors.Is(err, errCrossed) || status.Code(err) == codes.Aborted:
-		p.next = time.Now().Add(n.t.redialMin)
+		p.backOff(n.t.redialMin, n.t.redialMax)
 		return
 	case status.Code(err) == codes.AlreadyExists:
 		err = fmt.Errorf("%w: %s", ErrDuplicateID, status.Convert(err).Message())
@@ -390,14 +401,21 @@ func (n *Node) claim(l *Link) (*peer, *attempt, error) {
 	}
 	p := n.peerAt(l.Addr)
 	old := p.link
-	if a := p.attempt; a != nil && a.dialing && n.self.Addr < l.Addr && time.Since(a.started) < n.t.cross {
-		n.mu.Unlock()
-		return nil, nil, status.Error(codes.Aborted, errCrossed.Error())
-	} else if p.up && old.Epoch > l.Epoch && old.Err() == nil {
-		n.mu.Unlock()
-		return nil, nil, status.Errorf(codes.FailedPrecondition, "cluster: a newer process is linked under the address %s", l.Addr)
-	} else if a != nil && a.cancel != nil {
+	switch a := p.attempt; {
+	case old != nil && old.Err() == nil && old.Epoch == l.Epoch:
+		// Both dialed, and one link is made already. If it is the peer that has lost it, this node will know soon.
+		err = status.Error(codes.Aborted, errCrossed.Error())
+	case old != nil && old.Err() == nil && old.Epoch > l.Epoch:
+		err = status.Errorf(codes.FailedPrecondition, "cluster: a newer process is linked under the address %s", l.Addr)
+	case a != nil && a.dialing && n.self.Addr < l.Addr && (a.greeted || time.Since(a.started) < n.t.cross):
+		// Of two that dial each other the one with the smaller address goes on, unless the peer is hard to reach from here.
+		err = status.Error(codes.Aborted, errCrossed.Error())
+	case a != nil && a.cancel != nil:
 		a.cancel()
+	}
+	if err != nil {
+		n.mu.Unlock()
+		return nil, nil, err
 	}
 	a := &attempt{started: time.Now()}
 	p.attempt = a
@@ -481,26 +499,7 @@ func (n *Node) replaceID(id uint64) {
 // run runs a link until it has ended.
 func (n *Node) run(p *peer, l *Link) {
 	l.Run()
-	err := l.Err()
-
-	n.mu.Lock()
-	if p.up && p.link == l {
-		p.up = false
-		p.tried = false
-		p.broken = true
-		if time.Since(p.since) > n.t.redialMax {
-			p.hurry()
-		} else {
-			p.backOff(n.t.redialMin, n.t.redialMax)
-		}
-	}
-	if errors.Is(err, link.ErrLeft) && p.epoch == l.Epoch {
-		p.left = true
-		clear(p.known)
-	}
-	n.publish()
-	n.mu.Unlock()
-	n.gossip.Reset(p.addr)
+	n.lost(p, l)
 	n.wg.Go(func() {
 		<-l.Finished()
 		n.mu.Lock()
@@ -511,6 +510,27 @@ func (n *Node) run(p *peer, l *Link) {
 		}
 		p.wake()
 	})
+}
+
+// lost takes a link that has ended out of the table. It is called once more, to no effect, before Down.
+func (n *Node) lost(p *peer, l *Link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p.link != l || p.lost {
+		return
+	}
+	if errors.Is(l.Err(), link.ErrLeft) {
+		p.left = true
+		clear(p.known)
+	}
+	if p.up && time.Since(p.since) > n.t.redialMax {
+		p.hurry()
+	} else {
+		p.backOff(n.t.redialMin, n.t.redialMax)
+	}
+	p.up, p.lost, p.tried, p.broken = false, true, false, true
+	n.publish()
+	n.gossip.Reset(p.addr)
 }
 
 // receiver is the node as its links see it.
@@ -554,6 +574,11 @@ func (r *receiver) Changed(l *link.Link) {
 }
 
 func (r *receiver) Down(l *link.Link, err error) {
+	n := (*Node)(r)
+	n.mu.Lock()
+	p := n.peers[l.Addr]
+	n.mu.Unlock()
+	n.lost(p, l)
 	if !errors.Is(err, link.ErrLeft) && !errors.Is(err, ErrStopped) {
 		r.log.Warn("cluster: member down", "addr", l.Addr, "err", err)
 	} else {

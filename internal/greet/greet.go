@@ -54,9 +54,9 @@ const (
 	roleAcceptor = 'A'
 )
 
-// Dial greets on a stream that this node opened, and returns when the peer has proved itself. With a hello, which
-// links send, it also waits for the peer's.
-func (s *Self) Dial(st Stream, hello *clusterpb.Hello) (Peer, error) {
+// Dial greets on a stream that this node opened, and returns when the peer has proved itself. On a link hello is asked
+// for this node's hello at that time, or for a reason to give up, and the peer's is waited for; elsewhere hello is nil.
+func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, error) {
 	mine, err := s.introduce()
 	if err != nil {
 		return Peer{}, err
@@ -74,7 +74,13 @@ func (s *Self) Dial(st Stream, hello *clusterpb.Hello) (Peer, error) {
 	if err := s.verify(roleAcceptor, mine, theirs, theirs.GetProof()); err != nil {
 		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
 	}
-	if err := send(st, &clusterpb.Greeting{Proof: s.proof(roleDialer, mine, theirs), Hello: hello}); err != nil {
+	answer := &clusterpb.Greeting{Proof: s.proof(roleDialer, mine, theirs)}
+	if hello != nil {
+		if answer.Hello, err = hello(); err != nil {
+			return Peer{}, err
+		}
+	}
+	if err := send(st, answer); err != nil {
 		return Peer{}, refusal(st, err)
 	}
 	peer := Peer{Addr: theirs.GetAddr(), Epoch: theirs.GetEpoch()}

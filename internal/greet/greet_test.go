@@ -59,7 +59,7 @@ func meet(dialer, acceptor *Self) (seenByDialer, seenByAcceptor Peer, dialErr, a
 		}
 		a.end(acceptErr)
 	}()
-	seenByDialer, dialErr = dialer.Dial(d, &clusterpb.Hello{Id: 1})
+	seenByDialer, dialErr = dialer.Dial(d, func() (*clusterpb.Hello, error) { return &clusterpb.Hello{Id: 1}, nil })
 	d.end(status.Error(codes.Canceled, "gone"))
 	<-done
 	return
