@@ -116,7 +116,8 @@ func (m *Mailbox) Room() int {
 // MaxSize returns how many bytes of payload may wait, beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
-// Wait blocks until half of the room is free again, or the mailbox is sealed.
+// Wait blocks until half of the room is free again, or the mailbox is sealed. What has run makes room when the run of
+// messages that it is part of ends.
 func (m *Mailbox) Wait() {
 	m.mu.Lock()
 	for !m.sealed && (m.count > m.limit/2 || m.size > m.bytes/2) {
@@ -145,10 +146,11 @@ func (m *Mailbox) wakeReader() {
 // Deliver hands over b, which is not touched any more. It reports false, and drops b, when the mailbox is sealed.
 func (m *Mailbox) Deliver(b *Batch) bool {
 	m.mu.Lock()
-	if m.sealed {
+	if m.sealed || len(b.calls) == 0 {
+		sealed := m.sealed
 		m.mu.Unlock()
 		b.Free()
-		return false
+		return !sealed
 	}
 	m.count += len(b.calls)
 	m.size += b.size
@@ -204,20 +206,28 @@ func (m *Mailbox) start() {
 
 // schedule queues run on the scheduler it belongs to; one that has closed is replaced by the dispatcher's.
 func (m *Mailbox) schedule() {
-	if m.away == nil || m.away.shut {
-		m.d.Scheduler.PushTask(m.runTask)
-		return
-	}
-	s, ok := m.away.on.(*scheduler.Scheduler)
-	if !ok {
-		m.away.on.Schedule(m.runTask)
-		return
-	}
-	// Once run is queued, away is the run's.
-	if away := m.away; !s.Offer(m.runTask) {
+	if away := m.away; away != nil && !away.shut {
+		if m.offer(away) {
+			return // once run is queued, away is the run's
+		}
 		m.away = &elsewhere{name: away.name, shut: true}
-		m.d.Scheduler.PushTask(m.runTask)
 	}
+	m.d.Scheduler.PushTask(m.runTask)
+}
+
+// offer queues run on a scheduler of the program's. It reports false if that has ended, or panics.
+func (m *Mailbox) offer(away *elsewhere) (accepted bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			m.d.panicked("scheduler", away.name, p)
+			accepted = false
+		}
+	}()
+	if s, ok := away.on.(interface{ Offer(scheduler.Task) bool }); ok {
+		return s.Offer(m.runTask)
+	}
+	away.on.Schedule(m.runTask)
+	return true
 }
 
 // find returns the scheduler that the session holds under a name, unless that is the dispatcher's own.
@@ -237,8 +247,8 @@ func (m *Mailbox) place(c *Call) *elsewhere {
 	return nil
 }
 
-// stays reports whether c runs where run is.
-func (m *Mailbox) stays(c *Call) bool {
+// stays reports whether c runs where run is; first is whether run was scheduled for its sake.
+func (m *Mailbox) stays(c *Call, first bool) bool {
 	shut := m.away != nil && m.away.shut
 	if c.handler == nil || c.handler.SchedName == "" {
 		return m.away == nil || shut
@@ -250,12 +260,18 @@ func (m *Mailbox) stays(c *Call) bool {
 	if !ok || m.away == nil {
 		return !ok && m.away == nil
 	}
-	return c.handler.SchedName == m.away.name && same(l, m.away.on)
+	return c.handler.SchedName == m.away.name && same(l, m.away.on, first)
 }
 
-// same compares two schedulers, of whatever type.
-func same(a, b scheduler.LocalScheduler) bool {
-	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+// same compares two schedulers, of whatever type; unsure is the answer where values of that type cannot be compared.
+func same(a, b scheduler.LocalScheduler, unsure bool) bool {
+	if reflect.TypeOf(a) != reflect.TypeOf(b) {
+		return false
+	}
+	if !reflect.ValueOf(a).Comparable() || !reflect.ValueOf(b).Comparable() {
+		return unsure
+	}
+	return a == b
 }
 
 // run runs what waits, up to the first message that belongs to another scheduler.
@@ -270,7 +286,7 @@ func (m *Mailbox) run() {
 	} else {
 		m.entity.Hold() // the dispatcher's own scheduler holds for a whole batch
 		held = true
-		if w, ok := m.away.on.(*scheduler.Scheduler); ok {
+		if w, ok := m.away.on.(interface{ Watched() }); ok {
 			w.Watched()
 		}
 	}
@@ -317,6 +333,9 @@ func (m *Mailbox) finish(r *run) {
 		m.last = nil
 		m.mu.Unlock()
 		last()
+		if took := m.d.now() - r.began; m.d.Slow > 0 && took > m.d.Slow {
+			m.d.Log.Warn("nano: slow close", "session", m.s.ID(), "took", took)
+		}
 	default:
 		m.active = false
 		m.mu.Unlock()
@@ -344,7 +363,7 @@ func (r *run) batch() (moved bool) {
 	b := r.next
 	for r.at < len(b.calls) {
 		c := &b.calls[r.at]
-		if !r.m.stays(c) {
+		if !r.m.stays(c, r.done == 0) {
 			return true
 		}
 		r.at++
@@ -406,33 +425,58 @@ func (m *Mailbox) exec(c *Call) {
 	if m.d.Debug {
 		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.name(), "id", c.id)
 	}
-	err := m.try(c)
-	if err == nil {
-		return
+	if err := m.try(c); err != nil {
+		m.failed(c, err)
 	}
+}
+
+// failed answers a request with an error, and drops a notify.
+func (m *Mailbox) failed(c *Call, err error) {
 	if c.id == 0 {
 		m.d.Counts.Dropped.Add(1)
 	} else {
 		m.d.Counts.Failed.Add(1)
 		m.entity.Fail(c.id, m.d.Public(err))
 	}
-	if _, public := errorAs(err); !public && !errors.Is(err, errPanicked) {
-		m.d.Log.Error("nano: handler failed", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(), "error", err)
+	if _, public := errorAs(err); public || errors.Is(err, errLogged) {
+		return
 	}
+	if errors.Is(err, session.ErrBrokenPipe) && m.s.Closed() {
+		return // the client is gone: no fault of the handler
+	}
+	m.d.Log.Error("nano: handler failed", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(), "error", err)
 }
 
-// errPanicked stands for a panic that was logged.
-var errPanicked = errors.New("internal error")
+// errLogged stands for a panic, or the like, that was logged.
+var errLogged = errors.New("internal error")
 
+// try serves a message; a panic is an error.
 func (m *Mailbox) try(c *Call) (err error) {
+	returned := false
 	defer func() {
-		if p := recover(); p != nil {
-			m.d.Counts.Panics.Add(1)
-			m.d.Log.Error("nano: panic in a handler", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(),
-				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			err = errPanicked
+		p := recover()
+		if p == nil && returned {
+			return
 		}
+		if p == nil {
+			// runtime.Goexit ends this goroutine: what is to be done for the message is done here.
+			m.d.Log.Error("nano: a handler ended its goroutine with runtime.Goexit", "route", c.name(), "session", m.s.ID(),
+				"uid", m.s.UID())
+			m.failed(c, errLogged)
+			return
+		}
+		m.d.Counts.Panics.Add(1)
+		m.d.Log.Error("nano: panic in a handler", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(),
+			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		err = errLogged
 	}()
+	err = m.serve(c)
+	returned = true
+	return err
+}
+
+// serve runs the handler, or what is in its place.
+func (m *Mailbox) serve(c *Call) error {
 	switch {
 	case c.fail != nil:
 		return c.fail
@@ -441,12 +485,11 @@ func (m *Mailbox) try(c *Call) (err error) {
 	case c.handler.SchedName != "" && !m.held(c.handler.SchedName):
 		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
 	}
-	var reply any
 	ctx := context.Background()
 	if c.handler.Context() {
 		ctx = m.s.Context()
 	}
-	reply, err = c.handler.Call(ctx, m.s, c.arg)
+	reply, err := c.handler.Call(ctx, m.s, c.arg)
 	if err != nil || reply == nil {
 		return err
 	}
