@@ -18,6 +18,7 @@ import (
 	"github.com/lonng/nano/internal/link"
 
 	"github.com/pkg/errors"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
@@ -64,11 +65,11 @@ type Handler interface {
 	Down(l *Link, err error)
 }
 
-// Link and Frame are what the members talk over and with.
-type (
-	Link  = link.Link
-	Frame = link.Frame
-)
+// Link is what two members talk over.
+type Link = link.Link
+
+// Frame is what they say.
+type Frame = link.Frame
 
 var (
 	// ErrMemberDown tells that a member is down. What was sent to it before may have arrived or not: delivery is at most
@@ -144,6 +145,8 @@ type Node struct {
 	id     atomic.Uint64
 	table  atomic.Pointer[table] // of the links that are up
 
+	refusals rate.Sometimes // log those of strangers: they choose how many there are
+
 	ctx    context.Context // ends when the node stops
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of the node's goroutines; Add is called under mu, or by one of them
@@ -173,9 +176,10 @@ func NewNode(cfg Config) *Node {
 	}
 	n := &Node{
 		cfg: cfg, t: defaultTiming(), log: cfg.Logger,
-		stopped: make(chan struct{}),
-		peers:   make(map[string]*peer),
-		changed: make(chan struct{}),
+		refusals: rate.Sometimes{Interval: time.Second},
+		stopped:  make(chan struct{}),
+		peers:    make(map[string]*peer),
+		changed:  make(chan struct{}),
 	}
 	n.id.Store(cfg.ID)
 	n.table.Store(&table{})
@@ -537,7 +541,6 @@ func dialDefaults() []grpc.DialOption {
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
 		grpc.WithNoProxy(),
-		grpc.WithDisableServiceConfig(),
 		grpc.WithDisableRetry(),
 	}
 }

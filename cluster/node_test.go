@@ -96,7 +96,7 @@ func TestOneLinkForEachPair(t *testing.T) {
 	for _, n := range nodes {
 		for _, other := range nodes {
 			if n != other {
-				n.send(other, uint64(n.ID())<<8|other.ID())
+				n.send(other, n.ID()<<8|other.ID())
 			}
 		}
 	}
@@ -287,7 +287,7 @@ func TestKillAndRestart(t *testing.T) {
 		if l := n.link(two.addr); l.Epoch <= before.Epoch {
 			t.Errorf("the restarted process has epoch %d, the one before had %d", l.Epoch, before.Epoch)
 		}
-		n.send(again, uint64(n.ID()))
+		n.send(again, n.ID())
 	}
 	again.within(patience, "told by both", func() bool { return len(again.frames) == 2 })
 }

@@ -349,7 +349,7 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct
 	close(greeted)
 	if err != nil {
 		if c := status.Code(err); c == codes.Unauthenticated || c == codes.FailedPrecondition {
-			n.log.Warn("cluster: refused a link", "err", status.Convert(err).Message())
+			n.refusals.Do(func() { n.log.Warn("cluster: refused a link", "err", status.Convert(err).Message()) })
 		}
 		return err
 	}
@@ -456,7 +456,7 @@ func (n *Node) contest(mine, theirs *clusterpb.Hello, l *Link) (newID uint64, er
 	if mine.GetId() != theirs.GetId() {
 		return 0, nil
 	}
-	yield := false
+	var yield bool
 	switch {
 	case mine.GetFixed() != theirs.GetFixed():
 		yield = theirs.GetFixed()

@@ -14,14 +14,11 @@ import (
 )
 
 // half is one end of a stream in memory. Closing it is told to the other end with an error.
-type half struct {
-	in, out chan any
-	ended   error // what the other end gets to know
-}
+type half struct{ in, out chan any }
 
 func streams() (dialer, acceptor *half) {
 	a, b := make(chan any, 8), make(chan any, 8)
-	return &half{in: a, out: b}, &half{in: b, out: a}
+	return &half{a, b}, &half{b, a}
 }
 
 func (h *half) SendMsg(m any) error {
