@@ -1,0 +1,165 @@
+// Crypto encrypts every payload both ways, with hooks on the server and on the Go client: AES-256 in GCM, a key that
+// both sides know, and a random nonce in every message.
+//
+//	go run ./examples/pipeline/crypto -addr :3250                                 # prints a key
+//	go run ./examples/pipeline/crypto -key KEY -connect localhost:3250 hello      # from another terminal
+//
+// It shows how hooks change payloads. Routes, sizes and times stay visible, and a message that is recorded can be sent
+// again: where the transport can be chosen, TLS does more (see examples/tls).
+package main
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"log"
+	"strings"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+// keySize is the length of a key in bytes.
+const keySize = 32
+
+// box seals and opens payloads. Hooks run concurrently, and messages may go out in another order than their hooks ran, so
+// a counter that both sides keep would come apart: each sealed payload carries a random nonce of its own instead, and
+// a box has no state. One key is good for 2^32 messages.
+type box struct{ aead cipher.AEAD }
+
+func newBox(key []byte) (*box, error) {
+	if len(key) != keySize {
+		return nil, fmt.Errorf("the key has %d bytes, want %d", len(key), keySize)
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	return &box{aead}, nil
+}
+
+// place is where a payload belongs. It is authenticated with the payload, so that none can be moved to another route,
+// request or direction. The route of a response goes without saying: it has the id of its request.
+func place(t client.Type, id uint64, route string) []byte {
+	if t == client.Response {
+		route = ""
+	}
+	return fmt.Appendf(nil, "%d %d %s", t, id, route)
+}
+
+// open opens a payload, and is an error to the client where it was not sealed with the same key for the same place.
+func (b *box) open(data, place []byte) ([]byte, error) {
+	opened, err := b.aead.Open(nil, nil, data, place)
+	if err != nil {
+		return nil, nano.Errorf("CRYPTO", "the payload is not sealed with the key of this server")
+	}
+	return opened, nil
+}
+
+func (b *box) seal(data, place []byte) []byte { return b.aead.Seal(nil, nil, data, place) }
+
+// server returns the hooks of a server: opening comes before all other hooks on the way in, sealing after all others on
+// the way out.
+func (b *box) server() pipeline.Pipeline {
+	p := pipeline.New()
+	p.Inbound().PushFront(func(_ *session.Session, m *pipeline.Message) (err error) {
+		m.Data, err = b.open(m.Data, place(m.Type, m.ID, m.Route))
+		return err
+	})
+	p.Outbound().PushBack(func(_ *session.Session, m *pipeline.Message) error {
+		m.Data = b.seal(m.Data, place(m.Type, m.ID, m.Route))
+		return nil
+	})
+	return p
+}
+
+// client returns the hooks of a client, for client.WithOutbound and client.WithInbound.
+func (b *box) client() (outbound, inbound client.Hook) {
+	outbound = func(m *client.Message) error {
+		m.Data = b.seal(m.Data, place(m.Type, m.ID, m.Route))
+		return nil
+	}
+	inbound = func(m *client.Message) (err error) {
+		m.Data, err = b.open(m.Data, place(m.Type, m.ID, m.Route))
+		return err
+	}
+	return outbound, inbound
+}
+
+// Echo knows nothing of encryption.
+type Echo struct{ component.Base }
+
+type line struct{ Text string }
+
+// Say answers with what was said.
+func (e *Echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
+
+// Shout pushes it back, louder.
+func (e *Echo) Shout(s *session.Session, l *line) error {
+	return s.Push("onShout", &line{strings.ToUpper(l.Text)})
+}
+
+func options(b *box) []nano.Option {
+	components := &component.Components{}
+	components.Register(&Echo{})
+	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithPipeline(b.server())}
+}
+
+// say sends text to the server at addr, and prints the answer.
+func say(b *box, addr, text string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	outbound, inbound := b.client()
+	c, err := client.Dial(ctx, addr, client.WithOutbound(outbound), client.WithInbound(inbound))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var answer line
+	if err := c.Request(ctx, "Echo.Say", &line{text}, &answer); err != nil {
+		return err
+	}
+	fmt.Println(answer.Text)
+	return nil
+}
+
+func main() {
+	addr := flag.String("addr", ":3250", "`address` to listen on")
+	server := flag.String("connect", "", "be a client of the server at this `address`")
+	secret := flag.String("key", "", "32 bytes in hexadecimal; a server without makes one up")
+	flag.Parse()
+	key, err := hex.DecodeString(*secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if *secret == "" && *server == "" {
+		key = make([]byte, keySize)
+		rand.Read(key) // never fails
+		log.Printf("the key is %x", key)
+	}
+	b, err := newBox(key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if *server != "" {
+		err = say(b, *server, strings.Join(flag.Args(), " "))
+	} else {
+		err = nano.Listen(*addr, options(b)...)
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,129 @@
+// Traffic counts what passes a server, by direction and route, with an inbound and an outbound hook.
+//
+//	go run ./examples/pipeline/traffic -addr :3250
+//
+// It echoes what clients send to Echo.Say, and logs a table every ten seconds.
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+// maxRoutes bounds the table: an inbound hook sees every route that clients can think of.
+const maxRoutes = 1000
+
+// flow is one line of the table.
+type flow struct {
+	direction, route string
+	messages, bytes  int
+}
+
+// traffic is what has passed. Hooks run concurrently, on the goroutines of connections and of whoever sends.
+type traffic struct {
+	mu    sync.Mutex
+	flows map[[2]string]*flow // by direction and route; mu guards it
+}
+
+// pipeline returns the hooks that count. They come last on the way in and first on the way out, if there are others:
+// what is counted are the payloads that handlers see, without what encryption adds to them.
+func (t *traffic) pipeline() pipeline.Pipeline {
+	p := pipeline.New()
+	p.Inbound().PushBack(t.count("in"))
+	p.Outbound().PushFront(t.count("out"))
+	return p
+}
+
+func (t *traffic) count(direction string) pipeline.Func {
+	return func(_ *session.Session, m *pipeline.Message) error {
+		// The error that answers a route which nobody serves goes out without one.
+		t.add(direction, cmp.Or(m.Route, "not served"), len(m.Data))
+		return nil
+	}
+}
+
+func (t *traffic) add(direction, route string, bytes int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.flows[[2]string{direction, route}]
+	if f == nil && len(t.flows) >= maxRoutes {
+		route = "others"
+		f = t.flows[[2]string{direction, route}]
+	}
+	if f == nil {
+		f = &flow{direction: direction, route: route}
+		t.flows[[2]string{direction, route}] = f
+	}
+	f.messages++
+	f.bytes += bytes
+}
+
+// list returns what has passed, the most bytes first.
+func (t *traffic) list() []flow {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var list []flow
+	for _, f := range t.flows {
+		list = append(list, *f)
+	}
+	slices.SortFunc(list, func(a, b flow) int {
+		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.direction, b.direction), cmp.Compare(a.route, b.route))
+	})
+	return list
+}
+
+// String returns the table.
+func (t *traffic) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\troute\tmessages\tbytes")
+	for _, f := range t.list() {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", f.direction, f.route, f.messages, f.bytes)
+	}
+	_ = w.Flush() // into memory
+	return b.String()
+}
+
+// Echo is something to count.
+type Echo struct{ component.Base }
+
+type line struct{ Text string }
+
+// Say answers with what was said.
+func (e *Echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
+
+// Shout pushes it back, louder.
+func (e *Echo) Shout(s *session.Session, l *line) error {
+	return s.Push("onShout", &line{strings.ToUpper(l.Text)})
+}
+
+func options(t *traffic) []nano.Option {
+	components := &component.Components{}
+	components.Register(&Echo{})
+	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithPipeline(t.pipeline())}
+}
+
+func main() {
+	addr := flag.String("addr", ":3250", "`address` to listen on")
+	flag.Parse()
+	t := &traffic{flows: map[[2]string]*flow{}}
+	scheduler.NewTimer(10*time.Second, func() { log.Printf("so far:\n%s", t) })
+	if nano.Listen(*addr, options(t)...) != nil {
+		os.Exit(1) // Listen has logged why
+	}
+}
