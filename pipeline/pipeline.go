@@ -86,6 +86,3 @@ func (c *channel) Process(s *session.Session, msg *message.Message) error {
 	}
 	return nil
 }
-
-// Len returns the number of hooks; an empty channel costs its messages nothing.
-func (c *channel) Len() int { return len(c.list()) }

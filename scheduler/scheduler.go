@@ -21,8 +21,10 @@ import (
 // Task is a piece of work for the logic goroutine.
 type Task func()
 
-// LocalScheduler runs tasks one after the other in the order they were given. A *Scheduler is one; a session may
-// hold others, to which component.WithSchedulerName routes the messages of a component.
+// LocalScheduler runs tasks one after the other in the order they were given, each once. A *Scheduler is one; a session
+// may hold others, to which component.WithSchedulerName routes the messages of a component. One that ends while sessions
+// hold it also has the method Offer(Task) bool, as a *Scheduler has: a session's messages wait for ever behind a task that
+// is dropped without a word.
 type LocalScheduler interface {
 	// Schedule queues a task and returns without waiting for it. It may be called concurrently.
 	Schedule(Task)

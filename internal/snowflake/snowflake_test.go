@@ -1,0 +1,136 @@
+package snowflake_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/internal/snowflake"
+)
+
+func generator(t testing.TB, node uint64) *snowflake.Generator {
+	t.Helper()
+	g, err := snowflake.New(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// The parts of an id, as the package's comment lays them out.
+func parts(id int64) (ms, node, sequence int64) {
+	return id >> 22, id >> 6 & 0xFFFF, id & 63
+}
+
+func TestNodes(t *testing.T) {
+	if snowflake.MaxNode != 65535 {
+		t.Errorf("MaxNode = %d, want 65535", snowflake.MaxNode)
+	}
+	for _, node := range []uint64{0, 1, 1023, 0x8001, snowflake.MaxNode} {
+		if _, got, _ := parts(generator(t, node).Next()); got != int64(node) {
+			t.Errorf("an id of node %d bears node %d", node, got)
+		}
+	}
+	for _, node := range []uint64{snowflake.MaxNode + 1, 1 << 32, 1<<64 - 1} {
+		if g, err := snowflake.New(node); err == nil || g != nil {
+			t.Errorf("New(%d) = %v, %v, want an error: it is too large", node, g, err)
+		}
+	}
+}
+
+func TestIDsGrow(t *testing.T) {
+	g := generator(t, snowflake.MaxNode)
+	last := int64(0)
+	for range 100_000 { // more than there are in the time that it takes
+		id := g.Next()
+		if id <= last {
+			t.Fatalf("Next() = %d after %d, want it to grow and be above 0", id, last)
+		}
+		last = id
+	}
+}
+
+func TestIDsTellTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		epoch := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+		time.Sleep(time.Until(epoch.Add(1000 * time.Hour)))
+		g := generator(t, 5)
+		for i := range int64(3) {
+			want := (1000 * time.Hour).Milliseconds() + 7*i
+			for sequence := range int64(64) {
+				if ms, node, seq := parts(g.Next()); ms != want || node != 5 || seq != sequence {
+					t.Errorf("id of %d ms, node %d, sequence %d, want %d ms, node 5, sequence %d", ms, node, seq, want, sequence)
+				}
+			}
+			time.Sleep(7 * time.Millisecond)
+		}
+		// What does not fit a millisecond is taken from those to come.
+		start := parts1(g.Next())
+		for range 64 * 10 {
+			g.Next()
+		}
+		if ms := parts1(g.Next()); ms != start+10 {
+			t.Errorf("640 ids later the time is %d ms on, want 10", ms-start)
+		}
+	})
+}
+
+func parts1(id int64) int64 {
+	ms, _, _ := parts(id)
+	return ms
+}
+
+// A clock before the epoch, as on a machine without one, still gives ids that grow.
+func TestClockBeforeTheEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // fake time begins in the year 2000
+		g := generator(t, 1)
+		last := int64(0)
+		for range 1000 {
+			id := g.Next()
+			if id <= last {
+				t.Fatalf("Next() = %d after %d, want it to grow and be above 0", id, last)
+			}
+			last = id
+		}
+	})
+}
+
+func TestIDsAreUniqueAcrossGoroutinesAndNodes(t *testing.T) {
+	const each = 5000
+	generators := []*snowflake.Generator{generator(t, 1), generator(t, 2)}
+	ids := make([][]int64, 8)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			g := generators[i%len(generators)]
+			for range each {
+				ids[i] = append(ids[i], g.Next())
+			}
+		})
+	}
+	wg.Wait()
+	seen := make(map[int64]string, len(ids)*each)
+	for i, list := range ids {
+		last := int64(0)
+		for _, id := range list {
+			if other, ok := seen[id]; ok {
+				t.Fatalf("id %d was given to goroutine %d and to %s", id, i, other)
+			}
+			seen[id] = fmt.Sprint("goroutine ", i)
+			if id <= last {
+				t.Fatalf("goroutine %d got %d after %d, want it to grow", i, id, last)
+			}
+			last = id
+		}
+	}
+}
+
+func BenchmarkNext(b *testing.B) {
+	g := generator(b, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Next()
+	}
+}
