@@ -431,12 +431,15 @@ func (o *options) check() (*message.Dictionary, error) {
 	if o.tlsFiles != [2]string{} {
 		certificate, err := tls.LoadX509KeyPair(o.tlsFiles[0], o.tlsFiles[1])
 		if err != nil {
-			return nil, errors.Wrap(err, "nano: WithTSLConfig")
+			return nil, errors.Wrapf(err, "nano: WithTSLConfig(%s, %s)", o.tlsFiles[0], o.tlsFiles[1])
 		}
 		if o.tlsConfig == nil {
 			o.tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 		o.tlsConfig.Certificates = append(slices.Clip(o.tlsConfig.Certificates), certificate)
+	}
+	if c := o.tlsConfig; c != nil && len(c.Certificates) == 0 && c.GetCertificate == nil && c.GetConfigForClient == nil {
+		return nil, errors.New("nano: WithTLSConfig: want Certificates, GetCertificate or GetConfigForClient, got none")
 	}
 	dictionary, err := message.NewDictionary(o.dictionary)
 	return dictionary, errors.Wrap(err, "nano: WithDictionary")
