@@ -8,6 +8,12 @@ import (
 // Sender pushes one message to many agents. It is encoded once for each server, and not at all while there is
 // nobody to send it to. The zero value is ready; it is for one goroutine and one message.
 type Sender struct {
+	encoded
+	others []encoded // for the hosts of agents before, if there are several
+}
+
+// encoded is a message for the agents of one host.
+type encoded struct {
 	host  *Host
 	frame []byte // the whole packet, where no hook is to see it
 	data  []byte // the payload, where hooks see each member's message
@@ -16,7 +22,7 @@ type Sender struct {
 // Push queues the message to a. An error is one of encoding; a client that cannot be sent to is not.
 func (b *Sender) Push(a *Agent, route string, v any) error {
 	if a.host != b.host {
-		if err := b.encode(a.host, route, v); err != nil {
+		if err := b.turn(a.host, route, v); err != nil {
 			return err
 		}
 	}
@@ -31,18 +37,33 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 	return nil
 }
 
-func (b *Sender) encode(h *Host, route string, v any) (err error) {
+// turn makes the message for h the one that goes out.
+func (b *Sender) turn(h *Host, route string, v any) error {
+	for i := range b.others {
+		if b.others[i].host == h {
+			b.encoded, b.others[i] = b.others[i], b.encoded
+			return nil
+		}
+	}
+	e, err := encode(h, route, v)
+	if err != nil {
+		return err
+	}
+	if b.host != nil {
+		b.others = append(b.others, b.encoded)
+	}
+	b.encoded = e
+	return nil
+}
+
+func encode(h *Host, route string, v any) (e encoded, err error) {
 	data, ok := v.([]byte)
 	if !ok {
 		if data, err = h.Serializer.Marshal(v); err != nil {
-			return err
+			return e, err
 		}
 	}
-	b.data = data
 	m := message.Message{Type: message.Push, Route: route, Data: data}
-	if b.frame, err = codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary); err != nil {
-		return err
-	}
-	b.host = h
-	return nil
+	frame, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
+	return encoded{host: h, frame: frame, data: data}, err
 }

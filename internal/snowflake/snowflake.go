@@ -3,6 +3,7 @@ package snowflake
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -25,12 +26,26 @@ type Generator struct {
 	last atomic.Int64 // milliseconds and sequence of the last id
 }
 
-// New makes a generator for a node. A number over MaxNode is an error.
+// The generators of this process, by node: servers that bear one number have to share one.
+var (
+	mu         sync.Mutex
+	generators = map[uint64]*Generator{} // mu guards it
+)
+
+// New returns the generator for a node, the same one to all servers of a process that bear the number, so that no two
+// of their sessions are given one id. A number over MaxNode is an error.
 func New(node uint64) (*Generator, error) {
 	if node > MaxNode {
 		return nil, fmt.Errorf("node id %d is too large, want %d at most", node, MaxNode)
 	}
-	return &Generator{node: int64(node)}, nil
+	mu.Lock()
+	defer mu.Unlock()
+	g := generators[node]
+	if g == nil {
+		g = &Generator{node: int64(node)}
+		generators[node] = g
+	}
+	return g, nil
 }
 
 // Next returns an id that is above 0 and above the one before.

@@ -52,32 +52,37 @@ func TestIDsGrow(t *testing.T) {
 	}
 }
 
+// fresh is a node whose generator has given no ids.
+var fresh = int64(1000)
+
 func TestIDsTellTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		epoch := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 		time.Sleep(time.Until(epoch.Add(1000 * time.Hour)))
-		g := generator(t, 5)
+		fresh++
+		g := generator(t, uint64(fresh))
 		for i := range int64(3) {
 			want := (1000 * time.Hour).Milliseconds() + 7*i
 			for sequence := range int64(64) {
-				if ms, node, seq := parts(g.Next()); ms != want || node != 5 || seq != sequence {
-					t.Errorf("id of %d ms, node %d, sequence %d, want %d ms, node 5, sequence %d", ms, node, seq, want, sequence)
+				if ms, node, seq := parts(g.Next()); ms != want || node != fresh || seq != sequence {
+					t.Fatalf("id of %d ms, node %d, sequence %d, want %d ms, node %d, sequence %d",
+						ms, node, seq, want, fresh, sequence)
 				}
 			}
 			time.Sleep(7 * time.Millisecond)
 		}
 		// What does not fit a millisecond is taken from those to come.
-		start := parts1(g.Next())
+		start := milliseconds(g.Next())
 		for range 64 * 10 {
 			g.Next()
 		}
-		if ms := parts1(g.Next()); ms != start+10 {
+		if ms := milliseconds(g.Next()); ms != start+10 {
 			t.Errorf("640 ids later the time is %d ms on, want 10", ms-start)
 		}
 	})
 }
 
-func parts1(id int64) int64 {
+func milliseconds(id int64) int64 {
 	ms, _, _ := parts(id)
 	return ms
 }
@@ -85,7 +90,8 @@ func parts1(id int64) int64 {
 // A clock before the epoch, as on a machine without one, still gives ids that grow.
 func TestClockBeforeTheEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // fake time begins in the year 2000
-		g := generator(t, 1)
+		fresh++
+		g := generator(t, uint64(fresh))
 		last := int64(0)
 		for range 1000 {
 			id := g.Next()
@@ -97,9 +103,10 @@ func TestClockBeforeTheEpoch(t *testing.T) {
 	})
 }
 
-func TestIDsAreUniqueAcrossGoroutinesAndNodes(t *testing.T) {
+// Two of the generators are of one node, as those of two servers in one process are.
+func TestIDsAreUniqueAcrossGoroutinesAndServers(t *testing.T) {
 	const each = 5000
-	generators := []*snowflake.Generator{generator(t, 1), generator(t, 2)}
+	generators := []*snowflake.Generator{generator(t, 1), generator(t, 2), generator(t, 1)}
 	ids := make([][]int64, 8)
 	var wg sync.WaitGroup
 	for i := range ids {

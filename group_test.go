@@ -1,0 +1,763 @@
+package nano_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/mock"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+// club is a server whose clients are to be members of groups, over pipes.
+type club struct {
+	t      *testing.T
+	srv    *nano.Server
+	conns  chan net.Conn
+	closed chan struct{}
+	enter  chan *session.Session
+	served chan struct{}
+	wg     sync.WaitGroup // clients that read
+}
+
+// Door is the component through which clients of a club make their session known.
+type Door struct {
+	component.Base
+	enter chan *session.Session
+}
+
+// Enter hands over the session.
+func (d *Door) Enter(s *session.Session, _ []byte) error {
+	d.enter <- s
+	return nil
+}
+
+func newClub(t *testing.T, opts ...nano.Option) *club {
+	c := &club{
+		t: t, conns: make(chan net.Conn), closed: make(chan struct{}),
+		enter: make(chan *session.Session, 1), served: make(chan struct{}),
+	}
+	comps := &component.Components{}
+	comps.Register(&Door{enter: c.enter})
+	c.srv = nano.New(append([]nano.Option{nano.WithComponents(comps), nano.WithSerializer(json.NewSerializer())}, opts...)...)
+	go func() {
+		defer close(c.served)
+		if err := c.srv.Serve(c); err != nil {
+			t.Errorf("Serve = %v", err)
+		}
+	}()
+	return c
+}
+
+// The club is the listener of its server.
+func (c *club) Accept() (net.Conn, error) {
+	select {
+	case conn := <-c.conns:
+		return conn, nil
+	case <-c.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (c *club) Close() error {
+	select {
+	case <-c.closed:
+	default:
+		close(c.closed)
+	}
+	return nil
+}
+
+func (c *club) Addr() net.Addr { return mock.NetAddr{} }
+
+func (c *club) shutdown() {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := c.srv.Shutdown(ctx); err != nil {
+		c.t.Errorf("Shutdown = %v", err)
+	}
+	<-c.served
+	c.wg.Wait()
+}
+
+// guest is a client of a club: it notes the pushes that it gets.
+type guest struct {
+	session *session.Session
+	conn    net.Conn
+	pause   atomic.Bool // it reads no more, until it is told to resume
+	resume  chan struct{}
+
+	mu  sync.Mutex
+	got []string
+}
+
+// join connects a client and returns when its session is open.
+func (c *club) join() *guest {
+	c.t.Helper()
+	near, far := net.Pipe()
+	c.conns <- far
+	g := &guest{conn: near, resume: make(chan struct{})}
+	var hello []byte
+	for _, p := range []struct {
+		typ  packet.Type
+		body string
+	}{{packet.Handshake, "{}"}, {packet.Ack, ""}, {packet.Data, "\x02\x0aDoor.Enter"}} {
+		hello, _ = codec.Append(hello, p.typ, []byte(p.body))
+	}
+	c.wg.Go(func() { g.read(c.t) })
+	if _, err := near.Write(hello); err != nil {
+		c.t.Errorf("a client could not send: %v", err)
+	}
+	g.session = <-c.enter
+	return g
+}
+
+func (g *guest) read(t *testing.T) {
+	defer g.conn.Close()
+	var buf []byte
+	chunk := make([]byte, 4096)
+	for {
+		if g.pause.Load() {
+			<-g.resume
+		}
+		n, err := g.conn.Read(chunk)
+		if err != nil {
+			return
+		}
+		buf = append(buf, chunk[:n]...)
+		for {
+			typ, body, n, _, err := codec.Next(buf, 1<<20)
+			if err != nil {
+				t.Errorf("a client was sent nonsense: %v", err)
+				return
+			}
+			if n == 0 {
+				break
+			}
+			if typ == packet.Data {
+				m, err := message.Decode(body, nil)
+				if err != nil || m.Type != message.Push {
+					t.Errorf("a client was sent %v, %v, want pushes only", m, err)
+					return
+				}
+				g.mu.Lock()
+				g.got = append(g.got, m.Route+" "+string(m.Data))
+				g.mu.Unlock()
+			}
+			buf = buf[n:]
+		}
+	}
+}
+
+// pushes returns what came since it was called last.
+func (g *guest) pushes() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	got := g.got
+	g.got = nil
+	return got
+}
+
+func mocks(t *testing.T, uids ...int64) (list []*session.Session, entities []*mock.NetworkEntity) {
+	t.Helper()
+	for _, uid := range uids {
+		e := mock.NewNetworkEntity()
+		s := session.New(e)
+		if err := s.Bind(uid); err != nil {
+			t.Fatal(err)
+		}
+		list, entities = append(list, s), append(entities, e)
+	}
+	return list, entities
+}
+
+func expectMembers(t *testing.T, g *nano.Group, want ...int64) {
+	t.Helper()
+	got := g.Members()
+	slices.Sort(got)
+	if !slices.Equal(got, want) || g.Count() != len(want) {
+		t.Errorf("Members() = %v, Count() = %d, want %v", got, g.Count(), want)
+	}
+}
+
+func TestGroupMembers(t *testing.T) {
+	g := nano.NewGroup("lobby")
+	if g.Name() != "lobby" {
+		t.Errorf("Name() = %q, want lobby", g.Name())
+	}
+	expectMembers(t, g)
+	if g.Contains(1) {
+		t.Error("Contains(1) of an empty group = true, want false")
+	}
+	s, _ := mocks(t, 1, 2, 3, 2)
+	for _, u := range s {
+		if err := g.Add(u); err != nil {
+			t.Errorf("Add = %v, want nil", err)
+		}
+	}
+	expectMembers(t, g, 1, 2, 2, 3) // a uid may be in twice: membership is the session's
+	if err := g.Add(s[1]); !errors.Is(err, nano.ErrSessionDuplication) {
+		t.Errorf("Add of a member = %v, want ErrSessionDuplication", err)
+	}
+	for _, uid := range []int64{1, 2, 3} {
+		if u, err := g.Member(uid); err != nil || u.UID() != uid || !g.Contains(uid) {
+			t.Errorf("Member(%d) = %v, %v, Contains = %v", uid, u, err, g.Contains(uid))
+		}
+	}
+	if u, err := g.Member(4); u != nil || !errors.Is(err, nano.ErrMemberNotFound) || g.Contains(4) {
+		t.Errorf("Member(4) = %v, %v, Contains = %v, want nil, ErrMemberNotFound and false", u, err, g.Contains(4))
+	}
+	if u, err := g.FindMember(func(u *session.Session) bool { return u == s[3] }); u != s[3] || err != nil {
+		t.Errorf("FindMember = %v, %v, want the session that the filter picks", u, err)
+	}
+	if u, err := g.FindMember(func(*session.Session) bool { return false }); u != nil || !errors.Is(err, nano.ErrMemberNotFound) {
+		t.Errorf("FindMember = %v, %v, want nil and ErrMemberNotFound", u, err)
+	}
+
+	// Uids are those of the moment.
+	if err := s[0].Bind(9); err != nil || g.Contains(1) || !g.Contains(9) {
+		t.Errorf("after Bind(9) = %v: Contains(1) = %v, Contains(9) = %v, want false and true", err, g.Contains(1), g.Contains(9))
+	}
+
+	for _, step := range []struct {
+		leaves int
+		want   []int64
+	}{{1, []int64{2, 3, 9}}, {1, []int64{2, 3, 9}}, {3, []int64{3, 9}}, {0, []int64{3}}, {2, nil}, {2, nil}} {
+		if err := g.Leave(s[step.leaves]); err != nil {
+			t.Errorf("Leave = %v, want nil, also of one that is no member", err)
+		}
+		expectMembers(t, g, step.want...)
+	}
+	for _, u := range s {
+		if err := g.Add(u); err != nil {
+			t.Errorf("Add after Leave = %v, want nil", err)
+		}
+	}
+	if err := g.LeaveAll(); err != nil {
+		t.Errorf("LeaveAll = %v, want nil", err)
+	}
+	expectMembers(t, g)
+	if err := g.Add(s[0]); err != nil {
+		t.Errorf("Add after LeaveAll = %v, want nil", err)
+	}
+	expectMembers(t, g, 9)
+}
+
+func TestGroupClosed(t *testing.T) {
+	g := nano.NewGroup("lobby")
+	s, e := mocks(t, 1, 2)
+	if err := g.Add(s[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Close(); err != nil {
+		t.Errorf("Close = %v, want nil", err)
+	}
+	for name, err := range map[string]error{
+		"Add": g.Add(s[1]), "Leave": g.Leave(s[0]), "LeaveAll": g.LeaveAll(),
+		"Broadcast": g.Broadcast("onNews", 1), "Multicast": g.Multicast("onNews", 1, func(*session.Session) bool { return true }),
+	} {
+		if !errors.Is(err, nano.ErrClosedGroup) {
+			t.Errorf("%s of a closed group = %v, want ErrClosedGroup", name, err)
+		}
+	}
+	if err := g.Close(); !errors.Is(err, nano.ErrCloseClosedGroup) {
+		t.Errorf("a second Close = %v, want ErrCloseClosedGroup", err)
+	}
+	expectMembers(t, g)
+	if g.Contains(1) || e[0].FindResponseByRoute("onNews") != nil {
+		t.Error("a closed group has a member, or sent to it")
+	}
+	if _, err := g.Member(1); !errors.Is(err, nano.ErrMemberNotFound) {
+		t.Errorf("Member of a closed group = %v, want ErrMemberNotFound", err)
+	}
+}
+
+func TestGroupOfMocks(t *testing.T) {
+	g := nano.NewGroup("lobby")
+	s, e := mocks(t, 1, 2, 3)
+	for _, u := range s {
+		if err := g.Add(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := g.Broadcast("onNews", "all"); err != nil {
+		t.Errorf("Broadcast = %v, want nil", err)
+	}
+	if err := g.Multicast("onHint", "odd", func(u *session.Session) bool { return u.UID()%2 == 1 }); err != nil {
+		t.Errorf("Multicast = %v, want nil", err)
+	}
+	for i, e := range e {
+		var hint any = "odd"
+		if i == 1 {
+			hint = nil
+		}
+		if e.FindResponseByRoute("onNews") != "all" || e.FindResponseByRoute("onHint") != hint {
+			t.Errorf("member %d got %v and %v, want all and %v", i+1,
+				e.FindResponseByRoute("onNews"), e.FindResponseByRoute("onHint"), hint)
+		}
+	}
+}
+
+// Filters run outside the group's lock: they may use the group, and a panic in one is not the end of it.
+func TestGroupFilters(t *testing.T) {
+	g := nano.NewGroup("lobby")
+	s, _ := mocks(t, 1, 2, 3)
+	for _, u := range s {
+		if err := g.Add(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := g.Multicast("onNews", 1, func(u *session.Session) bool {
+		if err := g.Leave(u); err != nil {
+			t.Errorf("Leave in a filter = %v, want nil", err)
+		}
+		return true
+	})
+	if err != nil {
+		t.Errorf("Multicast = %v, want nil", err)
+	}
+	expectMembers(t, g)
+	for _, u := range s {
+		if err := g.Add(u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, call := range map[string]func(func(*session.Session) bool){
+		"FindMember": func(f func(*session.Session) bool) { _, _ = g.FindMember(f) },
+		"Multicast":  func(f func(*session.Session) bool) { _ = g.Multicast("onNews", 1, f) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("the panic of a filter of %s was swallowed", name)
+				}
+			}()
+			call(func(*session.Session) bool { panic("boom") })
+		}()
+		if err := g.Leave(s[0]); err != nil {
+			t.Errorf("Leave after a filter that panicked = %v, want nil", err)
+		}
+		if err := g.Add(s[0]); err != nil {
+			t.Errorf("Add after a filter that panicked = %v, want nil", err)
+		}
+	}
+	expectMembers(t, g, 1, 2, 3)
+}
+
+func TestGroupBroadcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClub(t)
+		defer c.shutdown()
+		g := nano.NewGroup("hall")
+		guests := []*guest{c.join(), c.join(), c.join()}
+		outside := c.join()
+		for i, u := range guests {
+			if err := u.session.Bind(int64(i + 1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.Add(u.session); err != nil {
+				t.Fatal(err)
+			}
+		}
+		expect := func(what string, want ...[]string) {
+			t.Helper()
+			synctest.Wait()
+			time.Sleep(time.Second) // for what was held back to be written
+			synctest.Wait()
+			for i, u := range guests {
+				if got := u.pushes(); !slices.Equal(got, want[i]) {
+					t.Errorf("%s: member %d got %q, want %q", what, i+1, got, want[i])
+				}
+			}
+			if got := outside.pushes(); got != nil {
+				t.Errorf("%s: one who is no member got %q", what, got)
+			}
+		}
+		send := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Errorf("sending = %v, want nil", err)
+			}
+		}
+
+		send(g.Broadcast("onNews", map[string]int{"n": 1}))
+		send(g.Broadcast("onRaw", []byte{0xFF, '"'})) // bytes go as they are
+		want := []string{`onNews {"n":1}`, "onRaw \xff\""}
+		expect("Broadcast", want, want, want)
+
+		send(g.Multicast("onOdd", 1, func(u *session.Session) bool { return u.UID()%2 == 1 }))
+		send(g.Multicast("onNone", make(chan int), func(*session.Session) bool { return false }))
+		expect("Multicast", []string{"onOdd 1"}, nil, []string{"onOdd 1"})
+
+		for name, err := range map[string]error{
+			"what does not marshal": g.Broadcast("onNews", make(chan int)),
+			"a route of 256 bytes":  g.Broadcast(strings.Repeat("x", 256), 1),
+			"a packet over 16 MiB":  g.Broadcast("onNews", make([]byte, 1<<24)),
+		} {
+			if err == nil {
+				t.Errorf("Broadcast of %s = nil, want an error", name)
+			}
+		}
+		expect("faults", nil, nil, nil)
+
+		send(g.Leave(guests[1].session))
+		var order []string
+		for i := range 100 {
+			order = append(order, "onCount "+strconv.Itoa(i))
+			send(g.Broadcast("onCount", i))
+		}
+		expect("a hundred", order, nil, order)
+
+		// Also from the logic goroutine, whose output goes out at the end of its batch.
+		c.srv.Invoke(func() {
+			send(g.Broadcast("onTick", 1))
+			send(g.Broadcast("onTick", 2))
+		})
+		want = []string{"onTick 1", "onTick 2"}
+		expect("Invoke", want, nil, want)
+
+		send(g.LeaveAll())
+		send(g.Broadcast("onNews", make(chan int))) // nothing is encoded for nobody
+		expect("LeaveAll", nil, nil, nil)
+	})
+}
+
+// counting counts what is marshalled.
+type counting struct {
+	*json.Serializer
+	n *atomic.Int64
+}
+
+func (c counting) Marshal(v any) ([]byte, error) {
+	c.n.Add(1)
+	return c.Serializer.Marshal(v)
+}
+
+func (c counting) MarshalAppend(dst []byte, v any) ([]byte, error) {
+	c.n.Add(1)
+	return c.Serializer.MarshalAppend(dst, v)
+}
+
+// A broadcast is encoded once for each server that its members are of, whatever their order.
+func TestGroupEncodesOnce(t *testing.T) {
+	for _, hooked := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			var marshalled, hooks atomic.Int64
+			opts := []nano.Option{nano.WithSerializer(counting{json.NewSerializer(), &marshalled})}
+			if hooked {
+				p := pipeline.New()
+				p.Outbound().PushBack(func(s *session.Session, m *pipeline.Message) error {
+					hooks.Add(1)
+					if s.UID() == 3 {
+						return errors.New("not to this one")
+					}
+					m.Data = fmt.Append(m.Data, s.UID())
+					return nil
+				})
+				opts = append(opts, nano.WithPipeline(p))
+			}
+			one, two := newClub(t, opts...), newClub(t, opts...)
+			defer one.shutdown()
+			defer two.shutdown()
+			g := nano.NewGroup("hall")
+			var guests []*guest
+			for i := range int64(10) {
+				c := one
+				if i >= 4 && i%2 == 1 {
+					c = two
+				}
+				u := c.join()
+				guests = append(guests, u)
+				if err := u.session.Bind(i); i > 0 && err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, u := range guests {
+				if err := g.Add(u.session); err != nil {
+					t.Fatal(err)
+				}
+				marshalled.Store(0)
+				if err := g.Broadcast("onNews", "v"); err != nil {
+					t.Errorf("Broadcast = %v, want nil", err)
+				}
+				want := int64(1)
+				if i >= 5 {
+					want = 2
+				}
+				if n := marshalled.Load(); n != want {
+					t.Errorf("hooks %v, %d members: %d times encoded, want %d", hooked, i+1, n, want)
+				}
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			for i, u := range guests {
+				want := slices.Repeat([]string{`onNews "v"`}, 10-i)
+				switch {
+				case hooked && i == 3:
+					want = nil
+				case hooked:
+					want = slices.Repeat([]string{fmt.Sprint(`onNews "v"`, i)}, 10-i)
+				}
+				if got := u.pushes(); !slices.Equal(got, want) {
+					t.Errorf("hooks %v: member %d got %q, want %q", hooked, i, got, want)
+				}
+			}
+			if hooked && hooks.Load() != 55 {
+				t.Errorf("hooks saw %d messages, want 55: one for each member", hooks.Load())
+			}
+		})
+	}
+}
+
+// A session that closes is forgotten, once its close callbacks have run, however it closes.
+func TestGroupForgetsWhoCloses(t *testing.T) {
+	for name, end := range map[string]func(c *club, u *guest){
+		"Close":         func(_ *club, u *guest) { u.session.Close() },
+		"Kick":          func(_ *club, u *guest) { _ = u.session.Kick("bye") },
+		"client leaves": func(_ *club, u *guest) { _ = u.conn.Close() },
+		"Shutdown":      func(c *club, _ *guest) { c.shutdown() },
+		"a panic in the callback": func(_ *club, u *guest) {
+			u.session.OnClose(func(*session.Session, error) { panic("boom") })
+			u.session.Close()
+		},
+		"Leave in the callback": func(_ *club, u *guest) {
+			u.session.OnClose(func(s *session.Session, _ error) {
+				for _, g := range s.Value("groups").([]*nano.Group) {
+					if err := g.Leave(s); err != nil {
+						panic(err)
+					}
+				}
+			})
+			u.session.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClub(t, nano.WithSlog(slog.New(slog.DiscardHandler)))
+				defer c.shutdown()
+				u := c.join()
+				stays := session.New(mock.NewNetworkEntity())
+				groups := []*nano.Group{nano.NewGroup("hall"), nano.NewGroup("bar"), nano.NewGroup("left")}
+				u.session.Set("groups", groups)
+				if err := u.session.Bind(7); err != nil {
+					t.Fatal(err)
+				}
+				for _, g := range groups {
+					if err := errors.Join(g.Add(u.session), g.Add(stays)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := groups[2].Leave(u.session); err != nil {
+					t.Fatal(err)
+				}
+				var inCallback []bool
+				u.session.OnClose(func(s *session.Session, _ error) {
+					for _, g := range groups {
+						inCallback = append(inCallback, g.Contains(7))
+						if err := g.Broadcast("onLeave", 7); err != nil {
+							t.Errorf("Broadcast in a close callback = %v, want nil", err)
+						}
+					}
+				})
+				end(c, u)
+				synctest.Wait()
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if want := []bool{true, true, false}; !slices.Equal(inCallback, want) {
+					t.Errorf("Contains in the close callback = %v, want %v", inCallback, want)
+				}
+				for _, g := range groups {
+					if g.Contains(7) || g.Count() != 1 {
+						t.Errorf("group %s: Contains = %v, Count() = %d, want false and 1", g.Name(), g.Contains(7), g.Count())
+					}
+				}
+				// It does not come back.
+				if err := groups[0].Add(u.session); !errors.Is(err, session.ErrBrokenPipe) || groups[0].Count() != 1 {
+					t.Errorf("Add of a closed session = %v, Count() = %d, want ErrBrokenPipe and 1", err, groups[0].Count())
+				}
+			})
+		})
+	}
+}
+
+// A session that is added in its close callback is forgotten like the others.
+func TestGroupAddWhileClosing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClub(t)
+		defer c.shutdown()
+		u := c.join()
+		g := nano.NewGroup("ghosts")
+		u.session.OnClose(func(s *session.Session, _ error) {
+			if err := g.Add(s); err != nil {
+				t.Errorf("Add in a close callback = %v, want nil", err)
+			}
+			if g.Count() != 1 {
+				t.Errorf("Count() = %d in the callback, want 1", g.Count())
+			}
+		})
+		u.session.Close()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if g.Count() != 0 {
+			t.Errorf("Count() = %d when the session has finished, want 0", g.Count())
+		}
+	})
+}
+
+// A member that reads too slowly costs only itself.
+func TestGroupWithASlowMember(t *testing.T) {
+	for name, policy := range map[string]nano.SlowClientPolicy{"close": nano.CloseSlowClient, "refuse": nano.RefusePush} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newClub(t, nano.WithWriteBuffer(4096, policy))
+				defer c.shutdown()
+				g := nano.NewGroup("hall")
+				quick, slow := c.join(), c.join()
+				if err := errors.Join(g.Add(slow.session), g.Add(quick.session)); err != nil {
+					t.Fatal(err)
+				}
+				slow.pause.Store(true)
+				for i := range 100 {
+					if err := g.Broadcast("onNews", strings.Repeat("x", 100)); err != nil {
+						t.Errorf("Broadcast %d = %v, want nil", i, err)
+					}
+					synctest.Wait()
+					time.Sleep(10 * time.Millisecond)
+				}
+				if n := len(quick.pushes()); n != 100 {
+					t.Errorf("the member that reads got %d messages, want 100", n)
+				}
+				if closed := slow.session.Closed(); closed != (policy == nano.CloseSlowClient) {
+					t.Errorf("the slow member was closed: %v, policy %s", closed, name)
+				}
+				close(slow.resume)
+			})
+		})
+	}
+}
+
+// Members come, go and close while several goroutines broadcast, with real clients in real time: nobody who stays
+// misses a message, nobody gets one twice or out of order, and nobody is left behind.
+func TestGroupWhileMembersComeAndGo(t *testing.T) {
+	c := newClub(t)
+	g := nano.NewGroup("hall")
+	steady := c.join()
+	if err := g.Add(steady.session); err != nil {
+		t.Fatal(err)
+	}
+	const senders, each = 2, 150
+	var wg sync.WaitGroup
+	for i := range senders {
+		wg.Go(func() {
+			for n := range each {
+				if err := g.Broadcast("on"+strconv.Itoa(i), n); err != nil {
+					t.Errorf("Broadcast = %v, want nil", err)
+				}
+				_ = g.Multicast("onNobody", n, func(*session.Session) bool { return false })
+				_, _ = g.FindMember(func(*session.Session) bool { return false })
+				_, _ = g.Members(), g.Count()
+			}
+		})
+	}
+	guests := make(chan *guest, 6)
+	for range cap(guests) {
+		guests <- c.join()
+	}
+	for i := range cap(guests) {
+		u := <-guests
+		wg.Go(func() {
+			for range 30 {
+				if err := g.Add(u.session); err != nil {
+					t.Errorf("Add = %v, want nil", err)
+				}
+				if err := g.Leave(u.session); err != nil {
+					t.Errorf("Leave = %v, want nil", err)
+				}
+			}
+			if err := g.Add(u.session); err != nil {
+				t.Errorf("Add = %v, want nil", err)
+			}
+			switch i % 3 {
+			case 0:
+				u.session.Close()
+			case 1:
+				_ = u.session.Kick("bye")
+			default:
+				_ = u.conn.Close()
+			}
+			<-u.session.Context().Done()
+			if n := len(u.pushes()); n > senders*each {
+				t.Errorf("a guest got %d messages, more than were sent", n)
+			}
+		})
+	}
+	wg.Wait()
+	deadline := time.Now().Add(10 * time.Second)
+	for g.Count() != 1 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if g.Count() != 1 || g.Members()[0] != steady.session.UID() {
+		t.Errorf("Count() = %d, want only the member that stayed", g.Count())
+	}
+	for len(steady.peek()) < senders*each && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	next := map[string]int{}
+	for _, m := range steady.pushes() {
+		route, data, _ := strings.Cut(m, " ")
+		if data != strconv.Itoa(next[route]) {
+			t.Fatalf("%s: got %s, want %d", route, data, next[route])
+		}
+		next[route]++
+	}
+	if want := map[string]int{"on0": each, "on1": each}; !maps.Equal(next, want) {
+		t.Errorf("the member that stayed got %v, want %v", next, want)
+	}
+	c.shutdown()
+	if g.Count() != 0 {
+		t.Errorf("Count() = %d after Shutdown, want 0", g.Count())
+	}
+}
+
+// peek returns a copy of what came.
+func (g *guest) peek() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.got)
+}
+
+func ExampleGroup() {
+	room := nano.NewGroup("lobby")
+	ann, ben := mock.NewNetworkEntity(), mock.NewNetworkEntity() // in a server, the sessions of clients
+	for uid, e := range []*mock.NetworkEntity{ann, ben} {
+		s := session.New(e)
+		if err := errors.Join(s.Bind(int64(uid+1)), room.Add(s)); err != nil {
+			fmt.Println(err)
+		}
+	}
+	if err := room.Broadcast("onMessage", "hello"); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(ann.FindResponseByRoute("onMessage"), ben.FindResponseByRoute("onMessage"), room.Count())
+	// Output: hello hello 2
+}
