@@ -49,6 +49,8 @@ type Config struct {
 	ServerOptions []grpc.ServerOption
 	// Handler is told of members and handed their frames. It is required.
 	Handler Handler
+	// Listed, if it is not nil, is called after Handler.Up, when Links and Members show the link.
+	Listed func(l *Link)
 	// Logger gets the node's notes; slog.Default() if it is nil.
 	Logger *slog.Logger
 }
@@ -408,6 +410,16 @@ func (n *Node) spawn(f func()) bool {
 // cluster meet that did not know of each other.
 func (n *Node) ID() uint64 { return n.id.Load() }
 
+// Withdraw tells the members that this node serves nothing any more.
+func (n *Node) Withdraw() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.state == starting || n.state == serving {
+		n.cfg.Services = nil
+		n.renew()
+	}
+}
+
 // Self returns this node as the others see it. It is empty before Start.
 func (n *Node) Self() Member {
 	n.mu.Lock()
@@ -427,7 +439,7 @@ func (n *Node) Members() []Member {
 	for _, p := range n.peers {
 		switch {
 		case p.up:
-			all = append(all, member(p.addr, p.epoch, p.hello, true, p.link.RTT()))
+			all = append(all, member(p.addr, p.epoch, p.hello, p.link.Err() == nil, p.link.RTT()))
 		case p.hello != nil && !p.left:
 			all = append(all, member(p.addr, p.epoch, p.hello, false, 0))
 		}

@@ -542,7 +542,8 @@ func (r *receiver) Up(l *link.Link) {
 	n.mu.Lock()
 	p := n.peers[l.Addr]
 	broken := p.broken
-	if p.link == l && l.Err() == nil {
+	listed := p.link == l && l.Err() == nil
+	if listed {
 		p.up, p.since, p.broken, p.trouble = true, time.Now(), false, ""
 		n.publish()
 		n.log.Info("cluster: member up", "addr", l.Addr, "id", l.Hello().GetId(), "label", l.Hello().GetInfo().GetLabel())
@@ -550,6 +551,9 @@ func (r *receiver) Up(l *link.Link) {
 	n.mu.Unlock()
 	if broken {
 		n.gossip.Reset(l.Addr)
+	}
+	if n.cfg.Listed != nil && listed {
+		n.cfg.Listed(l)
 	}
 }
 

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -167,4 +168,18 @@ func (c *control) Unwatch(key any) {
 	if e.more != nil {
 		e.more.watchers = slices.DeleteFunc(e.more.watchers, func(w watcher) bool { return w.key == key })
 	}
+}
+
+func (c *control) Bind(uid int64) (old int64) { return c.uid.Swap(uid) }
+
+func (c *control) Route(service, address string) { (*Session)(c).Router().set(service, address) }
+
+func (c *control) Routes() map[string]string {
+	r := c.router.Load()
+	if r == nil {
+		return nil
+	}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return maps.Clone(r.routes)
 }

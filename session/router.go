@@ -2,17 +2,31 @@ package session
 
 import "sync"
 
-// Router remembers which node of a cluster serves which service for one session. Its methods may be called
-// concurrently; the zero value is ready.
+// Router remembers which node of a cluster serves which service for one session. What it is told on one node becomes
+// known on every node that has the session. Its methods may be called concurrently; the zero value is ready.
 type Router struct {
+	changed func(service, address string) // told of what Bind and Delete did; nil where nobody wants to know
+
 	mu     sync.RWMutex
 	routes map[string]string // service -> address; mu guards it
 }
 
 // Bind has the session's messages to service go to the node at address.
 func (r *Router) Bind(service, address string) {
+	r.set(service, address)
+	if r.changed != nil {
+		r.changed(service, address)
+	}
+}
+
+// set binds service to address, or unbinds it where that is empty.
+func (r *Router) set(service, address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if address == "" {
+		delete(r.routes, service)
+		return
+	}
 	if r.routes == nil {
 		r.routes = make(map[string]string)
 	}
@@ -29,7 +43,8 @@ func (r *Router) Find(service string) (string, bool) {
 
 // Delete forgets the binding of service.
 func (r *Router) Delete(service string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.routes, service)
+	r.set(service, "")
+	if r.changed != nil {
+		r.changed(service, "")
+	}
 }

@@ -101,16 +101,43 @@ func (s *Session) ResponseMID(mid uint64, v any) error { return s.entity.Respons
 // LastMid returns the id of the request whose handler runs, or ran last; 0 for a notify.
 func (s *Session) LastMid() uint64 { return s.entity.LastMid() }
 
-// RPC sends v as a notify to the node of the cluster that serves route, and returns without waiting. The session
-// travels with it.
+// RPC sends v as a notify to the node of the cluster that serves route, this one included, and returns without
+// waiting. The session travels with it, and keeps to the node that served the service before. An error says that
+// nobody serves the route, or that the notify could not be sent; it is delivered at most once.
 func (s *Session) RPC(route string, v any) error { return s.entity.RPC(route, v) }
+
+// Call sends in as a request to the node of the cluster that serves route, this one included, waits for the reply and
+// decodes it into out, nil to drop it. A []byte goes as it is, and *[]byte gets the reply as it came. The session
+// travels with the request, which runs in order with the session's other messages there, and keeps to the node that
+// served the service before. A ctx without a deadline gets one of 10 s; the handler's context bears it.
+//
+// An error of the handler or of the library is an *Error with its code: NANO-404 if nobody serves the route, NANO-503 if
+// the node went down, NANO-504 when the deadline has passed. ErrNotSupported if the session has no server behind it,
+// as in unit tests.
+//
+// Call waits, so a handler calls it on a goroutine of its own: the logic goroutine would serve nobody meanwhile. There,
+// a call that this node itself would have to serve is refused.
+func (s *Session) Call(ctx context.Context, route string, in, out any) error {
+	if c, ok := s.entity.(interface {
+		Call(ctx context.Context, route string, in, out any) error
+	}); ok {
+		return c.Call(ctx, route, in, out)
+	}
+	return ErrNotSupported
+}
 
 // Router returns the bindings of this session to nodes of the cluster.
 func (s *Session) Router() *Router {
 	if r := s.router.Load(); r != nil {
 		return r
 	}
-	s.router.CompareAndSwap(nil, &Router{})
+	r := &Router{}
+	if e, ok := s.entity.(interface {
+		Routed(s *Session, service, address string)
+	}); ok {
+		r.changed = func(service, address string) { e.Routed(s, service, address) }
+	}
+	s.router.CompareAndSwap(nil, r)
 	return s.router.Load()
 }
 

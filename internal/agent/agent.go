@@ -116,15 +116,23 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
 	}
-	if err := a.sendable(); err != nil {
+	call := isCall(mid)
+	if err := a.sendable(); err != nil && !call {
 		return err
 	}
 	current := mid == a.lastMid.Load()
 	if current && a.answered.Swap(true) {
 		return session.ErrSessionOnNotify
 	}
-	m := a.response(mid)
-	err := a.send(&m, v)
+	var mine bool
+	var err error
+	if call {
+		mine, err = a.answerCall(mid, v, nil)
+	}
+	if !mine {
+		m := a.response(mid)
+		err = a.send(&m, v)
+	}
 	if err != nil && current {
 		a.answered.Store(false) // so that the request can be answered with the error
 	}
@@ -144,10 +152,19 @@ func (a *Agent) Fail(mid uint64, e *message.Error) {
 	if mid == a.lastMid.Load() && a.answered.Swap(true) {
 		return
 	}
+	if isCall(mid) {
+		if mine, _ := a.answerCall(mid, nil, e); mine {
+			return
+		}
+	}
 	a.fail(mid, e)
 }
 
-func (a *Agent) fail(mid uint64, e *message.Error) {
+// fail answers a request with an error.
+func (a *Agent) fail(mid uint64, e *message.Error) { a.sendError(mid, nil, e) }
+
+// sendError is fail; route is that of the request where it is not the one that runs.
+func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
 	data, err := a.host.Serializer.Marshal(e)
 	if err != nil {
 		// The serializer is for the program's own types: JSON, then.
@@ -156,6 +173,9 @@ func (a *Agent) fail(mid uint64, e *message.Error) {
 		}
 	}
 	m := a.response(mid)
+	if route != nil {
+		m.Route = *route
+	}
 	m.Err = true
 	if err := a.send(&m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
 		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
@@ -168,7 +188,10 @@ func (a *Agent) RPC(route string, v any) error {
 	if err != nil {
 		return err
 	}
-	return a.host.Dispatcher.RPC(a.session, route, data)
+	if a.host.Cluster == nil {
+		return session.ErrNotSupported
+	}
+	return a.host.Cluster.RPC(a.session, route, data)
 }
 
 func (a *Agent) payload(v any) ([]byte, error) {

@@ -49,6 +49,8 @@ type Config struct {
 
 	// Bound is called when a session binds another uid, 0 for none; nil where nobody wants to know.
 	Bound func(s *session.Session, old, uid int64) error
+	// Cluster is the other nodes, and the program's calls; nil where there is neither.
+	Cluster Cluster
 	// Closed is called on the logic goroutine when a session's close callbacks have run.
 	Closed func(s *session.Session)
 	Debug  bool
@@ -311,6 +313,9 @@ func (h *Host) bound(a *Agent, old, uid int64) error {
 		h.uids[uid][a.id] = a
 	}
 	h.mu.Unlock()
+	if h.Cluster != nil {
+		h.Cluster.Bound(a.session, old, uid)
+	}
 	if h.Bound != nil {
 		return h.Bound(a.session, old, uid)
 	}

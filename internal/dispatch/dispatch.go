@@ -4,6 +4,7 @@
 package dispatch
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -109,17 +110,10 @@ func (d *Dispatcher) SetRemote(r Remote) { d.remote = r }
 // Drain refuses every message from now on, with NANO-503.
 func (d *Dispatcher) Drain() { d.draining.Store(true) }
 
-// RPC sends a notify to the node that serves the route; NANO-404 if none does.
-func (d *Dispatcher) RPC(s *session.Session, route string, data []byte) error {
-	if !d.serves(route) {
-		return message.Errorf(message.CodeNotFound, "no other node serves route %q", route)
-	}
-	return d.remote.Forward(s, &message.Message{Type: message.Notify, Route: route, Data: data})
-}
-
 var (
 	errDraining = message.Errorf(message.CodeUnavailable, "the server is shutting down")
 	errFlags    = message.Errorf(message.CodeBadRequest, "the message has flags, or a route, that this server does not take")
+	errLate     = message.Errorf(message.CodeDeadline, "the deadline has passed, or nobody waits any more")
 	errHook     = message.Errorf(message.CodeInternal, "internal error")
 )
 
@@ -130,10 +124,27 @@ type Call struct {
 	id      uint64           // of the request, or 0 for a notify
 	fail    error            // instead of a handler: what to answer
 	forward *message.Message // instead of a handler: what another node is to serve
+	more    *more            // what few messages need
+}
+
+// more is what belongs to few messages only.
+type more struct {
+	ctx context.Context // the handler's, and when to give the message up; nil for the session's
+	do  func() error    // instead of a handler
 }
 
 // Refuse makes a Call that is answered with an error; id is 0 for a notify, which is dropped.
 func Refuse(id uint64, err error) Call { return Call{id: id, fail: err} }
+
+// Do makes a Call that runs f in its turn, on the dispatcher's scheduler. An error of f is answered as a handler's; id is
+// 0 for a notify.
+func Do(id uint64, f func() error) Call { return Call{id: id, more: &more{do: f}} }
+
+// Under returns c with ctx for its handler's context. It is answered with NANO-504 if ctx ends before it runs.
+func (c Call) Under(ctx context.Context) Call {
+	c.more = &more{ctx: ctx}
+	return c
+}
 
 // Decode makes a Call of a request or notify whose header was parsed. What h aliases is not kept: payloads that go on
 // are appended to block, which must have room for them.
@@ -184,8 +195,8 @@ func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
 	return d.Local(m)
 }
 
-// Local makes a Call of a message that hooks have seen, or that another node sent; m belongs to the Call. A handler
-// without a session is not found.
+// Local makes a Call of a message that hooks have seen; m belongs to the Call. A handler without a session is not
+// found.
 func (d *Dispatcher) Local(m *message.Message) Call {
 	handler, ok := d.handlers[m.Route]
 	switch {
@@ -198,6 +209,25 @@ func (d *Dispatcher) Local(m *message.Message) Call {
 		return Call{handler: handler, id: m.ID, arg: component.Raw(m.Data)}
 	}
 	return d.decode(handler, m.ID, m.Data)
+}
+
+// Here makes a Call of a message that another node sent, and that is not sent on. A handler without a session is not
+// found. data is not kept: what has to be is copied by keep.
+func (d *Dispatcher) Here(route string, id uint64, data []byte, keep func([]byte) []byte) Call {
+	if d.draining.Load() {
+		return Call{id: id, fail: errDraining}
+	}
+	handler, ok := d.handlers[route]
+	if !ok || handler.Sessionless() {
+		return Call{id: id, fail: notFound(route, true)}
+	}
+	if handler.IsRawArg {
+		return Call{handler: handler, id: id, arg: component.Raw(keep(data))}
+	}
+	if !d.copies {
+		data = keep(data)
+	}
+	return d.decode(handler, id, data)
 }
 
 // Hooks runs a row of hooks; a panic in one is an error.

@@ -488,28 +488,6 @@ func TestForward(t *testing.T) {
 	}
 }
 
-func TestRPC(t *testing.T) {
-	inBed(t, nil, with("desk", &desk{}), func(b *bed) {
-		notFound := &message.Error{Code: message.CodeNotFound}
-		if err := b.RPC(b.session, "bank.Log", []byte("x")); !errors.Is(err, notFound) {
-			t.Errorf("RPC without other nodes = %v, want NANO-404", err)
-		}
-		remote := &others{}
-		b.SetRemote(remote)
-		if err := b.RPC(b.session, "shop.Buy", nil); !errors.Is(err, notFound) {
-			t.Errorf("RPC to a service of no node = %v, want NANO-404", err)
-		}
-		if err := b.RPC(b.session, "bank.Log", []byte("x")); err != nil {
-			t.Errorf("RPC = %v, want nil", err)
-		}
-		remote.fault = func() error { return errors.New("broken") }
-		if err := b.RPC(b.session, "bank.Log", []byte("y")); err == nil {
-			t.Error("RPC = nil, want the error of Forward")
-		}
-		remote.sent.expect(t, "notify 0 bank.Log x", "notify 0 bank.Log y")
-	})
-}
-
 func TestAdd(t *testing.T) {
 	inBed(t, nil, with("desk", &desk{}), func(b *bed) {
 		for name, test := range map[string]struct {

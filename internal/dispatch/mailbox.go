@@ -28,6 +28,13 @@ type Entity interface {
 	Release()
 }
 
+// Accountant is an Entity that wants to know what has run.
+type Accountant interface {
+	// Ran is called after every run, with how many messages have run and the bytes of payload they had. The calls come
+	// one at a time.
+	Ran(messages, size int)
+}
+
 // Batch is messages of one session that arrived together. Get one with NewBatch; Deliver takes it over.
 type Batch struct {
 	calls []Call
@@ -66,9 +73,9 @@ func (b *Batch) Free() {
 }
 
 // Mailbox runs the messages of one session one at a time, in the order they were delivered, each on the scheduler
-// that it belongs to. One goroutine delivers and waits; Close may come from any.
+// that it belongs to. Its methods may be called concurrently, but for Wait, which is for one goroutine.
 //
-// The memory it takes is bounded by who delivers: Wait returns when there is room.
+// The memory it takes is bounded by who delivers: Wait returns when there is room, and Offer refuses what has none.
 type Mailbox struct {
 	d       *Dispatcher
 	s       *session.Session
@@ -81,12 +88,18 @@ type Mailbox struct {
 	head, tail *Batch // waiting; mu guards it and what follows
 	count      int    // messages that wait or run
 	size       int    // bytes of payload of those
+	lent       *lent  // what other nodes have; made by the first Lend
 	active     bool   // run is scheduled, or runs
 	sealed     bool   // nothing more is accepted
 	last       func() // runs when everything else has, on the dispatcher's scheduler
 	room       chan struct{}
 
 	away *elsewhere // where run runs, or will; nil for the dispatcher's scheduler. Of the run alone
+}
+
+// lent is what of a session's messages waits on other nodes.
+type lent struct {
+	messages, size int
 }
 
 // elsewhere is a scheduler that a session holds under a name.
@@ -103,24 +116,73 @@ func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size 
 	m.runTask = m.run
 }
 
+// What may wait on other nodes at the least, whatever the limits of the mailbox. Others tell of what they have done
+// in portions that are smaller than half of it.
+const (
+	LentMessages = 128
+	LentSize     = 128 << 10
+)
+
 // Room returns how many more messages may wait, 0 where the bytes that wait are too many.
 func (m *Mailbox) Room() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.free()
+}
+
+// free is Room; the caller holds mu.
+func (m *Mailbox) free() int {
 	if m.size >= m.bytes {
 		return 0
 	}
-	return max(m.limit-m.count, 0)
+	free := m.limit - m.count
+	if l := m.lent; l != nil {
+		if l.size >= max(m.bytes, LentSize) {
+			return 0
+		}
+		free = min(free, max(m.limit, LentMessages)-l.messages)
+	}
+	return max(free, 0)
+}
+
+// full reports whether more than half of the room is taken. The caller holds mu.
+func (m *Mailbox) full() bool {
+	if m.count > m.limit/2 || m.size > m.bytes/2 {
+		return true
+	}
+	l := m.lent
+	return l != nil && (l.messages > max(m.limit, LentMessages)/2 || l.size > max(m.bytes, LentSize)/2)
+}
+
+// Lend notes that messages went on to another node: they take room here until they are returned.
+func (m *Mailbox) Lend(messages, size int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.lent == nil {
+		m.lent = &lent{}
+	}
+	m.lent.messages += messages
+	m.lent.size += size
+}
+
+// Return notes that messages that were lent do not wait any more.
+func (m *Mailbox) Return(messages, size int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if l := m.lent; l != nil {
+		l.messages = max(l.messages-messages, 0)
+		l.size = max(l.size-size, 0)
+		m.wakeReader()
+	}
 }
 
 // MaxSize returns how many bytes of payload may wait, beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
-// Wait blocks until half of the room is free again, or the mailbox is sealed. What has run makes room when the run of
-// messages that it is part of ends.
+// Wait blocks until half of the room is free again, or the mailbox is sealed.
 func (m *Mailbox) Wait() {
 	m.mu.Lock()
-	for !m.sealed && (m.count > m.limit/2 || m.size > m.bytes/2) {
+	for !m.sealed && m.full() {
 		if m.room == nil {
 			m.room = make(chan struct{}, 1)
 		}
@@ -134,7 +196,7 @@ func (m *Mailbox) Wait() {
 
 // wakeReader ends a Wait that may end. The caller holds mu.
 func (m *Mailbox) wakeReader() {
-	if m.room == nil || !m.sealed && (m.count > m.limit/2 || m.size > m.bytes/2) {
+	if m.room == nil || !m.sealed && m.full() {
 		return
 	}
 	select {
@@ -144,13 +206,33 @@ func (m *Mailbox) wakeReader() {
 }
 
 // Deliver hands over b, which is not touched any more. It reports false, and drops b, when the mailbox is sealed.
-func (m *Mailbox) Deliver(b *Batch) bool {
+func (m *Mailbox) Deliver(b *Batch) bool { return m.deliver(b, false) == nil }
+
+// ErrFull tells of a message for which a mailbox had no room.
+var ErrFull error = message.Errorf(message.CodeLimit, "too many messages of the session wait")
+
+// Offer delivers one message with a payload of size bytes, if there is room for it. The error is ErrFull, or
+// session.ErrBrokenPipe if the mailbox is sealed.
+func (m *Mailbox) Offer(c Call, size int) error {
+	b := NewBatch()
+	b.Add(c, size)
+	return m.deliver(b, true)
+}
+
+// deliver is Deliver, and refuses what has no room if it is asked to.
+func (m *Mailbox) deliver(b *Batch, polite bool) error {
 	m.mu.Lock()
-	if m.sealed || len(b.calls) == 0 {
-		sealed := m.sealed
+	var err error
+	switch {
+	case m.sealed:
+		err = session.ErrBrokenPipe
+	case polite && m.free() == 0:
+		err = ErrFull
+	}
+	if err != nil || len(b.calls) == 0 {
 		m.mu.Unlock()
 		b.Free()
-		return !sealed
+		return err
 	}
 	m.count += len(b.calls)
 	m.size += b.size
@@ -166,7 +248,7 @@ func (m *Mailbox) Deliver(b *Batch) bool {
 	if start {
 		m.start()
 	}
-	return true
+	return nil
 }
 
 // Seal accepts no more messages, and has last run after those that were accepted, on the dispatcher's scheduler.
@@ -301,6 +383,9 @@ func (m *Mailbox) run() {
 
 // finish puts back what has not run, and decides what comes next.
 func (m *Mailbox) finish(r *run) {
+	if e, ok := m.entity.(Accountant); ok {
+		e.Ran(r.done, r.doneSize)
+	}
 	m.mu.Lock()
 	m.count -= r.done
 	m.size -= r.doneSize
@@ -482,12 +567,20 @@ func (m *Mailbox) serve(c *Call) error {
 		return c.fail
 	case c.forward != nil:
 		return m.d.remote.Forward(m.s, c.forward)
+	case c.more != nil && c.more.do != nil:
+		return c.more.do()
+	case c.more != nil && c.more.ctx.Err() != nil:
+		return errLate
 	case c.handler.SchedName != "" && !m.held(c.handler.SchedName):
 		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
 	}
 	ctx := context.Background()
 	if c.handler.Context() {
-		ctx = m.s.Context()
+		if c.more != nil {
+			ctx = c.more.ctx
+		} else {
+			ctx = m.s.Context()
+		}
 	}
 	reply, err := c.handler.Call(ctx, m.s, c.arg)
 	if err != nil || reply == nil {

@@ -1,4 +1,5 @@
-// Package life is the handle by which the owner of a connection ends its session. Package session implements it;
+// Package life is the handle by which the owner of a connection ends its session, and follows what other nodes
+// say of it. Package session implements it;
 // it is apart, and internal, so that programs cannot end a session behind its owner's back.
 package life
 
@@ -17,6 +18,14 @@ type Control interface {
 	Watch(key any, f func()) bool
 	// Unwatch forgets the watch under key.
 	Unwatch(key any)
+
+	// Bind sets the uid, 0 for none, and returns the one before, without the entity being told.
+	Bind(uid int64) (old int64)
+	// Route binds a service in the session's Router, or unbinds it where address is empty, without the entity being
+	// told.
+	Route(service, address string)
+	// Routes returns a copy of the bindings of the session's Router.
+	Routes() map[string]string
 }
 
 // Attacher is an entity that owns its session's life: session.New hands it the control.

@@ -70,6 +70,9 @@ type Link struct {
 	Addr  string // of the peer
 	Epoch uint64 // of the peer
 
+	// Owner is for the Handler, which may set it in Up.
+	Owner any
+
 	cfg     Config
 	stream  Stream
 	handler Handler
@@ -146,6 +149,29 @@ func (l *Link) Send(f *Frame) error {
 		return ErrDown
 	case l.out.bytes+size > l.cfg.QueueBytes || l.out.frames >= l.cfg.QueueFrames:
 		l.mu.Unlock()
+		return ErrQueueFull
+	}
+	l.out.add(f, size)
+	l.mu.Unlock()
+	l.signal()
+	return nil
+}
+
+// Insist queues a frame without which the peer would be left with a wrong picture of this node. There is room for them
+// beyond the limits, for a quarter of what those allow; a link that has none left closes, with ErrQueueFull.
+func (l *Link) Insist(f *Frame) error {
+	size := f.Size()
+	if size > MaxFrame {
+		return fmt.Errorf("%w: %d bytes, %d fit", ErrFrameTooLarge, size, MaxFrame)
+	}
+	l.mu.Lock()
+	switch {
+	case l.err != nil || l.leaving:
+		l.mu.Unlock()
+		return ErrDown
+	case l.out.bytes+size > l.cfg.QueueBytes+l.cfg.QueueBytes/4 || l.out.frames >= l.cfg.QueueFrames+l.cfg.QueueFrames/4:
+		l.mu.Unlock()
+		l.Close(ErrQueueFull)
 		return ErrQueueFull
 	}
 	l.out.add(f, size)
