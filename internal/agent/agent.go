@@ -26,11 +26,29 @@ const (
 	stateReady              // messages may pass
 )
 
-// What of an agent is gone.
+// The flags of an agent.
 const (
-	goneConn uint32 = 1 << iota
-	goneSession
+	flagClosed      uint32 = 1 << iota // shut was called
+	flagPaused                         // the server reads nothing from the client at present
+	flagIntroduced                     // the program has seen the session
+	flagCounted                        // among the open sessions
+	flagGrown                          // the reader has decoded something, which takes more stack than waiting
+	flagShedding                       // the reader was woken to go on with a new goroutine
+	flagBeating                        // timer.at is that of the next heartbeat
+	flagConnGone                       // the connection has ended
+	flagSessionGone                    // the session has finished
 )
+
+// flags are what would be an atomic.Bool each, in a quarter of the space of one.
+type flags struct{ bits atomic.Uint32 }
+
+func (f *flags) has(flag uint32) bool { return f.bits.Load()&flag != 0 }
+
+// set sets a flag and reports whether it was set before.
+func (f *flags) set(flag uint32) bool { return f.bits.Or(flag)&flag != 0 }
+
+// clear clears a flag and reports whether it was set before.
+func (f *flags) clear(flag uint32) bool { return f.bits.And(^flag)&flag != 0 }
 
 // ErrNotReady tells of something sent to a client that has not completed its handshake.
 var ErrNotReady = errors.New("session: the handshake is not complete")
@@ -46,18 +64,12 @@ type Agent struct {
 	id      int64
 	ws      bool // output goes in WebSocket frames
 
-	state      atomic.Int32
-	closed     atomic.Bool   // shut was called
-	paused     atomic.Bool   // the server reads nothing from the client at present
-	introduced atomic.Bool   // the program has seen the session
-	counted    atomic.Bool   // among the open sessions
-	grown      atomic.Bool   // the reader has decoded something, which takes more stack than waiting
-	shedding   atomic.Bool   // the reader was woken to go on with a new goroutine
-	gone       atomic.Uint32 // goneConn, goneSession
-	seen       atomic.Int64  // when the last packet came, on the wheel's clock
-	lastMid    atomic.Uint64
-	answered   atomic.Bool // the request lastMid was answered
-	route      atomic.Pointer[string]
+	state    atomic.Int32
+	flags    flags
+	seen     atomic.Int64 // when the last packet came, on the wheel's clock
+	lastMid  atomic.Uint64
+	answered atomic.Bool // the request lastMid was answered
+	route    atomic.Pointer[string]
 
 	box   dispatch.Mailbox
 	out   output
@@ -202,7 +214,7 @@ func (a *Agent) payload(v any) ([]byte, error) {
 }
 
 func (a *Agent) sendable() error {
-	if a.closed.Load() {
+	if a.flags.has(flagClosed) {
 		return session.ErrBrokenPipe
 	}
 	if a.state.Load() != stateReady {
@@ -242,7 +254,7 @@ type farewell struct {
 // shut closes the session for a reason: nothing more is sent but the farewell, what was accepted still runs, and then
 // the close callbacks. Only the first call counts.
 func (a *Agent) shut(reason error, f farewell) error {
-	if a.closed.Swap(true) {
+	if a.flags.set(flagClosed) {
 		return session.ErrCloseClosedSession
 	}
 	a.end(reason, f)
@@ -265,7 +277,7 @@ func (a *Agent) end(reason error, f farewell) {
 
 // uncount takes the session off the open ones, once.
 func (a *Agent) uncount() {
-	if a.counted.Swap(false) {
+	if a.flags.clear(flagCounted) {
 		a.host.Counts.ready.Add(-1)
 	}
 }
@@ -277,7 +289,7 @@ func (a *Agent) shutdown() {
 		return
 	}
 	a.box.Seal(func() {
-		if !a.closed.Swap(true) {
+		if !a.flags.set(flagClosed) {
 			a.end(session.ErrShutdown, farewell{flush: true, kick: kickBody("server shutdown"), code: closeGoingAway})
 		}
 		a.finished()
@@ -287,7 +299,7 @@ func (a *Agent) shutdown() {
 // finished runs on the logic goroutine after the last message.
 func (a *Agent) finished() {
 	defer a.host.wg.Done()
-	defer a.host.gone(a, goneSession)
+	defer a.host.gone(a, flagSessionGone)
 	defer func() {
 		h := a.host
 		h.mu.Lock()
@@ -297,7 +309,7 @@ func (a *Agent) finished() {
 			h.Closed(a.session)
 		}
 	}()
-	if a.introduced.Load() {
+	if a.flags.has(flagIntroduced) {
 		a.control.Finish()
 	}
 }
@@ -306,7 +318,7 @@ func (a *Agent) finished() {
 func sorted(agents map[int64]*Agent) []*session.Session {
 	list := make([]*session.Session, 0, len(agents))
 	for _, a := range agents {
-		if !a.closed.Load() {
+		if !a.flags.has(flagClosed) {
 			list = append(list, a.session)
 		}
 	}
@@ -319,16 +331,18 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 func (a *Agent) serve(rest []byte, left time.Duration) {
 	a.host.wheel.add(a, left)
 	in := newInput(a)
-	in.ahead = rest
+	if len(rest) > 0 {
+		in.digest(rest)
+	}
 	a.read(in)
 }
 
 // read reads until the connection ends, or goes on with that on a new goroutine: see shed.
 func (a *Agent) read(in *input) {
 	err := in.stream()
-	if a.shedding.Swap(false) && errors.Is(err, os.ErrDeadlineExceeded) {
+	if a.flags.clear(flagShedding) && errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = a.conn.SetReadDeadline(time.Time{})
-		if a.closed.Load() { // which may have set a deadline of its own, to be put back
+		if a.flags.has(flagClosed) { // which may have set a deadline of its own, to be put back
 			_ = a.conn.SetReadDeadline(time.Now().Add(linger))
 		}
 		go a.read(in)
@@ -340,14 +354,14 @@ func (a *Agent) read(in *input) {
 // shed has the reader of a quiet connection go on with a new goroutine. Decoding has grown the stack of the old one to
 // 4 KB or more, and the runtime shrinks a stack only when a quarter of it would do; one that only waits needs 2 KB.
 func (a *Agent) shed() {
-	a.grown.Store(false)
-	a.shedding.Store(true)
+	a.flags.clear(flagGrown)
+	a.flags.set(flagShedding)
 	_ = a.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
 // finishReading ends a connection from which nothing more will be read.
 func (a *Agent) finishReading(err error) {
-	if !a.closed.Load() {
+	if !a.flags.has(flagClosed) {
 		a.refuse(err)
 	}
 	if a.out.readerGone() {
@@ -359,7 +373,7 @@ func (a *Agent) finishReading(err error) {
 func (a *Agent) over() {
 	_ = a.conn.Close()
 	a.host.Counts.Open.Add(-1)
-	a.host.gone(a, goneConn)
+	a.host.gone(a, flagConnGone)
 	a.host.wg.Done()
 }
 
@@ -401,14 +415,14 @@ func violation(format string, args ...any) error {
 func (a *Agent) dueAt(now time.Duration) time.Duration {
 	h := a.host
 	if a.state.Load() != stateReady {
-		if deadline := a.timer.deadline; now < deadline {
+		if deadline := a.timer.at; now < deadline {
 			return deadline
 		}
 		_ = a.shut(session.ErrHandshake, farewell{})
 		return 0
 	}
 	last := time.Duration(a.seen.Load())
-	if a.paused.Load() {
+	if a.flags.has(flagPaused) {
 		last = now // the silence is the server's doing
 	}
 	// Clients' packets can lie two intervals apart; dead is between two and a half and three.
@@ -417,17 +431,17 @@ func (a *Agent) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrHeartbeat, farewell{})
 		return 0
 	}
-	if a.timer.heartbeat == 0 {
-		a.timer.heartbeat = last + h.Heartbeat
+	if !a.flags.set(flagBeating) {
+		a.timer.at = last + h.Heartbeat
 	}
-	if now >= a.timer.heartbeat {
+	if now >= a.timer.at {
 		_ = a.queueFrame(heartbeatPacket, false)
-		if a.timer.heartbeat += h.Heartbeat; a.timer.heartbeat <= now {
-			a.timer.heartbeat = now + h.Heartbeat
+		if a.timer.at += h.Heartbeat; a.timer.at <= now {
+			a.timer.at = now + h.Heartbeat
 		}
 	}
-	next := min(a.timer.heartbeat, dead)
-	if a.raw == nil || a.ws || !a.grown.Load() {
+	next := min(a.timer.at, dead)
+	if a.raw == nil || a.ws || !a.flags.has(flagGrown) {
 		return next
 	}
 	if now-last >= shedAfter {

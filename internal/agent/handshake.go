@@ -73,7 +73,7 @@ func (a *Agent) shake(body []byte) error {
 	if len(body) > 0 && !json.Valid(body) {
 		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
-	a.introduced.Store(true)
+	a.flags.set(flagIntroduced)
 	user, err := a.introduce(body)
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
@@ -131,14 +131,14 @@ func (a *Agent) refuseHandshake(code int, why error) error {
 func (a *Agent) enter() {
 	h := a.host
 	a.seen.Store(h.wheel.now())
-	a.introduced.Store(true)
+	a.flags.set(flagIntroduced)
 	a.state.Store(stateReady)
-	a.counted.Store(true)
+	a.flags.set(flagCounted)
 	h.Counts.ready.Add(1)
-	if a.closed.Load() { // meanwhile, by the program
+	if a.flags.has(flagClosed) { // meanwhile, by the program
 		a.uncount()
 		return
 	}
-	a.grown.Store(true)
+	a.flags.set(flagGrown)
 	h.wheel.reset(a, min(h.Heartbeat, shedAfter))
 }

@@ -306,7 +306,7 @@ func (h *Host) Len() (connections, sessions int) {
 func (h *Host) bound(a *Agent, old, uid int64) error {
 	h.mu.Lock()
 	h.unindex(a, old)
-	if uid != 0 && !a.closed.Load() {
+	if uid != 0 && !a.flags.has(flagClosed) {
 		if h.uids[uid] == nil {
 			h.uids[uid] = map[int64]*Agent{}
 		}
@@ -333,10 +333,11 @@ func (h *Host) unindex(a *Agent, uid int64) {
 
 // gone forgets an agent whose connection and session have both ended; which tells what ended now.
 func (h *Host) gone(a *Agent, which uint32) {
-	last := a.gone.Or(which)|which == goneConn|goneSession
+	const both = flagConnGone | flagSessionGone
+	last := (a.flags.bits.Or(which)|which)&both == both
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if which == goneConn {
+	if which == flagConnGone {
 		h.occupy(a.remote, -1)
 	}
 	if last {

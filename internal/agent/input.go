@@ -24,24 +24,22 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 // that reads.
 type input struct {
 	a     *Agent
-	batch *dispatch.Batch // messages that were decoded and not delivered
-	block []byte          // their payloads, one allocation for all
-	room  int             // messages that the mailbox takes, asked for when batch was begun
-	ahead []byte          // what was read before
-	meter *meter          // what the session has left of its rates; nil for no limit
-	part  []byte          // the beginning of a packet that is not whole
-	small []byte          // what a connection that is no bare socket reads into
+	batch *dispatch.Batch  // messages that were decoded and not delivered
+	block []byte           // their payloads, one allocation for all
+	room  int              // messages that the mailbox takes, asked for when batch was begun
+	meter *meter           // what the session has left of its rates; nil for no limit
+	part  []byte           // the beginning of a packet that is not whole
+	small *[smallRead]byte // what a connection that is no bare socket reads into
 
 	frame  *[readSize]byte // payloads of WebSocket frames that were not fed yet
 	framed int             // bytes in frame
 	lent   bool            // the library reads into frame: it stays, also where the rest of a frame has to be waited for
 
 	// Of a read from a bare socket.
-	ready  func(fd uintptr) bool
-	prefix []byte
-	buf    *[readSize]byte
-	n      int
-	err    error
+	ready func(fd uintptr) bool
+	buf   *[readSize]byte
+	n     int
+	err   error
 }
 
 func newInput(a *Agent) *input {
@@ -58,48 +56,56 @@ func (in *input) stream() error {
 		if err != nil {
 			return err
 		}
-		if in.a.closed.Load() {
-			continue // the client is given a while to see our farewell; what it says no longer counts
-		}
-		rest, err := in.feed(b)
-		in.deliver()
-		if err != nil {
-			if in.a.closed.Load() {
-				continue
-			}
-			in.a.refuse(err)
-			continue
-		}
+		in.digest(b)
+	}
+}
+
+// digest takes in what was read: the packets of b, which begins with part, and the rest for later. It is not for
+// stream to inline: that is on the stack while the connection waits.
+//
+//go:noinline
+func (in *input) digest(b []byte) {
+	if in.a.flags.has(flagClosed) {
+		return // the client is given a while to see our farewell; what it says no longer counts
+	}
+	rest, err := in.feed(b)
+	in.deliver()
+	if err == nil {
 		in.keep(rest)
+	} else if !in.a.flags.has(flagClosed) {
+		in.a.refuse(err)
 	}
 }
 
 // read returns what part holds and at least one byte more.
 func (in *input) read() ([]byte, error) {
-	if len(in.ahead) > 0 {
-		b := in.ahead
-		in.ahead = nil
-		return b, nil
-	}
 	if len(in.part) >= readSize/2 {
 		return in.readMore()
 	}
 	if in.a.raw == nil {
 		return in.readConn()
 	}
-	return in.readRaw(in.part)
+	return in.readRaw()
+}
+
+// prefix is what a read from a bare socket comes behind.
+func (in *input) prefix() []byte {
+	if in.a.ws {
+		return nil // part is of the frames' payload, not of the socket
+	}
+	return in.part
 }
 
 // readRaw reads once from a bare socket, behind a copy of prefix. What it returns holds until the next read.
-func (in *input) readRaw(prefix []byte) ([]byte, error) {
-	in.prefix, in.n, in.err = prefix, 0, nil
+func (in *input) readRaw() ([]byte, error) {
+	in.n, in.err = 0, nil
 	if err := in.a.raw.Read(in.ready); err != nil {
 		return nil, err
 	}
 	if in.err != nil {
 		return nil, in.err
 	}
-	if in.n == len(prefix) {
+	if in.n == len(in.prefix()) {
 		return nil, io.EOF
 	}
 	return in.buf[:in.n], nil
@@ -111,7 +117,7 @@ func (in *input) readReady(fd uintptr) bool {
 	if in.buf == nil {
 		in.buf = readBuffers.Get().(*[readSize]byte)
 	}
-	k := copy(in.buf[:], in.prefix)
+	k := copy(in.buf[:], in.prefix())
 	n, again, err := rawRead(fd, in.buf[k:])
 	if again {
 		in.release()
@@ -124,9 +130,9 @@ func (in *input) readReady(fd uintptr) bool {
 // readConn is read for connections that are not bare sockets. They hold a buffer while they wait, a small one.
 func (in *input) readConn() ([]byte, error) {
 	if in.small == nil {
-		in.small = make([]byte, smallRead)
+		in.small = new([smallRead]byte)
 	}
-	b := in.small
+	b := in.small[:]
 	if len(in.part) > smallRead/2 {
 		return in.readMore()
 	}
@@ -241,7 +247,7 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 			return nil, err
 		}
 		b = b[n:]
-		if a.closed.Load() {
+		if a.flags.has(flagClosed) {
 			return nil, nil
 		}
 	}
@@ -321,8 +327,8 @@ func (in *input) message(body []byte, ahead int) error {
 }
 
 func (in *input) begin() {
-	if !in.a.grown.Load() {
-		in.a.grown.Store(true)
+	if !in.a.flags.has(flagGrown) {
+		in.a.flags.set(flagGrown)
 	}
 	in.batch = dispatch.NewBatch()
 	in.block = nil
@@ -334,11 +340,11 @@ func (in *input) begin() {
 func (in *input) pause() bool {
 	a := in.a
 	in.deliver()
-	a.paused.Store(true)
+	a.flags.set(flagPaused)
 	a.box.Wait()
 	a.seen.Store(a.host.wheel.now())
-	a.paused.Store(false)
-	if a.closed.Load() {
+	a.flags.clear(flagPaused)
+	if a.flags.has(flagClosed) {
 		return false
 	}
 	in.begin()

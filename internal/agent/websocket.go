@@ -70,15 +70,16 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
+	conn := hijack.conn // the rest of hijack is not to be kept
 	ping := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
-		if err := hijack.conn.in.control(); err != nil {
+		if err := conn.in.control(); err != nil {
 			return err
 		}
 		return ping(data)
 	})
-	hijack.conn.upgraded.Store(true)
-	go hijack.conn.a.serveWebSocket(ws, hijack.conn, left)
+	conn.upgraded.Store(true)
+	go conn.a.serveWebSocket(ws, conn, left)
 }
 
 // hijacker hands the library a connection whose writes go through the agent.
@@ -155,7 +156,7 @@ func (c *wsConn) Read(b []byte) (int, error) {
 		if c.a.raw == nil {
 			return c.Conn.Read(b)
 		}
-		more, err := c.in.readRaw(nil)
+		more, err := c.in.readRaw()
 		if err != nil {
 			return 0, err
 		}
@@ -206,7 +207,7 @@ func (in *input) frames(ws *websocket.Conn) error {
 	a := in.a
 	for {
 		kind, r, err := ws.NextReader()
-		if err == nil && kind != websocket.BinaryMessage && !a.closed.Load() {
+		if err == nil && kind != websocket.BinaryMessage && !a.flags.has(flagClosed) {
 			a.refuse(&protocolError{reason: session.ErrProtocol, code: closeUnsupported, err: errText})
 			continue
 		}
@@ -217,11 +218,11 @@ func (in *input) frames(ws *websocket.Conn) error {
 			in.lent = true
 			n, err := r.Read(in.space())
 			in.lent = false
-			if a.closed.Load() {
+			if a.flags.has(flagClosed) {
 				n = 0
 			}
 			if n > 0 {
-				if err := in.take(n); err != nil && !a.closed.Load() {
+				if err := in.take(n); err != nil && !a.flags.has(flagClosed) {
 					a.refuse(err)
 				}
 			}

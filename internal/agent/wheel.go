@@ -33,14 +33,14 @@ const (
 	maxTick    = 250 * time.Millisecond
 )
 
-// node hangs an agent in the wheel. The wheel's mu guards all but the last two.
+// node hangs an agent in the wheel. The wheel's mu guards all but at,
+// which is set before the agent is hung up, and then the wheel's goroutine's own.
 type node struct {
 	next, prev *Agent
 	slot       int16
 	hung       bool
 	removed    bool          // for good
-	deadline   time.Duration // of the handshake; set before the agent is hung up
-	heartbeat  time.Duration // when the next one goes out; the wheel's goroutine's own
+	at         time.Duration // the deadline of the handshake, then when the next heartbeat goes out
 }
 
 // init prepares a wheel that is to be exact to a sixteenth of d.
@@ -87,8 +87,8 @@ func (w *wheel) add(a *Agent, d time.Duration) {
 	if w.count == 0 {
 		w.refresh()
 	}
-	a.timer.deadline = time.Since(w.base) + d
-	w.hang(a, a.timer.deadline)
+	a.timer.at = time.Since(w.base) + d
+	w.hang(a, a.timer.at)
 	wake := w.idle
 	w.idle = false
 	w.mu.Unlock()

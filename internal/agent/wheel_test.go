@@ -62,7 +62,7 @@ func TestWheelManyAtOnce(t *testing.T) {
 			}
 		}
 		for i := 1; i < n; i += 3 {
-			if agents[i].closed.Load() {
+			if agents[i].flags.has(flagClosed) {
 				t.Fatalf("agent %d was moved to a minute later, and called after %v", i, time.Since(start))
 			}
 		}
@@ -74,14 +74,14 @@ func TestWheelManyAtOnce(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		for i := 0; i < n; i += 3 {
-			if agents[i].closed.Load() {
+			if agents[i].flags.has(flagClosed) {
 				t.Fatalf("agent %d was removed, and called", i)
 			}
 			h.wheel.add(agents[i], time.Second)
 		}
 		time.Sleep(time.Minute)
 		for i, a := range agents {
-			if i%3 == 0 && a.closed.Load() {
+			if i%3 == 0 && a.flags.has(flagClosed) {
 				t.Fatalf("agent %d was removed for good, and called", i)
 			}
 			_ = a.Close()
