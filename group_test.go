@@ -103,6 +103,7 @@ func (c *club) shutdown() {
 type guest struct {
 	session *session.Session
 	conn    net.Conn
+	raw     atomic.Bool // it notes messages as they came, not only pushes
 	pause   atomic.Bool // it reads no more, until it is told to resume
 	resume  chan struct{}
 
@@ -153,7 +154,11 @@ func (g *guest) read(t *testing.T) {
 			if n == 0 {
 				break
 			}
-			if typ == packet.Data {
+			if typ == packet.Data && g.raw.Load() {
+				g.mu.Lock()
+				g.got = append(g.got, string(body))
+				g.mu.Unlock()
+			} else if typ == packet.Data {
 				m, err := message.Decode(body, nil)
 				if err != nil || m.Type != message.Push {
 					t.Errorf("a client was sent %v, %v, want pushes only", m, err)

@@ -177,13 +177,7 @@ func (a *Agent) fail(mid uint64, e *message.Error) { a.sendError(mid, nil, e) }
 
 // sendError is fail; route is that of the request where it is not the one that runs.
 func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
-	data, err := a.host.Serializer.Marshal(e)
-	if err != nil {
-		// The serializer is for the program's own types: JSON, then.
-		if data, err = json.Marshal(e); err != nil {
-			data = nil
-		}
-	}
+	data := a.host.encodeError(e)
 	m := a.response(mid)
 	if route != nil {
 		m.Route = *route
@@ -192,6 +186,24 @@ func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
 	if err := a.send(&m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
 		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
 	}
+}
+
+// encodeError returns the payload that tells of e: JSON, where the serializer is for the program's own types only and
+// fails, or panics.
+func (h *Host) encodeError(e *message.Error) (data []byte) {
+	inJSON := func() {
+		data, _ = json.Marshal(e) // strings alone: it does not fail
+	}
+	defer func() {
+		if recover() != nil {
+			inJSON()
+		}
+	}()
+	data, err := h.Serializer.Marshal(e)
+	if err != nil {
+		inJSON()
+	}
+	return data
 }
 
 // RPC sends a notify to the node that serves the route.

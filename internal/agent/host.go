@@ -306,7 +306,7 @@ func (h *Host) Len() (connections, sessions int) {
 func (h *Host) bound(a *Agent, old, uid int64) error {
 	h.mu.Lock()
 	h.unindex(a, old)
-	if uid != 0 && !a.flags.has(flagClosed) {
+	if uid != 0 && uid == a.session.UID() && !a.flags.has(flagClosed) { // it may have bound another meanwhile
 		if h.uids[uid] == nil {
 			h.uids[uid] = map[int64]*Agent{}
 		}
