@@ -66,7 +66,8 @@ func (in *input) stream() error {
 //go:noinline
 func (in *input) digest(b []byte) {
 	if in.a.flags.has(flagClosed) {
-		return // the client is given a while to see our farewell; what it says no longer counts
+		in.part = nil // the client is given a while to see our farewell; what it says no longer counts
+		return
 	}
 	rest, err := in.feed(b)
 	in.deliver()

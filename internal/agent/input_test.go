@@ -292,6 +292,34 @@ func TestFragments(t *testing.T) {
 	}
 }
 
+// What comes after the server has closed the connection is thrown away, not gathered.
+func TestClosedConnectionGathersNothing(t *testing.T) {
+	h := newHost(t, nil)
+	large := request(t, 1, strings.Repeat("x", 60_000))
+	conn := &script{pieces: [][]byte{hello(t), large[:20_000]}}
+	for range 1000 {
+		conn.pieces = append(conn.pieces, large)
+	}
+	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
+	in := newInput(a)
+	largest := 0
+	for {
+		b, err := in.read()
+		if err != nil {
+			a.finishReading(err)
+			break
+		}
+		in.digest(b)
+		if len(in.part) >= 20_000 {
+			_ = a.Kick("enough")
+		}
+		largest = max(largest, cap(in.part))
+	}
+	if !a.session.Closed() || largest > 100_000 {
+		t.Errorf("closed: %v; %d bytes were gathered, want no more than a packet", a.session.Closed(), largest)
+	}
+}
+
 func FuzzServerStream(f *testing.F) {
 	add := func(joined bool, pieces ...[]byte) {
 		stream := bytes.Join(pieces, nil)
