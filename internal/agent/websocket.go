@@ -40,7 +40,7 @@ func NoUpgrade(r *http.Request) {
 }
 
 // wsReadBuffer is the library's own buffer. It is small: wsConn reads a lot at once, from a shared buffer.
-const wsReadBuffer = 256
+const wsReadBuffer = 128
 
 var wsWriteBuffers sync.Pool
 
