@@ -1,0 +1,183 @@
+// Metrics shows what a server does to Prometheus, to package expvar, and to whoever asks whether it is well.
+//
+//	go run ./examples/metrics -addr :3250 -http localhost:9100
+//	curl localhost:9100/metrics       # for Prometheus
+//	curl localhost:9100/debug/vars    # the same as JSON
+//	curl localhost:9100/healthz       # 200 while the logic goroutine answers, 503 when it is stuck or shut down
+//
+// The second address is for operators: it does not belong on the open internet.
+package main
+
+import (
+	"context"
+	"errors"
+	"expvar"
+	"flag"
+	"log"
+	"net"
+	"net/http"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+// healthy is how soon the logic goroutine of a healthy server answers.
+const healthy = time.Second
+
+// collector makes metrics of a server's figures, when Prometheus asks for them: counting costs the server nothing more.
+type collector struct{ srv *nano.Server }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("nano_"+name, help, labels, nil)
+}
+
+var (
+	connections = desc("connections", "Open connections.")
+	sessions    = desc("sessions", "Open sessions.")
+	accepted    = desc("accepted_total", "Connections that were accepted.")
+	messages    = desc("messages_total", "Messages.", "direction")
+	bytes       = desc("bytes_total", "Bytes: payloads in, all that is written out.", "direction")
+	control     = desc("control_total", "Heartbeats and pings that came.")
+	queueDepth  = desc("queue_depth", "Tasks that wait for the logic goroutine.")
+	queueDelay  = desc("queue_delay_seconds", "How long the tasks that began last had waited.")
+	panics      = desc("panics_total", "Panics of handlers, hooks and serializers.")
+	handlers    = desc("handler_seconds", "Calls of handlers, and the time they held the logic goroutine.", "route")
+	handlerMax  = desc("handler_max_seconds", "The longest call of a handler.", "route")
+	refused     = desc("refused_total", "What was not served.", "reason")
+	closed      = desc("closed_total", "Sessions that closed.", "reason")
+)
+
+// Describe tells of no metrics: what Collect sends is not checked against it then.
+func (c collector) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the figures of this moment.
+func (c collector) Collect(metrics chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	counter := func(d *prometheus.Desc, v int64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	st := c.srv.Stats()
+	gauge(connections, float64(st.Connections))
+	gauge(sessions, float64(st.Sessions))
+	counter(accepted, st.Accepted)
+	counter(messages, st.MessagesIn, "in")
+	counter(messages, st.MessagesOut, "out")
+	counter(bytes, st.BytesIn, "in")
+	counter(bytes, st.BytesOut, "out")
+	counter(control, st.ControlIn)
+	gauge(queueDepth, float64(st.QueueDepth))
+	gauge(queueDelay, st.QueueDelay.Seconds())
+	counter(panics, st.Panics)
+	for route, r := range st.Routes {
+		metrics <- prometheus.MustNewConstSummary(handlers, uint64(r.Count), r.Sum.Seconds(), nil, route)
+		gauge(handlerMax, r.Max.Seconds(), route)
+	}
+	for reason, n := range st.Refused {
+		counter(refused, n, reason)
+	}
+	for reason, n := range st.Closed {
+		counter(closed, n, reason)
+	}
+}
+
+// health answers 200 if the logic goroutine does its work in time.
+func health(srv *nano.Server) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), healthy)
+		defer cancel()
+		alive := make(chan struct{})
+		srv.Invoke(func() { close(alive) })
+		select {
+		case <-alive:
+			_, _ = w.Write([]byte("ok\n"))
+		case <-ctx.Done():
+			http.Error(w, "the logic goroutine does not answer", http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// site returns what operators see.
+func site(srv *nano.Server) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collector{srv})
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("/debug/vars", expvar.Handler())
+	mux.Handle("/healthz", health(srv))
+	return mux
+}
+
+// Echo is something to measure.
+type Echo struct{ component.Base }
+
+// Say answers with what was said.
+func (e *Echo) Say(s *session.Session, data []byte) error { return s.Response(data) }
+
+func newServer() *nano.Server {
+	components := &component.Components{}
+	components.Register(&Echo{})
+	return nano.New(nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()))
+}
+
+// vars is the figures for package expvar.
+func vars(srv *nano.Server) expvar.Var { return expvar.Func(func() any { return srv.Stats() }) }
+
+// run serves players and operators until ctx ends or one of both fails.
+func run(ctx context.Context, srv *nano.Server, players, operators net.Listener) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	web := &http.Server{Handler: site(srv), ReadHeaderTimeout: 10 * time.Second}
+	failed := make(chan error, 2)
+	for _, serve := range []func() error{
+		func() error { return srv.Serve(players) },
+		func() error { return web.Serve(operators) },
+	} {
+		go func() {
+			failed <- serve()
+			stop()
+		}()
+	}
+	<-ctx.Done()
+	// The server first: operators can watch it shut down.
+	late, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	err := srv.Shutdown(late)
+	err = errors.Join(err, web.Shutdown(late))
+	for range cap(failed) {
+		if e := <-failed; !errors.Is(e, http.ErrServerClosed) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
+func main() {
+	addr := flag.String("addr", ":3250", "`address` for players")
+	ops := flag.String("http", "localhost:9100", "`address` for operators")
+	flag.Parse()
+	players, err := net.Listen("tcp", *addr)
+	if err != nil {
+		log.Fatal(err)
+	}
+	operators, err := net.Listen("tcp", *ops)
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	srv := newServer()
+	expvar.Publish("nano", vars(srv))
+	if err := run(ctx, srv, players, operators); err != nil {
+		log.Fatal(err)
+	}
+}
