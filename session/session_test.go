@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,6 +47,10 @@ func (e *entity) Kick(reason string) error            { return e.note("kick %s",
 func (e *entity) RemoteAddr() net.Addr                { return &net.IPAddr{IP: net.IPv4(10, 0, 0, 1)} }
 func (e *entity) Bound(s *session.Session, old, uid int64) error {
 	return e.note("bound %v %d %d", s != nil && s.UID() == uid, old, uid)
+}
+
+func (e *entity) Routed(s *session.Session, service, address string) {
+	_ = e.note("routed %v %s %s", s != nil, service, address)
 }
 
 func (e *entity) expect(t *testing.T, want ...string) {
@@ -256,7 +261,6 @@ func TestClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Set("room", "lobby")
-	s.Router().Bind("Bank", "10.0.0.2:4450")
 	s.Clear()
 	s.Clear()
 	if s.UID() != 0 || s.HasKey("room") || len(s.State()) != 0 {
@@ -298,6 +302,65 @@ func TestRouter(t *testing.T) {
 	zero.Bind("Bank", "10.0.0.1:4450")
 	if addr, _ := zero.Find("Bank"); addr != "10.0.0.1:4450" {
 		t.Errorf("Find(Bank) = %q of a router that was a zero value", addr)
+	}
+}
+
+// What a session's Router is told becomes known elsewhere through the entity; what its owner hears is not told again.
+func TestRouterTellsTheEntity(t *testing.T) {
+	s, e := newSession()
+	if got := e.control.Routes(); got != nil {
+		t.Errorf("Routes() = %v of a session without a Router, want none", got)
+	}
+	s.Router().Bind("Bank", "10.0.0.1:4450")
+	s.Router().Bind("Shop", "10.0.0.2:4450")
+	s.Router().Delete("Shop")
+	e.expect(t, "routed true Bank 10.0.0.1:4450", "routed true Shop 10.0.0.2:4450", "routed true Shop ")
+
+	e.control.Route("Chat", "10.0.0.3:4450")
+	e.control.Route("Bank", "")
+	e.expect(t)
+	if _, ok := s.Router().Find("Bank"); ok {
+		t.Error("Find(Bank) is there when its owner unbound it, want none")
+	}
+	routes := e.control.Routes()
+	if !maps.Equal(routes, map[string]string{"Chat": "10.0.0.3:4450"}) {
+		t.Errorf("Routes() = %v, want Chat alone", routes)
+	}
+	routes["Chat"] = "changed"
+	if addr, _ := s.Router().Find("Chat"); addr != "10.0.0.3:4450" {
+		t.Errorf("Find(Chat) = %q when the copy of Routes changed", addr)
+	}
+}
+
+func TestOwnerBinds(t *testing.T) {
+	s, e := newSession()
+	if old := e.control.Bind(4); old != 0 || s.UID() != 4 {
+		t.Errorf("Bind(4) = %d, then UID() = %d, want 0 and 4", old, s.UID())
+	}
+	if old := e.control.Bind(0); old != 4 || s.UID() != 0 {
+		t.Errorf("Bind(0) = %d, then UID() = %d, want 4 and 0", old, s.UID())
+	}
+	e.expect(t)
+}
+
+// caller is an entity that can call other nodes.
+type caller struct{ *entity }
+
+func (c caller) Call(ctx context.Context, route string, in, out any) error {
+	*out.(*string) = fmt.Sprint(ctx.Value(caller{}), " ", in)
+	return c.note("call %s", route)
+}
+
+func TestCall(t *testing.T) {
+	e := caller{&entity{err: errors.New("down")}}
+	var out string
+	ctx := context.WithValue(context.Background(), caller{}, "value")
+	if err := session.New(e).Call(ctx, "Bank.Pay", 10, &out); err != e.err || out != "value 10" {
+		t.Errorf("Call = %v, reply %q, want the error and the reply of the entity", err, out)
+	}
+	e.expect(t, "call Bank.Pay")
+	if err := session.New(mock.NewNetworkEntity()).Call(ctx, "Bank.Pay", 10, &out); !errors.Is(err, session.ErrNotSupported) {
+		t.Errorf("Call over an entity that cannot = %v, want ErrNotSupported", err)
 	}
 }
 

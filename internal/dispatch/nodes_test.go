@@ -1,0 +1,351 @@
+package dispatch_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// borrowed is a buffer that is overwritten once a message was decoded out of it.
+type borrowed struct{ kept int }
+
+func (b *borrowed) keep(data []byte) []byte {
+	b.kept++
+	return bytes.Clone(data)
+}
+
+// Messages of another node's session are served here or not at all, and their buffers are reused.
+func TestHere(t *testing.T) {
+	var got []string
+	d := &desk{raw: func(_ *session.Session, data []byte) error { got = append(got, string(data)); return nil }}
+	inBed(t, nil, with("desk", d), func(b *bed) {
+		b.SetRemote(&others{}) // which would take what is not served here
+		var buffer borrowed
+		here := func(id uint64, route, data string) {
+			bytes := []byte(data)
+			batch := dispatch.NewBatch()
+			batch.Add(b.Here(route, id, bytes, buffer.keep), len(bytes))
+			for i := range bytes {
+				bytes[i] = '#'
+			}
+			b.box.Deliver(batch)
+			synctest.Wait()
+		}
+		here(1, "desk.Raw", "payload")
+		here(2, "desk.Typed", `{"N":1}`)
+		here(3, "bank.Pay", "")
+		here(4, "desk.Node", "{}")
+		here(5, "desk.Typed", "{")
+		b.Drain()
+		here(6, "desk.Raw", "too late")
+		(&trace{list: got}).expect(t, "payload")
+		b.responded(2, &value{2})
+		for id, want := range map[uint64]string{1: "", 3: "NANO-404", 4: "NANO-404", 5: "NANO-400", 6: "NANO-503"} {
+			b.failed(id, want)
+		}
+		if buffer.kept != 1 {
+			t.Errorf("%d payloads were copied, want the raw one alone: the serializer copies", buffer.kept)
+		}
+	})
+	p := &page{}
+	inBed(t, func(c *dispatch.Config) { c.Serializer = keeping{} }, with("page", p), func(b *bed) {
+		data, batch := []byte("text"), dispatch.NewBatch()
+		batch.Add(b.Here("page.Text", 1, data, bytes.Clone), 4)
+		copy(data, "####")
+		b.box.Deliver(batch)
+		synctest.Wait()
+		if len(p.got) != 1 || string(p.got[0]) != "text" {
+			t.Errorf("payloads = %q, want text, although its buffer was overwritten", p.got)
+		}
+	})
+}
+
+// Office has handlers for other nodes.
+type Office struct {
+	component.Base
+	steps trace
+}
+
+// Sum answers calls without a session.
+func (o *Office) Sum(ctx context.Context, v *value) (*value, error) {
+	o.steps.add("sum %d", v.N)
+	switch v.N {
+	case 1:
+		return nil, &message.Error{Code: "GAME-1", Message: "refused"}
+	case 2:
+		return &value{}, errors.New("broken")
+	case 3:
+		panic("boom")
+	case 4:
+		runtime.Goexit()
+	case 5:
+		time.Sleep(200 * time.Millisecond)
+	}
+	if ctx.Value(value{}) != "value" {
+		return nil, errors.New("the context is another one")
+	}
+	return &value{v.N * 2}, nil
+}
+
+// Raw answers calls without a session and a codec.
+func (o *Office) Raw(_ context.Context, data []byte) (*value, error) {
+	o.steps.add("raw %s", data)
+	return &value{len(data)}, nil
+}
+
+// Enter is for sessions.
+func (o *Office) Enter(*session.Session, []byte) error { return nil }
+
+func TestSessionless(t *testing.T) {
+	o := &Office{}
+	inBed(t, func(c *dispatch.Config) { c.Slow = 100 * time.Millisecond }, with("office", o), func(b *bed) {
+		ctx := context.WithValue(context.Background(), value{}, "value")
+		call := func(ctx context.Context, route, data string) (reply any, err error) {
+			bytes := []byte(data)
+			done := 0
+			task, err := b.Sessionless(ctx, route, bytes, func(b []byte) []byte { return append([]byte{}, b...) },
+				func(r any, e error) {
+					done++
+					reply, err = r, e
+					if !b.sched.Running() {
+						t.Error("done was called elsewhere, want it on the dispatcher's scheduler")
+					}
+				})
+			if (task == nil) == (err == nil) {
+				t.Fatalf("%s: a task and an error, or none of the two", route)
+			}
+			for i := range bytes {
+				bytes[i] = '#'
+			}
+			if task == nil {
+				return nil, err
+			}
+			err = errors.New("done was not called")
+			b.sched.PushTask(task)
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if done != 1 {
+				t.Errorf("%s(%s): done was called %d times, want once", route, data, done)
+			}
+			return reply, err
+		}
+		for _, test := range []struct{ route, data, reply, err string }{
+			{"office.Sum", `{"N":21}`, "&{42}", ""},
+			{"office.Sum", `{"N":5}`, "&{10}", ""},
+			{"office.Raw", "payload", "&{7}", ""},
+			{"office.Sum", `{"N":1}`, "", "GAME-1: refused"},
+			{"office.Sum", `{"N":2}`, "", "broken"},
+			{"office.Sum", `{"N":3}`, "", "internal error"},
+			{"office.Sum", `{"N":4}`, "", "the handler ended the logic goroutine"},
+			{"office.Sum", "{", "", "NANO-400: the payload of office.Sum does not decode"},
+			{"office.None", "", "", `NANO-404: route "office.None"`},
+			{"office.Enter", "", "", `NANO-404: route "office.Enter" is served for sessions only`},
+		} {
+			reply, err := call(ctx, test.route, test.data)
+			text := ""
+			if reply != nil {
+				text = fmt.Sprint(reply)
+			}
+			if text != test.reply || (err == nil) != (test.err == "") || err != nil && !strings.HasPrefix(err.Error(), test.err) {
+				t.Errorf("%s(%s) = %s, %v, want %s, %s", test.route, test.data, text, err, test.reply, test.err)
+			}
+		}
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := call(over, "office.Sum", `{"N":99}`); !errors.Is(err, &message.Error{Code: message.CodeDeadline}) {
+			t.Errorf("a call whose context has ended = %v, want NANO-504", err)
+		}
+		b.Drain()
+		if _, err := call(ctx, "office.Sum", `{"N":99}`); !errors.Is(err, &message.Error{Code: message.CodeUnavailable}) {
+			t.Errorf("a call of a dispatcher that drains = %v, want NANO-503", err)
+		}
+		o.steps.expect(t, "sum 21", "sum 5", "raw payload", "sum 1", "sum 2", "sum 3", "sum 4")
+		b.logged("nano: slow handler", 1)
+		b.logged("slow task", 0)
+		b.logged("boom", 1)
+		b.logged("nano: handler failed", 2) // "broken", and the one that ended the goroutine
+		h, _ := b.Handler("office.Sum")
+		if n, _, longest := h.Stats.Load(); n < 6 || longest != 200*time.Millisecond {
+			t.Errorf("office.Sum: %d calls, %v the longest, want 6 and 200ms", n, longest)
+		}
+	})
+}
+
+// What is done in a session's turn runs among its messages, on the dispatcher's scheduler.
+func TestDoAndRefuse(t *testing.T) {
+	var steps trace
+	inBed(t, nil, on(with("desk", tracing(&steps, "desk")), "room"), func(b *bed) {
+		room := newLane()
+		defer room.close()
+		b.session.Set("room", room)
+		do := func(id uint64, what string, err error) {
+			batch := dispatch.NewBatch()
+			batch.Add(dispatch.Do(id, func() error {
+				steps.add("%s on main %v", what, b.sched.Running())
+				return err
+			}), 0)
+			b.box.Deliver(batch)
+		}
+		b.send(notify("desk.Raw", "1"))
+		do(0, "do", nil)
+		b.send(notify("desk.Raw", "2"))
+		do(1, "fail", errors.New("broken"))
+		do(2, "refuse", &message.Error{Code: "GAME-1", Message: "no"})
+		batch := dispatch.NewBatch()
+		batch.Add(dispatch.Refuse(3, &message.Error{Code: "GAME-2", Message: "no"}), 0)
+		batch.Add(dispatch.Refuse(0, errors.New("dropped")), 0)
+		b.box.Deliver(batch)
+		synctest.Wait()
+		steps.expect(t, "desk 1", "do on main true", "desk 2", "fail on main true", "refuse on main true")
+		b.failed(1, "NANO-500: internal error")
+		b.failed(2, "GAME-1: no")
+		b.failed(3, "GAME-2: no")
+		b.counted(1, 3, 0)
+	})
+}
+
+// A call's context is its handler's, and a call that comes too late is not run.
+func TestUnder(t *testing.T) {
+	inBed(t, nil, with("desk", &desk{}), func(b *bed) {
+		deliver := func(ctx context.Context, id uint64, route string) {
+			var block []byte
+			batch := dispatch.NewBatch()
+			batch.Add(b.Decode(b.session, header(t, request(id, route, `{"N":1}`)), &block).Under(ctx), 0)
+			b.box.Deliver(batch)
+			synctest.Wait()
+		}
+		ctx, cancel := context.WithCancelCause(context.Background())
+		deliver(ctx, 1, "desk.Ctx")
+		deliver(ctx, 2, "desk.Typed")
+		cancel(errors.New("late"))
+		deliver(ctx, 3, "desk.Ctx")
+		deliver(ctx, 4, "desk.Typed")
+		deliver(ctx, 5, "none.None")
+		b.responded(1, &value{})
+		b.responded(2, &value{2})
+		b.failed(3, "NANO-504")
+		b.failed(4, "NANO-504")
+		b.failed(5, "NANO-404")
+	})
+}
+
+// Offer is for those who cannot wait: it refuses what has no room.
+func TestOffer(t *testing.T) {
+	var steps trace
+	inBed(t, nil, nil, func(b *bed) {
+		release := make(chan struct{})
+		b.box.Init(b.Dispatcher, b.session, b.entity, 3, 100)
+		offer := func(what string, size int) error {
+			return b.box.Offer(dispatch.Do(0, func() error { <-release; steps.add("%s", what); return nil }), size)
+		}
+		for _, what := range []string{"1", "2", "3"} {
+			if err := offer(what, 10); err != nil {
+				t.Errorf("Offer = %v with room, want nil", err)
+			}
+		}
+		if err := offer("4", 10); !errors.Is(err, dispatch.ErrFull) {
+			t.Errorf("Offer = %v without room, want ErrFull", err)
+		}
+		close(release)
+		synctest.Wait()
+		if err := offer("5", 200); err != nil {
+			t.Errorf("Offer = %v with room again, want nil: one message may be larger than the bound", err)
+		}
+		b.box.Seal(func() { steps.add("last") })
+		if err := offer("6", 10); !errors.Is(err, session.ErrBrokenPipe) {
+			t.Errorf("Offer = %v after Seal, want ErrBrokenPipe", err)
+		}
+		synctest.Wait()
+		steps.expect(t, "1", "2", "3", "5", "last")
+	})
+}
+
+// Messages that went on to other nodes take room until they are returned.
+func TestLend(t *testing.T) {
+	inBed(t, nil, nil, func(b *bed) {
+		const limit = 2 * dispatch.LentMessages
+		b.box.Init(b.Dispatcher, b.session, b.entity, limit, 2*dispatch.LentSize)
+		b.box.Lend(limit-1, 100)
+		if b.box.Room() != 1 {
+			t.Errorf("Room() = %d with all but one lent, want 1", b.box.Room())
+		}
+		b.box.Lend(1, 100)
+		if b.box.Room() != 0 {
+			t.Errorf("Room() = %d with all lent, want 0", b.box.Room())
+		}
+		returned := make(chan struct{})
+		go func() {
+			defer close(returned)
+			b.box.Wait()
+		}()
+		b.box.Return(limit/2-1, 100)
+		synctest.Wait()
+		select {
+		case <-returned:
+			t.Error("Wait returned when less than half were returned")
+		default:
+		}
+		b.box.Return(1, 100)
+		<-returned
+		b.box.Return(limit, 1<<20) // more than was lent, as another node may say, is all of it
+		if b.box.Room() != limit {
+			t.Errorf("Room() = %d when all were returned, want %d", b.box.Room(), limit)
+		}
+		b.box.Lend(1, 2*dispatch.LentSize)
+		if b.box.Room() != 0 {
+			t.Errorf("Room() = %d with all bytes lent, want 0", b.box.Room())
+		}
+	})
+}
+
+// accountant is an entity that is told what has run.
+type accountant struct {
+	*entity
+	messages, size int
+}
+
+func (a *accountant) Ran(messages, size int) {
+	a.messages += messages
+	a.size += size
+}
+
+// Who relays messages is told of what has run, whatever became of it.
+func TestRan(t *testing.T) {
+	d := &desk{raw: func(_ *session.Session, data []byte) error {
+		switch string(data) {
+		case "panic":
+			panic("boom")
+		case "exit":
+			runtime.Goexit()
+		}
+		return nil
+	}}
+	inBed(t, nil, on(append(with("main", &desk{}), with("desk", d)...), "room"), func(b *bed) {
+		a := &accountant{entity: b.entity}
+		b.box.Init(b.Dispatcher, b.session, a, 100, 1000)
+		room := newLane()
+		defer room.close()
+		b.session.Set("room", room)
+		b.send(notify("desk.Raw", "12345"), notify("desk.Raw", "panic"), request(1, "none.None", "12345"), notify("main.Raw", ""))
+		b.send(notify("desk.Raw", "12345"))
+		synctest.Wait()
+		b.session.Remove("room")
+		b.send(notify("desk.Raw", "12345"))
+		b.box.Seal(func() {})
+		synctest.Wait()
+		if a.messages != 6 || a.size != 25 {
+			t.Errorf("told of %d messages with %d bytes, want 6 with 25", a.messages, a.size)
+		}
+	})
+}
