@@ -31,6 +31,7 @@ type input struct {
 	part  []byte           // the beginning of a packet that is not whole
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 
+	socket *wsConn         // nil where the bytes are not in WebSocket frames
 	frame  *[readSize]byte // payloads of WebSocket frames that were not fed yet
 	framed int             // bytes in frame
 	lent   bool            // the library reads into frame: it stays, also where the rest of a frame has to be waited for
@@ -321,6 +322,9 @@ func (in *input) message(body []byte, ahead int) error {
 		}
 	}
 	if in.block == nil {
+		if in.socket != nil {
+			ahead += len(in.socket.left) // more frames of the same read
+		}
 		in.block = make([]byte, 0, max(ahead-packet.HeadLength-len(body)+len(h.Body), len(h.Body)))
 	}
 	in.batch.Add(a.host.Dispatcher.Decode(a.session, &h, &in.block), len(h.Body))

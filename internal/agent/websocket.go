@@ -131,6 +131,7 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, errNotTaken
 	}
 	j.conn = &wsConn{Conn: conn, a: a, in: newInput(a)}
+	j.conn.in.socket = j.conn
 	return j.conn, brw, nil
 }
 
