@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/lonng/nano/benchmark/internal/load"
+	"github.com/lonng/nano/benchmark/internal/server"
+	"github.com/lonng/nano/benchmark/internal/trial"
+)
+
+// benchCase is a load that nano and a bare server are put under.
+type benchCase struct {
+	name        string
+	nano, limit server.Kind
+	load        load.Spec
+	unit        unit
+	bounds      []bound
+}
+
+// unit is what is counted.
+type unit int
+
+const (
+	messages    unit = iota
+	connections      // that were made, and closed again
+	idle             // connections that are there
+)
+
+// bound is what a figure may be at most: so many times that of the bare server, and so much more.
+type bound struct {
+	name        string
+	of          func(*figures) float64
+	times, plus float64
+}
+
+func cpu(times float64) bound {
+	return bound{"CPU", func(f *figures) float64 { return f.CPU }, times, 0}
+}
+func p50(times float64) bound {
+	return bound{"p50", func(f *figures) float64 { return f.P50 }, times, 0}
+}
+func p99(times float64) bound {
+	return bound{"p99", func(f *figures) float64 { return f.P99 }, times, 0}
+}
+func memory(times float64) bound {
+	return bound{"memory", func(f *figures) float64 { return f.Memory }, times, 0}
+}
+func allocs(times, plus float64) bound {
+	// A tenth more is for what is allocated now and then.
+	return bound{"allocations", func(f *figures) float64 { return f.Allocs }, times, plus + .1}
+}
+
+// echo is requests of clients that have so many in flight.
+func echo(window int) load.Spec {
+	return load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 100, Window: window}
+}
+
+func typed(s load.Spec, c load.Codec, route string) load.Spec {
+	s.Codec, s.Route = c, route
+	return s
+}
+
+func webSocket(s load.Spec) load.Spec {
+	s.WebSocket = true
+	return s
+}
+
+func rooms(window int) load.Spec {
+	return load.Spec{Kind: load.Broadcast, Route: "Bench.Say", Join: "Bench.Join", Clients: 1000, Rooms: 10, Window: window}
+}
+
+var (
+	notify  = load.Spec{Kind: load.Push, Route: "Bench.Ping", Clients: 1000, Window: 1}
+	rate    = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 200, Window: 16, Rate: 10_000}
+	resting = load.Spec{Kind: load.Idle, Route: "Bench.Echo", Clients: 5000, Window: 1}
+	connect = load.Spec{Kind: load.Connect, Route: "Bench.Echo", Clients: 64, Window: 1}
+)
+
+var cases = []benchCase{
+	{"tcp-w1", server.Nano, server.TCP, echo(1), messages, []bound{cpu(1.25), allocs(0, 2)}},
+	{"tcp-w32", server.Nano, server.TCP, echo(32), messages, []bound{cpu(1.5), allocs(0, 1.1)}},
+	{"tcp-notify-1000", server.Nano, server.TCP, notify, messages, []bound{cpu(1.2), allocs(0, 2)}},
+	{"ws-w1", server.NanoWebSocket, server.WebSocket, webSocket(echo(1)), messages, []bound{cpu(1.15), allocs(0, 3)}},
+	{"ws-w32", server.NanoWebSocket, server.WebSocket, webSocket(echo(32)), messages, []bound{cpu(.15), allocs(0, 2.1)}},
+	{"broadcast-w1", server.Nano, server.Fanout, rooms(1), messages, []bound{cpu(1.05)}},
+	{"broadcast-w8", server.Nano, server.Fanout, rooms(8), messages, []bound{cpu(.18)}},
+	{"rate-10k", server.Nano, server.TCP, rate, messages, []bound{p50(1.2), p99(1.6)}},
+	{"json-w1", server.NanoJSON, server.TCPJSON, typed(echo(1), load.JSON, "Bench.JSON"), messages, nil},
+	{"json-w32", server.NanoJSON, server.TCPJSON, typed(echo(32), load.JSON, "Bench.JSON"), messages, nil},
+	{"protobuf-w1", server.NanoProtobuf, server.TCPProtobuf, typed(echo(1), load.Protobuf, "Bench.Protobuf"), messages,
+		[]bound{allocs(1, 1)}},
+	{"protobuf-w32", server.NanoProtobuf, server.TCPProtobuf, typed(echo(32), load.Protobuf, "Bench.Protobuf"), messages,
+		[]bound{allocs(1, 1)}},
+	{"idle-tcp", server.Nano, server.TCP, resting, idle, []bound{memory(.6)}},
+	{"idle-ws", server.NanoWebSocket, server.WebSocket, webSocket(resting), idle, []bound{memory(1)}},
+	{"connect", server.Nano, server.TCP, connect, connections, nil},
+}
+
+// trial is one measurement of a case, of nano or of the bare server.
+func (b *bench) trial(c benchCase, nano bool) trial.Trial {
+	t := trial.Trial{Server: server.Spec{Kind: c.limit}, Load: c.load}
+	if nano {
+		t.Server.Kind = c.nano
+	}
+	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, b.duration
+	if c.unit == idle {
+		t.Load.Warm = 3 * time.Second // until everything has calmed down
+	}
+	if b.small {
+		t.Load.Warm = b.duration
+		t.Load.Clients = max(4, 2*t.Load.Rooms)
+	}
+	return t
+}
+
+// figures is what one run of a server found; the units are those of the table.
+type figures struct {
+	CPU      float64 // microseconds of the server for a message or a connection; idle: milliseconds a second, of all
+	Rate     float64 // messages or connections a second
+	P50, P99 float64 // microseconds
+	Allocs   float64 // objects for a message or connection
+	Memory   float64 // KiB of each client
+	Left     float64 // KiB of heap more than before, when the connections are closed
+
+	ServerBusy, LoadBusy float64 // of one processor
+	Faults               load.Faults
+}
+
+func newFigures(o *trial.Outcome) figures {
+	f := figures{
+		CPU: micro(o.PerMessage()), Rate: o.Rate(), P50: micro(o.P50), P99: micro(o.P99), Allocs: o.MallocsPerMessage(),
+		Memory: o.MemoryPerClient() / 1024, Left: float64(o.Left) / 1024,
+		ServerBusy: o.Busy(o.ServerCPU), LoadBusy: o.Busy(o.CPU), Faults: o.Faults,
+	}
+	if o.Done == 0 { // idle
+		f.CPU, f.Allocs = 1e3*o.Busy(o.ServerCPU), 0
+	}
+	return f
+}
+
+func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// line says how a run went.
+func (c *benchCase) line(f figures) string {
+	switch c.unit {
+	case idle:
+		return fmt.Sprintf("%8.2f KiB a connection, %.1f ms CPU a second, faults: %v", f.Memory, f.CPU, f.Faults)
+	case connections:
+		return fmt.Sprintf("%8.0f a second, %6.2f µs CPU each, faults: %v", f.Rate, f.CPU, f.Faults)
+	default:
+		return fmt.Sprintf("%8.0f a second, %6.2f µs CPU each, p99 %.0f µs, faults: %v", f.Rate, f.CPU, f.P99, f.Faults)
+	}
+}
+
+// bottleneck reports whether the load generator, and not the server, was what kept the rate from being higher.
+func (f *figures) bottleneck() bool { return f.LoadBusy > .95 && f.ServerBusy < .9 }
+
+// over returns what the figure may be, and whether it is above that.
+func (b *bound) over(r *result) (most float64, over bool) {
+	most = b.times*b.of(&r.Bare) + b.plus
+	return most, b.of(&r.Nano) > most && !math.IsNaN(most)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// result is what a case found: medians of nano and the bare server, and every round.
+type result struct {
+	Case       string
+	Limit      string // the bare server
+	Nano, Bare figures
+	Rounds     rounds
+
+	c benchCase
+}
+
+type rounds struct{ Nano, Bare []figures }
+
+// median takes the median of each figure, and the sum of the faults.
+func median(list []figures) (m figures) {
+	of := func(get func(*figures) float64) float64 {
+		var v []float64
+		for i := range list {
+			v = append(v, get(&list[i]))
+		}
+		slices.Sort(v)
+		return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+	}
+	m.CPU = of(func(f *figures) float64 { return f.CPU })
+	m.Rate = of(func(f *figures) float64 { return f.Rate })
+	m.P50 = of(func(f *figures) float64 { return f.P50 })
+	m.P99 = of(func(f *figures) float64 { return f.P99 })
+	m.Allocs = of(func(f *figures) float64 { return f.Allocs })
+	m.Memory = of(func(f *figures) float64 { return f.Memory })
+	m.Left = of(func(f *figures) float64 { return f.Left })
+	m.ServerBusy = of(func(f *figures) float64 { return f.ServerBusy })
+	m.LoadBusy = of(func(f *figures) float64 { return f.LoadBusy })
+	for _, f := range list {
+		m.Faults.Lost += f.Faults.Lost
+		m.Faults.Late += f.Faults.Late
+		m.Faults.Corrupt += f.Faults.Corrupt
+		m.Faults.Closed += f.Faults.Closed
+		m.Faults.Stuck += f.Faults.Stuck
+	}
+	return m
+}
+
+var columns = []string{"case", "limit", "CPU", "x limit", "a second", "x limit", "p50", "x limit", "p99", "x limit",
+	"allocations", "memory", "x limit", "faults", "busy"}
+
+// writeTable writes the table, and what is to be said about it.
+func writeTable(out io.Writer, results []result) {
+	table := [][]string{columns}
+	for i := range results {
+		table = append(table, results[i].row())
+	}
+	writeMarkdown(out, table)
+	fmt.Fprintln(out, `
+The figures are of nano; "x limit" is their ratio to those of the bare server that the column "limit" names. CPU is the
+server's for a message or, with connect, for a connection; with idle connections, that of all of them in a second.
+Memory is resident, for each connection; with connect, what the heap has more when all are closed. Busy is how much of a
+processor the server and the load generator took.`)
+	for i := range results {
+		r := &results[i]
+		if r.Nano.bottleneck() {
+			fmt.Fprintf(out, "%s: the load generator was the bottleneck of nano.\n", r.Case)
+		}
+		if r.Bare.bottleneck() {
+			fmt.Fprintf(out, "%s: the load generator was the bottleneck of the bare server.\n", r.Case)
+		}
+		for _, b := range r.c.bounds {
+			if most, over := b.over(r); over {
+				fmt.Fprintf(out, "%s: %s is %.3g, above its bound of %.3g.\n", r.Case, b.name, b.of(&r.Nano), most)
+			}
+		}
+	}
+}
+
+// row is the figures of a case, as far as they mean something.
+func (r *result) row() []string {
+	n, b := &r.Nano, &r.Bare
+	row := []string{r.Case, r.Limit}
+	pair := func(shown bool, format string, nano, bare float64) {
+		if !shown {
+			row = append(row, "", "")
+			return
+		}
+		ratio := ""
+		if bare > 0 {
+			ratio = fmt.Sprintf("%.2f", nano/bare)
+		}
+		row = append(row, fmt.Sprintf(format, nano), ratio)
+	}
+	resting := r.c.unit == idle
+	if resting {
+		pair(true, "%.1f ms/s", n.CPU, b.CPU)
+	} else {
+		pair(true, "%.2f µs", n.CPU, b.CPU)
+	}
+	pair(!resting, "%.0f", n.Rate, b.Rate)
+	pair(!resting, "%.0f µs", n.P50, b.P50)
+	pair(!resting, "%.0f µs", n.P99, b.P99)
+	if resting {
+		row = append(row, "")
+	} else {
+		row = append(row, fmt.Sprintf("%.2f", n.Allocs))
+	}
+	if r.c.unit == connections {
+		row = append(row, fmt.Sprintf("%.0f KiB left", max(n.Left, 0)), "")
+	} else {
+		pair(resting, "%.2f KiB", n.Memory, b.Memory)
+	}
+	return append(row, n.Faults.String(), fmt.Sprintf("%.0f, %.0f %%", 100*n.ServerBusy, 100*n.LoadBusy))
+}
+
+// writeMarkdown writes a table whose first row is its head; all columns but the first are aligned to the right.
+func writeMarkdown(out io.Writer, table [][]string) {
+	widths := make([]int, len(table[0]))
+	for _, row := range table {
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
+		}
+	}
+	for n, row := range table {
+		var line, rule strings.Builder
+		for i, cell := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if i == 0 {
+				fmt.Fprintf(&line, "| %s%s |", cell, pad)
+				fmt.Fprintf(&rule, "|-%s-|", strings.Repeat("-", widths[i]))
+			} else {
+				fmt.Fprintf(&line, " %s%s |", pad, cell)
+				fmt.Fprintf(&rule, "-%s:|", strings.Repeat("-", widths[i]))
+			}
+		}
+		fmt.Fprintln(out, line.String())
+		if n == 0 {
+			fmt.Fprintln(out, rule.String())
+		}
+	}
+}
