@@ -6,17 +6,31 @@
 //	func (r *Room) Join(s *session.Session, req *JoinRequest) (*JoinReply, error) { ... }
 //
 //	func main() {
-//		rooms := &component.Components{}
-//		rooms.Register(&Room{})
-//		log.Fatal(nano.Listen(":3250", nano.WithComponents(rooms)))
+//		components := &component.Components{}
+//		components.Register(&Room{})
+//		if nano.Listen(":3250", nano.WithComponents(components)) != nil {
+//			os.Exit(1) // Listen has logged why
+//		}
 //	}
 //
 // Clients speak a small binary protocol over TCP or WebSocket; the request of the route "Room.Join" runs the method
-// Join. One goroutine, the logic goroutine, runs all handlers, timers and close callbacks, one after the other, so
-// game logic needs no locks, and must not block: slow work runs elsewhere and comes back with Invoke.
+// Join. Which methods are handlers is told by component.Handler.
 //
-// The functions of this package serve one default server, that of Listen. New makes servers of their own, as many
-// as a process needs.
+// # The logic goroutine
+//
+// One goroutine runs all handlers, timers and close callbacks of a server, one after the other, so game logic needs no
+// locks, and must not block: slow work runs elsewhere and comes back with Invoke. The messages of one session run in the
+// order in which they were sent. Decoding, hooks and writing happen on other goroutines.
+//
+// # Servers
+//
+// The functions of this package serve one default server, that of Listen. New makes servers of their own, as many as a
+// process needs, on any net.Listener or http mux. Package nanotest runs one in memory, for tests.
+//
+// # Sending
+//
+// A handler answers with what it returns, or with session.Session.Response; Push sends to a session at any time, a Group
+// to many at once, and Server.Push to a user. None of them waits for the network.
 package nano
 
 import (
