@@ -43,11 +43,10 @@ type wire struct {
 }
 
 func (w *wire) Write(b []byte) (int, error) {
-	n, err := w.Conn.Write(b)
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.written.Write(b[:n])
-	return n, err
+	w.written.Write(b) // first: the answer may be there before Write returns
+	w.mu.Unlock()
+	return w.Conn.Write(b)
 }
 
 func (w *wire) Read(b []byte) (int, error) {
@@ -58,7 +57,7 @@ func (w *wire) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// sizes takes what passed since the last call, and fails if any of it can be read.
+// take takes what passed since the last call, and fails if any of it can be read.
 func (w *wire) take(t *testing.T) (written, read string) {
 	t.Helper()
 	w.mu.Lock()
