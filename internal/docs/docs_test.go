@@ -225,14 +225,14 @@ func TestSamplesCompile(t *testing.T) {
 	}
 	vet := exec.CommandContext(t.Context(), "go", "vet", "./...")
 	vet.Dir = dir
-	vet.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off", "GOPROXY=off")
+	vet.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
 	if out, err := vet.CombinedOutput(); err != nil {
 		t.Errorf("go vet of the samples: %v\n%s", err, out)
 	}
 }
 
-// samplesModule makes a module that uses this one as programs do, and requires what this one requires, so that nothing
-// has to be fetched.
+// samplesModule makes a module that uses this one as programs do, and requires what this one requires, so that no other
+// versions are looked for.
 func samplesModule(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
