@@ -375,7 +375,6 @@ func TestFaults(t *testing.T) {
 		"no handlers":        {&struct{ component.Base }{}, []component.Option{component.WithName("room")}, []string{"room has no handlers", "func(*session.Session, *Request) error"}},
 		"no name":            {&struct{ lobby }{}, nil, []string{"no name", "WithName"}},
 		"pointer needed":     {Pointed{&component.Base{}}, nil, []string{"Pointed has no handlers", "register &Pointed{}"}},
-		"a dot in the name":  {&Lobby{}, []component.Option{component.WithName("game.room")}, []string{`"game.room"`, "dot"}},
 		"two under one name": {&Lobby{}, []component.Option{component.WithNameFunc(func(n string) string { return strings.TrimPrefix(n, "Ctx") })}, []string{"methods CtxRaw and Raw of Lobby", `"Raw"`}},
 		"an empty name":      {&Lobby{}, []component.Option{component.WithNameFunc(func(n string) string { return strings.TrimPrefix(n, "Raw") })}, []string{"Raw of Lobby", "empty name"}},
 		"a dot in a method":  {&Lobby{}, []component.Option{component.WithNameFunc(func(n string) string { return "v1." + n })}, []string{"of Lobby", `"v1.`, "dot"}},

@@ -50,8 +50,6 @@ func (s *Service) ExtractHandler() error {
 	switch {
 	case s.Name == "":
 		return fmt.Errorf("component: %v has no name of its own: name it with WithName", s.Type)
-	case strings.ContainsRune(s.Name, '.'):
-		return fmt.Errorf("component: service name %q contains a dot, which ends the service's part of a route", s.Name)
 	case s.opts.name == "" && !exported(name):
 		return fmt.Errorf("component: type %s is not exported: export it, or name it with WithName", name)
 	}

@@ -68,7 +68,7 @@ type Agent struct {
 	flags    flags
 	seen     atomic.Int64 // when the last packet came, on the wheel's clock
 	lastMid  atomic.Uint64
-	answered atomic.Bool // the request lastMid was answered
+	answered atomic.Uint64 // the request that was answered last
 	route    atomic.Pointer[string]
 
 	box   dispatch.Mailbox
@@ -100,7 +100,9 @@ func (a *Agent) Bound(_ *session.Session, old, uid int64) error { return a.host.
 // Begin notes which request runs.
 func (a *Agent) Begin(id uint64, route *string) {
 	a.lastMid.Store(id)
-	a.answered.Store(false)
+	if id != 0 && a.answered.Load() == id {
+		a.answered.Store(0) // the client uses an id again
+	}
 	if a.host.Outbound != nil {
 		a.route.Store(route) // for the hooks
 	}
@@ -133,7 +135,7 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 		return err
 	}
 	current := mid == a.lastMid.Load()
-	if current && a.answered.Swap(true) {
+	if current && a.answered.Swap(mid) == mid {
 		return session.ErrSessionOnNotify
 	}
 	var mine bool
@@ -146,7 +148,7 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 		err = a.send(&m, v)
 	}
 	if err != nil && current {
-		a.answered.Store(false) // so that the request can be answered with the error
+		a.answered.Store(0) // so that the request can be answered with the error
 	}
 	return err
 }
@@ -161,7 +163,7 @@ func (a *Agent) response(mid uint64) message.Message {
 
 // Fail answers a request with an error, unless it was answered.
 func (a *Agent) Fail(mid uint64, e *message.Error) {
-	if mid == a.lastMid.Load() && a.answered.Swap(true) {
+	if mid == a.lastMid.Load() && a.answered.Swap(mid) == mid {
 		return
 	}
 	if isCall(mid) {

@@ -121,20 +121,24 @@ var (
 type Call struct {
 	handler *component.Handler
 	arg     component.Arg
-	id      uint64           // of the request, or 0 for a notify
-	fail    error            // instead of a handler: what to answer
-	forward *message.Message // instead of a handler: what another node is to serve
-	more    *more            // what few messages need
+	id      uint64 // of the request, or 0 for a notify
+	more    *more  // what few messages need; it keeps the others small
 }
 
 // more is what belongs to few messages only.
 type more struct {
 	ctx context.Context // the handler's, and when to give the message up; nil for the session's
-	do  func() error    // instead of a handler
+	// Instead of a handler, one of these:
+	do      func() error
+	fail    error            // what to answer
+	forward *message.Message // what another node is to serve
 }
 
 // Refuse makes a Call that is answered with an error; id is 0 for a notify, which is dropped.
-func Refuse(id uint64, err error) Call { return Call{id: id, fail: err} }
+func Refuse(id uint64, err error) Call { return Call{id: id, more: &more{fail: err}} }
+
+// forward makes a Call of a message that another node is to serve.
+func forward(m *message.Message) Call { return Call{id: m.ID, more: &more{forward: m}} }
 
 // Do makes a Call that runs f in its turn, on the dispatcher's scheduler. An error of f is answered as a handler's; id is
 // 0 for a notify.
@@ -142,7 +146,9 @@ func Do(id uint64, f func() error) Call { return Call{id: id, more: &more{do: f}
 
 // Under returns c with ctx for its handler's context. It is answered with NANO-504 if ctx ends before it runs.
 func (c Call) Under(ctx context.Context) Call {
-	c.more = &more{ctx: ctx}
+	if c.handler != nil {
+		c.more = &more{ctx: ctx}
+	}
 	return c
 }
 
@@ -151,9 +157,9 @@ func (c Call) Under(ctx context.Context) Call {
 func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte) Call {
 	switch {
 	case h.Strange:
-		return Call{id: h.ID, fail: errFlags}
+		return Refuse(h.ID, errFlags)
 	case d.draining.Load():
-		return Call{id: h.ID, fail: errDraining}
+		return Refuse(h.ID, errDraining)
 	case d.Inbound != nil:
 		return d.decodeHooked(s, h)
 	}
@@ -167,9 +173,9 @@ func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte
 	if !ok || handler.Sessionless() {
 		route, known := d.route(h)
 		if known && d.serves(route) {
-			return Call{id: h.ID, forward: &message.Message{Type: h.Type, ID: h.ID, Route: route, Data: keep(block, h.Body)}}
+			return forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: keep(block, h.Body)})
 		}
-		return Call{id: h.ID, fail: notFound(route, known)}
+		return Refuse(h.ID, notFound(route, known))
 	}
 	if handler.IsRawArg {
 		return Call{handler: handler, id: h.ID, arg: component.Raw(keep(block, h.Body))}
@@ -185,11 +191,11 @@ func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte
 func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
 	route, known := d.route(h)
 	if !known {
-		return Call{id: h.ID, fail: notFound(route, known)}
+		return Refuse(h.ID, notFound(route, known))
 	}
 	m := &message.Message{Type: h.Type, ID: h.ID, Route: route, Data: append([]byte{}, h.Body...)}
 	if err := d.Hooks(d.Inbound, s, m); err != nil {
-		return Call{id: h.ID, fail: err}
+		return Refuse(h.ID, err)
 	}
 	m.Type, m.ID = h.Type, h.ID
 	return d.Local(m)
@@ -202,9 +208,9 @@ func (d *Dispatcher) Local(m *message.Message) Call {
 	switch {
 	case !ok || handler.Sessionless():
 		if d.serves(m.Route) {
-			return Call{id: m.ID, forward: m}
+			return forward(m)
 		}
-		return Call{id: m.ID, fail: notFound(m.Route, true)}
+		return Refuse(m.ID, notFound(m.Route, true))
 	case handler.IsRawArg:
 		return Call{handler: handler, id: m.ID, arg: component.Raw(m.Data)}
 	}
@@ -215,11 +221,11 @@ func (d *Dispatcher) Local(m *message.Message) Call {
 // found. data is not kept: what has to be is copied by keep.
 func (d *Dispatcher) Here(route string, id uint64, data []byte, keep func([]byte) []byte) Call {
 	if d.draining.Load() {
-		return Call{id: id, fail: errDraining}
+		return Refuse(id, errDraining)
 	}
 	handler, ok := d.handlers[route]
 	if !ok || handler.Sessionless() {
-		return Call{id: id, fail: notFound(route, true)}
+		return Refuse(id, notFound(route, true))
 	}
 	if handler.IsRawArg {
 		return Call{handler: handler, id: id, arg: component.Raw(keep(data))}
@@ -245,7 +251,7 @@ func (d *Dispatcher) decode(h *component.Handler, id uint64, data []byte) (c Cal
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked("serializer", h.Route, p)
-			c = Call{id: id, fail: message.Errorf(message.CodeBadRequest, "the payload of %s does not decode", h.Route)}
+			c = Refuse(id, message.Errorf(message.CodeBadRequest, "the payload of %s does not decode", h.Route))
 		}
 	}()
 	arg, err := h.Decode(d.Serializer, data)
@@ -254,7 +260,7 @@ func (d *Dispatcher) decode(h *component.Handler, id uint64, data []byte) (c Cal
 		if d.Debug {
 			text += ": " + err.Error()
 		}
-		return Call{id: id, fail: &message.Error{Code: message.CodeBadRequest, Message: text}}
+		return Refuse(id, &message.Error{Code: message.CodeBadRequest, Message: text})
 	}
 	return Call{handler: h, id: id, arg: arg}
 }

@@ -30,8 +30,8 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 		if !d.copies {
 			data = keep(data)
 		}
-		if c = d.decode(h, 0, data); c.fail != nil {
-			return nil, c.fail
+		if c = d.decode(h, 0, data); c.handler == nil {
+			return nil, c.more.fail
 		}
 	}
 	return func() { d.invoke(ctx, h, c.arg, done) }, nil

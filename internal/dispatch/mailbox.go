@@ -165,13 +165,13 @@ func (m *Mailbox) Lend(messages, size int) {
 	m.lent.size += size
 }
 
-// Return notes that messages that were lent do not wait any more.
+// Return notes that messages that were lent do not wait any more. Others may count some twice, and then leave out as many.
 func (m *Mailbox) Return(messages, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if l := m.lent; l != nil {
-		l.messages = max(l.messages-messages, 0)
-		l.size = max(l.size-size, 0)
+		l.messages -= messages
+		l.size -= size
 		m.wakeReader()
 	}
 }
@@ -562,15 +562,15 @@ func (m *Mailbox) try(c *Call) (err error) {
 
 // serve runs the handler, or what is in its place.
 func (m *Mailbox) serve(c *Call) error {
+	if c.more != nil {
+		if c.handler == nil {
+			return m.instead(c.more)
+		}
+		if c.more.ctx.Err() != nil {
+			return errLate
+		}
+	}
 	switch {
-	case c.fail != nil:
-		return c.fail
-	case c.forward != nil:
-		return m.d.remote.Forward(m.s, c.forward)
-	case c.more != nil && c.more.do != nil:
-		return c.more.do()
-	case c.more != nil && c.more.ctx.Err() != nil:
-		return errLate
 	case c.handler.SchedName != "" && !m.held(c.handler.SchedName):
 		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
 	}
@@ -592,6 +592,17 @@ func (m *Mailbox) serve(c *Call) error {
 	return m.entity.ResponseMid(c.id, reply)
 }
 
+// instead does what is to be done where there is no handler.
+func (m *Mailbox) instead(c *more) error {
+	switch {
+	case c.fail != nil:
+		return c.fail
+	case c.forward != nil:
+		return m.d.remote.Forward(m.s, c.forward)
+	}
+	return c.do()
+}
+
 // held reports whether run is on a scheduler that the session holds under a name.
 func (m *Mailbox) held(name string) bool {
 	if m.away != nil {
@@ -605,8 +616,8 @@ func (c *Call) route() *string {
 	switch {
 	case c.handler != nil:
 		return &c.handler.Route
-	case c.forward != nil:
-		return &c.forward.Route
+	case c.more != nil && c.more.forward != nil:
+		return &c.more.forward.Route
 	}
 	return nil
 }
