@@ -152,6 +152,8 @@ func (w *wire) framedPacket() (packet.Type, string, error) {
 		switch {
 		case err != nil:
 			return 0, "", err
+		case opcode == 8 && len(payload) == 0:
+			return 0, "", closed(1005) // no code
 		case opcode == 8 && len(payload) >= 2:
 			return 0, "", closed(binary.BigEndian.Uint16(payload))
 		case opcode == 10:
