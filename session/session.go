@@ -92,10 +92,12 @@ func (s *Session) Bind(uid int64) error {
 // does not fit what may be queued.
 func (s *Session) Push(route string, v any) error { return s.entity.Push(route, v) }
 
-// Response answers the request of the running handler, once. ErrSessionOnNotify if there is none.
+// Response answers the request of the running handler, once. An *Error (of nano.Errorf) makes it an error response.
+// ErrSessionOnNotify if there is nothing to answer.
 func (s *Session) Response(v any) error { return s.entity.Response(v) }
 
-// ResponseMID answers the request whose LastMid was mid, for a handler that took the answer over.
+// ResponseMID answers the request whose LastMid was mid, for a handler that took the answer over. An *Error makes it
+// an error response.
 func (s *Session) ResponseMID(mid uint64, v any) error { return s.entity.ResponseMid(mid, v) }
 
 // LastMid returns the id of the request whose handler runs, or ran last; 0 for a notify.

@@ -125,10 +125,13 @@ func (a *Agent) Push(route string, v any) error {
 // Response answers the request that runs, or ran last.
 func (a *Agent) Response(v any) error { return a.ResponseMid(a.lastMid.Load(), v) }
 
-// ResponseMid answers the request with the id mid.
+// ResponseMid answers the request with the id mid; an *Error makes the answer an error response.
 func (a *Agent) ResponseMid(mid uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
+	}
+	if e, ok := v.(*message.Error); ok && e != nil {
+		return a.respondError(mid, e)
 	}
 	call := isCall(mid)
 	if err := a.sendable(); err != nil && !call {
@@ -151,6 +154,18 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 		a.answered.Store(0) // so that the request can be answered with the error
 	}
 	return err
+}
+
+// respondError is ResponseMid for an error.
+func (a *Agent) respondError(mid uint64, e *message.Error) error {
+	if err := a.sendable(); err != nil && !isCall(mid) {
+		return err
+	}
+	if mid == a.lastMid.Load() && a.answered.Load() == mid {
+		return session.ErrSessionOnNotify
+	}
+	a.Fail(mid, e)
+	return nil
 }
 
 func (a *Agent) response(mid uint64) message.Message {
