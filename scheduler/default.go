@@ -15,7 +15,7 @@ var (
 func Default() *Scheduler {
 	defaultMu.Lock()
 	defer defaultMu.Unlock()
-	if standard == nil {
+	if standard == nil || standard.ended() {
 		standard = New(Stopped())
 	}
 	return standard

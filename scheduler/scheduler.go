@@ -284,6 +284,13 @@ func (s *Scheduler) loop() {
 	}
 }
 
+// ended reports whether Close has come so far that no more tasks are accepted.
+func (s *Scheduler) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // end flushes what a batch produced.
 func (s *Scheduler) end() {
 	if s.begun {
