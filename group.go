@@ -3,6 +3,7 @@ package nano
 import (
 	"sync"
 
+	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/life"
 	"github.com/lonng/nano/session"
@@ -166,7 +167,8 @@ func (g *Group) Close() error {
 	return nil
 }
 
-// Broadcast pushes v to every member, encoded once. A member that cannot be sent to costs only itself; an error means
+// Broadcast pushes v to every member, encoded once; to members that are connected to another node of the cluster, one
+// message goes to that node. A member that cannot be sent to costs only itself; an error means
 // that v went to nobody: ErrClosedGroup, or a fault of the serializer or the route.
 func (g *Group) Broadcast(route string, v any) error { return g.send(route, v, nil) }
 
@@ -185,20 +187,23 @@ func (g *Group) send(route string, v any, filter SessionFilter) error {
 	snapshot := g.snapshot()
 	defer snapshot.free()
 	var sender agent.Sender
+	var others cluster.Multicast
 	for _, s := range snapshot.list {
 		if filter != nil && !filter(s) {
 			continue
 		}
 		a, ok := s.NetworkEntity().(*agent.Agent)
 		if !ok {
-			_ = s.Push(route, v)
+			if !others.Add(s.NetworkEntity()) {
+				_ = s.Push(route, v)
+			}
 			continue
 		}
 		if err := sender.Push(a, route, v); err != nil {
 			return err
 		}
 	}
-	return nil
+	return others.Send(route, v)
 }
 
 // snapshot is the members at one moment, for loops that call others.

@@ -60,6 +60,9 @@ var (
 // called; then it shuts down as Server.Shutdown does and returns nil. With WithIsWebsocket, what the program
 // registered on http.DefaultServeMux is served on the same address.
 //
+// With WithMaster, WithAdvertiseAddr, WithServiceAddr, WithClientAddr or WithClusterSecret the server is a node of a
+// cluster: addr is then where other nodes dial it, and clients connect to the address of WithClientAddr, if there is one.
+//
 // An error that it returns is logged too. It may be called again when it has returned; while it runs, another call
 // returns ErrRunning.
 func Listen(addr string, opts ...Option) error {
@@ -92,21 +95,15 @@ func (s *Server) listen(addr string, stop <-chan struct{}) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	failed := make(chan error, 1)
-	if err := s.Start(); err != nil {
+	players, err := s.startAt(addr)
+	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		err = errors.Wrap(err, "nano: Listen")
-	} else {
-		serve := s.Serve
-		if s.opts.websocket {
-			serve = s.ServeWebSocket
-			s.fallback = http.DefaultServeMux
-		}
-		s.log.Info("nano: listening", "address", l.Addr().String(), "websocket", s.opts.websocket)
-		go func() { failed <- serve(l) }()
+	failed := make(chan error, 1)
+	if players != "" {
+		err = s.admit(players, failed)
+	}
+	if err == nil {
 		select {
 		case sig := <-signals:
 			s.log.Info("nano: shutting down", "signal", sig.String())
@@ -121,6 +118,34 @@ func (s *Server) listen(addr string, stop <-chan struct{}) error {
 		err = e
 	}
 	return err
+}
+
+// startAt starts the server, as a node at addr if an option says so, and returns the address for players, "" for none.
+func (s *Server) startAt(addr string) (players string, err error) {
+	if !s.opts.cluster.joined {
+		return addr, s.Start()
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", errors.Wrap(err, "nano: Listen")
+	}
+	return s.opts.cluster.clientAddr, s.StartCluster(l)
+}
+
+// admit serves players at addr; an error of serving goes to failed.
+func (s *Server) admit(addr string, failed chan<- error) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return errors.Wrap(err, "nano: Listen")
+	}
+	serve := s.Serve
+	if s.opts.websocket {
+		serve = s.ServeWebSocket
+		s.fallback = http.DefaultServeMux
+	}
+	s.log.Info("nano: listening", "address", l.Addr().String(), "websocket", s.opts.websocket)
+	go func() { failed <- serve(l) }()
+	return nil
 }
 
 // Shutdown asks the server of Listen to shut down, and returns at once, so a handler may call it: Listen returns when

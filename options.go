@@ -20,6 +20,7 @@ import (
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/serialize/protobuf"
 	"github.com/lonng/nano/session"
@@ -42,6 +43,7 @@ const (
 type Option func(*options)
 
 type options struct {
+	scheduler  *scheduler.Scheduler
 	components []component.CompWithOptions
 	dictionary map[string]uint16
 	serializer serialize.Serializer
@@ -60,7 +62,8 @@ type options struct {
 	refuseAtFull     bool
 	singleLogin      bool
 
-	limits agent.Limits
+	limits  agent.Limits
+	cluster clusterOptions
 
 	websocket   bool
 	wsPath      string
@@ -343,6 +346,18 @@ func WithTrustedProxies(networks ...string) Option {
 // WithSingleLogin allows a user one session: when one binds a uid, older ones of that uid are kicked and closed with
 // session.ErrReplaced.
 func WithSingleLogin() Option { return func(o *options) { o.singleLogin = true } }
+
+// WithScheduler has the server run on s instead of a scheduler of its own; Shutdown closes s. A test of a program that
+// uses scheduler.NewTimer or nano.Invoke gives its server scheduler.Default(), which they serve.
+func WithScheduler(s *scheduler.Scheduler) Option {
+	return func(o *options) {
+		if s == nil {
+			o.fault("WithScheduler: want a scheduler, got nil")
+			return
+		}
+		o.scheduler = s
+	}
+}
 
 // WithTimerPrecision has timers fire at multiples of d only. By default they fire when they are due, and condition
 // timers are polled every second.

@@ -1,6 +1,7 @@
 package nano
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/pkg/errors"
 
+	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/dispatch"
@@ -34,7 +36,10 @@ type Server struct {
 	sched    *scheduler.Scheduler
 	dispatch *dispatch.Dispatcher
 	host     *agent.Host
+	broker   *cluster.Broker
 	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
+
+	clusterListener net.Listener // where other nodes dial; nil for none
 
 	mu        sync.Mutex
 	state     serverState // mu guards it and what follows
@@ -74,10 +79,14 @@ func newServer(sched *scheduler.Scheduler, opts []Option) *Server {
 		closing:   make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}
-	if sched == nil {
-		sched = scheduler.New(scheduler.Stopped())
+	switch {
+	case o.scheduler != nil:
+		s.sched = o.scheduler
+	case sched != nil:
+		s.sched = sched
+	default:
+		s.sched = scheduler.New(scheduler.Stopped())
 	}
-	s.sched = sched
 	s.fault = s.build()
 	return s
 }
@@ -108,13 +117,20 @@ func (s *Server) build() error {
 			return errors.Wrap(err, "nano: WithComponents")
 		}
 	}
+	s.broker = s.newBroker()
+	newID := ids.Next
+	if s.broker.Clustered() {
+		n := &numbers{server: s}
+		n.last.Store(&numbering{o.nodeID, ids})
+		newID = n.next
+	}
 	s.host, err = agent.NewHost(agent.Config{
 		Log:              s.log,
 		Dispatcher:       s.dispatch,
 		Serializer:       o.serializer,
 		Dictionary:       dictionary,
 		Outbound:         outbound,
-		NewID:            ids.Next,
+		NewID:            newID,
 		Heartbeat:        o.heartbeat,
 		HandshakeTimeout: o.handshakeTimeout,
 		Validator:        o.validator,
@@ -126,6 +142,7 @@ func (s *Server) build() error {
 		Limits:           o.limits,
 		CheckOrigin:      o.checkOrigin,
 		Bound:            s.bound,
+		Cluster:          s.broker,
 		Debug:            o.debug,
 	})
 	if err != nil {
@@ -174,10 +191,21 @@ func (s *Server) Start() error {
 func (s *Server) start() {
 	defer close(s.started)
 	err := s.fault
+	if err == nil && s.broker.Clustered() && s.clusterListener == nil {
+		err = errNoClusterListener
+	}
+	if err != nil && s.clusterListener != nil {
+		_ = s.clusterListener.Close()
+	}
 	if err == nil {
 		s.sched.Start()
 		s.host.Start()
-		if err = s.initComponents(); err != nil {
+		if err = s.initComponents(); err == nil {
+			err = s.join()
+		} else if s.clusterListener != nil {
+			_ = s.clusterListener.Close()
+		}
+		if err != nil {
 			s.sched.Close()
 			s.host.Stop()
 		}
@@ -366,45 +394,62 @@ func (s *Server) Invoke(f func()) { s.sched.PushTask(f) }
 // Scheduler returns the logic goroutine, for its timers.
 func (s *Server) Scheduler() *scheduler.Scheduler { return s.sched }
 
-// Session returns the open session with an id.
+// Session returns the open session with an id: of a client of this server, or of another node's that this one knows.
 func (s *Server) Session(id int64) (*session.Session, bool) {
 	if s.host == nil {
 		return nil, false
 	}
-	return s.host.Session(id)
+	if u, ok := s.host.Session(id); ok {
+		return u, true
+	}
+	return s.broker.Session(id)
 }
 
-// SessionsByUID returns the open sessions of a user, in the order they connected.
+// SessionsByUID returns the open sessions of a user that this server knows, those of other nodes' clients included, in
+// the order they connected.
 func (s *Server) SessionsByUID(uid int64) []*session.Session {
 	if s.host == nil {
 		return nil
 	}
-	return s.host.ByUID(uid)
+	sessions := s.host.ByUID(uid)
+	if others := s.broker.SessionsByUID(uid); len(others) > 0 {
+		sessions = append(sessions, others...)
+		slices.SortFunc(sessions, func(a, b *session.Session) int { return cmp.Compare(a.ID(), b.ID()) })
+	}
+	return sessions
 }
 
-// Push sends v to every session of a user, as Session.Push does. ErrUserNotFound if there is none; otherwise the first
-// error of a session.
+// Push sends v to every session of a user, as Session.Push does, at whichever node of the cluster the user is connected.
+// ErrUserNotFound if there is none; otherwise the first error of a session or node.
 func (s *Server) Push(uid int64, route string, v any) error {
-	return s.each(uid, func(u *session.Session) error { return u.Push(route, v) })
+	return s.each(uid, func(u *session.Session) error { return u.Push(route, v) },
+		func() (int, error) { return s.broker.Push(uid, route, v) })
 }
 
-// Kick kicks every session of a user, as Session.Kick does. ErrUserNotFound if there is none.
+// Kick kicks every session of a user, as Session.Kick does, at whichever node of the cluster the user is connected.
+// ErrUserNotFound if there is none.
 func (s *Server) Kick(uid int64, reason string) error {
-	return s.each(uid, func(u *session.Session) error { return u.Kick(reason) })
+	return s.each(uid, func(u *session.Session) error { return u.Kick(reason) },
+		func() (int, error) { return s.broker.Kick(uid, reason) })
 }
 
-func (s *Server) each(uid int64, f func(*session.Session) error) error {
-	sessions := s.SessionsByUID(uid)
-	if len(sessions) == 0 {
+// each does f for every client of a user, and others for the nodes that have more of them.
+func (s *Server) each(uid int64, f func(*session.Session) error, others func() (int, error)) error {
+	if s.host == nil {
 		return ErrUserNotFound
 	}
+	sessions := s.host.ByUID(uid)
 	var first error
 	for _, u := range sessions {
 		if err := f(u); err != nil && first == nil {
 			first = err
 		}
 	}
-	return first
+	nodes, err := others()
+	if len(sessions) == 0 && nodes == 0 {
+		return ErrUserNotFound
+	}
+	return cmp.Or(first, err)
 }
 
 // bound is called when a session binds a uid: with single login, the others of that uid have to go.
@@ -473,13 +518,22 @@ func (s *Server) shutdownOnce(ctx context.Context) error {
 func (s *Server) shutdown(ctx context.Context) error {
 	pages := s.closeListeners(ctx)
 	err := s.endComponents(ctx, "BeforeShutdown", component.Component.BeforeShutdown)
+	s.broker.Withdraw()
 	s.dispatch.Drain()
 	s.host.Drain()
-	if e := s.host.Wait(ctx); err == nil && e != nil {
+	s.broker.Drain()
+	e := s.host.Wait(ctx)
+	if e == nil {
+		e = s.broker.Wait(ctx)
+	}
+	if err == nil && e != nil {
 		err = errors.Wrap(e, "nano: waiting for sessions to close")
 	}
 	if e := s.endComponents(ctx, "Shutdown", component.Component.Shutdown); err == nil {
 		err = e
+	}
+	if e := s.broker.Leave(ctx); err == nil && e != nil {
+		err = errors.Wrap(e, "nano: leaving the cluster")
 	}
 	ended := make(chan struct{})
 	go func() {

@@ -47,8 +47,9 @@ type Config struct {
 	Limits      Limits
 	CheckOrigin func(*http.Request) bool // nil for the same origin only
 
-	// Bound is called when a session binds another uid, 0 for none; nil where nobody wants to know.
-	Bound func(s *session.Session, old, uid int64) error
+	// Bound is called when a session binds another uid, with the open sessions that had bound it before; nil where
+	// nobody wants to know. Of two that bind one uid at the same time, one is told of the other.
+	Bound func(s *session.Session, others []*session.Session) error
 	// Cluster is the other nodes, and the program's calls; nil where there is neither.
 	Cluster Cluster
 	// Closed is called on the logic goroutine when a session's close callbacks have run.
@@ -256,7 +257,7 @@ func (h *Host) turnAway(conn net.Conn) {
 func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, limit string) {
 	a = &Agent{host: h, conn: conn, remote: remote, raw: rawConn(conn), ws: ws, id: h.NewID()}
 	a.session = session.New(a)
-	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*pendingPackets)
+	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*PendingPackets)
 	h.mu.Lock()
 	if h.draining {
 		h.mu.Unlock()
@@ -276,8 +277,8 @@ func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, limi
 	return a, ""
 }
 
-// pendingPackets bounds the bytes of messages that wait for the logic goroutine, in packets of the largest size.
-const pendingPackets = 4
+// PendingPackets bounds the bytes of messages that wait for the logic goroutine, in packets of the largest size.
+const PendingPackets = 4
 
 // Session returns the open session with an id.
 func (h *Host) Session(id int64) (*session.Session, bool) {
@@ -304,9 +305,15 @@ func (h *Host) Len() (connections, sessions int) {
 
 // bound keeps the index of uids.
 func (h *Host) bound(a *Agent, old, uid int64) error {
+	var others []*session.Session
 	h.mu.Lock()
 	h.unindex(a, old)
-	if uid != 0 && uid == a.session.UID() && !a.flags.has(flagClosed) { // it may have bound another meanwhile
+	h.unindex(a, uid)
+	// Another call may have bound another uid meanwhile: what counts is what the session bears now.
+	if uid = a.session.UID(); uid != 0 && !a.flags.has(flagClosed) {
+		if h.Bound != nil {
+			others = sorted(h.uids[uid])
+		}
 		if h.uids[uid] == nil {
 			h.uids[uid] = map[int64]*Agent{}
 		}
@@ -316,10 +323,10 @@ func (h *Host) bound(a *Agent, old, uid int64) error {
 	if h.Cluster != nil {
 		h.Cluster.Bound(a.session, old, uid)
 	}
-	if h.Bound != nil {
-		return h.Bound(a.session, old, uid)
+	if len(others) == 0 {
+		return nil
 	}
-	return nil
+	return h.Bound(a.session, others)
 }
 
 // unindex forgets a under uid. The caller holds mu.

@@ -1,0 +1,170 @@
+package nano
+
+import (
+	"context"
+	"net"
+	"sync/atomic"
+
+	"github.com/pkg/errors"
+
+	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/snowflake"
+	"github.com/lonng/nano/session"
+)
+
+// errNoClusterListener is what Start returns where a node has nowhere to listen for others.
+var errNoClusterListener = errors.New("nano: a node of a cluster is started with StartCluster, which gives it a listener for the other nodes")
+
+// newBroker makes the part of the server that knows of other nodes.
+func (s *Server) newBroker() *cluster.Broker {
+	o := s.opts
+	c := cluster.BrokerConfig{
+		Log:         s.log,
+		Dispatcher:  s.dispatch,
+		Gate:        gate{s},
+		Route:       o.cluster.route,
+		SingleLogin: o.singleLogin,
+		// Twice what a gate with the same options lets be on its way: programs add to what clients send.
+		MaxPending: 2 * max(o.maxPending, dispatch.LentMessages),
+		MaxSize:    2 * max(o.maxPacket*agent.PendingPackets, dispatch.LentSize),
+	}
+	if !o.cluster.joined {
+		return cluster.NewBroker(c)
+	}
+	services := make([]string, 0, len(s.dispatch.Services()))
+	for _, service := range s.dispatch.Services() {
+		services = append(services, service.Name)
+	}
+	c.Node = &cluster.Config{
+		ID:            o.nodeID,
+		FixedID:       o.hasNodeID,
+		MaxID:         snowflake.MaxNode,
+		Addr:          o.cluster.serviceAddr,
+		Seeds:         o.cluster.seeds,
+		Retry:         o.cluster.retry,
+		Label:         o.cluster.label,
+		Services:      services,
+		Secret:        o.cluster.secret,
+		DialOptions:   o.cluster.dial,
+		ServerOptions: o.cluster.server,
+		Logger:        s.log,
+	}
+	if len(o.cluster.changed) > 0 {
+		c.Changed = func(m cluster.Member) {
+			s.sched.PushTask(func() {
+				for _, f := range o.cluster.changed {
+					f(m)
+				}
+			})
+		}
+	}
+	b := cluster.NewBroker(c)
+	s.dispatch.SetRemote(b)
+	return b
+}
+
+// numbers gives sessions their ids. The number of a node may change.
+type numbers struct {
+	server *Server
+	last   atomic.Pointer[numbering]
+}
+
+type numbering struct {
+	node uint64
+	ids  *snowflake.Generator
+}
+
+func (n *numbers) next() int64 {
+	l := n.last.Load()
+	if node := n.server.broker.Node().ID(); node != l.node {
+		if ids, err := snowflake.New(node); err == nil {
+			l = &numbering{node, ids}
+			n.last.Store(l)
+		}
+	}
+	return l.ids.Next()
+}
+
+// StartCluster is Start for a node of a cluster: other nodes dial it at l, which it closes when it shuts down. When the
+// components are ready it joins the cluster, and returns when it knows which services the nodes serve that it found, or
+// after half a second: nodes that do not answer are tried on. An error says that another node refuses this one, or that
+// the number of WithNodeId is in use.
+func (s *Server) StartCluster(l net.Listener) error {
+	s.mu.Lock()
+	fresh := s.state == stateNew
+	switch {
+	case !fresh:
+	case !s.opts.cluster.joined:
+		s.mu.Unlock()
+		_ = l.Close()
+		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithMaster or WithAdvertiseAddr")
+	default:
+		s.clusterListener = l
+		s.state = stateStarting
+	}
+	s.mu.Unlock()
+	if !fresh {
+		_ = l.Close()
+		return errors.New("nano: StartCluster: the server was started before")
+	}
+	s.start()
+	return s.Start()
+}
+
+// join makes the server part of its cluster.
+func (s *Server) join() error {
+	if !s.broker.Clustered() {
+		return nil
+	}
+	return s.broker.Join(context.Background(), s.clusterListener)
+}
+
+// ClusterAddr returns the address at which other nodes dial this one; "" where it is no node, or has not started.
+func (s *Server) ClusterAddr() string {
+	if s.broker == nil || !s.broker.Clustered() {
+		return ""
+	}
+	return s.broker.Node().Self().Addr
+}
+
+// Members returns the other nodes of the cluster, by address: those that are up, with the round-trip time, and those that
+// went down without taking leave and may come back.
+func (s *Server) Members() []cluster.Member {
+	if s.broker == nil || !s.broker.Clustered() {
+		return nil
+	}
+	return s.broker.Node().Members()
+}
+
+// Call sends in as a request without a session to a node of the cluster that serves route, this one included, waits for
+// the reply and decodes it into out, nil to drop it. A []byte goes as it is, and *[]byte gets the reply as it came. The
+// handler is one without a session, which clients cannot reach:
+//
+//	func (c *Room) Stats(ctx context.Context, req *StatsRequest) (*StatsReply, error)
+//
+// A ctx without a deadline gets one of 10 s; the handler's context bears it, and ends when nobody waits any more. Errors
+// are those of Session.Call. Call waits, so a handler calls it on a goroutine of its own.
+func (s *Server) Call(ctx context.Context, route string, in, out any) error {
+	if s.broker == nil {
+		return s.fault
+	}
+	return s.broker.CallNode(ctx, route, in, out)
+}
+
+// gate is the clients of a server, as the other nodes see them.
+type gate struct{ s *Server }
+
+func (g gate) ByUID(uid int64) []*session.Session { return g.s.host.ByUID(uid) }
+func (g gate) Begin()                             { g.s.host.Begin() }
+func (g gate) End()                               { g.s.host.End() }
+
+func (g gate) Multicast(to []cluster.Client, route string, data []byte) {
+	var sender agent.Sender
+	for _, c := range to {
+		if sender.Push(c.(*agent.Agent), route, data) != nil {
+			return // it does not fit a packet
+		}
+	}
+}

@@ -1,0 +1,580 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// CallTimeout is how long a call may take whose context has no deadline.
+const CallTimeout = 10 * time.Second
+
+// The calls that one node may have another serve at a time, and the bytes of payload of those.
+const (
+	maxJobs    = 16 << 10
+	maxJobSize = 64 << 20
+)
+
+// ErrLogicGoroutine tells of a call of a session that this node would have to serve on the logic goroutine, where it was
+// made: it would wait for itself.
+var ErrLogicGoroutine = errors.New("cluster: the call waits for the logic goroutine, which makes it: call on a goroutine of its own")
+
+var (
+	errCancelled = message.Errorf(message.CodeDeadline, "nobody waits for the call any more")
+	errJobs      = message.Errorf(message.CodeLimit, "too many calls wait at the node")
+	errDraining  = message.Errorf(message.CodeUnavailable, "the node is shutting down")
+)
+
+// newCallID returns the id of a call. A call of a session runs there as a request with this id, among those of the
+// client: what tells them apart is that nobody guesses it. Ids of calls have the highest bit set, so that others need no
+// look.
+func newCallID() uint64 { return rand.Uint64() | 1<<63 }
+
+// outCall is a call that this node waits for. Whoever takes it from Broker.calls calls done.
+type outCall struct {
+	id   uint64
+	nb   *neighbor                    // that serves it; nil for this node. Broker.callMu guards it
+	done func(data []byte, err error) // must not block; data is valid until it returns
+}
+
+// job is a call that this node serves, or passes on. Whoever takes it from Broker.jobs ends it.
+type job struct {
+	b      *Broker
+	id     uint64
+	nb     *neighbor // that waits for it; nil for this node
+	size   int
+	ctx    context.Context
+	cancel context.CancelFunc
+}
+
+// open notes that this node waits for a call.
+func (b *Broker) open(c *outCall) {
+	b.callMu.Lock()
+	defer b.callMu.Unlock()
+	b.calls[c.id] = c
+}
+
+// at notes which node a call goes to.
+func (b *Broker) at(c *outCall, nb *neighbor) {
+	b.callMu.Lock()
+	defer b.callMu.Unlock()
+	c.nb = nb
+}
+
+// finish ends a call, unless it has ended.
+func (b *Broker) finish(id uint64, data []byte, err error) {
+	b.callMu.Lock()
+	c := b.calls[id]
+	delete(b.calls, id)
+	b.callMu.Unlock()
+	switch {
+	case c != nil:
+		c.done(data, err)
+	default:
+		b.counts.Late.Add(1)
+	}
+}
+
+// abandon gives up waiting for a call, and tells who serves it.
+func (b *Broker) abandon(id uint64) {
+	b.callMu.Lock()
+	c := b.calls[id]
+	delete(b.calls, id)
+	b.callMu.Unlock()
+	switch {
+	case c == nil:
+	case c.nb == nil:
+		b.cancelJob(nil, id)
+	default:
+		_ = c.nb.link.Insist(&Frame{Kind: kindCancel, ID: id})
+	}
+}
+
+// accept notes a call that this node serves for nb, or for itself if that is nil.
+func (b *Broker) accept(nb *neighbor, id uint64, ctx context.Context, left time.Duration, size int) (*job, error) {
+	j := &job{b: b, id: id, nb: nb, size: size}
+	b.callMu.Lock()
+	defer b.callMu.Unlock()
+	if b.jobs[id] != nil {
+		return nil, message.Errorf(message.CodeBadRequest, "a call with the id is served already")
+	}
+	if nb != nil {
+		if nb.jobs >= maxJobs || nb.jobSize+size > maxJobSize && nb.jobs > 0 {
+			return nil, errJobs
+		}
+		nb.jobs++
+		nb.jobSize += size
+	}
+	j.ctx, j.cancel = context.WithTimeout(ctx, left)
+	b.jobs[id] = j
+	return j, nil
+}
+
+// take removes a job; nil if it has ended.
+func (b *Broker) take(id uint64) *job {
+	b.callMu.Lock()
+	defer b.callMu.Unlock()
+	return b.takeLocked(id)
+}
+
+func (b *Broker) takeLocked(id uint64) *job {
+	j := b.jobs[id]
+	if j == nil {
+		return nil
+	}
+	delete(b.jobs, id)
+	if j.nb != nil {
+		j.nb.jobs--
+		j.nb.jobSize -= j.size
+	}
+	return j
+}
+
+// end answers whoever waits for the job.
+func (j *job) end(data []byte, e *message.Error) {
+	j.cancel()
+	if j.nb == nil {
+		if e != nil {
+			j.b.finish(j.id, nil, e)
+		} else {
+			j.b.finish(j.id, data, nil)
+		}
+		return
+	}
+	f := Frame{Kind: kindReturn, ID: j.id, Data: data}
+	if e == nil {
+		err := j.nb.link.Send(&f)
+		if err == nil || err == ErrMemberDown {
+			return
+		}
+		e = j.b.Dispatcher.Public(sendError(err))
+	}
+	f.Flags = flagError
+	f.Data, _ = e.MarshalProtobuf() // has no error
+	_ = j.nb.link.Insist(&f)
+}
+
+// Answer ends a call with a reply, or with an error if there is one. mine is false where id is none of a call.
+func (b *Broker) Answer(id uint64, v any, e *message.Error) (mine bool, err error) {
+	b.callMu.Lock()
+	j := b.jobs[id]
+	b.callMu.Unlock()
+	if j == nil {
+		return false, nil
+	}
+	var data []byte
+	if e == nil {
+		if data, err = b.encode(v); err != nil {
+			return true, err
+		}
+	}
+	if j = b.take(id); j != nil {
+		j.end(data, e)
+	}
+	return true, nil
+}
+
+// fail ends a job with an error, unless it has ended.
+func (j *job) fail(err error) {
+	if t := j.b.take(j.id); t != nil {
+		t.end(nil, j.b.Dispatcher.Public(err))
+	}
+}
+
+// cancelJob drops a job that nb does not wait for any more.
+func (b *Broker) cancelJob(nb *neighbor, id uint64) {
+	b.callMu.Lock()
+	j := b.jobs[id]
+	if j != nil && j.nb == nb {
+		b.takeLocked(id)
+	} else {
+		j = nil
+	}
+	b.callMu.Unlock()
+	if j != nil {
+		j.cancel()
+		b.abandon(id) // if it was passed on
+	}
+}
+
+// dropCalls ends the calls that went to a neighbor that went down, and those that came from it.
+func (b *Broker) dropCalls(nb *neighbor) {
+	var calls []*outCall
+	var jobs []uint64
+	b.callMu.Lock()
+	for id, c := range b.calls {
+		if c.nb == nb {
+			delete(b.calls, id)
+			calls = append(calls, c)
+		}
+	}
+	for id, j := range b.jobs {
+		if j.nb == nb {
+			jobs = append(jobs, id)
+		}
+	}
+	b.callMu.Unlock()
+	for _, c := range calls {
+		c.done(nil, errDown)
+	}
+	for _, id := range jobs {
+		b.cancelJob(nb, id)
+	}
+}
+
+// encode returns v as a payload.
+func (b *Broker) encode(v any) ([]byte, error) {
+	switch v := v.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return v, nil
+	}
+	return b.Dispatcher.Serializer.Marshal(v)
+}
+
+func (b *Broker) decode(data []byte, out any) error {
+	switch out := out.(type) {
+	case nil:
+		return nil
+	case *[]byte:
+		*out = data
+		return nil
+	}
+	return b.Dispatcher.Serializer.Unmarshal(data, out)
+}
+
+// await makes a call and waits for its end. start has it served, and calls Broker.finish when it was; its error is instead
+// of that.
+func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.Context, c *outCall, data []byte) error) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, CallTimeout)
+		defer cancel()
+	}
+	data, err := b.encode(in)
+	if err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return contextError(ctx)
+	}
+	type result struct {
+		data []byte
+		err  error
+	}
+	end := make(chan result, 1)
+	c := &outCall{id: newCallID(), done: func(data []byte, err error) { end <- result{bytes.Clone(data), err} }}
+	b.open(c)
+	if err := start(ctx, c, data); err != nil {
+		b.abandon(c.id)
+		return err
+	}
+	select {
+	case r := <-end:
+		if r.err != nil {
+			return r.err
+		}
+		return b.decode(r.data, out)
+	case <-ctx.Done():
+		b.abandon(c.id)
+		return contextError(ctx)
+	}
+}
+
+// contextError returns why a call is not waited for any more.
+func contextError(ctx context.Context) error {
+	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return &failure{message.Errorf(message.CodeDeadline, "no answer in time"), context.DeadlineExceeded}
+}
+
+// left returns how long a call may take yet.
+func left(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return CallTimeout
+	}
+	return time.Until(deadline)
+}
+
+// CallNode makes a call without a session, and waits for its reply.
+func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error {
+	return b.await(ctx, in, out, func(ctx context.Context, c *outCall, data []byte) error {
+		if _, ok := b.Dispatcher.Handler(route); ok {
+			return b.callHere(ctx, c.id, route, data)
+		}
+		if err := b.served(route); err != nil {
+			return err
+		}
+		service, _ := serviceOf(route)
+		for {
+			links := alive(b.node.LinksTo(service))
+			if len(links) == 0 {
+				return message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
+			}
+			nb := neighborOf(links[b.turn.Add(1)%uint64(len(links))])
+			b.at(c, nb)
+			err := nb.link.Send(&Frame{
+				Kind: kindCall, ID: c.id, Route: route, Meta: appendTime(nil, left(ctx).Microseconds()), Data: data,
+			})
+			if err != ErrMemberDown {
+				return sendError(err)
+			}
+			nb.dead.Store(true)
+		}
+	})
+}
+
+// callHere has this node serve a call of its own without a session.
+func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []byte) error {
+	j, err := b.accept(nil, id, ctx, left(ctx), len(data))
+	if err != nil {
+		return err
+	}
+	task, err := b.sessionless(j, route, data, bytes.Clone)
+	switch {
+	case err != nil:
+		j.fail(err)
+	case b.Dispatcher.Scheduler.Running():
+		task() // it would wait for itself
+	case !b.Dispatcher.Scheduler.Offer(task):
+		j.fail(errDraining)
+	}
+	return nil
+}
+
+// sessionless makes the task of a job without a session.
+func (b *Broker) sessionless(j *job, route string, data []byte, keep func([]byte) []byte) (func(), error) {
+	return b.Dispatcher.Sessionless(j.ctx, route, data, keep, func(reply any, err error) {
+		if err == nil {
+			if _, err = b.Answer(j.id, reply, nil); err != nil {
+				b.Log.Error("nano: handler failed", "route", route, "error", err)
+			}
+		}
+		if err != nil {
+			j.fail(err)
+		}
+	})
+}
+
+// notifySessionless runs a handler without a session for a program that does not wait.
+func (b *Broker) notifySessionless(route string, data []byte, keep func([]byte) []byte) error {
+	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, keep, func(any, error) {})
+	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+		err = errDraining
+	}
+	return err
+}
+
+// Call makes a call of a session and waits for its reply.
+func (b *Broker) Call(ctx context.Context, s *session.Session, route string, in, out any) error {
+	c, ok := s.NetworkEntity().(Client)
+	if !ok {
+		return errNoClient
+	}
+	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
+		if b.serves(s, route) {
+			return b.callSession(ctx, o.id, s, c.Mailbox().Offer, route, data)
+		}
+		return b.callAway(ctx, o, s, route, data)
+	})
+}
+
+// callOf is Call for the session of another node's client.
+func (b *Broker) callOf(ctx context.Context, r *remote, route string, in, out any) error {
+	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
+		if b.serves(r.session, route) {
+			r.keepHere(route)
+			return b.callSession(ctx, o.id, r.session, r.offer, route, data)
+		}
+		if err := b.served(route); err != nil {
+			return err
+		}
+		b.at(o, r.nb)
+		return sendError(r.nb.link.Send(&Frame{
+			Kind: kindCall, Flags: flagToGate, Session: r.id, ID: o.id, Route: route,
+			Meta: appendTime(nil, left(ctx).Microseconds()), Data: data,
+		}))
+	})
+}
+
+// callSession has this node serve a call of its own with a session.
+func (b *Broker) callSession(ctx context.Context, id uint64, s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) error {
+	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
+		return b.callHere(ctx, id, route, data)
+	}
+	if b.Dispatcher.Scheduler.Running() {
+		return ErrLogicGoroutine
+	}
+	j, err := b.accept(nil, id, s.Context(), left(ctx), len(data))
+	if err != nil {
+		return err
+	}
+	if err := offer(b.Dispatcher.Here(route, id, data, bytes.Clone).Under(j.ctx), len(data)); err != nil {
+		j.fail(gone(err))
+	}
+	return nil
+}
+
+// gone is the error of a mailbox as whoever calls gets it.
+func gone(err error) error {
+	if errors.Is(err, session.ErrBrokenPipe) {
+		return errGone
+	}
+	return err
+}
+
+// callAway has another node serve a call of a client's session.
+func (b *Broker) callAway(ctx context.Context, o *outCall, s *session.Session, route string, data []byte) error {
+	if err := b.served(route); err != nil {
+		return err
+	}
+	c, ok := s.NetworkEntity().(Client)
+	if !ok {
+		return errNoClient
+	}
+	service, _ := serviceOf(route)
+	for {
+		nb, err := b.choose(s, service)
+		if err != nil {
+			return err
+		}
+		b.at(o, nb)
+		err = nb.send(c, &Frame{
+			Kind: kindCall, Session: s.ID(), ID: o.id, Route: route,
+			Meta: appendTime(nil, left(ctx).Microseconds()), Data: data,
+		})
+		if err != ErrMemberDown {
+			return gone(sendError(err))
+		}
+		nb.dead.Store(true)
+	}
+}
+
+// call serves a call of the neighbor, or passes it on to who serves it for the session of a client of this node.
+func (nb *neighbor) call(f *Frame) error {
+	b := nb.b
+	rd := reader{b: f.Meta}
+	micros := rd.uvarint()
+	if err := rd.err("time"); err != nil {
+		return err
+	}
+	time := time.Duration(min(micros, uint64(time.Hour/time.Microsecond))) * time.Microsecond
+	var r *remote
+	var c Client
+	parent := context.Background()
+	switch {
+	case f.Session == 0:
+	case f.Flags&flagToGate != 0:
+		if c = nb.client(f.Session); c == nil {
+			nb.returnError(f.ID, errGone)
+			return nil
+		}
+		parent = c.Session().Context()
+	default:
+		var err error
+		if r, err = nb.introduced(f.Session, rd.b); r == nil {
+			nb.returnError(f.ID, errUnknown)
+			return err
+		}
+		parent = r.session.Context()
+	}
+	j, err := b.accept(nb, f.ID, parent, time, len(f.Data))
+	if err != nil {
+		nb.returnError(f.ID, err)
+		if r != nil {
+			r.Ran(1, len(f.Data))
+		}
+		return nil
+	}
+	h, _ := b.Dispatcher.Handler(f.Route)
+	switch {
+	case c != nil:
+		nb.passOn(j, c, f)
+	case r == nil || h != nil && h.Sessionless():
+		if r != nil {
+			r.Ran(1, len(f.Data))
+		}
+		task, err := b.sessionless(j, f.Route, f.Data, nb.keeper)
+		if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+			err = errDraining
+		}
+		if err != nil {
+			j.fail(err)
+		}
+	default:
+		nb.deliver() // what came before
+		err := r.box.Offer(b.Dispatcher.Here(f.Route, f.ID, f.Data, nb.keeper).Under(j.ctx), len(f.Data))
+		if err != nil {
+			r.Ran(1, len(f.Data))
+			j.fail(gone(err))
+		}
+	}
+	return nil
+}
+
+// passOn has a call of a client's session served, in the session's turn, by whoever serves it.
+func (nb *neighbor) passOn(j *job, c Client, f *Frame) {
+	b, s, route, data := nb.b, c.Session(), f.Route, nb.keep(f.Data)
+	run := func() error {
+		err := j.ctx.Err()
+		switch {
+		case err != nil:
+			err = errCancelled
+		case b.serves(s, route):
+			if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
+				var task func()
+				if task, err = b.sessionless(j, route, data, bytes.Clone); err == nil {
+					task()
+				}
+				break
+			}
+			err = gone(c.Mailbox().Offer(b.Dispatcher.Here(route, j.id, data, bytes.Clone).Under(j.ctx), len(data)))
+		default:
+			o := &outCall{id: j.id, done: func(data []byte, err error) {
+				if t := b.take(j.id); t != nil {
+					var e *message.Error
+					if err != nil {
+						e = b.Dispatcher.Public(err)
+					}
+					t.end(data, e)
+				}
+			}}
+			b.open(o)
+			err = b.callAway(j.ctx, o, s, route, data)
+			if err != nil || j.ctx.Err() != nil { // cancelled meanwhile, perhaps before the call was open
+				b.abandon(j.id)
+			}
+		}
+		if err != nil {
+			j.fail(err)
+		}
+		return nil
+	}
+	if err := c.Mailbox().Offer(dispatch.Do(0, run), len(data)); err != nil {
+		j.fail(gone(err))
+	}
+}
+
+// returnError answers a call that was not accepted.
+func (nb *neighbor) returnError(id uint64, err error) {
+	data, _ := nb.b.Dispatcher.Public(err).MarshalProtobuf() // has no error
+	_ = nb.link.Insist(&Frame{Kind: kindReturn, Flags: flagError, ID: id, Data: data})
+}
+
+// returned ends a call that the neighbor has served.
+func (nb *neighbor) returned(f *Frame) {
+	if f.Flags&flagError != 0 {
+		nb.b.finish(f.ID, nil, errorOf(f.Data))
+		return
+	}
+	nb.b.finish(f.ID, f.Data, nil)
+}

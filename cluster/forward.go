@@ -1,0 +1,488 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+
+	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// This file is the gate's side: clients' messages go out, and what is for clients comes back.
+
+// reach is a client of this node whose session a neighbor knows.
+type reach struct {
+	client  Client
+	waiting []awaited // requests that the neighbor has not answered
+	lent    int       // messages that are not known to have run, as the client's mailbox counts them; see remote.undone
+	size    int       // bytes of payload of those
+}
+
+// awaited is a request that was not answered yet.
+type awaited struct {
+	id    uint64
+	route string
+}
+
+// maxAwaited bounds the requests of one session to one node that were not answered.
+const maxAwaited = 1024
+
+var errAwaited = message.Errorf(message.CodeLimit, "too many requests wait for an answer")
+
+// take removes a request, and reports false if it is not waited for.
+func (r *reach) take(id uint64) (route string, ok bool) {
+	for i, w := range r.waiting {
+		if w.id == id {
+			last := len(r.waiting) - 1
+			copy(r.waiting[i:], r.waiting[i+1:])
+			r.waiting[last] = awaited{}
+			r.waiting = r.waiting[:last]
+			return w.route, true
+		}
+	}
+	return "", false
+}
+
+// credit takes messages off those that are lent.
+func (r *reach) credit(messages, size int) {
+	r.lent -= messages
+	r.size -= size
+	r.client.Mailbox().Return(messages, size)
+}
+
+// Serves reports whether another node serves a service, or has: then its messages fail as long as none is up, and are
+// not unknown.
+func (b *Broker) Serves(service string) bool {
+	if b.node == nil {
+		return false
+	}
+	if len(b.node.LinksTo(service)) > 0 {
+		return true
+	}
+	_, ok := b.services.Load(service)
+	return ok
+}
+
+// Forward sends a client's request or notify to the node that serves it; it is part of dispatch.Remote.
+func (b *Broker) Forward(s *session.Session, m *message.Message) error {
+	f := Frame{Kind: kindNotify, Session: s.ID(), ID: m.ID, Route: m.Route, Data: m.Data}
+	if m.ID != 0 {
+		f.Kind = kindRequest
+	}
+	_, err := b.send(s, &f)
+	return err
+}
+
+var errNoClient = errors.New("cluster: the session has no client of this node")
+
+// send sends a frame of a session to the node that serves its route, which it returns.
+func (b *Broker) send(s *session.Session, f *Frame) (*neighbor, error) {
+	c, ok := s.NetworkEntity().(Client)
+	if !ok {
+		return nil, errNoClient
+	}
+	service, _ := serviceOf(f.Route)
+	meta := len(f.Meta)
+	for {
+		nb, err := b.choose(s, service)
+		if err != nil {
+			return nil, err
+		}
+		err = nb.send(c, f)
+		if err == ErrMemberDown { // it was not sent
+			nb.dead.Store(true)
+			f.Meta = f.Meta[:meta]
+			continue
+		}
+		return nb, sendError(err)
+	}
+}
+
+// choose returns the node that serves a service for a session: the one it is bound to, or another, to which it is bound
+// then.
+func (b *Broker) choose(s *session.Session, service string) (*neighbor, error) {
+	links := alive(b.node.LinksTo(service))
+	router := s.Router()
+	if address, ok := router.Find(service); ok {
+		for _, l := range links {
+			if l.Addr == address {
+				return neighborOf(l), nil
+			}
+		}
+		router.Delete(service)
+	}
+	if len(links) == 0 {
+		return nil, message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
+	}
+	l := links[0]
+	if b.Route != nil {
+		members := make([]*clusterpb.MemberInfo, len(links))
+		for i, l := range links {
+			members[i] = MemberOf(l).MemberInfo()
+		}
+		chosen := b.Route(service, s, members)
+		if l = find(links, members, chosen); l == nil {
+			return nil, message.Errorf(message.CodeUnavailable, "no node was chosen for %s", service)
+		}
+	} else if len(links) > 1 {
+		l = links[b.turn.Add(1)%uint64(len(links))]
+	}
+	router.Bind(service, l.Addr)
+	return neighborOf(l), nil
+}
+
+// alive returns the links that were not found broken.
+func alive(links []*Link) []*Link {
+	for i, l := range links {
+		if !neighborOf(l).dead.Load() {
+			continue
+		}
+		rest := append([]*Link(nil), links[:i]...)
+		for _, l := range links[i:] {
+			if !neighborOf(l).dead.Load() {
+				rest = append(rest, l)
+			}
+		}
+		return rest
+	}
+	return links
+}
+
+// find returns the link of the member that a program chose, or nil.
+func find(links []*Link, members []*clusterpb.MemberInfo, chosen *clusterpb.MemberInfo) *Link {
+	if chosen == nil {
+		return nil
+	}
+	for i, m := range members {
+		if m == chosen || links[i].Addr == chosen.GetServiceAddr() {
+			return links[i]
+		}
+	}
+	return nil
+}
+
+// send sends a frame of a client's session, and introduces the session if the neighbor does not know it. The error is
+// as the link's Send returns it, but for a session that has finished or has too many requests waiting.
+func (nb *neighbor) send(c Client, f *Frame) error {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if nb.down {
+		return ErrMemberDown
+	}
+	r := nb.clients[f.Session]
+	fresh := r == nil
+	if fresh {
+		if !c.Control().Watch(nb, func() { nb.finished(c.Session()) }) {
+			return session.ErrBrokenPipe
+		}
+		i := introduce(c.Session(), c.Control())
+		f.Meta = i.append(f.Meta)
+		r = &reach{client: c}
+	}
+	if f.Kind == kindRequest && len(r.waiting) >= maxAwaited {
+		return errAwaited
+	}
+	if err := nb.link.Send(f); err != nil {
+		if fresh {
+			c.Control().Unwatch(nb)
+		}
+		return err
+	}
+	if fresh {
+		nb.clients[f.Session] = r
+	}
+	if f.Kind == kindRequest {
+		r.waiting = append(r.waiting, awaited{f.ID, f.Route})
+	}
+	r.lent++
+	r.size += len(f.Data)
+	c.Mailbox().Lend(1, len(f.Data))
+	return nil
+}
+
+// finished tells the neighbor that a session has closed.
+func (nb *neighbor) finished(s *session.Session) {
+	f := Frame{Kind: kindClosed, Session: s.ID()}
+	reason := s.NetworkEntity().(Client).Control().Reason()
+	if reason == nil {
+		reason = session.ErrClosed
+	}
+	putReason(&f, reason)
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if nb.clients[f.Session] != nil {
+		delete(nb.clients, f.Session)
+		_ = nb.link.Insist(&f)
+	}
+}
+
+// tellUID tells the neighbor the uid of a session, if it knows the session.
+func (nb *neighbor) tellUID(s *session.Session, flags uint8) {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if nb.clients[s.ID()] != nil {
+		// It is read here, so that what is sent last is what is bound last.
+		_ = nb.link.Insist(&Frame{Kind: kindUID, Flags: flags, Session: s.ID(), ID: uint64(s.UID())})
+	}
+}
+
+// tellRoute tells the neighbor where a service is bound for a session, if it knows the session.
+func (nb *neighbor) tellRoute(s *session.Session, service string, flags uint8) {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if nb.clients[s.ID()] != nil {
+		address, _ := s.Router().Find(service)
+		_ = nb.link.Insist(&Frame{Kind: kindRoute, Flags: flags, Session: s.ID(), Route: service, Data: []byte(address)})
+	}
+}
+
+// Bound tells the nodes that know a client's session of its uid, and every node that the user is here.
+func (b *Broker) Bound(s *session.Session, _, _ int64) {
+	if b.node == nil {
+		return
+	}
+	b.login(s)
+	for _, nb := range *b.neighbors.Load() {
+		nb.tellUID(s, 0)
+	}
+}
+
+// Routed tells the nodes that know a client's session where a service is bound.
+func (b *Broker) Routed(s *session.Session, service, _ string) {
+	for _, nb := range *b.neighbors.Load() {
+		nb.tellRoute(s, service, 0)
+	}
+}
+
+// client returns the client of this node with a session that the neighbor knows, or nil.
+func (nb *neighbor) client(id int64) Client {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if r := nb.clients[id]; r != nil {
+		return r.client
+	}
+	return nil
+}
+
+// response passes an answer on to the client.
+func (nb *neighbor) response(f *Frame) {
+	nb.mu.Lock()
+	r := nb.clients[f.Session]
+	if r == nil {
+		nb.mu.Unlock()
+		nb.b.counts.Late.Add(1)
+		return
+	}
+	route, ok := r.take(f.ID)
+	r.credit(1, 0)
+	nb.mu.Unlock()
+	if !ok {
+		nb.b.counts.Late.Add(1)
+		return
+	}
+	if f.Flags&flagError != 0 {
+		r.client.RelayError(f.ID, route, errorOf(f.Data))
+		return
+	}
+	nb.message = message.Message{Type: message.Response, ID: f.ID, Route: route, Data: f.Data}
+	if err := r.client.Relay(&nb.message); err != nil {
+		nb.b.counts.Lost.Add(1)
+		if !errors.Is(err, session.ErrBrokenPipe) {
+			r.client.RelayError(f.ID, route, nb.b.Dispatcher.Public(err))
+		}
+	}
+}
+
+// errorOf returns the error that a frame carries.
+func errorOf(data []byte) *message.Error {
+	e := &message.Error{}
+	if err := e.UnmarshalProtobuf(data); err != nil || e.Code == "" {
+		return message.Errorf(message.CodeInternal, "internal error")
+	}
+	return e
+}
+
+// push passes a push on to the client.
+func (nb *neighbor) push(f *Frame) {
+	c := nb.client(f.Session)
+	if c == nil {
+		return
+	}
+	nb.message = message.Message{Type: message.Push, Route: f.Route, Data: f.Data}
+	if c.Relay(&nb.message) != nil {
+		nb.b.counts.Lost.Add(1)
+	}
+}
+
+// multicast passes a push on to many clients.
+func (nb *neighbor) multicast(f *Frame) error {
+	nb.members = nb.members[:0]
+	nb.mu.Lock()
+	err := parseIDs(f.Meta, func(id int64) {
+		if r := nb.clients[id]; r != nil {
+			nb.members = append(nb.members, r.client)
+		}
+	})
+	nb.mu.Unlock()
+	nb.b.Gate.Multicast(nb.members, f.Route, f.Data)
+	clear(nb.members)
+	return err
+}
+
+// close closes a client, or kicks it.
+func (nb *neighbor) close(f *Frame) {
+	c := nb.client(f.Session)
+	switch {
+	case c == nil:
+	case f.Kind == kindKick:
+		_ = c.KickFor(session.ErrKicked, string(f.Data))
+	default:
+		_ = c.Close()
+	}
+}
+
+// done returns messages of a client that have run.
+func (nb *neighbor) done(f *Frame) error {
+	rd := reader{b: f.Meta}
+	size := uint64(0)
+	if len(f.Meta) > 0 {
+		size = rd.uvarint()
+	}
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if r := nb.clients[f.Session]; r != nil && !rd.fault {
+		r.credit(int(min(f.ID, 1<<30)), int(min(size, 1<<30)))
+	}
+	return rd.err("bytes")
+}
+
+// uid binds a uid to a session: the client's, if another node says so, else the copy of it that is here.
+func (nb *neighbor) uid(f *Frame) {
+	if f.ID > 1<<63-1 {
+		return
+	}
+	if f.Flags&flagToGate == 0 {
+		if r := nb.session(f.Session); r != nil {
+			r.toldUID(int64(f.ID), f.Flags&flagEcho != 0)
+		}
+		return
+	}
+	c := nb.client(f.Session)
+	if c == nil {
+		return
+	}
+	old := c.Control().Bind(int64(f.ID))
+	_ = c.Bound(c.Session(), old, int64(f.ID))
+	nb.tellUID(c.Session(), flagEcho)
+}
+
+// route binds a service for a session, likewise.
+func (nb *neighbor) route(f *Frame) {
+	if f.Flags&flagToGate == 0 {
+		if r := nb.session(f.Session); r != nil {
+			r.toldRoute(f.Route, string(f.Data), f.Flags&flagEcho != 0)
+		}
+		return
+	}
+	c := nb.client(f.Session)
+	if c == nil {
+		return
+	}
+	c.Control().Route(f.Route, string(f.Data))
+	nb.b.Routed(c.Session(), f.Route, string(f.Data))
+	nb.tellRoute(c.Session(), f.Route, flagEcho)
+}
+
+// rpc has a client's session send a notify, in its turn.
+func (nb *neighbor) rpc(f *Frame) {
+	c := nb.client(f.Session)
+	if c == nil {
+		return
+	}
+	b, route, data := nb.b, f.Route, nb.keep(f.Data)
+	err := c.Mailbox().Offer(dispatch.Do(0, func() error { return b.RPC(c.Session(), route, data) }), len(data))
+	if err != nil {
+		b.Log.Warn("cluster: notify dropped", "route", route, "session", f.Session, "err", err)
+	}
+}
+
+// RPC sends a notify of a client's session to who serves it, this node included.
+func (b *Broker) RPC(s *session.Session, route string, data []byte) error {
+	c, ok := s.NetworkEntity().(Client)
+	if !ok {
+		return errNoClient
+	}
+	if served, err := b.notifyHere(s, c.Mailbox().Offer, route, data); served {
+		return err
+	}
+	if err := b.served(route); err != nil {
+		return err
+	}
+	_, err := b.send(s, &Frame{Kind: kindNotify, Flags: flagByProgram, Session: s.ID(), Route: route, Data: data})
+	return err
+}
+
+// served returns an error for a route that no other node serves.
+func (b *Broker) served(route string) error {
+	if service, ok := serviceOf(route); !ok || !b.Serves(service) {
+		return message.Errorf(message.CodeNotFound, "nobody serves route %q", route)
+	}
+	return nil
+}
+
+// serves reports whether this node serves a route for a session: it does unless the session is bound to another node.
+func (b *Broker) serves(s *session.Session, route string) bool {
+	if _, ok := b.Dispatcher.Handler(route); !ok {
+		return false
+	}
+	if b.node == nil {
+		return true
+	}
+	service, _ := serviceOf(route)
+	address, ok := s.Router().Find(service)
+	if !ok || address == b.address() {
+		return true
+	}
+	for _, l := range b.node.LinksTo(service) {
+		if l.Addr == address {
+			return false
+		}
+	}
+	return true
+}
+
+// notifyHere has this node serve a notify of a program, if it serves the route for the session. offer puts what is for the
+// session into its mailbox.
+func (b *Broker) notifyHere(s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) (served bool, err error) {
+	if !b.serves(s, route) {
+		return false, nil
+	}
+	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
+		return true, b.notifySessionless(route, data, bytes.Clone)
+	}
+	return true, offer(b.Dispatcher.Here(route, 0, data, bytes.Clone), len(data))
+}
+
+// lostClient ends what a client had at a node that went down.
+func (nb *neighbor) lostClient(r *reach) {
+	c := r.client
+	c.Control().Unwatch(nb)
+	for service, address := range c.Control().Routes() {
+		if address == nb.link.Addr {
+			c.Session().Router().Delete(service)
+		}
+	}
+	for _, w := range r.waiting {
+		c.RelayError(w.id, w.route, message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route))
+	}
+	r.waiting = nil
+	r.credit(r.lent, r.size)
+}
+
+// appendTime appends how many microseconds a call has left.
+func appendTime(dst []byte, micros int64) []byte {
+	return binary.AppendUvarint(dst, uint64(max(micros, 1)))
+}
