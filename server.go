@@ -124,6 +124,10 @@ func (s *Server) build() error {
 		n.last.Store(&numbering{o.nodeID, ids})
 		newID = n.next
 	}
+	var bound func(*session.Session, []*session.Session) error
+	if o.singleLogin {
+		bound = s.replace
+	}
 	s.host, err = agent.NewHost(agent.Config{
 		Log:              s.log,
 		Dispatcher:       s.dispatch,
@@ -141,7 +145,7 @@ func (s *Server) build() error {
 		RefuseAtFull:     o.refuseAtFull,
 		Limits:           o.limits,
 		CheckOrigin:      o.checkOrigin,
-		Bound:            s.bound,
+		Bound:            bound,
 		Cluster:          s.broker,
 		Debug:            o.debug,
 	})
@@ -452,13 +456,10 @@ func (s *Server) each(uid int64, f func(*session.Session) error, others func() (
 	return cmp.Or(first, err)
 }
 
-// bound is called when a session binds a uid: with single login, the others of that uid have to go.
-func (s *Server) bound(bound *session.Session, _, uid int64) error {
-	if !s.opts.singleLogin || uid == 0 {
-		return nil
-	}
-	for _, other := range s.host.ByUID(uid) {
-		if a, ok := other.NetworkEntity().(*agent.Agent); ok && other != bound {
+// replace closes the sessions of a uid that another one has bound since.
+func (s *Server) replace(_ *session.Session, others []*session.Session) error {
+	for _, other := range others {
+		if a, ok := other.NetworkEntity().(*agent.Agent); ok {
 			_ = a.KickFor(session.ErrReplaced, "logged in elsewhere")
 		}
 	}

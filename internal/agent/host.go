@@ -310,14 +310,14 @@ func (h *Host) bound(a *Agent, old, uid int64) error {
 	h.unindex(a, old)
 	h.unindex(a, uid)
 	// Another call may have bound another uid meanwhile: what counts is what the session bears now.
-	if uid = a.session.UID(); uid != 0 && !a.flags.has(flagClosed) {
+	if now := a.session.UID(); now != 0 && !a.flags.has(flagClosed) {
 		if h.Bound != nil {
-			others = sorted(h.uids[uid])
+			others = sorted(h.uids[now])
 		}
-		if h.uids[uid] == nil {
-			h.uids[uid] = map[int64]*Agent{}
+		if h.uids[now] == nil {
+			h.uids[now] = map[int64]*Agent{}
 		}
-		h.uids[uid][a.id] = a
+		h.uids[now][a.id] = a
 	}
 	h.mu.Unlock()
 	if h.Cluster != nil {
