@@ -74,6 +74,9 @@ func (a *Agent) shake(body []byte) error {
 		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
 	a.flags.set(flagIntroduced)
+	if a.flags.has(flagClosed) { // the session's callbacks may have run
+		return session.ErrBrokenPipe
+	}
 	user, err := a.introduce(body)
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
