@@ -18,6 +18,7 @@ import (
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/calm"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/listen"
 	"github.com/lonng/nano/internal/snowflake"
@@ -72,7 +73,7 @@ func newServer(sched *scheduler.Scheduler, opts []Option) *Server {
 	o := newOptions(opts)
 	s := &Server{
 		opts:      o,
-		log:       o.logger(),
+		log:       calm.Log(o.logger()),
 		listeners: map[net.Listener]struct{}{},
 		https:     map[*http.Server]struct{}{},
 		started:   make(chan struct{}),
@@ -143,6 +144,7 @@ func (s *Server) build() error {
 		MaxPending:       o.maxPending,
 		MaxQueued:        o.maxQueued,
 		RefuseAtFull:     o.refuseAtFull,
+		TLS:              o.tlsConfig,
 		Limits:           o.limits,
 		CheckOrigin:      o.checkOrigin,
 		Bound:            bound,
@@ -318,11 +320,7 @@ func (s *Server) Serve(l net.Listener) error {
 		return err
 	}
 	defer release()
-	accept := s.host.Accept
-	if c := s.opts.tlsConfig; c != nil {
-		accept = func(conn net.Conn) { s.host.Accept(tls.Server(conn, c)) }
-	}
-	return listen.Accept(l, s.closing, s.log, accept)
+	return listen.Accept(l, s.closing, s.log, s.host.Accept)
 }
 
 // ServeWebSocket accepts WebSocket clients, over TLS if the server has a certificate, on l until Shutdown, and then
@@ -338,12 +336,15 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 		Handler:           http.HandlerFunc(s.serveHTTP),
 		ReadHeaderTimeout: s.opts.handshakeTimeout,
 		IdleTimeout:       idlePage,
+		MaxHeaderBytes:    maxHeader,
 		ConnContext:       agent.ConnContext,
+		ConnState:         s.host.Page,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.mu.Lock()
 	s.https[h] = struct{}{}
 	s.mu.Unlock()
+	l = listen.Note(l, s.log)
 	if c := s.opts.tlsConfig; c != nil {
 		c = c.Clone()
 		c.NextProtos = []string{"http/1.1"}
@@ -361,8 +362,10 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	return fmt.Errorf("nano: accept: %w", err)
 }
 
-// idlePage is how long a connection is kept between two requests that are not for a WebSocket.
-const idlePage = 2 * time.Minute
+const (
+	idlePage  = 2 * time.Minute // how long a connection is kept between two requests that are not for a WebSocket
+	maxHeader = 64 << 10        // bytes of the head of a request
+)
 
 // WebSocketHandler returns the handler that upgrades requests, for the program's own mux. It answers 503 until the
 // server was started, and when it shuts down.

@@ -5,8 +5,11 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -44,6 +47,7 @@ type Config struct {
 	MaxQueued    int  // bytes that may be queued to a client
 	RefuseAtFull bool // refuse what does not fit, instead of closing the slow client
 
+	TLS         *tls.Config // of TCP clients; nil for none
 	Limits      Limits
 	CheckOrigin func(*http.Request) bool // nil for the same origin only
 
@@ -78,8 +82,10 @@ type Host struct {
 	uids     map[int64]map[int64]*Agent // by uid, then by session id
 	draining bool
 
-	connections int                  // open ones
-	addresses   map[netip.Prefix]int // open connections by address, where that is limited
+	connections int                   // open ones
+	addresses   map[netip.Prefix]int  // open connections by address, where that is limited
+	greeting    map[net.Conn]struct{} // of trusted proxies that have not said for whom they are
+	pages       map[net.Conn]struct{} // that were counted and are not upgraded, or never will be
 
 	refusals [refusedKinds]refusal
 }
@@ -173,7 +179,15 @@ func (c *Counts) Closed(reason error) int64 {
 
 // NewHost makes a host. Start starts it.
 func NewHost(c Config) (*Host, error) {
-	h := &Host{Config: c, agents: map[int64]*Agent{}, addresses: map[netip.Prefix]int{}, uids: map[int64]map[int64]*Agent{}, stall: 3 * c.Heartbeat}
+	h := &Host{
+		Config:    c,
+		agents:    map[int64]*Agent{},
+		uids:      map[int64]map[int64]*Agent{},
+		addresses: map[netip.Prefix]int{},
+		greeting:  map[net.Conn]struct{}{},
+		pages:     map[net.Conn]struct{}{},
+		stall:     3 * c.Heartbeat,
+	}
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}
@@ -199,29 +213,53 @@ func (h *Host) End() { h.flusher.release() }
 
 // Accept serves a connection on a goroutine of its own. Its deadline for the handshake starts now.
 func (h *Host) Accept(conn net.Conn) {
-	if h.trusts(conn.RemoteAddr()) {
-		h.wg.Add(1)
-		go h.acceptProxied(conn)
+	if !h.trusts(conn.RemoteAddr()) {
+		h.begin(conn, conn.RemoteAddr(), nil, h.HandshakeTimeout)
 		return
 	}
-	if a := h.admit(conn, conn.RemoteAddr()); a != nil {
-		go a.serve(nil, h.HandshakeTimeout)
+	h.mu.Lock()
+	draining := h.draining
+	if !draining {
+		h.greeting[conn] = struct{}{}
+		h.wg.Add(1)
 	}
+	h.mu.Unlock()
+	if draining {
+		_ = conn.Close()
+		return
+	}
+	go h.acceptProxied(conn)
 }
 
-// acceptProxied is Accept for a connection that a trusted proxy made.
+// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header comes before any TLS.
 func (h *Host) acceptProxied(conn net.Conn) {
 	defer h.wg.Done()
 	began := time.Now()
 	remote, rest, err := proxied(conn, h.HandshakeTimeout)
+	h.mu.Lock()
+	delete(h.greeting, conn)
+	h.mu.Unlock()
 	if err != nil {
-		h.Counts.HandshakesRefused.Add(1)
-		h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
+		if err != io.EOF { // it did not look in just to see whether somebody is there
+			h.Counts.HandshakesRefused.Add(1)
+			h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
+		}
 		_ = conn.Close()
 		return
 	}
+	h.begin(conn, remote, rest, max(h.HandshakeTimeout-time.Since(began), time.Millisecond))
+}
+
+// begin serves a TCP client from whose connection rest was read before; left is what it has for its handshake.
+func (h *Host) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Duration) {
+	if h.TLS != nil {
+		if len(rest) > 0 {
+			conn, rest = &behind{conn, rest}, nil
+		}
+		conn = tls.Server(conn, h.TLS)
+	}
 	if a := h.admit(conn, remote); a != nil {
-		go a.serve(rest, max(h.HandshakeTimeout-time.Since(began), time.Millisecond))
+		go a.serve(rest, left)
 	}
 }
 
@@ -232,7 +270,7 @@ func (h *Host) admit(conn net.Conn, remote net.Addr) *Agent {
 		return a
 	}
 	if limit != "" {
-		h.turnAway(conn)
+		turnAway(conn, noRoom)
 		return nil
 	}
 	_ = conn.Close()
@@ -240,16 +278,27 @@ func (h *Host) admit(conn net.Conn, remote net.Addr) *Agent {
 }
 
 // turnAway tells a client that there is no room, if it can be told without waiting.
-func (h *Host) turnAway(conn net.Conn) {
+func turnAway(conn net.Conn, answer []byte) {
 	if raw := rawConn(conn); raw != nil {
-		answer, err := codec.Append(nil, packet.Handshake, []byte(`{"code":500,"message":"too many connections"}`))
-		if err == nil {
-			w := rawWriters.Get().(*rawWriter)
-			_, _ = w.write(raw, answer)
-			rawWriters.Put(w)
-		}
+		w := rawWriters.Get().(*rawWriter)
+		_, _ = w.write(raw, answer)
+		rawWriters.Put(w)
 	}
 	_ = conn.Close()
+}
+
+// noRoom and noRoomPage are what clients are told when a limit of connections is passed.
+var (
+	noRoom     = mustPacket(packet.Handshake, `{"code":500,"message":"too many connections"}`)
+	noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+)
+
+func mustPacket(t packet.Type, body string) []byte {
+	b, err := codec.Append(nil, t, []byte(body))
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, whose name it
@@ -367,7 +416,11 @@ func (h *Host) snapshot() []*Agent {
 func (h *Host) Drain() {
 	h.mu.Lock()
 	h.draining = true
+	greeting := slices.Collect(maps.Keys(h.greeting))
 	h.mu.Unlock()
+	for _, conn := range greeting {
+		_ = conn.Close()
+	}
 	for _, a := range h.snapshot() {
 		a.shutdown()
 	}

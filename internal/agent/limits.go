@@ -2,6 +2,8 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,7 +27,7 @@ type Limits struct {
 	MessageBurst int
 	ByteRate     float64 // bytes of payload a second of one session, and how many at once
 	ByteBurst    int
-	MaxAbuse     int // messages over the rate, in a row, after which the client is kicked
+	MaxAbuse     int // messages over the rate after which the client is kicked
 
 	MaxConnections int // in all
 	MaxPerAddress  int // of one address; an IPv6 client is taken for its whole /64
@@ -39,7 +41,7 @@ const abuseForgiven = 10 * time.Second
 // meter is what one session has left of its rates.
 type meter struct {
 	messages, bytes *rate.Limiter // nil for no limit
-	refused         int           // in a row
+	refused         int           // without abuseForgiven between them
 	last            time.Time     // when a message was refused
 }
 
@@ -74,16 +76,19 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
 }
 
-// control accounts a packet or frame that carries no message: heartbeats and pings. A flood of them is answered
-// like one of messages.
+// control accounts a packet or frame that carries no message: heartbeats, pings, pongs and empty frames. A flood of them
+// ends like one of messages.
 func (in *input) control() error {
 	a := in.a
 	a.host.Counts.Control.Add(1)
 	if in.meter == nil {
 		return nil
 	}
-	if ok, abused := in.meter.take(0, a.host.Limits.MaxAbuse); !ok && abused {
-		return errAbuse
+	if ok, abused := in.meter.take(0, a.host.Limits.MaxAbuse); !ok {
+		a.host.refuse(refusedRate, a.remote)
+		if abused {
+			return errAbuse
+		}
 	}
 	return nil
 }
@@ -157,12 +162,15 @@ func (h *Host) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 
 // proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy may put before what the client
 // sends. It returns the client's address, and the bytes behind the header that were read with it. Its format is
-// https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.
+// https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends without a byte is io.EOF.
 func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
 	}
 	r := bufio.NewReaderSize(conn, proxyBuffer)
+	if err := awaitLine(r); err != nil {
+		return nil, nil, err
+	}
 	header, err := proxyproto.Read(r)
 	switch {
 	case err == proxyproto.ErrNoProxyProtocol:
@@ -181,8 +189,42 @@ func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte
 	return remote, slices.Clone(rest), conn.SetReadDeadline(time.Time{})
 }
 
-// proxyBuffer holds a header of the PROXY protocol with all that may come in it.
-const proxyBuffer = 4 << 10
+const (
+	proxyBuffer = 4 << 10 // holds a header of the PROXY protocol with all that may come in it
+	proxyLine   = 107     // bytes of the longest header of version 1
+	proxyPrefix = "PROXY" // how that begins
+)
+
+// awaitLine waits until r holds all of a header of version 1, if it is one: the parser takes none that comes in pieces,
+// as TCP may bring it.
+func awaitLine(r *bufio.Reader) error {
+	for n := 1; ; n = max(n+1, r.Buffered()) {
+		b, err := r.Peek(min(n, proxyLine))
+		if k := min(len(b), len(proxyPrefix)); err != nil {
+			if k > 0 && err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		} else if string(b[:k]) != proxyPrefix[:k] || bytes.IndexByte(b, '\n') >= 0 || n >= proxyLine {
+			return nil
+		}
+	}
+}
+
+// behind is a connection the beginning of which was read before.
+type behind struct {
+	net.Conn
+	rest []byte
+}
+
+func (b *behind) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return b.Conn.Read(p)
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
 
 // full reports which limit a new connection passes, if any. The caller holds mu.
 func (h *Host) full(remote net.Addr) string {

@@ -47,11 +47,13 @@ var wsWriteBuffers sync.Pool
 // ServeWebSocket upgrades a request and serves the client until it is gone, on a goroutine of its own.
 func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	left := h.HandshakeTimeout
-	if s, ok := r.Context().Value(startedKey{}).(*started); ok && !s.used.Swap(true) {
+	s, ours := r.Context().Value(startedKey{}).(*started)
+	if ours && !s.used.Swap(true) {
 		left = max(left-time.Since(s.at), time.Millisecond)
 	}
-	remote := h.remoteOf(r)
-	if limit := h.overFull(remote); limit != "" {
+	peer := peerOf(r)
+	remote := h.forwardedFor(peer, r)
+	if h.overFull(peer, remote, ours) {
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
@@ -78,6 +80,7 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		}
 		return ping(data)
 	})
+	ws.SetPongHandler(func(string) error { return conn.in.control() })
 	conn.upgraded.Store(true)
 	go conn.a.serveWebSocket(ws, conn, left)
 }
@@ -92,24 +95,65 @@ type hijacker struct {
 
 var errNotTaken = errors.New("the server takes no more connections")
 
-// remoteOf returns the client's address, as trusted proxies give it; nil where the request bears none.
-func (h *Host) remoteOf(r *http.Request) net.Addr {
+// peerOf returns the address a request came from; nil where it bears none.
+func peerOf(r *http.Request) net.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return nil
 	}
-	return h.forwardedFor(net.TCPAddrFromAddrPort(ap), r)
+	return net.TCPAddrFromAddrPort(ap)
 }
 
-// overFull tells which limit a connection from remote would pass, and counts it as refused.
-func (h *Host) overFull(remote net.Addr) string {
+// overFull reports whether a client would pass a limit of connections, and counts it as refused then. peer is who made
+// the connection, remote who is behind it; ours tells that Page has counted it.
+func (h *Host) overFull(peer, remote net.Addr, ours bool) bool {
 	h.mu.Lock()
+	if ours {
+		h.occupy(h.countedAs(peer), -1)
+	}
 	limit := h.full(remote)
+	if ours {
+		h.occupy(h.countedAs(peer), 1)
+	}
 	h.mu.Unlock()
 	if limit != "" {
 		h.refuse(slices.Index(refusedNames[:], limit), remote)
 	}
-	return limit
+	return limit != ""
+}
+
+// countedAs is the address for which a connection that may become a WebSocket counts: none where it is that of a proxy.
+func (h *Host) countedAs(peer net.Addr) net.Addr {
+	if h.trusts(peer) {
+		return nil
+	}
+	return peer
+}
+
+// Page counts the connections that may become WebSockets, so that the limits hold for those too that never do. It is the
+// ConnState of an http.Server.
+func (h *Host) Page(conn net.Conn, state http.ConnState) {
+	if h.Limits.MaxConnections <= 0 && h.Limits.MaxPerAddress <= 0 {
+		return
+	}
+	remote := h.countedAs(conn.RemoteAddr())
+	limit := ""
+	h.mu.Lock()
+	switch _, counted := h.pages[conn]; {
+	case state == http.StateNew:
+		if limit = h.full(remote); limit == "" {
+			h.pages[conn] = struct{}{}
+			h.occupy(remote, 1)
+		}
+	case counted && (state == http.StateHijacked || state == http.StateClosed):
+		delete(h.pages, conn)
+		h.occupy(remote, -1)
+	}
+	h.mu.Unlock()
+	if limit != "" {
+		h.refuse(slices.Index(refusedNames[:], limit), conn.RemoteAddr())
+		turnAway(conn, noRoomPage)
+	}
 }
 
 // Hijack takes the connection over from the HTTP server.
@@ -215,10 +259,15 @@ func (in *input) frames(ws *websocket.Conn) error {
 		if err != nil {
 			return in.frameError(err)
 		}
-		for {
+		for empty := true; ; empty = false {
 			in.lent = true
 			n, err := r.Read(in.space())
 			in.lent = false
+			if n == 0 && err == io.EOF && empty && !a.flags.has(flagClosed) {
+				if err := in.control(); err != nil {
+					a.refuse(err)
+				}
+			}
 			if a.flags.has(flagClosed) {
 				n = 0
 			}

@@ -49,3 +49,19 @@ func Accept(l net.Listener, closing <-chan struct{}, log *slog.Logger, serve fun
 		}
 	}
 }
+
+// Note returns l with the faults of its Accept logged, for those who wait them out themselves.
+func Note(l net.Listener, log *slog.Logger) net.Listener { return noting{l, log} }
+
+type noting struct {
+	net.Listener
+	log *slog.Logger
+}
+
+func (n noting) Accept() (net.Conn, error) {
+	conn, err := n.Listener.Accept()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		n.log.Error("nano: accept failed", "error", err)
+	}
+	return conn, err
+}
