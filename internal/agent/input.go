@@ -4,6 +4,7 @@ import (
 	"io"
 	"sync"
 
+	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
@@ -24,12 +25,13 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 // that reads.
 type input struct {
 	a     *Agent
-	batch *dispatch.Batch  // messages that were decoded and not delivered
-	block []byte           // their payloads, one allocation for all
-	room  int              // messages that the mailbox takes, asked for when batch was begun
-	meter *meter           // what the session has left of its rates; nil for no limit
-	part  []byte           // the beginning of a packet that is not whole
-	small *[smallRead]byte // what a connection that is no bare socket reads into
+	batch *dispatch.Batch    // messages that were decoded and not delivered
+	block []byte             // their payloads, one allocation for all
+	room  int                // messages that the mailbox takes, asked for when batch was begun
+	last  *component.Handler // of the message before
+	meter *meter             // what the session has left of its rates; nil for no limit
+	part  []byte             // the beginning of a packet that is not whole
+	small *[smallRead]byte   // what a connection that is no bare socket reads into
 
 	socket *wsConn         // nil where the bytes are not in WebSocket frames
 	frame  *[readSize]byte // payloads of WebSocket frames that were not fed yet
@@ -327,7 +329,11 @@ func (in *input) message(body []byte, ahead int) error {
 		}
 		in.block = make([]byte, 0, max(ahead-packet.HeadLength-len(body)+len(h.Body), len(h.Body)))
 	}
-	in.batch.Add(a.host.Dispatcher.Decode(a.session, &h, &in.block), len(h.Body))
+	c := a.host.Dispatcher.DecodeNext(a.session, &h, &in.block, in.last)
+	if next := c.Handler(); next != in.last {
+		in.last = next
+	}
+	in.batch.Add(c, len(h.Body))
 	return nil
 }
 

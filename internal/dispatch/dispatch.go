@@ -152,9 +152,18 @@ func (c Call) Under(ctx context.Context) Call {
 	return c
 }
 
+// Handler returns the handler of the call, nil where something else is to be done.
+func (c *Call) Handler() *component.Handler { return c.handler }
+
 // Decode makes a Call of a request or notify whose header was parsed. What h aliases is not kept: payloads that go on
 // are appended to block, which must have room for them.
 func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte) Call {
+	return d.DecodeNext(s, h, block, nil)
+}
+
+// DecodeNext is Decode for a message that may well have the same handler as the last one, which saves looking it up. last
+// may be nil.
+func (d *Dispatcher) DecodeNext(s *session.Session, h *message.Header, block *[]byte, last *component.Handler) Call {
 	switch {
 	case h.Strange:
 		return Refuse(h.ID, errFlags)
@@ -166,7 +175,11 @@ func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte
 	var handler *component.Handler
 	var ok bool
 	if !h.Compressed {
-		handler, ok = d.handlers[string(h.Route)]
+		if last != nil && string(h.Route) == last.Route {
+			handler, ok = last, true
+		} else {
+			handler, ok = d.handlers[string(h.Route)]
+		}
 	} else if route, known := d.Dictionary.Route(h.Code); known {
 		handler, ok = d.handlers[route]
 	}
