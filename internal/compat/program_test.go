@@ -15,6 +15,7 @@ import (
 	json "github.com/lonng/nano/serialize/json"
 	protobuf "github.com/lonng/nano/serialize/protobuf"
 	session "github.com/lonng/nano/session"
+	grpc "google.golang.org/grpc"
 	net "net"
 	http "net/http"
 	time "time"
@@ -207,19 +208,26 @@ var _ = func(a0 func()) { nano.Invoke(a0) }
 var _ = func(a0 string, a1 ...nano.Option) { nano.Listen(a0, a1...) }
 var _ func(string) *nano.Group = nano.NewGroup
 var _ = func() { nano.Shutdown() }
+var _ func(string, ...time.Duration) nano.Option = nano.WithAdvertiseAddr
 var _ func(func(*http.Request) bool) nano.Option = nano.WithCheckOriginFunc
+var _ func(string) nano.Option = nano.WithClientAddr
 var _ func(*component.Components) nano.Option = nano.WithComponents
+var _ func(cluster.CustomerRemoteServiceRoute) nano.Option = nano.WithCustomerRemoteServiceRoute
 var _ func() nano.Option = nano.WithDebugMode
 var _ func(map[string]uint16) nano.Option = nano.WithDictionary
+var _ func(...grpc.DialOption) nano.Option = nano.WithGrpcOptions
 var _ func(func(*session.Session, []byte) error) nano.Option = nano.WithHandshakeValidator
 var _ func(time.Duration) nano.Option = nano.WithHeartbeatInterval
 var _ func(bool) nano.Option = nano.WithIsWebsocket
+var _ func(string) nano.Option = nano.WithLabel
 var _ = nano.WithLogger
+var _ func() nano.Option = nano.WithMaster
 var _ func(uint64) nano.Option = nano.WithNodeId
 var _ func(pipeline.Pipeline) nano.Option = nano.WithPipeline
 var _ func(serialize.Serializer) nano.Option = nano.WithSerializer
 var _ func(string, string) nano.Option = nano.WithTSLConfig
 var _ func(time.Duration) nano.Option = nano.WithTimerPrecision
+var _ func(func(cluster.Member)) nano.Option = nano.WithUnregisterCallback
 var _ func(string) nano.Option = nano.WithWSPath
 var _ func(*nano.Group, *session.Session) error = (*nano.Group).Add
 var _ func(*nano.Group, string, any) error = (*nano.Group).Broadcast
