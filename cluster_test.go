@@ -3,10 +3,13 @@ package nano_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +17,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -45,7 +49,7 @@ func startNodeAt(t testing.TB, addr string, comps services, seeds []*node, opts 
 	n := &node{t: t, wires: &wires{conns: map[net.Conn]bool{}}}
 	all := []nano.Option{
 		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithMaster(),
-		nano.WithGrpcOptions(grpc.WithContextDialer(n.wires.dial)),
+		nano.WithGrpcOptions(grpc.WithContextDialer(n.wires.dial)), nano.WithSlog(slog.New(slog.DiscardHandler)),
 	}
 	for _, s := range seeds {
 		all = append(all, nano.WithAdvertiseAddr(s.ClusterAddr(), 100*time.Millisecond))
@@ -317,5 +321,320 @@ func TestClusterIdentity(t *testing.T) {
 	p.must("Room.Do", "", "ok")
 	if again := receive(t, sessions, "the backend's session"); again != far {
 		t.Error("the second request came with another session, want the same")
+	}
+}
+
+// What a handler of another node does to its session reaches the client: late answers, kicks, closing.
+func TestClusterEntity(t *testing.T) {
+	t.Parallel()
+	var saved struct {
+		s   *session.Session
+		mid uint64
+	}
+	ended := make(chan error, 3)
+	game := doing(func(s *session.Session, data []byte) error {
+		s.OnClose(func(_ *session.Session, reason error) { ended <- reason })
+		switch string(data) {
+		case "later":
+			saved.s, saved.mid = s, s.LastMid()
+		case "now":
+			err := saved.s.ResponseMID(saved.mid, []byte("late"))
+			return errors.Join(err, s.Response([]byte("done")))
+		case "twice":
+			first := s.Response([]byte("first"))
+			if second := s.Response([]byte("second")); !errors.Is(second, session.ErrSessionOnNotify) {
+				t.Errorf("a second answer returned %v, want ErrSessionOnNotify", second)
+			}
+			return first
+		case "kick":
+			err := s.Kick("enough")
+			if push := s.Push("onNews", data); !errors.Is(push, session.ErrBrokenPipe) {
+				t.Errorf("Push after Kick = %v, want ErrBrokenPipe", push)
+			}
+			if again := s.Kick("again"); !errors.Is(again, session.ErrCloseClosedSession) {
+				t.Errorf("a second Kick = %v, want ErrCloseClosedSession", again)
+			}
+			return err
+		case "close":
+			s.Close()
+		}
+		return nil
+	})
+	gate, backend := pair(t, services{"Room": game})
+	p := gate.connect()
+	late := make(chan string, 1)
+	go func() {
+		reply, err := p.ask("Room.Do", "later")
+		late <- fmt.Sprint(reply, " ", err)
+	}()
+	onLogic(t, backend, func() bool { return saved.mid != 0 })
+	p.must("Room.Do", "now", "done")
+	if got := receive(t, late, "the late answer"); got != "late <nil>" {
+		t.Errorf("the late answer = %s", got)
+	}
+	p.must("Room.Do", "twice", "first")
+	p.tell("Room.Do", "kick")
+	receive(t, p.Done(), "the end of the kicked client")
+	var kick *client.KickError
+	if !errors.As(p.Err(), &kick) || kick.Reason != "enough" {
+		t.Errorf("the client ended with %v, want a kick", p.Err())
+	}
+	for range 4 {
+		if err := receive(t, ended, "OnClose"); !errors.Is(err, session.ErrKicked) {
+			t.Errorf("OnClose got %v, want ErrKicked", err)
+		}
+	}
+	p = gate.connect()
+	p.tell("Room.Do", "close")
+	receive(t, p.Done(), "the end of the closed client")
+	if err := receive(t, ended, "OnClose"); !errors.Is(err, session.ErrClosed) {
+		t.Errorf("OnClose got %v, want ErrClosed", err)
+	}
+	p = gate.connect()
+	p.tell("Room.Do", "")
+	p.must("Room.Echo", "", "")
+	_ = p.Close()
+	if err := receive(t, ended, "OnClose"); !errors.Is(err, session.ErrClientClosed) {
+		t.Errorf("OnClose got %v, want ErrClientClosed", err)
+	}
+}
+
+// onLogic waits until something is so, asked on the logic goroutine of a node.
+func onLogic(t testing.TB, n *node, so func() bool) {
+	t.Helper()
+	eventually(t, "what the logic goroutine is asked", func() bool {
+		answer := make(chan bool, 1)
+		n.Invoke(func() { answer <- so() })
+		return receive(t, answer, "an answer")
+	})
+}
+
+// Numbered requests and notifies of many sessions, many of them under way at a time, are run and answered in order, each
+// with its own answer, and however many are sent none is refused.
+func TestClusterOrder(t *testing.T) {
+	t.Parallel()
+	const players, messages = 8, 2000
+	var mu sync.Mutex
+	last := map[int64]int{}
+	game := doing(func(s *session.Session, data []byte) error {
+		var n int
+		fmt.Sscan(string(data), &n)
+		mu.Lock()
+		defer mu.Unlock()
+		if n != last[s.ID()]+1 {
+			t.Errorf("message %d of session %d came after %d", n, s.ID(), last[s.ID()])
+		}
+		last[s.ID()] = n
+		if s.LastMid() != 0 {
+			return s.Response(data)
+		}
+		return nil
+	})
+	gate, _ := pair(t, services{"Room": game}, nano.WithMaxPending(16))
+	var wg sync.WaitGroup
+	for range players {
+		p := gate.connect()
+		wg.Go(func() {
+			answered := 0
+			done := make(chan struct{})
+			for n := 1; n <= messages; n++ {
+				data := []byte(fmt.Sprint(n))
+				if n%3 != 0 {
+					if err := p.Notify("Room.Do", data); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				err := p.RequestFunc(context.Background(), "Room.Do", data, func(m *client.Message, err error) {
+					if err != nil || string(m.Data) != string(data) {
+						t.Errorf("request %s was answered with %v, %v", data, m, err)
+					}
+					if answered++; answered == messages/3 {
+						close(done)
+					}
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			select {
+			case <-done:
+			case <-time.After(patience):
+				t.Error("not every request was answered")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A uid that is bound anywhere is known wherever the session is.
+func TestClusterBind(t *testing.T) {
+	t.Parallel()
+	bind := func(s *session.Session, data []byte) error {
+		var uid int64
+		fmt.Sscan(string(data), &uid)
+		if uid == 0 {
+			s.Clear()
+		} else if err := s.Bind(uid); err != nil {
+			return err
+		}
+		return s.Response(fmt.Append(nil, s.UID()))
+	}
+	gate := startNode(t, services{"Door": doing(bind)}, nil)
+	a := startNode(t, services{"A": doing(bind)}, []*node{gate})
+	b := startNode(t, services{"B": doing(bind)}, []*node{gate, a})
+	p := gate.connect()
+	known := func(uid int64, nodes ...*node) {
+		t.Helper()
+		for _, n := range nodes {
+			eventually(t, "the uid is known", func() bool { return len(n.SessionsByUID(uid)) == 1 })
+		}
+	}
+	p.must("A.Echo", "", "")
+	p.must("A.Do", "7", "7")
+	known(7, gate, a)
+	p.must("B.Do", "8", "8") // which did not have the session when 7 was bound
+	known(8, gate, a, b)
+	p.must("Door.Do", "9", "9")
+	known(9, gate, a, b)
+	// However fast uids change, here and there, in the end all say the same.
+	for i := range 50 {
+		for _, service := range []string{"A", "B", "Door"} {
+			p.tell(service+".Do", fmt.Sprint(10+i))
+		}
+	}
+	p.must("A.Echo", "", "")
+	p.must("B.Do", "100", "100")
+	known(100, gate, a, b)
+	p.must("A.Do", "0", "0")
+	for _, n := range []*node{gate, a, b} {
+		eventually(t, "the uid is gone", func() bool { return len(n.SessionsByUID(100)) == 0 })
+	}
+	p.must("B.Do", "101", "101")
+	known(101, gate, a, b)
+	_ = p.Close()
+	for _, n := range []*node{gate, a, b} {
+		eventually(t, "the session is gone", func() bool { return len(n.SessionsByUID(101)) == 0 })
+	}
+}
+
+// A session keeps to the node that served it; the program may say which that is, on any node.
+func TestClusterRouter(t *testing.T) {
+	t.Parallel()
+	var target atomic.Pointer[string]
+	bind := func(s *session.Session, data []byte) error {
+		if string(data) == "free" {
+			s.Router().Delete("Room")
+		} else {
+			s.Router().Bind("Room", *target.Load())
+		}
+		return s.Response(data)
+	}
+	gate := startNode(t, services{"Door": doing(bind)}, nil)
+	a := startNode(t, services{"Room": named("a")}, []*node{gate})
+	b := startNode(t, services{"Room": named("b")}, []*node{gate, a})
+	c := startNode(t, services{"Lobby": doing(bind)}, []*node{gate, a, b})
+	seen := map[string]int{}
+	players := make([]*player, 10)
+	for i := range players {
+		players[i] = gate.connect()
+		first, err := players[i].ask("Room.Do", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[first]++
+		for range 10 {
+			players[i].must("Room.Do", "", first)
+		}
+	}
+	if seen["a"] != 5 || seen["b"] != 5 {
+		t.Errorf("the sessions went to %v, want 5 to each", seen)
+	}
+	p := players[0]
+	for _, by := range []string{"Door", "Lobby"} {
+		for name, n := range map[string]*node{"a": a, "b": b} {
+			target.Store(new(string))
+			*target.Load() = n.ClusterAddr()
+			p.must(by+".Do", "bind", "bind")
+			p.must("Room.Do", "", name)
+			p.must("Room.Do", "", name)
+		}
+	}
+	*target.Load() = c.ClusterAddr() // which does not serve it
+	p.must("Lobby.Do", "bind", "bind")
+	if got, err := p.ask("Room.Do", ""); err != nil || got != "a" && got != "b" {
+		t.Errorf("Room.Do = %q, %v, want one of the nodes that serve it", got, err)
+	}
+}
+
+// The program chooses the node.
+func TestClusterRoute(t *testing.T) {
+	t.Parallel()
+	var nobody atomic.Bool
+	route := func(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+		if nobody.Load() {
+			return nil
+		}
+		for _, m := range members {
+			if m.Label == s.String("room") && slices.Contains(m.Services, service) {
+				return m
+			}
+		}
+		return nil
+	}
+	choose := func(s *session.Session, data []byte) error {
+		s.Set("room", string(data))
+		s.Router().Delete("Room")
+		return s.Response(data)
+	}
+	gate := startNode(t, services{"Door": doing(choose)}, nil, nano.WithCustomerRemoteServiceRoute(route))
+	a := startNode(t, services{"Room": named("a")}, []*node{gate}, nano.WithLabel("red"))
+	startNode(t, services{"Room": named("b")}, []*node{gate, a}, nano.WithLabel("blue"))
+	p := gate.connect()
+	for range 3 {
+		p.must("Door.Do", "red", "red")
+		p.must("Room.Do", "", "a")
+		p.must("Door.Do", "blue", "blue")
+		p.must("Room.Do", "", "b")
+	}
+	nobody.Store(true)
+	p.must("Room.Do", "", "b") // it keeps to it
+	p.must("Door.Do", "red", "red")
+	p.fails("Room.Do", "", nano.CodeUnavailable)
+}
+
+// Closing reaches the nodes that know the session, and no other.
+func TestClusterClose(t *testing.T) {
+	t.Parallel()
+	gate := startNode(t, nil, nil)
+	ended := make(chan string, 10)
+	nodes := []*node{gate}
+	for _, name := range []string{"A", "B", "C"} {
+		nodes = append(nodes, startNode(t, services{name: doing(func(s *session.Session, _ []byte) error {
+			s.OnClose(func(_ *session.Session, reason error) {
+				if !errors.Is(reason, session.ErrClientClosed) || !errors.Is(context.Cause(s.Context()), session.ErrClientClosed) {
+					t.Errorf("OnClose at %s got %v, want ErrClientClosed", name, reason)
+				}
+				ended <- name
+			})
+			return s.Response([]byte{})
+		})}, nodes))
+	}
+	p := gate.connect()
+	p.must("A.Do", "", "")
+	p.must("C.Do", "", "")
+	other := gate.connect()
+	other.must("B.Do", "", "")
+	_ = p.Close()
+	got := []string{receive(t, ended, "OnClose"), receive(t, ended, "OnClose")}
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"A", "C"}) {
+		t.Errorf("OnClose ran at %v, want A and C", got)
+	}
+	other.must("B.Echo", "", "")
+	select {
+	case name := <-ended:
+		t.Errorf("OnClose ran at %s too", name)
+	default:
 	}
 }
