@@ -267,8 +267,8 @@ func WithMaxHandshakeSize(n int) Option {
 	}
 }
 
-// WithMessageRate lets each session send so many messages a second, and burst of them at once; heartbeats and pings count
-// too. A request over the rate is answered with NANO-429, a notify is dropped. There is no limit by default.
+// WithMessageRate lets each session send so many messages a second, and burst of them at once; heartbeats, pings, pongs and
+// empty frames count too. A request over the rate is answered with NANO-429, a notify is dropped. There is no limit by default.
 func WithMessageRate(perSecond float64, burst int) Option {
 	return func(o *options) {
 		if !(perSecond > 0) || burst < 1 {
@@ -291,14 +291,14 @@ func WithByteRate(perSecond float64, burst int) Option {
 	}
 }
 
-// WithMaxAbuse sets how many messages over its rate a client may send in a row before it is kicked, and closed with
-// session.ErrLimit: 100 by default, 0 for any number. Ten seconds within the rate make up for all before.
+// WithMaxAbuse sets at how many messages over its rate a client is kicked, and closed with session.ErrLimit: 100 by
+// default, 0 for never. Ten seconds within the rate make up for all before.
 func WithMaxAbuse(n int) Option {
 	return func(o *options) { o.limits.MaxAbuse = max(n, 0) }
 }
 
-// WithMaxConnections sets how many connections the server holds at once. A client over it is told so where it can be,
-// and closed. There is no limit by default but that of the process's file descriptors.
+// WithMaxConnections sets how many connections the server holds at once, those that have yet to become a WebSocket
+// included. A client over it is told so where it can be, and closed. There is no limit by default but that of the process's file descriptors.
 func WithMaxConnections(n int) Option {
 	return func(o *options) {
 		if n < 1 {
@@ -322,8 +322,8 @@ func WithMaxConnectionsPerAddress(n int) Option {
 }
 
 // WithTrustedProxies has the proxies in the given networks, such as "10.0.0.0/8" or "192.0.2.7", believed about where
-// a client is: on TCP by the header of the PROXY protocol, version 1 or 2, with which they may begin a connection; on
-// WebSocket by X-Forwarded-For. RemoteAddr of a session is then the client's own address, and limits go by it.
+// a client is: on TCP by the header of the PROXY protocol, version 1 or 2, with which they may begin a connection, before any
+// TLS; on WebSocket by X-Forwarded-For. RemoteAddr of a session is then the client's own address, and limits go by it.
 func WithTrustedProxies(networks ...string) Option {
 	return func(o *options) {
 		for _, n := range networks {

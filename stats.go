@@ -19,7 +19,7 @@ type Stats struct {
 	MessagesOut int64 // responses and pushes
 	BytesIn     int64 // payload of MessagesIn
 	BytesOut    int64 // everything written to clients, headers included
-	ControlIn   int64 // heartbeats and pings
+	ControlIn   int64 // heartbeats, pings, pongs and empty frames
 
 	QueueDepth int           // tasks that wait for the logic goroutine
 	QueueDelay time.Duration // how long the tasks that began to run last had waited
