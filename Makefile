@@ -2,10 +2,10 @@
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint fmt vuln fuzz ci
+.PHONY: help test race lint fmt vuln fuzz ci bench bench-scale bench-io bench-micro
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 test: ## run the tests
 	go test ./...
@@ -28,3 +28,15 @@ fuzz: ## run every fuzz target for TIME each (10s)
 
 ci: ## run everything that has to pass
 	bash .ci/run
+
+bench: ## compare nano with bare servers, about 7 minutes; ARGS="-cases tcp -rounds 5"
+	go run ./benchmark/bench $(ARGS)
+
+bench-scale: ## many connections, a large room, rooms on several cores, about 2 minutes
+	go run ./benchmark/scale $(ARGS)
+
+bench-io: ## the classic benchmark of this protocol: 1,000 clients for 15 s
+	cd benchmark/io && go test -v -tags benchmark
+
+bench-micro: ## run every Go benchmark
+	go test -run '^$$' -bench . ./...

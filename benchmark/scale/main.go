@@ -1,0 +1,257 @@
+// Scale measures what nano does with much of something: connections that rest, members of a room, and processors.
+//
+//	go run ./benchmark/scale [-only idle,room,cores] [-duration 10s] [-connections N]
+//
+// Idle connections, over TCP and WebSocket, are as many as this process may open files; clients are in a process of
+// their own. A room is pushed broadcasts while another client, in a third process, measures how long the others have to
+// wait; and rooms on their own schedulers are compared with one scheduler for all. Progress goes to the standard error,
+// one table to the standard output. The exit code is 1 if messages were lost or a run failed; figures beyond their
+// bounds are named and are no failure, since they depend on what else the machine does.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lonng/nano/benchmark/internal/load"
+	"github.com/lonng/nano/benchmark/internal/proc"
+	"github.com/lonng/nano/benchmark/internal/server"
+	"github.com/lonng/nano/benchmark/internal/trial"
+)
+
+func main() {
+	proc.Main(trial.Roles)
+	s := newScale(os.Stderr)
+	flag.StringVar(&s.only, "only", "", "run the parts whose name holds one of these words, separated by commas: idle, room, cores; all by default")
+	flag.DurationVar(&s.duration, "duration", s.duration, "how long one measurement takes")
+	flag.IntVar(&s.connections, "connections", s.connections, "idle connections at most")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := s.main(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// spareFiles is how many files a process needs that holds as many connections as it can.
+const spareFiles = 64
+
+// scale is what is measured.
+type scale struct {
+	progress    io.Writer
+	only        string
+	duration    time.Duration
+	warm        time.Duration
+	connections int           // idle ones
+	heartbeat   time.Duration // of idle connections
+	members     int           // of the room
+	broadcasts  float64       // a second
+	work        time.Duration // of a message in a room with a scheduler of its own
+	rounds      int           // of the comparison of schedulers
+
+	lines  []line
+	faults []string
+	beyond []string
+}
+
+// line is one of the table.
+type line struct{ what, figure, value, bound string }
+
+func newScale(progress io.Writer) *scale {
+	return &scale{
+		progress: progress, duration: 10 * time.Second, warm: 3 * time.Second,
+		connections: proc.FileLimit() - spareFiles, heartbeat: 5 * time.Second,
+		members: 5000, broadcasts: 10, work: 20 * time.Microsecond, rounds: 3,
+	}
+}
+
+func (s *scale) main(ctx context.Context, out io.Writer) error {
+	parts := []struct {
+		name string
+		run  func(context.Context) error
+	}{{"idle", s.idle}, {"room", s.room}, {"cores", s.cores}}
+	for _, p := range parts {
+		wanted := slices.ContainsFunc(strings.Split(s.only, ","), func(word string) bool { return strings.Contains(p.name, word) })
+		if !wanted {
+			continue
+		}
+		if err := p.run(ctx); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
+	if s.lines == nil {
+		return fmt.Errorf("want one of idle, room and cores, got %q", s.only)
+	}
+	fmt.Fprintf(out, "%s %s/%s, %d CPUs, for server and clients together\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	writeTable(out, s.lines)
+	if len(s.beyond) > 0 {
+		fmt.Fprintf(out, "\nBeyond their bounds: %s.\n", strings.Join(s.beyond, "; "))
+	}
+	if len(s.faults) > 0 {
+		return fmt.Errorf("faults: %s", strings.Join(s.faults, "; "))
+	}
+	return nil
+}
+
+// say tells of progress.
+func (s *scale) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
+
+// note adds a line to the table.
+func (s *scale) note(what, figure, format string, args ...any) {
+	s.lines = append(s.lines, line{what: what, figure: figure, value: fmt.Sprintf(format, args...)})
+}
+
+// hold gives the last line a bound, and notes whether it was kept.
+func (s *scale) hold(bound string, kept bool) {
+	l := &s.lines[len(s.lines)-1]
+	l.bound = bound
+	if !kept {
+		s.beyond = append(s.beyond, fmt.Sprintf("%s, %s: %s", l.what, l.figure, l.value))
+	}
+}
+
+// count notes faults, which there must not be.
+func (s *scale) count(what string, f load.Faults) {
+	s.note(what, "faults", "%v", f)
+	if f.Sum() > 0 {
+		s.faults = append(s.faults, fmt.Sprintf("%s: %v", what, f))
+	}
+}
+
+func (s *scale) run(ctx context.Context, what string, t trial.Trial) (trial.Outcome, error) {
+	s.say("%s: %d clients, measured for %v ...", what, t.Load.Clients, t.Load.Duration)
+	o, err := t.Run(ctx)
+	if err != nil {
+		return o, fmt.Errorf("%s: %w", what, err)
+	}
+	s.say("\t%.0f messages a second, server %.0f %% and load %.0f %% of a CPU, faults: %v",
+		o.Rate(), 100*o.Busy(o.ServerCPU), 100*o.Busy(o.CPU), o.Faults)
+	return o, nil
+}
+
+// idle measures connections that only keep their heartbeats.
+func (s *scale) idle(ctx context.Context) error {
+	for _, over := range []struct {
+		name string
+		kind server.Kind
+		ws   bool
+	}{{"idle TCP connections", server.Nano, false}, {"idle WebSocket connections", server.NanoWebSocket, true}} {
+		o, err := s.run(ctx, over.name, trial.Trial{
+			Server: server.Spec{Kind: over.kind, Heartbeat: s.heartbeat},
+			Load: load.Spec{Kind: load.Idle, Route: "Bench.Echo", WebSocket: over.ws, Clients: s.connections, Window: 1, Size: 64,
+				// Every client has seen a heartbeat before, and the server is at rest.
+				Warm: s.warm + s.heartbeat, Duration: max(s.duration, s.heartbeat)},
+		})
+		if err != nil {
+			return err
+		}
+		s.note(over.name, "connections", "%d, made in %.1f s", o.Clients, o.Setup.Seconds())
+		s.note(over.name, "memory of the server", "%.1f MiB, %.2f KiB a connection", float64(o.Loaded.Memory)/(1<<20), o.MemoryPerClient()/1024)
+		s.note(over.name, "heartbeats", "%.0f a second, every %v", float64(o.Heartbeats)/o.Took.Seconds(), s.heartbeat)
+		s.note(over.name, "CPU of the server", "%.1f ms a second", 1e3*o.Busy(o.ServerCPU))
+		s.count(over.name, o.Faults)
+	}
+	return nil
+}
+
+// room measures broadcasts to one large room, and how long others wait meanwhile.
+func (s *scale) room(ctx context.Context) error {
+	what := fmt.Sprintf("a room of %d members", s.members)
+	ping := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 256, Size: 64, Rate: 200, Warm: s.warm / 2, Duration: s.duration}
+	o, err := s.run(ctx, what, trial.Trial{
+		Server: server.Spec{Kind: server.Nano},
+		Load: load.Spec{Kind: load.Broadcast, Route: "Bench.Say", Join: "Bench.Join", Clients: s.members, Rooms: 1, Window: 64, Size: 64,
+			Rate: s.broadcasts, Warm: s.warm, Duration: s.warm + s.duration},
+		Probe:  &ping,
+		Delays: true,
+	})
+	if err != nil {
+		return err
+	}
+	s.note(what, "broadcasts", "%.1f a second, %.0f deliveries", float64(o.Done)/float64(s.members)/o.Took.Seconds(), o.Rate())
+	s.note(what, "delivery", "p50 %.1f ms, p99 %.1f ms", ms(o.P50), ms(o.P99))
+	s.note(what, "logic goroutine", "a task waits p50 %.2f ms, p99 %.2f ms", ms(o.Delays.P50), ms(o.Delays.P99))
+	s.hold("p99 5 ms", o.Delays.P99 <= 5*time.Millisecond)
+	s.note(what, "ping of another client", "p50 %.2f ms, p99 %.2f ms", ms(o.Probe.P50), ms(o.Probe.P99))
+	s.hold("p99 5 ms", o.Probe.P99 <= 5*time.Millisecond)
+	s.note(what, "CPU of the server", "%.0f ms a second, %.2f µs a delivery", 1e3*o.Busy(o.ServerCPU), float64(o.PerMessage())/1e3)
+	s.count(what, o.Faults)
+	s.count("ping of another client", o.Probe.Faults)
+	return nil
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// cores compares rooms on schedulers of their own with one scheduler for all.
+func (s *scale) cores(ctx context.Context) error {
+	cpus := runtime.NumCPU()
+	what := fmt.Sprintf("messages of %v work", s.work)
+	var one, own []float64
+	for range s.rounds {
+		for _, side := range []struct {
+			schedulers int
+			to         *[]float64
+		}{{0, &one}, {cpus, &own}} {
+			o, err := s.run(ctx, fmt.Sprintf("%s, %d schedulers", what, max(side.schedulers, 1)), trial.Trial{
+				Server: server.Spec{Kind: server.Nano, Work: s.work, Schedulers: side.schedulers},
+				Load: load.Spec{Kind: load.Echo, Route: "Room.Act", Join: "Lobby.Enter", Clients: 16 * cpus, Rooms: cpus, Window: 32, Size: 64,
+					Warm: s.warm / 6, Duration: s.duration / 5},
+			})
+			if err != nil {
+				return err
+			}
+			if o.Sum() > 0 {
+				s.faults = append(s.faults, fmt.Sprintf("%s: %v", what, o.Faults))
+			}
+			*side.to = append(*side.to, o.Rate())
+		}
+	}
+	slices.Sort(one)
+	slices.Sort(own)
+	a, b := one[len(one)/2], own[len(own)/2]
+	s.note(what, "one scheduler", "%.0f a second", a)
+	s.note(what, fmt.Sprintf("%d rooms, each on its own", cpus), "%.0f a second, %.2f times as many", b, b/a)
+	if cpus > 1 {
+		s.hold("1.5 times", b >= 1.5*a)
+	}
+	return nil
+}
+
+// writeTable writes lines as a Markdown table.
+func writeTable(out io.Writer, lines []line) {
+	cells := [][4]string{{"what", "figure", "value", "bound"}}
+	last := ""
+	for _, l := range lines {
+		what := l.what
+		if what == last {
+			what = ""
+		}
+		last = l.what
+		cells = append(cells, [4]string{what, l.figure, l.value, l.bound})
+	}
+	var widths [4]int
+	for _, row := range cells {
+		for i, c := range row {
+			widths[i] = max(widths[i], len([]rune(c)))
+		}
+	}
+	for n, row := range cells {
+		fmt.Fprintf(out, "| %-*s | %-*s | %-*s | %-*s |\n", widths[0], row[0], widths[1], row[1], widths[2], row[2], widths[3], row[3])
+		if n == 0 {
+			for _, w := range widths {
+				fmt.Fprint(out, "|", strings.Repeat("-", w+2))
+			}
+			fmt.Fprintln(out, "|")
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/mock"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/serialize/protobuf"
+	"github.com/lonng/nano/session"
+)
+
+// BenchNote is a typed JSON request.
+type BenchNote struct {
+	Content string `json:"content"`
+}
+
+// Bench has a handler of each kind. None of them answers: what is measured ends with the handler.
+type Bench struct{ component.Base }
+
+func (b *Bench) Raw(*session.Session, []byte) error                       { return nil }
+func (b *Bench) JSON(*session.Session, *BenchNote) error                  { return nil }
+func (b *Bench) Protobuf(*session.Session, *wrapperspb.StringValue) error { return nil }
+
+// benchEntity takes part in nothing.
+type benchEntity struct{ mock.NetworkEntity }
+
+func (e *benchEntity) Begin(uint64, *string)       {}
+func (e *benchEntity) Fail(uint64, *message.Error) {}
+func (e *benchEntity) Hold()                       {}
+func (e *benchEntity) Release()                    {}
+
+// The way of a message from its bytes to its handler: parsed and decoded here, run on the scheduler. So many messages
+// come together in one batch.
+func BenchmarkMailbox(b *testing.B) {
+	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-"
+	wire, err := proto.Marshal(wrapperspb.String(letters))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, kind := range []struct {
+		name, route string
+		serializer  serialize.Serializer
+		payload     []byte
+	}{
+		{"raw", "Bench.Raw", json.NewSerializer(), []byte(letters)},
+		{"json", "Bench.JSON", json.NewSerializer(), []byte(`{"content":"` + letters + `"}`)},
+		{"protobuf", "Bench.Protobuf", protobuf.NewSerializer(), wire},
+	} {
+		for _, together := range []int{1, 32} {
+			b.Run(fmt.Sprintf("%s/batch=%d", kind.name, together), func(b *testing.B) {
+				m := message.Message{Type: message.Request, ID: 1 << 14, Route: kind.route, Data: kind.payload}
+				benchmarkMailbox(b, kind.serializer, &m, together)
+			})
+		}
+	}
+}
+
+func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.Message, together int) {
+	sched := scheduler.New()
+	defer sched.Close()
+	d := dispatch.New(dispatch.Config{Log: slog.New(slog.DiscardHandler), Serializer: serializer, Scheduler: sched})
+	if err := d.Add(&Bench{}, nil); err != nil {
+		b.Fatal(err)
+	}
+	e := &benchEntity{}
+	s := session.New(e)
+	const limit = 256
+	var box dispatch.Mailbox
+	box.Init(d, s, e, limit, limit<<10)
+	wire, err := m.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	drained := make(chan struct{})
+	last := func() { drained <- struct{}{} }
+
+	b.ReportAllocs()
+	var batch *dispatch.Batch
+	var block []byte
+	n := 0
+	for b.Loop() {
+		if batch == nil {
+			batch, block = dispatch.NewBatch(), make([]byte, 0, together*len(m.Data))
+		}
+		h, err := message.Parse(wire)
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch.Add(d.Decode(s, &h, &block), len(h.Body))
+		if n++; n%together == 0 {
+			box.Deliver(batch)
+			batch = nil
+			box.Wait()
+		}
+		if n%limit == 0 { // what is queued runs while the clock does
+			sched.PushTask(last)
+			<-drained
+		}
+	}
+	if d.Counts.Failed.Load() > 0 || d.Counts.Panics.Load() > 0 {
+		b.Errorf("%d messages failed, want none", d.Counts.Failed.Load())
+	}
+	box.Seal(last) // before the scheduler closes
+	<-drained
+}
