@@ -1,0 +1,385 @@
+package nano_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/mock"
+	"github.com/lonng/nano/session"
+)
+
+// Bank serves calls of every kind.
+type Bank struct {
+	component.Base
+	name  string
+	block chan struct{}     // Wait waits for it
+	ended chan error        // gets why the context of Wait ended
+	saved chan func() error // gets what answers Later
+}
+
+func newBank(name string) *Bank {
+	return &Bank{name: name, block: make(chan struct{}), ended: make(chan error, 10), saved: make(chan func() error, 10)}
+}
+
+func (b *Bank) Name(context.Context, []byte) (*string, error) { return &b.name, nil }
+
+func (b *Bank) Half(_ context.Context, n *Number) (*Number, error) {
+	if n.N%2 != 0 {
+		return nil, nano.Errorf("BANK-1", "%d is odd", n.N)
+	}
+	return &Number{n.N / 2}, nil
+}
+
+func (b *Bank) Break(context.Context, []byte) (*Number, error) { return nil, errSecret }
+
+func (b *Bank) Panic(context.Context, []byte) (*Number, error) { panic(errSecret) }
+
+func (b *Bank) Wait(ctx context.Context, _ []byte) (*Number, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		return nil, errors.New("no deadline")
+	}
+	go func() {
+		<-ctx.Done()
+		b.ended <- ctx.Err()
+	}()
+	<-b.block
+	return nil, nil
+}
+
+// Mine tells the caller what the node knows of the session.
+func (b *Bank) Mine(s *session.Session, n *Number) (*Number, error) { return &Number{int(s.UID()) + n.N}, nil }
+
+func (b *Bank) Answer(s *session.Session, data []byte) error {
+	return s.Response([]byte(b.name + " " + string(data)))
+}
+
+func (b *Bank) Deadline(ctx context.Context, s *session.Session, data []byte) error {
+	if _, ok := ctx.Deadline(); !ok {
+		return s.Response([]byte("none"))
+	}
+	return s.Response([]byte("some"))
+}
+
+func (b *Bank) Later(s *session.Session, data []byte) error {
+	mid := s.LastMid()
+	b.saved <- func() error { return s.ResponseMID(mid, []byte("later")) }
+	return nil
+}
+
+func (b *Bank) Odd(*session.Session, []byte) error { return nano.Errorf("BANK-2", "no") }
+
+func within(t testing.TB) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// Calls without a session go both ways, and to the node itself.
+func TestClusterCall(t *testing.T) {
+	t.Parallel()
+	gate := startNode(t, services{"Front": newBank("front")}, nil)
+	back := startNode(t, services{"Back": newBank("back")}, []*node{gate})
+	for from, n := range map[string]*node{"gate": gate, "backend": back} {
+		for service, name := range map[string]string{"Front": "front", "Back": "back"} {
+			var got string
+			if err := n.Call(within(t), service+".Name", nil, &got); err != nil || got != name {
+				t.Errorf("%s: %s.Name = %q, %v, want %q", from, service, got, err, name)
+			}
+			var half Number
+			if err := n.Call(within(t), service+".Half", &Number{42}, &half); err != nil || half.N != 21 {
+				t.Errorf("%s: %s.Half = %v, %v, want 21", from, service, half, err)
+			}
+			var raw []byte
+			if err := n.Call(within(t), service+".Half", []byte(`{"N":8}`), &raw); err != nil || string(raw) != `{"N":4}` {
+				t.Errorf("%s: %s.Half = %q, %v, want the reply as it is", from, service, raw, err)
+			}
+			if err := n.Call(within(t), service+".Half", &Number{2}, nil); err != nil {
+				t.Errorf("%s: %s.Half with no place for the reply = %v", from, service, err)
+			}
+			var e *nano.Error
+			if err := n.Call(within(t), service+".Half", &Number{1}, &half); !errors.As(err, &e) || e.Code != "BANK-1" || e.Message != "1 is odd" {
+				t.Errorf("%s: %s.Half of 1 = %v, want the handler's error", from, service, err)
+			}
+			for route, code := range map[string]string{
+				".Break": nano.CodeInternal, ".Panic": nano.CodeInternal, ".Nothing": nano.CodeNotFound, ".Answer": nano.CodeNotFound,
+			} {
+				if err := n.Call(within(t), service+route, nil, nil); !hasCode(err, code) || strings.Contains(err.Error(), errSecret.Error()) {
+					t.Errorf("%s: %s%s = %v, want %s", from, service, route, err, code)
+				}
+			}
+			if err := n.Call(within(t), service+".Half", []byte("{"), nil); !hasCode(err, nano.CodeBadRequest) {
+				t.Errorf("%s: %s.Half of no JSON = %v, want NANO-400", from, service, err)
+			}
+		}
+		if err := n.Call(within(t), "Nobody.Name", nil, nil); !hasCode(err, nano.CodeNotFound) {
+			t.Errorf("%s: Nobody.Name = %v, want NANO-404", from, err)
+		}
+		if err := n.Call(within(t), "nonsense", nil, nil); !hasCode(err, nano.CodeNotFound) {
+			t.Errorf("%s: nonsense = %v, want NANO-404", from, err)
+		}
+		if err := n.Call(within(t), "Back.Half", func() {}, nil); err == nil {
+			t.Errorf("%s: a payload that does not encode was sent", from)
+		}
+	}
+}
+
+// A server on its own serves its own calls.
+func TestCallWithoutCluster(t *testing.T) {
+	t.Parallel()
+	called := make(chan error, 1)
+	var srv *nano.Server
+	bank := newBank("bank")
+	at := open(t, "tcp", bank)
+	srv = at.Server
+	var half Number
+	if err := srv.Call(within(t), "Bank.Half", &Number{6}, &half); err != nil || half.N != 3 {
+		t.Errorf("Call = %v, %v, want 3", half, err)
+	}
+	srv.Invoke(func() { // where it would wait for itself
+		called <- srv.Call(within(t), "Bank.Half", &Number{6}, &half)
+	})
+	if err := receive(t, called, "the call of the logic goroutine"); err != nil {
+		t.Errorf("Call on the logic goroutine = %v, want nil", err)
+	}
+	if err := srv.Call(within(t), "Elsewhere.Half", &Number{6}, nil); !hasCode(err, nano.CodeNotFound) {
+		t.Errorf("Call of a service of nobody = %v, want NANO-404", err)
+	}
+	if srv.ClusterAddr() != "" || srv.Members() != nil {
+		t.Errorf("a server on its own has address %q and members %v", srv.ClusterAddr(), srv.Members())
+	}
+	if err := session.New(mock.NewNetworkEntity()).Call(within(t), "Bank.Half", nil, nil); !errors.Is(err, session.ErrNotSupported) {
+		t.Errorf("Call of a session without a server = %v, want ErrNotSupported", err)
+	}
+}
+
+// A call ends with its deadline, when it is cancelled and when the node goes down, and the handler's context with it.
+func TestClusterCallEnds(t *testing.T) {
+	t.Parallel()
+	bank := newBank("back")
+	gate, back := pair(t, services{"Back": bank})
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	err := gate.Call(ctx, "Back.Wait", nil, nil)
+	if !hasCode(err, nano.CodeDeadline) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Call past its deadline = %v, want NANO-504 and DeadlineExceeded", err)
+	}
+	if err := receive(t, bank.ended, "the end of the handler's context"); err == nil {
+		t.Error("the handler's context has not ended")
+	}
+	if err := gate.Call(ctx, "Back.Name", nil, nil); !hasCode(err, nano.CodeDeadline) {
+		t.Errorf("Call with a deadline that has passed = %v, want NANO-504", err)
+	}
+	bank.block <- struct{}{}
+
+	ctx, cancel = context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- gate.Call(ctx, "Back.Wait", nil, nil) }()
+	onHold(t, back)
+	cancel()
+	if err := receive(t, ended, "the end of the call"); !errors.Is(err, context.Canceled) {
+		t.Errorf("Call that was cancelled = %v, want Canceled", err)
+	}
+	if err := receive(t, bank.ended, "the end of the handler's context"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the handler's context ended with %v, want Canceled", err)
+	}
+	bank.block <- struct{}{}
+
+	go func() { ended <- gate.Call(within(t), "Back.Wait", nil, nil) }()
+	onHold(t, back)
+	down := time.Now()
+	back.kill()
+	err = receive(t, ended, "the end of the call")
+	if !hasCode(err, nano.CodeUnavailable) || !errors.Is(err, cluster.ErrMemberDown) {
+		t.Errorf("Call of a node that went down = %v, want NANO-503 and ErrMemberDown", err)
+	}
+	if took := time.Since(down); took > 2*time.Second {
+		t.Errorf("the call failed after %v, want 2 s at most", took)
+	}
+	if err := receive(t, bank.ended, "the end of the handler's context"); !errors.Is(err, context.Canceled) {
+		t.Errorf("the handler's context ended with %v when the caller was cut off, want Canceled", err)
+	}
+	if err := gate.Call(within(t), "Back.Name", nil, nil); !hasCode(err, nano.CodeUnavailable) {
+		t.Errorf("Call of a service whose node is down = %v, want NANO-503", err)
+	}
+	bank.block <- struct{}{}
+}
+
+// onHold waits until a handler holds the logic goroutine.
+func onHold(t testing.TB, n *node) {
+	t.Helper()
+	eventually(t, "the handler runs", func() bool {
+		ran := make(chan struct{})
+		n.Invoke(func() { close(ran) })
+		select {
+		case <-ran:
+			return false
+		case <-time.After(20 * time.Millisecond):
+			return true
+		}
+	})
+}
+
+// Calls of a session go to the node that has it, through the gate, whoever makes them.
+func TestClusterSessionCall(t *testing.T) {
+	t.Parallel()
+	sessions := make(chan *session.Session, 1)
+	door := doing(func(s *session.Session, _ []byte) error {
+		sessions <- s
+		return s.Response([]byte("ok"))
+	})
+	front, one, two := newBank("front"), newBank("one"), newBank("two")
+	gate := startNode(t, services{"Door": door, "Front": front}, nil)
+	a := startNode(t, services{"Room": door, "Bank": one}, []*node{gate})
+	b := startNode(t, services{"Bank": two}, []*node{gate, a})
+	p := gate.connect()
+	p.must("Door.Do", "", "ok")
+	at := receive(t, sessions, "the gate's session")
+	if err := at.Bind(7); err != nil {
+		t.Fatal(err)
+	}
+	p.must("Room.Do", "", "ok")
+	far := receive(t, sessions, "the backend's session")
+	at.Router().Bind("Bank", b.ClusterAddr())
+	eventually(t, "the backend knows where Bank is", func() bool {
+		address, _ := far.Router().Find("Bank")
+		return address == b.ClusterAddr()
+	})
+
+	for from, s := range map[string]*session.Session{"gate": at, "backend": far} {
+		for service, name := range map[string]string{"Bank": "two", "Front": "front"} {
+			var mine Number
+			if err := s.Call(within(t), service+".Mine", &Number{1}, &mine); err != nil || mine.N != 8 {
+				t.Errorf("%s: %s.Mine = %v, %v, want 8", from, service, mine, err)
+			}
+			var raw []byte
+			if err := s.Call(within(t), service+".Answer", []byte("x"), &raw); err != nil || string(raw) != name+" x" {
+				t.Errorf("%s: %s.Answer = %q, %v, want %q", from, service, raw, err, name+" x")
+			}
+			if err := s.Call(within(t), service+".Deadline", nil, &raw); err != nil || string(raw) != "some" {
+				t.Errorf("%s: %s.Deadline = %q, %v, want some", from, service, raw, err)
+			}
+			var half Number
+			if err := s.Call(within(t), service+".Half", &Number{4}, &half); err != nil || half.N != 2 {
+				t.Errorf("%s: %s.Half, which has no session = %v, %v, want 2", from, service, half, err)
+			}
+			if err := s.Call(within(t), service+".Odd", nil, nil); !hasCode(err, "BANK-2") {
+				t.Errorf("%s: %s.Odd = %v, want BANK-2", from, service, err)
+			}
+			if err := s.Call(within(t), service+".Nothing", nil, nil); !hasCode(err, nano.CodeNotFound) {
+				t.Errorf("%s: %s.Nothing = %v, want NANO-404", from, service, err)
+			}
+			bank := map[string]*Bank{"two": two, "front": front}[name]
+			ended := make(chan error, 1)
+			go func() { ended <- s.Call(within(t), service+".Later", nil, &raw) }()
+			if err := receive(t, bank.saved, "the request of Later")(); err != nil {
+				t.Errorf("%s: the late answer of %s: %v", from, service, err)
+			}
+			if err := receive(t, ended, "the late answer"); err != nil || string(raw) != "later" {
+				t.Errorf("%s: %s.Later = %q, %v, want later", from, service, raw, err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			go func() { ended <- s.Call(ctx, service+".Later", nil, nil) }()
+			answer := receive(t, bank.saved, "the request of Later")
+			cancel()
+			if err := receive(t, ended, "the end of the call"); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %s.Later that was cancelled = %v, want Canceled", from, service, err)
+			}
+			_ = answer() // goes nowhere
+		}
+		if err := s.Call(within(t), "Nobody.Mine", nil, nil); !hasCode(err, nano.CodeNotFound) {
+			t.Errorf("%s: Nobody.Mine = %v, want NANO-404", from, err)
+		}
+	}
+	if address, _ := at.Router().Find("Bank"); address != b.ClusterAddr() {
+		t.Errorf("Bank is bound to %q, want the node that it was bound to", address)
+	}
+	// Unbound, a backend serves what it can itself, and keeps to that.
+	at.Router().Delete("Bank")
+	eventually(t, "the backend knows that Bank is unbound", func() bool {
+		_, ok := far.Router().Find("Bank")
+		return !ok
+	})
+	var raw []byte
+	if err := far.Call(within(t), "Bank.Answer", nil, &raw); err != nil || string(raw) != "one " {
+		t.Errorf("Bank.Answer at the backend = %q, %v, want its own", raw, err)
+	}
+	eventually(t, "the gate knows that Bank is bound", func() bool {
+		address, _ := at.Router().Find("Bank")
+		return address == a.ClusterAddr()
+	})
+	refused := make(chan error, 1)
+	a.Invoke(func() { refused <- far.Call(within(t), "Bank.Mine", &Number{}, nil) })
+	if err := receive(t, refused, "the call of the logic goroutine"); !errors.Is(err, cluster.ErrLogicGoroutine) {
+		t.Errorf("a call that waits for its own goroutine = %v, want ErrLogicGoroutine", err)
+	}
+	p.must("Door.Do", "", "ok") // nothing of all that went to the client
+	select {
+	case m := <-p.pushes:
+		t.Errorf("push %s came to the client", m.Route)
+	default:
+	}
+	_ = p.Close()
+	eventually(t, "the session is closed", func() bool { return far.Closed() })
+	for from, s := range map[string]*session.Session{"gate": at, "backend": far} {
+		if err := s.Call(within(t), "Front.Mine", &Number{}, nil); !hasCode(err, nano.CodeUnavailable) {
+			t.Errorf("%s: Call of a closed session = %v, want NANO-503", from, err)
+		}
+	}
+}
+
+// RPC goes to whoever serves the route, sessionless handlers and the own node included.
+func TestClusterRPC(t *testing.T) {
+	t.Parallel()
+	heard := make(chan string, 10)
+	hear := func(name string) *Game {
+		return doing(func(s *session.Session, data []byte) error {
+			if s.LastMid() != 0 {
+				return errors.New("an RPC came as a request")
+			}
+			heard <- name + " " + string(data)
+			return nil
+		})
+	}
+	var counted atomic.Int64
+	tally := &Tally{add: func(n int) { counted.Add(int64(n)) }}
+	door := doing(func(s *session.Session, data []byte) error {
+		err := s.RPC(string(data), &Number{1})
+		if err != nil {
+			return err
+		}
+		return s.Response([]byte("sent"))
+	})
+	gate := startNode(t, services{"Door": door, "Gate": hear("gate")}, nil)
+	a := startNode(t, services{"Room": door, "A": hear("a")}, []*node{gate})
+	startNode(t, services{"B": hear("b"), "Tally": tally}, []*node{gate, a})
+	p := gate.connect()
+	for _, from := range []string{"Door", "Room"} {
+		for service, name := range map[string]string{"Gate": "gate", "A": "a", "B": "b"} {
+			p.must(from+".Do", service+".Do", "sent")
+			if got := receive(t, heard, "the RPC"); got != name+` {"N":1}` {
+				t.Errorf("%s: the RPC to %s arrived as %q", from, service, got)
+			}
+		}
+		p.must(from+".Do", "Tally.Add", "sent")
+		p.fails(from+".Do", "Nobody.Do", nano.CodeNotFound)
+	}
+	eventually(t, "the tally got both", func() bool { return counted.Load() == 2 })
+}
+
+// Tally has a handler without a session.
+type Tally struct {
+	component.Base
+	add func(n int)
+}
+
+func (c *Tally) Add(_ context.Context, n *Number) (*Number, error) {
+	c.add(n.N)
+	return nil, nil
+}
