@@ -8,8 +8,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) != "" {
+	switch {
+	case os.Getenv(childEnv) != "":
 		child()
+		return
+	case os.Getenv(nodeEnv) != "":
+		nodeProcess()
 		return
 	}
 	goleak.VerifyTestMain(m)
