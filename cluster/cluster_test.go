@@ -110,7 +110,7 @@ func quick(n *Node) {
 	n.t.gossip.Gossip = 50 * time.Millisecond
 	n.t.gossip.PushPull = 2 * time.Second
 	n.t.heal = 500 * time.Millisecond
-	n.t.hello = patience // Start waits for members that are slow on a busy machine
+	n.t.hello, n.t.greet = patience, patience/2 // members may be slow on a busy machine
 }
 
 func listen(t testing.TB, addr string) net.Listener {

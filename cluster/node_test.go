@@ -89,6 +89,7 @@ func TestOneLinkForEachPair(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range nodes {
 		nodes[i] = newTestNode(t, Config{ID: uint64(i + 1), Seeds: addrs, ServerOptions: []grpc.ServerOption{count}})
+		nodes[i].t.link.Dead = patience // a busy machine is not what this is about
 		wg.Go(func() { nodes[i].serve(listeners[i]) })
 	}
 	wg.Wait()
@@ -177,8 +178,12 @@ func TestOrderUnderLoad(t *testing.T) {
 
 func TestLargeFrame(t *testing.T) {
 	t.Parallel()
-	one := start(t, 1)
-	two := start(t, 2, one.addr)
+	one := newTestNode(t, Config{ID: 1})
+	one.t.link.Dead = patience // on a busy machine so many bytes take a while
+	one.serve(listen(t, "127.0.0.1:0"))
+	two := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}})
+	two.t.link.Dead = patience
+	two.serve(listen(t, "127.0.0.1:0"))
 	complete(t, one, two)
 	data := bytes.Repeat([]byte("nano"), 4<<20)
 	for _, c := range []struct{ from, to *testNode }{{one, two}, {two, one}} {
@@ -197,6 +202,7 @@ func TestSlowMemberBlocksNobody(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
 	one.t.link.QueueBytes = 256 << 10
+	one.t.link.Dead = 5 * time.Second
 	one.serve(listen(t, "127.0.0.1:0"))
 	slow := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}})
 	release := make(chan struct{})
@@ -224,7 +230,7 @@ func TestSlowMemberBlocksNobody(t *testing.T) {
 			t.Fatalf("Send to a slow member took %v", d)
 		}
 	}
-	one.within(5*time.Second, "rid of the slow member", func() bool { return one.downs[slow.addr] != nil })
+	one.within(patience, "rid of the slow member", func() bool { return one.downs[slow.addr] != nil })
 	if one.link(fast.addr).Err() != nil {
 		t.Error("the link to the fast member went down with the other")
 	}
