@@ -268,7 +268,8 @@ func WithMaxHandshakeSize(n int) Option {
 }
 
 // WithMessageRate lets each session send so many messages a second, and burst of them at once; heartbeats, pings, pongs and
-// empty frames count too. A request over the rate is answered with NANO-429, a notify is dropped. There is no limit by default.
+// empty frames count too. A request over the rate is answered with NANO-429, a notify is dropped. There is no limit by
+// default.
 func WithMessageRate(perSecond float64, burst int) Option {
 	return func(o *options) {
 		if !(perSecond > 0) || burst < 1 {
@@ -298,7 +299,8 @@ func WithMaxAbuse(n int) Option {
 }
 
 // WithMaxConnections sets how many connections the server holds at once, those that have yet to become a WebSocket
-// included. A client over it is told so where it can be, and closed. There is no limit by default but that of the process's file descriptors.
+// included. A client over it is told so where it can be, and closed. There is no limit by default but that of the
+// process's file descriptors.
 func WithMaxConnections(n int) Option {
 	return func(o *options) {
 		if n < 1 {
