@@ -73,22 +73,6 @@ type Link = link.Link
 // Frame is what they say.
 type Frame = link.Frame
 
-var (
-	// ErrMemberDown tells that a member is down. What was sent to it before may have arrived or not: delivery is at most
-	// once.
-	ErrMemberDown = link.ErrDown
-	// ErrQueueFull tells that a member takes frames slower than they come. The frame was not sent.
-	ErrQueueFull = link.ErrQueueFull
-	// ErrRefused tells that this node and a member do not want each other: their secrets or versions differ.
-	ErrRefused = greet.ErrRefused
-	// ErrDuplicateID tells that another member has the node id that was asked for.
-	ErrDuplicateID = errors.New("cluster: node id is in use")
-	// ErrStopped tells that this node was stopped.
-	ErrStopped = link.ErrStopped
-
-	errReplaced = errors.New("cluster: member opened a new link")
-)
-
 // timing holds the node's periods and deadlines.
 type timing struct {
 	link      link.Config

@@ -251,7 +251,9 @@ func (l *Link) watch() {
 	for {
 		l.mu.Lock()
 		now := time.Since(l.started)
-		if now-l.answered >= l.cfg.Ping+l.cfg.Dead {
+		// The first ping that is unanswered is one Ping younger than the last that was answered. Half of one makes up for a
+		// tick that comes early, so that this is seen at the tick that it is due at.
+		if now-l.answered >= l.cfg.Dead+l.cfg.Ping/2 {
 			l.mu.Unlock()
 			l.Close(ErrSilent)
 			return
