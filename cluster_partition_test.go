@@ -14,7 +14,7 @@ import (
 
 var partitionTime = flag.Duration("partition", 0, "how long TestClusterPartition parts the nodes; 6 s by default")
 
-// site of a partition: two network namespaces with a cable between them.
+// cable is two network namespaces with a cable between them.
 type cable struct {
 	t     testing.TB
 	names [2]string
