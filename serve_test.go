@@ -450,6 +450,7 @@ func child() {
 	components := &component.Components{}
 	components.Register(&Game{do: func(s *session.Session, data []byte) error {
 		time.Sleep(100 * time.Microsecond)
+		served.Add(1)
 		return s.Response(data)
 	}})
 	err := nano.Listen("127.0.0.1:0",
@@ -459,6 +460,7 @@ func child() {
 	if err != nil {
 		os.Exit(3)
 	}
+	farewell()
 }
 
 // Lifecycle notes what is done to it.
