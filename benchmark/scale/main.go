@@ -71,7 +71,7 @@ func newScale(progress io.Writer) *scale {
 	return &scale{
 		progress: progress, duration: 10 * time.Second, warm: 3 * time.Second,
 		connections: proc.FileLimit() - spareFiles, heartbeat: 5 * time.Second,
-		members: 5000, broadcasts: 10, work: 20 * time.Microsecond, rounds: 3,
+		members: 5000, broadcasts: 10, work: 20 * time.Microsecond, rounds: 5,
 	}
 }
 

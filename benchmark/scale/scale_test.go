@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 func TestScale(t *testing.T) {
 	var out, progress bytes.Buffer
 	s := newScale(&progress)
-	s.duration, s.warm, s.heartbeat = 500*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond
+	s.duration, s.warm, s.heartbeat = 200*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond
 	s.connections, s.members, s.rounds = 10, 20, 1
 	if err := s.main(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &progress, &out)

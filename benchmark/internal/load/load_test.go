@@ -131,12 +131,12 @@ func serve(t *testing.T, f tamper) (addr string) {
 func echo(c net.Conn, client int, f tamper) {
 	r := bufio.NewReader(c)
 	for n := 0; ; {
-		p := make([]byte, head)
-		if _, err := io.ReadFull(r, p); err != nil {
+		h, err := r.Peek(head)
+		if err != nil {
 			return
 		}
-		p = append(p, make([]byte, length(p))...)
-		if _, err := io.ReadFull(r, p[head:]); err != nil {
+		p := make([]byte, head+length(h))
+		if _, err := io.ReadFull(r, p); err != nil {
 			return
 		}
 		if p[0] == packetData && f != nil {
@@ -211,9 +211,13 @@ func TestFaults(t *testing.T) {
 	} {
 		for _, goroutines := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, " ", goroutines), func(t *testing.T) {
+				d := 100 * time.Millisecond
+				if name == "silent" {
+					d = Lost
+				}
 				r, err := Run(Spec{
 					Kind: Echo, Addr: serve(t, test.f), Size: 64, Clients: 2, Window: 4, Route: "A.B",
-					Duration: 200 * time.Millisecond, Goroutines: goroutines,
+					Duration: d, Goroutines: goroutines,
 				}, func() {}, func() {})
 				if err != nil {
 					t.Fatal(err)

@@ -163,7 +163,7 @@ func (r *run) run(begin, end func()) (Result, error) {
 	}
 	if r.Kind == Connect {
 		res.Done = r.setups
-	} else if r.Kind != Idle {
+	} else if r.Kind != Idle && r.Duration >= Lost {
 		for _, c := range r.clients {
 			if c.got == 0 {
 				res.Stuck++

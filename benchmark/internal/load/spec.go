@@ -87,7 +87,7 @@ type Result struct {
 
 // Faults is what must not happen. Lost messages did not come within a second, Late ones came after that or out of
 // order, Corrupt ones were not what was to come, Closed are connections that the server closed, and Stuck are clients
-// that got nothing in the measured time.
+// that got nothing in the measured time, if that was a second or more.
 type Faults struct{ Lost, Late, Corrupt, Closed, Stuck int64 }
 
 // Sum returns how many faults there were.

@@ -131,22 +131,28 @@ func (p *poller) flush(c *client) {
 	p.watchWrites(c, len(c.out) > 0)
 }
 
-func (p *poller) wait(d time.Duration) error {
+// poll returns how many events there are, without waiting.
+func (p *poller) poll() int {
 	n, _, e := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), 0, 0, 0)
-	if (e != 0 || n == 0) && d > 0 {
+	if e != 0 {
+		return 0
+	}
+	return int(n)
+}
+
+func (p *poller) wait(d time.Duration) error {
+	n := p.poll()
+	if n == 0 && d > 0 {
 		// Nothing to do: wait in a way that lets the runtime do something else.
-		k, err := syscall.EpollWait(p.fd, p.events, int((d+time.Millisecond-1)/time.Millisecond))
-		if err == syscall.EINTR {
-			return nil
-		}
-		if err != nil {
+		var err error
+		n, err = syscall.EpollWait(p.fd, p.events, int((d+time.Millisecond-1)/time.Millisecond))
+		switch {
+		case err == syscall.EINTR:
+			n = 0
+		case err != nil:
 			return os.NewSyscallError("epoll_wait", err)
 		}
-		n, e = uintptr(k), 0
-	}
-	if e != 0 {
-		return nil
 	}
 	for i := range p.events[:n] {
 		p.event(p.r.clients[p.events[i].Fd], p.events[i].Events)

@@ -22,5 +22,5 @@ func FileLimit() int {
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {
 		return 256
 	}
-	return int(min(uint64(l.Cur), 1<<30))
+	return int(min(uint64(l.Cur), 1<<30)) //nolint:unconvert // it is signed on some systems
 }

@@ -82,7 +82,7 @@ func echo(c net.Conn, answer func(out, body []byte) ([]byte, error)) {
 			size := head + bodyLength(in[whole:])
 			if n-whole < size {
 				if size > len(in) {
-					in = append(in, make([]byte, size)...)
+					in = slices.Grow(in, size)[:size]
 				}
 				break
 			}
