@@ -95,11 +95,12 @@ type Broker struct {
 	counts Counts
 }
 
-// Counts is what went wrong between nodes.
+// Counts is what went through a broker.
 type Counts struct {
-	Late    atomic.Int64 // answers that nobody waited for any more
-	Refused atomic.Int64 // messages of other nodes' clients that found their session's mailbox full
-	Lost    atomic.Int64 // what was for a client that could not be sent it
+	Late       atomic.Int64 // answers that nobody waited for any more
+	Refused    atomic.Int64 // messages of other nodes' clients that found their session's mailbox full
+	Lost       atomic.Int64 // what was for a client that could not be sent it
+	Multicasts atomic.Int64 // messages of other nodes, for many clients each
 }
 
 // NewBroker makes a broker. Join makes it part of a cluster.
@@ -156,7 +157,7 @@ func (b *Broker) Leave(ctx context.Context) error {
 // Node returns the membership, nil for a server on its own.
 func (b *Broker) Node() *Node { return b.node }
 
-// Counts returns what went wrong so far.
+// Counts returns what went through so far.
 func (b *Broker) Counts() *Counts { return &b.counts }
 
 // Drain has the sessions of other nodes' clients closed here, with ErrShutdown, when the messages that were accepted

@@ -327,6 +327,7 @@ func (nb *neighbor) multicast(f *Frame) error {
 		}
 	})
 	nb.mu.Unlock()
+	nb.b.counts.Multicasts.Add(1)
 	nb.b.Gate.Multicast(nb.members, f.Route, f.Data)
 	clear(nb.members)
 	return err
