@@ -85,7 +85,7 @@ func Listen(addr string, opts ...Option) error {
 	asked, listening = nil, false
 	standardMu.Unlock()
 	if err != nil {
-		s.log.Error("nano: Listen", "error", err)
+		s.log.Error("nano: Listen", "error", err.Error()) // the text alone: a wrapped error prints its stack
 	}
 	return err
 }

@@ -379,10 +379,20 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.host.ServeWebSocket(w, r)
 }
 
+// hasPage reports whether the program serves the path of a request.
+func (s *Server) hasPage(r *http.Request) bool {
+	mux, ok := s.fallback.(*http.ServeMux)
+	if !ok {
+		return s.fallback != nil
+	}
+	_, pattern := mux.Handler(r)
+	return pattern != ""
+}
+
 // serveHTTP serves a listener of ServeWebSocket.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	upgrade := r.Header.Get("Upgrade") != ""
-	if r.URL.Path == s.opts.wsPath && (upgrade || s.fallback == nil) {
+	upgrade := r.Header.Get("Upgrade") != "" || !s.hasPage(r)
+	if r.URL.Path == s.opts.wsPath && upgrade {
 		s.upgrade(w, r)
 		return
 	}
@@ -595,7 +605,7 @@ func (s *Server) endComponents(ctx context.Context, name string, step func(compo
 	for i, c := range slices.Backward(s.opts.components) {
 		err := s.lifecycle(ctx, services[i].Name+"."+name, c.Comp, step)
 		if err != nil {
-			s.log.Error("nano: shutdown", "error", err)
+			s.log.Error("nano: shutdown", "error", err.Error())
 		}
 		if first == nil {
 			first = err
