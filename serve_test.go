@@ -73,6 +73,7 @@ func TestWrappedConnection(t *testing.T) {
 	p := &peer{newWire(&flippedConn{conn.(*net.TCPConn)}), t}
 	p.join()
 	p.echo(1, "hello")
+	_ = conn.Close()
 	_ = s.Shutdown(context.Background())
 	if err := receive(t, served, "the end of Serve"); err != nil {
 		t.Errorf("Serve = %v", err)
@@ -181,11 +182,13 @@ func TestWebSocketHandlerOnTheProgramsMux(t *testing.T) {
 	} else {
 		_ = r.Body.Close()
 	}
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	down := make(chan error, 1)
+	go func() { down <- s.Shutdown(context.Background()) }()
 	if e := p.ends(); e.kick != `{"reason":"server shutdown"}` || e.code != 1001 {
 		t.Errorf("shutdown: kick %s, code %d", e.kick, e.code)
+	}
+	if err := receive(t, down, "the end of Shutdown"); err != nil {
+		t.Error(err)
 	}
 	if _, err := dial(); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("after Shutdown: %v, want 503", err)
@@ -380,13 +383,14 @@ func TestListen(t *testing.T) {
 // With WebSocket, what the program put on http.DefaultServeMux is served beside it.
 func TestListenServesPages(t *testing.T) {
 	http.HandleFunc("/nano-test/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })
-	for _, path := range []string{"/", "/nano-test/play"} {
+	// Where the program has no page at the WebSocket path, a request that is no upgrade is told so.
+	for path, status := range map[string]int{"/": http.StatusBadRequest, "/nano-test/play": http.StatusOK} {
 		addr, returned := listen(t, &Game{}, nano.WithIsWebsocket(true), nano.WithWSPath(path))
 		if body := page(t, "http://"+addr+"/nano-test/rules"); body != "page /nano-test/rules" {
 			t.Errorf("the page reads %q", body)
 		}
-		if r, err := http.Get("http://" + addr + path); err != nil || r.StatusCode == http.StatusBadRequest {
-			t.Errorf("a page at the WebSocket path: %v, %v, want what the mux says", r, err)
+		if r, err := http.Get("http://" + addr + path); err != nil || r.StatusCode != status {
+			t.Errorf("a page at the WebSocket path %s: %v, %v, want status %d", path, r, err, status)
 		} else {
 			_ = r.Body.Close()
 		}
@@ -435,7 +439,9 @@ func TestListenPortInUse(t *testing.T) {
 	}
 	// The next one works.
 	addr, returned := listen(t, &Game{})
-	tcpClient(t, addr).echo(1, "hello")
+	p := tcpClient(t, addr)
+	p.echo(1, "hello")
+	p.abort()
 	nano.Shutdown()
 	if err := receive(t, returned, "the end of Listen"); err != nil {
 		t.Errorf("Listen = %v", err)

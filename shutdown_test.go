@@ -114,7 +114,8 @@ func TestSignalUnderLoad(t *testing.T) {
 							}
 						}
 					})
-					for id := uint64(1); ; id++ {
+					id := uint64(1) // whose answer comes next
+					for {
 						m, err := w.message()
 						if err != nil {
 							if err.Error() != `kicked: {"reason":"server shutdown"}` {
@@ -122,17 +123,18 @@ func TestSignalUnderLoad(t *testing.T) {
 							}
 							return
 						}
-						if m.ID != id {
-							t.Errorf("client %d got the answer to request %d, want %d: one was accepted and not answered", i, m.ID, id)
-							return
-						}
-						if id == 1 {
-							busy.Done()
-						}
-						if m.Err {
+						if m.Err { // at once, also before those that were accepted
 							refusals.Add(1)
 						} else {
 							answers.Add(1)
+							if m.ID != id {
+								t.Errorf("client %d got the answer to request %d, want %d: one was accepted and not answered", i, m.ID, id)
+								return
+							}
+							if id == 1 {
+								busy.Done()
+							}
+							id++
 						}
 						<-slots
 					}

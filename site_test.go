@@ -8,6 +8,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"net"
@@ -37,6 +38,8 @@ var errSecret = errors.New("the database is at 10.0.0.7")
 func (g *Game) Echo(s *session.Session, data []byte) error { return s.Response(data) }
 
 func (g *Game) Do(s *session.Session, data []byte) error { return g.do(s, data) }
+
+func (g *Game) ID(s *session.Session, _ []byte) error { return s.Response(fmt.Append(nil, s.ID())) }
 
 func (g *Game) Double(_ *session.Session, n *Number) (*Number, error) { return &Number{2 * n.N}, nil }
 

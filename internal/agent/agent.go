@@ -311,6 +311,11 @@ func (a *Agent) uncount() {
 	}
 }
 
+// goodbye is the farewell of a server that shuts down.
+func goodbye() farewell {
+	return farewell{flush: true, kick: kickBody("server shutdown"), code: closeGoingAway}
+}
+
 // shutdown is shut when everything that was accepted has run: the client is told then, not before.
 func (a *Agent) shutdown() {
 	if a.state.Load() != stateReady {
@@ -319,7 +324,7 @@ func (a *Agent) shutdown() {
 	}
 	a.box.Seal(func() {
 		if !a.flags.set(flagClosed) {
-			a.end(session.ErrShutdown, farewell{flush: true, kick: kickBody("server shutdown"), code: closeGoingAway})
+			a.end(session.ErrShutdown, goodbye())
 		}
 		a.finished()
 	})

@@ -86,6 +86,7 @@ type Host struct {
 	addresses   map[netip.Prefix]int  // open connections by address, where that is limited
 	greeting    map[net.Conn]struct{} // of trusted proxies that have not said for whom they are
 	pages       map[net.Conn]struct{} // that were counted and are not upgraded, or never will be
+	mute        map[net.Conn]struct{} // to the HTTP server, without a whole request so far
 
 	refusals [refusedKinds]refusal
 }
@@ -186,6 +187,7 @@ func NewHost(c Config) (*Host, error) {
 		addresses: map[netip.Prefix]int{},
 		greeting:  map[net.Conn]struct{}{},
 		pages:     map[net.Conn]struct{}{},
+		mute:      map[net.Conn]struct{}{},
 		stall:     3 * c.Heartbeat,
 	}
 	if err := h.hello.prepare(&h.Config); err != nil {
@@ -416,9 +418,9 @@ func (h *Host) snapshot() []*Agent {
 func (h *Host) Drain() {
 	h.mu.Lock()
 	h.draining = true
-	greeting := slices.Collect(maps.Keys(h.greeting))
+	strangers := slices.AppendSeq(slices.Collect(maps.Keys(h.greeting)), maps.Keys(h.mute))
 	h.mu.Unlock()
-	for _, conn := range greeting {
+	for _, conn := range strangers {
 		_ = conn.Close()
 	}
 	for _, a := range h.snapshot() {
@@ -426,8 +428,8 @@ func (h *Host) Drain() {
 	}
 }
 
-// Wait returns when every connection has ended and every session has finished. When ctx ends first, connections
-// are cut, and the error is that of ctx.
+// Wait returns when every connection has ended and every session has finished. When ctx ends first, clients are told
+// without waiting for their messages, connections that were to be closed already are cut, and the error is that of ctx.
 func (h *Host) Wait(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
@@ -440,7 +442,9 @@ func (h *Host) Wait(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	for _, a := range h.snapshot() {
-		_ = a.conn.Close()
+		if a.shut(session.ErrShutdown, goodbye()) != nil {
+			_ = a.conn.Close()
+		}
 	}
 	return ctx.Err()
 }

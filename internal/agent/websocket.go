@@ -130,9 +130,21 @@ func (h *Host) countedAs(peer net.Addr) net.Addr {
 	return peer
 }
 
-// Page counts the connections that may become WebSockets, so that the limits hold for those too that never do. It is the
-// ConnState of an http.Server.
+// Page counts the connections that may become WebSockets, so that the limits hold for those too that never do. Those
+// that have asked for nothing yet are closed when the host drains: the HTTP server would wait for them. It is the ConnState
+// of an http.Server.
 func (h *Host) Page(conn net.Conn, state http.ConnState) {
+	h.mu.Lock()
+	draining := h.draining && state == http.StateNew
+	if state == http.StateNew {
+		h.mute[conn] = struct{}{}
+	} else {
+		delete(h.mute, conn)
+	}
+	h.mu.Unlock()
+	if draining {
+		_ = conn.Close()
+	}
 	if h.Limits.MaxConnections <= 0 && h.Limits.MaxPerAddress <= 0 {
 		return
 	}

@@ -132,6 +132,9 @@ func (m *Mailbox) Room() int {
 
 // free is Room; the caller holds mu.
 func (m *Mailbox) free() int {
+	if m.sealed {
+		return m.limit // to be refused
+	}
 	if m.size >= m.bytes {
 		return 0
 	}
@@ -205,7 +208,8 @@ func (m *Mailbox) wakeReader() {
 	}
 }
 
-// Deliver hands over b, which is not touched any more. It reports false, and drops b, when the mailbox is sealed.
+// Deliver hands over b, which is not touched any more. It reports false, and refuses the messages of b, when the
+// mailbox is sealed.
 func (m *Mailbox) Deliver(b *Batch) bool { return m.deliver(b, false) == nil }
 
 // ErrFull tells of a message for which a mailbox had no room.
@@ -231,6 +235,9 @@ func (m *Mailbox) deliver(b *Batch, polite bool) error {
 	}
 	if err != nil || len(b.calls) == 0 {
 		m.mu.Unlock()
+		if err != nil && !polite {
+			m.refuse(b)
+		}
 		b.Free()
 		return err
 	}
@@ -249,6 +256,17 @@ func (m *Mailbox) deliver(b *Batch, polite bool) error {
 		m.start()
 	}
 	return nil
+}
+
+// refuse answers the requests of a batch that comes too late. A session that is closed sends nothing; one that has to
+// close when what it had accepted has run still does.
+func (m *Mailbox) refuse(b *Batch) {
+	for i := range b.calls {
+		if id := b.calls[i].id; id != 0 {
+			m.d.Counts.Failed.Add(1)
+			m.entity.Fail(id, errDraining)
+		}
+	}
 }
 
 // Seal accepts no more messages, and has last run after those that were accepted, on the dispatcher's scheduler.
