@@ -1,0 +1,50 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/lonng/nano/benchmark/internal/proc"
+)
+
+func TestMain(m *testing.M) {
+	proc.Main(roles)
+	if code := m.Run(); code != 0 {
+		os.Exit(code)
+	}
+	if err := goleak.Find(); err != nil {
+		panic(err)
+	}
+}
+
+// Every case runs with every side, and loses nothing.
+func TestCases(t *testing.T) {
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // of the processes, of which there are many
+	b := bench{rounds: 1, duration: 200 * time.Millisecond, warm: 100 * time.Millisecond, clients: 4, progress: t.Output()}
+	var out bytes.Buffer
+	if err := b.main(t.Context(), &out, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		if n := strings.Count(out.String(), "| "+c.name); n < 2 {
+			t.Errorf("%d lines of %q, want 2 or more:\n%s", n, c.name, out.String())
+		}
+	}
+}
+
+func TestNoCases(t *testing.T) {
+	b := bench{rounds: 1, duration: time.Second, clients: 1, progress: io.Discard}
+	if err := b.main(t.Context(), io.Discard, "nothing"); err == nil {
+		t.Error("a run without cases = nil, want an error")
+	}
+	b.rounds = 0
+	if err := b.main(t.Context(), io.Discard, ""); err == nil {
+		t.Error("a run without rounds = nil, want an error")
+	}
+}
