@@ -2,7 +2,7 @@
 LINT := go tool -modfile=tools/go.mod golangci-lint
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint fmt vuln fuzz ci bench bench-scale bench-io bench-micro
+.PHONY: help test race lint fmt vuln fuzz ci bench bench-scale bench-cluster bench-io bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: ## compare nano with bare servers, about 7 minutes; ARGS="-cases tcp -rou
 
 bench-scale: ## many connections, a large room, rooms on several cores, about 2 minutes
 	go run ./benchmark/scale $(ARGS)
+
+bench-cluster: ## a gate and a backend against one node and a bare TCP link, about 2 minutes
+	go run ./benchmark/cluster $(ARGS)
 
 bench-io: ## the classic benchmark of this protocol: 1,000 clients for 15 s
 	cd benchmark/io && go test -v -tags benchmark
