@@ -54,7 +54,9 @@ func (b *Bank) Wait(ctx context.Context, _ []byte) (*Number, error) {
 }
 
 // Mine tells the caller what the node knows of the session.
-func (b *Bank) Mine(s *session.Session, n *Number) (*Number, error) { return &Number{int(s.UID()) + n.N}, nil }
+func (b *Bank) Mine(s *session.Session, n *Number) (*Number, error) {
+	return &Number{int(s.UID()) + n.N}, nil
+}
 
 func (b *Bank) Answer(s *session.Session, data []byte) error {
 	return s.Response([]byte(b.name + " " + string(data)))
