@@ -227,6 +227,26 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// Nodes in pods have addresses that no certificate names: all show one that is for a name of their own, and find each
+// other by another name.
+func TestTLSOneNameForAll(t *testing.T) {
+	t.Parallel()
+	a := newAuthority(t)
+	config := func(id uint64, seeds ...string) Config {
+		cfg := a.secure(Config{ID: id, Seeds: seeds}, a.pair())
+		cfg.DialOptions = []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
+			RootCAs: a.pool, Certificates: []tls.Certificate{a.pair()}, MinVersion: tls.VersionTLS13, ServerName: "localhost",
+		}))}
+		return cfg
+	}
+	one := newTestNode(t, config(1))
+	one.serve(listen(t, "127.0.0.1:0"))
+	_, port, _ := net.SplitHostPort(one.addr)
+	two := newTestNode(t, config(2, net.JoinHostPort("LOCALHOST", port)))
+	two.serve(listen(t, "127.0.0.1:0"))
+	complete(t, one, two)
+}
+
 // A node that anybody may join says so when it starts.
 func TestOpenNodeWarns(t *testing.T) {
 	t.Parallel()

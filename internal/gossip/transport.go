@@ -249,6 +249,10 @@ func (t *transport) route(addr memberlist.Address) (*route, error) {
 		options = append([]grpc.DialOption{grpc.WithAuthority(to.authority)}, options...)
 	}
 	conn, err := grpc.NewClient("passthrough:///"+to.target, options...)
+	if err != nil && to.authority != "" {
+		// The program's TLS has a name of its own to expect, which gRPC lets nobody override: that one counts.
+		conn, err = grpc.NewClient("passthrough:///"+to.target, t.options...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("gossip: %s: %w", to.target, err)
 	}
