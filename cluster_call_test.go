@@ -75,6 +75,10 @@ func (b *Bank) Later(s *session.Session, data []byte) error {
 	return nil
 }
 
+func (b *Bank) Bind(s *session.Session, _ []byte) error {
+	return errors.Join(s.Bind(7), s.Response([]byte{}))
+}
+
 func (b *Bank) Odd(*session.Session, []byte) error { return nano.Errorf("BANK-2", "no") }
 
 func within(t testing.TB) context.Context {
@@ -158,6 +162,42 @@ func TestCallWithoutCluster(t *testing.T) {
 	}
 	if err := session.New(mock.NewNetworkEntity()).Call(within(t), "Bank.Half", nil, nil); !errors.Is(err, session.ErrNotSupported) {
 		t.Errorf("Call of a session without a server = %v, want ErrNotSupported", err)
+	}
+}
+
+// What answers a call too late goes nowhere: not to the client either, among whose requests the call ran.
+func TestLateAnswerOfCall(t *testing.T) {
+	t.Parallel()
+	bank := newBank("bank")
+	at := open(t, "tcp", bank)
+	p := at.client()
+	p.send(request(1, "Bank.Later", ""))
+	if err := receive(t, bank.saved, "the request")(); err != nil {
+		t.Fatal(err)
+	}
+	if m := p.next(); m.ID != 1 || string(m.Data) != "later" {
+		t.Fatalf("%v came, want the answer to request 1", m)
+	}
+	p.send(request(2, "Bank.Bind", ""))
+	if m := p.next(); m.ID != 2 {
+		t.Fatalf("%v came, want the answer to request 2", m)
+	}
+	s := at.SessionsByUID(7)[0]
+	for _, late := range []any{[]byte("secret"), nano.Errorf("BANK-3", "secret")} {
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Call(ctx, "Bank.Later", nil, nil) }()
+		receive(t, bank.saved, "the request of the call")
+		mid := s.LastMid()
+		cancel()
+		if err := receive(t, ended, "the end of the call"); !errors.Is(err, context.Canceled) {
+			t.Errorf("Call = %v, want Canceled", err)
+		}
+		_ = s.ResponseMID(mid, late)
+	}
+	p.send(request(1<<63|1, "Bank.Answer", "x"))
+	if m := p.next(); m.ID != 1<<63|1 || string(m.Data) != "bank x" {
+		t.Errorf("%v came, want the answer to request %d", m, uint64(1<<63|1))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
+	"hash/maphash"
 	"log/slog"
 	"net"
 	"slices"
@@ -85,6 +87,8 @@ type Broker struct {
 	draining bool                // no more remotes are made; mu guards it and what follows
 	uids     map[int64][]*remote // open remotes by uid
 
+	ids callIDs
+
 	callMu sync.Mutex
 	calls  map[uint64]*outCall // that this node waits for; callMu guards it and what follows
 	jobs   map[uint64]*job     // calls that this node serves, or passes on
@@ -107,6 +111,7 @@ type Counts struct {
 func NewBroker(c BrokerConfig) *Broker {
 	b := &Broker{
 		BrokerConfig: c,
+		ids:          callIDs{seed: maphash.MakeSeed()},
 		uids:         make(map[int64][]*remote),
 		calls:        make(map[uint64]*outCall),
 		jobs:         make(map[uint64]*job),
@@ -235,7 +240,7 @@ func (b *Broker) Down(l *Link, err error) {
 	nb.lost()
 	b.Gate.End()
 	b.dropCalls(nb)
-	if nb.listed && b.Changed != nil {
+	if nb.listed && b.Changed != nil && !errors.Is(err, ErrStopped) { // it is this node that went
 		b.Changed(MemberOf(l))
 	}
 }

@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"math/rand/v2"
+	"hash/maphash"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
@@ -26,15 +27,28 @@ const (
 var ErrLogicGoroutine = errors.New("cluster: the call waits for the logic goroutine, which makes it: call on a goroutine of its own")
 
 var (
-	errCancelled = message.Errorf(message.CodeDeadline, "nobody waits for the call any more")
-	errJobs      = message.Errorf(message.CodeLimit, "too many calls wait at the node")
-	errDraining  = message.Errorf(message.CodeUnavailable, "the node is shutting down")
+	errJobs     = message.Errorf(message.CodeLimit, "too many calls wait at the node")
+	errDraining = message.Errorf(message.CodeUnavailable, "the node is shutting down")
 )
 
-// newCallID returns the id of a call. A call of a session runs there as a request with this id, among those of the
-// client: what tells them apart is that nobody guesses it. Ids of calls have the highest bit set, so that others need no
-// look.
-func newCallID() uint64 { return rand.Uint64() | 1<<63 }
+// callIDs makes the ids of calls. A call of a session runs there as a request with its id, among those of the client,
+// which may be anything: so half of an id is a hash of the other half that nobody else can make.
+//
+//	bit 63: set, so that others need no look; bits 32 to 62: a counter; bits 0 to 31: its hash
+type callIDs struct {
+	seed maphash.Seed
+	last atomic.Uint32
+}
+
+func (c *callIDs) next() uint64 { return c.id(c.last.Add(1)) }
+
+func (c *callIDs) id(n uint32) uint64 {
+	n &= 1<<31 - 1
+	return 1<<63 | uint64(n)<<32 | uint64(uint32(maphash.Comparable(c.seed, n)))
+}
+
+// made reports whether an id is one of those made here.
+func (c *callIDs) made(id uint64) bool { return isCall(id) && c.id(uint32(id>>32)) == id }
 
 // outCall is a call that this node waits for. Whoever takes it from Broker.calls calls done.
 type outCall struct {
@@ -45,12 +59,14 @@ type outCall struct {
 
 // job is a call that this node serves, or passes on. Whoever takes it from Broker.jobs ends it.
 type job struct {
-	b      *Broker
-	id     uint64
-	nb     *neighbor // that waits for it; nil for this node
-	size   int
-	ctx    context.Context
-	cancel context.CancelFunc
+	b       *Broker
+	id      uint64
+	nb      *neighbor // that waits for it; nil for this node
+	session int64     // that it runs for; 0 for none
+	size    int
+	ctx     context.Context
+	cancel  context.CancelFunc
+	next    uint64 // the call that it was passed on as, or 0; Broker.callMu guards it
 }
 
 // open notes that this node waits for a call.
@@ -97,8 +113,8 @@ func (b *Broker) abandon(id uint64) {
 }
 
 // accept notes a call that this node serves for nb, or for itself if that is nil.
-func (b *Broker) accept(nb *neighbor, id uint64, ctx context.Context, left time.Duration, size int) (*job, error) {
-	j := &job{b: b, id: id, nb: nb, size: size}
+func (b *Broker) accept(nb *neighbor, id uint64, session int64, ctx context.Context, left time.Duration, size int) (*job, error) {
+	j := &job{b: b, id: id, nb: nb, session: session, size: size}
 	b.callMu.Lock()
 	defer b.callMu.Unlock()
 	if b.jobs[id] != nil {
@@ -160,13 +176,14 @@ func (j *job) end(data []byte, e *message.Error) {
 	_ = j.nb.link.Insist(&f)
 }
 
-// Answer ends a call with a reply, or with an error if there is one. mine is false where id is none of a call.
-func (b *Broker) Answer(id uint64, v any, e *message.Error) (mine bool, err error) {
+// Answer ends a call of a session with a reply, or with an error if there is one. mine is false where id is none of a
+// call.
+func (b *Broker) Answer(session int64, id uint64, v any, e *message.Error) (mine bool, err error) {
 	b.callMu.Lock()
 	j := b.jobs[id]
 	b.callMu.Unlock()
-	if j == nil {
-		return false, nil
+	if j == nil || j.session != session {
+		return b.ids.made(id), nil // too late
 	}
 	var data []byte
 	if e == nil {
@@ -199,7 +216,9 @@ func (b *Broker) cancelJob(nb *neighbor, id uint64) {
 	b.callMu.Unlock()
 	if j != nil {
 		j.cancel()
-		b.abandon(id) // if it was passed on
+		if j.next != 0 {
+			b.abandon(j.next)
+		}
 	}
 }
 
@@ -270,7 +289,7 @@ func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.
 		err  error
 	}
 	end := make(chan result, 1)
-	c := &outCall{id: newCallID(), done: func(data []byte, err error) { end <- result{bytes.Clone(data), err} }}
+	c := &outCall{id: b.ids.next(), done: func(data []byte, err error) { end <- result{bytes.Clone(data), err} }}
 	b.open(c)
 	if err := start(ctx, c, data); err != nil {
 		b.abandon(c.id)
@@ -335,7 +354,7 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 
 // callHere has this node serve a call of its own without a session.
 func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []byte) error {
-	j, err := b.accept(nil, id, ctx, left(ctx), len(data))
+	j, err := b.accept(nil, id, 0, ctx, left(ctx), len(data))
 	if err != nil {
 		return err
 	}
@@ -355,7 +374,7 @@ func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []b
 func (b *Broker) sessionless(j *job, route string, data []byte, keep func([]byte) []byte) (func(), error) {
 	return b.Dispatcher.Sessionless(j.ctx, route, data, keep, func(reply any, err error) {
 		if err == nil {
-			if _, err = b.Answer(j.id, reply, nil); err != nil {
+			if _, err = b.Answer(0, j.id, reply, nil); err != nil {
 				b.Log.Error("nano: handler failed", "route", route, "error", err)
 			}
 		}
@@ -382,7 +401,7 @@ func (b *Broker) Call(ctx context.Context, s *session.Session, route string, in,
 	}
 	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
 		if b.serves(s, route) {
-			return b.callSession(ctx, o.id, s, c.Mailbox().Offer, route, data)
+			return b.waitHere(ctx, o.id, s, c.Mailbox().Offer, route, data)
 		}
 		return b.callAway(ctx, o, s, route, data)
 	})
@@ -393,7 +412,7 @@ func (b *Broker) callOf(ctx context.Context, r *remote, route string, in, out an
 	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
 		if b.serves(r.session, route) {
 			r.keepHere(route)
-			return b.callSession(ctx, o.id, r.session, r.offer, route, data)
+			return b.waitHere(ctx, o.id, r.session, r.offer, route, data)
 		}
 		if err := b.served(route); err != nil {
 			return err
@@ -406,15 +425,20 @@ func (b *Broker) callOf(ctx context.Context, r *remote, route string, in, out an
 	})
 }
 
+// waitHere is callSession where the caller waits.
+func (b *Broker) waitHere(ctx context.Context, id uint64, s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) error {
+	if h, _ := b.Dispatcher.Handler(route); !h.Sessionless() && b.Dispatcher.Scheduler.Running() {
+		return ErrLogicGoroutine
+	}
+	return b.callSession(ctx, id, s, offer, route, data)
+}
+
 // callSession has this node serve a call of its own with a session.
 func (b *Broker) callSession(ctx context.Context, id uint64, s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) error {
 	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
 		return b.callHere(ctx, id, route, data)
 	}
-	if b.Dispatcher.Scheduler.Running() {
-		return ErrLogicGoroutine
-	}
-	j, err := b.accept(nil, id, s.Context(), left(ctx), len(data))
+	j, err := b.accept(nil, id, s.ID(), s.Context(), left(ctx), len(data))
 	if err != nil {
 		return err
 	}
@@ -487,7 +511,12 @@ func (nb *neighbor) call(f *Frame) error {
 		}
 		parent = r.session.Context()
 	}
-	j, err := b.accept(nb, f.ID, parent, time, len(f.Data))
+	h, _ := b.Dispatcher.Handler(f.Route)
+	id := f.Session
+	if c == nil && h != nil && h.Sessionless() {
+		id = 0
+	}
+	j, err := b.accept(nb, f.ID, id, parent, time, len(f.Data))
 	if err != nil {
 		nb.returnError(f.ID, err)
 		if r != nil {
@@ -495,11 +524,10 @@ func (nb *neighbor) call(f *Frame) error {
 		}
 		return nil
 	}
-	h, _ := b.Dispatcher.Handler(f.Route)
 	switch {
 	case c != nil:
 		nb.passOn(j, c, f)
-	case r == nil || h != nil && h.Sessionless():
+	case id == 0:
 		if r != nil {
 			r.Ran(1, len(f.Data))
 		}
@@ -521,47 +549,48 @@ func (nb *neighbor) call(f *Frame) error {
 	return nil
 }
 
-// passOn has a call of a client's session served, in the session's turn, by whoever serves it.
+// passOn has a call of a client's session made, in the session's turn, as one of this node.
 func (nb *neighbor) passOn(j *job, c Client, f *Frame) {
 	b, s, route, data := nb.b, c.Session(), f.Route, nb.keep(f.Data)
+	o := &outCall{id: b.ids.next(), done: func(data []byte, err error) {
+		if t := b.take(j.id); t != nil {
+			var e *message.Error
+			if err != nil {
+				e = b.Dispatcher.Public(err)
+			}
+			t.end(data, e)
+		}
+	}}
 	run := func() error {
-		err := j.ctx.Err()
-		switch {
-		case err != nil:
-			err = errCancelled
-		case b.serves(s, route):
-			if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
-				var task func()
-				if task, err = b.sessionless(j, route, data, bytes.Clone); err == nil {
-					task()
-				}
-				break
-			}
-			err = gone(c.Mailbox().Offer(b.Dispatcher.Here(route, j.id, data, bytes.Clone).Under(j.ctx), len(data)))
-		default:
-			o := &outCall{id: j.id, done: func(data []byte, err error) {
-				if t := b.take(j.id); t != nil {
-					var e *message.Error
-					if err != nil {
-						e = b.Dispatcher.Public(err)
-					}
-					t.end(data, e)
-				}
-			}}
-			b.open(o)
+		if !b.passedOn(j, o) {
+			return nil // it was cancelled
+		}
+		var err error
+		if b.serves(s, route) {
+			err = b.callSession(j.ctx, o.id, s, c.Mailbox().Offer, route, data)
+		} else {
 			err = b.callAway(j.ctx, o, s, route, data)
-			if err != nil || j.ctx.Err() != nil { // cancelled meanwhile, perhaps before the call was open
-				b.abandon(j.id)
-			}
 		}
 		if err != nil {
-			j.fail(err)
+			b.finish(o.id, nil, err)
 		}
 		return nil
 	}
 	if err := c.Mailbox().Offer(dispatch.Do(0, run), len(data)); err != nil {
 		j.fail(gone(err))
 	}
+}
+
+// passedOn notes that a job goes on as a call, unless it has ended.
+func (b *Broker) passedOn(j *job, o *outCall) bool {
+	b.callMu.Lock()
+	defer b.callMu.Unlock()
+	if b.jobs[j.id] != j {
+		return false
+	}
+	j.next = o.id
+	b.calls[o.id] = o
+	return true
 }
 
 // returnError answers a call that was not accepted.

@@ -368,7 +368,7 @@ func (r *remote) ResponseMid(mid uint64, v any) error {
 	var mine bool
 	var err error
 	if call {
-		mine, err = r.nb.b.Answer(mid, v, nil)
+		mine, err = r.nb.b.Answer(r.id, mid, v, nil)
 	}
 	if !mine {
 		if err = r.send(&Frame{Kind: kindResponse, Session: r.id, ID: mid}, v); err == nil {
@@ -387,7 +387,7 @@ func (r *remote) Fail(mid uint64, e *message.Error) {
 		return
 	}
 	if isCall(mid) {
-		if mine, _ := r.nb.b.Answer(mid, nil, e); mine {
+		if mine, _ := r.nb.b.Answer(r.id, mid, nil, e); mine {
 			return
 		}
 	}
@@ -504,7 +504,7 @@ func (r *remote) Kick(reason string) error {
 	return nil
 }
 
-// isCall reports whether an id may be that of a call; see newCallID.
+// isCall reports whether an id may be that of a call; see callIDs.
 func isCall(id uint64) bool { return id>>63 != 0 }
 
 var _ interface {

@@ -14,8 +14,9 @@ type Cluster interface {
 	RPC(s *session.Session, route string, data []byte) error
 	// Call makes a call of a session and waits for its reply.
 	Call(ctx context.Context, s *session.Session, route string, in, out any) error
-	// Answer answers a call with a reply, or with an error if there is one; mine is false where id is none of a call.
-	Answer(id uint64, v any, e *message.Error) (mine bool, err error)
+	// Answer answers a call of a session with a reply, or with an error if there is one; mine is false where id is none
+	// of a call.
+	Answer(session int64, id uint64, v any, e *message.Error) (mine bool, err error)
 	// Bound is told of another uid of a session, 0 for none.
 	Bound(s *session.Session, old, uid int64)
 	// Routed is told that a service was bound for a session, or unbound where address is empty.
@@ -63,5 +64,5 @@ func (a *Agent) answerCall(id uint64, v any, e *message.Error) (mine bool, err e
 	if a.host.Cluster == nil {
 		return false, nil
 	}
-	return a.host.Cluster.Answer(id, v, e)
+	return a.host.Cluster.Answer(a.id, id, v, e)
 }
