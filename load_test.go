@@ -1,0 +1,170 @@
+package nano_test
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/session"
+)
+
+// loadTime is how long TestTwiceTheLoad goes on, for each way of shedding. The long form is
+//
+//	go test -run TestTwiceTheLoad -v -load 60s .
+var loadTime = flag.Duration("load", 1500*time.Millisecond, "how long TestTwiceTheLoad goes on")
+
+// crowded is clients that ask for work, and count what comes back.
+type crowded struct {
+	at      *site
+	wires   []*wire
+	window  []chan struct{} // of one client each: requests that are not answered
+	answers atomic.Int64    // that are no refusals
+	refused atomic.Int64
+	readers sync.WaitGroup
+	writers sync.WaitGroup
+}
+
+func newCrowded(at *site, n int) *crowded {
+	c := &crowded{at: at}
+	for range n {
+		w, err := at.wire()
+		if err == nil {
+			err = w.join()
+		}
+		if err != nil {
+			at.t.Fatal(err)
+		}
+		w.patience = time.Hour // it is aborted
+		done := make(chan struct{}, 1<<20)
+		c.wires, c.window = append(c.wires, w), append(c.window, done)
+		c.readers.Go(func() {
+			defer close(done)
+			for {
+				m, err := w.message()
+				if err != nil {
+					return
+				}
+				if m.Err {
+					c.refused.Add(1)
+				} else {
+					c.answers.Add(1)
+				}
+				done <- struct{}{}
+			}
+		})
+	}
+	return c
+}
+
+func (c *crowded) abort() {
+	for _, w := range c.wires {
+		w.abort()
+	}
+	c.readers.Wait()
+	c.writers.Wait()
+}
+
+// ask has every client send until the time is up: at a rate, or whenever fewer than window requests of it are open. It
+// returns the answers a second, of the second half of the time, and the most memory that was live.
+func (c *crowded) ask(d time.Duration, rate float64, window int, payload string) (perSecond float64, heap uint64) {
+	start := time.Now()
+	for i, w := range c.wires {
+		for len(c.window[i]) > 0 {
+			<-c.window[i]
+		}
+		c.writers.Go(func() {
+			for sent, open := 0, 0; time.Since(start) < d; sent++ {
+				if rate > 0 {
+					due := time.Duration(float64(sent) / rate * float64(time.Second))
+					time.Sleep(time.Until(start.Add(due)))
+				} else if open++; open > window {
+					<-c.window[i]
+					open--
+				}
+				if w.send(request(uint64(sent)+1, "Game.Do", payload)) != nil {
+					return
+				}
+			}
+		})
+	}
+	time.Sleep(d / 2)
+	before, half := c.answers.Load(), time.Now()
+	for time.Since(start) < d {
+		time.Sleep(d / 6)
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		heap = max(heap, m.HeapAlloc)
+	}
+	return float64(c.answers.Load()-before) / time.Since(half).Seconds(), heap
+}
+
+// At twice the load that it can bear a server does nearly as much as it can, in bounded memory.
+func TestTwiceTheLoad(t *testing.T) {
+	const (
+		clients = 50
+		pending = 4
+		size    = 16 << 10
+		// What docs/security.md says of one session: the messages that wait, and what reading takes. These clients
+		// read, so there is little output. The collector may need as much again.
+		bound = 2 * (pending*(size+128) + size + 40<<10)
+	)
+	// What a handler costs here is time, not the processor, which clients and other programs use too. Those make it cost
+	// more now and then, so what it did cost is measured.
+	var calls, slept atomic.Int64
+	work := &Game{do: func(s *session.Session, data []byte) error {
+		start := time.Now()
+		time.Sleep(5 * time.Millisecond)
+		calls.Add(1)
+		slept.Add(int64(time.Since(start)))
+		return s.Response(data[:1])
+	}}
+	cost := func() float64 { return float64(slept.Swap(0)) / float64(calls.Swap(0)) }
+	payload := strings.Repeat("x", size)
+	options := []nano.Option{nano.WithMaxPending(pending), nano.WithSlowHandler(0)}
+	overload := func(t *testing.T, kind string, limited bool) (got, peak float64) {
+		c := newCrowded(open(t, kind, work, options...), clients)
+		peak, _ = c.ask(*loadTime, 0, 2, payload)
+		c.abort()
+		alone := cost()
+		opts := options
+		if limited {
+			opts = append(slices.Clip(opts), nano.WithMessageRate(peak/clients, 2), nano.WithMaxAbuse(0))
+		}
+		c = newCrowded(open(t, kind, work, opts...), clients)
+		defer c.abort()
+		before := measure()
+		cost()
+		got, heap := c.ask(*loadTime, 2*peak/clients, 0, payload)
+		peak *= min(alone/cost(), 1)
+		t.Logf("%.0f answers a second, at most %.0f; %d refused; %d KiB live, before %d",
+			got, peak, c.refused.Load(), heap>>10, before.heap>>10)
+		if limited != (c.refused.Load() > 0) {
+			t.Errorf("%d requests were refused", c.refused.Load())
+		}
+		if most := before.heap + clients*bound; heap > most {
+			t.Errorf("%d KiB are live, want %d at most", heap>>10, most>>10)
+		}
+		return got, peak
+	}
+	for _, kind := range sockets {
+		for _, limited := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, limited %v", kind, limited), func(t *testing.T) {
+				var got, peak float64
+				for range 3 { // the machine may have something else to do meanwhile
+					if got, peak = overload(t, kind, limited); got >= 0.8*peak {
+						return
+					}
+				}
+				t.Errorf("%.0f answers a second at twice the load, want 80 %% of %.0f", got, peak)
+			})
+		}
+	}
+}
