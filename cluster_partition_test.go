@@ -139,7 +139,7 @@ func TestClusterPartition(t *testing.T) {
 	mended := time.Now()
 	c.mend()
 	across(true)
-	inTime(t, "they are one again", time.Since(mended), 10*time.Second)
+	inTime(t, "they are one again", time.Since(mended), 5*time.Second)
 	answers(a, y)
 	answers(x, b)
 }
