@@ -209,7 +209,9 @@ func TestAbuseWithoutEnd(t *testing.T) {
 		p.join()
 		p.echo(1, "")
 		for id := uint64(2); id < 1000; id++ {
-			p.fails(id, "Game.Echo", "")
+			if e := p.fails(id, "Game.Echo", ""); e.Code != nano.CodeLimit {
+				t.Fatalf("%v, want %s", e, nano.CodeLimit)
+			}
 		}
 		time.Sleep(time.Second)
 		p.echo(1000, "")
@@ -893,7 +895,9 @@ func TestLogIsBounded(t *testing.T) {
 				t.Errorf("%d lines %q in the log, want 10", n, test.line)
 			}
 			time.Sleep(time.Second)
-			p.fails(1001, test.route, "")
+			if e := p.fails(1001, test.route, ""); e.Code != nano.CodeInternal {
+				t.Error(e)
+			}
 			if n, _ := log.find(test.line, "suppressed"); n != "990" {
 				t.Errorf("the log says that %s lines were suppressed, want 990", n)
 			}
