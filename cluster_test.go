@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -167,7 +168,6 @@ type player struct {
 	*client.Client
 	t      testing.TB
 	pushes chan *client.Message
-	kicked chan error
 }
 
 func (n *node) connect(opts ...client.Option) *player {
@@ -417,8 +417,7 @@ func TestClusterOrder(t *testing.T) {
 	var mu sync.Mutex
 	last := map[int64]int{}
 	game := doing(func(s *session.Session, data []byte) error {
-		var n int
-		fmt.Sscan(string(data), &n)
+		n, _ := strconv.Atoi(string(data)) // what is no number comes out of order
 		mu.Lock()
 		defer mu.Unlock()
 		if n != last[s.ID()]+1 {
@@ -471,8 +470,10 @@ func TestClusterOrder(t *testing.T) {
 func TestClusterBind(t *testing.T) {
 	t.Parallel()
 	bind := func(s *session.Session, data []byte) error {
-		var uid int64
-		fmt.Sscan(string(data), &uid)
+		uid, err := strconv.ParseInt(string(data), 10, 64)
+		if err != nil {
+			return err
+		}
 		if uid == 0 {
 			s.Clear()
 		} else if err := s.Bind(uid); err != nil {

@@ -397,7 +397,9 @@ func TestSlowUpgrade(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.Copy(io.Discard, r.Body); err != nil || r.StatusCode != http.StatusNotFound {
+			_, err = io.Copy(io.Discard, r.Body)
+			_ = r.Body.Close()
+			if err != nil || r.StatusCode != http.StatusNotFound {
 				t.Fatalf("%s, %v, want 404", r.Status, err)
 			}
 			time.Sleep(8 * time.Second)

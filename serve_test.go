@@ -299,18 +299,6 @@ func (l *journal) find(message, key string) (value string, ok bool) {
 	return value, ok
 }
 
-// all returns every record as text.
-func (l *journal) all() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var b strings.Builder
-	h := slog.NewTextHandler(&b, nil)
-	for _, r := range l.records {
-		_ = h.Handle(context.Background(), r)
-	}
-	return b.String()
-}
-
 // wait returns an attribute of a record that has to come.
 func (l *journal) wait(t testing.TB, message, key string) string {
 	t.Helper()

@@ -346,7 +346,7 @@ func (nb *neighbor) lost() {
 		nb.lostClient(r)
 	}
 	for _, r := range sessions {
-		r.shut(errGateDown)
+		_ = r.shut(errGateDown) // it may have closed before
 	}
 }
 

@@ -51,10 +51,10 @@ func (b *Broker) logout(id int64) {
 // loginMu.
 func (b *Broker) setLogin(l login) {
 	l.old = b.logins[l.session].uid
-	switch {
-	case l.uid == l.old:
+	switch l.uid {
+	case l.old:
 		return
-	case l.uid == 0:
+	case 0:
 		delete(b.logins, l.session)
 	default:
 		l.when = max(time.Now().UnixNano(), b.lastLogin(l.uid)+1)

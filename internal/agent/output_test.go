@@ -64,8 +64,8 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 		go func() { done <- h.Wait(t.Context()) }()
 		synctest.Wait()
 		select {
-		case <-done:
-			t.Error("Wait returned while the farewell was being written")
+		case err := <-done:
+			t.Error("Wait returned", err, "while the farewell was being written")
 		default:
 		}
 		if open, _ := h.Len(); open != 1 {
