@@ -29,7 +29,7 @@ fuzz: ## run every fuzz target for TIME each (10s)
 ci: ## run everything that has to pass
 	bash .ci/run
 
-bench: ## compare nano with bare servers, about 7 minutes; ARGS="-cases tcp -rounds 5"
+bench: ## compare nano with bare servers, about 6 minutes; ARGS="-cases tcp -rounds 5"
 	go run ./benchmark/bench $(ARGS)
 
 bench-scale: ## many connections, a large room, rooms on several cores, about 2 minutes

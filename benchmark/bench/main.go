@@ -130,7 +130,9 @@ func (b *bench) run(ctx context.Context, list []benchCase, serverCPUs, loadCPUs 
 				*side.to = append(*side.to, f)
 			}
 		}
-		results = append(results, result{Case: c.name, Limit: string(c.limit), Nano: median(nano), Bare: median(limit), Rounds: rounds{nano, limit}, c: c})
+		results = append(results, result{
+			Case: c.name, Limit: string(c.limit), Nano: median(nano), Bare: median(limit), Rounds: rounds{nano, limit}, c: c,
+		})
 	}
 	return results, nil
 }

@@ -30,7 +30,7 @@ import (
 func main() {
 	proc.Main(trial.Roles)
 	s := newScale(os.Stderr)
-	flag.StringVar(&s.only, "only", "", "run the parts whose name holds one of these words, separated by commas: idle, room, cores; all by default")
+	flag.StringVar(&s.only, "only", "", "run these parts, separated by commas: idle, room, cores; all by default")
 	flag.DurationVar(&s.duration, "duration", s.duration, "how long one measurement takes")
 	flag.IntVar(&s.connections, "connections", s.connections, "idle connections at most")
 	flag.Parse()
@@ -92,7 +92,8 @@ func (s *scale) main(ctx context.Context, out io.Writer) error {
 	if s.lines == nil {
 		return fmt.Errorf("want one of idle, room and cores, got %q", s.only)
 	}
-	fmt.Fprintf(out, "%s %s/%s, %d CPUs, for server and clients together\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+	fmt.Fprintf(out, "%s %s/%s, %d CPUs, for server and clients together\n\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
 	writeTable(out, s.lines)
 	if len(s.beyond) > 0 {
 		fmt.Fprintf(out, "\nBeyond their bounds: %s.\n", strings.Join(s.beyond, "; "))
@@ -156,7 +157,8 @@ func (s *scale) idle(ctx context.Context) error {
 			return err
 		}
 		s.note(over.name, "connections", "%d, made in %.1f s", o.Clients, o.Setup.Seconds())
-		s.note(over.name, "memory of the server", "%.1f MiB, %.2f KiB a connection", float64(o.Loaded.Memory)/(1<<20), o.MemoryPerClient()/1024)
+		s.note(over.name, "memory of the server", "%.1f MiB, %.2f KiB a connection",
+			float64(o.Loaded.Memory)/(1<<20), o.MemoryPerClient()/1024)
 		s.note(over.name, "heartbeats", "%.0f a second, every %v", float64(o.Heartbeats)/o.Took.Seconds(), s.heartbeat)
 		s.note(over.name, "CPU of the server", "%.1f ms a second", 1e3*o.Busy(o.ServerCPU))
 		s.count(over.name, o.Faults)
@@ -167,7 +169,8 @@ func (s *scale) idle(ctx context.Context) error {
 // room measures broadcasts to one large room, and how long others wait meanwhile.
 func (s *scale) room(ctx context.Context) error {
 	what := fmt.Sprintf("a room of %d members", s.members)
-	ping := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 256, Size: 64, Rate: 200, Warm: s.warm / 2, Duration: s.duration}
+	ping := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 256, Size: 64, Rate: 200,
+		Warm: s.warm / 2, Duration: s.duration}
 	o, err := s.run(ctx, what, trial.Trial{
 		Server: server.Spec{Kind: server.Nano},
 		Load: load.Spec{Kind: load.Broadcast, Route: "Bench.Say", Join: "Bench.Join", Clients: s.members, Rooms: 1, Window: 64, Size: 64,

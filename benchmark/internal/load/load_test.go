@@ -197,7 +197,7 @@ func TestFaults(t *testing.T) {
 			return p, nil
 		}, func(f Faults) bool { return f.Corrupt > 0 && f.Late+f.Closed+f.Stuck == 0 }},
 		"closed": {func(_, n int, p []byte) ([]byte, error) {
-			if n == 50 {
+			if n == 5 {
 				return nil, errors.New("enough")
 			}
 			return p, nil

@@ -36,7 +36,7 @@ type Outcome struct {
 	ServerCPU time.Duration // of all its threads
 	Mallocs   int64         // objects
 
-	Empty, Loaded proc.Usage // before the first client, and at the end of the measured time
+	Empty, Loaded proc.Usage // before the first client, and at the end of the measured time; with load.Idle, collected
 	Left          int64      // with load.Connect: bytes of heap more than Empty's, when all clients were gone
 
 	Probe  load.Result
@@ -132,6 +132,11 @@ func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *
 		}
 	}
 	o.ServerCPU, o.Mallocs = o.Loaded.CPU-before.CPU, o.Loaded.Mallocs-before.Mallocs
+	if t.Load.Kind == load.Idle { // what connections take, without what making them has left behind
+		if o.Loaded, err = srv.Usage(ctx, true); err != nil {
+			return err
+		}
+	}
 	if err := gen.Await(ctx, "result", &o.Result); err != nil {
 		return err
 	}
