@@ -432,10 +432,10 @@ func WithNodeId(id uint64) Option {
 }
 
 // WithLogger has the server log to l. The default is slog.Default.
-func WithLogger(l Logger) Option { return func(o *options) { o.log = l } }
+func WithLogger(l Logger) Option { return func(o *options) { o.log, o.slog = l, nil } }
 
 // WithSlog has the server log to l.
-func WithSlog(l *slog.Logger) Option { return func(o *options) { o.slog = l } }
+func WithSlog(l *slog.Logger) Option { return func(o *options) { o.log, o.slog = nil, l } }
 
 // WithDebugMode logs every message, and shows clients the text of every error.
 func WithDebugMode() Option { return func(o *options) { o.debug = true } }
