@@ -1,0 +1,506 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/lonng/nano/client"
+)
+
+// wait bounds every single thing that a test waits for.
+const wait = 30 * time.Second
+
+// childEnv has the test binary be the program.
+const childEnv = "NANO_CLUSTER_EXAMPLE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is a node in a process of its own.
+type process struct {
+	*exec.Cmd
+	addr, players, page string
+	ended               chan struct{}
+}
+
+var started = regexp.MustCompile(`node at ([^,\n]+)(?:, players at ws://([^,\n]+)/nano)?(?:, page at (\S+))?`)
+
+// launch starts the program, and returns when the node has told where it is.
+func launch(t *testing.T, args ...string) *process {
+	t.Helper()
+	p := &process{Cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{})}
+	p.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0")
+	log := t.Output()
+	p.Stderr = log
+	out, err := p.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 10)
+	go func() {
+		defer close(p.ended)
+		for s := bufio.NewScanner(out); s.Scan(); {
+			lines <- s.Text()
+		}
+		_ = p.Wait()
+	}()
+	t.Cleanup(func() {
+		if p.Process.Signal(syscall.SIGTERM) != nil {
+			_ = p.Process.Kill() // it has ended, or there are no signals here
+		}
+		select {
+		case <-p.ended:
+		case <-time.After(wait):
+			t.Errorf("%v did not end", args)
+			_ = p.Process.Kill()
+			<-p.ended
+		}
+	})
+	select {
+	case line := <-lines:
+		m := started.FindStringSubmatch(line)
+		if m == nil {
+			t.Fatalf("%v says %q", args, line)
+		}
+		p.addr, p.players, p.page = m[1], m[2], m[3]
+	case <-p.ended:
+		t.Fatalf("%v ended", args)
+	case <-time.After(wait):
+		t.Fatalf("%v says nothing", args)
+	}
+	return p
+}
+
+// kill ends a process as a crash would.
+func (p *process) kill() {
+	_ = p.Process.Kill()
+	<-p.ended
+}
+
+// town is the whole of it: a master, two chat nodes and two gates.
+type town struct {
+	master *process
+	chats  [2]*process
+	gates  [2]*process
+}
+
+func open(t *testing.T) *town {
+	t.Helper()
+	s := &town{master: launch(t, "master", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0")}
+	for i := range s.chats {
+		s.chats[i] = launch(t, "chat", "--listen", "127.0.0.1:0", "--master", s.master.addr)
+	}
+	for i := range s.gates {
+		s.gates[i] = launch(t, "gate", "--listen", "127.0.0.1:0", "--gate-address", "127.0.0.1:0", "--master", s.master.addr)
+	}
+	return s
+}
+
+// person is somebody at the chat; heard are the pushes, one a line.
+type person struct {
+	*testing.T
+	*client.Client
+	heard chan string
+}
+
+func arrive(t *testing.T, gate *process) *person {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	p := &person{T: t, heard: make(chan string, 1000)}
+	c, err := client.Dial(ctx, "ws://"+gate.players+"/nano", client.WithFallback(func(m *client.Message) {
+		p.heard <- m.Route + " " + string(m.Data)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Client = c
+	t.Cleanup(func() { _ = c.Close() })
+	return p
+}
+
+func (p *person) login(name string) loginReply {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	var reply loginReply
+	if err := p.Request(ctx, "BindService.Login", loginRequest{name}, &reply); err != nil {
+		p.Fatal(err)
+	}
+	return reply
+}
+
+func (p *person) say(content string) {
+	p.Helper()
+	if err := p.Notify("RoomService.SyncMessage", message{Content: content}); err != nil {
+		p.Fatal(err)
+	}
+}
+
+// hears waits for a push; others may come before.
+func (p *person) hears(want string) {
+	p.Helper()
+	deadline := time.After(wait)
+	for last := ""; ; {
+		select {
+		case last = <-p.heard:
+			if last == want {
+				return
+			}
+		case <-deadline:
+			p.Fatalf("did not hear %s; last was %s", want, last)
+		}
+	}
+}
+
+// talk has everybody say something that everybody hears.
+func talk(people []*person, what string) {
+	for i, p := range people {
+		p.Helper()
+		p.say(fmt.Sprintf("%s %d", what, i))
+		for _, q := range people {
+			q.hears(fmt.Sprintf(`onMessage {"name":"Person %d","content":"%s %d"}`, i, what, i))
+		}
+	}
+}
+
+// People at different gates and on different chat nodes read each other, whatever dies meanwhile.
+func TestPeopleTalk(t *testing.T) {
+	s := open(t)
+	var people []*person
+	everybody := func(names string) {
+		t.Helper()
+		for _, p := range people {
+			p.hears(`onMembers {"members":[` + names + `]}`)
+		}
+	}
+	names := ""
+	for i := range 4 {
+		p := arrive(t, s.gates[i%2])
+		people = append(people, p)
+		if reply := p.login(fmt.Sprintf(" Person  %d ", i)); reply.Code != 0 {
+			t.Fatalf("Login = %+v, want code 0", reply)
+		}
+		names += fmt.Sprintf(`,"Person %d"`, i)
+		for _, p := range people {
+			p.hears(fmt.Sprintf(`onNewUser {"content":"Person %d joined"}`, i))
+		}
+	}
+	names = names[1:]
+	talk(people, "hello")
+	people[0].say("first")
+	people[0].hears(`onBalance {"currentBalance":998}`)
+
+	s.chats[0].kill()
+	everybody(names)
+	talk(people, "one chat node is gone")
+
+	launch(t, "chat", "--listen", s.chats[0].addr, "--master", s.master.addr)
+	s.chats[1].kill()
+	everybody(names)
+	talk(people, "the other one took over")
+
+	s.master.kill()
+	talk(people, "without a master")
+	launch(t, "master", "--listen", s.master.addr, "--web", "127.0.0.1:0")
+	launch(t, "chat", "--listen", s.chats[1].addr, "--master", s.master.addr)
+	for tries := 0; ; tries++ {
+		people[0].say("is anybody counting?")
+		balance := false
+		for deadline := time.After(100 * time.Millisecond); !balance && deadline != nil; {
+			select {
+			case got := <-people[0].heard:
+				balance = strings.HasPrefix(got, "onBalance ")
+			case <-deadline:
+				deadline = nil
+			}
+		}
+		if balance {
+			break
+		}
+		if tries > 100 {
+			t.Fatal("no balance came when the master was back")
+		}
+	}
+	talk(people, "with a master")
+
+	s.gates[1].kill()
+	for _, p := range []*person{people[1], people[3]} {
+		select {
+		case <-p.Done():
+		case <-time.After(wait):
+			t.Fatal("a player of the gate that was killed is still connected")
+		}
+	}
+	people = []*person{people[0], people[2]}
+	everybody(`"Person 0","Person 2"`)
+	again := launch(t, "gate", "--listen", s.gates[1].addr, "--gate-address", s.gates[1].players, "--master", s.chats[1].addr)
+	late := arrive(t, again)
+	late.login("Person 1")
+	people = append(people, late)
+	everybody(`"Person 0","Person 1","Person 2"`)
+	people[0].say("the end")
+	late.hears(`onMessage {"name":"Person 0","content":"the end"}`)
+}
+
+func TestNicknames(t *testing.T) {
+	s := open(t)
+	for name, code := range map[string]int{"": 1, " \n ": 1, "Ann": 0} {
+		if got := arrive(t, s.gates[0]).login(name); got.Code != code {
+			t.Errorf("Login as %q = %+v, want code %d", name, got, code)
+		}
+	}
+	p := arrive(t, s.gates[0])
+	p.login("<b>" + strings.Repeat("x", 100))
+	p.say(strings.Repeat("y", 1000))
+	want, err := json.Marshal(message{"<b>" + strings.Repeat("x", maxName-3), strings.Repeat("y", maxContent)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.hears("onMessage " + string(want))
+	p.login("Ann") // anew, under another name
+	p.say("me")
+	p.hears(`onMessage {"name":"Ann","content":"me"}`)
+
+	// Who did not log in is not in the room, and nobody but nodes reaches the ears of chat nodes.
+	stranger := arrive(t, s.gates[0])
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	for _, route := range []string{"RoomService.SyncMessage", "RoomService.JoinRoom"} {
+		if err := stranger.Request(ctx, route, message{Name: "Eve", Content: "hi"}, nil); err == nil {
+			t.Errorf("%s before the login = nil, want an error", route)
+		}
+	}
+	err = stranger.Request(ctx, earPrefix+s.chats[0].addr+".Hear", news{}, nil)
+	if !errors.Is(err, &client.Error{Code: "NANO-404"}) {
+		t.Errorf("Hear of a player = %v, want NANO-404", err)
+	}
+}
+
+func TestArguments(t *testing.T) {
+	got := complete([]string{"cluster", "gate", "--master", "--listen", "127.0.0.1:1", "--master"})
+	want := "cluster gate --master=" + masterAddr + " --listen 127.0.0.1:1 --master=" + masterAddr
+	if strings.Join(got, " ") != want {
+		t.Errorf("complete = %q, want %q", got, want)
+	}
+	if got := complete([]string{"cluster", "gate", "--master", "127.0.0.1:1"}); strings.Join(got, " ") != "cluster gate --master 127.0.0.1:1" {
+		t.Errorf("complete = %q, want it as it was", got)
+	}
+	for _, args := range []string{"chat --listen nowhere", "gate --listen 127.0.0.1:0 --gate-address nowhere", "master --listen 127.0.0.1:0 --web nowhere"} {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		if err := command().Run(ctx, strings.Fields("cluster "+args)); err == nil {
+			t.Errorf("cluster %s = nil, want an error", args)
+		}
+		cancel()
+	}
+}
+
+// One process may hold all of it.
+func TestTogether(t *testing.T) {
+	master, err := start(masterNode("127.0.0.1:0", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, chatNode("127.0.0.1:0", master.ClusterAddr()), gateNode("127.0.0.1:0", "127.0.0.1:0", master.ClusterAddr()))
+	}()
+	up := func(label string) (n int) {
+		for _, m := range master.Members() {
+			if m.Up && m.Label == label {
+				n++
+			}
+		}
+		return n
+	}
+	for deadline := time.Now().Add(wait); up("chat")+up("gate") < 2; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the master has members %v, want a chat node and a gate", master.Members())
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("run = %v", err)
+	}
+	if err := master.stop(); err != nil {
+		t.Errorf("stop = %v", err)
+	}
+}
+
+func TestSite(t *testing.T) {
+	s := launch(t, "master", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0")
+	base := strings.TrimSuffix(s.page, "/web/")
+	for _, c := range []struct {
+		path, contentType, text string
+		status                  int
+	}{
+		{"/", "text/html; charset=utf-8", "cluster.js", 200}, // by way of a redirect
+		{"/web/", "text/html; charset=utf-8", "cluster.js", 200},
+		{"/web/cluster.css", "text/css; charset=utf-8", "color-scheme", 200},
+		{"/web/cluster.js", "text/javascript; charset=utf-8", "nano.js", 200},
+		{"/web/nano.js", "text/javascript; charset=utf-8", "export class Client", 200},
+		{"/web/nothing", "text/plain; charset=utf-8", "", 404},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), wait)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+c.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		cancel()
+		if err := errors.Join(err, res.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got := res.Header.Get("Content-Type"); res.StatusCode != c.status || got != c.contentType || !strings.Contains(string(body), c.text) {
+			t.Errorf("GET %s: %d, %s; want %d, %s and %q in it", c.path, res.StatusCode, got, c.status, c.contentType, c.text)
+		}
+	}
+}
+
+// browser returns the path of a Chromium. Where none is installed the test is skipped, unless NANO_REQUIRE_BROWSER is
+// set.
+func browser(t *testing.T) string {
+	t.Helper()
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("NANO_REQUIRE_BROWSER") != "" {
+		t.Fatal("no Chromium on PATH, and NANO_REQUIRE_BROWSER is set")
+	}
+	t.Skip("no Chromium on PATH")
+	return ""
+}
+
+// page is one tab of a browser.
+type page struct {
+	*testing.T
+	ctx context.Context
+}
+
+func (p page) do(what string, actions ...chromedp.Action[chromedp.Void]) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.Fatalf("%s: %v", what, err)
+	}
+}
+
+// shows waits until an element that selector finds has text in it.
+func (p page) shows(selector, text string) {
+	p.Helper()
+	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
+	poll := chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0))
+	p.do(fmt.Sprintf("waiting for %q in %s", text, selector), poll)
+}
+
+func (p page) login(s *town, gate int, name string) {
+	p.Helper()
+	p.do("logging in as "+name,
+		chromedp.Navigate(s.master.page+"?gate="+s.gates[gate].players),
+		chromedp.WaitVisible("#nickname"),
+		chromedp.SetValue("#nickname", name),
+		chromedp.Click("#enter"),
+		chromedp.WaitVisible("#content"))
+	p.shows("#state", "Connected")
+}
+
+func (p page) say(text string) {
+	p.Helper()
+	p.do("writing", chromedp.SendKeys("#content", text+"\r"))
+}
+
+func TestTwoBrowsers(t *testing.T) {
+	path := browser(t)
+	s := open(t)
+	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
+		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
+	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
+		flags = append(flags, chromedp.Flag(flag, true))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
+	defer cancel()
+	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
+	defer cancel()
+	// What starts a browser or a tab bounds its life, so it is not the context of one wait.
+	root, cancel := chromedp.NewContext(allocator)
+	defer cancel()
+	if err := chromedp.Do(root); err != nil {
+		t.Fatalf("starting %s: %v", path, err)
+	}
+	tab, cancel := chromedp.NewContext(root, chromedp.WithNewBrowserContext())
+	defer cancel()
+	if err := chromedp.Do(tab); err != nil {
+		t.Fatalf("opening a second page: %v", err)
+	}
+	ann, bob := page{t, root}, page{t, tab}
+
+	ann.login(s, 0, "Ann")
+	bob.login(s, 1, "Bob")
+	for _, p := range []page{ann, bob} {
+		p.shows("#members", "Ann")
+		p.shows("#members", "Bob")
+		p.shows("#balance", "1000")
+	}
+	ann.shows(".note", "Bob joined")
+	bob.say("<i>hello</i> from Bob")
+	ann.shows(".message", "<i>hello</i> from Bob")
+	bob.shows("#balance", "999")
+	ann.say("hello from Ann")
+	bob.shows(".message", "hello from Ann")
+
+	for i, c := range s.chats {
+		c.kill()
+		for _, p := range []page{ann, bob} {
+			p.shows("#members", "Ann")
+			p.shows("#members", "Bob")
+		}
+		// What is said while the node goes down may be lost, so it is said until it is heard.
+		heard := fmt.Sprintf("still here %d", i)
+		for tries := 0; ; tries++ {
+			ann.say(heard)
+			found := fmt.Sprintf("[...document.querySelectorAll('.message')].some((e) => e.textContent.includes(%q))", heard)
+			ctx, cancel := context.WithTimeout(tab, time.Second)
+			err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0)))
+			cancel()
+			if err == nil {
+				break
+			}
+			if tries > 20 {
+				t.Fatalf("Bob does not read Ann after chat node %d was killed: %v", i, err)
+			}
+		}
+		bob.say("so am I")
+		ann.shows(".message", "so am I")
+		launch(t, "chat", "--listen", c.addr, "--master", s.master.addr)
+	}
+}

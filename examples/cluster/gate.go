@@ -1,0 +1,53 @@
+package main
+
+import (
+	"log"
+
+	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/session"
+)
+
+// BindService lets players in, on a gate.
+type BindService struct {
+	component.Base
+	players map[int64]*session.Session // that logged in, by session id
+}
+
+func newBindService() *BindService { return &BindService{players: map[int64]*session.Session{}} }
+
+// Login names a player, and takes them into the room. The uid is the number of the session, which no other session of
+// the cluster has.
+func (b *BindService) Login(s *session.Session, req *loginRequest) (*loginReply, error) {
+	name := clean(req.Nickname, maxName)
+	if name == "" {
+		return &loginReply{Code: 1}, nil
+	}
+	if s.UID() == 0 {
+		if err := s.Bind(s.ID()); err != nil {
+			return nil, err
+		}
+		b.players[s.ID()] = s
+		s.OnClose(func(*session.Session, error) { delete(b.players, s.ID()) })
+	}
+	s.Set("nickname", name)
+	if err := s.RPC("TopicService.NewUser", &joinRequest{Nickname: name}); err != nil {
+		log.Printf("cluster: %s has no balance: %v", name, err) // the chat goes on without a master
+	}
+	if err := s.RPC("RoomService.JoinRoom", &joinRequest{Nickname: name}); err != nil {
+		return nil, err
+	}
+	return &loginReply{}, nil
+}
+
+// changed takes the players whose chat node went down to another one, as soon as there is one.
+func (b *BindService) changed(cluster.Member) {
+	for _, s := range b.players {
+		if _, bound := s.Router().Find("RoomService"); bound {
+			continue
+		}
+		if err := s.RPC("RoomService.JoinRoom", &joinRequest{Nickname: s.String("nickname"), Again: true}); err != nil {
+			log.Printf("cluster: %s waits for a chat node: %v", s.String("nickname"), err)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"log"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/session"
+)
+
+// RoomService is the room, on a chat node. Every chat node has a part of the people in it, and tells the others what
+// they say. All of it runs on the logic goroutine of its node.
+type RoomService struct {
+	component.Base
+	srv *nano.Server
+	ear string // the name under which the others tell this node
+
+	group  *nano.Group
+	names  map[int64]string    // of the people here, by session id
+	others map[string]*other   // chat nodes that are up, by their ears
+	away   map[string][]string // who is at the others, by their ears
+
+	ctx    context.Context // ends with Shutdown
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // the others' tellers
+}
+
+// other is another chat node.
+type other struct{ queue chan *news }
+
+// backlog is how much may wait to be told to another node. What does not fit is lost there.
+const backlog = 1024
+
+// earPrefix begins the names of ears. The node's address comes behind it, so that each node can be called by name.
+const earPrefix = "Ear@"
+
+func newRoomService(ear string) *RoomService {
+	r := &RoomService{
+		ear: ear, group: nano.NewGroup("room"), names: map[int64]string{}, others: map[string]*other{}, away: map[string][]string{},
+	}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	return r
+}
+
+// JoinRoom takes a player into the room. Gates send it.
+func (r *RoomService) JoinRoom(s *session.Session, req *joinRequest) error {
+	name := clean(req.Nickname, maxName)
+	if name == "" || s.UID() == 0 {
+		return errName
+	}
+	_, here := r.names[s.ID()]
+	r.join(s, name)
+	if req.Again || here {
+		r.tell("", nil)
+	} else {
+		r.tell("onNewUser", &newUser{name + " joined"})
+	}
+	return nil
+}
+
+func (r *RoomService) join(s *session.Session, name string) {
+	if _, ok := r.names[s.ID()]; !ok {
+		_ = r.group.Add(s) // a session that has closed is forgotten at once
+		s.OnClose(func(*session.Session, error) {
+			delete(r.names, s.ID())
+			r.members()
+			r.tell("", nil)
+		})
+	}
+	r.names[s.ID()] = name
+	r.members()
+}
+
+// SyncMessage says something to everybody.
+func (r *RoomService) SyncMessage(s *session.Session, msg *message) error {
+	name, ok := r.names[s.ID()]
+	if !ok {
+		// The node where the player was is about to go.
+		if name = clean(msg.Name, maxName); name == "" || s.UID() == 0 {
+			return errName
+		}
+		r.join(s, name)
+	}
+	content := clean(msg.Content, maxContent)
+	if content == "" {
+		return nil
+	}
+	if err := s.RPC("TopicService.Spend", []byte{}); err != nil {
+		log.Printf("cluster: nobody charges %s: %v", name, err)
+	}
+	r.tell("onMessage", &message{name, content})
+	return nil
+}
+
+// members shows everybody here who is in the room.
+func (r *RoomService) members() {
+	all := slices.Collect(maps.Values(r.names))
+	for _, names := range r.away {
+		all = append(all, names...)
+	}
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b)) })
+	r.push("onMembers", &members{all})
+}
+
+func (r *RoomService) push(route string, v any) {
+	if err := r.group.Broadcast(route, v); err != nil {
+		log.Printf("cluster: %s: %v", route, err)
+	}
+}
+
+// tell pushes v to everybody, here and at the other chat nodes, which also learn who is here.
+func (r *RoomService) tell(route string, v any) {
+	n := &news{From: r.ear, Members: slices.Sorted(maps.Values(r.names)), Route: route}
+	if route != "" {
+		content, err := json.Marshal(v)
+		if err != nil {
+			log.Printf("cluster: %s: %v", route, err)
+			return
+		}
+		n.Content = content
+		r.push(route, content)
+	}
+	for ear, o := range r.others {
+		select {
+		case o.queue <- n:
+		default:
+			log.Printf("cluster: %s is too slow to be told of %s", ear, route)
+		}
+	}
+}
+
+// changed is told of the other nodes.
+func (r *RoomService) changed(m cluster.Member) {
+	ear := earPrefix + m.Addr
+	if o, ok := r.others[ear]; ok {
+		close(o.queue)
+		r.forget(ear)
+	}
+	if !m.Up || !slices.Contains(m.Services, ear) {
+		return
+	}
+	o := &other{queue: make(chan *news, backlog)}
+	r.others[ear] = o
+	o.queue <- &news{From: r.ear, Members: slices.Sorted(maps.Values(r.names))}
+	r.wg.Go(func() {
+		for n := range o.queue {
+			ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
+			if err := r.srv.Call(ctx, ear+".Hear", n, nil); err != nil && r.ctx.Err() == nil {
+				log.Printf("cluster: %s was not told: %v", ear, err)
+			}
+			cancel()
+		}
+	})
+}
+
+func (r *RoomService) forget(ear string) {
+	delete(r.others, ear)
+	if len(r.away[ear]) > 0 {
+		delete(r.away, ear)
+		r.members()
+	}
+}
+
+// Shutdown ends what tells the others.
+func (r *RoomService) Shutdown() {
+	r.cancel()
+	for _, o := range r.others {
+		close(o.queue)
+	}
+	clear(r.others)
+	r.wg.Wait()
+}
+
+// Ear hears what other chat nodes tell. It has a name of its own on every node.
+type Ear struct {
+	component.Base
+	room *RoomService
+}
+
+// Hear takes news. It has no session, so only other nodes can call it.
+func (e *Ear) Hear(_ context.Context, n *news) (*struct{}, error) {
+	r := e.room
+	if !slices.Equal(r.away[n.From], n.Members) {
+		r.away[n.From] = n.Members
+		r.members()
+	}
+	if n.Route != "" {
+		r.push(n.Route, []byte(n.Content))
+	}
+	return nil, nil
+}

@@ -1,0 +1,39 @@
+package main
+
+import (
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/session"
+)
+
+// credit is what a player begins with; a message costs one.
+const credit = 1000
+
+// TopicService keeps the players' balances, on the master.
+type TopicService struct {
+	component.Base
+	balances map[int64]int64 // by uid
+}
+
+// NewUser gives a player who logged in the first balance. Gates send it.
+func (t *TopicService) NewUser(s *session.Session, _ *joinRequest) error {
+	return t.add(s, 0)
+}
+
+// Spend charges a player for a message. Chat nodes send it.
+func (t *TopicService) Spend(s *session.Session, _ []byte) error {
+	return t.add(s, -1)
+}
+
+// add changes a balance and tells the player, who may be new to this master: it may have been restarted.
+func (t *TopicService) add(s *session.Session, n int64) error {
+	uid := s.UID()
+	if uid == 0 {
+		return nil // no player who logged in
+	}
+	if _, ok := t.balances[uid]; !ok {
+		t.balances[uid] = credit
+		s.OnClose(func(*session.Session, error) { delete(t.balances, uid) })
+	}
+	t.balances[uid] += n
+	return s.Push("onBalance", &balance{t.balances[uid]})
+}
