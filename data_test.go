@@ -620,6 +620,23 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// A handler that takes a context is given its session's.
+func TestContextOfHandlers(t *testing.T) {
+	t.Parallel()
+	at := open(t, "tcp", &Game{})
+	p := at.client()
+	if got := p.call(1, "Game.Context", ""); got != "ok" {
+		t.Errorf("Game.Context: %s", got)
+	}
+	p.send(request(2, "Game.Context", "close"))
+	if e := p.ends(); len(e.messages) != 0 {
+		t.Errorf("%v came from a session that was closed", e.messages)
+	}
+	if n := at.Stats().Panics; n != 0 {
+		t.Errorf("%d panics, want the context to end with the session", n)
+	}
+}
+
 var errAny = errors.New("any error")
 
 func same(got, want []error) bool {

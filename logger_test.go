@@ -54,9 +54,9 @@ func busy(t *testing.T, opts ...nano.Option) {
 		p := at.client()
 		p.echo(1, "hello")
 		p.call(2, "Game.Double", `{"N":1}`)
-		p.fails(3, "Game.Refuse", "")
-		p.fails(4, "No.Such", "")
-		p.fails(5, "Game.Double", "{")
+		_ = p.fails(3, "Game.Refuse", "")
+		_ = p.fails(4, "No.Such", "")
+		_ = p.fails(5, "Game.Double", "{")
 		p.send(notify("No.Such", ""), notify("Game.Do", ""))
 		p.ends()
 		p = at.client()
@@ -102,11 +102,12 @@ func TestFaultsAreLogged(t *testing.T) {
 			return nil
 		}}, opt, nano.WithSlowHandler(time.Millisecond))
 		p := at.client()
-		p.fails(1, "Game.Fail", "")
-		p.fails(2, "Game.Panic", "")
+		_ = p.fails(1, "Game.Fail", "")
+		_ = p.fails(2, "Game.Panic", "")
 		p.send(notify("Game.Do", ""))
 		p.echo(3, "still here")
 		at.Invoke(func() { panic("a task") })
+		p.abort()
 		if err := at.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}

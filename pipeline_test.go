@@ -146,7 +146,9 @@ func TestOutboundHooks(t *testing.T) {
 			if a, b := c.next(), c.next(); a.Route != "onNews" || b.ID != 1 {
 				t.Fatalf("%v and %v came", a, b)
 			}
-			receive(t, pushed, "the push")
+			if err := receive(t, pushed, "the push"); err != nil {
+				t.Fatal(err)
+			}
 		}
 		for i, test := range []struct{ send, push, answer string }{
 			{"hello", "onNews hello", "hello"},

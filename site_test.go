@@ -51,6 +51,23 @@ func (g *Game) Refuse(*session.Session, []byte) error {
 	return &nano.Error{Code: "GAME-1", Message: "not your turn", Metadata: map[string]string{"turn": "7"}}
 }
 
+// Context answers when its context ends, or at once if that is not the session's own.
+func (g *Game) Context(ctx context.Context, s *session.Session, data []byte) error {
+	if ctx != s.Context() || ctx.Err() != nil {
+		return s.Response([]byte("want the context of a session that is open"))
+	}
+	if _, ok := ctx.Deadline(); ok {
+		return s.Response([]byte("want no deadline"))
+	}
+	if string(data) == "close" {
+		s.Close()
+		if !errors.Is(context.Cause(ctx), session.ErrClosed) {
+			panic("the context goes on after the session")
+		}
+	}
+	return s.Response([]byte("ok"))
+}
+
 // Elsewhere is for other nodes: it has no session.
 func (g *Game) Elsewhere(_ context.Context, n *Number) (*Number, error) { return n, nil }
 
