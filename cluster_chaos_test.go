@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/serialize/json"
@@ -135,6 +136,13 @@ func (c *chaos) start(addr string, backend bool, seeds ...string) (*chaosNode, e
 	if backend {
 		close(n.served)
 		return n, nil
+	}
+	// On a busy machine a node may have started before it knows who serves what, and would answer that nobody does.
+	for len(seeds) > 0 && !slices.ContainsFunc(n.Members(), func(m cluster.Member) bool { return m.Up && slices.Contains(m.Services, "Room") }) {
+		if len(c.backends) == 0 {
+			break // the first nodes are gates
+		}
+		time.Sleep(5 * time.Millisecond)
 	}
 	if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		return nil, err
