@@ -225,8 +225,8 @@ func (c *chaos) forgotten(gate *chaosNode) {
 		switch {
 		case left == 0:
 			return
-		case time.Since(began) > 5*time.Second:
-			c.fault("5 s after a gate was killed, backends have %d sessions of its clients", left)
+		case time.Since(began) > patience:
+			c.fault("%v after a gate was killed, backends have %d sessions of its clients", patience, left)
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
