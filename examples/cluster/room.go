@@ -107,7 +107,9 @@ func (r *RoomService) members() {
 	for _, names := range r.away {
 		all = append(all, names...)
 	}
-	slices.SortFunc(all, func(a, b string) int { return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b)) })
+	slices.SortFunc(all, func(a, b string) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+	})
 	r.push("onMembers", &members{all})
 }
 
