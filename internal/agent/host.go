@@ -443,7 +443,7 @@ func (h *Host) Wait(ctx context.Context) error {
 	}
 	for _, a := range h.snapshot() {
 		if a.shut(session.ErrShutdown, goodbye()) != nil {
-			_ = a.conn.Close()
+			a.cut()
 		}
 	}
 	return ctx.Err()

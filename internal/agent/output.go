@@ -195,7 +195,7 @@ func (o *output) raw(a *Agent, b []byte) error {
 func (o *output) close(a *Agent, f farewell) {
 	if !f.flush {
 		o.kill()
-		_ = a.conn.Close()
+		a.cut()
 		return
 	}
 	o.mu.Lock()
@@ -231,6 +231,16 @@ func (o *output) close(a *Agent, f farewell) {
 	if note {
 		a.host.flusher.add(a)
 	}
+}
+
+// cut closes the connection without waiting. TLS would first write that it ends, and wait for a client that does not
+// read for five seconds: all other clients would wait with the goroutine that looks after their deadlines.
+func (a *Agent) cut() {
+	if c, ok := a.conn.(interface{ NetConn() net.Conn }); ok {
+		_ = c.NetConn().Close()
+		return
+	}
+	_ = a.conn.Close()
 }
 
 // kill drops what waits, and has nothing more written.

@@ -3,9 +3,12 @@ package agent
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -202,4 +205,30 @@ func TestOverflow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Cutting off a client that does not read takes no time, though TLS has something to tell it.
+func TestCutDoesNotWait(t *testing.T) {
+	web := httptest.NewUnstartedServer(nil) // for its certificate
+	web.StartTLS()
+	config := web.TLS.Clone()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	web.Close()
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		client, conn := net.Pipe()
+		t.Cleanup(func() { _ = client.Close() })
+		p, a := accepted(t, h, tls.Client(client, &tls.Config{RootCAs: roots, ServerName: "example.com"}), tls.Server(conn, config))
+		synctest.Wait()
+		start := time.Now()
+		_ = a.shut(session.ErrHeartbeat, farewell{})
+		if took := time.Since(start); took > 0 {
+			t.Errorf("the connection was cut after %v", took)
+		}
+		if _, err := p.Read(make([]byte, 1)); err == nil {
+			t.Error("the connection is open")
+		}
+		check(t, reason(t, a.session), session.ErrHeartbeat)
+	})
 }
