@@ -124,7 +124,7 @@ func (b *Broker) choose(s *session.Session, service string) (*neighbor, error) {
 			members[i] = MemberOf(l).MemberInfo()
 		}
 		chosen := b.Route(service, s, members)
-		if l = find(links, members, chosen); l == nil {
+		if l = find(links, chosen); l == nil {
 			return nil, message.Errorf(message.CodeUnavailable, "no node was chosen for %s", service)
 		}
 	} else if len(links) > 1 {
@@ -151,14 +151,12 @@ func alive(links []*Link) []*Link {
 	return links
 }
 
-// find returns the link of the member that a program chose, or nil.
-func find(links []*Link, members []*clusterpb.MemberInfo, chosen *clusterpb.MemberInfo) *Link {
-	if chosen == nil {
-		return nil
-	}
-	for i, m := range members {
-		if m == chosen || links[i].Addr == chosen.GetServiceAddr() {
-			return links[i]
+// find returns the link of the member that a program chose, or nil. The list that it was given may be in another order by
+// now.
+func find(links []*Link, chosen *clusterpb.MemberInfo) *Link {
+	for _, l := range links {
+		if chosen != nil && l.Addr == chosen.GetServiceAddr() {
+			return l
 		}
 	}
 	return nil

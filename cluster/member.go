@@ -48,5 +48,5 @@ func (m Member) String() string {
 }
 
 // CustomerRemoteServiceRoute chooses the member that serves a session's messages to a service. It is given the members
-// that serve it and are up, at least one, and must return one of them. It may be called concurrently.
+// that serve it and are up, at least one, and must return one of them; the list is its own. It may be called concurrently.
 type CustomerRemoteServiceRoute func(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo

@@ -1,0 +1,224 @@
+// Customroute shows how a program chooses the node that serves a player: each region has nodes of its own, which bear its
+// name as their label, and everybody who enters one room of a region is served by one node of it, whichever gate they
+// are connected to.
+//
+//	go run ./examples/customroute gate
+//	go run ./examples/customroute room --label europe --listen 127.0.0.1:34581
+//	go run ./examples/customroute room --label europe --listen 127.0.0.1:34582
+//	go run ./examples/customroute room --label asia   --listen 127.0.0.1:34583
+//
+// Players connect to the gate over TCP, and send requests as JSON: Gate.Enter {"region":"europe","room":"blue"}, then
+// Room.Say {"text":"hello"}, which pushes onSay to everybody in the room.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/urfave/cli/v3"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+type (
+	enterRequest struct {
+		Region string `json:"region"`
+		Room   string `json:"room"`
+	}
+	enterReply struct {
+		Node string `json:"node"` // that serves the room
+	}
+	said struct {
+		Text string `json:"text"`
+		Node string `json:"node,omitempty"` // that serves the room
+	}
+)
+
+// Gate is what a player speaks to first.
+type Gate struct {
+	component.Base
+	calls sync.WaitGroup
+}
+
+// Enter takes the player into a room, and answers when the node that serves it says so.
+func (g *Gate) Enter(s *session.Session, req *enterRequest) error {
+	if s.HasKey("entering") {
+		return nano.Errorf("GATE-BUSY", "wait until you are in")
+	}
+	s.Set("entering", true)
+	mid := s.LastMid()
+	g.calls.Go(func() { // the logic goroutine has other things to do than wait
+		reply, err := enter(s, req)
+		s.Remove("entering")
+		e := &nano.Error{}
+		switch {
+		case err == nil:
+			err = s.ResponseMID(mid, reply)
+		case errors.As(err, &e):
+			err = s.ResponseMID(mid, e)
+		}
+		if err != nil {
+			log.Printf("customroute: %v", err)
+		}
+	})
+	return nil
+}
+
+// enter has the node of the room before let the player go, and that of the new one take the player in.
+func enter(s *session.Session, req *enterRequest) (*enterReply, error) {
+	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
+	defer cancel()
+	if _, bound := s.Router().Find("Room"); bound {
+		if err := s.Call(ctx, "Room.Leave", req, nil); err != nil {
+			log.Printf("customroute: leaving: %v", err) // the node may be down
+		}
+		s.Router().Delete("Room")
+	}
+	s.Set("region", req.Region)
+	s.Set("room", req.Room)
+	reply := &enterReply{}
+	return reply, s.Call(ctx, "Room.Join", req, reply)
+}
+
+// Shutdown waits for the calls.
+func (g *Gate) Shutdown() { g.calls.Wait() }
+
+// route chooses the node that serves a session, of the members that serve the service. It is called when the session is
+// not bound to one yet, on the gate: what the gate has set in the session is there.
+func route(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+	if service != "Room" {
+		return members[0]
+	}
+	region := slices.DeleteFunc(members, func(m *clusterpb.MemberInfo) bool { return m.GetLabel() != s.String("region") })
+	if len(region) == 0 {
+		return nil // the player gets NANO-503
+	}
+	// The node with the largest hash: every gate finds the same one, and a node that comes or goes takes only its own
+	// rooms along.
+	return slices.MaxFunc(region, func(a, b *clusterpb.MemberInfo) int {
+		return cmp.Compare(weight(s.String("room"), a), weight(s.String("room"), b))
+	})
+}
+
+func weight(room string, m *clusterpb.MemberInfo) uint64 {
+	h := fnv.New64a()
+	_, _ = fmt.Fprintf(h, "%s\x00%s", room, m.GetServiceAddr())
+	x := h.Sum64() // whose high bits hardly tell texts apart that end alike
+	x ^= x >> 33
+	x *= 0xff51afd7ed558ccd
+	return x ^ x>>33
+}
+
+// Room serves rooms.
+type Room struct {
+	component.Base
+	node  string
+	rooms map[string]*nano.Group
+}
+
+// Join takes a player into a room. Gates call it.
+func (r *Room) Join(s *session.Session, req *enterRequest) (*enterReply, error) {
+	if !s.HasKey("room") {
+		s.OnClose(func(s *session.Session, _ error) { r.leave(s) })
+	}
+	r.leave(s)
+	s.Set("room", req.Room)
+	if r.rooms[req.Room] == nil {
+		r.rooms[req.Room] = nano.NewGroup(req.Room)
+	}
+	return &enterReply{r.node}, r.rooms[req.Room].Add(s)
+}
+
+// Leave takes a player out of the room, for one that may be on another node. Gates call it.
+func (r *Room) Leave(s *session.Session, _ *enterRequest) (*enterReply, error) {
+	r.leave(s)
+	return &enterReply{r.node}, nil
+}
+
+func (r *Room) leave(s *session.Session) {
+	name := s.String("room")
+	s.Set("room", "")
+	g := r.rooms[name]
+	if g == nil {
+		return
+	}
+	_ = g.Leave(s)
+	if g.Count() == 0 {
+		delete(r.rooms, name)
+	}
+}
+
+// Say says something to everybody in the player's room.
+func (r *Room) Say(s *session.Session, req *said) error {
+	g := r.rooms[s.String("room")]
+	if g == nil {
+		return nano.Errorf("ROOM-NONE", "enter a room first")
+	}
+	if err := g.Broadcast("onSay", &said{Text: req.Text, Node: r.node}); err != nil {
+		return err
+	}
+	return s.Response([]byte("{}"))
+}
+
+func gateOptions() []nano.Option {
+	c := &component.Components{}
+	c.Register(&Gate{})
+	return []nano.Option{nano.WithComponents(c), nano.WithSerializer(json.NewSerializer()), nano.WithLabel("gate"),
+		nano.WithMaster(), nano.WithCustomerRemoteServiceRoute(route)}
+}
+
+func roomOptions(node, label, gate string) []nano.Option {
+	c := &component.Components{}
+	c.Register(&Room{node: node, rooms: map[string]*nano.Group{}})
+	return []nano.Option{nano.WithComponents(c), nano.WithSerializer(json.NewSerializer()), nano.WithLabel(label),
+		nano.WithAdvertiseAddr(gate)}
+}
+
+func command() *cli.Command {
+	const gate = "127.0.0.1:34570"
+	listen := func(addr string) cli.Flag {
+		return &cli.StringFlag{Name: "listen", Value: addr, Usage: "`address` for the other nodes"}
+	}
+	return &cli.Command{
+		Name:  "customroute",
+		Usage: "nodes that are chosen by region and room",
+		Commands: []*cli.Command{
+			{
+				Name: "gate", Usage: "start the node that players connect to",
+				Flags: []cli.Flag{listen(gate), &cli.StringFlag{Name: "players", Value: "127.0.0.1:3250", Usage: "`address` for players"}},
+				Action: func(_ context.Context, c *cli.Command) error {
+					return nano.Listen(c.String("listen"), append(gateOptions(), nano.WithClientAddr(c.String("players")))...)
+				},
+			},
+			{
+				Name: "room", Usage: "start a node that serves the rooms of a region",
+				Flags: []cli.Flag{
+					listen("127.0.0.1:34581"),
+					&cli.StringFlag{Name: "label", Value: "europe", Usage: "`name` of the region"},
+					&cli.StringFlag{Name: "gate", Value: gate, Usage: "`address` of the gate, or of any node"},
+				},
+				Action: func(_ context.Context, c *cli.Command) error {
+					return nano.Listen(c.String("listen"), roomOptions(c.String("listen"), c.String("label"), c.String("gate"))...)
+				},
+			},
+		},
+	}
+}
+
+func main() {
+	if command().Run(context.Background(), os.Args) != nil {
+		os.Exit(1) // it was printed why
+	}
+}
