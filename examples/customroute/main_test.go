@@ -31,14 +31,14 @@ func start(t *testing.T, players bool, options func(addr string) []nano.Option) 
 		t.Fatal(err)
 	}
 	served := make(chan error, 1)
-	served <- nil
 	if players {
 		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 			t.Fatal(err)
 		}
 		addr = l.Addr().String()
-		<-served
 		go func() { served <- srv.Serve(l) }()
+	} else {
+		served <- nil
 	}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), wait)
