@@ -368,9 +368,14 @@ func TestListen(t *testing.T) {
 	nano.Shutdown() // nobody listens
 }
 
+// servePage puts a page on http.DefaultServeMux, which takes it once.
+var servePage = sync.OnceFunc(func() {
+	http.HandleFunc("/nano-test/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })
+})
+
 // With WebSocket, what the program put on http.DefaultServeMux is served beside it.
 func TestListenServesPages(t *testing.T) {
-	http.HandleFunc("/nano-test/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })
+	servePage()
 	// Where the program has no page at the WebSocket path, a request that is no upgrade is told so.
 	for path, status := range map[string]int{"/": http.StatusBadRequest, "/nano-test/play": http.StatusOK} {
 		addr, returned := listen(t, &Game{}, nano.WithIsWebsocket(true), nano.WithWSPath(path))
