@@ -154,16 +154,20 @@ func TestTwiceTheLoad(t *testing.T) {
 		}
 		return got, peak
 	}
+	share := 0.8
+	if *loadTime < 10*time.Second {
+		share = 0.4 // beside other programs a short run tells no more than whether the server breaks down
+	}
 	for _, kind := range sockets {
 		for _, limited := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, limited %v", kind, limited), func(t *testing.T) {
 				var got, peak float64
 				for range 3 { // the machine may have something else to do meanwhile
-					if got, peak = overload(t, kind, limited); got >= 0.8*peak {
+					if got, peak = overload(t, kind, limited); got >= share*peak {
 						return
 					}
 				}
-				t.Errorf("%.0f answers a second at twice the load, want 80 %% of %.0f", got, peak)
+				t.Errorf("%.0f answers a second at twice the load, want %.0f %% of %.0f", got, 100*share, peak)
 			})
 		}
 	}
