@@ -44,7 +44,7 @@ type Spec struct {
 	Clients int
 	Rooms   int     // of Broadcast, and where Join is set
 	Window  int     // messages in flight: of each client, or each room; a power of two
-	Rate    float64 // messages a second of all clients, or rooms, together; 0 for as many as the window allows
+	Rate    float64 // messages a second of all clients, or rooms, together, if their windows allow it; 0 for as many as they do
 	Route   string  // of the messages
 	Join    string  // the route of a request that each client makes first, or ""
 
