@@ -138,17 +138,9 @@ type scene struct {
 	t     *testing.T
 	shop  *Shop
 	lobby *lobby
-	log   bytes.Buffer // mu guards it
-	mu    sync.Mutex
 	far   *testNode
 	link  *Link // the other's
 	read  int   // frames of the other's recorder
-}
-
-func (s *scene) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.log.Write(b)
 }
 
 func newScene(t *testing.T, configure func(*BrokerConfig)) *scene {
