@@ -57,6 +57,8 @@ type Scheduler struct {
 	timers    timerHeap
 	precision time.Duration
 	lastTimer int64
+	alarm     *time.Timer   // wakes the loop for its timers; nil before the first
+	alarmAt   time.Duration // when it rings, 0 for never
 
 	wake chan struct{} // capacity 1
 	done chan struct{} // closed when the loop has ended
@@ -245,12 +247,14 @@ func (s *Scheduler) loop() {
 	}()
 	s.runBatch()
 	s.end()
-	var alarm *time.Timer
 	for {
 		s.mu.Lock()
 		if s.closing && len(s.queue) == 0 {
 			s.closed = true
 			s.dropTimers()
+			if s.alarm != nil {
+				s.alarm.Stop()
+			}
 			s.mu.Unlock()
 			ended = true
 			close(s.done)
@@ -265,9 +269,9 @@ func (s *Scheduler) loop() {
 		}
 		if len(s.queue) == 0 && !s.due() {
 			s.asleep = true
-			due := s.nextDue.Load()
+			s.setAlarm()
 			s.mu.Unlock()
-			s.sleep(&alarm, time.Duration(due))
+			s.sleep()
 			continue
 		}
 		s.batch, s.queue, s.at = s.queue, s.batch[:0], 0
@@ -299,29 +303,39 @@ func (s *Scheduler) end() {
 	}
 }
 
-// sleep waits for a task, for Close, or for the first timer.
-func (s *Scheduler) sleep(alarm **time.Timer, due time.Duration) {
-	if due == 0 {
-		<-s.wake
+// sleep waits for a task, for Close, or for the alarm.
+func (s *Scheduler) sleep() {
+	<-s.wake
+	// Who is ready to run may have more for us: what one poll of the network brought then makes one batch, and its
+	// answers go out in a row, so that a receiver on another core is woken once and not for each of them. Where nobody
+	// else is ready this costs next to nothing.
+	runtime.Gosched()
+}
+
+// setAlarm has the loop woken when the first timer is due. An alarm that is early, because that timer was stopped,
+// costs a look; setting it anew whenever the loop sleeps would cost more. The caller holds mu.
+func (s *Scheduler) setAlarm() {
+	due := time.Duration(s.nextDue.Load())
+	if due == 0 || s.alarmAt != 0 && s.alarmAt <= due {
 		return
 	}
-	wait := due - s.now()
-	if *alarm == nil {
-		*alarm = time.NewTimer(wait)
+	s.alarmAt = due
+	if s.alarm == nil {
+		s.alarm = time.AfterFunc(due-s.now(), s.ring)
 	} else {
-		(*alarm).Reset(wait)
+		s.alarm.Reset(due - s.now())
 	}
-	select {
-	case <-s.wake:
-		(*alarm).Stop()
-	case <-(*alarm).C:
-		s.mu.Lock()
-		woken := !s.asleep // somebody cleared it, and sends or has sent
-		s.asleep = false
-		s.mu.Unlock()
-		if woken {
-			<-s.wake
-		}
+}
+
+// ring wakes the loop for its timers.
+func (s *Scheduler) ring() {
+	s.mu.Lock()
+	s.alarmAt = 0
+	asleep := s.asleep
+	s.asleep = false
+	s.mu.Unlock()
+	if asleep {
+		s.wake <- struct{}{}
 	}
 }
 
