@@ -135,6 +135,9 @@ type Arg struct {
 // Raw makes the argument of a handler with IsRawArg.
 func Raw(data []byte) Arg { return Arg{raw: data} }
 
+// SetRaw is Raw for an Arg that is zero.
+func (a *Arg) SetRaw(data []byte) { a.raw = data }
+
 // Decode makes the argument of a handler without IsRawArg: u decodes the payload into a new value of Type.
 func (h *Handler) Decode(u serialize.Unmarshaler, data []byte) (Arg, error) {
 	v := reflect.New(h.Type.Elem())

@@ -147,7 +147,7 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 		mine, err = a.answerCall(mid, v, nil)
 	}
 	if !mine {
-		m := a.response(mid)
+		m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid)}
 		err = a.send(&m, v)
 	}
 	if err != nil && current {
@@ -168,12 +168,12 @@ func (a *Agent) respondError(mid uint64, e *message.Error) error {
 	return nil
 }
 
-func (a *Agent) response(mid uint64) message.Message {
-	m := message.Message{Type: message.Response, ID: mid}
+// routeOf returns the route of a request, for the hooks; "" where it is not known.
+func (a *Agent) routeOf(mid uint64) string {
 	if r := a.route.Load(); r != nil && mid == a.lastMid.Load() {
-		m.Route = *r
+		return *r
 	}
-	return m
+	return ""
 }
 
 // Fail answers a request with an error, unless it was answered.
@@ -195,11 +195,10 @@ func (a *Agent) fail(mid uint64, e *message.Error) { a.sendError(mid, nil, e) }
 // sendError is fail; route is that of the request where it is not the one that runs.
 func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
 	data := a.host.encodeError(e)
-	m := a.response(mid)
+	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid), Err: true}
 	if route != nil {
 		m.Route = *route
 	}
-	m.Err = true
 	if err := a.send(&m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
 		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
 	}

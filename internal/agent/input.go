@@ -291,7 +291,8 @@ func (in *input) message(body []byte, ahead int) error {
 	if a.state.Load() != stateReady {
 		return violation("data before the ack")
 	}
-	h, err := message.Parse(body)
+	var h message.Header
+	err := h.Parse(body)
 	if err == nil && h.Type != message.Request && h.Type != message.Notify {
 		return violation("a client sent a %v", h.Type)
 	}
@@ -329,11 +330,11 @@ func (in *input) message(body []byte, ahead int) error {
 		}
 		in.block = make([]byte, 0, max(ahead-packet.HeadLength-len(body)+len(h.Body), len(h.Body)))
 	}
-	c := a.host.Dispatcher.DecodeNext(a.session, &h, &in.block, in.last)
+	c := in.batch.Next(len(h.Body))
+	a.host.Dispatcher.DecodeInto(c, a.session, &h, &in.block, in.last)
 	if next := c.Handler(); next != in.last {
 		in.last = next
 	}
-	in.batch.Add(c, len(h.Body))
 	return nil
 }
 

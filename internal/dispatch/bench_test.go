@@ -82,7 +82,8 @@ func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.
 		b.Fatal(err)
 	}
 	drained := make(chan struct{})
-	last := func() { drained <- struct{}{} }
+	end := func() { drained <- struct{}{} }
+	var last *component.Handler
 
 	b.ReportAllocs()
 	var batch *dispatch.Batch
@@ -92,24 +93,26 @@ func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.
 		if batch == nil {
 			batch, block = dispatch.NewBatch(), make([]byte, 0, together*len(m.Data))
 		}
-		h, err := message.Parse(wire)
-		if err != nil {
+		var h message.Header
+		if err := h.Parse(wire); err != nil {
 			b.Fatal(err)
 		}
-		batch.Add(d.Decode(s, &h, &block), len(h.Body))
+		c := batch.Next(len(h.Body))
+		d.DecodeInto(c, s, &h, &block, last)
+		last = c.Handler()
 		if n++; n%together == 0 {
 			box.Deliver(batch)
 			batch = nil
 			box.Wait()
 		}
 		if n%limit == 0 { // what is queued runs while the clock does
-			sched.PushTask(last)
+			sched.PushTask(end)
 			<-drained
 		}
 	}
 	if d.Counts.Failed.Load() > 0 || d.Counts.Panics.Load() > 0 {
 		b.Errorf("%d messages failed, want none", d.Counts.Failed.Load())
 	}
-	box.Seal(last) // before the scheduler closes
+	box.Seal(end) // before the scheduler closes
 	<-drained
 }

@@ -157,47 +157,62 @@ func (c *Call) Handler() *component.Handler { return c.handler }
 
 // Decode makes a Call of a request or notify whose header was parsed. What h aliases is not kept: payloads that go on
 // are appended to block, which must have room for them.
-func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte) Call {
-	return d.DecodeNext(s, h, block, nil)
+func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte) (c Call) {
+	d.DecodeInto(&c, s, h, block, nil)
+	return c
 }
 
-// DecodeNext is Decode for a message that may well have the same handler as the last one, which saves looking it up. last
-// may be nil.
-func (d *Dispatcher) DecodeNext(s *session.Session, h *message.Header, block *[]byte, last *component.Handler) Call {
+// DecodeInto is Decode into a Call that is zero, for a message that may well have the same handler as the last one:
+// that saves looking it up. last may be nil.
+func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, block *[]byte, last *component.Handler) {
 	switch {
 	case h.Strange:
-		return Refuse(h.ID, errFlags)
+		*c = Refuse(h.ID, errFlags)
+		return
 	case d.draining.Load():
-		return Refuse(h.ID, errDraining)
+		*c = Refuse(h.ID, errDraining)
+		return
 	case d.Inbound != nil:
-		return d.decodeHooked(s, h)
+		*c = d.decodeHooked(s, h)
+		return
 	}
-	var handler *component.Handler
-	var ok bool
+	handler := last
+	if h.Compressed || last == nil || string(h.Route) != last.Route {
+		handler = d.find(h)
+	}
+	switch {
+	case handler == nil || handler.Sessionless():
+		*c = d.elsewhere(h, block)
+	case handler.IsRawArg:
+		c.handler, c.id = handler, h.ID
+		c.arg.SetRaw(keep(block, h.Body))
+	default:
+		body := h.Body
+		if !d.copies {
+			body = keep(block, body)
+		}
+		*c = d.decode(handler, h.ID, body)
+	}
+}
+
+// find returns the handler of a message that this node serves, or nil.
+func (d *Dispatcher) find(h *message.Header) *component.Handler {
 	if !h.Compressed {
-		if last != nil && string(h.Route) == last.Route {
-			handler, ok = last, true
-		} else {
-			handler, ok = d.handlers[string(h.Route)]
-		}
-	} else if route, known := d.Dictionary.Route(h.Code); known {
-		handler, ok = d.handlers[route]
+		return d.handlers[string(h.Route)]
 	}
-	if !ok || handler.Sessionless() {
-		route, known := d.route(h)
-		if known && d.serves(route) {
-			return forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: keep(block, h.Body)})
-		}
-		return Refuse(h.ID, notFound(route, known))
+	if route, known := d.Dictionary.Route(h.Code); known {
+		return d.handlers[route]
 	}
-	if handler.IsRawArg {
-		return Call{handler: handler, id: h.ID, arg: component.Raw(keep(block, h.Body))}
+	return nil
+}
+
+// elsewhere makes a Call of a message that this node does not serve.
+func (d *Dispatcher) elsewhere(h *message.Header, block *[]byte) Call {
+	route, known := d.route(h)
+	if known && d.serves(route) {
+		return forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: keep(block, h.Body)})
 	}
-	body := h.Body
-	if !d.copies {
-		body = keep(block, body)
-	}
-	return d.decode(handler, h.ID, body)
+	return Refuse(h.ID, notFound(route, known))
 }
 
 // decodeHooked is Decode with inbound hooks: they get a message of their own.

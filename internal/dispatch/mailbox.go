@@ -56,6 +56,18 @@ func (b *Batch) Add(c Call, size int) {
 	b.size += size
 }
 
+// Next adds a message with a payload of size bytes, and returns its Call, which is zero, to be made in place: copying a
+// Call costs as much as making one. It holds until the batch is added to again.
+func (b *Batch) Next(size int) *Call {
+	if len(b.calls) < cap(b.calls) {
+		b.calls = b.calls[:len(b.calls)+1] // Free has cleared it
+	} else {
+		b.calls = append(b.calls, Call{})
+	}
+	b.size += size
+	return &b.calls[len(b.calls)-1]
+}
+
 // Len returns the number of messages.
 func (b *Batch) Len() int { return len(b.calls) }
 

@@ -136,16 +136,22 @@ type Header struct {
 
 // Parse takes the message in b apart. An error is ErrMalformed; where a request's id could be read before, the
 // Header that comes with the error bears it, so that the request can still be answered.
-func Parse(b []byte) (Header, error) {
-	var h Header
+func Parse(b []byte) (h Header, err error) {
+	err = h.Parse(b)
+	return h, err
+}
+
+// Parse is the function of that name where a Header is at hand: copying one costs as much as taking a message apart.
+func (h *Header) Parse(b []byte) error {
+	*h = Header{}
 	if len(b) == 0 {
-		return h, fmt.Errorf("%w: it is empty", ErrMalformed)
+		return fmt.Errorf("%w: it is empty", ErrMalformed)
 	}
 	flag := b[0]
 	b = b[1:]
 	h.Type = Type(flag >> 1 & flagTypeMask)
 	if h.Type > Push {
-		return h, fmt.Errorf("%w: type %d", ErrMalformed, h.Type)
+		return fmt.Errorf("%w: type %d", ErrMalformed, h.Type)
 	}
 	h.Err = h.Type == Response && flag&flagError != 0
 	h.Compressed = flag&flagCompressed != 0
@@ -157,32 +163,32 @@ func Parse(b []byte) (Header, error) {
 	if h.Type.identified() {
 		id, n := binary.Uvarint(b)
 		if n <= 0 {
-			return h, fmt.Errorf("%w: the id does not fit", ErrMalformed)
+			return fmt.Errorf("%w: the id does not fit", ErrMalformed)
 		}
 		if id == 0 {
-			return h, fmt.Errorf("%w: id 0", ErrMalformed)
+			return fmt.Errorf("%w: id 0", ErrMalformed)
 		}
 		h.ID, b = id, b[n:]
 	}
 	switch {
 	case !h.Type.routed():
 		if h.Compressed {
-			return h, fmt.Errorf("%w: a response with a route", ErrMalformed)
+			return fmt.Errorf("%w: a response with a route", ErrMalformed)
 		}
 	case h.Compressed:
 		if len(b) < 2 {
-			return h, fmt.Errorf("%w: the route code does not fit", ErrMalformed)
+			return fmt.Errorf("%w: the route code does not fit", ErrMalformed)
 		}
 		h.Code, b = binary.BigEndian.Uint16(b), b[2:]
 	default:
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
-			return h, fmt.Errorf("%w: the route does not fit", ErrMalformed)
+			return fmt.Errorf("%w: the route does not fit", ErrMalformed)
 		}
 		n := 1 + int(b[0])
 		h.Route, b = b[1:n:n], b[n:]
 	}
 	h.Body = b
-	return h, nil
+	return nil
 }
 
 // Decode reads the message in b into a Message of its own. A compressed route is looked up in dict, which may be
