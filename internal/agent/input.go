@@ -324,11 +324,8 @@ func (in *input) message(body []byte, ahead int) error {
 			return nil
 		}
 	}
-	if in.block == nil {
-		if in.socket != nil {
-			ahead += len(in.socket.left) // more frames of the same read
-		}
-		in.block = make([]byte, 0, max(ahead-packet.HeadLength-len(body)+len(h.Body), len(h.Body)))
+	if cap(in.block)-len(in.block) < len(h.Body) {
+		in.block = in.newBlock(len(h.Body), packet.HeadLength+len(body), ahead)
 	}
 	c := in.batch.Next(len(h.Body))
 	a.host.Dispatcher.DecodeInto(c, a.session, &h, &in.block, in.last)
@@ -336,6 +333,20 @@ func (in *input) message(body []byte, ahead int) error {
 		in.last = next
 	}
 	return nil
+}
+
+// newBlock makes room for a payload of size bytes, of a packet of n bytes, and for those of all that follow in the same
+// read: ahead is the number of bytes from the packet on. What comes at once is mostly of one kind, so the first block
+// is for payloads of this size; if they turn out larger the second is for any.
+func (in *input) newBlock(size, n, ahead int) []byte {
+	if in.socket != nil {
+		ahead += len(in.socket.left) // more frames of the same read
+	}
+	room := ahead / n * size
+	if in.block != nil {
+		room = ahead - n + size
+	}
+	return make([]byte, 0, max(room, size))
 }
 
 func (in *input) begin() {
