@@ -196,7 +196,6 @@ func (b *Broker) Wait(ctx context.Context) error {
 // Up is told that a member came up; it is part of Handler.
 func (b *Broker) Up(l *Link) {
 	nb := &neighbor{b: b, link: l, clients: make(map[int64]*reach), sessions: make(map[int64]*remote), users: make(map[int64][]login)}
-	nb.keeper = nb.keep
 	l.Owner = nb
 	for _, s := range l.Hello().GetInfo().GetServices() {
 		b.services.Store(s, struct{}{})
@@ -255,9 +254,8 @@ type neighbor struct {
 	listed   bool
 	batch    *dispatch.Batch // messages of batchFor that are not delivered yet
 	batchFor *remote
-	room     int    // that batchFor had when batch was begun
-	block    []byte // what is left of a block that payloads are copied into
-	keeper   func([]byte) []byte
+	room     int             // that batchFor had when batch was begun
+	block    []byte          // what is left of a block that payloads are copied into
 	message  message.Message // of which clients are sent one at a time
 	members  []Client
 
@@ -276,8 +274,8 @@ func neighborOf(l *Link) *neighbor { return l.Owner.(*neighbor) }
 // blockSize is how much is allocated at a time for the payloads that handlers get; larger ones get their own.
 const blockSize = 4 << 10
 
-// keep copies a payload to where it stays. It is for the link's goroutine.
-func (nb *neighbor) keep(data []byte) []byte {
+// Keep copies a payload to where it stays. It is for the link's goroutine.
+func (nb *neighbor) Keep(data []byte) []byte {
 	if len(data) > blockSize/4 {
 		return bytes.Clone(data)
 	}

@@ -358,7 +358,7 @@ func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []b
 	if err != nil {
 		return err
 	}
-	task, err := b.sessionless(j, route, data, bytes.Clone)
+	task, err := b.sessionless(j, route, data, dispatch.Clones)
 	switch {
 	case err != nil:
 		j.fail(err)
@@ -371,8 +371,8 @@ func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []b
 }
 
 // sessionless makes the task of a job without a session.
-func (b *Broker) sessionless(j *job, route string, data []byte, keep func([]byte) []byte) (func(), error) {
-	return b.Dispatcher.Sessionless(j.ctx, route, data, keep, func(reply any, err error) {
+func (b *Broker) sessionless(j *job, route string, data []byte, k dispatch.Keeper) (func(), error) {
+	return b.Dispatcher.Sessionless(j.ctx, route, data, k, func(reply any, err error) {
 		if err == nil {
 			if _, err = b.Answer(0, j.id, reply, nil); err != nil {
 				b.Log.Error("nano: handler failed", "route", route, "error", err)
@@ -385,8 +385,8 @@ func (b *Broker) sessionless(j *job, route string, data []byte, keep func([]byte
 }
 
 // notifySessionless runs a handler without a session for a program that does not wait.
-func (b *Broker) notifySessionless(route string, data []byte, keep func([]byte) []byte) error {
-	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, keep, func(any, error) {})
+func (b *Broker) notifySessionless(route string, data []byte, k dispatch.Keeper) error {
+	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, k, func(any, error) {})
 	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
 		err = errDraining
 	}
@@ -442,7 +442,7 @@ func (b *Broker) callSession(ctx context.Context, id uint64, s *session.Session,
 	if err != nil {
 		return err
 	}
-	if err := offer(b.Dispatcher.Here(route, id, data, bytes.Clone).Under(j.ctx), len(data)); err != nil {
+	if err := offer(b.Dispatcher.Here(route, id, data, dispatch.Clones).Under(j.ctx), len(data)); err != nil {
 		j.fail(gone(err))
 	}
 	return nil
@@ -531,7 +531,7 @@ func (nb *neighbor) call(f *Frame) error {
 		if r != nil {
 			r.Ran(1, len(f.Data))
 		}
-		task, err := b.sessionless(j, f.Route, f.Data, nb.keeper)
+		task, err := b.sessionless(j, f.Route, f.Data, nb)
 		if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
 			err = errDraining
 		}
@@ -540,7 +540,7 @@ func (nb *neighbor) call(f *Frame) error {
 		}
 	default:
 		nb.deliver() // what came before
-		err := r.box.Offer(b.Dispatcher.Here(f.Route, f.ID, f.Data, nb.keeper).Under(j.ctx), len(f.Data))
+		err := r.box.Offer(b.Dispatcher.Here(f.Route, f.ID, f.Data, nb).Under(j.ctx), len(f.Data))
 		if err != nil {
 			r.Ran(1, len(f.Data))
 			j.fail(gone(err))
@@ -551,7 +551,7 @@ func (nb *neighbor) call(f *Frame) error {
 
 // passOn has a call of a client's session made, in the session's turn, as one of this node.
 func (nb *neighbor) passOn(j *job, c Client, f *Frame) {
-	b, s, route, data := nb.b, c.Session(), f.Route, nb.keep(f.Data)
+	b, s, route, data := nb.b, c.Session(), f.Route, nb.Keep(f.Data)
 	o := &outCall{id: b.ids.next(), done: func(data []byte, err error) {
 		if t := b.take(j.id); t != nil {
 			var e *message.Error

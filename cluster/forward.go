@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 
@@ -401,7 +400,7 @@ func (nb *neighbor) rpc(f *Frame) {
 	if c == nil {
 		return
 	}
-	b, route, data := nb.b, f.Route, nb.keep(f.Data)
+	b, route, data := nb.b, f.Route, nb.Keep(f.Data)
 	err := c.Mailbox().Offer(dispatch.Do(0, func() error { return b.RPC(c.Session(), route, data) }), len(data))
 	if err != nil {
 		b.Log.Warn("cluster: notify dropped", "route", route, "session", f.Session, "err", err)
@@ -460,9 +459,9 @@ func (b *Broker) notifyHere(s *session.Session, offer func(dispatch.Call, int) e
 		return false, nil
 	}
 	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
-		return true, b.notifySessionless(route, data, bytes.Clone)
+		return true, b.notifySessionless(route, data, dispatch.Clones)
 	}
-	return true, offer(b.Dispatcher.Here(route, 0, data, bytes.Clone), len(data))
+	return true, offer(b.Dispatcher.Here(route, 0, data, dispatch.Clones), len(data))
 }
 
 // lostClient ends what a client had at a node that went down.

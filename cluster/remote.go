@@ -121,7 +121,7 @@ func (nb *neighbor) serve(f *Frame) error {
 		if h, ok := nb.b.Dispatcher.Handler(f.Route); ok && h.Sessionless() {
 			nb.deliver()
 			r.Ran(1, len(f.Data))
-			return nb.b.notifySessionless(f.Route, f.Data, nb.keeper)
+			return nb.b.notifySessionless(f.Route, f.Data, nb)
 		}
 	}
 	if nb.batchFor != r || nb.batch == nil {
@@ -133,7 +133,7 @@ func (nb *neighbor) serve(f *Frame) error {
 		r.refuse(f.ID, dispatch.ErrFull, len(f.Data))
 		return nil
 	}
-	nb.batch.Add(nb.b.Dispatcher.Here(f.Route, f.ID, f.Data, nb.keeper), len(f.Data))
+	nb.batch.Add(nb.b.Dispatcher.Here(f.Route, f.ID, f.Data, nb), len(f.Data))
 	return nil
 }
 

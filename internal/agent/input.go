@@ -26,7 +26,9 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 type input struct {
 	a     *Agent
 	batch *dispatch.Batch    // messages that were decoded and not delivered
-	block []byte             // their payloads, one allocation for all
+	block []byte             // the payloads they keep, one allocation for all
+	taken int32              // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
+	ahead int32              // bytes from its first on that were read
 	room  int                // messages that the mailbox takes, asked for when batch was begun
 	last  *component.Handler // of the message before
 	meter *meter             // what the session has left of its rates; nil for no limit
@@ -324,29 +326,33 @@ func (in *input) message(body []byte, ahead int) error {
 			return nil
 		}
 	}
-	if cap(in.block)-len(in.block) < len(h.Body) {
-		in.block = in.newBlock(len(h.Body), packet.HeadLength+len(body), ahead)
-	}
+	in.taken, in.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
 	c := in.batch.Next(len(h.Body))
-	a.host.Dispatcher.DecodeInto(c, a.session, &h, &in.block, in.last)
+	a.host.Dispatcher.DecodeInto(c, a.session, &h, in, in.last)
 	if next := c.Handler(); next != in.last {
 		in.last = next
 	}
 	return nil
 }
 
-// newBlock makes room for a payload of size bytes, of a packet of n bytes, and for those of all that follow in the same
-// read: ahead is the number of bytes from the packet on. What comes at once is mostly of one kind, so the first block
-// is for payloads of this size; if they turn out larger the second is for any.
-func (in *input) newBlock(size, n, ahead int) []byte {
-	if in.socket != nil {
-		ahead += len(in.socket.left) // more frames of the same read
+// Keep copies the payload of the packet that is decoded into the block. The first block of a read is for as many
+// payloads of this size as may follow: what comes at once is mostly of one kind. If they turn out larger, the second is
+// for any.
+func (in *input) Keep(data []byte) []byte {
+	if cap(in.block)-len(in.block) < len(data) {
+		taken, ahead := int(in.taken), int(in.ahead)
+		if in.socket != nil {
+			ahead += len(in.socket.left) // more frames of the same read
+		}
+		room := ahead / taken * len(data)
+		if in.block != nil {
+			room = ahead - taken + len(data)
+		}
+		in.block = make([]byte, 0, max(room, len(data)))
 	}
-	room := ahead / n * size
-	if in.block != nil {
-		room = ahead - n + size
-	}
-	return make([]byte, 0, max(room, size))
+	at := len(in.block)
+	in.block = append(in.block, data...)
+	return in.block[at:len(in.block):len(in.block)]
 }
 
 func (in *input) begin() {

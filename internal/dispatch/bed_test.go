@@ -110,11 +110,6 @@ func header(t testing.TB, m *message.Message) *message.Header {
 func (b *bed) send(messages ...*message.Message) bool {
 	b.t.Helper()
 	batch := dispatch.NewBatch()
-	size := 0
-	for _, m := range messages {
-		size += len(m.Data)
-	}
-	block := make([]byte, 0, size)
 	for _, m := range messages {
 		wire, err := m.Encode()
 		if err != nil {
@@ -124,7 +119,7 @@ func (b *bed) send(messages ...*message.Message) bool {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		batch.Add(b.Decode(b.session, &h, &block), len(m.Data))
+		batch.Add(b.Decode(b.session, &h, dispatch.Clones), len(m.Data))
 		for i := range wire {
 			wire[i] = 0xEE
 		}

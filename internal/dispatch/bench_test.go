@@ -87,18 +87,17 @@ func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.
 
 	b.ReportAllocs()
 	var batch *dispatch.Batch
-	var block []byte
 	n := 0
 	for b.Loop() {
 		if batch == nil {
-			batch, block = dispatch.NewBatch(), make([]byte, 0, together*len(m.Data))
+			batch = dispatch.NewBatch()
 		}
 		var h message.Header
 		if err := h.Parse(wire); err != nil {
 			b.Fatal(err)
 		}
 		c := batch.Next(len(h.Body))
-		d.DecodeInto(c, s, &h, &block, last)
+		d.DecodeInto(c, s, &h, dispatch.Clones, last)
 		last = c.Handler()
 		if n++; n%together == 0 {
 			box.Deliver(batch)

@@ -4,6 +4,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -155,16 +156,29 @@ func (c Call) Under(ctx context.Context) Call {
 // Handler returns the handler of the call, nil where something else is to be done.
 func (c *Call) Handler() *component.Handler { return c.handler }
 
+// Keeper has memory for payloads that outlast the buffer they came in.
+type Keeper interface {
+	// Keep returns a copy of data, behind which nobody writes.
+	Keep(data []byte) []byte
+}
+
+// Clones is a Keeper that allocates a copy of its own for each payload.
+var Clones Keeper = clones{}
+
+type clones struct{}
+
+func (clones) Keep(data []byte) []byte { return bytes.Clone(data) }
+
 // Decode makes a Call of a request or notify whose header was parsed. What h aliases is not kept: payloads that go on
-// are appended to block, which must have room for them.
-func (d *Dispatcher) Decode(s *session.Session, h *message.Header, block *[]byte) (c Call) {
-	d.DecodeInto(&c, s, h, block, nil)
+// are copied by k.
+func (d *Dispatcher) Decode(s *session.Session, h *message.Header, k Keeper) (c Call) {
+	d.DecodeInto(&c, s, h, k, nil)
 	return c
 }
 
 // DecodeInto is Decode into a Call that is zero, for a message that may well have the same handler as the last one:
 // that saves looking it up. last may be nil.
-func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, block *[]byte, last *component.Handler) {
+func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, k Keeper, last *component.Handler) {
 	switch {
 	case h.Strange:
 		*c = Refuse(h.ID, errFlags)
@@ -182,14 +196,14 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 	}
 	switch {
 	case handler == nil || handler.Sessionless():
-		*c = d.elsewhere(h, block)
+		*c = d.elsewhere(h, k)
 	case handler.IsRawArg:
 		c.handler, c.id = handler, h.ID
-		c.arg.SetRaw(keep(block, h.Body))
+		c.arg.SetRaw(k.Keep(h.Body))
 	default:
 		body := h.Body
 		if !d.copies {
-			body = keep(block, body)
+			body = k.Keep(body)
 		}
 		*c = d.decode(handler, h.ID, body)
 	}
@@ -207,10 +221,10 @@ func (d *Dispatcher) find(h *message.Header) *component.Handler {
 }
 
 // elsewhere makes a Call of a message that this node does not serve.
-func (d *Dispatcher) elsewhere(h *message.Header, block *[]byte) Call {
+func (d *Dispatcher) elsewhere(h *message.Header, k Keeper) Call {
 	route, known := d.route(h)
 	if known && d.serves(route) {
-		return forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: keep(block, h.Body)})
+		return forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: k.Keep(h.Body)})
 	}
 	return Refuse(h.ID, notFound(route, known))
 }
@@ -246,8 +260,8 @@ func (d *Dispatcher) Local(m *message.Message) Call {
 }
 
 // Here makes a Call of a message that another node sent, and that is not sent on. A handler without a session is not
-// found. data is not kept: what has to be is copied by keep.
-func (d *Dispatcher) Here(route string, id uint64, data []byte, keep func([]byte) []byte) Call {
+// found. data is not kept: what has to be is copied by k.
+func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) Call {
 	if d.draining.Load() {
 		return Refuse(id, errDraining)
 	}
@@ -256,10 +270,10 @@ func (d *Dispatcher) Here(route string, id uint64, data []byte, keep func([]byte
 		return Refuse(id, notFound(route, true))
 	}
 	if handler.IsRawArg {
-		return Call{handler: handler, id: id, arg: component.Raw(keep(data))}
+		return Call{handler: handler, id: id, arg: component.Raw(k.Keep(data))}
 	}
 	if !d.copies {
-		data = keep(data)
+		data = k.Keep(data)
 	}
 	return d.decode(handler, id, data)
 }
@@ -317,13 +331,6 @@ func notFound(route string, known bool) error {
 		return message.Errorf(message.CodeNotFound, "route code %s is not in the dictionary", route)
 	}
 	return message.Errorf(message.CodeNotFound, "route %q is not served here", route)
-}
-
-// keep appends data to block and returns it there, where nobody else appends or writes.
-func keep(block *[]byte, data []byte) []byte {
-	at := len(*block)
-	*block = append(*block, data...)
-	return (*block)[at:len(*block):len(*block)]
 }
 
 func (d *Dispatcher) panicked(what, route string, p any) {

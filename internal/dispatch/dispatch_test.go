@@ -65,8 +65,8 @@ func TestWhatIsRefused(t *testing.T) {
 					id := uint64(i + 1)
 					h := wire(t, test.wire)
 					h.ID = id
-					batch, block := dispatch.NewBatch(), make([]byte, 0, 64)
-					batch.Add(b.Decode(b.session, h, &block), 0)
+					batch := dispatch.NewBatch()
+					batch.Add(b.Decode(b.session, h, dispatch.Clones), 0)
 					b.box.Deliver(batch)
 					synctest.Wait()
 					t.Run(test.what, func(t *testing.T) {
@@ -110,8 +110,7 @@ func TestDraining(t *testing.T) {
 			ran := 0
 			d := &desk{raw: func(*session.Session, []byte) error { ran++; return nil }}
 			inBed(t, func(c *dispatch.Config) { c.Inbound = hooks }, with("desk", d), func(b *bed) {
-				var block []byte
-				before := b.Decode(b.session, header(t, request(1, "desk.Raw", "x")), &block)
+				before := b.Decode(b.session, header(t, request(1, "desk.Raw", "x")), dispatch.Clones)
 				b.Drain()
 				batch := dispatch.NewBatch()
 				batch.Add(before, 1)
@@ -395,13 +394,13 @@ func base64(b []byte) string {
 	return strings.Trim(string(s), `"`)
 }
 
-// A block that is too small costs an allocation, not a payload.
-func TestDecodeIntoASmallBlock(t *testing.T) {
+// What a batch holds is what was added.
+func TestBatchCounts(t *testing.T) {
 	p := &page{}
 	inBed(t, func(c *dispatch.Config) { c.Serializer = keeping{} }, with("page", p), func(b *bed) {
-		batch, block := dispatch.NewBatch(), make([]byte, 0, 4)
+		batch := dispatch.NewBatch()
 		for i, m := range []*message.Message{notify("page.Raw", "abc"), notify("page.Text", "defg"), notify("page.Raw", "hi")} {
-			batch.Add(b.Decode(b.session, header(t, m), &block), len(m.Data))
+			batch.Add(b.Decode(b.session, header(t, m), dispatch.Clones), len(m.Data))
 			if batch.Len() != i+1 {
 				t.Errorf("Len() = %d, want %d", batch.Len(), i+1)
 			}
@@ -463,8 +462,8 @@ func TestForward(t *testing.T) {
 				b.send(request(1, "bank.Pay", "10"), notify("bank.Log", "x"), request(2, "desk.Typed", `{"N":1}`),
 					request(3, "desk.Other", ""), request(4, "desk.Node", "{}"), request(5, "shop.Buy", ""),
 					request(6, "bank", ""), request(7, ".Pay", ""))
-				batch, block := dispatch.NewBatch(), []byte(nil)
-				batch.Add(b.Decode(b.session, wire(t, "\x01\x08\x00\x01coded"), &block), 5)
+				batch := dispatch.NewBatch()
+				batch.Add(b.Decode(b.session, wire(t, "\x01\x08\x00\x01coded"), dispatch.Clones), 5)
 				b.box.Deliver(batch)
 				synctest.Wait()
 				remote.sent.expect(t, "request 1 bank.Pay 10", "notify 0 bank.Log x", "request 3 desk.Other ",

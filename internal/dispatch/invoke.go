@@ -11,7 +11,7 @@ import (
 // Sessionless makes a task of a call that another node, or the program, makes without a session. The task belongs on the
 // dispatcher's scheduler; it hands the handler's reply or error to done, exactly once. The error that is returned is
 // instead of a task. data is not kept: see Here.
-func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte, keep func([]byte) []byte,
+func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte, k Keeper,
 	done func(reply any, err error)) (task func(), err error) {
 	if d.draining.Load() {
 		return nil, errDraining
@@ -25,10 +25,10 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 	}
 	c := Call{handler: h}
 	if h.IsRawArg {
-		c.arg = component.Raw(keep(data))
+		c.arg = component.Raw(k.Keep(data))
 	} else {
 		if !d.copies {
-			data = keep(data)
+			data = k.Keep(data)
 		}
 		if c = d.decode(h, 0, data); c.handler == nil {
 			return nil, c.more.fail

@@ -538,8 +538,8 @@ func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 		s.Set("room", two)
 		var box dispatch.Mailbox
 		box.Init(b.Dispatcher, s, e, 10, 1000)
-		batch, block := dispatch.NewBatch(), []byte(nil)
-		batch.Add(b.Decode(s, header(t, notify("desk.Raw", "quick")), &block), 5)
+		batch := dispatch.NewBatch()
+		batch.Add(b.Decode(s, header(t, notify("desk.Raw", "quick")), dispatch.Clones), 5)
 		box.Deliver(batch)
 		synctest.Wait()
 		steps.expect(t, "quick")
@@ -600,9 +600,9 @@ func TestBatchesAreReused(t *testing.T) {
 	var steps trace
 	inBed(t, nil, with("desk", tracing(&steps, "desk")), func(b *bed) {
 		for range 3 {
-			batch, block := dispatch.NewBatch(), []byte(nil)
+			batch := dispatch.NewBatch()
 			for range 400 {
-				batch.Add(b.Decode(b.session, header(t, notify("desk.Raw", "dropped")), &block), 7)
+				batch.Add(b.Decode(b.session, header(t, notify("desk.Raw", "dropped")), dispatch.Clones), 7)
 			}
 			batch.Free()
 			if batch = dispatch.NewBatch(); batch.Len() != 0 || batch.Size() != 0 {
@@ -662,11 +662,11 @@ func TestConcurrentSessions(t *testing.T) {
 			box.Init(b.Dispatcher, s, e, 16, 1<<10)
 			sent := 0
 			for sent < 300 {
-				batch, block := dispatch.NewBatch(), make([]byte, 0, 64)
+				batch := dispatch.NewBatch()
 				for range min(1+sent%5, box.Room()) {
 					route := []string{"main.Raw", "room.Raw"}[(sent/3+i)%2]
 					m := notify(route, fmt.Sprint(sent))
-					batch.Add(b.Decode(s, header(t, m), &block), len(m.Data))
+					batch.Add(b.Decode(s, header(t, m), dispatch.Clones), len(m.Data))
 					sent++
 				}
 				if batch.Len() == 0 {
@@ -712,13 +712,11 @@ func benchmarkMessage(b *testing.B, size int, route string) {
 	var box dispatch.Mailbox
 	box.Init(d, u, e, 256, 1<<20)
 	h := header(b, request(1, route, "payload"))
-	var block []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		batch := dispatch.NewBatch()
-		block = make([]byte, 0, size*len(h.Body))
 		for range size {
-			batch.Add(d.Decode(u, h, &block), len(h.Body))
+			batch.Add(d.Decode(u, h, dispatch.Clones), len(h.Body))
 		}
 		box.Deliver(batch)
 		if box.Room() == 0 {

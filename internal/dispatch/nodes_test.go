@@ -20,7 +20,7 @@ import (
 // borrowed is a buffer that is overwritten once a message was decoded out of it.
 type borrowed struct{ kept int }
 
-func (b *borrowed) keep(data []byte) []byte {
+func (b *borrowed) Keep(data []byte) []byte {
 	b.kept++
 	return bytes.Clone(data)
 }
@@ -35,7 +35,7 @@ func TestHere(t *testing.T) {
 		here := func(id uint64, route, data string) {
 			bytes := []byte(data)
 			batch := dispatch.NewBatch()
-			batch.Add(b.Here(route, id, bytes, buffer.keep), len(bytes))
+			batch.Add(b.Here(route, id, bytes, &buffer), len(bytes))
 			for i := range bytes {
 				bytes[i] = '#'
 			}
@@ -61,7 +61,7 @@ func TestHere(t *testing.T) {
 	p := &page{}
 	inBed(t, func(c *dispatch.Config) { c.Serializer = keeping{} }, with("page", p), func(b *bed) {
 		data, batch := []byte("text"), dispatch.NewBatch()
-		batch.Add(b.Here("page.Text", 1, data, bytes.Clone), 4)
+		batch.Add(b.Here("page.Text", 1, data, dispatch.Clones), 4)
 		copy(data, "####")
 		b.box.Deliver(batch)
 		synctest.Wait()
@@ -114,7 +114,7 @@ func TestSessionless(t *testing.T) {
 		call := func(ctx context.Context, route, data string) (reply any, err error) {
 			bytes := []byte(data)
 			done := 0
-			task, err := b.Sessionless(ctx, route, bytes, func(b []byte) []byte { return append([]byte{}, b...) },
+			task, err := b.Sessionless(ctx, route, bytes, dispatch.Clones,
 				func(r any, e error) {
 					done++
 					reply, err = r, e
@@ -219,9 +219,8 @@ func TestDoAndRefuse(t *testing.T) {
 func TestUnder(t *testing.T) {
 	inBed(t, nil, with("desk", &desk{}), func(b *bed) {
 		deliver := func(ctx context.Context, id uint64, route string) {
-			var block []byte
 			batch := dispatch.NewBatch()
-			batch.Add(b.Decode(b.session, header(t, request(id, route, `{"N":1}`)), &block).Under(ctx), 0)
+			batch.Add(b.Decode(b.session, header(t, request(id, route, `{"N":1}`)), dispatch.Clones).Under(ctx), 0)
 			b.box.Deliver(batch)
 			synctest.Wait()
 		}
