@@ -31,10 +31,12 @@ type LocalScheduler interface {
 }
 
 const (
-	defaultSlow = 100 * time.Millisecond // a task that runs longer is logged
-	stuckAfter  = 5 * time.Second        // a task that runs longer has its stack logged while it runs
-	flushEvery  = time.Millisecond       // the longest a batch runs before its output is flushed
-	closeRounds = 100                    // batches that Close runs at most: tasks that queue tasks have an end
+	defaultSlow  = 100 * time.Millisecond // a task that runs longer is logged
+	stuckAfter   = 5 * time.Second        // a task that runs longer has its stack logged while it runs
+	flushEvery   = time.Millisecond       // the longest a batch runs before its output is flushed
+	pause        = 50 * time.Microsecond  // a loop that has nothing to do for longer is not pressed
+	pressedAfter = time.Millisecond       // one that has been without a pause for longer is
+	closeRounds  = 100                    // batches that Close runs at most: tasks that queue tasks have an end
 )
 
 // Scheduler runs tasks and timers on one goroutine. Its methods may be called concurrently.
@@ -71,10 +73,13 @@ type Scheduler struct {
 
 	// Of the loop's goroutine alone.
 	batch   []Task
-	at      int  // the next task of batch
-	rounds  int  // batches since Close was called
-	watched bool // the running task watches its own time
-	begun   bool // begin was called, and flush has yet to be
+	at      int           // the next task of batch
+	rounds  int           // batches since Close was called
+	watched bool          // the running task watches its own time
+	begun   bool          // begin was called, and flush has yet to be
+	pressed bool          // see press
+	idle    time.Duration // when the last batch had run
+	paused  time.Duration // when the last pause ended
 }
 
 // Option configures a Scheduler that New makes.
@@ -281,6 +286,7 @@ func (s *Scheduler) loop() {
 			s.log.Error("nano: scheduler closed while tasks went on to queue tasks")
 		}
 		if len(s.batch) > 0 {
+			s.press(oldest)
 			s.delay.Store(int64(s.now() - oldest))
 		}
 		s.runBatch()
@@ -300,16 +306,27 @@ func (s *Scheduler) end() {
 	if s.begun {
 		s.begun = false
 		s.flush()
+		s.idle = s.now()
 	}
 }
 
 // sleep waits for a task, for Close, or for the alarm.
 func (s *Scheduler) sleep() {
 	<-s.wake
-	// Who is ready to run may have more for us: what one poll of the network brought then makes one batch, and its
-	// answers go out in a row, so that a receiver on another core is woken once and not for each of them. Where nobody
-	// else is ready this costs next to nothing.
-	runtime.Gosched()
+	if s.pressed {
+		// Who is ready to run has more for us: what one poll of the network brought then makes one batch, and its
+		// answers go out in a row, so that a receiver on another core is woken once and not for each of them.
+		runtime.Gosched()
+	}
+}
+
+// press notes whether the loop has been without a pause for a while: then it saves time by taking more at once, else
+// it had better begin at once. A batch is about to run whose first task was queued at oldest.
+func (s *Scheduler) press(oldest time.Duration) {
+	if oldest-s.idle > pause {
+		s.paused = oldest
+	}
+	s.pressed = oldest-s.paused > pressedAfter
 }
 
 // setAlarm has the loop woken when the first timer is due. An alarm that is early, because that timer was stopped,
