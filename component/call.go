@@ -47,7 +47,7 @@ func newCall(receiver reflect.Value, m reflect.Method, sig signature) call {
 		c.typed = as[func(p, ses, p) error](m)
 	case signature{context: true, session: true, raw: true}:
 		f := as[func(p, ctx, ses, []byte) error](m)
-		c.other = func(r p, x ctx, s ses, a Arg) (any, error) { return nil, f(r, x, s, a.raw) }
+		c.other = func(r p, x ctx, s ses, a Arg) (any, error) { return nil, f(r, x, s, a.raw()) }
 	case signature{context: true, session: true}:
 		f := as[func(p, ctx, ses, p) error](m)
 		c.other = func(r p, x ctx, s ses, a Arg) (any, error) { return nil, f(r, x, s, a.typed) }
@@ -68,19 +68,19 @@ func replying(m reflect.Method, sig signature) func(p, ctx, ses, Arg) (any, erro
 	switch sig {
 	case signature{session: true, raw: true}:
 		f := as[func(p, ses, []byte) (p, error)](m)
-		return func(r p, _ ctx, s ses, a Arg) (any, error) { return reply(f(r, s, a.raw)) }
+		return func(r p, _ ctx, s ses, a Arg) (any, error) { return reply(f(r, s, a.raw())) }
 	case signature{session: true}:
 		f := as[func(p, ses, p) (p, error)](m)
 		return func(r p, _ ctx, s ses, a Arg) (any, error) { return reply(f(r, s, a.typed)) }
 	case signature{context: true, session: true, raw: true}:
 		f := as[func(p, ctx, ses, []byte) (p, error)](m)
-		return func(r p, x ctx, s ses, a Arg) (any, error) { return reply(f(r, x, s, a.raw)) }
+		return func(r p, x ctx, s ses, a Arg) (any, error) { return reply(f(r, x, s, a.raw())) }
 	case signature{context: true, session: true}:
 		f := as[func(p, ctx, ses, p) (p, error)](m)
 		return func(r p, x ctx, s ses, a Arg) (any, error) { return reply(f(r, x, s, a.typed)) }
 	case signature{context: true, raw: true}:
 		f := as[func(p, ctx, []byte) (p, error)](m)
-		return func(r p, x ctx, _ ses, a Arg) (any, error) { return reply(f(r, x, a.raw)) }
+		return func(r p, x ctx, _ ses, a Arg) (any, error) { return reply(f(r, x, a.raw())) }
 	default:
 		f := as[func(p, ctx, p) (p, error)](m)
 		return func(r p, x ctx, _ ses, a Arg) (any, error) { return reply(f(r, x, a.typed)) }

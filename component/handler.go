@@ -126,17 +126,17 @@ func newHandler(receiver reflect.Value, m reflect.Method) *Handler {
 // Sessionless reports whether the handler has no session: only other nodes may call it.
 func (h *Handler) Sessionless() bool { return !h.sig.session }
 
-// Arg is a decoded request, or a payload.
+// Arg is a decoded request, or a payload. It is two words, since thousands wait at a time.
 type Arg struct {
-	typed unsafe.Pointer // what Type points to
-	raw   []byte
+	typed unsafe.Pointer // what Type points to, or the first byte of the payload
+	size  int            // of the payload
 }
 
 // Raw makes the argument of a handler with IsRawArg.
-func Raw(data []byte) Arg { return Arg{raw: data} }
+func Raw(data []byte) Arg { return Arg{unsafe.Pointer(unsafe.SliceData(data)), len(data)} }
 
-// SetRaw is Raw for an Arg that is zero.
-func (a *Arg) SetRaw(data []byte) { a.raw = data }
+// raw returns the payload, with nothing behind it.
+func (a Arg) raw() []byte { return unsafe.Slice((*byte)(a.typed), a.size) }
 
 // Decode makes the argument of a handler without IsRawArg: u decodes the payload into a new value of Type.
 func (h *Handler) Decode(u serialize.Unmarshaler, data []byte) (Arg, error) {
@@ -149,7 +149,7 @@ func (h *Handler) Call(ctx context.Context, s *session.Session, a Arg) (reply an
 	c := &h.call
 	switch {
 	case c.raw != nil:
-		return nil, c.raw(c.receiver, s, a.raw)
+		return nil, c.raw(c.receiver, s, a.raw())
 	case c.typed != nil:
 		return nil, c.typed(c.receiver, s, a.typed)
 	}

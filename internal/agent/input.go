@@ -249,7 +249,12 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 			break
 		}
 		whole = true
-		if err := in.packet(t, body, b); err != nil {
+		if t == packet.Data {
+			err = in.message(body, len(b))
+		} else {
+			err = in.packet(t, body)
+		}
+		if err != nil {
 			return nil, err
 		}
 		b = b[n:]
@@ -263,12 +268,10 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 	return b, nil
 }
 
-// packet handles one packet; b is it and all that follows it.
-func (in *input) packet(t packet.Type, body, b []byte) error {
+// packet handles one packet that carries no message.
+func (in *input) packet(t packet.Type, body []byte) error {
 	a := in.a
 	switch t {
-	case packet.Data:
-		return in.message(body, len(b))
 	case packet.Heartbeat:
 		return in.control()
 	case packet.Handshake:

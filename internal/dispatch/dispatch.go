@@ -199,7 +199,7 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 		*c = d.elsewhere(h, k)
 	case handler.IsRawArg:
 		c.handler, c.id = handler, h.ID
-		c.arg.SetRaw(k.Keep(h.Body))
+		c.arg = component.Raw(k.Keep(h.Body))
 	default:
 		body := h.Body
 		if !d.copies {
