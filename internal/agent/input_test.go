@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -349,5 +350,27 @@ func FuzzServerStream(f *testing.F) {
 			stream = append(hello(t), stream...)
 		}
 		p.agree(stream, int(i), int(j))
+	})
+}
+
+// FuzzHandshake sends a handshake with a body, and what a client sends after it: the server takes it for JSON or
+// refuses it, however it comes.
+func FuzzHandshake(f *testing.F) {
+	for _, body := range []string{
+		`{"sys":{"type":"js","version":"1.0"},"user":{"token":"x"}}`, "", "null", "[]", "{", `"\ud800"`, "\xff", "{}{}",
+		strings.Repeat("[", 300), `{"sys":` + strings.Repeat(" ", 5000) + "1}",
+	} {
+		f.Add([]byte(body), uint16(3), uint16(len(body)))
+	}
+	p := newPlayer(f)
+	f.Fuzz(func(t *testing.T, body []byte, i, j uint16) {
+		p.t = t
+		stream := pack(t, packet.Handshake, string(body))
+		stream = append(append(stream, pack(t, packet.Ack, "")...), request(t, 1, "hello")...)
+		got := p.agree(stream, int(i), int(j))
+		valid := len(body) == 0 || json.Valid(body) && len(body) <= p.h.Limits.MaxHandshake
+		if (len(got.messages) == 1) != valid {
+			t.Errorf("handshake %q: %q, %v; is it JSON: %v", body, got.messages, got.reason, valid)
+		}
 	})
 }
