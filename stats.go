@@ -36,7 +36,9 @@ type Stats struct {
 	Closed map[string]int64
 }
 
-// RouteStats is the calls of one handler. The time of a call is what it held the logic goroutine for.
+// RouteStats is the calls of one handler. The time of a call is what it held the logic goroutine for. Calls of one
+// session that come in a row and take less than 2 µs each are timed up to eight together: Max may then be the time of a
+// few calls, where one of them or more turned out slow.
 type RouteStats struct {
 	Count    int64
 	Sum, Max time.Duration
