@@ -36,6 +36,8 @@ const (
 	flushEvery   = time.Millisecond       // the longest a batch runs before its output is flushed
 	pause        = 50 * time.Microsecond  // a loop that has nothing to do for longer is not pressed
 	pressedAfter = time.Millisecond       // one that has been without a pause for longer is
+	yieldMost    = 5 * time.Millisecond   // what a pressed loop lets others run for; Go has them run for 10 ms at most
+	yieldNot     = time.Second            // how long it does not, after that was exceeded
 	closeRounds  = 100                    // batches that Close runs at most: tasks that queue tasks have an end
 )
 
@@ -313,17 +315,23 @@ func (s *Scheduler) end() {
 // sleep waits for a task, for Close, or for the alarm.
 func (s *Scheduler) sleep() {
 	<-s.wake
-	if s.pressed {
-		// Who is ready to run has more for us: what one poll of the network brought then makes one batch, and its
-		// answers go out in a row, so that a receiver on another core is woken once and not for each of them.
-		runtime.Gosched()
+	if !s.pressed {
+		return
+	}
+	// Who is ready to run has more for us: what one poll of the network brought then makes one batch, and its answers
+	// go out in a row, so that a receiver on another core is woken once and not for each of them. Others that compute
+	// for long would hold us up instead; then this is not tried again for a while.
+	began := s.now()
+	runtime.Gosched()
+	if now := s.now(); now-began > yieldMost {
+		s.paused, s.pressed = now+yieldNot, false
 	}
 }
 
 // press notes whether the loop has been without a pause for a while: then it saves time by taking more at once, else
 // it had better begin at once. A batch is about to run whose first task was queued at oldest.
 func (s *Scheduler) press(oldest time.Duration) {
-	if oldest-s.idle > pause {
+	if oldest-s.idle > pause && oldest > s.paused {
 		s.paused = oldest
 	}
 	s.pressed = oldest-s.paused > pressedAfter

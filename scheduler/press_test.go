@@ -1,0 +1,77 @@
+package scheduler
+
+import (
+	"runtime"
+	"testing"
+	"time"
+)
+
+// feed queues tasks one behind the other, so that the loop sleeps in between, until the time is up.
+func feed(s *Scheduler, d time.Duration) {
+	ran := make(chan struct{})
+	for start := time.Now(); time.Since(start) < d; {
+		s.PushTask(func() { ran <- struct{}{} })
+		<-ran
+	}
+}
+
+// state asks a scheduler something on its own goroutine.
+func state(s *Scheduler, f func() bool) bool {
+	answer := make(chan bool)
+	s.PushTask(func() { answer <- f() })
+	return <-answer
+}
+
+// A loop that always has something to do is pressed, one that rests now and then is not.
+func TestPress(t *testing.T) {
+	s := New()
+	defer s.Close()
+	pressed := func() bool { return state(s, func() bool { return s.pressed }) }
+	time.Sleep(10 * pause)
+	if pressed() {
+		t.Error("a loop that rested is pressed")
+	}
+	for end := time.Now().Add(10 * time.Second); ; { // on a busy machine the loop may have to wait itself
+		feed(s, 3*pressedAfter)
+		if pressed() {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("a loop that had no pause is not pressed")
+		}
+	}
+	time.Sleep(10 * pause)
+	if pressed() {
+		t.Error("a loop is pressed just after it rested")
+	}
+}
+
+// Where others compute all the time, a loop does not go on waiting for them.
+func TestPressedBesideOthersThatCompute(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := New()
+	defer s.Close()
+	stop := make(chan struct{})
+	defer close(stop)
+	for range 4 {
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		}()
+	}
+	tried := func() bool { return state(s, func() bool { return s.paused > s.now() }) }
+	for end := time.Now().Add(20 * time.Second); !tried(); {
+		if time.Now().After(end) {
+			t.Fatal("the loop has never let others run")
+		}
+		feed(s, 5*pressedAfter)
+	}
+	if state(s, func() bool { return s.pressed }) {
+		t.Error("a loop whose yield took long is still pressed")
+	}
+}
