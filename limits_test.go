@@ -675,6 +675,74 @@ func TestProxyDeadline(t *testing.T) {
 	}
 }
 
+// A connection whose header is awaited has its place, so that a trusted network cannot fill the server with silence. It
+// counts for no address until it is known for which.
+func TestProxyConnectionsAreCounted(t *testing.T) {
+	for _, kind := range []string{"pipe", "wspipe"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := newJournal()
+				from, srv := openFrom(t, kind, seen(), nano.WithTrustedProxies("10.0.0.0/8"), nano.WithMaxConnections(100),
+					nano.WithMaxConnectionsPerAddress(1), log.option())
+				dial := func() *peer {
+					t.Helper()
+					conn, err := from("10.0.0.1:1").conn()
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(func() { _ = conn.Close() })
+					p := &peer{newWire(conn), t}
+					p.patience = time.Hour
+					return p
+				}
+				start := time.Now()
+				var ended []chan time.Duration
+				for range 3000 {
+					end, p := make(chan time.Duration, 1), dial()
+					ended = append(ended, end)
+					p.goes(func() {
+						p.rest()
+						end <- time.Since(start)
+					})
+				}
+				synctest.Wait()
+				if st := srv.Stats(); st.Refused["connections"] != 2900 || st.Refused["address"] != 0 {
+					t.Errorf("refused: %v, want 2900 of all connections", st.Refused)
+				}
+				if n := log.lines(limitLine); n != 1 {
+					t.Errorf("%d lines in the log, want 1", n)
+				}
+				at := map[time.Duration]int{}
+				for _, end := range ended {
+					at[(<-end).Truncate(time.Second)]++
+				}
+				if at[0] != 2900 || at[10*time.Second] != 100 {
+					t.Errorf("the connections ended after %v, want 2900 at once and 100 after 10s", at)
+				}
+				// Whose place is free now; as a client's it is one place too.
+				for i := range 100 {
+					p, client := dial(), fmt.Sprintf("203.0.113.%d", i)
+					if kind == "wspipe" {
+						if got := p.ask(t, "X-Forwarded-For: "+client); got != http.StatusSwitchingProtocols {
+							t.Fatalf("client %d was answered with status %d", i, got)
+						}
+					} else if err := p.raw(header(t, 2, client+":1")); err != nil {
+						t.Fatal(err)
+					}
+					p.join()
+				}
+				if st := srv.Stats(); st.Connections != 100 || st.Refused["connections"] != 2900 {
+					t.Errorf("%d clients are in, and %v refused, want 100 in", st.Connections, st.Refused)
+				}
+				start = time.Now()
+				if dial().ends(); time.Since(start) > 0 {
+					t.Error("there was room for one more than allowed")
+				}
+			})
+		})
+	}
+}
+
 // ask asks for an upgrade with headers, and returns the status.
 func (w *wire) ask(t testing.TB, headers ...string) int {
 	t.Helper()

@@ -220,26 +220,37 @@ func (h *Host) Accept(conn net.Conn) {
 		return
 	}
 	h.mu.Lock()
-	draining := h.draining
-	if !draining {
+	draining, limit := h.draining, h.full(nil)
+	if !draining && limit == "" {
 		h.greeting[conn] = struct{}{}
+		h.occupy(nil, 1)
 		h.wg.Add(1)
 	}
 	h.mu.Unlock()
-	if draining {
+	switch {
+	case draining:
 		_ = conn.Close()
-		return
+	case limit != "":
+		h.refuse(slices.Index(refusedNames[:], limit), conn.RemoteAddr())
+		answer := noRoom
+		if h.TLS != nil {
+			answer = nil // nothing can be told before TLS
+		}
+		turnAway(conn, answer)
+	default:
+		go h.acceptProxied(conn)
 	}
-	go h.acceptProxied(conn)
 }
 
-// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header comes before any TLS.
+// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header comes before any TLS; while it
+// is awaited the connection counts as one of nobody's address.
 func (h *Host) acceptProxied(conn net.Conn) {
 	defer h.wg.Done()
 	began := time.Now()
 	remote, rest, err := proxied(conn, h.HandshakeTimeout)
 	h.mu.Lock()
 	delete(h.greeting, conn)
+	h.occupy(nil, -1)
 	h.mu.Unlock()
 	if err != nil {
 		if err != io.EOF { // it did not look in just to see whether somebody is there

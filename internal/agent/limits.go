@@ -168,19 +168,19 @@ func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte
 		return nil, nil, err
 	}
 	r := bufio.NewReaderSize(conn, proxyBuffer)
-	if err := awaitLine(r); err != nil {
+	there, err := awaitHeader(r)
+	if err != nil {
 		return nil, nil, err
 	}
-	header, err := proxyproto.Read(r)
-	switch {
-	case err == proxyproto.ErrNoProxyProtocol:
-		remote = conn.RemoteAddr() // a proxy may connect for itself, to look whether the server is well
-	case err != nil:
-		return nil, nil, err
-	case header.Command.IsLocal() || header.SourceAddr == nil:
-		remote = conn.RemoteAddr()
-	default:
-		remote = header.SourceAddr
+	remote = conn.RemoteAddr() // a proxy may connect for itself, to look whether the server is well
+	if there {
+		header, err := proxyproto.Read(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !header.Command.IsLocal() && header.SourceAddr != nil {
+			remote = header.SourceAddr
+		}
 	}
 	rest, err = r.Peek(r.Buffered())
 	if err != nil {
@@ -190,25 +190,40 @@ func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte
 }
 
 const (
-	proxyBuffer = 4 << 10 // holds a header of the PROXY protocol with all that may come in it
-	proxyLine   = 107     // bytes of the longest header of version 1
-	proxyPrefix = "PROXY" // how that begins
+	proxyBuffer = 4 << 10                  // holds a header of the PROXY protocol with all that may come in it
+	proxyLine   = 107                      // bytes of the longest header of version 1
+	proxyFirst  = "PROXY"                  // how version 1 begins
+	proxySecond = "\r\n\r\n\x00\r\nQUIT\n" // and version 2
 )
 
-// awaitLine waits until r holds all of a header of version 1, if it is one: the parser takes none that comes in pieces,
-// as TCP may bring it.
-func awaitLine(r *bufio.Reader) error {
+// awaitHeader waits until r holds all of a header of version 1, which the parser takes in one piece only, or the
+// beginning of one of version 2, and reports whether there is either. It waits no longer than it takes to tell.
+func awaitHeader(r *bufio.Reader) (bool, error) {
 	for n := 1; ; n = max(n+1, r.Buffered()) {
 		b, err := r.Peek(min(n, proxyLine))
-		if k := min(len(b), len(proxyPrefix)); err != nil {
-			if k > 0 && err == io.EOF {
-				err = io.ErrUnexpectedEOF
+		switch {
+		case err == io.EOF && len(b) > 0:
+			return false, io.ErrUnexpectedEOF
+		case err != nil:
+			return false, err
+		case begins(b, proxyFirst):
+			if bytes.IndexByte(b, '\n') >= 0 || len(b) == proxyLine {
+				return true, nil
 			}
-			return err
-		} else if string(b[:k]) != proxyPrefix[:k] || bytes.IndexByte(b, '\n') >= 0 || n >= proxyLine {
-			return nil
+		case begins(b, proxySecond):
+			if len(b) >= len(proxySecond) {
+				return true, nil
+			}
+		default:
+			return false, nil
 		}
 	}
+}
+
+// begins reports whether b and s are the same as far as both go.
+func begins(b []byte, s string) bool {
+	n := min(len(b), len(s))
+	return string(b[:n]) == s[:n]
 }
 
 // behind is a connection the beginning of which was read before.
