@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -17,7 +18,9 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
 )
 
@@ -528,4 +531,174 @@ func TestHostileHandlers(t *testing.T) {
 			})
 		}
 	}
+}
+
+// blockTime is how long the handler of TestHandlerThatBlocks blocks over sockets. The long form is
+//
+//	go test -run TestHandlerThatBlocks -v -block 10s .
+var blockTime = flag.Duration("block", 2*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
+
+// A handler that blocks holds up the messages of its scheduler and nothing else. It is for 10 s in fake time, and for
+// -block over sockets.
+func TestHandlerThatBlocks(t *testing.T) {
+	for _, kind := range []string{"pipe", "wspipe"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { blocks(t, kind, 10*time.Second) })
+		})
+	}
+	for _, kind := range sockets {
+		t.Run(kind, func(t *testing.T) { blocks(t, kind, *blockTime) })
+	}
+}
+
+// blocks has a handler block for d.
+func blocks(t *testing.T, kind string, d time.Duration) {
+	const others, ahead = 20, 300 // ahead is more than may wait of one session
+	interval := d / 5
+	room := scheduler.New()
+	defer room.Close()
+	rooms := &component.Components{}
+	rooms.Register(&Game{}, component.WithName("Room"), component.WithSchedulerName("room"))
+	begun := make(chan struct{}, 1)
+	log := newJournal()
+	at := open(t, kind, &Game{do: func(s *session.Session, data []byte) error {
+		begun <- struct{}{}
+		time.Sleep(d)
+		return s.Response(data)
+	}}, nano.WithComponents(rooms), nano.WithHeartbeatInterval(interval), log.option(),
+		nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error {
+			s.Set("room", room)
+			return nil
+		}))
+	at.well(nil)
+	before := measure()
+
+	// Each of the others asks for something while the handler blocks, and lives by its heartbeats. The first is eager.
+	type outcome struct {
+		answers, heartbeats int
+		err                 error
+	}
+	var clients []*peer
+	ends := make([]outcome, others)
+	var reading sync.WaitGroup
+	for i := range others {
+		p := at.client()
+		p.patience = time.Hour
+		clients = append(clients, p)
+		want := 1
+		if i == 0 {
+			want = ahead
+		}
+		reading.Go(func() {
+			for end := &ends[i]; end.answers < want; {
+				typ, body, err := p.packet()
+				switch {
+				case err != nil:
+					end.err = err
+					return
+				case typ == packet.Heartbeat:
+					end.heartbeats++
+					if i > 0 { // the eager one is not read from, and may be silent
+						_ = p.wire.send(pack(packet.Heartbeat, ""))
+					}
+				case typ == packet.Data && body[0]&0x20 == 0:
+					end.answers++
+				default:
+					t.Errorf("client %d got a %v packet %q", i, typ, body)
+				}
+			}
+		})
+	}
+	silent := at.client()
+	silent.patience = time.Hour
+	silentFor := make(chan time.Duration, 1)
+	joined := time.Now()
+	silent.goes(func() {
+		silent.rest()
+		silentFor <- time.Since(joined)
+	})
+
+	p := at.client()
+	p.patience = time.Hour
+	p.send(request(1, "Game.Do", "at last"))
+	p.goes(func() {
+		for p.wire.send(pack(packet.Heartbeat, "")) == nil {
+			time.Sleep(interval)
+		}
+	})
+	receive(t, begun, "the call of the handler")
+	start := time.Now()
+	for i, c := range clients {
+		if i > 0 {
+			c.send(request(1, "Game.Echo", ""))
+			continue
+		}
+		c.goes(func() {
+			for id := range uint64(ahead) {
+				if c.wire.send(request(id+1, "Game.Echo", "")) != nil {
+					return
+				}
+			}
+		})
+	}
+
+	// Meanwhile whoever comes is let in, and is served by other schedulers.
+	rounds, late := 0, 0
+	for ; time.Since(start) < d*3/4; rounds++ {
+		began := time.Now()
+		w, err := at.wire()
+		if err == nil {
+			err = w.join()
+		}
+		if err == nil {
+			_, err = w.call(1, "Room.Echo", "hello")
+		}
+		if err != nil {
+			t.Fatalf("a new client after %v: %v", time.Since(start), err)
+		}
+		if time.Since(began) > prompt {
+			late++
+		}
+		w.abort()
+		time.Sleep(20 * time.Millisecond)
+	}
+	if late > rounds/5 {
+		t.Errorf("%d of %d new clients were answered later than after %v", late, rounds, prompt)
+	}
+	if took := receive(t, silentFor, "the end of the silent client"); took < interval*5/2-interval/10 || took > d*3/4 {
+		t.Errorf("a silent client was let go after %v, want two and a half intervals of %v to three", took, interval)
+	}
+	const stuck = "nano: the logic goroutine is stuck in one task"
+	if d > 8*time.Second {
+		if stack, _ := log.find(stuck, "stack"); !strings.Contains(stack, "(*Game).Do") || log.lines(stuck) != 1 {
+			t.Errorf("%d lines with the stack %s tell of the handler, want one", log.lines(stuck), stack)
+		}
+	}
+	if n := at.Stats().Routes["Game.Echo"].Count; n != 1 {
+		t.Errorf("the handler was over after %v: %d messages have run", time.Since(start), n)
+	}
+
+	// Afterwards everything is answered, and nobody was lost.
+	if m := p.next(); string(m.Data) != "at last" || time.Since(start) < d {
+		t.Errorf("%v came after %v, want the answer", m, time.Since(start))
+	}
+	reading.Wait()
+	for i, end := range ends {
+		if end.err != nil || end.heartbeats < 2 {
+			t.Errorf("client %d got %d answers, %d heartbeats, and %v", i, end.answers, end.heartbeats, end.err)
+		}
+	}
+	if st := at.Stats(); st.Closed["heartbeat"] != 1 {
+		t.Errorf("closed: %v, want the silent client for its heartbeats alone", st.Closed)
+	}
+	if route := log.wait(t, "nano: slow handler", "route"); route != "Game.Do" {
+		t.Errorf("the log names the slow handler %q", route)
+	}
+	at.well(nil)
+	t.Logf("%d clients came while the handler blocked for %v, %d late", rounds, d, late)
+	for _, c := range append(clients, p, silent) {
+		c.abort()
+	}
+	eventually(t, "all are gone", func() bool { return at.Stats().Connections == 0 && at.Stats().Sessions == 0 })
+	before.back(t)
 }
