@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -219,13 +220,96 @@ func TestHostileClients(t *testing.T) {
 		}, func(at *site) {
 			closed := func(reason string) int64 { return at.Stats().Closed[reason] }
 			handshake, heartbeat := closed("handshake"), closed("heartbeat")
+			var strangers []*wire // that do not get to be a WebSocket, where it takes that
+			for i := range 50 {
+				conn, err := at.conn()
+				if err != nil {
+					at.t.Fatal(err)
+				}
+				w := newWire(conn)
+				if at.webSocket() {
+					_ = w.raw([]byte(upgradeRequest("/")[:i]))
+				} else {
+					_ = w.raw(valid()[:i%4])
+				}
+				strangers = append(strangers, w)
+			}
 			at.together(200, func(i int, w *wire) {
 				if i%2 == 0 {
 					_ = w.join()
 				}
 			}, func() {
+				most := handshake + 100
+				if !at.webSocket() {
+					most += int64(len(strangers))
+				}
 				eventually(at.t, "the silent ones are closed", func() bool {
-					return closed("handshake") == handshake+100 && closed("heartbeat") >= heartbeat+100
+					return closed("handshake") == most && closed("heartbeat") >= heartbeat+100
+				})
+			})
+			for _, w := range strangers {
+				if e := w.rest(); errors.Is(e.err, os.ErrDeadlineExceeded) {
+					at.t.Error("a connection that says nothing stays open")
+				}
+				w.abort()
+			}
+		}},
+		// What becomes of each is for TestMalformed and TestRefusedAlone to see.
+		{"what the protocol forbids", nil, func(at *site) {
+			early, late := forbidden()
+			at.many(8*(len(early)+len(late)), func(i int, w *wire) {
+				i /= 8
+				if i < len(early) {
+					_ = w.send(early[i])
+				} else if err := w.join(); err != nil {
+					at.t.Error(err)
+				} else {
+					_ = w.send(late[i-len(early)])
+				}
+				_ = w.send(request(1, "Game.Echo", "comes too late"))
+				if e := w.rest(); len(e.messages) > 1 || len(e.messages) == 1 && !e.messages[0].Err {
+					at.t.Errorf("%v came after what is forbidden", e.messages)
+				}
+			})
+		}},
+		{"what cannot be served", nil, func(at *site) {
+			at.many(32, func(_ int, w *wire) {
+				if err := w.join(); err != nil {
+					at.t.Error(err)
+					return
+				}
+				for _, b := range unservable() {
+					_ = w.send(b)
+					if m, err := w.message(); err != nil || !m.Err {
+						at.t.Errorf("%q was answered by %v, %v, want an error response", b, m, err)
+						return
+					}
+				}
+				if err := w.echo(1, "and goes on"); err != nil {
+					at.t.Error(err)
+				}
+			})
+		}},
+		{"a byte now and then", []nano.Option{
+			nano.WithHandshakeTimeout(500 * time.Millisecond * slack), nano.WithHeartbeatInterval(300 * time.Millisecond),
+		}, func(at *site) {
+			closed := func(reason string) int64 { return at.Stats().Closed[reason] }
+			handshake, heartbeat := closed("handshake"), closed("heartbeat")
+			at.together(32, func(i int, w *wire) {
+				stream := valid()
+				if i%2 == 0 {
+					_ = w.join()
+					stream = packetOf(1, 1000)
+				}
+				for _, b := range stream {
+					if w.send([]byte{b}) != nil {
+						return
+					}
+					time.Sleep(60 * time.Millisecond * slack) // an ack comes too late
+				}
+			}, func() {
+				eventually(at.t, "those that take so long are closed", func() bool {
+					return closed("handshake") == handshake+16 && closed("heartbeat") == heartbeat+16
 				})
 			})
 		}},
@@ -310,6 +394,45 @@ func TestHostileClients(t *testing.T) {
 			})
 		}
 	}
+}
+
+// forbidden is streams that end their connection: some before a handshake, some after it.
+func forbidden() (early, late [][]byte) {
+	hello, ack := pack(packet.Handshake, "{}"), pack(packet.Ack, "")
+	echo := request(1, "Game.Echo", "")
+	early = [][]byte{
+		ack, echo, pack(packet.Kick, "{}"), // before the handshake
+		slices.Concat(hello, echo), slices.Concat(hello, hello), // before the ack
+		slices.Concat(ack, hello, ack), []byte("GET / HTTP/1.1\r\n\r\n"),
+	}
+	late = [][]byte{
+		hello, ack, pack(packet.Kick, "{}"),
+		body("\x00", strings.Repeat("\x81", 10), "\x00\x09Game.Echo"), // an id of 11 bytes
+		body("\x00", strings.Repeat("\xff", 9), "\x02\x09Game.Echo"),  // one of 10 bytes that does not fit
+		body("\x00\x00\x09Game.Echo"), body("\x00\x80"), body("\x00\x01\xff", strings.Repeat("r", 254)),
+		body("\x01\x01\x00"), body("\x04\x01"), body("\x06\x09Game.Echo"),
+	}
+	for typ := 6; typ < 256; typ += 50 {
+		late = append(late, []byte{byte(typ), 0, 0, 0})
+	}
+	for typ := byte(4); typ < 8; typ++ {
+		late = append(late, body(string([]byte{typ << 1, 1}), "\x09Game.Echo"))
+	}
+	return early, append(late, []byte{0, 0, 0, 0})
+}
+
+// unservable is requests that get an error each.
+func unservable() [][]byte {
+	list := [][]byte{
+		body("\x00\x01\xff", strings.Repeat("r", 255)),
+		body("\x00", strings.Repeat("\xff", 9), "\x01\x07No.Such"), // the largest id, of 10 bytes
+		body("\x01\x01\x00\x09"), body("\x01\x01\xff\xff"),
+		body("\x00\x01\x0bGame.Double{"), body("\x00\x01\x0aGame.Panic"),
+	}
+	for flag := byte(0x10); flag != 0; flag <<= 1 {
+		list = append(list, body(string([]byte{flag, 1}), "\x09Game.Echo"))
+	}
+	return list
 }
 
 // together connects n clients and has all of them do something; when they have, then runs, and they vanish at once.
@@ -471,6 +594,12 @@ func TestHostileHandlers(t *testing.T) {
 			}
 			return nil
 		}, "", `{"reason":"all of you"}`, "kicked", true},
+		"closes everybody": {func(_ *site, all []*session.Session, _ *session.Session) error {
+			for _, s := range all {
+				s.Close()
+			}
+			return nil
+		}, "", "", "server", true},
 		"shuts down": {func(at *site, _ []*session.Session, _ *session.Session) error {
 			go func() { _ = at.Shutdown(context.Background()) }()
 			return errors.New("soon")
