@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -985,6 +986,73 @@ func TestLogIsBounded(t *testing.T) {
 			t.Errorf("%d lines of 100 clients", n)
 		}
 	})
+}
+
+// sends sends, and takes whatever comes.
+func (p *peer) sends(b []byte) {
+	p.goes(func() { p.rest() })
+	p.send(b)
+}
+
+// Each limit that refuses says so once in ten seconds, and is counted by its name.
+func TestLimitsAreLogged(t *testing.T) {
+	const n = 50
+	early := func(b []byte) func(*site) {
+		return func(at *site) { at.patient().sends(b) }
+	}
+	late := func(b []byte) func(*site) {
+		return func(at *site) {
+			p := at.patient()
+			p.join()
+			p.sends(b)
+		}
+	}
+	for _, test := range []struct {
+		limit string
+		opts  []nano.Option
+		pass  func(at *site) // by one client, once
+	}{
+		{"packet size", nil, late([]byte{byte(packet.Data), 1, 0, 1})},
+		{"packet size", nil, early([]byte{byte(packet.Handshake), 1, 0, 1})},
+		{"route length", []nano.Option{nano.WithMaxRouteLength(9)}, late(request(1, "Game.Double", ""))},
+		{"route length", []nano.Option{nano.WithMaxRouteLength(9)}, late(notify("Game.Double", ""))},
+		{"handshake size", []nano.Option{nano.WithMaxHandshakeSize(2)}, early(pack(packet.Handshake, "{ }"))},
+		{"send", []nano.Option{nano.WithWriteBuffer(1000, nano.CloseSlowClient)}, late(request(1, "Game.Echo", strings.Repeat("x", 1000)))},
+		{"send", []nano.Option{nano.WithWriteBuffer(1000, nano.RefusePush)}, late(request(1, "Game.Echo", strings.Repeat("x", 1000)))},
+		{"rate", []nano.Option{nano.WithMessageRate(1, 1)}, late(slices.Concat(request(1, "Game.Echo", ""), notify("Game.Echo", "")))},
+	} {
+		for _, kind := range []string{"pipe", "wspipe"} {
+			t.Run(test.limit+" over "+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					log := newJournal()
+					at := open(t, kind, &Game{}, append(slices.Clip(test.opts), log.option())...)
+					check := func(times int64, lines int) {
+						t.Helper()
+						synctest.Wait()
+						if got := at.Stats().Refused[test.limit]; got != times {
+							t.Errorf("%d were counted as refused, want %d", got, times)
+						}
+						if got := log.lines(limitLine); got != lines {
+							t.Errorf("%d lines in the log, want %d: %s", got, lines, log.all())
+						}
+						if got, _ := log.find(limitLine, "limit"); got != test.limit {
+							t.Errorf("the log names the limit %q, want %q", got, test.limit)
+						}
+					}
+					for range n {
+						test.pass(at)
+					}
+					check(n, 1)
+					time.Sleep(10*time.Second + time.Millisecond)
+					test.pass(at)
+					check(n+1, 2)
+					if got, _ := log.find(limitLine, "so far"); got != fmt.Sprint(n+1) {
+						t.Errorf("the log says that %s were refused so far, want %d", got, n+1)
+					}
+				})
+			})
+		}
+	}
 }
 
 func TestLimitFaults(t *testing.T) {

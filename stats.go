@@ -28,8 +28,8 @@ type Stats struct {
 	Routes map[string]RouteStats // handlers that were called at least once
 
 	// Refused counts what was not served, by reason: "handshake" (clients turned away), "request" (answered with an
-	// error), "notify" (dropped), "send" (did not fit the queue of a slow client), and the limits that are set:
-	// "rate", "connections", "address".
+	// error), "notify" (dropped), "send" (did not fit the queue of a slow client); and by limit: "packet size", "route
+	// length", "handshake size", "rate", "connections", "address".
 	Refused map[string]int64
 	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
 	// "heartbeat", "handshake", "slow", "protocol", "limit", "shutdown".
@@ -73,7 +73,6 @@ func (s *Server) Stats() Stats {
 	st.Refused["handshake"] = c.HandshakesRefused.Load()
 	st.Refused["request"] = s.dispatch.Counts.Failed.Load()
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
-	st.Refused["send"] = c.Refused.Load()
 	for name, n := range s.host.RefusedBy() {
 		st.Refused[name] = n
 	}

@@ -67,6 +67,7 @@ const (
 func (a *Agent) shake(body []byte) error {
 	h := a.host
 	if len(body) > h.Limits.MaxHandshake {
+		h.refuse(refusedHandshake, a.remote)
 		return a.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
 	}
 	body = bytes.Clone(body) // the validator may keep it

@@ -96,10 +96,16 @@ const (
 	refusedRate = iota
 	refusedConnections
 	refusedAddress
+	refusedPacket
+	refusedRoute
+	refusedHandshake
+	refusedSend
 	refusedKinds
 )
 
-var refusedNames = [refusedKinds]string{"rate", "connections", "address"}
+var refusedNames = [refusedKinds]string{
+	"rate", "connections", "address", "packet size", "route length", "handshake size", "send",
+}
 
 // refusal counts what one limit refused, and logs it now and then.
 type refusal struct {
@@ -137,7 +143,6 @@ type Counts struct {
 	MessagesOut, BytesOut         atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	Handshakes, HandshakesRefused atomic.Int64
 	Control                       atomic.Int64     // heartbeats and pings of clients
-	Refused                       atomic.Int64     // messages that did not fit the queue of their client
 	ready                         atomic.Int64     // open sessions
 	closed                        [16]atomic.Int64 // sessions, by the index of Reasons
 }

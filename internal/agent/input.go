@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"io"
 	"sync"
 
@@ -243,6 +244,9 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 	for {
 		t, body, n, _, err := codec.Next(b, a.host.MaxPacket)
 		if err != nil {
+			if errors.Is(err, codec.ErrPacketTooLarge) {
+				a.host.refuse(refusedPacket, a.remote)
+			}
 			return nil, violation("%w", err)
 		}
 		if n == 0 {
@@ -309,6 +313,7 @@ func (in *input) message(body []byte, ahead int) error {
 		return violation("%w", err)
 	}
 	if len(h.Route) > a.host.Limits.MaxRoute {
+		a.host.refuse(refusedRoute, a.remote)
 		h.Strange, h.Route = true, nil
 	}
 	if in.batch == nil {

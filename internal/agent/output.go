@@ -159,7 +159,7 @@ func (o *output) overflow(a *Agent, start int) error {
 	o.buf.b = o.buf.b[:start]
 	slow := size <= a.host.MaxQueued
 	o.mu.Unlock()
-	a.host.Counts.Refused.Add(1)
+	a.host.refuse(refusedSend, a.remote)
 	if !slow || a.host.RefuseAtFull {
 		return session.ErrBufferExceed
 	}

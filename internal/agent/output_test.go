@@ -181,7 +181,7 @@ func TestOverflow(t *testing.T) {
 				}
 			}
 			err := a.Push("news", []byte{})
-			if got := h.Counts.Refused.Load(); got != 2 {
+			if got := h.RefusedBy()["send"]; got != 2 {
 				t.Errorf("%d messages were counted as refused, want 2", got)
 			}
 			if !refuse {
