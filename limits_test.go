@@ -860,6 +860,106 @@ func TestForwardedForLimits(t *testing.T) {
 	})
 }
 
+// On the program's own mux the time for the handshake starts with the request, and only WebSockets take a place.
+func TestLimitsOnTheProgramsMux(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(&Game{}, nano.WithMaxConnections(1))
+		shutdownAtEnd(t, s)
+		if err := s.Start(); err != nil {
+			t.Fatal(err)
+		}
+		m := newMemory()
+		web := &http.Server{Handler: s.WebSocketHandler()}
+		served := make(chan error, 1)
+		go func() { served <- web.Serve(m) }()
+		t.Cleanup(func() {
+			_ = web.Close()
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				t.Errorf("the program's server ended with %v", err)
+			}
+		})
+		dial := func() *peer {
+			t.Helper()
+			conn, err := m.dial()
+			if err != nil {
+				t.Fatal(err)
+			}
+			p := &peer{newWire(conn), t}
+			p.patience = time.Hour
+			t.Cleanup(p.abort)
+			return p
+		}
+		first, second, third := dial(), dial(), dial()
+		time.Sleep(time.Minute) // for which the program's http.Server has a limit, or none
+		if got := first.ask(t); got != http.StatusSwitchingProtocols {
+			t.Fatalf("the first client was answered with status %d", got)
+		}
+		start := time.Now()
+		if got := second.ask(t); got != http.StatusServiceUnavailable {
+			t.Errorf("one too many was answered with status %d, want 503", got)
+		}
+		if n := s.Stats().Refused["connections"]; n != 1 {
+			t.Errorf("%d connections were refused, want 1", n)
+		}
+		first.ends()
+		if took := time.Since(start); took < 10*time.Second || took > 11*time.Second {
+			t.Errorf("closed %v after the request, want 10s", took)
+		}
+		synctest.Wait()
+		if got := third.ask(t); got != http.StatusSwitchingProtocols {
+			t.Fatalf("there was room, and a client was answered with status %d", got)
+		}
+		third.join()
+		third.echo(1, "hello")
+	})
+}
+
+// What asks for an upgrade may say so much, and no more.
+func TestHeadOfARequest(t *testing.T) {
+	t.Parallel()
+	at := open(t, "ws", &Game{})
+	for size, want := range map[int]int{60 << 10: http.StatusSwitchingProtocols, 80 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		conn, err := at.conn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWire(conn)
+		if got := w.ask(t, "X-Long: "+strings.Repeat("x", size)); got != want {
+			t.Errorf("a head of %d bytes was answered with status %d, want %d", size, got, want)
+		}
+		w.abort()
+	}
+}
+
+// Nothing is limited that has no limit by default.
+func TestNoRatesByDefault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, kind := range []string{"pipe", "wspipe"} {
+			from, srv := openFrom(t, kind, &Game{})
+			for range 300 {
+				w, err := from("192.0.2.1:1").wire()
+				if err == nil {
+					t.Cleanup(w.abort)
+					err = w.join()
+				}
+				if err != nil {
+					t.Fatalf("one address has 300 clients: %v", err)
+				}
+			}
+			p := from("192.0.2.1:2").patient()
+			p.join()
+			for id := range uint64(1000) {
+				p.echo(id+1, strings.Repeat("x", 10_000)) // in no time at all
+			}
+			for name, n := range srv.Stats().Refused {
+				if n != 0 {
+					t.Errorf("%d were refused for %s, want none", n, name)
+				}
+			}
+		}
+	})
+}
+
 func TestSameOrigin(t *testing.T) {
 	t.Parallel()
 	for option, test := range map[string]struct {
