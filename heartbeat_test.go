@@ -56,6 +56,31 @@ func TestHeartbeatsAreSent(t *testing.T) {
 	}
 }
 
+// Also the first one, where the interval is short: what the client says meanwhile does not put it off.
+func TestFirstHeartbeat(t *testing.T) {
+	for _, interval := range []time.Duration{300 * time.Millisecond, time.Second, 1400 * time.Millisecond, 5 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			p := open(t, "pipe", &Game{}, nano.WithHeartbeatInterval(interval)).patient()
+			p.join()
+			start := time.Now()
+			p.goes(func() {
+				for p.wire.send(notify("Game.Echo", "")) == nil {
+					time.Sleep(interval / 5)
+				}
+			})
+			for i := 1; i <= 3; i++ {
+				if typ, _, err := p.packet(); err != nil || typ != packet.Heartbeat {
+					t.Fatalf("%v, %v came, want a heartbeat", typ, err)
+				}
+				want := time.Duration(i) * interval
+				if at := time.Since(start); at < want || at > want+interval/4 {
+					t.Errorf("every %v: heartbeat %d came after %v, want %v", interval, i, at, want)
+				}
+			}
+		})
+	}
+}
+
 // A client from which no packet comes is closed after two and a half to three intervals.
 func TestSilentClientIsClosed(t *testing.T) {
 	half := request(1, "Game.Echo", "never whole")

@@ -466,7 +466,7 @@ func (a *Agent) dueAt(now time.Duration) time.Duration {
 		return 0
 	}
 	if !a.flags.set(flagBeating) {
-		a.timer.at = last + h.Heartbeat
+		a.timer.at = now - min(h.Heartbeat, shedAfter) + h.Heartbeat // enter has asked for this first call
 	}
 	if now >= a.timer.at {
 		_ = a.queueFrame(heartbeatPacket, false)
