@@ -139,6 +139,8 @@ func TestErrorsThatClientsSee(t *testing.T) {
 			{coded, "GAME-1: no seat is free", "", 0},
 			{fmt.Errorf("joining: %w", coded), "GAME-1: no seat is free", "", 0},
 			{errors.New("password is 1234"), "NANO-500: internal error", "NANO-500: password is 1234", 1},
+			{(*message.Error)(nil), "NANO-500: internal error", "NANO-500: <nil>", 1},
+			{fmt.Errorf("joining: %w", (*message.Error)(nil)), "NANO-500: internal error", "NANO-500: joining: ", 1},
 		} {
 			d := &desk{raw: func(*session.Session, []byte) error { return test.err }}
 			inBed(t, func(c *dispatch.Config) { c.Debug = debug }, with("desk", d), func(b *bed) {

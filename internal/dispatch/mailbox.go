@@ -692,12 +692,11 @@ func (c *Call) name() string {
 	return ""
 }
 
-// errorAs returns err as the *Error that it is or wraps.
+// errorAs returns err as the *Error that it is or wraps. A nil *Error in an error is none: it has nothing to tell.
 func errorAs(err error) (*message.Error, bool) {
-	if e, ok := err.(*message.Error); ok {
-		return e, true
+	e, ok := err.(*message.Error)
+	if !ok {
+		ok = errors.As(err, &e)
 	}
-	var e *message.Error
-	ok := errors.As(err, &e)
-	return e, ok
+	return e, ok && e != nil
 }
