@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -576,6 +577,16 @@ func TestHandlersAreTimed(t *testing.T) {
 		synctest.Wait()
 		b.logged("nano: slow close", 1)
 		b.logged("slow task", 0)
+	})
+	// Calls that were timed together are told so: none of them need have been slow.
+	inBed(t, slow, with("desk", d), func(b *bed) {
+		b.send(slices.Concat(slices.Repeat([]*message.Message{notify("desk.Raw", "0s")}, 15),
+			slices.Repeat([]*message.Message{notify("desk.Raw", "15ms")}, 8))...)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		b.logged("nano: slow handler", 1)
+		b.logged("route=desk.Raw took=120ms", 1)
+		b.logged("calls=8", 1)
 	})
 	inBed(t, nil, with("desk", d), func(b *bed) {
 		b.do(notify("desk.Raw", "10h"))
