@@ -394,9 +394,11 @@ func (in *input) deliver() {
 	if b == nil {
 		return
 	}
+	unused := cap(in.block) - len(in.block)
 	in.batch, in.block = nil, nil
 	in.a.host.Counts.MessagesIn.Add(int64(b.Len()))
 	in.a.host.Counts.BytesIn.Add(int64(b.Size()))
+	b.Pin(unused)
 	if b.Len() == 0 {
 		b.Free()
 		return

@@ -326,6 +326,33 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 	}
 }
 
+// A small message in a read of other things has room made for more like it. What that takes counts among what may wait.
+func TestRoomForPayloadsCounts(t *testing.T) {
+	h := newHost(t, nil)
+	gate := make(chan struct{})
+	h.Dispatcher.Scheduler.PushTask(func() { <-gate })
+	conn := &script{}
+	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
+	in := newInput(a)
+	in.digest(hello(t))
+	read := data(t, message.Message{Type: message.Notify, Route: "Game.Note", Data: make([]byte, 100)})
+	for len(read) < readSize {
+		read = append(read, pack(t, packet.Heartbeat, "")...)
+	}
+	reads := 0
+	for ; a.box.Room() > 0 && reads < 100; reads++ {
+		in.digest(read)
+	}
+	if most := a.box.MaxSize()/(readSize/2) + 1; reads > most {
+		t.Errorf("%d reads were taken of which each keeps up to %d bytes, want %d at most", reads, readSize, most)
+	}
+	if n := h.Counts.BytesIn.Load(); n != int64(100*reads) {
+		t.Errorf("%d bytes of payload were counted, want %d", n, 100*reads)
+	}
+	close(gate)
+	a.finishReading(io.EOF)
+}
+
 func FuzzServerStream(f *testing.F) {
 	add := func(joined bool, pieces ...[]byte) {
 		stream := bytes.Join(pieces, nil)

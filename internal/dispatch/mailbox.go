@@ -38,7 +38,7 @@ type Accountant interface {
 // Batch is messages of one session that arrived together. Get one with NewBatch; Deliver takes it over.
 type Batch struct {
 	calls []Call
-	size  int // bytes of payload
+	size  int // bytes of payload, and what else is pinned
 	next  *Batch
 }
 
@@ -68,10 +68,13 @@ func (b *Batch) Next(size int) *Call {
 	return &b.calls[len(b.calls)-1]
 }
 
+// Pin counts n bytes more, which the payloads keep from being freed.
+func (b *Batch) Pin(n int) { b.size += n }
+
 // Len returns the number of messages.
 func (b *Batch) Len() int { return len(b.calls) }
 
-// Size returns the bytes of payload.
+// Size returns the bytes of payload, and what else is pinned.
 func (b *Batch) Size() int { return b.size }
 
 // Free gives up a batch that is not delivered.
