@@ -10,6 +10,7 @@ import (
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
 )
 
 // readSize is what one read takes at most. The buffers are shared: a connection holds one only while it has bytes
@@ -239,6 +240,23 @@ func (in *input) release() {
 
 // feed takes the whole packets off b and returns the rest. Messages are gathered in the batch; see deliver.
 func (in *input) feed(b []byte) (rest []byte, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			in.a.host.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", in.a.id)
+			in.a.finishReading(errGoexit)
+		}
+	}()
+	rest, err = in.packets(b)
+	returned = true
+	return rest, err
+}
+
+// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the validator or the serializer.
+var errGoexit = &protocolError{reason: session.ErrClosed, err: errors.New("its goroutine was ended with runtime.Goexit")}
+
+// packets is feed.
+func (in *input) packets(b []byte) (rest []byte, err error) {
 	a := in.a
 	whole := false
 	for {

@@ -3,6 +3,7 @@ package agent
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -11,9 +12,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
@@ -84,6 +87,13 @@ func (p *player) webSocket(pieces [][]byte, n int) outcome {
 func (p *player) frames(stream []byte, n int) outcome {
 	p.t.Helper()
 	conn := &script{pieces: slices.Collect(slices.Chunk(stream, n))}
+	p.upgrade(conn)
+	return p.end(conn)
+}
+
+// upgrade serves conn as a WebSocket.
+func (p *player) upgrade(conn net.Conn) {
+	p.t.Helper()
 	r, err := http.NewRequest(http.MethodGet, "/", nil)
 	if err != nil {
 		p.t.Fatal(err)
@@ -93,7 +103,6 @@ func (p *player) frames(stream []byte, n int) outcome {
 		"Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
 	}
 	p.h.ServeWebSocket(&hijackable{conn: conn}, r)
-	return p.end(conn)
 }
 
 // hijackable is a response whose connection can be taken over.
@@ -351,6 +360,41 @@ func TestRoomForPayloadsCounts(t *testing.T) {
 	}
 	close(gate)
 	a.finishReading(io.EOF)
+}
+
+// A hook that ends the goroutine of its connection, as t.FailNow does in a test, ends the connection, too.
+func TestGoexitInAHook(t *testing.T) {
+	exit := func() error { runtime.Goexit(); return nil }
+	for name, change := range map[string]func(*Config){
+		"validator": func(c *Config) { c.Validator = func(*session.Session, []byte) error { return exit() } },
+		"data":      func(c *Config) { c.UserData = func(*session.Session, []byte) (any, error) { return nil, exit() } },
+		"inbound":   hook(func(*session.Session, *message.Message) error { return exit() }),
+	} {
+		for _, ws := range []bool{false, true} {
+			reasons := make(chan error, 1)
+			h := newHost(t, func(c *Config) {
+				change(c)
+				c.Closed = func(s *session.Session) { reasons <- context.Cause(s.Context()) }
+			})
+			p := &player{t: t, h: h}
+			stream := slices.Concat(hello(t), request(t, 1, "x"), request(t, 2, "y"))
+			conn := &script{pieces: [][]byte{stream}}
+			if ws {
+				conn.pieces = [][]byte{clientFrame(2, stream)}
+				p.upgrade(conn)
+			} else {
+				h.Accept(conn)
+			}
+			select {
+			case err := <-reasons:
+				if !errors.Is(err, session.ErrClosed) {
+					t.Errorf("%s, WebSocket %v: the session ended with %v, want ErrClosed", name, ws, err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Errorf("%s, WebSocket %v: the session did not end", name, ws)
+			}
+		}
+	}
 }
 
 func FuzzServerStream(f *testing.F) {
