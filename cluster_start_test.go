@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/cluster"
@@ -171,6 +172,31 @@ func TestClusterHooks(t *testing.T) {
 	if got := strings.Join(seen, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("the hooks saw\n%s\nwant\n%s", got, strings.Join(want, "\n"))
 	}
+}
+
+// A gate that has not met the other nodes yet cannot say that nobody serves a route.
+func TestClusterUnmet(t *testing.T) {
+	t.Parallel()
+	l := listenAny(t)
+	_ = l.Close()
+	gate := startNode(t, services{"Door": named("door")}, nil, nano.WithAdvertiseAddr(l.Addr().String(), 50*time.Millisecond))
+	p := gate.connect()
+	p.must("Door.Do", "", "door")
+	p.fails("Door.Nothing", "", nano.CodeUnavailable)
+	p.fails("Room.Do", "", nano.CodeUnavailable)
+	p.fails("nonsense", "", nano.CodeNotFound)
+	if err := gate.Call(within(t), "Room.Do", nil, nil); !hasCode(err, nano.CodeUnavailable) {
+		t.Errorf("Call before the node has met others = %v, want NANO-503", err)
+	}
+	seed := startNodeAt(t, l.Addr().String(), services{"Room": named("room")}, nil)
+	meet(t, gate, seed)
+	p.must("Room.Do", "", "room")
+	eventually(t, "the gate knows what nobody serves", func() bool {
+		_, err := p.ask("Nobody.Do", "")
+		return hasCode(err, nano.CodeNotFound)
+	})
+	p.fails("Room.Nothing", "", nano.CodeNotFound)
+	p.fails("Door.Nothing", "", nano.CodeNotFound)
 }
 
 // buffer is where a server logs to.

@@ -52,8 +52,8 @@ func (r *reach) credit(messages, size int) {
 	r.client.Mailbox().Return(messages, size)
 }
 
-// Serves reports whether another node serves a service, or has: then its messages fail as long as none is up, and are
-// not unknown.
+// Serves reports whether another node serves a service, or has, or may for all that is known: then its messages fail as
+// long as none is up, and are not unknown.
 func (b *Broker) Serves(service string) bool {
 	if b.node == nil {
 		return false
@@ -62,7 +62,7 @@ func (b *Broker) Serves(service string) bool {
 		return true
 	}
 	_, ok := b.services.Load(service)
-	return ok
+	return ok || !b.node.Met()
 }
 
 // Forward sends a client's request or notify to the node that serves it; it is part of dispatch.Remote.

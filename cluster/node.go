@@ -130,6 +130,7 @@ type Node struct {
 	gossip *gossip.Gossip
 	id     atomic.Uint64
 	table  atomic.Pointer[table] // of the links that are up
+	met    atomic.Bool           // see Met
 
 	refusals rate.Sometimes // log those of strangers: they choose how many there are
 
@@ -146,6 +147,7 @@ type Node struct {
 	hello   *clusterpb.Hello // what this node tells of itself; replaced, never changed
 	peers   map[string]*peer // by address
 	changed chan struct{}    // closed and replaced when a peer's state changes
+	joined  bool             // a seed has answered, or there is none
 	failure error            // why the node can't start
 }
 
@@ -438,6 +440,21 @@ func (n *Node) Links() []*Link { return n.table.Load().links }
 // LinksTo returns the links that are up to members with the service, by address. The slice must not be changed.
 func (n *Node) LinksTo(service string) []*Link { return n.table.Load().services[service] }
 
+// Met reports whether this node has come to know the members and what they serve: a seed has answered, and since then
+// there was a time when no member of the gossip was without a link. It stays true. A node without seeds has nobody to
+// meet.
+func (n *Node) Met() bool { return n.met.Load() }
+
+// acquainted reports whether every member that the gossip takes for alive is linked. It is called under mu.
+func (n *Node) acquainted() bool {
+	for _, p := range n.peers {
+		if !p.up && len(p.known) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // table is a snapshot of the links that are up.
 type table struct {
 	links    []*Link
@@ -464,6 +481,9 @@ func (n *Node) publish() {
 
 // notify wakes who waits for peers to change. It is called under mu.
 func (n *Node) notify() {
+	if n.joined && !n.met.Load() && n.acquainted() {
+		n.met.Store(true)
+	}
 	close(n.changed)
 	n.changed = make(chan struct{})
 }

@@ -336,6 +336,49 @@ func TestSeedComesLater(t *testing.T) {
 	complete(t, one, two)
 }
 
+// A node that has seeds knows what the cluster serves when one has answered and every member that it told of is linked, or
+// dead.
+func TestMet(t *testing.T) {
+	t.Parallel()
+	alone := start(t, 1)
+	if !alone.Met() {
+		t.Error("a node without seeds has not met all there are")
+	}
+	late := listen(t, "127.0.0.1:0")
+	_ = late.Close()
+	one := start(t, 2, late.Addr().String())
+	if one.Met() {
+		t.Error("a node whose seed does not answer has met the members")
+	}
+	seed := newTestNode(t, Config{ID: 3})
+	seed.serve(listen(t, late.Addr().String()))
+	poll(t, "the node has met the members", one.Met)
+
+	// Two more, of which neither reaches the other.
+	onlySeed := grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+		if addr != seed.addr {
+			return nil, errors.New("walled off")
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", addr)
+	})
+	two := newTestNode(t, Config{ID: 4, Seeds: []string{seed.addr}, DialOptions: []grpc.DialOption{onlySeed}})
+	two.serve(listen(t, "127.0.0.1:0"))
+	poll(t, "the seed's gossip has the second", func() bool {
+		seed.Node.mu.Lock()
+		defer seed.Node.mu.Unlock()
+		p := seed.peers[two.addr]
+		return p != nil && len(p.known) > 0
+	})
+	three := newTestNode(t, Config{ID: 5, Seeds: []string{seed.addr}, DialOptions: []grpc.DialOption{onlySeed}})
+	three.serve(listen(t, "127.0.0.1:0"))
+	three.within(patience, "linked with the seed", three.hasUp(seed.addr))
+	if three.Met() {
+		t.Error("a node has met the members, one of whom it does not reach")
+	}
+	two.kill()
+	poll(t, "the node has met those that are alive", three.Met)
+}
+
 // Seeds by name: every address is tried, and the node's own is no trouble.
 func TestSeedByName(t *testing.T) {
 	t.Parallel()

@@ -109,6 +109,7 @@ func (n *Node) gone(addr string, epoch uint64) {
 		delete(p.known, epoch)
 		p.seen = time.Now()
 		p.wake()
+		n.notify()
 	}
 }
 

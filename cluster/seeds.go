@@ -5,6 +5,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/gossip"
@@ -66,12 +67,16 @@ func (n *Node) tend(first chan<- error) {
 // join tries every seed that is not linked, all at once. The error is that of a seed that refused this node.
 func (s *seeds) join() error {
 	var wg sync.WaitGroup
+	var answered atomic.Bool
 	refusals := make([]error, len(s.names))
 	for i, name := range s.names {
 		wg.Go(func() {
 			err := s.joinName(name)
 			if errors.Is(err, ErrRefused) {
 				refusals[i] = err
+			}
+			if err == nil {
+				answered.Store(true)
 			}
 			if err == nil {
 				name.trouble = ""
@@ -82,6 +87,9 @@ func (s *seeds) join() error {
 		})
 	}
 	wg.Wait()
+	if answered.Load() || len(s.names) == 0 {
+		s.node.hasJoined()
+	}
 	for _, err := range refusals {
 		if err != nil {
 			return err
@@ -166,6 +174,16 @@ func (s *seeds) resolve(seed *seedName) (authority string, err error) {
 	}
 	seed.resolved = time.Now()
 	return seed.name, nil
+}
+
+// hasJoined notes that the gossip has told of the members.
+func (n *Node) hasJoined() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.joined {
+		n.joined = true
+		n.notify()
+	}
 }
 
 // linked reports whether a link to the node at addr is up.

@@ -14,7 +14,7 @@ const (
 	CodeNotFound    = "NANO-404" // no handler is registered for the route
 	CodeLimit       = "NANO-429" // a limit was passed
 	CodeInternal    = "NANO-500" // the handler failed or panicked
-	CodeUnavailable = "NANO-503" // the server is draining, or the node that serves the route is down
+	CodeUnavailable = "NANO-503" // the server is draining, or the node that serves the route is down or not met yet
 	CodeDeadline    = "NANO-504" // the deadline of a call has passed
 )
 
