@@ -18,6 +18,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/serialize/json"
@@ -246,6 +247,41 @@ func pair(t testing.TB, comps services, opts ...nano.Option) (gate, backend *nod
 	t.Helper()
 	gate = startNode(t, nil, nil, opts...)
 	return gate, startNode(t, comps, []*node{gate}, opts...)
+}
+
+// The figures of a node tell what went between it and others.
+func TestClusterStats(t *testing.T) {
+	t.Parallel()
+	gate, backend := pair(t, services{"Room": named("room")})
+	before := [2]nano.Stats{gate.Stats(), backend.Stats()}
+	const requests = 100
+	p := gate.connect()
+	for range requests {
+		p.must("Room.Do", "payload", "room")
+	}
+	g, b := gate.Stats().Cluster, backend.Stats().Cluster
+	for name, c := range map[string]*cluster.Stats{"gate": g, "backend": b} {
+		if c.Members != 1 || c.Late+c.Lost+c.Refused != 0 {
+			t.Errorf("%s: %+v, want one member and nothing late, lost or refused", name, *c)
+		}
+	}
+	if g.Sessions != 0 || b.Sessions != 1 {
+		t.Errorf("%d and %d sessions of the other's clients, want none and one", g.Sessions, b.Sessions)
+	}
+	if out := g.MessagesOut - before[0].Cluster.MessagesOut; out < requests {
+		t.Errorf("the gate counts %d messages out, want %d and a few", out, requests)
+	}
+	if in := b.MessagesIn - before[1].Cluster.MessagesIn; in < requests || in > 2*requests {
+		t.Errorf("the backend counts %d messages in, want %d and a few", in, requests)
+	}
+	if in := b.BytesIn - before[1].Cluster.BytesIn; in < requests*int64(len("Room.Do")+len("payload")) {
+		t.Errorf("the backend counts %d bytes in, want more than those of routes and payloads", in)
+	}
+	_ = p.Close()
+	eventually(t, "the session has closed", func() bool { return backend.Stats().Cluster.Sessions == 0 })
+	if st := nano.New().Stats(); st.Cluster != nil {
+		t.Errorf("a server on its own has figures of a cluster: %+v", *st.Cluster)
+	}
 }
 
 // Everything that a client can do with a handler of its gate works with one of another node.

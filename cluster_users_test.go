@@ -189,7 +189,7 @@ func TestClusterGroup(t *testing.T) {
 		}
 	}
 	for name, n := range map[string]*node{"one": one, "two": two} {
-		if got := n.ClusterCounts().Multicasts.Load(); got != 3 {
+		if got := n.Stats().Cluster.Multicasts; got != 3 {
 			t.Errorf("gate %s got %d messages for its members, want 3", name, got)
 		}
 	}
@@ -401,7 +401,7 @@ func TestClusterBackPressure(t *testing.T) {
 	for range messages {
 		receive(t, got, "a message")
 	}
-	if n := backend.ClusterCounts().Refused.Load(); n != 0 {
+	if n := backend.Stats().Cluster.Refused; n != 0 {
 		t.Errorf("%d messages were refused, want none", n)
 	}
 	p.must("Room.Echo", "done", "done")

@@ -3,6 +3,7 @@ package nano
 import (
 	"time"
 
+	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
 )
 
@@ -34,6 +35,8 @@ type Stats struct {
 	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
 	// "heartbeat", "handshake", "slow", "protocol", "limit", "shutdown".
 	Closed map[string]int64
+
+	Cluster *cluster.Stats // what went between this node and others; nil on a server that is no node
 }
 
 // RouteStats is the calls of one handler. The time of a call is what it held the logic goroutine for. Calls of one
@@ -79,5 +82,6 @@ func (s *Server) Stats() Stats {
 	for _, r := range agent.Reasons {
 		st.Closed[r.Name] = c.Closed(r.Err)
 	}
+	st.Cluster = s.broker.Stats()
 	return st
 }

@@ -96,15 +96,7 @@ type Broker struct {
 	loginMu sync.Mutex
 	logins  map[int64]login // of this node's clients, by session; loginMu guards it
 
-	counts Counts
-}
-
-// Counts is what went through a broker.
-type Counts struct {
-	Late       atomic.Int64 // answers that nobody waited for any more
-	Refused    atomic.Int64 // messages of other nodes' clients that found their session's mailbox full
-	Lost       atomic.Int64 // what was for a client that could not be sent it
-	Multicasts atomic.Int64 // messages of other nodes, for many clients each
+	counts counts
 }
 
 // NewBroker makes a broker. Join makes it part of a cluster.
@@ -120,7 +112,7 @@ func NewBroker(c BrokerConfig) *Broker {
 	b.neighbors.Store(new([]*neighbor))
 	if c.Node != nil {
 		nc := *c.Node
-		nc.Handler, nc.Listed = b, b.listed
+		nc.Handler, nc.Listed, nc.Counts = b, b.listed, &b.counts.traffic
 		b.node = NewNode(nc)
 	}
 	return b
@@ -161,9 +153,6 @@ func (b *Broker) Leave(ctx context.Context) error {
 
 // Node returns the membership, nil for a server on its own.
 func (b *Broker) Node() *Node { return b.node }
-
-// Counts returns what went through so far.
-func (b *Broker) Counts() *Counts { return &b.counts }
 
 // Drain has the sessions of other nodes' clients closed here, with ErrShutdown, when the messages that were accepted
 // have run. Their clients stay connected.

@@ -301,7 +301,7 @@ func TestServeStrangeFrames(t *testing.T) {
 	if list := s.SessionsByUID(3); len(list) != 1 || list[0].ID() != 7 {
 		t.Errorf("SessionsByUID = %v, want the one that was introduced", list)
 	}
-	if n := s.Counts().Late.Load(); n != 2 {
+	if n := s.Stats().Late; n != 2 {
 		t.Errorf("%d answers came late, want 2", n)
 	}
 }
@@ -330,7 +330,7 @@ func TestServeTooMuch(t *testing.T) {
 	for id := uint64(1); id <= 4; id++ {
 		s.hears(Frame{Kind: kindResponse, Session: 7, ID: id})
 	}
-	if n := s.Counts().Refused.Load(); n != 7 {
+	if n := s.Stats().Refused; n != 7 {
 		t.Errorf("%d messages were refused, want 7", n)
 	}
 	// So far the notify and the call were not answered: that makes two. After as many more as are told of at once, the gate
@@ -566,7 +566,7 @@ func TestForwardAnswers(t *testing.T) {
 	s.says(answer(5, "five"), Frame{Kind: kindPush, Session: 7, Route: "onNews"})
 	s.gets(v, "error 5 Far.Do NANO-500")
 	s.silent()
-	if lost, late := s.Counts().Lost.Load(), s.Counts().Late.Load(); lost != 2 || late != 2 {
+	if lost, late := s.Stats().Lost, s.Stats().Late; lost != 2 || late != 2 {
 		t.Errorf("%d were lost and %d late, want 2 and 2", lost, late)
 	}
 

@@ -93,7 +93,7 @@ func (b *Broker) finish(id uint64, data []byte, err error) {
 	case c != nil:
 		c.done(data, err)
 	default:
-		b.counts.Late.Add(1)
+		b.counts.late.Add(1)
 	}
 }
 

@@ -270,14 +270,14 @@ func (nb *neighbor) response(f *Frame) {
 	r := nb.clients[f.Session]
 	if r == nil {
 		nb.mu.Unlock()
-		nb.b.counts.Late.Add(1)
+		nb.b.counts.late.Add(1)
 		return
 	}
 	route, ok := r.take(f.ID)
 	r.credit(1, 0)
 	nb.mu.Unlock()
 	if !ok {
-		nb.b.counts.Late.Add(1)
+		nb.b.counts.late.Add(1)
 		return
 	}
 	if f.Flags&flagError != 0 {
@@ -286,7 +286,7 @@ func (nb *neighbor) response(f *Frame) {
 	}
 	nb.message = message.Message{Type: message.Response, ID: f.ID, Route: route, Data: f.Data}
 	if err := r.client.Relay(&nb.message); err != nil {
-		nb.b.counts.Lost.Add(1)
+		nb.b.counts.lost.Add(1)
 		if !errors.Is(err, session.ErrBrokenPipe) {
 			r.client.RelayError(f.ID, route, nb.b.Dispatcher.Public(err))
 		}
@@ -310,7 +310,7 @@ func (nb *neighbor) push(f *Frame) {
 	}
 	nb.message = message.Message{Type: message.Push, Route: f.Route, Data: f.Data}
 	if c.Relay(&nb.message) != nil {
-		nb.b.counts.Lost.Add(1)
+		nb.b.counts.lost.Add(1)
 	}
 }
 
@@ -324,7 +324,7 @@ func (nb *neighbor) multicast(f *Frame) error {
 		}
 	})
 	nb.mu.Unlock()
-	nb.b.counts.Multicasts.Add(1)
+	nb.b.counts.multicasts.Add(1)
 	nb.b.Gate.Multicast(nb.members, f.Route, f.Data)
 	clear(nb.members)
 	return err

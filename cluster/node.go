@@ -51,6 +51,8 @@ type Config struct {
 	Handler Handler
 	// Listed, if it is not nil, is called after Handler.Up, when Links and Members show the link.
 	Listed func(l *Link)
+	// Counts, if it is not nil, is where the links count.
+	Counts *link.Counts
 	// Logger gets the node's notes; slog.Default() if it is nil.
 	Logger *slog.Logger
 }
@@ -169,6 +171,7 @@ func NewNode(cfg Config) *Node {
 		peers:    make(map[string]*peer),
 		changed:  make(chan struct{}),
 	}
+	n.t.link.Counts = cfg.Counts
 	n.id.Store(cfg.ID)
 	n.table.Store(&table{})
 	n.ctx, n.cancel = context.WithCancel(context.Background())

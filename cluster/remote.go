@@ -129,7 +129,7 @@ func (nb *neighbor) serve(f *Frame) error {
 		nb.batch, nb.batchFor, nb.room = dispatch.NewBatch(), r, r.box.Room()
 	}
 	if nb.batch.Len() >= nb.room || nb.batch.Size() >= r.box.MaxSize() {
-		nb.b.counts.Refused.Add(1)
+		nb.b.counts.refused.Add(1)
 		r.refuse(f.ID, dispatch.ErrFull, len(f.Data))
 		return nil
 	}

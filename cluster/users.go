@@ -176,7 +176,7 @@ func (nb *neighbor) user(f *Frame) {
 		default:
 			nb.message = message.Message{Type: message.Push, Route: f.Route, Data: f.Data}
 			if c.Relay(&nb.message) != nil {
-				nb.b.counts.Lost.Add(1)
+				nb.b.counts.lost.Add(1)
 			}
 		}
 	}

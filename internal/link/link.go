@@ -37,6 +37,13 @@ type Config struct {
 	Dead        time.Duration // a ping unanswered for so long ends the link
 	QueueBytes  int           // that may wait to be sent, of frames
 	QueueFrames int           // that may wait to be sent
+	Counts      *Counts       // that the link adds to, beside others; nil for some of its own
+}
+
+// Counts is what has gone over links. Pings and pongs do not count.
+type Counts struct {
+	FramesIn, FramesOut atomic.Int64
+	BytesIn, BytesOut   atomic.Int64 // of the frames
 }
 
 // DefaultConfig returns the limits of a node: a ping every 500 ms, dead after 2 s, 32 MiB and 262,144 frames.
@@ -104,6 +111,9 @@ func New(stream Stream, addr string, epoch uint64, hello *clusterpb.Hello, cfg C
 		done:     make(chan struct{}),
 		finished: make(chan struct{}),
 	}
+	if l.cfg.Counts == nil {
+		l.cfg.Counts = new(Counts)
+	}
 	l.setHello(hello)
 	return l
 }
@@ -134,6 +144,13 @@ func (l *Link) Err() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
+}
+
+// Queued returns how many frames wait to be sent, and their bytes.
+func (l *Link) Queued() (frames, bytes int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.out.frames, l.out.bytes
 }
 
 // Send queues a frame; it copies it and never blocks. The error is ErrDown, ErrQueueFull or ErrFrameTooLarge.
@@ -302,6 +319,8 @@ func (l *Link) write() {
 			l.mu.Lock()
 			l.out.release(bytes, frames)
 			l.mu.Unlock()
+			l.cfg.Counts.FramesOut.Add(int64(frames))
+			l.cfg.Counts.BytesOut.Add(int64(bytes))
 		}
 	}
 }
@@ -341,12 +360,18 @@ func (l *Link) read() {
 			l.Close(broken(err))
 			return
 		}
+		var total, bytes int64
 		for rest := in.frames; len(rest) > 0; {
 			var f Frame
 			var err error
+			before := len(rest)
 			if rest, err = decoder.Next(rest, &f); err != nil {
 				l.Close(err)
 				return
+			}
+			if f.Kind != kindPing && f.Kind != kindPong {
+				total++
+				bytes += int64(before - len(rest))
 			}
 			if f.Kind >= FirstKind {
 				if frames = append(frames, f); len(frames) < runLength {
@@ -358,6 +383,8 @@ func (l *Link) read() {
 				return
 			}
 		}
+		l.cfg.Counts.FramesIn.Add(total)
+		l.cfg.Counts.BytesIn.Add(bytes)
 		if frames = l.deliver(frames); l.ended() {
 			return
 		}

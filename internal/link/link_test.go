@@ -154,7 +154,9 @@ func TestOrderBothWays(t *testing.T) {
 		const n = 5000
 		wa, wb := wires()
 		ka, kb := new(keeper), new(keeper)
-		a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+		ca, cb := DefaultConfig(), DefaultConfig()
+		ca.Counts, cb.Counts = new(Counts), new(Counts)
+		a, b := run(wa, ca, ka), run(wb, cb, kb)
 		for i := 1; i <= n; i++ {
 			for _, l := range []*Link{a, b} {
 				if err := l.Send(frame(i)); err != nil {
@@ -165,6 +167,21 @@ func TestOrderBothWays(t *testing.T) {
 		time.Sleep(3 * time.Second) // several pings
 		if err := errors.Join(a.Err(), b.Err()); err != nil {
 			t.Fatalf("a quiet link ended: %v", err)
+		}
+		if frames, bytes := a.Queued(); frames != 0 || bytes != 0 {
+			t.Errorf("%d frames of %d bytes wait, want none", frames, bytes)
+		}
+		size := int64(0)
+		for i := 1; i <= n; i++ {
+			size += int64(frame(i).Size())
+		}
+		for name, got := range map[string][4]int64{
+			"a": {ca.Counts.FramesIn.Load(), ca.Counts.FramesOut.Load(), ca.Counts.BytesIn.Load(), ca.Counts.BytesOut.Load()},
+			"b": {cb.Counts.FramesIn.Load(), cb.Counts.FramesOut.Load(), cb.Counts.BytesIn.Load(), cb.Counts.BytesOut.Load()},
+		} {
+			if want := [4]int64{n, n, size, size}; got != want {
+				t.Errorf("%s counts frames in and out, bytes in and out %v, want %v", name, got, want)
+			}
 		}
 		a.Close(errors.New("enough"))
 		<-a.Finished()
