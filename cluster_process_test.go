@@ -25,17 +25,20 @@ import (
 // nodeEnv has the test binary be a node of a cluster; it holds a nodeSpec. See nodeProcess.
 const nodeEnv = "NANO_TEST_NODE"
 
-// nodeSpec is what a process is. It serves Room, and the same as a service of its own name.
+// nodeSpec is what a process is: a gate if it has an address for players, else a node that serves Room, and the same as a
+// service of its own name.
 type nodeSpec struct {
-	Name   string
-	Listen string
-	Seeds  string // separated by commas
+	Name    string
+	Listen  string
+	Seeds   string // separated by commas
+	Players string
 }
 
 // told is one line from a process to the test.
 type told struct {
 	Event   string // "ready", "hangs" or "answer"
 	Addr    string
+	Players string
 	Members []cluster.Member
 	Reply   string
 	Err     string
@@ -67,10 +70,12 @@ func (spec *nodeSpec) run() error {
 		line, _ := json.Marshal(v)
 		_, _ = os.Stdout.Write(append(line, '\n'))
 	}
-	fellow := &Fellow{name: spec.Name, say: say}
 	list := &component.Components{}
-	list.Register(fellow, component.WithName("Room"))
-	list.Register(fellow, component.WithName(spec.Name))
+	if spec.Players == "" {
+		fellow := &Fellow{name: spec.Name, say: say}
+		list.Register(fellow, component.WithName("Room"))
+		list.Register(fellow, component.WithName(spec.Name))
+	}
 	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithMaster(), nano.WithLabel(spec.Name)}
 	if spec.Seeds != "" {
 		opts = append(opts, nano.WithAdvertiseAddr(spec.Seeds))
@@ -83,7 +88,16 @@ func (spec *nodeSpec) run() error {
 	if err := srv.StartCluster(l); err != nil {
 		return err
 	}
-	say(told{Event: "ready", Addr: srv.ClusterAddr()})
+	ready := told{Event: "ready", Addr: srv.ClusterAddr()}
+	if spec.Players != "" {
+		players, err := listenAgain(spec.Players)
+		if err != nil {
+			return err
+		}
+		ready.Players = players.Addr().String()
+		go func() { _ = srv.Serve(players) }()
+	}
+	say(ready)
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		var q asked
@@ -175,7 +189,8 @@ func spawn(t testing.TB, spec nodeSpec, before ...string) *nodeCmd {
 	}()
 	t.Cleanup(p.kill)
 	p.spec = spec
-	p.spec.Listen = p.await("ready").Addr
+	ready := p.await("ready")
+	p.spec.Listen, p.spec.Players = ready.Addr, ready.Players
 	return p
 }
 
@@ -214,6 +229,9 @@ func (p *nodeCmd) ask(q asked) told {
 }
 
 func (p *nodeCmd) addr() string { return p.spec.Listen }
+
+// connect connects a player to a process that is a gate.
+func (p *nodeCmd) connect() *player { return (&node{t: p.t, players: p.spec.Players}).connect() }
 
 // memberChange is a call of the member callback.
 type memberChange struct {
@@ -344,6 +362,68 @@ func TestClusterKill(t *testing.T) {
 	inTime(t, "it serves again", g.calls(again, up), time.Second)
 	g.sees(again, true)
 	g.at(again)
+}
+
+// A gate that is killed takes its clients' connections along, with the requests on them, and their sessions on other
+// nodes. The clients of another gate notice nothing.
+func TestClusterKillGate(t *testing.T) {
+	t.Parallel()
+	var group = nano.NewGroup("all")
+	asked, ended := make(chan struct{}, 10), make(chan error, 10)
+	backend := startNode(t, services{"Room": doing(func(s *session.Session, data []byte) error {
+		switch uid := int64(data[0] - '0'); uid {
+		case 0: // never answered
+			asked <- struct{}{}
+			return nil
+		case s.UID():
+			return s.Response(data)
+		default:
+			s.OnClose(func(_ *session.Session, reason error) { ended <- reason })
+			return errors.Join(s.Bind(uid), group.Add(s), s.Response(data))
+		}
+	})}, nil)
+	a := spawn(t, nodeSpec{Name: "a", Listen: "127.0.0.1:0", Players: "127.0.0.1:0", Seeds: backend.ClusterAddr()})
+	b := spawn(t, nodeSpec{Name: "b", Listen: "127.0.0.1:0", Players: "127.0.0.1:0", Seeds: backend.ClusterAddr()})
+	lost, kept := a.connect(), b.connect()
+	lost.must("Room.Do", "1", "1")
+	kept.must("Room.Do", "2", "2")
+	requested := make(chan error, 1)
+	go func() {
+		_, err := lost.ask("Room.Do", "0")
+		requested <- err
+	}()
+	receive(t, asked, "the request without an answer")
+
+	killed := time.Now()
+	a.kill()
+	if err := receive(t, requested, "the end of the request"); err == nil {
+		t.Error("a request to a gate that was killed was answered")
+	}
+	inTime(t, "the request ends", time.Since(killed), 2*time.Second)
+	if err := receive(t, ended, "OnClose"); !errors.Is(err, session.ErrClientClosed) || !errors.Is(err, cluster.ErrMemberDown) {
+		t.Errorf("OnClose got %v, want ErrClientClosed and ErrMemberDown", err)
+	}
+	inTime(t, "the session ends", time.Since(killed), 2*time.Second)
+	eventually(t, "the group has lost the member", func() bool { return group.Count() == 1 })
+	if err := backend.Push(1, "onNews", []byte("1")); !errors.Is(err, nano.ErrUserNotFound) {
+		t.Errorf("Push to a user of the gate that was killed = %v, want ErrUserNotFound", err)
+	}
+	kept.must("Room.Do", "2", "2")
+	if err := backend.Push(2, "onNews", []byte("2")); err != nil {
+		t.Error(err)
+	}
+	kept.hears("onNews", "2")
+
+	again := spawn(t, a.spec)
+	if again.spec != a.spec {
+		t.Fatalf("it is back as %+v, want %+v", again.spec, a.spec)
+	}
+	up := time.Now()
+	again.connect().must("Room.Do", "1", "1")
+	inTime(t, "the gate serves again", time.Since(up), time.Second)
+	if err := backend.Push(1, "onNews", []byte("1")); err != nil {
+		t.Errorf("Push to a user of the gate that is back = %v", err)
+	}
 }
 
 func TestClusterWithoutFirstNode(t *testing.T) {
