@@ -23,12 +23,48 @@ func state(s *Scheduler, f func() bool) bool {
 	return <-answer
 }
 
-// A loop that always has something to do is pressed, one that rests now and then is not.
+// What makes a loop pressed: how long it has rested lately, and how long at once.
+func TestWhatPresses(t *testing.T) {
+	const work = 30 * time.Microsecond
+	for _, test := range []struct {
+		name string
+		gaps []time.Duration // between two batches, over and over
+		want bool
+	}{
+		{"always something to do", []time.Duration{2 * time.Microsecond}, true},
+		{"looking for what is ready takes a while", []time.Duration{0, 0, 0, 0, 0, 0, 0, 40 * time.Microsecond}, true},
+		{"a third of the time", []time.Duration{2 * time.Microsecond, 2 * time.Microsecond, 50 * time.Microsecond}, false},
+		{"bursts", []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, time.Millisecond}, false},
+		{"rarely something to do", []time.Duration{100 * time.Microsecond}, false},
+	} {
+		s := New(Stopped())
+		now := time.Duration(0)
+		pressed := 0
+		const rounds = 1000
+		for i := range rounds {
+			gap := test.gaps[i%len(test.gaps)]
+			s.idle = now
+			now += gap
+			s.press(now)
+			if s.pressed {
+				pressed++
+			}
+			now += work
+		}
+		if got := pressed > rounds*8/10; got != test.want || !test.want && pressed > 0 {
+			t.Errorf("%s: pressed in %d of %d batches, want so: %v", test.name, pressed, rounds, test.want)
+		}
+		s.Start()
+		s.Close()
+	}
+}
+
+// A loop that always has something to do is pressed, one that has just rested is not.
 func TestPress(t *testing.T) {
 	s := New()
 	defer s.Close()
 	pressed := func() bool { return state(s, func() bool { return s.pressed }) }
-	time.Sleep(10 * pause)
+	time.Sleep(4 * rest)
 	if pressed() {
 		t.Error("a loop that rested is pressed")
 	}
@@ -41,7 +77,7 @@ func TestPress(t *testing.T) {
 			t.Fatal("a loop that had no pause is not pressed")
 		}
 	}
-	time.Sleep(10 * pause)
+	time.Sleep(4 * rest)
 	if pressed() {
 		t.Error("a loop is pressed just after it rested")
 	}
@@ -61,7 +97,7 @@ func TestPressedBesideOthersThatCompute(t *testing.T) {
 			}
 		}()
 	}
-	tried := func() bool { return state(s, func() bool { return s.paused > s.now() }) }
+	tried := func() bool { return state(s, func() bool { return s.since > s.now() }) }
 	for end := time.Now().Add(20 * time.Second); !tried(); {
 		if time.Now().After(end) {
 			t.Fatal("the loop has never let others run")

@@ -34,8 +34,9 @@ const (
 	defaultSlow  = 100 * time.Millisecond // a task that runs longer is logged
 	stuckAfter   = 5 * time.Second        // a task that runs longer has its stack logged while it runs
 	flushEvery   = time.Millisecond       // the longest a batch runs before its output is flushed
-	pause        = 50 * time.Microsecond  // a loop that has nothing to do for longer is not pressed
-	pressedAfter = time.Millisecond       // one that has been without a pause for longer is
+	pause        = 20 * time.Microsecond  // a loop rests when it has nothing to do for longer
+	rest         = 250 * time.Microsecond // one that has rested for longer at once is not pressed
+	pressedAfter = time.Millisecond       // one that has rested for less than a quarter of so long is
 	yieldMost    = 5 * time.Millisecond   // what a pressed loop lets others run for; Go has them run for 10 ms at most
 	yieldNot     = time.Second            // how long it does not, after that was exceeded
 	closeRounds  = 100                    // batches that Close runs at most: tasks that queue tasks have an end
@@ -81,7 +82,8 @@ type Scheduler struct {
 	begun   bool          // begin was called, and flush has yet to be
 	pressed bool          // see press
 	idle    time.Duration // when the last batch had run
-	paused  time.Duration // when the last pause ended
+	since   time.Duration // when rested began to be added up; later than now while the loop is not to be pressed
+	rested  time.Duration // how long the loop has rested since
 }
 
 // Option configures a Scheduler that New makes.
@@ -324,17 +326,26 @@ func (s *Scheduler) sleep() {
 	began := s.now()
 	runtime.Gosched()
 	if now := s.now(); now-began > yieldMost {
-		s.paused, s.pressed = now+yieldNot, false
+		s.since, s.pressed = now+yieldNot, false
 	}
 }
 
-// press notes whether the loop has been without a pause for a while: then it saves time by taking more at once, else
-// it had better begin at once. A batch is about to run whose first task was queued at oldest.
+// press notes whether the loop has hardly rested for a while: then it saves time by taking more at once, else it had
+// better begin at once. Where many connections are ready at a time, the runtime takes some 100 µs to find them: that is no
+// rest. A batch is about to run whose first task was queued at oldest.
 func (s *Scheduler) press(oldest time.Duration) {
-	if oldest-s.idle > pause && oldest > s.paused {
-		s.paused = oldest
+	gap := oldest - s.idle
+	if gap > pause {
+		s.rested += gap
 	}
-	s.pressed = oldest-s.paused > pressedAfter
+	if gap > rest {
+		s.pressed = false
+	} else if passed := oldest - s.since; passed > pressedAfter {
+		s.pressed = s.rested < passed/4
+	} else {
+		return
+	}
+	s.since, s.rested = max(oldest, s.since), 0
 }
 
 // setAlarm has the loop woken when the first timer is due. An alarm that is early, because that timer was stopped,
