@@ -38,6 +38,7 @@ type Handler struct {
 // Stats counts the calls of a handler. Its methods may be called concurrently.
 type Stats struct {
 	count, sum, max atomic.Int64
+	quick           atomic.Bool
 }
 
 // Add counts n calls that took sum together and max at the most.
@@ -51,6 +52,16 @@ func (s *Stats) Add(n int64, sum, maximum time.Duration) {
 		}
 	}
 }
+
+// SetQuick notes whether the calls that were timed last took so little that it is not worth timing each.
+func (s *Stats) SetQuick(quick bool) {
+	if s.quick.Load() != quick { // reading it is cheaper
+		s.quick.Store(quick)
+	}
+}
+
+// Quick returns what SetQuick noted last; false before.
+func (s *Stats) Quick() bool { return s.quick.Load() }
 
 // Load returns the number of calls, the time they took together, and the longest.
 func (s *Stats) Load() (n int64, sum, maximum time.Duration) {

@@ -78,6 +78,8 @@ type Scheduler struct {
 	batch   []Task
 	at      int           // the next task of batch
 	rounds  int           // batches since Close was called
+	began   time.Duration // when the running task began
+	until   time.Duration // when it ended, where it has told; else 0
 	watched bool          // the running task watches its own time
 	begun   bool          // begin was called, and flush has yet to be
 	pressed bool          // see press
@@ -203,8 +205,19 @@ func (s *Scheduler) Pending() int {
 // Delay returns how long the tasks that began to run last had waited.
 func (s *Scheduler) Delay() time.Duration { return time.Duration(s.delay.Load()) }
 
-// Watched tells the scheduler that the running task itself logs what is slow. Only the running task may call it.
-func (s *Scheduler) Watched() { s.watched = true }
+// Watched tells the scheduler that the running task itself logs what is slow. Only the running task may call it. It
+// returns when the task began, on the clock of Now.
+func (s *Scheduler) Watched() time.Duration {
+	s.watched = true
+	return s.began
+}
+
+// Now returns how long ago the scheduler was made, on the monotonic clock.
+func (s *Scheduler) Now() time.Duration { return s.now() }
+
+// Done tells the scheduler that the running task is about to end, and when it has last looked at the clock of Now: that is
+// taken for its end, which spares the scheduler a look of its own. Only the running task may call it.
+func (s *Scheduler) Done(at time.Duration) { s.until = at }
 
 // Close runs what is queued, and what that queues in turn, up to 100 rounds of it, after which tasks are dropped as they
 // are pushed; stops the timers; and returns when the goroutine has ended. From inside a task it returns at once, and the
@@ -397,9 +410,12 @@ func (s *Scheduler) runBatch() {
 		s.batch[s.at] = nil
 		s.at++
 		s.busy.Store(int64(now) | 1)
-		s.watched = false
+		s.began, s.until, s.watched = now, 0, false
 		s.run(t)
-		end := s.now()
+		end := s.until
+		if end == 0 {
+			end = s.now()
+		}
 		if took := end - now; s.slow > 0 && took > s.slow && !s.watched {
 			s.log.Warn("nano: slow task", "task", taskName(t), "took", took)
 		}

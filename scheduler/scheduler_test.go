@@ -765,3 +765,26 @@ func ExamplePushTask() {
 	fmt.Println(profiles["ann"])
 	// Output: 7
 }
+
+// A task that has just looked at the clock spares the loop a look: the next one begins when it ended.
+func TestDone(t *testing.T) {
+	s := scheduler.New()
+	defer s.Close()
+	var began, ended, next time.Duration
+	ran := make(chan struct{})
+	s.PushTask(func() {
+		s.PushTask(func() {
+			began = s.Watched()
+			ended = s.Now()
+			s.Done(ended)
+		})
+		s.PushTask(func() {
+			next = s.Watched()
+			close(ran)
+		})
+	})
+	<-ran
+	if began <= 0 || ended < began || next != ended {
+		t.Errorf("a task began at %v and ended at %v, the next began at %v, want at the same time", began, ended, next)
+	}
+}

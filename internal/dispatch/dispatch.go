@@ -50,7 +50,6 @@ type Dispatcher struct {
 	services []*component.Service
 	remote   Remote
 	copies   bool // the serializer copies what it keeps of a payload
-	base     time.Time
 	draining atomic.Bool
 	Counts   Counts
 }
@@ -64,7 +63,7 @@ type Counts struct {
 
 // New makes a Dispatcher without services.
 func New(c Config) *Dispatcher {
-	d := &Dispatcher{Config: c, handlers: map[string]*component.Handler{}, base: time.Now()}
+	d := &Dispatcher{Config: c, handlers: map[string]*component.Handler{}}
 	if k, ok := c.Serializer.(serialize.InputCopier); ok {
 		d.copies = k.CopiesInput()
 	}
@@ -93,8 +92,8 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 	return nil
 }
 
-// now is the time since the dispatcher was made: cheaper than time.Now, which also reads the wall clock.
-func (d *Dispatcher) now() time.Duration { return time.Since(d.base) }
+// now is the clock of the scheduler: cheaper than time.Now, which also reads the wall clock.
+func (d *Dispatcher) now() time.Duration { return d.Scheduler.Now() }
 
 // Services returns the services in order of registration.
 func (d *Dispatcher) Services() []*component.Service { return d.services }

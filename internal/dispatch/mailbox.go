@@ -395,17 +395,17 @@ func (m *Mailbox) run() {
 	list := m.head
 	m.head, m.tail = nil, nil
 	m.mu.Unlock()
-	held := false
-	if on := m.d.Scheduler; m.away == nil || m.away.shut {
-		on.Watched()
+	r := run{m: m, next: list}
+	if m.away == nil || m.away.shut {
+		r.began = m.d.Scheduler.Watched()
 	} else {
 		m.entity.Hold() // the dispatcher's own scheduler holds for a whole batch
-		held = true
-		if w, ok := m.away.on.(interface{ Watched() }); ok {
+		r.held = true
+		r.began = m.d.now()
+		if w, ok := m.away.on.(interface{ Watched() time.Duration }); ok {
 			w.Watched()
 		}
 	}
-	r := run{m: m, held: held, next: list, began: m.d.now()}
 	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
 	for r.next != nil && !r.batch() {
 		b := r.next
@@ -457,6 +457,9 @@ func (m *Mailbox) finish(r *run) {
 	default:
 		m.active = false
 		m.mu.Unlock()
+		if !r.held {
+			m.d.Scheduler.Done(r.began)
+		}
 	}
 }
 
@@ -481,8 +484,9 @@ type run struct {
 }
 
 // Reading the clock takes as long as a quick call, so calls that took less than quick in a row are timed together, more
-// and more of them: 32 requests that come at once cost 7 readings. How long a quick one took is not known then to more
-// than a few microseconds; in a stretch that turns out slow, the slowest may have taken as long as all of it.
+// and more of them, and those of a handler that was quick when it was timed last: 32 requests that come at once cost 4
+// readings. How long a quick one took is not known then to more than a few microseconds; in a stretch that turns out slow,
+// the slowest may have taken as long as all of it.
 const (
 	quick      = 2 * time.Microsecond
 	maxStretch = 8
@@ -528,6 +532,9 @@ func (r *run) call(c *Call) {
 		r.readClock()
 		r.flushStats()
 		r.handler, r.stretch = c.handler, 1
+		if c.handler != nil && c.handler.Stats.Quick() {
+			r.stretch = maxStretch
+		}
 	}
 	r.unread++
 	r.m.exec(c)
@@ -549,12 +556,14 @@ func (r *run) readClock() {
 		return
 	}
 	longest := took
-	if mean := took / time.Duration(n); mean < quick {
+	mean := took / time.Duration(n)
+	if mean < quick {
 		longest = mean
 		r.stretch = min(2*r.stretch, maxStretch)
 	} else {
 		r.stretch = 1
 	}
+	r.handler.Stats.SetQuick(mean < quick)
 	r.n += n
 	r.sum += took
 	r.max = max(r.max, longest)
