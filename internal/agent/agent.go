@@ -66,9 +66,9 @@ type Agent struct {
 
 	state    atomic.Int32
 	flags    flags
-	seen     atomic.Int64 // when the last packet came, on the wheel's clock
-	lastMid  atomic.Uint64
-	answered atomic.Uint64 // the request that was answered last
+	seen     atomic.Int64  // when the last packet came, on the wheel's clock
+	lastMid  atomic.Uint64 // of the message that runs, or ran last; written by the run alone
+	answered atomic.Uint64 // the request that was answered last; set under out.mu
 	route    atomic.Pointer[string]
 
 	box   dispatch.Mailbox
@@ -99,7 +99,7 @@ func (a *Agent) Bound(_ *session.Session, old, uid int64) error { return a.host.
 
 // Begin notes which request runs.
 func (a *Agent) Begin(id uint64, route *string) {
-	a.lastMid.Store(id)
+	storeRelaxed(&a.lastMid, id)
 	if id != 0 && a.answered.Load() == id {
 		a.answered.Store(0) // the client uses an id again
 	}
@@ -119,7 +119,7 @@ func (a *Agent) Push(route string, v any) error {
 	if err := a.sendable(); err != nil {
 		return err
 	}
-	return a.send(&message.Message{Type: message.Push, Route: route}, v)
+	return a.send(&message.Message{Type: message.Push, Route: route}, v, 0)
 }
 
 // Response answers the request that runs, or ran last.
@@ -137,23 +137,32 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 	if err := a.sendable(); err != nil && !call {
 		return err
 	}
-	current := mid == a.lastMid.Load()
-	if current && a.answered.Swap(mid) == mid {
-		return session.ErrSessionOnNotify
+	var claim uint64
+	if mid == a.lastMid.Load() {
+		if a.answered.Load() == mid {
+			return session.ErrSessionOnNotify
+		}
+		claim = mid
 	}
-	var mine bool
-	var err error
 	if call {
-		mine, err = a.answerCall(mid, v, nil)
+		if mine, err := a.respondCall(mid, claim, v); mine || err != nil {
+			return err
+		}
 	}
-	if !mine {
-		m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid)}
-		err = a.send(&m, v)
+	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid)}
+	return a.send(&m, v, claim)
+}
+
+// respondCall is ResponseMid for an id that may be that of a call.
+func (a *Agent) respondCall(mid, claim uint64, v any) (mine bool, err error) {
+	if claim != 0 && !a.out.claim(a, claim) {
+		return false, session.ErrSessionOnNotify
 	}
-	if err != nil && current {
-		a.answered.Store(0) // so that the request can be answered with the error
+	mine, err = a.answerCall(mid, v, nil)
+	if claim != 0 && (!mine || err != nil) {
+		a.answered.Store(0) // so that it can be answered yet, with the error if there is one
 	}
-	return err
+	return mine, err
 }
 
 // respondError is ResponseMid for an error.
@@ -178,7 +187,7 @@ func (a *Agent) routeOf(mid uint64) string {
 
 // Fail answers a request with an error, unless it was answered.
 func (a *Agent) Fail(mid uint64, e *message.Error) {
-	if mid == a.lastMid.Load() && a.answered.Swap(mid) == mid {
+	if mid == a.lastMid.Load() && !a.out.claim(a, mid) {
 		return
 	}
 	if isCall(mid) {
@@ -199,7 +208,7 @@ func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
 	if route != nil {
 		m.Route = *route
 	}
-	if err := a.send(&m, data); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
+	if err := a.send(&m, data, 0); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
 		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
 	}
 }

@@ -30,7 +30,7 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 		return nil
 	}
 	if b.host.Outbound != nil {
-		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data})
+		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data}, 0)
 		return nil
 	}
 	_ = a.queueFrame(b.frame, true)

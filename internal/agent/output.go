@@ -47,11 +47,12 @@ func (b *buffer) free() {
 	}
 }
 
-// send encodes v and queues the message m with it as its payload.
-func (a *Agent) send(m *message.Message, v any) error {
+// send encodes v and queues the message m with it as its payload. A claim is the id of the request that m answers, if it
+// is to be sent only where that has not been answered, and 0 otherwise.
+func (a *Agent) send(m *message.Message, v any, claim uint64) error {
 	if data, ok := v.([]byte); ok {
 		m.Data = data
-		return a.sendData(m)
+		return a.sendData(m, claim)
 	}
 	am, ok := a.host.Serializer.(serialize.AppendMarshaler)
 	if !ok {
@@ -60,7 +61,7 @@ func (a *Agent) send(m *message.Message, v any) error {
 			return err
 		}
 		m.Data = data
-		return a.sendData(m)
+		return a.sendData(m, claim)
 	}
 	// Marshal into a buffer of the pool, from which it is copied behind its header.
 	scratch := buffers.Get().(*buffer)
@@ -70,28 +71,33 @@ func (a *Agent) send(m *message.Message, v any) error {
 		return err
 	}
 	scratch.b, m.Data = data, data
-	return a.sendData(m)
+	return a.sendData(m, claim)
 }
 
 // sendData queues a message, after the outbound hooks.
-func (a *Agent) sendData(m *message.Message) error {
+func (a *Agent) sendData(m *message.Message, claim uint64) error {
 	if a.host.Outbound == nil {
-		return a.queue(m)
+		return a.queue(m, claim)
 	}
 	hooked := &pipeline.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: append([]byte{}, m.Data...), Err: m.Err}
 	if err := a.host.Dispatcher.Hooks(a.host.Outbound, a.session, hooked); err != nil {
 		return err
 	}
 	hooked.Type, hooked.ID, hooked.Err = m.Type, m.ID, m.Err
-	return a.queue(hooked)
+	return a.queue(hooked, claim)
 }
 
 // queue appends a message to what waits.
-func (a *Agent) queue(m *message.Message) error {
+func (a *Agent) queue(m *message.Message, claim uint64) error {
 	o := &a.out
 	start, err := o.open(a)
 	if err != nil {
 		return err
+	}
+	if claim != 0 && a.answered.Load() == claim {
+		o.buf.b = o.buf.b[:start]
+		o.mu.Unlock()
+		return session.ErrSessionOnNotify
 	}
 	b, err := codec.AppendMessage(o.buf.b, m, a.host.Dictionary)
 	if err != nil {
@@ -100,7 +106,7 @@ func (a *Agent) queue(m *message.Message) error {
 		return err
 	}
 	o.buf.b = b
-	return o.commit(a, start, true)
+	return o.commit(a, start, true, claim)
 }
 
 // queueFrame appends a whole packet that was encoded before.
@@ -111,7 +117,7 @@ func (a *Agent) queueFrame(frame []byte, isMessage bool) error {
 		return err
 	}
 	o.buf.b = append(o.buf.b, frame...)
-	return o.commit(a, start, isMessage)
+	return o.commit(a, start, isMessage, 0)
 }
 
 // open locks o, makes room for a packet and returns where what is appended begins: commit or an Unlock must follow.
@@ -132,13 +138,27 @@ func (o *output) open(a *Agent) (start int, err error) {
 	return start, nil
 }
 
-// commit makes what was appended since open part of the queue, if it fits, and unlocks o.
-func (o *output) commit(a *Agent, start int, isMessage bool) error {
+// claim notes that a request is answered; it reports false if it was before.
+func (o *output) claim(a *Agent, mid uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if a.answered.Load() == mid {
+		return false
+	}
+	a.answered.Store(mid)
+	return true
+}
+
+// commit makes what was appended since open part of the queue, if it fits, and unlocks o. A claim is noted with it.
+func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error {
 	if a.ws {
 		o.buf.b = closeFrame(o.buf.b, start)
 	}
 	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
 		return o.overflow(a, start)
+	}
+	if claim != 0 {
+		storeRelaxed(&a.answered, claim)
 	}
 	if isMessage {
 		o.messages++

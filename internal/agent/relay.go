@@ -49,7 +49,7 @@ func (a *Agent) Relay(m *message.Message) error {
 	if err := a.sendable(); err != nil {
 		return err
 	}
-	return a.sendData(m)
+	return a.sendData(m, 0)
 }
 
 // RelayError answers the request with the id mid, of a route that another node was to serve, with an error.
