@@ -15,8 +15,8 @@ type Sender struct {
 // encoded is a message for the agents of one host.
 type encoded struct {
 	host  *Host
-	frame []byte // the whole packet, where no hook is to see it
-	data  []byte // the payload, where hooks see each member's message
+	frame *buffer // the whole packet, where no hook is to see it
+	data  []byte  // the payload, where hooks see each member's message
 }
 
 // Push queues the message to a. An error is one of encoding; a client that cannot be sent to is not.
@@ -33,7 +33,7 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data}, 0)
 		return nil
 	}
-	_ = a.queueFrame(b.frame, true)
+	_ = a.queueShared(b.frame)
 	return nil
 }
 
@@ -65,5 +65,5 @@ func encode(h *Host, route string, v any) (e encoded, err error) {
 	}
 	m := message.Message{Type: message.Push, Route: route, Data: data}
 	frame, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
-	return encoded{host: h, frame: frame, data: data}, err
+	return encoded{host: h, frame: &buffer{b: frame, shared: true}, data: data}, err
 }

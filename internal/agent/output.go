@@ -30,8 +30,12 @@ type output struct {
 	until    int64   // when the farewell has to be written, in Unix nanoseconds; 0 where there is none
 }
 
-// buffer is bytes on their way out, kept in a pool while nobody has any.
-type buffer struct{ b []byte }
+// buffer is bytes on their way out, kept in a pool while nobody has any. A shared one is that of many agents, never
+// appended to and never kept.
+type buffer struct {
+	b      []byte
+	shared bool
+}
 
 const (
 	minBuffer = 512
@@ -41,7 +45,7 @@ const (
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, minBuffer)} }}
 
 func (b *buffer) free() {
-	if cap(b.b) <= maxBuffer {
+	if !b.shared && cap(b.b) <= maxBuffer {
 		b.b = b.b[:0]
 		buffers.Put(b)
 	}
@@ -109,6 +113,20 @@ func (a *Agent) queue(m *message.Message, claim uint64) error {
 	return o.commit(a, start, true, claim)
 }
 
+// queueShared queues a whole packet with a message that goes to other agents as well. Where nothing else waits, as is
+// mostly so, it is not copied: that spares many agents a buffer each, and the processor's cache those buffers.
+func (a *Agent) queueShared(frame *buffer) error {
+	o := &a.out
+	o.mu.Lock()
+	if o.buf != nil || a.ws || o.ending || o.dead || len(frame.b)+o.inflight > a.host.MaxQueued {
+		o.mu.Unlock()
+		return a.queueFrame(frame.b, true)
+	}
+	o.buf = frame
+	o.queued(a, true)
+	return nil
+}
+
 // queueFrame appends a whole packet that was encoded before.
 func (a *Agent) queueFrame(frame []byte, isMessage bool) error {
 	o := &a.out
@@ -128,9 +146,7 @@ func (o *output) open(a *Agent) (start int, err error) {
 		o.mu.Unlock()
 		return 0, session.ErrBrokenPipe
 	}
-	if o.buf == nil {
-		o.buf = buffers.Get().(*buffer)
-	}
+	o.own()
 	start = len(o.buf.b)
 	if a.ws {
 		o.buf.b = append(o.buf.b, frameBinary, 0)
@@ -160,6 +176,24 @@ func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error
 	if claim != 0 {
 		storeRelaxed(&a.answered, claim)
 	}
+	o.queued(a, isMessage)
+	return nil
+}
+
+// own makes o.buf one that can be appended to. The caller holds mu.
+func (o *output) own() {
+	if o.buf != nil && !o.buf.shared {
+		return
+	}
+	b := buffers.Get().(*buffer)
+	if o.buf != nil {
+		b.b = append(b.b, o.buf.b...)
+	}
+	o.buf = b
+}
+
+// queued has what was queued written, and unlocks o.
+func (o *output) queued(a *Agent, isMessage bool) {
 	if isMessage {
 		o.messages++
 	}
@@ -169,7 +203,6 @@ func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error
 	if note {
 		a.host.flusher.add(a)
 	}
-	return nil
 }
 
 // overflow takes back what does not fit and unlocks o. A client for which other things wait is too slow; a message
@@ -194,20 +227,13 @@ func (o *output) raw(a *Agent, b []byte) error {
 		o.mu.Unlock()
 		return net.ErrClosed
 	}
-	if o.buf == nil {
-		o.buf = buffers.Get().(*buffer)
-	}
+	o.own()
 	start := len(o.buf.b)
 	o.buf.b = append(o.buf.b, b...)
 	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
 		return o.overflow(a, start)
 	}
-	note := !o.listed && !o.writing
-	o.listed = o.listed || note
-	o.mu.Unlock()
-	if note {
-		a.host.flusher.add(a)
-	}
+	o.queued(a, false)
 	return nil
 }
 
@@ -223,9 +249,7 @@ func (o *output) close(a *Agent, f farewell) {
 		o.mu.Unlock()
 		return
 	}
-	if o.buf == nil {
-		o.buf = buffers.Get().(*buffer)
-	}
+	o.own()
 	b := o.buf.b
 	if f.kick != nil {
 		start := len(b)

@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -163,6 +165,80 @@ func TestPushThatNoPacketHolds(t *testing.T) {
 			t.Errorf("route %q came, want %q", m.Route, route)
 		}
 	})
+}
+
+// A broadcast that many agents share, and what each of them is sent beside it, come in order and keep apart.
+func TestSharedFrame(t *testing.T) {
+	h := newHost(t, nil)
+	p, a := tcp(t, h)
+	q, b := tcp(t, h)
+	h.flusher.hold()
+	broadcast := func(text string) {
+		var s Sender
+		for _, to := range []*Agent{a, b} {
+			if err := s.Push(to, "news", []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	push := func(to *Agent, text string) {
+		if err := to.Push("news", []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broadcast("one")
+	push(a, "only a")
+	broadcast("two")
+	push(b, "only b")
+	h.flusher.release()
+	broadcast("three")
+	for who, want := range map[*peer][]string{p: {"one", "only a", "two", "three"}, q: {"one", "two", "only b", "three"}} {
+		for _, text := range want {
+			if m := who.message(); string(m.Data) != text {
+				t.Errorf("%q came, want %q", m.Data, text)
+			}
+		}
+	}
+}
+
+// Of those who answer a request at once one gets through, and the rest are told.
+func TestAnswerOnce(t *testing.T) {
+	h := newHost(t, nil)
+	p, a := tcp(t, h)
+	for range 20 { // the client uses the id again
+		a.Begin(7, nil)
+		var answered atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				switch err := a.ResponseMid(7, []byte("mine")); err {
+				case nil:
+					answered.Add(1)
+				case session.ErrSessionOnNotify:
+				default:
+					t.Errorf("ResponseMid = %v", err)
+				}
+			})
+		}
+		wg.Go(func() { a.Fail(7, message.Errorf(message.CodeInternal, "no")) })
+		wg.Wait()
+		if n := answered.Load(); n > 1 {
+			t.Errorf("%d answers got through, want one", n)
+		}
+		if m := p.message(); m.ID != 7 || m.Err == (answered.Load() == 1) {
+			t.Errorf("%v came, %d answers got through", m, answered.Load())
+		}
+		p.echo(8, "nothing else came")
+	}
+	a.Begin(9, nil)
+	if a.ResponseMid(9, func() {}) == nil {
+		t.Error("a reply that does not encode was sent")
+	}
+	check(t, a.ResponseMid(9, []byte("this does")), nil)
+	check(t, a.ResponseMid(9, []byte("again")), session.ErrSessionOnNotify)
+	if m := p.message(); string(m.Data) != "this does" {
+		t.Errorf("%v came, want the answer", m)
+	}
 }
 
 func TestOverflow(t *testing.T) {
