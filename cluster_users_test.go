@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,6 +98,22 @@ func TestClusterPushAndKick(t *testing.T) {
 	late.found(8)
 	two.kill()
 	eventually(t, "the user is gone with the gate", func() bool { return errors.Is(late.Push(8, "onNews", []byte{}), nano.ErrUserNotFound) })
+}
+
+// A user who was bound on a backend is found there at once, before the gate has heard of it.
+func TestClusterPushRightAfterBind(t *testing.T) {
+	t.Parallel()
+	var backend atomic.Pointer[nano.Server]
+	gate := startNode(t, nil, nil)
+	back := startNode(t, services{"Door": doing(func(s *session.Session, data []byte) error {
+		srv := backend.Load()
+		return errors.Join(s.Bind(7), srv.Push(7, "onNews", data), srv.Kick(7, "enough"))
+	})}, []*node{gate})
+	backend.Store(back.Server)
+	p := gate.connect()
+	p.tell("Door.Do", "hello")
+	p.hears("onNews", "hello")
+	receive(t, p.Done(), "the end of the kicked client")
 }
 
 // Of the logins of one user at several gates, the latest stays.

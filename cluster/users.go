@@ -119,12 +119,20 @@ func (b *Broker) replaced(l login) {
 	}
 }
 
-// gatesOf returns the other nodes that a user is connected to.
+// gatesOf returns the other nodes that a user is connected to. What was bound here a moment ago counts: the gate hears of
+// it before it hears of what is sent now.
 func (b *Broker) gatesOf(uid int64) []*neighbor {
 	var gates []*neighbor
+	b.mu.Lock()
+	for _, r := range b.uids[uid] {
+		if !r.closed.Load() && !slices.Contains(gates, r.nb) {
+			gates = append(gates, r.nb)
+		}
+	}
+	b.mu.Unlock()
 	for _, nb := range *b.neighbors.Load() {
 		nb.mu.Lock()
-		if len(nb.users[uid]) > 0 {
+		if len(nb.users[uid]) > 0 && !slices.Contains(gates, nb) {
 			gates = append(gates, nb)
 		}
 		nb.mu.Unlock()
