@@ -118,13 +118,17 @@ func (a *Agent) queue(m *message.Message, claim uint64) error {
 func (a *Agent) queueShared(frame *buffer) error {
 	o := &a.out
 	o.mu.Lock()
-	if o.buf != nil || a.ws || o.ending || o.dead || len(frame.b)+o.inflight > a.host.MaxQueued {
-		o.mu.Unlock()
-		return a.queueFrame(frame.b, true)
+	if o.buf == nil && !a.ws && !o.ending && !o.dead && len(frame.b)+o.inflight <= a.host.MaxQueued {
+		o.buf = frame
+		o.queued(a, true)
+		return nil
 	}
-	o.buf = frame
-	o.queued(a, true)
-	return nil
+	start, err := o.begin(a)
+	if err != nil {
+		return err
+	}
+	o.buf.b = append(o.buf.b, frame.b...)
+	return o.commit(a, start, true, 0)
 }
 
 // queueFrame appends a whole packet that was encoded before.
@@ -142,6 +146,11 @@ func (a *Agent) queueFrame(frame []byte, isMessage bool) error {
 // On an error o is not locked.
 func (o *output) open(a *Agent) (start int, err error) {
 	o.mu.Lock()
+	return o.begin(a)
+}
+
+// begin is the rest of open.
+func (o *output) begin(a *Agent) (start int, err error) {
 	if o.ending || o.dead {
 		o.mu.Unlock()
 		return 0, session.ErrBrokenPipe
