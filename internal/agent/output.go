@@ -155,7 +155,9 @@ func (o *output) begin(a *Agent) (start int, err error) {
 		o.mu.Unlock()
 		return 0, session.ErrBrokenPipe
 	}
-	o.own()
+	if o.buf == nil || o.buf.shared {
+		o.own()
+	}
 	start = len(o.buf.b)
 	if a.ws {
 		o.buf.b = append(o.buf.b, frameBinary, 0)
@@ -189,11 +191,8 @@ func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error
 	return nil
 }
 
-// own makes o.buf one that can be appended to. The caller holds mu.
+// own makes o.buf, which is nil or shared, one that can be appended to. The caller holds mu.
 func (o *output) own() {
-	if o.buf != nil && !o.buf.shared {
-		return
-	}
 	b := buffers.Get().(*buffer)
 	if o.buf != nil {
 		b.b = append(b.b, o.buf.b...)
@@ -236,7 +235,9 @@ func (o *output) raw(a *Agent, b []byte) error {
 		o.mu.Unlock()
 		return net.ErrClosed
 	}
-	o.own()
+	if o.buf == nil || o.buf.shared {
+		o.own()
+	}
 	start := len(o.buf.b)
 	o.buf.b = append(o.buf.b, b...)
 	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
@@ -258,7 +259,9 @@ func (o *output) close(a *Agent, f farewell) {
 		o.mu.Unlock()
 		return
 	}
-	o.own()
+	if o.buf == nil || o.buf.shared {
+		o.own()
+	}
 	b := o.buf.b
 	if f.kick != nil {
 		start := len(b)
