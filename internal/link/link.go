@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,6 +87,8 @@ type Link struct {
 	started time.Time // what pings are measured from
 	hello   atomic.Pointer[clusterpb.Hello]
 	rtt     atomic.Int64
+
+	gatherAt time.Duration // when gather is to be tried again; of write alone
 
 	wake     chan struct{} // holds a token if there is something to write
 	done     chan struct{} // closed by close
@@ -302,6 +305,7 @@ func (l *Link) write() {
 		if !ok {
 			select {
 			case <-l.wake:
+				l.gather()
 				continue
 			case <-l.done:
 				return
@@ -322,6 +326,26 @@ func (l *Link) write() {
 			l.cfg.Counts.FramesOut.Add(int64(frames))
 			l.cfg.Counts.BytesOut.Add(int64(bytes))
 		}
+	}
+}
+
+// What gather lets others run for, and how long it does not where that was exceeded.
+const (
+	gatherMost = 5 * time.Millisecond
+	gatherNot  = time.Second
+)
+
+// gather has those run who are ready to: they may have more frames to send, and a batch of many costs both nodes little
+// more than one of a few. Others that compute for long would hold the frames up instead; then this is not tried again for
+// a while.
+func (l *Link) gather() {
+	began := time.Since(l.started)
+	if began < l.gatherAt {
+		return
+	}
+	runtime.Gosched()
+	if now := time.Since(l.started); now-began > gatherMost {
+		l.gatherAt = now + gatherNot
 	}
 }
 
