@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/lonng/nano/internal/yield"
 )
 
 // Task is a piece of work for the logic goroutine.
@@ -35,10 +37,8 @@ const (
 	stuckAfter   = 5 * time.Second        // a task that runs longer has its stack logged while it runs
 	flushEvery   = time.Millisecond       // the longest a batch runs before its output is flushed
 	pause        = 20 * time.Microsecond  // a loop rests when it has nothing to do for longer
-	rest         = 250 * time.Microsecond // one that has rested for longer at once is not pressed
-	pressedAfter = time.Millisecond       // one that has rested for less than a quarter of so long is
-	yieldMost    = 5 * time.Millisecond   // what a pressed loop lets others run for; Go has them run for 10 ms at most
-	yieldNot     = time.Second            // how long it does not, after that was exceeded
+	rest         = 500 * time.Microsecond // one that has rested for longer at once is not pressed
+	pressedAfter = 2 * time.Millisecond   // one that has rested for less than half of so long is
 	closeRounds  = 100                    // batches that Close runs at most: tasks that queue tasks have an end
 )
 
@@ -82,9 +82,10 @@ type Scheduler struct {
 	until   time.Duration // when it ended, where it has told; else 0
 	watched bool          // the running task watches its own time
 	begun   bool          // begin was called, and flush has yet to be
+	yielder yield.Yielder
 	pressed bool          // see press
 	idle    time.Duration // when the last batch had run
-	since   time.Duration // when rested began to be added up; later than now while the loop is not to be pressed
+	since   time.Duration // when rested began to be added up
 	rested  time.Duration // how long the loop has rested since
 }
 
@@ -330,16 +331,10 @@ func (s *Scheduler) end() {
 // sleep waits for a task, for Close, or for the alarm.
 func (s *Scheduler) sleep() {
 	<-s.wake
-	if !s.pressed {
-		return
-	}
-	// Who is ready to run has more for us: what one poll of the network brought then makes one batch, and its answers
-	// go out in a row, so that a receiver on another core is woken once and not for each of them. Others that compute
-	// for long would hold us up instead; then this is not tried again for a while.
-	began := s.now()
-	runtime.Gosched()
-	if now := s.now(); now-began > yieldMost {
-		s.since, s.pressed = now+yieldNot, false
+	if s.pressed {
+		// Who is ready to run has more for us: what one poll of the network brought then makes one batch, and its
+		// answers go out in a row, so that a receiver on another core is woken once and not for each of them.
+		s.yielder.Yield()
 	}
 }
 
@@ -354,11 +349,11 @@ func (s *Scheduler) press(oldest time.Duration) {
 	if gap > rest {
 		s.pressed = false
 	} else if passed := oldest - s.since; passed > pressedAfter {
-		s.pressed = s.rested < passed/4
+		s.pressed = s.rested < passed/2
 	} else {
 		return
 	}
-	s.since, s.rested = max(oldest, s.since), 0
+	s.since, s.rested = oldest, 0
 }
 
 // setAlarm has the loop woken when the first timer is due. An alarm that is early, because that timer was stopped,

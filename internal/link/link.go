@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/yield"
 
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -87,8 +87,6 @@ type Link struct {
 	started time.Time // what pings are measured from
 	hello   atomic.Pointer[clusterpb.Hello]
 	rtt     atomic.Int64
-
-	gatherAt time.Duration // when gather is to be tried again; of write alone
 
 	wake     chan struct{} // holds a token if there is something to write
 	done     chan struct{} // closed by close
@@ -300,12 +298,13 @@ func (l *Link) signal() {
 
 // write sends the batches as they come. It alone sends on the stream.
 func (l *Link) write() {
+	var yielder yield.Yielder
 	for {
 		b, ok := l.next()
 		if !ok {
 			select {
 			case <-l.wake:
-				l.gather()
+				yielder.Yield() // they may have more frames: a batch of many costs both nodes little more than one of a few
 				continue
 			case <-l.done:
 				return
@@ -326,26 +325,6 @@ func (l *Link) write() {
 			l.cfg.Counts.FramesOut.Add(int64(frames))
 			l.cfg.Counts.BytesOut.Add(int64(bytes))
 		}
-	}
-}
-
-// What gather lets others run for, and how long it does not where that was exceeded.
-const (
-	gatherMost = 5 * time.Millisecond
-	gatherNot  = time.Second
-)
-
-// gather has those run who are ready to: they may have more frames to send, and a batch of many costs both nodes little
-// more than one of a few. Others that compute for long would hold the frames up instead; then this is not tried again for
-// a while.
-func (l *Link) gather() {
-	began := time.Since(l.started)
-	if began < l.gatherAt {
-		return
-	}
-	runtime.Gosched()
-	if now := time.Since(l.started); now-began > gatherMost {
-		l.gatherAt = now + gatherNot
 	}
 }
 

@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -500,31 +498,5 @@ func TestConcurrentUse(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatal(fmt.Sprint("a link that was left did not end: ", l.Err()))
 		}
-	}
-}
-
-// Where others compute all the time, the writer does not go on waiting for them.
-func TestGatherBesideOthersThatCompute(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	l := &Link{started: time.Now()}
-	var stop atomic.Bool
-	defer stop.Store(true)
-	for range 4 {
-		go func() {
-			for n := 0; !stop.Load(); n++ {
-				_ = n
-			}
-		}()
-	}
-	for end := time.Now().Add(20 * time.Second); l.gatherAt == 0; {
-		if time.Now().After(end) {
-			t.Fatal("a gather beside others that compute never took long")
-		}
-		l.gather()
-	}
-	at := l.gatherAt
-	l.gather()
-	if l.gatherAt != at && time.Since(l.started) < at {
-		t.Error("others were waited for again at once")
 	}
 }
