@@ -54,26 +54,28 @@ func (f *flags) clear(flag uint32) bool { return f.bits.And(^flag)&flag != 0 }
 var ErrNotReady = errors.New("session: the handshake is not complete")
 
 // Agent is one connected client. It is the session.NetworkEntity of its session, and may be used concurrently.
+//
+// What every message needs comes first, and what few need last: with many connections each cache line has to come from
+// afar.
 type Agent struct {
-	host    *Host
-	conn    net.Conn
-	remote  net.Addr
-	raw     syscall.RawConn // nil where reads and writes go through conn
-	session *session.Session
-	control life.Control
-	id      int64
-	ws      bool // output goes in WebSocket frames
-
+	host     *Host
+	raw      syscall.RawConn // nil where reads and writes go through conn
 	state    atomic.Int32
 	flags    flags
+	out      output
 	seen     atomic.Int64  // when the last packet came, on the wheel's clock
 	lastMid  atomic.Uint64 // of the message that runs, or ran last; written by the run alone
 	answered atomic.Uint64 // the request that was answered last; set under out.mu
+	ws       bool          // output goes in WebSocket frames
+	box      dispatch.Mailbox
+	session  *session.Session
 	route    atomic.Pointer[string]
 
-	box   dispatch.Mailbox
-	out   output
-	timer node
+	conn    net.Conn
+	remote  net.Addr
+	control life.Control
+	id      int64
+	timer   node
 }
 
 // Attach takes the control of the agent's session; session.New calls it.
