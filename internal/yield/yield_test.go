@@ -45,7 +45,7 @@ func TestYieldBesideOthersThatCompute(t *testing.T) {
 	}
 	for until := y.until; time.Now().Before(until.Add(-pause / 2)); {
 		y.Yield()
-		if y.until != until {
+		if !y.until.Equal(until) {
 			t.Fatal("others were waited for again at once")
 		}
 		time.Sleep(time.Millisecond)
@@ -58,7 +58,7 @@ func TestYieldBesideOthersThatCompute(t *testing.T) {
 	}
 	until := y.until
 	y.Yield()
-	if y.long == inARow && y.until == until {
+	if y.long == inARow && y.until.Equal(until) {
 		t.Error("others were not waited for after the pause")
 	}
 }
