@@ -268,7 +268,7 @@ func (m *Mailbox) deliver(b *Batch, polite bool) error {
 	m.active = true
 	m.mu.Unlock()
 	if start {
-		m.start()
+		m.start(&b.calls[0]) // nothing else waits
 	}
 	return nil
 }
@@ -298,20 +298,14 @@ func (m *Mailbox) Seal(last func()) bool {
 	m.active = true
 	m.mu.Unlock()
 	if start {
-		m.start()
+		m.start(nil)
 	}
 	return true
 }
 
-// start schedules run where its first message belongs. Between Deliver or Seal and run, and within run, only one
-// goroutine is here at a time.
-func (m *Mailbox) start() {
-	m.mu.Lock()
-	var first *Call
-	if m.head != nil {
-		first = &m.head.calls[0]
-	}
-	m.mu.Unlock()
+// start schedules run where its first message belongs, on the dispatcher's scheduler where that is nil. Between Deliver
+// or Seal and run, and within run, only one goroutine is here at a time.
+func (m *Mailbox) start(first *Call) {
 	m.away = nil
 	if first != nil {
 		m.away = m.place(first)
