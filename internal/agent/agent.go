@@ -374,22 +374,18 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 // for its handshake.
 func (a *Agent) serve(rest []byte, left time.Duration) {
 	a.host.wheel.add(a, left)
-	in := newInput(a)
-	if len(rest) > 0 {
-		in.digest(rest)
-	}
-	a.read(in)
+	a.read(newInput(a), rest)
 }
 
 // read reads until the connection ends, or goes on with that on a new goroutine: see shed.
-func (a *Agent) read(in *input) {
-	err := in.stream()
+func (a *Agent) read(in *input, rest []byte) {
+	err := in.stream(rest)
 	if a.flags.clear(flagShedding) && errors.Is(err, os.ErrDeadlineExceeded) {
 		_ = a.conn.SetReadDeadline(time.Time{})
 		if a.flags.has(flagClosed) { // which may have set a deadline of its own, to be put back
 			_ = a.conn.SetReadDeadline(time.Now().Add(linger))
 		}
-		go a.read(in)
+		go a.read(in, nil)
 		return
 	}
 	a.finishReading(err)

@@ -59,15 +59,31 @@ func newInput(a *Agent) *input {
 	return in
 }
 
-// stream reads a connection whose bytes are packets, until it ends.
-func (in *input) stream() error {
-	defer in.release()
+// stream reads a connection whose bytes are packets, until it ends. rest was read from it before.
+func (in *input) stream(rest []byte) (err error) {
+	err = errGoexit
+	defer func() { in.stop(err) }()
+	if len(rest) > 0 {
+		in.digest(rest)
+	}
 	for {
 		b, err := in.read()
 		if err != nil {
 			return err
 		}
 		in.digest(b)
+	}
+}
+
+// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the validator or the serializer.
+var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New("its goroutine was ended with runtime.Goexit")}
+
+// stop is called when no more is read; err is errGoexit where the goroutine of the reader ends with that.
+func (in *input) stop(err error) {
+	in.release()
+	if err == errGoexit {
+		in.a.host.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", in.a.id)
+		in.a.finishReading(err)
 	}
 }
 
@@ -247,32 +263,12 @@ func (in *input) release() {
 
 // feed takes the whole packets off b and returns the rest. Messages are gathered in the batch; see deliver.
 func (in *input) feed(b []byte) (rest []byte, err error) {
-	returned := false
-	defer func() {
-		if !returned {
-			in.a.host.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", in.a.id)
-			in.a.finishReading(errGoexit)
-		}
-	}()
-	rest, err = in.packets(b)
-	returned = true
-	return rest, err
-}
-
-// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the validator or the serializer.
-var errGoexit = &protocolError{reason: session.ErrClosed, err: errors.New("its goroutine was ended with runtime.Goexit")}
-
-// packets is feed.
-func (in *input) packets(b []byte) (rest []byte, err error) {
 	a := in.a
 	whole := false
 	for {
 		t, body, n, _, err := codec.Next(b, a.host.MaxPacket)
 		if err != nil {
-			if errors.Is(err, codec.ErrPacketTooLarge) {
-				a.host.refuse(refusedPacket, a.remote)
-			}
-			return nil, violation("%w", err)
+			return nil, in.noPacket(err)
 		}
 		if n == 0 {
 			break
@@ -295,6 +291,16 @@ func (in *input) packets(b []byte) (rest []byte, err error) {
 		a.seen.Store(now) // seldom: the clock has large ticks, and a locked store waits for all that was stored before
 	}
 	return b, nil
+}
+
+// noPacket returns why the connection ends where no packet begins.
+//
+//go:noinline
+func (in *input) noPacket(err error) error {
+	if errors.Is(err, codec.ErrPacketTooLarge) {
+		in.a.host.refuse(refusedPacket, in.a.remote)
+	}
+	return violation("%w", err)
 }
 
 // packet handles one packet that carries no message.
@@ -320,22 +326,17 @@ func (in *input) packet(t packet.Type, body []byte) error {
 }
 
 // message decodes one message into the batch. ahead is the number of bytes from its packet on.
+//
+// What is seldom needed stands in functions of its own, here and in what this calls, that are not inlined: so a raw
+// payload is decoded on the 2 KB of stack that the reader's goroutine begins with, which a growth would double.
 func (in *input) message(body []byte, ahead int) error {
 	a := in.a
 	if a.state.Load() != stateReady {
-		return violation("data before the ack")
+		return errEarly
 	}
 	var h message.Header
-	err := h.Parse(body)
-	if err == nil && h.Type != message.Request && h.Type != message.Notify {
-		return violation("a client sent a %v", h.Type)
-	}
-	if err != nil {
-		in.deliver()
-		if h.Type == message.Request && h.ID != 0 {
-			a.fail(h.ID, message.Errorf(message.CodeBadRequest, "malformed message"))
-		}
-		return violation("%w", err)
+	if err := h.Parse(body); err != nil || h.Type != message.Request && h.Type != message.Notify {
+		return in.malformed(&h, err)
 	}
 	if len(h.Route) > a.host.Limits.MaxRoute {
 		a.host.refuse(refusedRoute, a.remote)
@@ -350,13 +351,8 @@ func (in *input) message(body []byte, ahead int) error {
 		}
 	}
 	if in.meter != nil {
-		if ok, abused := in.meter.take(len(h.Body), a.host.Limits.MaxAbuse); !ok {
-			a.host.refuse(refusedRate, a.remote)
-			if abused {
-				return errAbuse
-			}
-			in.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
-			return nil
+		if ok, err := in.admit(&h); !ok {
+			return err
 		}
 	}
 	in.taken, in.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
@@ -366,6 +362,39 @@ func (in *input) message(body []byte, ahead int) error {
 		in.last = next
 	}
 	return nil
+}
+
+var errEarly = violation("data before the ack")
+
+// malformed answers what does not parse, as far as that can be; err is nil for a type that clients do not send.
+//
+//go:noinline
+func (in *input) malformed(h *message.Header, err error) error {
+	if err == nil {
+		return violation("a client sent a %v", h.Type)
+	}
+	in.deliver()
+	if h.Type == message.Request && h.ID != 0 {
+		in.a.fail(h.ID, message.Errorf(message.CodeBadRequest, "malformed message"))
+	}
+	return violation("%w", err)
+}
+
+// admit asks the meter for a message, and refuses it if the session has had its share. An error ends the connection.
+//
+//go:noinline
+func (in *input) admit(h *message.Header) (ok bool, err error) {
+	a := in.a
+	ok, abused := in.meter.take(len(h.Body), a.host.Limits.MaxAbuse)
+	if ok {
+		return true, nil
+	}
+	a.host.refuse(refusedRate, a.remote)
+	if abused {
+		return false, errAbuse
+	}
+	in.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
+	return false, nil
 }
 
 // Keep copies the payload of the packet that is decoded into the block. The first block of a read is for as many

@@ -251,10 +251,11 @@ func (c *wsConn) abandon() {
 // serveWebSocket reads frames until the connection ends.
 func (a *Agent) serveWebSocket(ws *websocket.Conn, c *wsConn, left time.Duration) {
 	a.host.wheel.add(a, left)
-	err := c.in.frames(ws)
+	err := errGoexit
+	defer func() { c.in.stop(err) }()
+	err = c.in.frames(ws)
 	c.in.deliver()
 	c.in.settle()
-	c.in.release()
 	a.finishReading(err)
 }
 

@@ -178,15 +178,8 @@ func (d *Dispatcher) Decode(s *session.Session, h *message.Header, k Keeper) (c 
 // DecodeInto is Decode into a Call that is zero, for a message that may well have the same handler as the last one:
 // that saves looking it up. last may be nil.
 func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, k Keeper, last *component.Handler) {
-	switch {
-	case h.Strange:
-		*c = Refuse(h.ID, errFlags)
-		return
-	case d.draining.Load():
-		*c = Refuse(h.ID, errDraining)
-		return
-	case d.Inbound != nil:
-		*c = d.decodeHooked(s, h)
+	if h.Strange || d.Inbound != nil || d.draining.Load() {
+		d.decodeSeldom(c, s, h)
 		return
 	}
 	handler := last
@@ -195,7 +188,7 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 	}
 	switch {
 	case handler == nil || handler.Sessionless():
-		*c = d.elsewhere(h, k)
+		d.elsewhere(c, h, k)
 	case handler.IsRawArg:
 		c.handler, c.id = handler, h.ID
 		c.arg = component.Raw(k.Keep(h.Body))
@@ -204,7 +197,22 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 		if !d.copies {
 			body = k.Keep(body)
 		}
-		*c = d.decode(handler, h.ID, body)
+		d.decode(c, handler, h.ID, body)
+	}
+}
+
+// decodeSeldom is DecodeInto for what most servers and messages do not need. It is not inlined: see input.message of
+// package agent.
+//
+//go:noinline
+func (d *Dispatcher) decodeSeldom(c *Call, s *session.Session, h *message.Header) {
+	switch {
+	case h.Strange:
+		*c = Refuse(h.ID, errFlags)
+	case d.draining.Load():
+		*c = Refuse(h.ID, errDraining)
+	default:
+		*c = d.decodeHooked(s, h)
 	}
 }
 
@@ -220,12 +228,15 @@ func (d *Dispatcher) find(h *message.Header) *component.Handler {
 }
 
 // elsewhere makes a Call of a message that this node does not serve.
-func (d *Dispatcher) elsewhere(h *message.Header, k Keeper) Call {
+//
+//go:noinline
+func (d *Dispatcher) elsewhere(c *Call, h *message.Header, k Keeper) {
 	route, known := d.route(h)
 	if known && d.serves(route) {
-		return forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: k.Keep(h.Body)})
+		*c = forward(&message.Message{Type: h.Type, ID: h.ID, Route: route, Data: k.Keep(h.Body)})
+		return
 	}
-	return Refuse(h.ID, notFound(route, known))
+	*c = Refuse(h.ID, notFound(route, known))
 }
 
 // decodeHooked is Decode with inbound hooks: they get a message of their own.
@@ -244,7 +255,7 @@ func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
 
 // Local makes a Call of a message that hooks have seen; m belongs to the Call. A handler without a session is not
 // found.
-func (d *Dispatcher) Local(m *message.Message) Call {
+func (d *Dispatcher) Local(m *message.Message) (c Call) {
 	handler, ok := d.handlers[m.Route]
 	switch {
 	case !ok || handler.Sessionless():
@@ -255,12 +266,13 @@ func (d *Dispatcher) Local(m *message.Message) Call {
 	case handler.IsRawArg:
 		return Call{handler: handler, id: m.ID, arg: component.Raw(m.Data)}
 	}
-	return d.decode(handler, m.ID, m.Data)
+	d.decode(&c, handler, m.ID, m.Data)
+	return c
 }
 
 // Here makes a Call of a message that another node sent, and that is not sent on. A handler without a session is not
 // found. data is not kept: what has to be is copied by k.
-func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) Call {
+func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) (c Call) {
 	if d.draining.Load() {
 		return Refuse(id, errDraining)
 	}
@@ -274,7 +286,8 @@ func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) Call {
 	if !d.copies {
 		data = k.Keep(data)
 	}
-	return d.decode(handler, id, data)
+	d.decode(&c, handler, id, data)
+	return c
 }
 
 // Hooks runs a row of hooks; a panic in one is an error.
@@ -288,22 +301,29 @@ func (d *Dispatcher) Hooks(c pipeline.Channel, s *session.Session, m *message.Me
 	return c.Process(s, m)
 }
 
-func (d *Dispatcher) decode(h *component.Handler, id uint64, data []byte) (c Call) {
+// decode makes a Call of a handler with a type of its own.
+func (d *Dispatcher) decode(c *Call, h *component.Handler, id uint64, data []byte) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.panicked("serializer", h.Route, p)
-			c = Refuse(id, message.Errorf(message.CodeBadRequest, "the payload of %s does not decode", h.Route))
+			*c = d.undecoded(h, id, nil)
 		}
 	}()
 	arg, err := h.Decode(d.Serializer, data)
 	if err != nil {
-		text := fmt.Sprintf("the payload of %s does not decode", h.Route)
-		if d.Debug {
-			text += ": " + err.Error()
-		}
-		return Refuse(id, &message.Error{Code: message.CodeBadRequest, Message: text})
+		*c = d.undecoded(h, id, err)
+		return
 	}
-	return Call{handler: h, id: id, arg: arg}
+	c.handler, c.id, c.arg = h, id, arg
+}
+
+// undecoded refuses a message whose payload the serializer did not take.
+func (d *Dispatcher) undecoded(h *component.Handler, id uint64, err error) Call {
+	text := fmt.Sprintf("the payload of %s does not decode", h.Route)
+	if d.Debug && err != nil {
+		text += ": " + err.Error()
+	}
+	return Refuse(id, &message.Error{Code: message.CodeBadRequest, Message: text})
 }
 
 func (d *Dispatcher) route(h *message.Header) (route string, known bool) {

@@ -30,7 +30,8 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 		if !d.copies {
 			data = k.Keep(data)
 		}
-		if c = d.decode(h, 0, data); c.handler == nil {
+		d.decode(&c, h, 0, data)
+		if c.more != nil {
 			return nil, c.more.fail
 		}
 	}
