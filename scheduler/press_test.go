@@ -44,7 +44,7 @@ func TestWhatPresses(t *testing.T) {
 			s.idle = now
 			now += gap
 			s.press(now)
-			if s.pressed {
+			if s.Pressed() {
 				pressed++
 			}
 			now += work
@@ -61,7 +61,7 @@ func TestWhatPresses(t *testing.T) {
 func TestPress(t *testing.T) {
 	s := New()
 	defer s.Close()
-	pressed := func() bool { return state(s, func() bool { return s.pressed }) }
+	pressed := func() bool { return state(s, func() bool { return s.Pressed() }) }
 	time.Sleep(4 * rest)
 	if pressed() {
 		t.Error("a loop that rested is pressed")

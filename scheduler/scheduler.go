@@ -73,6 +73,7 @@ type Scheduler struct {
 	delay   atomic.Int64  // how long the first task of the last batch had waited
 	stuck   atomic.Int64  // the busy value whose stack has been logged
 	routine atomic.Uint64 // the number of the loop's goroutine
+	pressed atomic.Bool   // see press; written by the loop alone
 
 	// Of the loop's goroutine alone.
 	batch   []Task
@@ -83,7 +84,6 @@ type Scheduler struct {
 	watched bool          // the running task watches its own time
 	begun   bool          // begin was called, and flush has yet to be
 	yielder yield.Yielder
-	pressed bool          // see press
 	idle    time.Duration // when the last batch had run
 	since   time.Duration // when rested began to be added up
 	rested  time.Duration // how long the loop has rested since
@@ -205,6 +205,10 @@ func (s *Scheduler) Pending() int {
 
 // Delay returns how long the tasks that began to run last had waited.
 func (s *Scheduler) Delay() time.Duration { return time.Duration(s.delay.Load()) }
+
+// Pressed reports whether the loop has hardly rested for the last milliseconds: who has work for it had better bring
+// much at a time then than little at once.
+func (s *Scheduler) Pressed() bool { return s.pressed.Load() }
 
 // Watched tells the scheduler that the running task itself logs what is slow. Only the running task may call it. It
 // returns when the task began, on the clock of Now.
@@ -331,7 +335,7 @@ func (s *Scheduler) end() {
 // sleep waits for a task, for Close, or for the alarm.
 func (s *Scheduler) sleep() {
 	<-s.wake
-	if s.pressed {
+	if s.pressed.Load() {
 		// Who is ready to run has more for us: what one poll of the network brought then makes one batch, and its
 		// answers go out in a row, so that a receiver on another core is woken once and not for each of them.
 		s.yielder.Yield()
@@ -347,13 +351,19 @@ func (s *Scheduler) press(oldest time.Duration) {
 		s.rested += gap
 	}
 	if gap > rest {
-		s.pressed = false
+		s.setPressed(false)
 	} else if passed := oldest - s.since; passed > pressedAfter {
-		s.pressed = s.rested < passed/2
+		s.setPressed(s.rested < passed/2)
 	} else {
 		return
 	}
 	s.since, s.rested = oldest, 0
+}
+
+func (s *Scheduler) setPressed(pressed bool) {
+	if s.pressed.Load() != pressed {
+		s.pressed.Store(pressed)
+	}
 }
 
 // setAlarm has the loop woken when the first timer is due. An alarm that is early, because that timer was stopped,
