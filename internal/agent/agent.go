@@ -151,6 +151,9 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 			return err
 		}
 	}
+	if data, ok := v.([]byte); ok && a.host.Outbound == nil {
+		return a.respond(mid, data, claim)
+	}
 	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid)}
 	return a.send(&m, v, claim)
 }

@@ -113,6 +113,26 @@ func (a *Agent) queue(m *message.Message, claim uint64) error {
 	return o.commit(a, start, true, claim)
 }
 
+// respond is queue for an answer that no hook is to see: data as it is, in response to mid.
+func (a *Agent) respond(mid uint64, data []byte, claim uint64) error {
+	o := &a.out
+	start, err := o.open(a)
+	if err != nil {
+		return err
+	}
+	if claim != 0 && a.answered.Load() == claim {
+		err = session.ErrSessionOnNotify
+	} else {
+		o.buf.b, err = codec.AppendResponse(o.buf.b, mid, data)
+	}
+	if err != nil {
+		o.buf.b = o.buf.b[:start]
+		o.mu.Unlock()
+		return err
+	}
+	return o.commit(a, start, true, claim)
+}
+
 // queueShared queues a whole packet with a message that goes to other agents as well. Where nothing else waits, as is
 // mostly so, it is not copied: that spares many agents a buffer each, and the processor's cache those buffers.
 func (a *Agent) queueShared(frame *buffer) error {

@@ -5,6 +5,7 @@ package codec
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
@@ -70,4 +71,22 @@ func AppendMessage(dst []byte, m *message.Message, dict *message.Dictionary) ([]
 	}
 	packet.PutHeader(out[start:], packet.Data, n)
 	return append(out, m.Data...), nil
+}
+
+// AppendResponse is AppendMessage of a response to the request id that carries data and tells of no error: what most of
+// what a server sends is, without a Message made for it.
+func AppendResponse(dst []byte, id uint64, data []byte) ([]byte, error) {
+	at := len(dst)
+	out := slices.Grow(dst, packet.HeadLength+message.MaxResponseHeader+len(data)) // and written to in place
+	out = out[:at+packet.HeadLength+message.MaxResponseHeader]
+	k, err := message.PutResponse(out[at+packet.HeadLength:], id)
+	if err != nil {
+		return dst, err
+	}
+	n := k + len(data)
+	if n > packet.MaxLength {
+		return dst, fmt.Errorf("%w: %d bytes, %d fit", ErrPacketTooLarge, n, packet.MaxLength)
+	}
+	packet.PutHeader(out[at:], packet.Data, n)
+	return append(out[:at+packet.HeadLength+k], data...), nil
 }

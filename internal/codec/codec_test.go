@@ -2,10 +2,12 @@ package codec
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strings"
@@ -355,6 +357,39 @@ func FuzzNext(f *testing.F) {
 			t.Fatalf("packets of %x encode to %x", b, back)
 		}
 	})
+}
+
+// A response that is appended without a Message is the same as one with.
+func TestAppendResponse(t *testing.T) {
+	large := make([]byte, packet.MaxLength)
+	for _, id := range []uint64{0, 1, 127, 128, 1<<14 - 1, 1 << 14, 1 << 62, math.MaxUint64} {
+		fits := packet.MaxLength - len(binary.AppendUvarint([]byte{0}, id))
+		for _, size := range []int{0, 1, 64, 1 << 16, fits, fits + 1, len(large)} {
+			for _, before := range [][]byte{nil, []byte("before"), append(make([]byte, 0, 200), "before"...)} {
+				if size > 1<<16 && before != nil {
+					continue // 16 MiB once is enough
+				}
+				m := message.Message{Type: message.Response, ID: id, Data: large[:size]}
+				want, wantErr := AppendMessage(bytes.Clone(before), &m, nil)
+				got, err := AppendResponse(before, id, large[:size])
+				if !bytes.Equal(got, want) || fmt.Sprint(err) != fmt.Sprint(wantErr) {
+					t.Errorf("AppendResponse(%q, %d, %d bytes) = %d bytes, %v, want %d, %v", before, id, size, len(got), err, len(want), wantErr)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkAppendResponse(b *testing.B) {
+	data := make([]byte, 64)
+	buf := make([]byte, 0, 256)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := AppendResponse(buf, 70000, data); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func BenchmarkNext(b *testing.B) {

@@ -489,17 +489,34 @@ const (
 // batch runs the messages of r.next, and reports whether it stopped at one that belongs to another scheduler.
 func (r *run) batch() (moved bool) {
 	b := r.next
-	for r.at < len(b.calls) {
-		c := &b.calls[r.at]
-		if !r.m.stays(c, r.done == 0) {
-			return true
-		}
-		r.at++
-		r.done++
-		r.call(c)
+	for r.at < len(b.calls) && !moved {
+		moved = r.some(b)
 	}
-	r.doneSize += b.size
-	return false
+	if !moved {
+		r.doneSize += b.size
+	}
+	return moved
+}
+
+// some runs messages of b, up to one that panics or belongs to another scheduler; it reports whether that is so. To be
+// ready for a panic costs as much as a quick call: it is for all of them together.
+func (r *run) some(b *Batch) (moved bool) {
+	returned := false
+	defer func() {
+		if !returned {
+			r.m.unreturned(&b.calls[r.at-1], recover())
+		}
+	}()
+	for r.at < len(b.calls) && !moved {
+		c := &b.calls[r.at]
+		if moved = !r.m.stays(c, r.done == 0); !moved {
+			r.at++
+			r.done++
+			r.call(c)
+		}
+	}
+	returned = true
+	return moved
 }
 
 // end hands on what has not run.
@@ -579,7 +596,7 @@ func (m *Mailbox) exec(c *Call) {
 	if m.d.Debug {
 		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.name(), "id", c.id)
 	}
-	if err := m.try(c); err != nil {
+	if err := m.serve(c); err != nil {
 		m.failed(c, err)
 	}
 }
@@ -604,29 +621,18 @@ func (m *Mailbox) failed(c *Call, err error) {
 // errLogged stands for a panic, or the like, that was logged.
 var errLogged = errors.New("internal error")
 
-// try serves a message; a panic is an error.
-func (m *Mailbox) try(c *Call) (err error) {
-	returned := false
-	defer func() {
-		p := recover()
-		if p == nil && returned {
-			return
-		}
-		if p == nil {
-			// runtime.Goexit ends this goroutine: what is to be done for the message is done here.
-			m.d.Log.Error("nano: a handler ended its goroutine with runtime.Goexit", "route", c.name(), "session", m.s.ID(),
-				"uid", m.s.UID())
-			m.failed(c, errLogged)
-			return
-		}
+// unreturned is called for a message whose handler did not return: it panicked with p, or ended this goroutine with
+// runtime.Goexit if that is nil.
+func (m *Mailbox) unreturned(c *Call, p any) {
+	if p == nil {
+		m.d.Log.Error("nano: a handler ended its goroutine with runtime.Goexit", "route", c.name(), "session", m.s.ID(),
+			"uid", m.s.UID())
+	} else {
 		m.d.Counts.Panics.Add(1)
 		m.d.Log.Error("nano: panic in a handler", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(),
 			"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-		err = errLogged
-	}()
-	err = m.serve(c)
-	returned = true
-	return err
+	}
+	m.failed(c, errLogged)
 }
 
 // serve runs the handler, or what is in its place.
@@ -639,8 +645,7 @@ func (m *Mailbox) serve(c *Call) error {
 			return errLate
 		}
 	}
-	switch {
-	case c.handler.SchedName != "" && !m.held(c.handler.SchedName):
+	if c.handler.SchedName != "" && !m.held(c.handler.SchedName) {
 		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
 	}
 	ctx := context.Background()

@@ -122,6 +122,19 @@ func AppendHeader(dst []byte, m *Message, dict *Dictionary) ([]byte, error) {
 	return append(append(dst, byte(len(m.Route))), m.Route...), nil
 }
 
+// MaxResponseHeader is the longest header of a response: its flag and its id.
+const MaxResponseHeader = 1 + binary.MaxVarintLen64
+
+// PutResponse writes the header of a response that is no error to b, which has room for MaxResponseHeader bytes, and
+// returns its length.
+func PutResponse(b []byte, id uint64) (int, error) {
+	if id == 0 {
+		return 0, ErrIDMissing
+	}
+	b[0] = byte(Response) << 1
+	return 1 + binary.PutUvarint(b[1:], id), nil
+}
+
 // Header is a message taken apart in place: Route and Body alias the bytes it was parsed from.
 type Header struct {
 	Type       Type
