@@ -1,0 +1,64 @@
+package agent
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// While the logic goroutine is pressed, readers put off the read that finds nothing. It is that read which finds the end of
+// a stream that came together with its last bytes: neither these nor the end may be missed.
+func TestStreamsEndUnderPressure(t *testing.T) {
+	h := newHost(t, nil)
+	sched := h.Dispatcher.Scheduler
+	var over atomic.Bool
+	var more func()
+	more = func() { // the loop always has something to do
+		if !over.Load() {
+			sched.PushTask(more)
+		}
+	}
+	sched.PushTask(more)
+	defer over.Store(true)
+	eventually(t, sched.Pressed)
+
+	const clients, rounds, window = 16, 20, 4
+	var group sync.WaitGroup
+	for range clients {
+		p, a := tcp(t, h)
+		group.Go(func() {
+			_ = p.SetDeadline(time.Now().Add(30 * time.Second))
+			var requests, answers []byte
+			for id := range uint64(window) {
+				requests = append(requests, request(t, id+1, "again")...)
+				answers = append(answers, data(t, message.Message{Type: message.Response, ID: id + 1, Data: []byte("again")})...)
+			}
+			got := make([]byte, len(answers))
+			for range rounds {
+				if _, err := p.Write(requests); err != nil {
+					t.Errorf("Write = %v", err)
+					return
+				}
+				if _, err := io.ReadFull(p, got); err != nil || string(got) != string(answers) {
+					t.Errorf("read % x, %v, want % x", got, err, answers)
+					return
+				}
+			}
+			if _, err := p.Write(requests); err != nil {
+				t.Errorf("Write = %v", err)
+			}
+			_ = p.Conn.(interface{ CloseWrite() error }).CloseWrite() // as close as can be behind the last bytes
+			check(t, reason(t, a.session), session.ErrClientClosed)
+		})
+	}
+	group.Wait()
+	const echoes = 1 // of tcp
+	if got, want := h.Counts.MessagesIn.Load(), int64(clients*(echoes+(rounds+1)*window)); got != want {
+		t.Errorf("%d messages came in, want %d", got, want)
+	}
+}
