@@ -11,7 +11,8 @@ import (
 //
 // Who holds it decides when, workers write: a write costs several microseconds, and the logic goroutine has better
 // things to do. Where few agents are to be written, or there is only one processor, it writes itself: that is
-// cheaper than handing over.
+// cheaper than handing over, and the answer to one client does not wait behind a broadcast to thousands that the workers
+// have before them.
 type flusher struct {
 	host   *Host
 	max    int // workers at most
@@ -19,8 +20,10 @@ type flusher struct {
 	timer  *time.Timer
 
 	mu      sync.Mutex
-	noted   []*Agent // mu guards it and what follows
+	noted   []*Agent // while it is held; mu guards it and what follows
 	spare   []*Agent
+	queue   []*Agent // for the workers: from next on
+	next    int
 	holds   int
 	workers int
 	armed   bool // timer is set
@@ -50,21 +53,22 @@ func (f *flusher) init(h *Host, procs int) {
 // add notes an agent that has something to send.
 func (f *flusher) add(a *Agent) {
 	f.mu.Lock()
-	f.noted = append(f.noted, a)
-	if f.holds > 0 {
-		if !f.armed && !f.stopped {
-			f.armed = true
-			if f.timer == nil {
-				f.timer = time.AfterFunc(maxHold, f.overdue)
-			} else {
-				f.timer.Reset(maxHold)
-			}
-		}
-		f.mu.Unlock()
+	defer f.mu.Unlock()
+	if f.holds == 0 {
+		f.queue = append(f.queue, a)
+		f.startWorkers()
 		return
 	}
-	f.handOver()
-	f.mu.Unlock()
+	f.noted = append(f.noted, a)
+	if f.armed || f.stopped {
+		return
+	}
+	f.armed = true
+	if f.timer == nil {
+		f.timer = time.AfterFunc(maxHold, f.overdue)
+	} else {
+		f.timer.Reset(maxHold)
+	}
 }
 
 // overdue has workers write what was noted while somebody has held the flusher for long.
@@ -72,9 +76,7 @@ func (f *flusher) overdue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.armed = false
-	if len(f.noted) > 0 {
-		f.handOver()
-	}
+	f.handOver()
 }
 
 func (f *flusher) hold() {
@@ -115,30 +117,42 @@ func (f *flusher) write(list []*Agent) {
 	rawWriters.Put(w)
 }
 
-// handOver starts as many workers as what was noted is worth. The caller holds mu.
+// handOver leaves what was noted to the workers. The caller holds mu.
 func (f *flusher) handOver() {
-	for f.workers < f.max && f.workers*share < len(f.noted) {
+	f.queue = append(f.queue, f.noted...)
+	clear(f.noted)
+	f.noted = f.noted[:0]
+	f.startWorkers()
+}
+
+// startWorkers starts as many workers as what they have before them is worth. The caller holds mu.
+func (f *flusher) startWorkers() {
+	for f.workers < f.max && f.workers*share < len(f.queue)-f.next {
 		f.workers++
 		f.wg.Add(1)
 		go f.work()
 	}
 }
 
-// work writes what was noted until there is no more.
+// work writes what is queued until there is no more.
 func (f *flusher) work() {
 	defer f.wg.Done()
 	var list [share]*Agent
 	for {
 		f.mu.Lock()
-		n := copy(list[:], f.noted)
+		n := copy(list[:], f.queue[f.next:])
+		clear(f.queue[f.next : f.next+n])
+		f.next += n
+		if f.next >= len(f.queue)/2 { // what was taken is not kept room for, also where the queue never is empty
+			rest := copy(f.queue, f.queue[f.next:])
+			clear(f.queue[rest:])
+			f.queue, f.next = f.queue[:rest], 0
+		}
 		if n == 0 {
 			f.workers--
 			f.mu.Unlock()
 			return
 		}
-		rest := copy(f.noted, f.noted[n:])
-		clear(f.noted[rest:])
-		f.noted = f.noted[:rest]
 		f.mu.Unlock()
 		f.write(list[:n])
 		clear(list[:n])

@@ -239,6 +239,56 @@ func TestFlusherHolds(t *testing.T) {
 	}
 }
 
+// Who sends to few does not wait for the workers, which may have thousands before them.
+func TestFewDoNotWaitForMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, nil)
+		h.flusher.max = 0 // workers that have not come to it yet
+		push := func(n int) (conns []*script, agents []*Agent) {
+			h.Begin()
+			for range n {
+				c := &script{}
+				a, _ := h.newAgent(c, nil, false)
+				a.state.Store(stateReady)
+				if err := a.Push("news", []byte{}); err != nil {
+					t.Fatal(err)
+				}
+				conns, agents = append(conns, c), append(agents, a)
+			}
+			h.End()
+			synctest.Wait()
+			return conns, agents
+		}
+		written := func(conns []*script) (n int) {
+			for _, c := range conns {
+				c.mu.Lock()
+				n += bytes.Count(c.out.Bytes(), []byte("news"))
+				c.mu.Unlock()
+			}
+			return n
+		}
+		many, first := push(1000)
+		few, second := push(fewAgents)
+		if got := written(many); got != 0 {
+			t.Errorf("%d of many were written without a worker, want none", got)
+		}
+		if got := written(few); got != len(few) {
+			t.Errorf("%d of few were written, want %d", got, len(few))
+		}
+		h.flusher.max = 2
+		_, third := push(fewAgents + 1) // starts workers
+		if got := written(many); got != len(many) {
+			t.Errorf("%d of many were written by the workers, want %d", got, len(many))
+		}
+		if left := len(h.flusher.queue); left > 0 || cap(h.flusher.queue) > 4*len(many) {
+			t.Errorf("the queue has %d agents left and room for %d", left, cap(h.flusher.queue))
+		}
+		for _, a := range slices.Concat(first, second, third) {
+			a.finishReading(os.ErrClosed)
+		}
+	})
+}
+
 // A socket's raw side is used for sockets alone.
 func TestRawConn(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
