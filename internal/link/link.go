@@ -30,6 +30,8 @@ var (
 	ErrLeft    = errors.New("cluster: member has left")
 	ErrSilent  = errors.New("cluster: member does not answer pings")
 	ErrStopped = errors.New("cluster: this node has stopped")
+	// errGoexit: frames run code of the program, such as hooks and serializers, which may end the goroutine.
+	errGoexit = errors.New("cluster: the goroutine of the link was ended with runtime.Goexit")
 )
 
 // Config sets the limits of links.
@@ -251,9 +253,12 @@ func (l *Link) Run() {
 	}()
 	go func() {
 		defer wg.Done()
+		defer func() {
+			l.Close(errGoexit) // of no effect where read has returned: the link has ended then
+			l.handler.Down(l, l.Err())
+		}()
 		l.handler.Up(l)
 		l.read()
-		l.handler.Down(l, l.Err())
 	}()
 	go func() {
 		wg.Wait()

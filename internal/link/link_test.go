@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -291,6 +292,32 @@ func TestBlockedHandler(t *testing.T) {
 		close(release)
 		<-b.Finished()
 	})
+}
+
+// A handler that ends the goroutine that it is called on ends the link, as any fault does.
+func TestGoexitInHandler(t *testing.T) {
+	for name, at := range map[string]func(k *keeper){
+		"Up":       func(k *keeper) { k.onUp = func(*Link) { runtime.Goexit() } },
+		"Received": func(k *keeper) { k.onFrame = runtime.Goexit },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wa, wb := wires()
+				ka, kb := new(keeper), new(keeper)
+				at(kb)
+				a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+				_ = a.Send(frame(1))
+				<-a.Finished()
+				<-b.Finished()
+				if !errors.Is(kb.down, errGoexit) {
+					t.Errorf("Down got %v, want %v", kb.down, errGoexit)
+				}
+				if ka.down == nil {
+					t.Error("the peer was not told")
+				}
+			})
+		})
+	}
 }
 
 func TestQueueFrames(t *testing.T) {
