@@ -151,6 +151,30 @@ type Node struct {
 	changed chan struct{}    // closed and replaced when a peer's state changes
 	joined  bool             // a seed has answered, or there is none
 	failure error            // why the node can't start
+	notes   []note           // what unlock is to log
+}
+
+// note is a line for the log.
+type note struct {
+	level slog.Level
+	text  string
+	args  []any
+}
+
+// note has unlock log a line. It is called under mu, which unlock has to release then.
+func (n *Node) note(level slog.Level, text string, args ...any) {
+	n.notes = append(n.notes, note{level, text, args})
+}
+
+// unlock releases mu and logs what was noted under it: the handler of the log is the program's, which may ask for the
+// members.
+func (n *Node) unlock() {
+	notes := n.notes
+	n.notes = nil
+	n.mu.Unlock()
+	for _, l := range notes {
+		n.log.Log(context.Background(), l.level, l.text, l.args...)
+	}
 }
 
 // NewNode makes a node; it does nothing until Start.

@@ -6,6 +6,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -545,5 +548,60 @@ func TestStartFails(t *testing.T) {
 	}
 	if err := NewNode(Config{}).Start(context.Background(), listen(t, "127.0.0.1:0")); err == nil {
 		t.Error("Start without a Handler succeeded")
+	}
+}
+
+// asking is a log handler that asks the node for what it knows, as a program's may.
+type asking struct {
+	slog.Handler
+	ask func(r slog.Record)
+}
+
+func (h asking) Handle(_ context.Context, r slog.Record) error {
+	h.ask(r)
+	return nil
+}
+
+// A log handler is the program's, and may call the node.
+func TestLogHandlerAsksTheNode(t *testing.T) {
+	t.Parallel()
+	lines := make(chan string, 1000)
+	verbose := slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})
+	node := func(cfg Config) *testNode {
+		n := newTestNode(t, cfg)
+		n.log = slog.New(asking{verbose, func(r slog.Record) {
+			n.Members()
+			n.Self()
+			select {
+			case lines <- r.Message:
+			default:
+			}
+		}})
+		return n
+	}
+	one := node(Config{ID: 1, FixedID: true})
+	one.serve(listen(t, "127.0.0.1:0"))
+	two := node(Config{ID: 1, Seeds: []string{one.addr}}) // takes another id
+	two.serve(listen(t, "127.0.0.1:0"))
+	complete(t, one, two)
+	same := node(Config{ID: 1, FixedID: true, Seeds: []string{one.addr}})
+	if err := same.Start(context.Background(), listen(t, "127.0.0.1:0")); !errors.Is(err, ErrDuplicateID) {
+		t.Errorf("Start with an id that is in use = %v, want ErrDuplicateID", err)
+	}
+	two.kill() // the other one dials it in vain
+	missing := map[string]bool{
+		"cluster: member up":                        true,
+		"cluster: member down":                      true,
+		"cluster: node id was in use, took another": true,
+		"cluster: refused a link":                   true,
+		"cluster: no link to member, trying on":     true,
+	}
+	for deadline := time.After(patience); len(missing) > 0; {
+		select {
+		case line := <-lines:
+			delete(missing, line)
+		case <-deadline:
+			t.Fatalf("not logged: %v", slices.Collect(maps.Keys(missing)))
+		}
 	}
 }

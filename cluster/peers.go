@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -239,7 +240,7 @@ func (n *Node) newLink(st link.Stream, who greet.Peer) *Link {
 // engage makes a link that this node dialed the peer's. sent is the hello that the peer got.
 func (n *Node) engage(p *peer, a *attempt, l *Link, sent *clusterpb.Hello) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	defer n.unlock()
 	if n.state == stopping {
 		return ErrStopped
 	}
@@ -268,7 +269,7 @@ func (n *Node) attach(p *peer, l *Link, sent *clusterpb.Hello) {
 // failed notes that dialing did not lead to a link, and when to try again.
 func (n *Node) failed(p *peer, a *attempt, err error) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	defer n.unlock()
 	if p.attempt != a {
 		return // the peer's own attempt took over
 	}
@@ -300,7 +301,7 @@ func (n *Node) failed(p *peer, a *attempt, err error) {
 	p.tried = true
 	if text := err.Error(); text != p.trouble {
 		p.trouble = text
-		n.log.Warn("cluster: no link to member, trying on", "addr", p.addr, "err", err)
+		n.note(slog.LevelWarn, "cluster: no link to member, trying on", "addr", p.addr, "err", err)
 	}
 	n.notify()
 }
@@ -388,16 +389,16 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct
 func (n *Node) claim(l *Link) (*peer, *attempt, error) {
 	n.mu.Lock()
 	if n.state == stopping {
-		n.mu.Unlock()
+		n.unlock()
 		return nil, nil, errStopping
 	}
 	if l.Addr == n.self.Addr {
-		n.mu.Unlock()
+		n.unlock()
 		return nil, nil, status.Errorf(codes.FailedPrecondition, "cluster: address %s is that of the node that was dialed", l.Addr)
 	}
 	newID, err := n.contest(n.hello, l.Hello(), l)
 	if err != nil {
-		n.mu.Unlock()
+		n.unlock()
 		return nil, nil, err
 	}
 	p := n.peerAt(l.Addr)
@@ -415,13 +416,13 @@ func (n *Node) claim(l *Link) (*peer, *attempt, error) {
 		a.cancel()
 	}
 	if err != nil {
-		n.mu.Unlock()
+		n.unlock()
 		return nil, nil, err
 	}
 	a := &attempt{started: time.Now()}
 	p.attempt = a
 	n.replaceID(newID)
-	n.mu.Unlock()
+	n.unlock()
 	if old == nil {
 		return p, a, nil
 	}
@@ -471,7 +472,7 @@ func (n *Node) contest(mine, theirs *clusterpb.Hello, l *Link) (newID uint64, er
 	switch {
 	case mine.GetFixed() && theirs.GetFixed():
 		err := fmt.Errorf("%w: %d, by %s and %s", ErrDuplicateID, mine.GetId(), n.self.Addr, l.Addr)
-		n.log.Error("cluster: refused a link", "err", err)
+		n.note(slog.LevelError, "cluster: refused a link", "err", err)
 		if !yield {
 			return 0, status.Errorf(codes.AlreadyExists, "%d is the id of %s", mine.GetId(), n.self.Addr)
 		}
@@ -482,7 +483,7 @@ func (n *Node) contest(mine, theirs *clusterpb.Hello, l *Link) (newID uint64, er
 	}
 	id, ok := n.freeID()
 	if !ok {
-		n.log.Error("cluster: every node id is in use", "id", mine.GetId(), "max", n.cfg.MaxID)
+		n.note(slog.LevelError, "cluster: every node id is in use", "id", mine.GetId(), "max", n.cfg.MaxID)
 		return 0, nil
 	}
 	return id, nil
@@ -493,7 +494,7 @@ func (n *Node) replaceID(id uint64) {
 	if id == 0 {
 		return
 	}
-	n.log.Info("cluster: node id was in use, took another", "was", n.id.Swap(id), "id", id)
+	n.note(slog.LevelInfo, "cluster: node id was in use, took another", "was", n.id.Swap(id), "id", id)
 	n.renew()
 }
 
@@ -547,9 +548,9 @@ func (r *receiver) Up(l *link.Link) {
 	if listed {
 		p.up, p.since, p.broken, p.trouble = true, time.Now(), false, ""
 		n.publish()
-		n.log.Info("cluster: member up", "addr", l.Addr, "id", l.Hello().GetId(), "label", l.Hello().GetInfo().GetLabel())
+		n.note(slog.LevelInfo, "cluster: member up", "addr", l.Addr, "id", l.Hello().GetId(), "label", l.Hello().GetInfo().GetLabel())
 	}
-	n.mu.Unlock()
+	n.unlock()
 	if broken {
 		n.gossip.Reset(l.Addr)
 	}
@@ -563,7 +564,7 @@ func (r *receiver) Received(l *link.Link, frames []link.Frame) { r.cfg.Handler.R
 func (r *receiver) Changed(l *link.Link) {
 	n := (*Node)(r)
 	n.mu.Lock()
-	defer n.mu.Unlock()
+	defer n.unlock()
 	p := n.peers[l.Addr]
 	if p.link != l {
 		return
