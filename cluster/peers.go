@@ -348,15 +348,15 @@ var errStopping = status.Error(codes.Unavailable, "cluster: node is stopping")
 // acceptLink greets, and runs the link until it ends. The error is a status for the peer.
 func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct{}) error {
 	who, err := n.self.Accept(st)
+	if err == nil {
+		who.Hello, err = greet.Hear(st)
+	}
 	close(greeted)
 	if err != nil {
 		if c := status.Code(err); c == codes.Unauthenticated || c == codes.FailedPrecondition {
 			n.refusals.Do(func() { n.log.Warn("cluster: refused a link", "err", status.Convert(err).Message()) })
 		}
 		return err
-	}
-	if who.Hello == nil {
-		return status.Error(codes.InvalidArgument, "cluster: greeting without a hello, one was expected")
 	}
 	l := n.newLink(st, who)
 	p, a, err := n.claim(l)
@@ -370,7 +370,7 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct
 	}
 	sent := n.hello
 	n.mu.Unlock()
-	if err := greet.Welcome(st, sent); err != nil {
+	if err := greet.Hello(st, sent); err != nil {
 		n.release(p, a)
 		return err
 	}

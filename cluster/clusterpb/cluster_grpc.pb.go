@@ -33,9 +33,11 @@ const (
 // Cluster carries everything that nodes tell each other. Each stream opens with greetings:
 //
 //  1. dialer:   version, addr, epoch, nonce
-//  2. acceptor: version, addr, epoch, nonce, and proof if it has a secret
-//  3. dialer:   proof if it has a secret; on Link also hello
-//  4. acceptor: on Link only: hello
+//  2. acceptor: version, addr, epoch, nonce
+//  3. dialer:   proof if it has a secret, else nothing
+//  4. acceptor: proof if it has a secret, else nothing
+//  5. dialer:   on Link only: hello
+//  6. acceptor: on Link only: hello
 //
 // and carries data from then on. A stream that is refused ends with a status that says why.
 type ClusterClient interface {
@@ -102,9 +104,11 @@ type Cluster_StreamClient = grpc.BidiStreamingClient[Envelope, Envelope]
 // Cluster carries everything that nodes tell each other. Each stream opens with greetings:
 //
 //  1. dialer:   version, addr, epoch, nonce
-//  2. acceptor: version, addr, epoch, nonce, and proof if it has a secret
-//  3. dialer:   proof if it has a secret; on Link also hello
-//  4. acceptor: on Link only: hello
+//  2. acceptor: version, addr, epoch, nonce
+//  3. dialer:   proof if it has a secret, else nothing
+//  4. acceptor: proof if it has a secret, else nothing
+//  5. dialer:   on Link only: hello
+//  6. acceptor: on Link only: hello
 //
 // and carries data from then on. A stream that is refused ends with a status that says why.
 type ClusterServer interface {

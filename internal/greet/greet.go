@@ -56,6 +56,9 @@ const (
 
 // Dial greets on a stream that this node opened, and returns when the peer has proved itself. On a link hello is asked
 // for this node's hello at that time, or for a reason to give up, and the peer's is waited for; elsewhere hello is nil.
+//
+// The dialer gives its proof first: anybody who reaches a member can dial it, and a proof is enough to try guesses of the
+// secret on. A node itself dials seeds and members only.
 func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, error) {
 	mine, err := s.introduce()
 	if err != nil {
@@ -71,34 +74,35 @@ func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, er
 	if err := introduced(theirs); err != nil {
 		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
 	}
-	if err := s.verify(roleAcceptor, mine, theirs, theirs.GetProof()); err != nil {
-		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
-	}
-	answer := &clusterpb.Greeting{Proof: s.proof(roleDialer, mine, theirs)}
-	if hello != nil {
-		if answer.Hello, err = hello(); err != nil {
-			return Peer{}, err
-		}
-	}
-	if err := send(st, answer); err != nil {
+	if err := send(st, &clusterpb.Greeting{Proof: s.proof(roleDialer, mine, theirs)}); err != nil {
 		return Peer{}, refusal(st, err)
 	}
+	answer, err := receive(st)
+	if err != nil {
+		return Peer{}, clientError(err)
+	}
+	if err := s.verify(roleAcceptor, mine, theirs, answer.GetProof()); err != nil {
+		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
+	}
 	peer := Peer{Addr: theirs.GetAddr(), Epoch: theirs.GetEpoch()}
-	if hello != nil {
-		last, err := receive(st)
-		if err != nil {
-			return peer, clientError(err)
-		}
-		if last.GetHello() == nil {
-			return peer, errors.New("cluster: greeting without a hello, one was expected")
-		}
-		peer.Hello = last.GetHello()
+	if hello == nil {
+		return peer, nil
+	}
+	own, err := hello()
+	if err != nil {
+		return peer, err
+	}
+	if err := Hello(st, own); err != nil {
+		return peer, refusal(st, err)
+	}
+	if peer.Hello, err = Hear(st); err != nil {
+		return peer, clientError(err)
 	}
 	return peer, nil
 }
 
-// Accept greets on a stream that a peer opened, and returns when the peer has proved itself. On a link the caller
-// goes on with Welcome. An error is a gRPC status that tells the peer why it was refused.
+// Accept greets on a stream that a peer opened, and returns when the peer has proved itself. On a link the caller goes
+// on with Hear and Hello. An error is a gRPC status that tells the peer why it was refused.
 func (s *Self) Accept(st Stream) (Peer, error) {
 	theirs, err := receive(st)
 	if err != nil {
@@ -111,7 +115,6 @@ func (s *Self) Accept(st Stream) (Peer, error) {
 	if err != nil {
 		return Peer{}, status.Error(codes.Internal, err.Error())
 	}
-	mine.Proof = s.proof(roleAcceptor, theirs, mine)
 	if err := send(st, mine); err != nil {
 		return Peer{}, err
 	}
@@ -122,12 +125,27 @@ func (s *Self) Accept(st Stream) (Peer, error) {
 	if err := s.verify(roleDialer, theirs, mine, answer.GetProof()); err != nil {
 		return Peer{}, status.Error(codes.Unauthenticated, err.Error())
 	}
-	return Peer{Addr: theirs.GetAddr(), Epoch: theirs.GetEpoch(), Hello: answer.GetHello()}, nil
+	if err := send(st, &clusterpb.Greeting{Proof: s.proof(roleAcceptor, theirs, mine)}); err != nil {
+		return Peer{}, err
+	}
+	return Peer{Addr: theirs.GetAddr(), Epoch: theirs.GetEpoch()}, nil
 }
 
-// Welcome sends the acceptor's hello, with which a link is made.
-func Welcome(st Stream, hello *clusterpb.Hello) error {
+// Hello sends the hello of a side of a link: the dialer's goes first.
+func Hello(st Stream, hello *clusterpb.Hello) error {
 	return send(st, &clusterpb.Greeting{Hello: hello})
+}
+
+// Hear receives the hello of the other side.
+func Hear(st Stream) (*clusterpb.Hello, error) {
+	g, err := receive(st)
+	if err != nil {
+		return nil, err
+	}
+	if g.GetHello() == nil {
+		return nil, status.Error(codes.InvalidArgument, "cluster: greeting without a hello, one was expected")
+	}
+	return g.GetHello(), nil
 }
 
 func (s *Self) introduce() (*clusterpb.Greeting, error) {

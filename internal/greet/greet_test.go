@@ -52,7 +52,10 @@ func meet(dialer, acceptor *Self) (seenByDialer, seenByAcceptor Peer, dialErr, a
 		defer close(done)
 		seenByAcceptor, acceptErr = acceptor.Accept(a)
 		if acceptErr == nil {
-			acceptErr = Welcome(a, &clusterpb.Hello{Id: 2})
+			seenByAcceptor.Hello, acceptErr = Hear(a)
+		}
+		if acceptErr == nil {
+			acceptErr = Hello(a, &clusterpb.Hello{Id: 2})
 		}
 		a.end(acceptErr)
 	}()
@@ -85,7 +88,7 @@ func TestSecretMismatch(t *testing.T) {
 	for _, c := range []struct{ dialer, acceptor, want string }{
 		{"hush", "", "one:1 has a cluster secret, two:2 has none"},
 		{"", "hush", "two:2 has a cluster secret, one:1 has none"},
-		{"hush", "hash", "the cluster secrets of one:1 and two:2 differ"},
+		{"hush", "hash", "the cluster secrets of two:2 and one:1 differ"},
 	} {
 		_, _, dialErr, acceptErr := meet(
 			&Self{Addr: "one:1", Epoch: 1, Secret: []byte(c.dialer)},
@@ -99,7 +102,7 @@ func TestSecretMismatch(t *testing.T) {
 	}
 }
 
-// A dialer that has no secret may play back whatever it got.
+// A dialer that has no secret learns nothing from which it could be found: the acceptor's proof comes after its own.
 func TestAcceptWithoutProof(t *testing.T) {
 	self := &Self{Addr: "two:2", Epoch: 2, Secret: []byte("hush")}
 	dialer := &Self{Addr: "one:1", Epoch: 1}
@@ -109,8 +112,7 @@ func TestAcceptWithoutProof(t *testing.T) {
 		want  string
 	}{
 		{"none", func(*clusterpb.Greeting) []byte { return nil }, "two:2 has a cluster secret, one:1 has none"},
-		{"the acceptor's own", (*clusterpb.Greeting).GetProof, "differ"},
-		{"a short one", func(g *clusterpb.Greeting) []byte { return g.GetProof()[:1] }, "differ"},
+		{"a short one", func(*clusterpb.Greeting) []byte { return make([]byte, 1) }, "differ"},
 		{"zeros", func(*clusterpb.Greeting) []byte { return make([]byte, 32) }, "differ"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -131,8 +133,58 @@ func TestAcceptWithoutProof(t *testing.T) {
 			}
 			_ = send(d, &clusterpb.Greeting{Proof: c.proof(theirs)})
 			err = <-done
+			a.end(nil)
+			if more, err := receive(d); len(theirs.GetProof()) > 0 || err == nil {
+				t.Errorf("the acceptor gave its proof away: %x, %x", theirs.GetProof(), more.GetProof())
+			}
 			if status.Code(err) != codes.Unauthenticated || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("Accept = %v, want Unauthenticated: %s", err, c.want)
+			}
+		})
+	}
+}
+
+// Whoever sits at a member's address without the secret gets no hello, also if it plays the dialer's proof back.
+func TestDialWithoutProof(t *testing.T) {
+	impostor := &Self{Addr: "two:2", Epoch: 2}
+	for _, c := range []struct {
+		name  string
+		proof func(theirs *clusterpb.Greeting) []byte
+		want  string
+	}{
+		{"none", func(*clusterpb.Greeting) []byte { return nil }, "one:1 has a cluster secret, two:2 has none"},
+		{"the dialer's own", (*clusterpb.Greeting).GetProof, "differ"},
+		{"a short one", func(g *clusterpb.Greeting) []byte { return g.GetProof()[:1] }, "differ"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d, a := streams()
+			done := make(chan error, 1)
+			go func() {
+				defer d.end(nil)
+				_, err := (&Self{Addr: "one:1", Epoch: 1, Secret: []byte("hush")}).Dial(d, func() (*clusterpb.Hello, error) {
+					t.Error("the dialer was asked for its hello")
+					return &clusterpb.Hello{}, nil
+				})
+				done <- err
+			}()
+			if _, err := receive(a); err != nil {
+				t.Fatal(err)
+			}
+			mine, err := impostor.introduce()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = send(a, mine)
+			theirs, err := receive(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = send(a, &clusterpb.Greeting{Proof: c.proof(theirs)})
+			if err := <-done; !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("Dial = %v, want ErrRefused: %s", err, c.want)
+			}
+			if g, err := receive(a); err == nil {
+				t.Errorf("the dialer went on with %v", g)
 			}
 		})
 	}
