@@ -570,6 +570,10 @@ const (
 	maxMessage   = link.MaxFrame + 64
 )
 
+// maxStreams bounds the streams that a peer opens on one connection: strangers open them too, and each costs memory until
+// it has to greet. A link has a connection to itself; the gossip uses one for packets, and now and then one or two more.
+const maxStreams = 32
+
 func dialDefaults() []grpc.DialOption {
 	b := backoff.DefaultConfig
 	b.BaseDelay, b.MaxDelay = 100*time.Millisecond, time.Second
@@ -595,6 +599,7 @@ func serverDefaults() []grpc.ServerOption {
 		grpc.MaxSendMsgSize(maxMessage),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
+		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),

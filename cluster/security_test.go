@@ -14,6 +14,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -119,6 +120,45 @@ func TestSilentDialer(t *testing.T) {
 		if _, err := st.Recv(); status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil {
 			t.Errorf("%s without a greeting ended with %v, want DeadlineExceeded from the node", name, err)
 		}
+	}
+}
+
+// A stranger does not have as many streams open at once as it likes.
+func TestStreamsAreBounded(t *testing.T) {
+	t.Parallel()
+	var open, most atomic.Int64
+	count := grpc.ChainStreamInterceptor(func(srv any, st grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		n := open.Add(1)
+		defer open.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+		}
+		return handle(srv, st)
+	})
+	one := newTestNode(t, Config{ID: 1, ServerOptions: []grpc.ServerOption{count}})
+	one.t.gossip.Stream = 200 * time.Millisecond
+	one.serve(listen(t, "127.0.0.1:0"))
+	conn, err := grpc.NewClient("passthrough:///"+one.addr, dialDefaults()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var wg sync.WaitGroup
+	for range 3 * maxStreams {
+		wg.Go(func() {
+			st, err := clusterpb.NewClusterClient(conn).Packets(ctx)
+			if err == nil {
+				_, err = st.Recv()
+			}
+			if status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil {
+				t.Errorf("a silent stream ended with %v, want DeadlineExceeded from the node", err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := most.Load(); got > maxStreams {
+		t.Errorf("%d streams were open at once, want %d at most", got, maxStreams)
 	}
 }
 
