@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -21,6 +22,7 @@ import (
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
@@ -228,6 +230,9 @@ func (n *Node) Start(ctx context.Context, l net.Listener) error {
 		_ = n.Stop(context.WithoutCancel(ctx))
 		return errors.Wrapf(err, "cluster: join as %s", n.self.Addr)
 	}
+	if n.cfg.Secret == "" && !isLoopback(l.Addr()) && n.isOpen(ctx, l.Addr()) {
+		n.log.Warn("cluster: nodes are not asked to prove themselves: set a cluster secret or TLS options", "listen", l.Addr().String())
+	}
 	n.log.Info("cluster: started", "addr", n.self.Addr, "id", n.ID(), "members", len(n.Links()))
 	return nil
 }
@@ -248,9 +253,6 @@ func (n *Node) start(l net.Listener) error {
 	}
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return errors.Wrapf(ErrInvalidRegisterReq, "cluster: address %q, host:port expected", addr)
-	}
-	if n.cfg.Secret == "" && len(n.cfg.ServerOptions) == 0 && !isLoopback(l.Addr()) {
-		n.log.Warn("cluster: nodes are not asked to prove themselves: set a cluster secret or TLS options", "listen", l.Addr().String())
 	}
 
 	n.opening.Lock()
@@ -284,6 +286,32 @@ func (n *Node) start(l net.Listener) error {
 		}
 	})
 	return nil
+}
+
+// isOpen reports whether this node lets in who has nothing to show. The server options do not tell what they ask for, so it
+// tries: it dials itself at addr without TLS, and with TLS but no certificate.
+func (n *Node) isOpen(ctx context.Context, addr net.Addr) bool {
+	ctx, cancel := context.WithTimeout(ctx, n.t.greet)
+	defer cancel()
+	stranger := &greet.Self{Addr: n.self.Addr, Epoch: n.self.Epoch}
+	for _, creds := range []credentials.TransportCredentials{
+		insecure.NewCredentials(),
+		credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), // it is this node, whatever its certificate says
+	} {
+		conn, err := grpc.NewClient("passthrough:///"+addr.String(), append(dialDefaults(), grpc.WithTransportCredentials(creds))...)
+		if err != nil {
+			continue
+		}
+		st, err := clusterpb.NewClusterClient(conn).Packets(ctx)
+		if err == nil {
+			_, err = stranger.Dial(st, nil)
+		}
+		_ = conn.Close()
+		if err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // join makes the node part of the cluster as far as that is possible now.

@@ -290,14 +290,33 @@ func TestTLSOneNameForAll(t *testing.T) {
 // A node that anybody may join says so when it starts.
 func TestOpenNodeWarns(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	a := newAuthority(t)
+	mutual := a.secure(Config{}, a.pair())
+	oneSided := mutual
+	oneSided.ServerOptions = []grpc.ServerOption{grpc.Creds(credentials.NewTLS(&tls.Config{
+		Certificates: []tls.Certificate{a.pair()}, MinVersion: tls.VersionTLS13,
+	}))}
+	asking := mutual
+	asking.ServerOptions = []grpc.ServerOption{grpc.Creds(credentials.NewTLS(&tls.Config{
+		ClientCAs: a.pool, ClientAuth: tls.VerifyClientCertIfGiven, Certificates: []tls.Certificate{a.pair()}, MinVersion: tls.VersionTLS13,
+	}))}
+	for name, c := range map[string]struct {
 		listen string
 		cfg    Config
 		want   bool
 	}{
-		{"0.0.0.0:0", Config{}, true},
-		{"127.0.0.1:0", Config{}, false},
-		{"0.0.0.0:0", Config{Secret: "hush"}, false},
+		"nothing":               {"0.0.0.0:0", Config{}, true},
+		"every interface":       {":0", Config{}, true},
+		"loopback":              {"127.0.0.1:0", Config{}, false},
+		"a secret":              {"0.0.0.0:0", Config{Secret: "hush"}, false},
+		"options of other uses": {"0.0.0.0:0", Config{ServerOptions: []grpc.ServerOption{grpc.MaxConcurrentStreams(99)}}, true},
+		"TLS":                   {"0.0.0.0:0", oneSided, true},
+		"optional certificates": {"0.0.0.0:0", asking, true},
+		"certificates":          {"0.0.0.0:0", mutual, false},
+		"a check of its own": {"0.0.0.0:0", Config{ServerOptions: []grpc.ServerOption{grpc.StreamInterceptor(
+			func(any, grpc.ServerStream, *grpc.StreamServerInfo, grpc.StreamHandler) error {
+				return status.Error(codes.PermissionDenied, "no")
+			})}}, false},
 	} {
 		var mu sync.Mutex
 		var log strings.Builder
@@ -320,7 +339,7 @@ func TestOpenNodeWarns(t *testing.T) {
 		}
 		mu.Lock()
 		if got := strings.Contains(log.String(), "set a cluster secret"); got != c.want {
-			t.Errorf("listening on %s with secret %q: warned: %v, want %v; log: %s", c.listen, c.cfg.Secret, got, c.want, log.String())
+			t.Errorf("%s: warned: %v, want %v; log: %s", name, got, c.want, log.String())
 		}
 		mu.Unlock()
 	}
