@@ -14,7 +14,8 @@ var (
 	ErrMemberDown = link.ErrDown
 	// ErrQueueFull tells that a member takes frames slower than they come. The frame was not sent.
 	ErrQueueFull = link.ErrQueueFull
-	// ErrRefused tells that this node and a member do not want each other: their secrets or versions differ.
+	// ErrRefused tells that this node and a member do not want each other: their secrets or versions differ, or both
+	// say that they are at the same address.
 	ErrRefused = greet.ErrRefused
 	// ErrDuplicateID tells that another member has the node id that was asked for.
 	ErrDuplicateID = errors.New("cluster: node id is in use")

@@ -89,6 +89,7 @@ type timing struct {
 	recent    time.Duration
 	refused   time.Duration // between two tries to a member that refused
 	cross     time.Duration // how long a dial under way has precedence over the peer's
+	alive     time.Duration // within which an older process shows that it still has the address of a newer one
 	forget    time.Duration // after which a member that nobody sees is dialed no more
 	heal      time.Duration // that a linked member may be missing from the gossip
 	leave     time.Duration // that Stop waits for the members to take leave
@@ -106,6 +107,7 @@ func defaultTiming() timing {
 		recent:    time.Minute,
 		refused:   5 * time.Second,
 		cross:     500 * time.Millisecond,
+		alive:     500 * time.Millisecond,
 		forget:    10 * time.Minute,
 		heal:      3 * time.Second,
 		leave:     time.Second,
@@ -206,7 +208,7 @@ func NewNode(cfg Config) *Node {
 
 // Start serves on l and joins the cluster. It returns when a seed answered or none will soon, and a link is up to every
 // member that it knows of and that answers within 500 ms; seeds that do not answer are tried on for ever. It fails if
-// a seed refuses this node, or if the id is fixed and in use. The node closes l, also if it fails. A node starts once.
+// a seed refuses this node, or if its address, or an id that is fixed, is that of another member. The node closes l, also if it fails. A node starts once.
 func (n *Node) Start(ctx context.Context, l net.Listener) error {
 	if err := n.start(l); err != nil {
 		_ = l.Close()

@@ -301,6 +301,50 @@ func TestKillAndRestart(t *testing.T) {
 	again.within(patience, "told by both", func() bool { return len(again.frames) == 2 })
 }
 
+// Two nodes that say that they are at the same address can't both be reached there: the second one does not start,
+// whichever node it joins by, and the first one does not notice.
+func TestSameAddr(t *testing.T) {
+	t.Parallel()
+	one := newTestNode(t, Config{ID: 1})
+	one.t.alive = patience // a busy machine is slow to answer
+	one.serve(listen(t, "127.0.0.1:0"))
+	two := start(t, 2, one.addr)
+	complete(t, one, two)
+	for name, seed := range map[string]string{"another node": one.addr, "the one with its address": two.addr} {
+		three := newTestNode(t, Config{ID: 3, Addr: two.addr, Seeds: []string{seed}})
+		err := three.Start(context.Background(), listen(t, "127.0.0.1:0"))
+		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "the address "+two.addr+" is that of another node") {
+			t.Errorf("joining by %s: Start = %v, want ErrRefused: the address is that of another node", name, err)
+		}
+		three.stop()
+	}
+	one.send(two, 1)
+	two.within(patience, "given a frame", func() bool { return len(two.frames) == 1 })
+	if want := []string{"up " + two.addr}; !slices.Equal(one.events, want) {
+		t.Errorf("the others were told %v, want %v", one.events, want)
+	}
+}
+
+// A process that hangs, or was cut off, does not keep its successor out.
+func TestSuccessorOfHungMember(t *testing.T) {
+	t.Parallel()
+	one := newTestNode(t, Config{ID: 1})
+	one.t.link.Dead = patience
+	one.serve(listen(t, "127.0.0.1:0"))
+	g := newGate()
+	two := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}, DialOptions: []grpc.DialOption{g.dialOption()}})
+	two.serve(gatedListener{listen(t, "127.0.0.1:0"), g})
+	one.within(patience, "linked", one.hasUp(two.addr))
+	g.shut()
+	t.Cleanup(g.reopen) // or it could not stop
+	three := newTestNode(t, Config{ID: 3, Addr: two.addr, Seeds: []string{one.addr}})
+	three.serve(listen(t, "127.0.0.1:0"))
+	one.within(patience, "linked with the successor", func() bool {
+		l := one.links[two.addr]
+		return l != nil && l.Epoch == three.Self().Epoch
+	})
+}
+
 // The first node is nothing special: without it all goes on, and when it is started again at its address, with no
 // seeds of its own, the others find it within 5 s. A node that comes in between is found too, through the others.
 func TestLossOfTheSeed(t *testing.T) {

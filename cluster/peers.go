@@ -287,6 +287,10 @@ func (n *Node) failed(p *peer, a *attempt, err error) {
 		err = fmt.Errorf("%w: %s", ErrDuplicateID, status.Convert(err).Message())
 		n.fail(err)
 		p.backoff, pause = n.t.refused, n.t.refused
+	case status.Code(err) == codes.PermissionDenied:
+		err = fmt.Errorf("%w: %s", ErrRefused, status.Convert(err).Message())
+		n.fail(err)
+		p.backoff, pause = n.t.refused, n.t.refused
 	case errors.Is(err, ErrRefused), errors.Is(err, ErrDuplicateID), errors.Is(err, errForeign):
 		p.backoff, pause = n.t.refused, n.t.refused
 	default:
@@ -426,6 +430,10 @@ func (n *Node) claim(l *Link) (*peer, *attempt, error) {
 	if old == nil {
 		return p, a, nil
 	}
+	if n.answers(old) {
+		n.release(p, a)
+		return nil, nil, status.Errorf(codes.PermissionDenied, "the address %s is that of another node, which is up", l.Addr)
+	}
 	old.Close(errReplaced)
 	t := time.NewTimer(n.t.greet)
 	defer t.Stop()
@@ -439,6 +447,14 @@ func (n *Node) claim(l *Link) (*peer, *attempt, error) {
 		n.release(p, a)
 		return nil, nil, errStopping
 	}
+}
+
+// answers reports whether the process at the other end of a link is there. One that was restarted is not: its link broke
+// already, or is about to.
+func (n *Node) answers(l *Link) bool {
+	ctx, cancel := context.WithTimeout(n.ctx, n.t.alive)
+	defer cancel()
+	return l.Ping(ctx) == nil
 }
 
 // release gives an attempt up.

@@ -145,9 +145,13 @@ func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Co
 		t.drop(r)
 		return nil, peer, fmt.Errorf("gossip: %s: %w", r.to.target, plain(err))
 	}
-	if peer.Addr == t.self.Addr && peer.Epoch == t.self.Epoch {
+	if peer.Addr == t.self.Addr {
 		cancel(nil)
-		return nil, peer, ErrSelf
+		if peer.Epoch == t.self.Epoch {
+			return nil, peer, ErrSelf
+		}
+		// An earlier process of this node would not answer any more.
+		return nil, peer, fmt.Errorf("%w: the address %s is that of another node, which answers at %s", greet.ErrRefused, peer.Addr, r.to.target)
 	}
 	near, far := net.Pipe()
 	started := t.run(func() {

@@ -25,7 +25,7 @@ const (
 )
 
 // ErrRefused tells that two nodes do not want each other, and that trying again as they are won't change it: their
-// secrets or versions differ. The text around it says what was expected.
+// secrets or versions differ, or both say that they are at the same address. The text around it says what was expected.
 var ErrRefused = errors.New("cluster: node refused")
 
 // Stream is what a greeting needs of a gRPC stream.

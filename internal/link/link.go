@@ -3,6 +3,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -100,6 +101,7 @@ type Link struct {
 	pong     uint64        // likewise; the last ping of the peer answers for those before it
 	lastPing uint64        // the clock of the newest ping
 	answered time.Duration // when the newest answered ping was due
+	ponged   chan struct{} // closed with the next answer; nil if nobody waits for one
 	leaving  bool          // a bye is queued: nothing goes behind it
 	err      error         // why the link ended; set once
 }
@@ -198,6 +200,33 @@ func (l *Link) Insist(f *Frame) error {
 	l.mu.Unlock()
 	l.signal()
 	return nil
+}
+
+// Ping sends a ping and waits for its answer. It fails if the link or ctx ends before.
+func (l *Link) Ping(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Since(l.started)
+	l.lastPing = uint64(now) | 1
+	l.ping = l.lastPing
+	l.signal()
+	for l.err == nil && l.answered < now {
+		if l.ponged == nil {
+			l.ponged = make(chan struct{})
+		}
+		ponged := l.ponged
+		l.mu.Unlock()
+		select {
+		case <-ponged:
+		case <-l.done:
+		case <-ctx.Done():
+		}
+		l.mu.Lock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return l.err
 }
 
 // SendHello queues a new hello. It has its place among the frames, and is queued even if the queue is full.
@@ -431,6 +460,10 @@ func (l *Link) control(f *Frame) bool {
 		if f.ID <= l.lastPing && sent > l.answered {
 			l.answered = sent
 			l.measure(now - sent)
+			if l.ponged != nil {
+				close(l.ponged)
+				l.ponged = nil
+			}
 		}
 		l.mu.Unlock()
 	case kindHello:

@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -231,6 +232,35 @@ func TestRTT(t *testing.T) {
 			t.Errorf("RTT = %v, want 30 ms or one message more", rtt)
 		}
 		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
+	})
+}
+
+// Ping tells who answers now from who did a while ago.
+func TestPing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		wb.delay = 30 * time.Millisecond
+		a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), new(keeper))
+		time.Sleep(1250 * time.Millisecond) // between two pings of the link's own
+		begun := time.Now()
+		if err := a.Ping(t.Context()); err != nil {
+			t.Errorf("Ping = %v", err)
+		}
+		if d := time.Since(begun); d < 30*time.Millisecond || d > 61*time.Millisecond {
+			t.Errorf("the answer came after %v, want 30 ms or one message more", d)
+		}
+		wb.delay = time.Second
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := a.Ping(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Ping of a slow peer = %v, want DeadlineExceeded", err)
+		}
+		b.Close(ErrStopped)
+		if err := a.Ping(t.Context()); !errors.Is(err, ErrDown) {
+			t.Errorf("Ping on a link that breaks = %v, want ErrDown", err)
+		}
 		<-a.Finished()
 		<-b.Finished()
 	})
