@@ -649,3 +649,32 @@ func TestLogHandlerAsksTheNode(t *testing.T) {
 		}
 	}
 }
+
+func TestReachable(t *testing.T) {
+	for _, c := range []struct {
+		addrs string
+		six   bool
+		want  string
+	}{
+		{"127.0.0.1/8 ::1/128 fe80::1/64 10.0.0.5/24 10.0.0.6/24", true, "10.0.0.5"},
+		{"127.0.0.1/8 ::1/128 fe80::1/64 2001:db8::5/64 10.0.0.5/24", true, "10.0.0.5"},
+		{"127.0.0.1/8 ::1/128 fe80::1/64 2001:db8::5/64 2001:db8::6/64", true, "2001:db8::5"},
+		{"::1/128 fd00::5/64", true, "fd00::5"},
+		{"127.0.0.1/8 2001:db8::5/64", false, "127.0.0.1"}, // it listens on version 4 only
+		{"127.0.0.1/8 169.254.1.1/16 fe80::1/64", true, "127.0.0.1"},
+		{"", true, "127.0.0.1"},
+	} {
+		var addrs []net.Addr
+		for _, text := range strings.Fields(c.addrs) {
+			ip, n, err := net.ParseCIDR(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.IP = ip
+			addrs = append(addrs, n)
+		}
+		if got := reachable(addrs, c.six).String(); got != c.want {
+			t.Errorf("reachable(%s, %v) = %s, want %s", c.addrs, c.six, got, c.want)
+		}
+	}
+}
