@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-var partitionTime = flag.Duration("partition", 0, "how long TestClusterPartition parts the nodes; 6 s by default")
+var partitionTime = flag.Duration("partition", 0, "how long TestClusterPartition parts the nodes; 6 s by default, 45 s in CI")
 
 // cable is two network namespaces with a cable between them.
 type cable struct {
@@ -87,8 +87,8 @@ func (p *nodeCmd) has(other *nodeCmd, up bool) {
 	})
 }
 
-// Two halves of a cluster that lose each other go on by themselves, and are one again when packets arrive again, also
-// after the gossip has given up the other half.
+// Two halves of a cluster that lose each other go on by themselves, and are one again when packets arrive again; with
+// -partition 45s also after the gossip has forgotten the other half.
 func TestClusterPartition(t *testing.T) {
 	length := 6 * time.Second
 	if testing.Short() {
