@@ -17,8 +17,12 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/urfave/cli/v3"
+	"go.uber.org/goleak"
 
+	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/cluster"
 )
 
 // wait bounds every single thing that a test waits for.
@@ -32,7 +36,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 // process is a node in a process of its own.
@@ -314,6 +318,58 @@ func TestArguments(t *testing.T) {
 			t.Errorf("cluster %s = nil, want an error", args)
 		}
 		cancel()
+	}
+}
+
+// What the flags come to, as the README and pages about this demo print them.
+func TestFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"master":                                 "listen=127.0.0.1:34567 web=127.0.0.1:12345",
+		"master --listen 127.0.0.1:34567":        "listen=127.0.0.1:34567 web=127.0.0.1:12345",
+		"chat":                                   "listen=127.0.0.1:34580 master=127.0.0.1:34567",
+		"chat --master --listen 127.0.0.1:34581": "listen=127.0.0.1:34581 master=127.0.0.1:34567",
+		"gate":                                   "listen=127.0.0.1:34570 gate-address=127.0.0.1:34590 master=127.0.0.1:34567",
+		"gate --master":                          "listen=127.0.0.1:34570 gate-address=127.0.0.1:34590 master=127.0.0.1:34567",
+		"gate --master --listen 127.0.0.1:34571 --gate-address 127.0.0.1:34591": "listen=127.0.0.1:34571 gate-address=127.0.0.1:34591 master=127.0.0.1:34567",
+		"gate --master 127.0.0.1:1": "listen=127.0.0.1:34570 gate-address=127.0.0.1:34590 master=127.0.0.1:1",
+	} {
+		var got []string
+		c := command()
+		for _, sub := range c.Commands {
+			sub.Action = func(_ context.Context, c *cli.Command) error {
+				for _, f := range sub.Flags {
+					if name := f.Names()[0]; name != "help" {
+						got = append(got, name+"="+c.String(name))
+					}
+				}
+				return nil
+			}
+		}
+		if err := c.Run(t.Context(), complete(strings.Fields("cluster "+args))); err != nil {
+			t.Errorf("cluster %s: %v", args, err)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("cluster %s: %s, want %s", args, strings.Join(got, " "), want)
+		}
+	}
+}
+
+// A node starts with --master as it stands, also while the master is not there.
+func TestBareMaster(t *testing.T) {
+	launch(t, "chat", "--master", "--listen", "127.0.0.1:0")
+	gate := launch(t, "gate", "--master", "--listen", "127.0.0.1:0", "--gate-address", "127.0.0.1:0")
+	_ = arrive(t, gate)
+}
+
+// A member that comes up while the room shuts down has nobody to tell it anything.
+func TestMemberAfterShutdown(t *testing.T) {
+	ear := earPrefix + "127.0.0.1:1"
+	r := newRoomService(earPrefix + "127.0.0.1:2")
+	r.srv = nano.New()
+	r.Shutdown()
+	r.changed(cluster.Member{Addr: "127.0.0.1:1", Services: []string{ear}, Up: true})
+	if len(r.others) != 0 {
+		t.Errorf("the room tells %v, want nobody", r.others)
 	}
 }
 

@@ -147,8 +147,8 @@ func (r *RoomService) changed(m cluster.Member) {
 		close(o.queue)
 		r.forget(ear)
 	}
-	if !m.Up || !slices.Contains(m.Services, ear) {
-		return
+	if !m.Up || !slices.Contains(m.Services, ear) || r.ctx.Err() != nil {
+		return // after Shutdown nobody would close the queue
 	}
 	o := &other{queue: make(chan *news, backlog)}
 	r.others[ear] = o
