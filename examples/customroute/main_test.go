@@ -9,12 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/session"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wait bounds every single thing that a test waits for.
 const wait = 30 * time.Second

@@ -8,10 +8,13 @@ import (
 
 	"github.com/lonng/nano/cluster/clusterpb"
 
+	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // half is one end of a stream in memory. Closing it is told to the other end with an error.
 type half struct{ in, out chan any }
