@@ -26,9 +26,10 @@ func (s *Server) newBroker() *cluster.Broker {
 		Gate:        gate{s},
 		Route:       o.cluster.route,
 		SingleLogin: o.singleLogin,
-		// Twice what a gate with the same options lets be on its way: programs add to what clients send.
-		MaxPending: 2 * max(o.maxPending, dispatch.LentMessages),
-		MaxSize:    2 * max(o.maxPacket*agent.PendingPackets, dispatch.LentSize),
+		// More than twice what a gate with the same options lets be on its way: it does not count all of it, and programs
+		// add to what clients send.
+		MaxPending: 2*max(o.maxPending, dispatch.LentMessages) + dispatch.LentMessages,
+		MaxSize:    2*max(o.maxPacket*agent.PendingPackets, dispatch.LentSize) + dispatch.LentSize,
 	}
 	if !o.cluster.joined {
 		return cluster.NewBroker(c)

@@ -385,6 +385,33 @@ func TestClusterLeave(t *testing.T) {
 	p.must("Room.Do", "", "b")
 }
 
+// What backends have done and not told of yet holds up no client, however many backends there are.
+func TestClusterManyBackends(t *testing.T) {
+	t.Parallel()
+	const backends, notifies = 6, 31
+	got := make(chan struct{}, backends*notifies)
+	nodes := []*node{startNode(t, nil, nil, nano.WithMaxPending(16))}
+	for i := range backends {
+		room := doing(func(*session.Session, []byte) error {
+			got <- struct{}{}
+			return nil
+		})
+		nodes = append(nodes, startNode(t, services{fmt.Sprint("Room", i): room}, nodes, nano.WithMaxPending(16)))
+	}
+	p := nodes[0].connect()
+	for i := range backends {
+		for range notifies {
+			p.tell(fmt.Sprintf("Room%d.Do", i), "x")
+		}
+	}
+	for range backends * notifies {
+		receive(t, got, "a notify")
+	}
+	for i := range backends {
+		p.must(fmt.Sprintf("Room%d.Echo", i), "x", "x")
+	}
+}
+
 // A client that sends faster than a backend works is slowed down: nothing is refused, and what waits is bounded.
 func TestClusterBackPressure(t *testing.T) {
 	t.Parallel()

@@ -578,8 +578,8 @@ func TestForwardAnswers(t *testing.T) {
 	if err := s.Forward(v.session, &message.Message{Type: message.Request, ID: 1, Route: "Far.Do"}); !errors.Is(err, errAwaited) {
 		t.Errorf("Forward = %v with %d requests waiting, want errAwaited", err, maxAwaited)
 	}
-	// Each answer counts for one message, also the two that nobody waited for.
-	if room := v.box.Room(); room != 1<<20-maxAwaited+2 {
+	// Each answer counts for one message, also the two that nobody waited for; what the other may leave untold does not.
+	if room := v.box.Room(); room != 1<<20-(maxAwaited-2)+doneMessages-1 {
 		t.Errorf("the mailbox has room for %d with %d messages lent", room, maxAwaited-2)
 	}
 	v.mu.Lock()

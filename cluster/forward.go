@@ -16,7 +16,7 @@ import (
 type reach struct {
 	client  Client
 	waiting []awaited // requests that the neighbor has not answered
-	lent    int       // messages that are not known to have run, as the client's mailbox counts them; see remote.undone
+	lent    int       // messages that are not known to have run; see remote.undone
 	size    int       // bytes of payload of those
 }
 
@@ -45,11 +45,23 @@ func (r *reach) take(id uint64) (route string, ok bool) {
 	return "", false
 }
 
+// lend adds messages to those that are lent.
+func (r *reach) lend(messages, size int) {
+	m, s := r.charged()
+	r.lent += messages
+	r.size += size
+	if n, t := r.charged(); n != m || t != s {
+		r.client.Mailbox().Lend(n-m, t-s)
+	}
+}
+
 // credit takes messages off those that are lent.
-func (r *reach) credit(messages, size int) {
-	r.lent -= messages
-	r.size -= size
-	r.client.Mailbox().Return(messages, size)
+func (r *reach) credit(messages, size int) { r.lend(-messages, -size) }
+
+// charged returns what the client's mailbox counts: what is lent above what the neighbor may have done without telling.
+// So it counts nothing when everything has run, however many neighbors there are, and the client is always read on.
+func (r *reach) charged() (messages, size int) {
+	return max(r.lent-(doneMessages-1), 0), max(r.size-(doneSize-1), 0)
 }
 
 // Serves reports whether another node serves a service, or has, or may for all that is known: then its messages fail as
@@ -194,9 +206,7 @@ func (nb *neighbor) send(c Client, f *Frame) error {
 	if f.Kind == kindRequest {
 		r.waiting = append(r.waiting, awaited{f.ID, f.Route})
 	}
-	r.lent++
-	r.size += len(f.Data)
-	c.Mailbox().Lend(1, len(f.Data))
+	r.lend(1, len(f.Data))
 	return nil
 }
 

@@ -48,7 +48,7 @@ type remote struct {
 	uid int64 // under which Broker.uids has it; Broker.mu guards it
 }
 
-// What a gate is told of at once: smaller than half of what may be lent.
+// What a gate is told of at once. What is less is not counted there: see reach.charged.
 const (
 	doneMessages = dispatch.LentMessages / 4
 	doneSize     = dispatch.LentSize / 4
@@ -199,8 +199,7 @@ func (r *remote) offer(c dispatch.Call, size int) error {
 	r.undoneSize.Add(-int64(size))
 	err := r.box.Offer(c, size)
 	if err != nil {
-		r.undone.Add(1)
-		r.undoneSize.Add(int64(size))
+		r.Ran(1, size)
 	}
 	return err
 }

@@ -131,8 +131,7 @@ func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size 
 	m.runTask = m.run
 }
 
-// What may wait on other nodes at the least, whatever the limits of the mailbox. Others tell of what they have done
-// in portions that are smaller than half of it.
+// What may wait on other nodes at the least, whatever the limits of the mailbox.
 const (
 	LentMessages = 128
 	LentSize     = 128 << 10
@@ -172,7 +171,8 @@ func (m *Mailbox) full() bool {
 	return l != nil && (l.messages > max(m.limit, LentMessages)/2 || l.size > max(m.bytes, LentSize)/2)
 }
 
-// Lend notes that messages went on to another node: they take room here until they are returned.
+// Lend notes that messages went on to another node, where they take room here, or with negative numbers that they do not
+// wait there any more.
 func (m *Mailbox) Lend(messages, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -181,17 +181,7 @@ func (m *Mailbox) Lend(messages, size int) {
 	}
 	m.lent.messages += messages
 	m.lent.size += size
-}
-
-// Return notes that messages that were lent do not wait any more. Others may count some twice, and then leave out as many.
-func (m *Mailbox) Return(messages, size int) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if l := m.lent; l != nil {
-		l.messages -= messages
-		l.size -= size
-		m.wakeReader()
-	}
+	m.wakeReader()
 }
 
 // MaxSize returns how many bytes of payload may wait, beside one message.

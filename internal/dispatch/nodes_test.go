@@ -288,16 +288,16 @@ func TestLend(t *testing.T) {
 			defer close(returned)
 			b.box.Wait()
 		}()
-		b.box.Return(limit/2-1, 100)
+		b.box.Lend(-(limit/2 - 1), -100)
 		synctest.Wait()
 		select {
 		case <-returned:
 			t.Error("Wait returned when less than half were returned")
 		default:
 		}
-		b.box.Return(1, 100)
+		b.box.Lend(-1, -100)
 		<-returned
-		b.box.Return(limit/2, 0)
+		b.box.Lend(-limit/2, 0)
 		if b.box.Room() != limit {
 			t.Errorf("Room() = %d when all were returned, want %d", b.box.Room(), limit)
 		}
