@@ -604,6 +604,31 @@ func TestClusterRouter(t *testing.T) {
 	}
 }
 
+// Sessions go to one node after the other for each service, whatever else they use meanwhile.
+func TestClusterTurns(t *testing.T) {
+	t.Parallel()
+	nodes := []*node{startNode(t, nil, nil)}
+	for _, name := range []string{"a", "b"} {
+		nodes = append(nodes, startNode(t, services{"Auth": named(name), "Room": named(name)}, nodes))
+	}
+	seen := map[string]int{}
+	for range 10 {
+		p := nodes[0].connect()
+		for _, service := range []string{"Auth", "Room"} {
+			name, err := p.ask(service+".Do", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[service+" at "+name]++
+		}
+	}
+	for _, what := range []string{"Auth at a", "Auth at b", "Room at a", "Room at b"} {
+		if seen[what] != 5 {
+			t.Errorf("%d sessions used %s, want 5: %v", seen[what], what, seen)
+		}
+	}
+}
+
 // The program chooses the node.
 func TestClusterRoute(t *testing.T) {
 	t.Parallel()

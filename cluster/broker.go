@@ -76,10 +76,9 @@ type Broker struct {
 	BrokerConfig
 	node *Node // nil for a server on its own
 	addr atomic.Pointer[string]
-	turn atomic.Uint64 // of the members that serve a service
 
 	neighbors atomic.Pointer[[]*neighbor] // that are up; replaced under mu
-	services  sync.Map                    // the names of those that another node has served so far
+	services  sync.Map                    // those that another node has served so far: *atomic.Uint64 by name, whose turn it is
 
 	wg sync.WaitGroup // remotes that have not finished; Add is called under mu
 
@@ -187,7 +186,7 @@ func (b *Broker) Up(l *Link) {
 	nb := &neighbor{b: b, link: l, clients: make(map[int64]*reach), sessions: make(map[int64]*remote), users: make(map[int64][]login)}
 	l.Owner = nb
 	for _, s := range l.Hello().GetInfo().GetServices() {
-		b.services.Store(s, struct{}{})
+		b.services.LoadOrStore(s, new(atomic.Uint64))
 	}
 	b.loginMu.Lock()
 	defer b.loginMu.Unlock()

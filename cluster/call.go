@@ -339,7 +339,7 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 			if len(links) == 0 {
 				return message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
 			}
-			nb := neighborOf(links[b.turn.Add(1)%uint64(len(links))])
+			nb := neighborOf(b.next(service, links))
 			b.at(c, nb)
 			err := nb.link.Send(&Frame{
 				Kind: kindCall, ID: c.id, Route: route, Meta: appendTime(nil, left(ctx).Microseconds()), Data: data,

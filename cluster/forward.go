@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"sync/atomic"
 
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/internal/dispatch"
@@ -128,7 +129,7 @@ func (b *Broker) choose(s *session.Session, service string) (*neighbor, error) {
 	if len(links) == 0 {
 		return nil, message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
 	}
-	l := links[0]
+	var l *Link
 	if b.Route != nil {
 		members := make([]*clusterpb.MemberInfo, len(links))
 		for i, l := range links {
@@ -138,11 +139,20 @@ func (b *Broker) choose(s *session.Session, service string) (*neighbor, error) {
 		if l = find(links, chosen); l == nil {
 			return nil, message.Errorf(message.CodeUnavailable, "no node was chosen for %s", service)
 		}
-	} else if len(links) > 1 {
-		l = links[b.turn.Add(1)%uint64(len(links))]
+	} else {
+		l = b.next(service, links)
 	}
 	router.Bind(service, l.Addr)
 	return neighborOf(l), nil
+}
+
+// next returns one of the links to nodes that serve a service, one after the other.
+func (b *Broker) next(service string, links []*Link) *Link {
+	if len(links) == 1 {
+		return links[0]
+	}
+	turn, _ := b.services.LoadOrStore(service, new(atomic.Uint64))
+	return links[turn.(*atomic.Uint64).Add(1)%uint64(len(links))]
 }
 
 // alive returns the links that were not found broken.
