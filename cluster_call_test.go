@@ -415,6 +415,29 @@ func TestClusterRPC(t *testing.T) {
 	eventually(t, "the tally got both", func() bool { return counted.Load() == 2 })
 }
 
+// An RPC to a service that nobody serves any more is an error, on gates and backends.
+func TestClusterRPCToNobody(t *testing.T) {
+	t.Parallel()
+	door := doing(func(s *session.Session, data []byte) error {
+		if err := s.RPC("Gone.Do", data); err != nil {
+			return err
+		}
+		return s.Response([]byte("sent"))
+	})
+	gate := startNode(t, services{"Door": door}, nil)
+	a := startNode(t, services{"Room": door}, []*node{gate})
+	gone := startNode(t, services{"Gone": doing(func(*session.Session, []byte) error { return nil })}, []*node{gate, a})
+	p := gate.connect()
+	p.must("Door.Do", "", "sent")
+	p.must("Room.Do", "", "sent")
+	gone.kill()
+	for _, n := range []*node{gate, a} {
+		eventually(t, "the node is down", func() bool { return n.Stats().Cluster.Members == 1 })
+	}
+	p.fails("Door.Do", "", nano.CodeUnavailable)
+	p.fails("Room.Do", "", nano.CodeUnavailable)
+}
+
 // Tally has a handler without a session.
 type Tally struct {
 	component.Base

@@ -337,7 +337,7 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 		for {
 			links := alive(b.node.LinksTo(service))
 			if len(links) == 0 {
-				return message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
+				return noneUp(service)
 			}
 			nb := neighborOf(b.next(service, links))
 			b.at(c, nb)

@@ -127,7 +127,7 @@ func (b *Broker) choose(s *session.Session, service string) (*neighbor, error) {
 		router.Delete(service)
 	}
 	if len(links) == 0 {
-		return nil, message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
+		return nil, noneUp(service)
 	}
 	var l *Link
 	if b.Route != nil {
@@ -449,6 +449,10 @@ func (b *Broker) served(route string) error {
 		return message.Errorf(message.CodeNotFound, "nobody serves route %q", route)
 	}
 	return nil
+}
+
+func noneUp(service string) error {
+	return message.Errorf(message.CodeUnavailable, "no node that serves %s is up", service)
 }
 
 // serves reports whether this node serves a route for a session: it does unless the session is bound to another node.

@@ -469,6 +469,10 @@ func (r *remote) RPC(route string, v any) error {
 	if err := b.served(route); err != nil {
 		return err
 	}
+	// The gate tells nobody whether it could send the notify on.
+	if service, _ := serviceOf(route); b.node.Met() && len(alive(b.node.LinksTo(service))) == 0 {
+		return noneUp(service)
+	}
 	return sendError(r.nb.link.Send(&Frame{Kind: kindRPC, Session: r.id, Route: route, Data: data}))
 }
 
