@@ -10,6 +10,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/session"
@@ -374,6 +375,75 @@ func TestClusterSessionCall(t *testing.T) {
 			t.Errorf("%s: Call of a closed session = %v, want NANO-503", from, err)
 		}
 	}
+}
+
+// Calls of a session end with their deadline and when the node goes down that serves them, on the gate and on a backend,
+// whose calls the gate passes on.
+func TestClusterSessionCallEnds(t *testing.T) {
+	t.Parallel()
+	sessions := make(chan *session.Session, 1)
+	door := doing(func(s *session.Session, _ []byte) error {
+		sessions <- s
+		return s.Response([]byte("ok"))
+	})
+	bank := newBank("bank")
+	gate := startNode(t, services{"Door": door}, nil)
+	a := startNode(t, services{"Room": door}, []*node{gate})
+	b := startNode(t, services{"Bank": bank}, []*node{gate, a})
+	p := gate.connect()
+	p.must("Door.Do", "", "ok")
+	all := map[string]*session.Session{"gate": receive(t, sessions, "the gate's session")}
+	p.must("Room.Do", "", "ok")
+	all["backend"] = receive(t, sessions, "the backend's session")
+	for from, s := range all {
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		err := s.Call(ctx, "Bank.Later", nil, nil)
+		if !hasCode(err, nano.CodeDeadline) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: Call past its deadline = %v, want NANO-504 and DeadlineExceeded", from, err)
+		}
+		receive(t, bank.saved, "the request of Later")
+	}
+	ended := map[string]chan error{}
+	for from, s := range all {
+		end := make(chan error, 1)
+		ended[from] = end
+		go func() { end <- s.Call(within(t), "Bank.Later", nil, nil) }()
+		receive(t, bank.saved, "the request of Later")
+	}
+	b.kill()
+	for from, end := range ended {
+		err := receive(t, end, "the end of the call")
+		if !hasCode(err, nano.CodeUnavailable) || !errors.Is(err, cluster.ErrMemberDown) {
+			t.Errorf("%s: Call of a node that went down = %v, want NANO-503 and ErrMemberDown", from, err)
+		}
+	}
+}
+
+// A call for which the program's choice of a node panics fails at once.
+func TestClusterRoutePanics(t *testing.T) {
+	t.Parallel()
+	sessions := make(chan *session.Session, 1)
+	room := doing(func(s *session.Session, _ []byte) error {
+		sessions <- s
+		return s.Response([]byte("ok"))
+	})
+	gate := startNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+		func(service string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+			if service == "Bank" {
+				panic("no idea")
+			}
+			return members[0]
+		}))
+	a := startNode(t, services{"Room": room}, []*node{gate})
+	startNode(t, services{"Bank": newBank("bank")}, []*node{gate, a})
+	p := gate.connect()
+	p.must("Room.Do", "", "ok")
+	s := receive(t, sessions, "the backend's session")
+	if err := s.Call(within(t), "Bank.Answer", nil, nil); !hasCode(err, nano.CodeInternal) {
+		t.Errorf("Call = %v, want NANO-500", err)
+	}
+	p.fails("Bank.Answer", "", nano.CodeInternal)
 }
 
 // RPC goes to whoever serves the route, sessionless handlers and the own node included.

@@ -152,28 +152,21 @@ func (b *Broker) takeLocked(id uint64) *job {
 	return j
 }
 
-// end answers whoever waits for the job.
-func (j *job) end(data []byte, e *message.Error) {
+// end answers whoever waits for the job, with data, or with err if there is one.
+func (j *job) end(data []byte, err error) {
 	j.cancel()
 	if j.nb == nil {
-		if e != nil {
-			j.b.finish(j.id, nil, e)
-		} else {
-			j.b.finish(j.id, data, nil)
-		}
+		j.b.finish(j.id, data, err)
 		return
 	}
-	f := Frame{Kind: kindReturn, ID: j.id, Data: data}
-	if e == nil {
-		err := j.nb.link.Send(&f)
-		if err == nil || err == ErrMemberDown {
-			return
-		}
-		e = j.b.Dispatcher.Public(sendError(err))
+	if err != nil {
+		j.nb.returnError(j.id, err)
+		return
 	}
-	f.Flags = flagError
-	f.Data, _ = e.MarshalProtobuf() // has no error
-	_ = j.nb.link.Insist(&f)
+	err = j.nb.link.Send(&Frame{Kind: kindReturn, ID: j.id, Data: data})
+	if err != nil && err != ErrMemberDown {
+		j.nb.returnError(j.id, j.b.Dispatcher.Public(sendError(err))) // not ErrQueueFull: the call was served
+	}
 }
 
 // Answer ends a call of a session with a reply, or with an error if there is one. mine is false where id is none of a
@@ -191,8 +184,12 @@ func (b *Broker) Answer(session int64, id uint64, v any, e *message.Error) (mine
 			return true, err
 		}
 	}
-	if j = b.take(id); j != nil {
-		j.end(data, e)
+	switch j = b.take(id); {
+	case j == nil:
+	case e != nil:
+		j.end(nil, e)
+	default:
+		j.end(data, nil)
 	}
 	return true, nil
 }
@@ -554,25 +551,23 @@ func (nb *neighbor) passOn(j *job, c Client, f *Frame) {
 	b, s, route, data := nb.b, c.Session(), f.Route, nb.Keep(f.Data)
 	o := &outCall{id: b.ids.next(), done: func(data []byte, err error) {
 		if t := b.take(j.id); t != nil {
-			var e *message.Error
-			if err != nil {
-				e = b.Dispatcher.Public(err)
-			}
-			t.end(data, e)
+			t.end(data, err)
 		}
 	}}
 	run := func() error {
 		if !b.passedOn(j, o) {
 			return nil // it was cancelled
 		}
-		var err error
+		var err error = message.Errorf(message.CodeInternal, "internal error")
+		defer func() {
+			if err != nil { // as it is where the program's choice of a node panics, which the mailbox logs
+				b.finish(o.id, nil, err)
+			}
+		}()
 		if b.serves(s, route) {
 			err = b.callSession(j.ctx, o.id, s, c.Mailbox().Offer, route, data)
 		} else {
 			err = b.callAway(j.ctx, o, s, route, data)
-		}
-		if err != nil {
-			b.finish(o.id, nil, err)
 		}
 		return nil
 	}
@@ -593,16 +588,17 @@ func (b *Broker) passedOn(j *job, o *outCall) bool {
 	return true
 }
 
-// returnError answers a call that was not accepted.
+// returnError answers a call with an error.
 func (nb *neighbor) returnError(id uint64, err error) {
-	data, _ := nb.b.Dispatcher.Public(err).MarshalProtobuf() // has no error
-	_ = nb.link.Insist(&Frame{Kind: kindReturn, Flags: flagError, ID: id, Data: data})
+	f := Frame{Kind: kindReturn, ID: id}
+	putError(&f, err, nb.b.Dispatcher.Public(err))
+	_ = nb.link.Insist(&f)
 }
 
 // returned ends a call that the neighbor has served.
 func (nb *neighbor) returned(f *Frame) {
 	if f.Flags&flagError != 0 {
-		nb.b.finish(f.ID, nil, errorOf(f.Data))
+		nb.b.finish(f.ID, nil, failureOf(f))
 		return
 	}
 	nb.b.finish(f.ID, f.Data, nil)

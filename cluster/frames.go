@@ -10,6 +10,7 @@ import (
 
 	"github.com/lonng/nano/internal/life"
 	"github.com/lonng/nano/internal/link"
+	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
 
@@ -30,7 +31,7 @@ import (
 //	rpc        server -> gate  yes      -         route    -                    payload
 //	multicast  server -> gate  -        -         route    sessions             payload
 //	call       any             [yes]    call      route    time [introduction]  payload    toGate
-//	return     any             -        call      -        -                    payload    isError
+//	return     any             -        call      -        [cause]              payload    isError
 //	cancel     any             -        call      -        -                    -
 //	logins     gate -> any     -        -         -        -                    logins
 //	pushUser   any -> gate     -        uid       route    -                    payload
@@ -43,6 +44,7 @@ import (
 //	sessions      session...
 //	time          microseconds that the call has left
 //	bytes         of payload
+//	cause         of an error: its number in causes
 //	logins        (session, uid now or 0, uid before or 0, when)...
 const (
 	kindRequest = link.FirstKind + iota
@@ -280,3 +282,25 @@ type farReason struct {
 
 func (r *farReason) Error() string { return r.text }
 func (r *farReason) Unwrap() error { return r.reason }
+
+// causes are what errors.Is finds in an error of a call beside the message.Error, by their numbers on the wire.
+var causes = []error{1: ErrMemberDown, 2: ErrQueueFull}
+
+// putError makes a frame one that returns err; public is what is told of it.
+func putError(f *Frame, err error, public *message.Error) {
+	f.Flags |= flagError
+	f.Data, _ = public.MarshalProtobuf() // has no error
+	if i := slices.IndexFunc(causes, func(c error) bool { return c != nil && errors.Is(err, c) }); i > 0 {
+		f.Meta = binary.AppendUvarint(nil, uint64(i))
+	}
+}
+
+// failureOf returns the error that a frame returns.
+func failureOf(f *Frame) error {
+	e := errorOf(f.Data)
+	rd := reader{b: f.Meta}
+	if i := rd.uvarint(); 0 < i && i < uint64(len(causes)) {
+		return &failure{e, causes[i]}
+	}
+	return e
+}

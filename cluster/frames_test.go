@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
 
@@ -195,6 +196,16 @@ func TestFailure(t *testing.T) {
 	}
 	if sendError(nil) != nil {
 		t.Error("sendError(nil) is an error")
+	}
+	refused := message.Errorf("GAME-1", "no")
+	for err, cause := range map[error]error{errDown: ErrMemberDown, errQueueFull: ErrQueueFull, refused: nil} {
+		var f Frame
+		public, _ := errors.AsType[*message.Error](err)
+		putError(&f, err, public)
+		got := failureOf(&f)
+		if got.Error() != err.Error() || errors.Is(got, ErrMemberDown) != (cause == ErrMemberDown) || errors.Is(got, ErrQueueFull) != (cause == ErrQueueFull) {
+			t.Errorf("%v came as %v, want cause %v", err, got, cause)
+		}
 	}
 }
 
