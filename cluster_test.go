@@ -21,6 +21,7 @@ import (
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -296,7 +297,8 @@ func TestClusterThereAndBack(t *testing.T) {
 	p := gate.connect()
 	p.must("Room.Echo", "hello", "hello")
 	p.must("Room.Echo", "", "")
-	long := strings.Repeat("x", 64<<10-20)
+	const head = len("fil" + "Room.Echo") // a flag, an id, a length and the route
+	long := strings.Repeat("x", 64<<10-head)
 	p.must("Room.Echo", long, long)
 	var n Number
 	if err := p.Request(t.Context(), "Room.Double", &Number{21}, &n); err != nil || n.N != 42 {
@@ -320,6 +322,34 @@ func TestClusterThereAndBack(t *testing.T) {
 	p.hears("onNews", "goal")
 	p.tell("Room.Elsewhere", `{"N":1}`)
 	p.must("Room.Echo", "still there", "still there")
+}
+
+// Through a gate fits what fits a packet of the largest size, as on a server on its own, and no byte more.
+func TestClusterLargestPacket(t *testing.T) {
+	t.Parallel()
+	const largest = 1<<24 - 1
+	game := doing(func(s *session.Session, data []byte) error {
+		send := func(n int) error { return s.Response(make([]byte, n-2)) } // behind a flag and an id
+		if string(data) == "push" {
+			send = func(n int) error { return s.Push("onNews", make([]byte, n-3)) } // behind a flag and a code
+		}
+		if err := send(largest + 1); !errors.Is(err, codec.ErrPacketTooLarge) {
+			t.Errorf("a message of one byte too many was sent: %v", err)
+		}
+		return send(largest)
+	})
+	opts := []nano.Option{
+		nano.WithMaxPacketSize(largest), nano.WithWriteBuffer(64<<20, nano.RefusePush), nano.WithDictionary(map[string]uint16{"onNews": 1}),
+	}
+	gate, _ := pair(t, services{"Room": game}, opts...)
+	p := gate.connect()
+	p.tell("Room.Do", "push")
+	if m := receive(t, p.pushes, "the push"); len(m.Data) != largest-3 {
+		t.Errorf("a push of %d bytes came, want %d", len(m.Data), largest-3)
+	}
+	if got, err := p.ask("Room.Do", "answer"); err != nil || len(got) != largest-2 {
+		t.Errorf("an answer of %d bytes came, %v, want %d", len(got), err, largest-2)
+	}
 }
 
 func TestClusterIdentity(t *testing.T) {

@@ -443,13 +443,19 @@ func (s *scratch) free() {
 
 // fits reports whether a client's packet can hold a frame's route and payload.
 func (nb *neighbor) fits(f *Frame) error {
-	if len(f.Route) > message.MaxRouteLength {
-		if _, ok := nb.b.Dispatcher.Dictionary.Code(f.Route); !ok {
-			return fmt.Errorf("%w: %d bytes", message.ErrRouteTooLong, len(f.Route))
-		}
+	const most = 1 + binary.MaxVarintLen64 + 1 + message.MaxRouteLength // of a header
+	if len(f.Route) <= message.MaxRouteLength && most+len(f.Data) <= packet.MaxLength {
+		return nil
 	}
-	const head = 1 + binary.MaxVarintLen64 + 1
-	if n := head + len(f.Route) + len(f.Data); n > packet.MaxLength {
+	m := message.Message{Type: message.Push, ID: f.ID, Route: f.Route}
+	if f.Kind == kindResponse {
+		m.Type = message.Response
+	}
+	head, err := message.AppendHeader(nil, &m, nb.b.Dispatcher.Dictionary)
+	if err != nil {
+		return err
+	}
+	if n := len(head) + len(f.Data); n > packet.MaxLength {
 		return fmt.Errorf("%w: %d bytes, %d fit", codec.ErrPacketTooLarge, n, packet.MaxLength)
 	}
 	return nil
