@@ -22,6 +22,7 @@ import (
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -349,6 +350,25 @@ func TestClusterLargestPacket(t *testing.T) {
 	}
 	if got, err := p.ask("Room.Do", "answer"); err != nil || len(got) != largest-2 {
 		t.Errorf("an answer of %d bytes came, %v, want %d", len(got), err, largest-2)
+	}
+}
+
+// Gates give ids of their own before they have met.
+func TestClusterIDsBeforeMeeting(t *testing.T) {
+	t.Parallel()
+	numbers := map[string]bool{}
+	for range 4 {
+		gate := startNode(t, services{"Door": doing(func(s *session.Session, _ []byte) error {
+			return s.Response(fmt.Append(nil, s.ID()>>6&snowflake.MaxNode))
+		})}, nil)
+		number, err := gate.connect().ask("Door.Do", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers[number] = true
+	}
+	if len(numbers) == 1 { // that two are the same may happen, seldom
+		t.Errorf("four gates that have not met number their sessions alike: %v", numbers)
 	}
 }
 

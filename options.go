@@ -4,9 +4,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -98,7 +98,7 @@ func newOptions(opts []Option) *options {
 			MaxAbuse:     defaultMaxAbuse,
 		},
 		checkOrigin: func(*http.Request) bool { return true },
-		nodeID:      uint64(os.Getpid()) & snowflake.MaxNode,
+		nodeID:      1 + rand.Uint64N(snowflake.MaxNode),
 	}
 	for _, f := range opts {
 		if f != nil {
@@ -420,7 +420,7 @@ func WithTLSConfig(c *tls.Config) Option {
 }
 
 // WithNodeId sets the node's number in the ids of sessions, from 0 to 65,535; no two nodes of a cluster have the
-// same. By default it is made of the process id.
+// same. By default it is chosen at random, and again when nodes meet that have the same.
 func WithNodeId(id uint64) Option {
 	return func(o *options) {
 		if id > snowflake.MaxNode {
