@@ -306,6 +306,47 @@ func TestServeStrangeFrames(t *testing.T) {
 	}
 }
 
+// Notifies for a handler without a session wait in bounds, and the gate is told of them when they have run.
+func TestServeSessionlessNotifies(t *testing.T) {
+	s := newScene(t, nil)
+	block, ran := make(chan struct{}), make(chan struct{}, 2*maxJobs)
+	release := sync.OnceFunc(func() { close(block) })
+	t.Cleanup(release)
+	s.shop.do = func(*session.Session, []byte) error {
+		<-block
+		ran <- struct{}{}
+		return nil
+	}
+	f := Frame{Kind: kindNotify, Flags: flagByProgram, Session: 7, Route: "Shop.Tell", Data: []byte("x"), Meta: hello(0)}
+	for range 2 * doneMessages {
+		s.says(f)
+		f.Meta = nil
+	}
+	s.silent()
+	for range maxJobs {
+		s.says(f)
+	}
+	const refused = 2 * doneMessages
+	told := uint64(0)
+	hear := func(n uint64) {
+		t.Helper()
+		for told+doneMessages <= n {
+			done := s.next()
+			if done.Kind != kindDone || done.Session != 7 {
+				t.Fatalf("the gate was told %+v, want of what is done", done)
+			}
+			told += done.ID
+		}
+	}
+	hear(refused)
+	release()
+	hear(maxJobs + refused)
+	s.silent()
+	if n := len(ran); n != maxJobs {
+		t.Errorf("%d notifies were served, want %d", n, maxJobs)
+	}
+}
+
 // A message that finds the mailbox full is refused, and the gate is told of each message that has run or was refused.
 func TestServeTooMuch(t *testing.T) {
 	s := newScene(t, nil)

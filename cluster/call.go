@@ -16,7 +16,8 @@ import (
 // CallTimeout is how long a call may take whose context has no deadline.
 const CallTimeout = 10 * time.Second
 
-// The calls that one node may have another serve at a time, and the bytes of payload of those.
+// The calls, and notifies for handlers without a session, that one node may have another serve at a time, and the bytes of
+// payload of those.
 const (
 	maxJobs    = 16 << 10
 	maxJobSize = 64 << 20
@@ -121,15 +122,29 @@ func (b *Broker) accept(nb *neighbor, id uint64, session int64, ctx context.Cont
 		return nil, message.Errorf(message.CodeBadRequest, "a call with the id is served already")
 	}
 	if nb != nil {
-		if nb.jobs >= maxJobs || nb.jobSize+size > maxJobSize && nb.jobs > 0 {
+		if !nb.admit(size) {
 			return nil, errJobs
 		}
-		nb.jobs++
-		nb.jobSize += size
 	}
 	j.ctx, j.cancel = context.WithTimeout(ctx, left)
 	b.jobs[id] = j
 	return j, nil
+}
+
+// admit counts a job that is served for the neighbor, unless there are too many. The caller holds Broker.callMu.
+func (nb *neighbor) admit(size int) bool {
+	if nb.jobs >= maxJobs || nb.jobSize+size > maxJobSize && nb.jobs > 0 {
+		return false
+	}
+	nb.jobs++
+	nb.jobSize += size
+	return true
+}
+
+// dismiss takes off what admit counted. The caller holds Broker.callMu.
+func (nb *neighbor) dismiss(size int) {
+	nb.jobs--
+	nb.jobSize -= size
 }
 
 // take removes a job; nil if it has ended.
@@ -146,8 +161,7 @@ func (b *Broker) takeLocked(id uint64) *job {
 	}
 	delete(b.jobs, id)
 	if j.nb != nil {
-		j.nb.jobs--
-		j.nb.jobSize -= j.size
+		j.nb.dismiss(j.size)
 	}
 	return j
 }
@@ -381,11 +395,38 @@ func (b *Broker) sessionless(j *job, route string, data []byte, k dispatch.Keepe
 	})
 }
 
-// notifySessionless runs a handler without a session for a program that does not wait.
-func (b *Broker) notifySessionless(route string, data []byte, k dispatch.Keeper) error {
-	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, k, func(any, error) {})
+// notifySessionless runs a handler without a session for this node's program, which does not wait.
+func (b *Broker) notifySessionless(route string, data []byte) error {
+	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, dispatch.Clones, func(any, error) {})
 	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
 		err = errDraining
+	}
+	return err
+}
+
+// notifySessionless serves a notify for a handler without a session as a call that nobody waits for, and tells the gate
+// when it has run.
+func (nb *neighbor) notifySessionless(r *remote, f *Frame) error {
+	b, size := nb.b, len(f.Data)
+	b.callMu.Lock()
+	admitted := nb.admit(size)
+	b.callMu.Unlock()
+	if !admitted {
+		r.Ran(1, size)
+		return errJobs
+	}
+	ran := func() {
+		b.callMu.Lock()
+		nb.dismiss(size)
+		b.callMu.Unlock()
+		r.Ran(1, size)
+	}
+	task, err := b.Dispatcher.Sessionless(context.Background(), f.Route, f.Data, nb, func(any, error) { ran() })
+	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+		err = errDraining
+	}
+	if err != nil {
+		ran()
 	}
 	return err
 }

@@ -483,7 +483,7 @@ func (b *Broker) notifyHere(s *session.Session, offer func(dispatch.Call, int) e
 		return false, nil
 	}
 	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
-		return true, b.notifySessionless(route, data, dispatch.Clones)
+		return true, b.notifySessionless(route, data)
 	}
 	return true, offer(b.Dispatcher.Here(route, 0, data, dispatch.Clones), len(data))
 }

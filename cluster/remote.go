@@ -120,8 +120,7 @@ func (nb *neighbor) serve(f *Frame) error {
 	if f.Flags&flagByProgram != 0 {
 		if h, ok := nb.b.Dispatcher.Handler(f.Route); ok && h.Sessionless() {
 			nb.deliver()
-			r.Ran(1, len(f.Data))
-			return nb.b.notifySessionless(f.Route, f.Data, nb)
+			return nb.notifySessionless(r, f)
 		}
 	}
 	if nb.batchFor != r || nb.batch == nil {
