@@ -717,6 +717,45 @@ func TestClusterRoute(t *testing.T) {
 	p.fails("Room.Do", "", nano.CodeUnavailable)
 }
 
+// Of two choices that are made for a session at the same time the first counts, for both.
+func TestClusterRouteOnce(t *testing.T) {
+	t.Parallel()
+	var first atomic.Bool
+	choosing, chosen := make(chan struct{}), make(chan struct{})
+	sessions := make(chan *session.Session, 1)
+	door := doing(func(s *session.Session, _ []byte) error {
+		sessions <- s
+		return s.Response([]byte("ok"))
+	})
+	gate := startNode(t, services{"Door": door}, nil, nano.WithCustomerRemoteServiceRoute(
+		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+			if first.Swap(true) {
+				return members[1]
+			}
+			close(choosing)
+			<-chosen
+			return members[0]
+		}))
+	a := startNode(t, services{"Room": newBank("a")}, []*node{gate})
+	startNode(t, services{"Room": newBank("b")}, []*node{gate, a})
+	p := gate.connect()
+	p.must("Door.Do", "", "ok")
+	s := receive(t, sessions, "the session")
+	called := make(chan string, 1)
+	go func() {
+		var name []byte
+		err := s.Call(within(t), "Room.Answer", nil, &name)
+		called <- fmt.Sprint(string(name), err)
+	}()
+	receive(t, choosing, "the first choice")
+	name, err := p.ask("Room.Answer", "")
+	close(chosen)
+	if got := receive(t, called, "the reply"); err != nil || got != name+"<nil>" {
+		t.Errorf("the call was answered by %s, and the request by %s, %v: want one node", got, name, err)
+	}
+	p.must("Room.Answer", "", name)
+}
+
 // Closing reaches the nodes that know the session, and no other.
 func TestClusterClose(t *testing.T) {
 	t.Parallel()

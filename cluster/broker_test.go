@@ -701,6 +701,11 @@ func TestForwardEntity(t *testing.T) {
 	s.hears(Frame{Kind: kindUID, Session: 7, ID: 5}, Frame{Kind: kindUID, Flags: flagEcho, Session: 7, ID: 5})
 	s.says(Frame{Kind: kindRoute, Flags: flagToGate, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")})
 	s.hears(Frame{Kind: kindRoute, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")}, Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")})
+	// What the other serves unbound is bound there, unless it is bound by now.
+	s.says(Frame{Kind: kindRoute, Flags: flagToGate, Session: 7, ID: ifUnbound, Route: "Bank", Data: []byte("10.0.0.2:1")})
+	s.hears(Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")})
+	s.says(Frame{Kind: kindRoute, Flags: flagToGate, Session: 7, ID: ifUnbound, Route: "Post", Data: []byte("10.0.0.2:1")})
+	s.hears(Frame{Kind: kindRoute, Session: 7, Route: "Post", Data: []byte("10.0.0.2:1")}, Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Post", Data: []byte("10.0.0.2:1")})
 	s.says(Frame{Kind: kindPushUser, ID: 5, Route: "onNews", Data: []byte("3")})
 	s.gets(v, "push 0 onNews 3")
 

@@ -505,7 +505,7 @@ func (b *Broker) callAway(ctx context.Context, o *outCall, s *session.Session, r
 	}
 	service, _ := serviceOf(route)
 	for {
-		nb, err := b.choose(s, service)
+		nb, err := b.choose(c, service)
 		if err != nil {
 			return err
 		}

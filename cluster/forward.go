@@ -99,7 +99,7 @@ func (b *Broker) send(s *session.Session, f *Frame) (*neighbor, error) {
 	service, _ := serviceOf(f.Route)
 	meta := len(f.Meta)
 	for {
-		nb, err := b.choose(s, service)
+		nb, err := b.choose(c, service)
 		if err != nil {
 			return nil, err
 		}
@@ -113,37 +113,49 @@ func (b *Broker) send(s *session.Session, f *Frame) (*neighbor, error) {
 	}
 }
 
-// choose returns the node that serves a service for a session: the one it is bound to, or another, to which it is bound
-// then.
-func (b *Broker) choose(s *session.Session, service string) (*neighbor, error) {
-	links := alive(b.node.LinksTo(service))
-	router := s.Router()
-	if address, ok := router.Find(service); ok {
-		for _, l := range links {
-			if l.Addr == address {
-				return neighborOf(l), nil
-			}
-		}
-		router.Delete(service)
+// choose returns the node that serves a service for a client's session: the one it is bound to, or another, to which it is
+// bound then. Of two choices at the same time the first counts.
+func (b *Broker) choose(c Client, service string) (*neighbor, error) {
+	s := c.Session()
+	address, bound := s.Router().Find(service)
+	links := alive(b.node.LinksTo(service)) // after Find: where it was bound just now is among them
+	l := linkTo(links, address)
+	if l == nil && bound {
+		l = linkTo(links, b.rebind(c, service, address, ""))
+	}
+	if l != nil {
+		return neighborOf(l), nil
 	}
 	if len(links) == 0 {
 		return nil, noneUp(service)
 	}
-	var l *Link
 	if b.Route != nil {
 		members := make([]*clusterpb.MemberInfo, len(links))
 		for i, l := range links {
 			members[i] = MemberOf(l).MemberInfo()
 		}
+		// The list that the program was given may be in another order by now.
 		chosen := b.Route(service, s, members)
-		if l = find(links, chosen); l == nil {
+		if l = linkTo(links, chosen.GetServiceAddr()); l == nil {
 			return nil, message.Errorf(message.CodeUnavailable, "no node was chosen for %s", service)
 		}
 	} else {
 		l = b.next(service, links)
 	}
-	router.Bind(service, l.Addr)
+	if other := linkTo(links, b.rebind(c, service, "", l.Addr)); other != nil {
+		l = other
+	}
 	return neighborOf(l), nil
+}
+
+// rebind binds a service for a client's session to another address, or to none, if it is bound to old, or to none. It
+// returns where the service is bound then.
+func (b *Broker) rebind(c Client, service, old, address string) string {
+	now, done := c.Control().Reroute(service, old, address)
+	if done {
+		b.Routed(c.Session(), service, address)
+	}
+	return now
 }
 
 // next returns one of the links to nodes that serve a service, one after the other.
@@ -172,11 +184,10 @@ func alive(links []*Link) []*Link {
 	return links
 }
 
-// find returns the link of the member that a program chose, or nil. The list that it was given may be in another order by
-// now.
-func find(links []*Link, chosen *clusterpb.MemberInfo) *Link {
+// linkTo returns the link to the node at an address, or nil.
+func linkTo(links []*Link, address string) *Link {
 	for _, l := range links {
-		if chosen != nil && l.Addr == chosen.GetServiceAddr() {
+		if l.Addr == address {
 			return l
 		}
 	}
@@ -409,8 +420,12 @@ func (nb *neighbor) route(f *Frame) {
 	if c == nil {
 		return
 	}
-	c.Control().Route(f.Route, string(f.Data))
-	nb.b.Routed(c.Session(), f.Route, string(f.Data))
+	if f.ID == ifUnbound {
+		nb.b.rebind(c, f.Route, "", string(f.Data))
+	} else {
+		c.Control().Route(f.Route, string(f.Data))
+		nb.b.Routed(c.Session(), f.Route, string(f.Data))
+	}
 	nb.tellRoute(c.Session(), f.Route, flagEcho)
 }
 
@@ -468,12 +483,7 @@ func (b *Broker) serves(s *session.Session, route string) bool {
 	if !ok || address == b.address() {
 		return true
 	}
-	for _, l := range b.node.LinksTo(service) {
-		if l.Addr == address {
-			return false
-		}
-	}
-	return true
+	return linkTo(b.node.LinksTo(service), address) == nil
 }
 
 // notifyHere has this node serve a notify of a program, if it serves the route for the session. offer puts what is for the
@@ -494,7 +504,7 @@ func (nb *neighbor) lostClient(r *reach) {
 	c.Control().Unwatch(nb)
 	for service, address := range c.Control().Routes() {
 		if address == nb.link.Addr {
-			c.Session().Router().Delete(service)
+			nb.b.rebind(c, service, address, "")
 		}
 	}
 	for _, w := range r.waiting {

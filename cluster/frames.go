@@ -22,7 +22,7 @@ import (
 //	notify     gate -> server  yes      -         route    [introduction]       payload    byProgram
 //	closed     gate -> server  yes      reason    -        -                    its text
 //	uid        both ways       yes      uid or 0  -        -                    -          toGate or echo
-//	route      both ways       yes      -         service  -                    [address]  toGate or echo
+//	route      both ways       yes      how       service  -                    [address]  toGate or echo
 //	response   server -> gate  yes      request   -        -                    payload    isError
 //	push       server -> gate  yes      -         route    -                    payload
 //	kick       server -> gate  yes      -         -        -                    reason
@@ -74,6 +74,9 @@ const (
 	flagByProgram             // a program sends it, not a client: it may be for a handler without a session
 	flagEcho                  // it answers what the receiver sent with flagToGate
 )
+
+// ifUnbound is how a gate is told to bind a service that its session has bound nowhere else; 0 is anyway.
+const ifUnbound = 1
 
 var errMalformed = errors.New("cluster: malformed frame")
 

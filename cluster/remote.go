@@ -311,13 +311,18 @@ func (r *remote) setUID(uid int64) {
 
 // Routed tells the gate that a service was bound here.
 func (r *remote) Routed(_ *session.Session, service, address string) {
+	r.tellRoute(service, address, 0)
+}
+
+// tellRoute is Routed; how may be ifUnbound.
+func (r *remote) tellRoute(service, address string, how uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.routes == nil {
 		r.routes = make(map[string]int)
 	}
 	r.routes[service]++
-	_ = r.nb.link.Insist(&Frame{Kind: kindRoute, Flags: flagToGate, Session: r.id, Route: service, Data: []byte(address)})
+	_ = r.nb.link.Insist(&Frame{Kind: kindRoute, Flags: flagToGate, Session: r.id, ID: how, Route: service, Data: []byte(address)})
 }
 
 // toldRoute binds a service as the gate says; see toldUID.
@@ -481,11 +486,12 @@ func (r *remote) RPC(route string, v any) error {
 	return sendError(r.nb.link.Send(&Frame{Kind: kindRPC, Session: r.id, Route: route, Data: data}))
 }
 
-// keepHere has the session's messages to a service that was used here come here, unless it is bound.
+// keepHere has the session's messages to a service that was used here come here, unless it is bound, here or at the gate.
 func (r *remote) keepHere(route string) {
 	service, _ := serviceOf(route)
-	if _, bound := r.session.Router().Find(service); !bound {
-		r.session.Router().Bind(service, r.nb.b.address())
+	address := r.nb.b.address()
+	if _, done := r.control.Reroute(service, "", address); done {
+		r.tellRoute(service, address, ifUnbound)
 	}
 }
 

@@ -174,6 +174,10 @@ func (c *control) Bind(uid int64) (old int64) { return c.uid.Swap(uid) }
 
 func (c *control) Route(service, address string) { (*Session)(c).Router().set(service, address) }
 
+func (c *control) Reroute(service, old, address string) (now string, done bool) {
+	return (*Session)(c).Router().swap(service, old, address)
+}
+
 func (c *control) Routes() map[string]string {
 	r := c.router.Load()
 	if r == nil {

@@ -23,6 +23,23 @@ func (r *Router) Bind(service, address string) {
 func (r *Router) set(service, address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.put(service, address)
+}
+
+// swap is set for a service that is bound to old, unbound if that is empty. It returns what the binding is then, and whether
+// this call made it.
+func (r *Router) swap(service, old, address string) (now string, done bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now = r.routes[service]; now != old {
+		return now, false
+	}
+	r.put(service, address)
+	return address, true
+}
+
+// put is set; the caller holds mu.
+func (r *Router) put(service, address string) {
 	if address == "" {
 		delete(r.routes, service)
 		return

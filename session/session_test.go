@@ -318,6 +318,21 @@ func TestRouterTellsTheEntity(t *testing.T) {
 
 	e.control.Route("Chat", "10.0.0.3:4450")
 	e.control.Route("Bank", "")
+	for _, c := range []struct {
+		old, address, now string
+		done              bool
+	}{
+		{"10.0.0.1:4450", "10.0.0.2:4450", "", false},
+		{"", "10.0.0.2:4450", "10.0.0.2:4450", true},
+		{"", "10.0.0.3:4450", "10.0.0.2:4450", false},
+		{"10.0.0.3:4450", "", "10.0.0.2:4450", false},
+		{"10.0.0.2:4450", "", "", true},
+	} {
+		now, done := e.control.Reroute("Bank", c.old, c.address)
+		if bound, _ := s.Router().Find("Bank"); now != c.now || done != c.done || bound != now {
+			t.Errorf("Reroute(Bank, %q, %q) = %q, %v with %q bound then, want %q, %v", c.old, c.address, now, done, bound, c.now, c.done)
+		}
+	}
 	e.expect(t)
 	if _, ok := s.Router().Find("Bank"); ok {
 		t.Error("Find(Bank) is there when its owner unbound it, want none")

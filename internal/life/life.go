@@ -24,6 +24,9 @@ type Control interface {
 	// Route binds a service in the session's Router, or unbinds it where address is empty, without the entity being
 	// told.
 	Route(service, address string)
+	// Reroute does so only where the service is bound to old, or is unbound if that is empty. It returns where the service
+	// is bound then, and whether this call did it.
+	Reroute(service, old, address string) (now string, done bool)
 	// Routes returns a copy of the bindings of the session's Router.
 	Routes() map[string]string
 }
