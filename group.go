@@ -168,8 +168,9 @@ func (g *Group) Close() error {
 }
 
 // Broadcast pushes v to every member, encoded once; to members that are connected to another node of the cluster, one
-// message goes to that node. A member that cannot be sent to costs only itself; an error means
-// that v went to nobody: ErrClosedGroup, or a fault of the serializer or the route.
+// message goes to that node. A member that cannot be sent to costs only itself; so does a node whose queue is full, which
+// is counted in Stats.Cluster.Unsent. An error means that v went to nobody: ErrClosedGroup, or a fault of the serializer or
+// the route.
 func (g *Group) Broadcast(route string, v any) error { return g.send(route, v, nil) }
 
 // Multicast is Broadcast to the members that the filter picks. The filter runs outside the group's lock.

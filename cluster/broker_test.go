@@ -143,7 +143,7 @@ type scene struct {
 	read  int   // frames of the other's recorder
 }
 
-func newScene(t *testing.T, configure func(*BrokerConfig)) *scene {
+func newScene(t *testing.T, configure func(*BrokerConfig), tune ...func(*Node)) *scene {
 	t.Helper()
 	s := &scene{t: t, shop: &Shop{}, lobby: &lobby{}}
 	sched := scheduler.New()
@@ -162,6 +162,9 @@ func newScene(t *testing.T, configure func(*BrokerConfig)) *scene {
 	s.Broker = NewBroker(c)
 	d.SetRemote(s.Broker)
 	quick(s.node)
+	for _, f := range tune {
+		f(s.node)
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := s.Join(ctx, listen(t, "127.0.0.1:0")); err != nil {
@@ -666,6 +669,54 @@ func TestForwardToBrokenLink(t *testing.T) {
 	}
 	if links := alive(slices.Repeat(s.node.LinksTo("Far"), 2)); len(links) != 0 {
 		t.Errorf("%d links are alive, want none", len(links))
+	}
+}
+
+// What the queue to another node has no room for fails at once, or is counted; the rest goes on.
+func TestFullQueue(t *testing.T) {
+	s := newScene(t, nil, func(n *Node) { n.t.link.QueueBytes = 4 << 10 })
+	big := bytes.Repeat([]byte("x"), 4<<10) // as much as would have to wait
+	full := func(what string, err error) {
+		t.Helper()
+		if e := (&message.Error{}); !errors.Is(err, ErrQueueFull) || !errors.As(err, &e) || e.Code != message.CodeUnavailable {
+			t.Errorf("%s = %v, want NANO-503 and ErrQueueFull", what, err)
+		}
+	}
+	v := s.enter(7)
+	full("Forward", s.Forward(v.session, &message.Message{Type: message.Request, ID: 1, Route: "Far.Do", Data: big}))
+	full("RPC", s.RPC(v.session, "Far.Do", big))
+	full("Call", s.Call(t.Context(), v.session, "Far.Do", big, nil))
+	full("CallNode", s.CallNode(t.Context(), "Far.Do", big, nil))
+	for range 2 {
+		if f := s.next(); f.Kind != kindCancel {
+			t.Errorf("the other node got %+v, want only that the calls are given up", f)
+		}
+	}
+	if err := s.Forward(v.session, &message.Message{Type: message.Request, ID: 2, Route: "Far.Do"}); err != nil {
+		t.Fatal(err)
+	}
+	if f := s.next(); f.Kind != kindRequest || f.ID != 2 || len(f.Meta) == 0 {
+		t.Errorf("the other node got %+v, want request 2 with an introduction", f)
+	}
+
+	s.shop.do = func(sn *session.Session, _ []byte) error {
+		if err := sn.Push("onNews", big); !errors.Is(err, session.ErrBufferExceed) {
+			t.Errorf("Push = %v, want ErrBufferExceed", err)
+		}
+		if err := sn.Response(big); !errors.Is(err, session.ErrBufferExceed) {
+			t.Errorf("Response = %v, want ErrBufferExceed", err)
+		}
+		var m Multicast
+		m.Add(sn.NetworkEntity())
+		if err := errors.Join(m.Send("onNews", big), m.Send("onNews", []byte("y"))); err != nil {
+			t.Errorf("Send = %v, want nil", err)
+		}
+		return sn.Response([]byte("z"))
+	}
+	s.says(Frame{Kind: kindRequest, Session: 9, ID: 1, Route: "Shop.Do", Meta: hello(0)})
+	s.hears(Frame{Kind: kindMulticast, Route: "onNews", Data: []byte("y")}, Frame{Kind: kindResponse, Session: 9, ID: 1, Data: []byte("z")})
+	if n := s.Stats().Unsent; n != 1 {
+		t.Errorf("%d pushes for many clients were not sent, want 1", n)
 	}
 }
 

@@ -22,6 +22,7 @@ type Stats struct {
 	QueuedBytes int // bytes of those
 
 	Multicasts int64 // pushes that came from other nodes for many clients of this one: one for each group and node
+	Unsent     int64 // pushes for many clients of another node that found the queue to it full
 	Refused    int64 // messages of other nodes' clients that found too many of their session waiting
 	Lost       int64 // answers and pushes of other nodes that could not be sent to a client of this one
 	Late       int64 // answers and replies that came when nobody waited for them any more
@@ -31,6 +32,7 @@ type Stats struct {
 type counts struct {
 	traffic    link.Counts
 	multicasts atomic.Int64
+	unsent     atomic.Int64
 	refused    atomic.Int64
 	lost       atomic.Int64
 	late       atomic.Int64
@@ -45,7 +47,7 @@ func (b *Broker) Stats() *Stats {
 	st := &Stats{
 		MessagesIn: c.traffic.FramesIn.Load(), MessagesOut: c.traffic.FramesOut.Load(),
 		BytesIn: c.traffic.BytesIn.Load(), BytesOut: c.traffic.BytesOut.Load(),
-		Multicasts: c.multicasts.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Late: c.late.Load(),
+		Multicasts: c.multicasts.Load(), Unsent: c.unsent.Load(), Refused: c.refused.Load(), Lost: c.lost.Load(), Late: c.late.Load(),
 	}
 	for _, nb := range *b.neighbors.Load() {
 		st.Members++

@@ -246,7 +246,7 @@ func (m *Multicast) Add(e session.NetworkEntity) bool {
 }
 
 // Send pushes v to the sessions that were added. An error is one of encoding; a session that cannot be sent to costs
-// only itself.
+// only itself, and a gate whose queue is full is counted in Stats.Unsent.
 func (m *Multicast) Send(route string, v any) error {
 	var data []byte
 	var last *Broker
@@ -262,7 +262,10 @@ func (m *Multicast) Send(route string, v any) error {
 			last = b
 		}
 		for ids := range slices.Chunk(g.ids, maxMembers) {
-			_ = g.nb.link.Send(&Frame{Kind: kindMulticast, Route: route, Meta: appendIDs(nil, ids), Data: data})
+			err := g.nb.link.Send(&Frame{Kind: kindMulticast, Route: route, Meta: appendIDs(nil, ids), Data: data})
+			if err == ErrQueueFull {
+				g.nb.b.counts.unsent.Add(1)
+			}
 		}
 	}
 	return nil
