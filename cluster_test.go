@@ -496,7 +496,7 @@ func onLogic(t testing.TB, n *node, so func() bool) {
 }
 
 // Numbered requests and notifies of many sessions, many of them under way at a time, are run and answered in order, each
-// with its own answer, and however many are sent none is refused.
+// with its own answer, among the pushes as they were sent, and however many are sent none is refused.
 func TestClusterOrder(t *testing.T) {
 	t.Parallel()
 	const players, messages = 8, 2000
@@ -510,6 +510,9 @@ func TestClusterOrder(t *testing.T) {
 			t.Errorf("message %d of session %d came after %d", n, s.ID(), last[s.ID()])
 		}
 		last[s.ID()] = n
+		if err := s.Push("onNumber", data); err != nil {
+			return err
+		}
 		if s.LastMid() != 0 {
 			return s.Response(data)
 		}
@@ -518,7 +521,12 @@ func TestClusterOrder(t *testing.T) {
 	gate, _ := pair(t, services{"Room": game}, nano.WithMaxPending(16))
 	var wg sync.WaitGroup
 	for range players {
-		p := gate.connect()
+		pushed := 0 // what comes runs on one goroutine
+		p := gate.connect(client.WithHandler("onNumber", func(m *client.Message) {
+			if pushed++; string(m.Data) != fmt.Sprint(pushed) {
+				t.Errorf("push %s came as number %d", m.Data, pushed)
+			}
+		}))
 		wg.Go(func() {
 			answered := 0
 			done := make(chan struct{})
@@ -533,6 +541,9 @@ func TestClusterOrder(t *testing.T) {
 				err := p.RequestFunc(context.Background(), "Room.Do", data, func(m *client.Message, err error) {
 					if err != nil || string(m.Data) != string(data) {
 						t.Errorf("request %s was answered with %v, %v", data, m, err)
+					}
+					if fmt.Sprint(pushed) != string(data) {
+						t.Errorf("the answer to request %s came behind push %d, want it right behind its own", data, pushed)
 					}
 					if answered++; answered == messages/3 {
 						close(done)
@@ -645,6 +656,21 @@ func TestClusterRouter(t *testing.T) {
 			p.must(by+".Do", "bind", "bind")
 			p.must("Room.Do", "", name)
 			p.must("Room.Do", "", name)
+		}
+	}
+	// Unbound on any node, it is one of those whose turn it is.
+	for _, by := range []string{"Door", "Lobby"} {
+		seen := map[string]bool{}
+		for range 4 {
+			p.must(by+".Do", "free", "free")
+			name, err := p.ask("Room.Do", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[name] = true
+		}
+		if len(seen) != 2 {
+			t.Errorf("unbound by %s, the session went to %v, want to both nodes in turn", by, seen)
 		}
 	}
 	*target.Load() = c.ClusterAddr() // which does not serve it
@@ -760,34 +786,58 @@ func TestClusterRouteOnce(t *testing.T) {
 func TestClusterClose(t *testing.T) {
 	t.Parallel()
 	gate := startNode(t, nil, nil)
-	ended := make(chan string, 10)
+	type end struct {
+		at     string
+		reason error
+	}
+	ended := make(chan end, 10)
 	nodes := []*node{gate}
 	for _, name := range []string{"A", "B", "C"} {
-		nodes = append(nodes, startNode(t, services{name: doing(func(s *session.Session, _ []byte) error {
+		nodes = append(nodes, startNode(t, services{name: doing(func(s *session.Session, data []byte) error {
+			switch string(data) {
+			case "kick":
+				return s.Kick("enough")
+			case "close":
+				s.Close()
+				return nil
+			}
 			s.OnClose(func(_ *session.Session, reason error) {
-				if !errors.Is(reason, session.ErrClientClosed) || !errors.Is(context.Cause(s.Context()), session.ErrClientClosed) {
-					t.Errorf("OnClose at %s got %v, want ErrClientClosed", name, reason)
+				if cause := context.Cause(s.Context()); cause != reason {
+					t.Errorf("OnClose at %s got %v, the context %v", name, reason, cause)
 				}
-				ended <- name
+				ended <- end{name, reason}
 			})
 			return s.Response([]byte{})
 		})}, nodes))
 	}
-	p := gate.connect()
-	p.must("A.Do", "", "")
-	p.must("C.Do", "", "")
 	other := gate.connect()
 	other.must("B.Do", "", "")
-	_ = p.Close()
-	got := []string{receive(t, ended, "OnClose"), receive(t, ended, "OnClose")}
-	slices.Sort(got)
-	if !slices.Equal(got, []string{"A", "C"}) {
-		t.Errorf("OnClose ran at %v, want A and C", got)
+	for how, want := range map[string]error{"": session.ErrClientClosed, "kick": session.ErrKicked, "close": session.ErrClosed} {
+		p := gate.connect()
+		p.must("A.Do", "", "")
+		p.must("C.Do", "", "")
+		if how == "" {
+			_ = p.Close()
+		} else {
+			p.tell("A.Do", how)
+		}
+		var at []string
+		for range 2 {
+			e := receive(t, ended, "OnClose")
+			at = append(at, e.at)
+			if !errors.Is(e.reason, want) {
+				t.Errorf("%q: OnClose at %s got %v, want %v", how, e.at, e.reason, want)
+			}
+		}
+		slices.Sort(at)
+		if !slices.Equal(at, []string{"A", "C"}) {
+			t.Errorf("%q: OnClose ran at %v, want A and C", how, at)
+		}
 	}
 	other.must("B.Echo", "", "")
 	select {
-	case name := <-ended:
-		t.Errorf("OnClose ran at %s too", name)
+	case e := <-ended:
+		t.Errorf("OnClose ran at %s too", e.at)
 	default:
 	}
 }

@@ -123,11 +123,12 @@ func TestClusterSingleLogin(t *testing.T) {
 	for range 2 {
 		gates = append(gates, startNode(t, services{"Door": login()}, gates, nano.WithSingleLogin()))
 	}
+	back := startNode(t, services{"Hall": login()}, gates, nano.WithSingleLogin())
 	var last *player
-	for i := range 7 {
+	for i := range 12 {
 		gate := gates[i%len(gates)]
 		p := gate.connect()
-		p.must("Door.Do", "7", "7")
+		p.must([]string{"Door.Do", "Door.Do", "Hall.Do", "Hall.Do"}[i%4], "7", "7") // bound at the gate, or on the backend
 		if last != nil {
 			receive(t, last.Done(), "the end of the login before")
 			var kick *client.KickError
@@ -135,7 +136,7 @@ func TestClusterSingleLogin(t *testing.T) {
 				t.Errorf("login %d ended with %v, want a kick", i-1, last.Err())
 			}
 		}
-		for _, n := range gates {
+		for _, n := range append(gates, back) {
 			n.found(7)
 		}
 		last = p
@@ -346,7 +347,7 @@ func TestClusterGateLoss(t *testing.T) {
 			t.Errorf("OnClose got %v, want ErrClientClosed and ErrMemberDown", err)
 		}
 	}
-	eventually(t, "the sessions are gone", func() bool { return len(backend.SessionsByUID(0)) == 0 })
+	eventually(t, "the sessions are gone", func() bool { return backend.Stats().Cluster.Sessions == 0 })
 }
 
 // A backend that shuts down takes leave: its sessions close there, its clients stay, and others serve them.
