@@ -23,6 +23,7 @@ import (
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/snowflake"
+	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -741,6 +742,45 @@ func TestClusterRoute(t *testing.T) {
 	p.must("Room.Do", "", "b") // it keeps to it
 	p.must("Door.Do", "red", "red")
 	p.fails("Room.Do", "", nano.CodeUnavailable)
+}
+
+// A node that serves what another one serves too does so for the sessions that are not bound to that one.
+func TestClusterRouterOfServingGate(t *testing.T) {
+	t.Parallel()
+	hooks := pipeline.New()
+	hooks.Inbound().PushBack(func(*session.Session, *pipeline.Message) error { return nil })
+	for name, opts := range map[string][]nano.Option{"": nil, "with hooks": {nano.WithPipeline(hooks)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var target atomic.Pointer[string]
+			bind := doing(func(s *session.Session, data []byte) error {
+				if string(data) == "free" {
+					s.Router().Delete("Room")
+				} else {
+					s.Router().Bind("Room", *target.Load())
+				}
+				return s.Response(data)
+			})
+			gate := startNode(t, services{"Door": bind, "Room": named("gate")}, nil, opts...)
+			back := startNode(t, services{"Hall": bind, "Room": named("back")}, []*node{gate}, opts...)
+			address := back.ClusterAddr()
+			target.Store(&address)
+			p := gate.connect()
+			for _, by := range []string{"Door", "Hall"} {
+				p.must("Room.Do", "", "gate")
+				p.must(by+".Do", "bind", "bind")
+				p.must("Room.Do", "", "back")
+				gate.connect().must("Room.Do", "", "gate")
+				p.must(by+".Do", "free", "free")
+				p.must("Room.Do", "", "gate")
+			}
+			p.must("Hall.Do", "bind", "bind")
+			p.must("Room.Do", "", "back")
+			back.kill()
+			eventually(t, "the node is down", func() bool { return gate.Stats().Cluster.Members == 0 })
+			p.must("Room.Do", "", "gate")
+		})
+	}
 }
 
 // Of two choices that are made for a session at the same time the first counts, for both.

@@ -33,6 +33,8 @@ type Client interface {
 	KickFor(why error, reason string) error
 	// Bound is told that the session's uid has changed.
 	Bound(s *session.Session, old, uid int64) error
+	// Routed is told where a service is bound for the session.
+	Routed(s *session.Session, service, address string)
 }
 
 // Gate is the clients of this node. Its methods may be called concurrently.

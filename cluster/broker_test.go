@@ -106,6 +106,10 @@ func (v *visitor) Bound(s *session.Session, old, uid int64) error {
 	return nil
 }
 
+func (v *visitor) Routed(s *session.Session, service, address string) {
+	v.broker.Routed(s, service, address)
+}
+
 // lobby is the clients of the node under test.
 type lobby struct {
 	mu       sync.Mutex

@@ -78,6 +78,9 @@ func (b *Broker) Serves(service string) bool {
 	return ok || !b.node.Met()
 }
 
+// Away reports whether a session keeps to another node for a route that this one serves too; it is part of dispatch.Remote.
+func (b *Broker) Away(s *session.Session, route string) bool { return !b.serves(s, route) }
+
 // Forward sends a client's request or notify to the node that serves it; it is part of dispatch.Remote.
 func (b *Broker) Forward(s *session.Session, m *message.Message) error {
 	f := Frame{Kind: kindNotify, Session: s.ID(), ID: m.ID, Route: m.Route, Data: m.Data}
@@ -153,7 +156,7 @@ func (b *Broker) choose(c Client, service string) (*neighbor, error) {
 func (b *Broker) rebind(c Client, service, old, address string) string {
 	now, done := c.Control().Reroute(service, old, address)
 	if done {
-		b.Routed(c.Session(), service, address)
+		c.Routed(c.Session(), service, address)
 	}
 	return now
 }
@@ -424,7 +427,7 @@ func (nb *neighbor) route(f *Frame) {
 		nb.b.rebind(c, f.Route, "", string(f.Data))
 	} else {
 		c.Control().Route(f.Route, string(f.Data))
-		nb.b.Routed(c.Session(), f.Route, string(f.Data))
+		c.Routed(c.Session(), f.Route, string(f.Data))
 	}
 	nb.tellRoute(c.Session(), f.Route, flagEcho)
 }
@@ -479,11 +482,12 @@ func (b *Broker) serves(s *session.Session, route string) bool {
 		return true
 	}
 	service, _ := serviceOf(route)
-	address, ok := s.Router().Find(service)
-	if !ok || address == b.address() {
+	links := alive(b.node.LinksTo(service))
+	if len(links) == 0 {
 		return true
 	}
-	return linkTo(b.node.LinksTo(service), address) == nil
+	address, _ := s.Router().Find(service)
+	return linkTo(links, address) == nil
 }
 
 // notifyHere has this node serve a notify of a program, if it serves the route for the session. offer puts what is for the

@@ -11,7 +11,8 @@ type Router struct {
 	routes map[string]string // service -> address; mu guards it
 }
 
-// Bind has the session's messages to service go to the node at address.
+// Bind has the session's messages to service go to the node at address, also where the client's gate serves it itself. It
+// holds for what the gate reads from the client from then on, and as long as that node is up and serves the service.
 func (r *Router) Bind(service, address string) {
 	r.set(service, address)
 	if r.changed != nil {

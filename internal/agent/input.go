@@ -381,11 +381,20 @@ func (in *input) message(body []byte, ahead int) error {
 	}
 	in.taken, in.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
 	c := in.batch.Next(len(h.Body))
-	a.host.Dispatcher.DecodeInto(c, a.session, &h, in, in.last)
+	if a.flags.has(flagBound) {
+		in.decodeBound(c, &h)
+	} else {
+		a.host.Dispatcher.DecodeInto(c, a.session, &h, in, in.last)
+	}
 	if next := c.Handler(); next != in.last {
 		in.last = next
 	}
 	return nil
+}
+
+//go:noinline
+func (in *input) decodeBound(c *dispatch.Call, h *message.Header) {
+	in.a.host.Dispatcher.DecodeBound(c, in.a.session, h, in)
 }
 
 var errEarly = violation("data before the ack")

@@ -26,6 +26,8 @@ type Remote interface {
 	// Serves reports whether another node serves the route's service. It is called on readers' goroutines,
 	// concurrently.
 	Serves(service string) bool
+	// Away reports whether a session keeps to another node for a route that this one serves too. It is called likewise.
+	Away(s *session.Session, route string) bool
 	// Forward sends a request or notify to the node that serves it, and returns without waiting. It is called in
 	// the order of the session's messages, one at a time for each session; msg's data belongs to it. An error is
 	// answered to the client.
@@ -201,6 +203,21 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 	}
 }
 
+// DecodeBound is DecodeInto for a session whose Router has bindings: what this node serves may be for another one.
+func (d *Dispatcher) DecodeBound(c *Call, s *session.Session, h *message.Header, k Keeper) {
+	handler := d.find(h)
+	if handler == nil || h.Strange || d.Inbound != nil || d.draining.Load() || !d.away(s, handler.Route) {
+		d.DecodeInto(c, s, h, k, handler)
+		return
+	}
+	d.elsewhere(c, h, k)
+}
+
+// away reports whether a session keeps to another node for a route that this one serves too.
+func (d *Dispatcher) away(s *session.Session, route string) bool {
+	return d.remote != nil && d.remote.Away(s, route)
+}
+
 // decodeSeldom is DecodeInto for what most servers and messages do not need. It is not inlined: see input.message of
 // package agent.
 //
@@ -250,15 +267,14 @@ func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
 		return Refuse(h.ID, err)
 	}
 	m.Type, m.ID = h.Type, h.ID
-	return d.Local(m)
+	return d.seen(s, m)
 }
 
-// Local makes a Call of a message that hooks have seen; m belongs to the Call. A handler without a session is not
-// found.
-func (d *Dispatcher) Local(m *message.Message) (c Call) {
+// seen makes a Call of a message that hooks have seen; m belongs to the Call. A handler without a session is not found.
+func (d *Dispatcher) seen(s *session.Session, m *message.Message) (c Call) {
 	handler, ok := d.handlers[m.Route]
 	switch {
-	case !ok || handler.Sessionless():
+	case !ok || handler.Sessionless() || d.away(s, m.Route):
 		if d.serves(m.Route) {
 			return forward(m)
 		}

@@ -435,10 +435,13 @@ func TestSerializerThatPanics(t *testing.T) {
 // others is the other nodes of a cluster.
 type others struct {
 	sent  trace
+	away  string // the route that sessions keep to another node for
 	fault func() error
 }
 
 func (o *others) Serves(service string) bool { return service == "bank" || service == "desk" }
+
+func (o *others) Away(_ *session.Session, route string) bool { return o.away == route }
 
 func (o *others) Forward(s *session.Session, m *message.Message) error {
 	if s == nil {

@@ -308,6 +308,37 @@ func TestLend(t *testing.T) {
 	})
 }
 
+// A session that is bound has another node serve what this one serves too, where the others say so.
+func TestDecodeBound(t *testing.T) {
+	var got trace
+	d := &desk{raw: func(_ *session.Session, data []byte) error { got.add("%s", data); return nil }}
+	inBed(t, nil, with("desk", d), func(b *bed) {
+		o := &others{away: "desk.Raw"}
+		deliver := func(data string, h *message.Header) {
+			batch := dispatch.NewBatch()
+			b.DecodeBound(batch.Next(len(data)), b.session, h, dispatch.Clones)
+			b.box.Deliver(batch)
+			synctest.Wait()
+		}
+		deliver("1", header(t, notify("desk.Raw", "1"))) // without a cluster
+		b.SetRemote(o)
+		deliver("2", header(t, notify("desk.Raw", "2")))
+		deliver("3", header(t, notify("bank.Pay", "3")))
+		strange := header(t, request(4, "desk.Raw", "4"))
+		strange.Strange = true
+		deliver("4", strange)
+		o.away = ""
+		deliver("5", header(t, notify("desk.Raw", "5")))
+		b.Drain()
+		o.away = "desk.Raw"
+		deliver("6", header(t, request(6, "desk.Raw", "6")))
+		got.expect(t, "1", "5")
+		o.sent.expect(t, "notify 0 desk.Raw 2", "notify 0 bank.Pay 3")
+		b.failed(4, "NANO-400")
+		b.failed(6, "NANO-503")
+	})
+}
+
 // accountant is an entity that is told what has run.
 type accountant struct {
 	*entity
