@@ -334,6 +334,11 @@ func TestHostileClients(t *testing.T) {
 				w.drained(at.t)
 			})
 		}},
+		// What they are answered is for TestRequestWithoutItsBody to see.
+		{"requests whose bodies do not come", []nano.Option{nano.WithSameOrigin()}, func(at *site) { at.strangers(2, bodiless()) }},
+		{"answers that nobody reads", nil, func(at *site) {
+			at.strangers(1, map[string]int{strings.Repeat("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 300_000): 0})
+		}},
 		{"a byte at a time", nil, func(at *site) {
 			at.many(32, func(_ int, w *wire) {
 				for _, b := range valid() {
@@ -394,6 +399,36 @@ func TestHostileClients(t *testing.T) {
 			})
 		}
 	}
+}
+
+// strangers has n connections each send requests and read nothing until the server has ended them.
+func (s *site) strangers(n int, requests map[string]int) {
+	s.t.Helper()
+	if !s.webSocket() {
+		return
+	}
+	var wg sync.WaitGroup
+	for request := range requests {
+		for range n {
+			wg.Go(func() {
+				conn, err := s.conn()
+				if err != nil {
+					s.t.Error(err)
+					return
+				}
+				w := newWire(conn)
+				defer w.abort()
+				if w.raw([]byte(request)) != nil {
+					return // it was closed while it did not read
+				}
+				_ = conn.SetReadDeadline(time.Now().Add(patience))
+				if _, err := io.Copy(io.Discard, w.br); errors.Is(err, os.ErrDeadlineExceeded) {
+					s.t.Errorf("%.40q holds its connection", request)
+				}
+			})
+		}
+	}
+	wg.Wait()
 }
 
 // forbidden is streams that end their connection: some before a handshake, some after it.

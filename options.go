@@ -174,8 +174,8 @@ func WithHeartbeatInterval(d time.Duration) Option {
 	}
 }
 
-// WithHandshakeTimeout sets how long a client may take from connecting to its ack, the upgrade of a WebSocket
-// included: 10 s by default.
+// WithHandshakeTimeout sets how long a client may take from connecting to its ack, TLS and the upgrade of a
+// WebSocket included: 10 s by default.
 func WithHandshakeTimeout(d time.Duration) Option {
 	return func(o *options) {
 		if d <= 0 {

@@ -337,8 +337,8 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 		ReadHeaderTimeout: s.opts.handshakeTimeout,
 		IdleTimeout:       idlePage,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       agent.ConnContext,
-		ConnState:         s.host.Page,
+		ConnContext:       s.host.ConnContext,
+		ConnState:         s.host.ConnState,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.mu.Lock()
@@ -391,17 +391,23 @@ func (s *Server) hasPage(r *http.Request) bool {
 
 // serveHTTP serves a listener of ServeWebSocket.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	upgrade := r.Header.Get("Upgrade") != "" || !s.hasPage(r)
-	if r.URL.Path == s.opts.wsPath && upgrade {
+	page := s.hasPage(r)
+	upgrade := r.URL.Path == s.opts.wsPath && (r.Header.Get("Upgrade") != "" || !page)
+	if page && !upgrade {
+		s.host.ServePage(s.fallback, w, r)
+		return
+	}
+	if r.ContentLength != 0 {
+		w.Header().Set("Connection", "close") // else the answer would wait for a body that may never come
+	}
+	switch {
+	case upgrade:
 		s.upgrade(w, r)
-		return
-	}
-	agent.NoUpgrade(r)
-	if s.fallback != nil {
+	case s.fallback != nil: // which says what it does not serve
 		s.fallback.ServeHTTP(w, r)
-		return
+	default:
+		http.NotFound(w, r)
 	}
-	http.NotFound(w, r)
 }
 
 // Invoke runs f on the logic goroutine. It never blocks and may be called from anywhere, also from inside a handler:

@@ -85,8 +85,7 @@ type Host struct {
 	connections int                   // open ones
 	addresses   map[netip.Prefix]int  // open connections by address, where that is limited
 	greeting    map[net.Conn]struct{} // of trusted proxies that have not said for whom they are
-	pages       map[net.Conn]struct{} // that were counted and are not upgraded, or never will be
-	mute        map[net.Conn]struct{} // to the HTTP server, without a whole request so far
+	pages       map[net.Conn]*page    // that are not upgraded, or never will be
 
 	refusals [refusedKinds]refusal
 }
@@ -191,8 +190,7 @@ func NewHost(c Config) (*Host, error) {
 		uids:      map[int64]map[int64]*Agent{},
 		addresses: map[netip.Prefix]int{},
 		greeting:  map[net.Conn]struct{}{},
-		pages:     map[net.Conn]struct{}{},
-		mute:      map[net.Conn]struct{}{},
+		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
 	if err := h.hello.prepare(&h.Config); err != nil {
@@ -430,14 +428,19 @@ func (h *Host) snapshot() []*Agent {
 }
 
 // Drain accepts no more connections, and has every session closed with ErrShutdown and a kick when the messages it
-// had accepted have run.
+// had accepted have run. Connections that are no clients are closed, but for those in a page of the program.
 func (h *Host) Drain() {
 	h.mu.Lock()
 	h.draining = true
-	strangers := slices.AppendSeq(slices.Collect(maps.Keys(h.greeting)), maps.Keys(h.mute))
+	strangers := slices.Collect(maps.Keys(h.greeting))
+	for conn, p := range h.pages {
+		if !p.program {
+			strangers = append(strangers, conn)
+		}
+	}
 	h.mu.Unlock()
 	for _, conn := range strangers {
-		_ = conn.Close()
+		closeNow(conn)
 	}
 	for _, a := range h.snapshot() {
 		a.shutdown()
@@ -459,7 +462,7 @@ func (h *Host) Wait(ctx context.Context) error {
 	}
 	for _, a := range h.snapshot() {
 		if a.shut(session.ErrShutdown, goodbye()) != nil {
-			a.cut()
+			closeNow(a.conn)
 		}
 	}
 	return ctx.Err()

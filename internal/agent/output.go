@@ -271,7 +271,7 @@ func (o *output) raw(a *Agent, b []byte) error {
 func (o *output) close(a *Agent, f farewell) {
 	if !f.flush {
 		o.kill()
-		a.cut()
+		closeNow(a.conn)
 		return
 	}
 	o.mu.Lock()
@@ -309,14 +309,13 @@ func (o *output) close(a *Agent, f farewell) {
 	}
 }
 
-// cut closes the connection without waiting. TLS would first write that it ends, and wait for a client that does not
+// closeNow closes a connection without waiting. TLS would first write that it ends, and wait for a client that does not
 // read for five seconds: all other clients would wait with the goroutine that looks after their deadlines.
-func (a *Agent) cut() {
-	if c, ok := a.conn.(interface{ NetConn() net.Conn }); ok {
-		_ = c.NetConn().Close()
-		return
+func closeNow(conn net.Conn) {
+	if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
+		conn = c.NetConn()
 	}
-	_ = a.conn.Close()
+	_ = conn.Close()
 }
 
 // kill drops what waits, and has nothing more written.

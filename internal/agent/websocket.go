@@ -2,13 +2,11 @@ package agent
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,27 +16,6 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// started is when the deadline of a connection's handshake began to run. It travels in the context of the
-// connection's requests.
-type started struct {
-	at   time.Time
-	used atomic.Bool // by a first request: a later one of the same connection has a deadline of its own
-}
-
-type startedKey struct{}
-
-// ConnContext notes when a connection was accepted; it is for http.Server.
-func ConnContext(ctx context.Context, _ net.Conn) context.Context {
-	return context.WithValue(ctx, startedKey{}, &started{at: time.Now()})
-}
-
-// NoUpgrade notes that a connection's first request is for a page: what may follow has a deadline of its own.
-func NoUpgrade(r *http.Request) {
-	if s, ok := r.Context().Value(startedKey{}).(*started); ok {
-		s.used.Store(true)
-	}
-}
-
 // wsReadBuffer is the library's own buffer. It is small: wsConn reads a lot at once, from a shared buffer.
 const wsReadBuffer = 128
 
@@ -47,21 +24,22 @@ var wsWriteBuffers sync.Pool
 // ServeWebSocket upgrades a request and serves the client until it is gone, on a goroutine of its own.
 func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	left := h.HandshakeTimeout
-	s, ours := r.Context().Value(startedKey{}).(*started)
-	if ours && !s.used.Swap(true) {
-		left = max(left-time.Since(s.at), time.Millisecond)
+	ours := pageOf(r)
+	if ours != nil {
+		left = ours.left()
 	}
 	peer := peerOf(r)
 	remote := h.forwardedFor(peer, r)
-	if h.overFull(peer, remote, ours) {
+	if h.overFull(ours, peer, remote) {
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
 	up := websocket.Upgrader{
-		ReadBufferSize:  wsReadBuffer,
-		WriteBufferSize: wsReadBuffer,
-		WriteBufferPool: &wsWriteBuffers,
-		CheckOrigin:     h.CheckOrigin,
+		HandshakeTimeout: left,
+		ReadBufferSize:   wsReadBuffer,
+		WriteBufferSize:  wsReadBuffer,
+		WriteBufferPool:  &wsWriteBuffers,
+		CheckOrigin:      h.CheckOrigin,
 	}
 	hijack := &hijacker{ResponseWriter: w, host: h, remote: remote}
 	ws, err := up.Upgrade(hijack, r, nil)
@@ -102,70 +80,6 @@ func peerOf(r *http.Request) net.Addr {
 		return nil
 	}
 	return net.TCPAddrFromAddrPort(ap)
-}
-
-// overFull reports whether a client would pass a limit of connections, and counts it as refused then. peer is who made
-// the connection, remote who is behind it; ours tells that Page has counted it.
-func (h *Host) overFull(peer, remote net.Addr, ours bool) bool {
-	h.mu.Lock()
-	if ours {
-		h.occupy(h.countedAs(peer), -1)
-	}
-	limit := h.full(remote)
-	if ours {
-		h.occupy(h.countedAs(peer), 1)
-	}
-	h.mu.Unlock()
-	if limit != "" {
-		h.refuse(slices.Index(refusedNames[:], limit), remote)
-	}
-	return limit != ""
-}
-
-// countedAs is the address for which a connection that may become a WebSocket counts: none where it is that of a proxy.
-func (h *Host) countedAs(peer net.Addr) net.Addr {
-	if h.trusts(peer) {
-		return nil
-	}
-	return peer
-}
-
-// Page counts the connections that may become WebSockets, so that the limits hold for those too that never do. Those
-// that have asked for nothing yet are closed when the host drains: the HTTP server would wait for them. It is the ConnState
-// of an http.Server.
-func (h *Host) Page(conn net.Conn, state http.ConnState) {
-	h.mu.Lock()
-	draining := h.draining && state == http.StateNew
-	if state == http.StateNew {
-		h.mute[conn] = struct{}{}
-	} else {
-		delete(h.mute, conn)
-	}
-	h.mu.Unlock()
-	if draining {
-		_ = conn.Close()
-	}
-	if h.Limits.MaxConnections <= 0 && h.Limits.MaxPerAddress <= 0 {
-		return
-	}
-	remote := h.countedAs(conn.RemoteAddr())
-	limit := ""
-	h.mu.Lock()
-	switch _, counted := h.pages[conn]; {
-	case state == http.StateNew:
-		if limit = h.full(remote); limit == "" {
-			h.pages[conn] = struct{}{}
-			h.occupy(remote, 1)
-		}
-	case counted && (state == http.StateHijacked || state == http.StateClosed):
-		delete(h.pages, conn)
-		h.occupy(remote, -1)
-	}
-	h.mu.Unlock()
-	if limit != "" {
-		h.refuse(slices.Index(refusedNames[:], limit), conn.RemoteAddr())
-		turnAway(conn, noRoomPage)
-	}
 }
 
 // Hijack takes the connection over from the HTTP server.

@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+)
+
+// page is a connection of the server's own HTTP listener that is no WebSocket, or not yet. For whatever it does there is a
+// time after which it is closed, since the HTTP server itself waits for ever: for a body that was announced, and for
+// an answer to be read. Only a page of the program takes the time it likes.
+type page struct {
+	host  *Host
+	conn  net.Conn
+	timer *time.Timer // calls expire
+
+	// The host's mu guards what follows.
+	since   time.Time // when it was accepted; zero once a request was answered
+	until   time.Time // when it is closed; zero for never
+	counted bool      // it has a place among the connections
+	program bool      // the request that is served is for a page of the program
+}
+
+// answerTime is how long an answer may take, and a body that nobody has read.
+const answerTime = closeTimeout
+
+type pageKey struct{}
+
+// pageOf returns the connection that a request came on; nil where that is not of the server's own listener.
+func pageOf(r *http.Request) *page {
+	p, _ := r.Context().Value(pageKey{}).(*page)
+	return p
+}
+
+// ConnContext takes a connection into the host's care; it is for the http.Server that has ConnState. The deadline of the
+// handshake starts now.
+func (h *Host) ConnContext(ctx context.Context, conn net.Conn) context.Context {
+	p := &page{host: h, conn: conn, since: time.Now()}
+	p.timer = time.AfterFunc(h.HandshakeTimeout, p.expire)
+	h.mu.Lock()
+	p.within(h.HandshakeTimeout)
+	h.pages[conn] = p
+	h.mu.Unlock()
+	return context.WithValue(ctx, pageKey{}, p)
+}
+
+// within has the connection closed when d is over, or never where d is 0. The caller holds the host's mu.
+func (p *page) within(d time.Duration) {
+	if d == 0 {
+		p.until = time.Time{}
+		p.timer.Stop()
+		return
+	}
+	p.until = time.Now().Add(d)
+	p.timer.Reset(d)
+}
+
+// expire closes a connection whose time is over. Its place is free when the client sees that.
+func (p *page) expire() {
+	p.host.mu.Lock()
+	over := !p.until.IsZero() && !time.Now().Before(p.until)
+	if over {
+		p.vacate()
+	}
+	p.host.mu.Unlock()
+	if over {
+		closeNow(p.conn)
+	}
+}
+
+// vacate gives up the connection's place. The caller holds the host's mu.
+func (p *page) vacate() {
+	if p.counted {
+		p.counted = false
+		p.host.occupy(p.host.countedAs(p.conn.RemoteAddr()), -1)
+	}
+}
+
+// ConnState gives each connection its place, so that the limits hold for those too that never become a WebSocket, and
+// its time. It is for the http.Server that has ConnContext.
+func (h *Host) ConnState(conn net.Conn, state http.ConnState) {
+	remote, limit := h.countedAs(conn.RemoteAddr()), ""
+	h.mu.Lock()
+	draining := h.draining && state == http.StateNew
+	p := h.pages[conn]
+	p.program = false
+	switch state {
+	case http.StateNew:
+		if limit = h.full(remote); limit == "" {
+			p.counted = true
+			h.occupy(remote, 1)
+		}
+	case http.StateActive: // the head of a request has come
+		p.within(answerTime)
+	case http.StateIdle: // until the next one the HTTP server has a time of its own
+		p.since = time.Time{}
+		p.within(0)
+	case http.StateHijacked, http.StateClosed:
+		delete(h.pages, conn)
+		p.within(0)
+		p.vacate()
+	}
+	h.mu.Unlock()
+	if draining {
+		closeNow(conn)
+	} else if limit != "" {
+		h.refuse(slices.Index(refusedNames[:], limit), conn.RemoteAddr())
+		turnAway(conn, noRoomPage)
+	}
+}
+
+// ServePage serves a page of the program, which takes the time it likes.
+func (h *Host) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Request) {
+	p := pageOf(r)
+	h.mu.Lock()
+	p.program = true
+	p.within(0)
+	h.mu.Unlock()
+	handler.ServeHTTP(w, r)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pages[p.conn] == nil {
+		return // the program has taken the connection over
+	}
+	// What is left of the request's body is read before the answer goes out.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime))
+	p.within(2 * answerTime)
+}
+
+// left returns what a client that asks for an upgrade has for its handshake.
+func (p *page) left() time.Duration {
+	p.host.mu.Lock()
+	defer p.host.mu.Unlock()
+	if p.since.IsZero() {
+		return p.host.HandshakeTimeout
+	}
+	return max(p.host.HandshakeTimeout-time.Since(p.since), time.Millisecond)
+}
+
+// overFull reports whether a client would pass a limit of connections, and counts it as refused then. peer is who made
+// the connection, remote who is behind it; the place that it has as a page does not count, if it is one.
+func (h *Host) overFull(p *page, peer, remote net.Addr) bool {
+	h.mu.Lock()
+	counted := p != nil && p.counted
+	if counted {
+		h.occupy(h.countedAs(peer), -1)
+	}
+	limit := h.full(remote)
+	if counted {
+		h.occupy(h.countedAs(peer), 1)
+	}
+	h.mu.Unlock()
+	if limit != "" {
+		h.refuse(slices.Index(refusedNames[:], limit), remote)
+	}
+	return limit != ""
+}
+
+// countedAs is the address for which a connection that may become a WebSocket counts: none where it is that of a proxy.
+func (h *Host) countedAs(peer net.Addr) net.Addr {
+	if h.trusts(peer) {
+		return nil
+	}
+	return peer
+}
