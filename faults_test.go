@@ -2,6 +2,7 @@ package nano_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,6 +95,41 @@ func TestConcurrentBinds(t *testing.T) {
 			if found := c.srv.SessionsByUID(uid); len(found) != 0 {
 				t.Errorf("uid %d has %d sessions when all are closed, want none", uid, len(found))
 			}
+		}
+	}
+}
+
+// What came whole before a fault runs, also where one read brings both.
+func TestBeforeAFault(t *testing.T) {
+	message, junk := notify("Game.Do", "came before"), []byte{9, 0, 0, 0}
+	for name, test := range map[string]struct {
+		kinds []string
+		bytes []byte // as they go over the wire
+	}{
+		"an unknown packet": {[]string{"tcp", "pipe"}, slices.Concat(message, junk)},
+		"in one frame":      {[]string{"ws", "wspipe"}, frame(0x82, slices.Concat(message, junk))},
+		"in another frame":  {[]string{"ws", "wspipe"}, append(frame(0x82, message), frame(0x82, junk)...)},
+		"a text frame":      {[]string{"ws", "wspipe"}, append(frame(0x82, message), frame(0x81, []byte("hello"))...)},
+		"no frame":          {[]string{"ws", "wspipe"}, append(frame(0x82, message), 0xff, 0x80, 0, 0, 0, 0)},
+		"a close frame":     {[]string{"ws", "wspipe"}, append(frame(0x82, message), frame(0x88, nil)...)},
+	} {
+		for _, kind := range test.kinds {
+			t.Run(name+" over "+kind, func(t *testing.T) {
+				t.Parallel()
+				ran := make(chan string, 1)
+				at := open(t, kind, &Game{do: func(_ *session.Session, data []byte) error {
+					ran <- string(data)
+					return nil
+				}})
+				p := at.client()
+				if err := p.raw(test.bytes); err != nil {
+					t.Fatal(err)
+				}
+				p.ends()
+				if got := receive(t, ran, "the message before a fault"); got != "came before" {
+					t.Errorf("the handler was given %q", got)
+				}
+			})
 		}
 	}
 }

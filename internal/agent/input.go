@@ -99,10 +99,20 @@ func (in *input) digest(b []byte) {
 		return
 	}
 	rest, err := in.feed(b)
+	if err != nil {
+		in.refuse(err)
+		return
+	}
 	in.deliver()
-	if err == nil {
-		in.keep(rest)
-	} else if !in.a.flags.has(flagClosed) {
+	in.keep(rest)
+}
+
+// refuse closes the session for what the client sent. What came before that runs.
+//
+//go:noinline
+func (in *input) refuse(err error) {
+	in.deliver()
+	if !in.a.flags.has(flagClosed) {
 		in.a.refuse(err)
 	}
 }

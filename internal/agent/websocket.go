@@ -179,8 +179,8 @@ func (in *input) frames(ws *websocket.Conn) error {
 	a := in.a
 	for {
 		kind, r, err := ws.NextReader()
-		if err == nil && kind != websocket.BinaryMessage && !a.flags.has(flagClosed) {
-			a.refuse(&protocolError{reason: session.ErrProtocol, code: closeUnsupported, err: errText})
+		if err == nil && kind != websocket.BinaryMessage {
+			in.refuse(&protocolError{reason: session.ErrProtocol, code: closeUnsupported, err: errText})
 			continue
 		}
 		if err != nil {
@@ -192,15 +192,15 @@ func (in *input) frames(ws *websocket.Conn) error {
 			in.lent = false
 			if n == 0 && err == io.EOF && empty && !a.flags.has(flagClosed) {
 				if err := in.control(); err != nil {
-					a.refuse(err)
+					in.refuse(err)
 				}
 			}
 			if a.flags.has(flagClosed) {
 				n = 0
 			}
 			if n > 0 {
-				if err := in.take(n); err != nil && !a.flags.has(flagClosed) {
-					a.refuse(err)
+				if err := in.take(n); err != nil {
+					in.refuse(err)
 				}
 			}
 			if err == io.EOF {
