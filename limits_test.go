@@ -146,6 +146,8 @@ func TestByteRate(t *testing.T) {
 			time.Sleep(time.Second)
 			refused(3, 1001)
 			p.echo(4, payload[:1000])
+			refused(5, 0) // what bears no payload costs four bytes
+			time.Sleep(4 * time.Millisecond)
 			p.echo(5, "")
 			time.Sleep(time.Minute)
 			refused(6, 2001) // the burst is the largest that ever passes
@@ -260,6 +262,44 @@ func TestControlFloods(t *testing.T) {
 				}
 				if st := at.Stats(); st.ControlIn != 59 || st.Refused["rate"] != 50 {
 					t.Errorf("%d were counted and %d refused, want 59 and 50", st.ControlIn, st.Refused["rate"])
+				}
+			})
+		})
+	}
+}
+
+// Bytes count wherever they are; what has none costs a little.
+func TestControlCostsBytes(t *testing.T) {
+	for name, test := range map[string]struct {
+		kind  string
+		bytes []byte
+		want  int64 // how many pass
+	}{
+		"heartbeats":             {"pipe", pack(packet.Heartbeat, ""), 2500},
+		"heartbeats in frames":   {"wspipe", frame(0x82, pack(packet.Heartbeat, "")), 2500},
+		"heartbeats with a body": {"pipe", pack(packet.Heartbeat, strings.Repeat("x", 1000)), 10},
+		"pings":                  {"wspipe", frame(0x89, make([]byte, 100)), 100},
+		"pongs":                  {"wspipe", frame(0x8a, make([]byte, 100)), 100},
+		"empty pongs":            {"wspipe", frame(0x8a, nil), 2500},
+		"empty frames":           {"wspipe", frame(0x82, nil), 2500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				at := open(t, test.kind, &Game{}, nano.WithByteRate(1, 10_000), nano.WithMaxAbuse(7))
+				p := at.patient()
+				p.join()
+				p.goes(func() {
+					for range test.want + 7 {
+						if p.raw(test.bytes) != nil {
+							return
+						}
+					}
+				})
+				if e := p.rest(); e.kick != `{"reason":"rate limit"}` {
+					t.Errorf("kick %q, want one", e.kick)
+				}
+				if st := at.Stats(); st.ControlIn != test.want+7 || st.Refused["rate"] != 7 {
+					t.Errorf("%d were counted and %d refused, want %d and 7", st.ControlIn, st.Refused["rate"], test.want+7)
 				}
 			})
 		})

@@ -281,7 +281,8 @@ func WithMessageRate(perSecond float64, burst int) Option {
 }
 
 // WithByteRate lets each session send so many bytes of payload a second, and burst of them at once; the burst is also
-// the largest message that passes. What is over the rate is refused as by WithMessageRate. There is no limit by default.
+// the largest message that passes. The payload of heartbeats, pings and pongs counts too, and what bears none costs four
+// bytes. What is over the rate is refused as by WithMessageRate. There is no limit by default.
 func WithByteRate(perSecond float64, burst int) Option {
 	return func(o *options) {
 		if !(perSecond > 0) || burst < 1 {

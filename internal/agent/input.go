@@ -342,7 +342,7 @@ func (in *input) packet(t packet.Type, body []byte) error {
 	a := in.a
 	switch t {
 	case packet.Heartbeat:
-		return in.control()
+		return in.control(len(body))
 	case packet.Handshake:
 		if a.state.Load() != stateNew {
 			return violation("a second handshake")

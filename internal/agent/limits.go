@@ -15,6 +15,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
 )
 
@@ -62,9 +63,13 @@ func (l *Limits) newMeter() *meter {
 
 var errRate = message.Errorf(message.CodeLimit, "too many messages")
 
-// take asks for one message of size bytes; abused tells that the client went too far.
+// take asks for one message of size bytes; abused tells that the client went too far. What bears no payload costs as
+// many bytes as the head of a packet.
 func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	now := time.Now()
+	if m.bytes != nil {
+		size = max(size, min(packet.HeadLength, m.bytes.Burst()))
+	}
 	if (m.messages == nil || m.messages.AllowN(now, 1)) && (m.bytes == nil || m.bytes.AllowN(now, size)) {
 		return true, false
 	}
@@ -76,15 +81,15 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
 }
 
-// control accounts a packet or frame that carries no message: heartbeats, pings, pongs and empty frames. A flood of them
-// ends like one of messages.
-func (in *input) control() error {
+// control accounts a packet or frame with a payload of size bytes that is no message: heartbeats, pings, pongs and empty
+// frames. A flood of them ends like one of messages.
+func (in *input) control(size int) error {
 	a := in.a
 	a.host.Counts.Control.Add(1)
 	if in.meter == nil {
 		return nil
 	}
-	if ok, abused := in.meter.take(0, a.host.Limits.MaxAbuse); !ok {
+	if ok, abused := in.meter.take(size, a.host.Limits.MaxAbuse); !ok {
 		a.host.refuse(refusedRate, a.remote)
 		if abused {
 			return errAbuse

@@ -53,12 +53,12 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	conn := hijack.conn // the rest of hijack is not to be kept
 	ping := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
-		if err := conn.in.control(); err != nil {
+		if err := conn.in.control(len(data)); err != nil {
 			return err
 		}
 		return ping(data)
 	})
-	ws.SetPongHandler(func(string) error { return conn.in.control() })
+	ws.SetPongHandler(func(data string) error { return conn.in.control(len(data)) })
 	conn.upgraded.Store(true)
 	go conn.a.serveWebSocket(ws, conn, left)
 }
@@ -191,7 +191,7 @@ func (in *input) frames(ws *websocket.Conn) error {
 			n, err := r.Read(in.space())
 			in.lent = false
 			if n == 0 && err == io.EOF && empty && !a.flags.has(flagClosed) {
-				if err := in.control(); err != nil {
+				if err := in.control(0); err != nil {
 					in.refuse(err)
 				}
 			}
