@@ -244,8 +244,12 @@ func TestControlFloods(t *testing.T) {
 					t.Fatal(err)
 				}
 				p.echo(1, "still here")
-				if got := at.Stats().ControlIn; got != n {
-					t.Errorf("%d were counted, want %d", got, n)
+				want := int64(n)
+				if test.name == "empty fragments" {
+					want *= 2
+				}
+				if got := at.Stats().ControlIn; got != want {
+					t.Errorf("%d were counted, want %d", got, want)
 				}
 
 				game, ends := watched()
@@ -265,6 +269,71 @@ func TestControlFloods(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Empty continuations never reach the reader of a message: they are told by bytes that come to nothing. Fragments with
+// something in them are not taken for it, wherever the bytes are cut.
+func TestEmptyContinuations(t *testing.T) {
+	const n = 10_000
+	empties := bytes.Repeat(frame(0x00, nil), n)
+	// Also where each read brings something too.
+	mixed := bytes.Repeat(append(frame(0x00, []byte{0}), empties[:1000*6]...), n/1000)
+	for _, kind := range []string{"ws", "wspipe"} {
+		for _, junk := range [][]byte{empties, mixed} {
+			game, ends := watched()
+			p := open(t, kind, game, nano.WithMessageRate(10, 10), nano.WithMaxAbuse(50)).client()
+			p.call(1, "Game.Do", "")
+			p.goes(func() { _ = p.raw(append(frame(0x02, pack(packet.Data, string(make([]byte, 1000)))[:4]), junk...)) })
+			if e := p.rest(); e.kick != `{"reason":"rate limit"}` {
+				t.Errorf("%s: kick %q, want one", kind, e.kick)
+			}
+			if err := receive(t, ends, "the end of the session"); !errors.Is(err, session.ErrLimit) {
+				t.Errorf("%s: the session ended with %v, want ErrLimit", kind, err)
+			}
+		}
+
+		at := open(t, kind, &Game{})
+		p := at.client()
+		count := func(stream []byte, size int) (n int64) {
+			t.Helper()
+			before := at.Stats().ControlIn
+			for piece := range slices.Chunk(stream, size) {
+				if err := p.raw(piece); err != nil {
+					t.Fatal(err)
+				}
+			}
+			p.echo(1, "and goes on")
+			return at.Stats().ControlIn - before
+		}
+		long := notify("Game.Echo", strings.Repeat("x", 1000))
+		var fragments []byte
+		for i, b := range long {
+			fragments = append(fragments, frame(byte(0x02*(1-min(i, 1))), []byte{b})...)
+		}
+		for what, test := range map[string]struct {
+			stream []byte
+			want   int64
+		}{
+			"empty continuations": {slices.Concat(frame(0x02, nil), empties, frame(0x80, nil)), n},
+			"fragments of a byte": {append(fragments, frame(0x80, nil)...), 0},
+			"two fragments":       {bytes.Repeat(slices.Concat(frame(0x02, long[:500]), frame(0x80, long[500:])), 20), 0},
+			"an empty end":        {bytes.Repeat(slices.Concat(frame(0x02, long), frame(0x80, nil)), 20), 0},
+			"long pongs":          {bytes.Repeat(frame(0x8a, make([]byte, 125)), 20), 20},
+			"pongs":               {bytes.Repeat(frame(0x8a, nil), 20), 20},
+			"all of it": {bytes.Repeat(slices.Concat(fragments, frame(0x8a, make([]byte, 125)), frame(0x80, nil), frame(0x82, nil),
+				frame(0x02, long), frame(0x80, nil)), 3), 6},
+		} {
+			for _, size := range []int{1 << 20, 1, 5, 6, 7, 13, 14, 20, 127, 300} {
+				got := count(test.stream, size)
+				if got < test.want-test.want/400 || got > test.want+1 {
+					t.Errorf("%s over %s in pieces of %d bytes: %d were counted, want %d", what, kind, size, got, test.want)
+				}
+				if size == 1<<20 && test.want == n {
+					break
+				}
+			}
+		}
 	}
 }
 

@@ -53,12 +53,16 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	conn := hijack.conn // the rest of hijack is not to be kept
 	ping := ws.PingHandler()
 	ws.SetPingHandler(func(data string) error {
+		conn.came(len(data))
 		if err := conn.in.control(len(data)); err != nil {
 			return err
 		}
 		return ping(data)
 	})
-	ws.SetPongHandler(func(data string) error { return conn.in.control(len(data)) })
+	ws.SetPongHandler(func(data string) error {
+		conn.came(len(data))
+		return conn.in.control(len(data))
+	})
 	conn.upgraded.Store(true)
 	go conn.a.serveWebSocket(ws, conn, left)
 }
@@ -113,9 +117,18 @@ type wsConn struct {
 	in       *input
 	upgraded atomic.Bool
 
-	// Of the reader: bytes that were read from the connection and not taken by the library.
-	left []byte
+	// Of the reader.
+	left []byte // bytes that were read from the connection and not taken by the library
+	bare int    // bytes that were read and belong to no frame that came to anything
 }
+
+// The head of a client's frame with a payload of shortPayload bytes at most, and what a longer one takes more: RFC 6455
+// section 5.2. Control frames are no longer than short ones.
+const (
+	frameHead    = 2 + 4
+	longHead     = 2
+	shortPayload = 125
+)
 
 // Read gives the library bytes. Before it waits for more, what was decoded from those before is delivered.
 func (c *wsConn) Read(b []byte) (int, error) {
@@ -124,18 +137,47 @@ func (c *wsConn) Read(b []byte) (int, error) {
 		if !c.in.lent {
 			c.in.settle()
 		}
+		if err := c.continuations(); err != nil {
+			return 0, err
+		}
 		if c.a.raw == nil {
-			return c.Conn.Read(b)
+			n, err := c.Conn.Read(b)
+			c.bare += n
+			return n, err
 		}
 		more, err := c.in.readRaw()
 		if err != nil {
 			return 0, err
 		}
 		c.left = more
+		c.bare += len(more)
 	}
 	n := copy(b, c.left)
 	c.left = c.left[n:]
 	return n, nil
+}
+
+// continuations accounts empty continuation frames, which the library passes over without a word: bytes that have come to
+// nothing, and are more than a control frame that is not whole, can be nothing else.
+func (c *wsConn) continuations() error {
+	if c.bare <= frameHead+shortPayload || c.a.flags.has(flagClosed) {
+		return nil
+	}
+	for ; c.bare >= frameHead; c.bare -= frameHead {
+		if err := c.in.control(0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// came notes what a frame, or a part of one, has come to.
+func (c *wsConn) came(payload int) {
+	size := frameHead + payload
+	if payload > shortPayload {
+		size += longHead
+	}
+	c.bare = max(c.bare-size, 0)
 }
 
 // Write queues what the library writes.
@@ -199,11 +241,13 @@ func (in *input) frames(ws *websocket.Conn) error {
 				n = 0
 			}
 			if n > 0 {
+				in.socket.came(n)
 				if err := in.take(n); err != nil {
 					in.refuse(err)
 				}
 			}
 			if err == io.EOF {
+				in.socket.came(0) // a last frame may be empty, or all of them
 				break
 			}
 			if err != nil {
