@@ -450,3 +450,34 @@ func TestPings(t *testing.T) {
 	}
 	p.echo(1, "still here")
 }
+
+// With RefusePush a pong that does not fit is dropped like any other message.
+func TestPingAtAFullQueue(t *testing.T) {
+	pushed := make(chan int, 1)
+	at := open(t, "wspipe", &Game{do: func(s *session.Session, _ []byte) error {
+		n := 0
+		for _, size := range []int{3000, 0} {
+			for s.Push("onNews", make([]byte, size)) == nil {
+				n++
+			}
+		}
+		pushed <- n
+		return nil
+	}}, nano.WithWriteBuffer(20_000, nano.RefusePush))
+	p := at.client()
+	p.send(notify("Game.Do", ""))
+	n := receive(t, pushed, "the end of the pushes")
+	for range 3 {
+		if err := p.raw(frame(0x89, make([]byte, 125))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the pings have come", func() bool { return at.Stats().ControlIn == 3 })
+	for range n {
+		p.next()
+	}
+	p.echo(1, "still here")
+	if got := at.Stats().Refused["send"]; got != 5 {
+		t.Errorf("%d were refused, want 2 pushes and 3 pongs", got)
+	}
+}

@@ -180,12 +180,12 @@ func (c *wsConn) came(payload int) {
 	c.bare = max(c.bare-size, 0)
 }
 
-// Write queues what the library writes.
+// Write queues what the library writes. A pong that is refused at a full queue is no fault of the connection.
 func (c *wsConn) Write(b []byte) (int, error) {
 	if !c.upgraded.Load() {
 		return c.Conn.Write(b)
 	}
-	if err := c.a.out.raw(c.a, b); err != nil {
+	if err := c.a.out.raw(c.a, b); err != nil && err != session.ErrBufferExceed {
 		return 0, err
 	}
 	return len(b), nil
