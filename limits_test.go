@@ -1264,6 +1264,31 @@ func TestLimitsAreLogged(t *testing.T) {
 	}
 }
 
+// It says so too where nobody else is connected.
+func TestRefusalsAreLoggedWithoutClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newJournal()
+		from, _ := openFrom(t, "wspipe", &Game{}, nano.WithMaxConnections(1), nano.WithHandshakeTimeout(time.Minute), log.option())
+		first, err := from("192.0.2.1:1").conn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer first.Close()
+		for i := range 3 {
+			second, err := from("192.0.2.2:1").conn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			_ = second.Close()
+			if n := log.lines(limitLine); n != 1+i/2 {
+				t.Errorf("%d lines after %d refusals, 5 s apart", n, i+1)
+			}
+			time.Sleep(5 * time.Second)
+		}
+	})
+}
+
 func TestLimitFaults(t *testing.T) {
 	for name, opt := range map[string]nano.Option{
 		"WithMaxPacketSize":            nano.WithMaxPacketSize(0),

@@ -109,7 +109,7 @@ var refusedNames = [refusedKinds]string{
 // refusal counts what one limit refused, and logs it now and then.
 type refusal struct {
 	count  atomic.Int64
-	logged atomic.Int64 // when, on the wheel's clock
+	logged atomic.Int64 // when, since the wheel's base
 }
 
 // logEvery is how often a limit at most is logged to have been passed.
@@ -119,7 +119,7 @@ const logEvery = 10 * time.Second
 func (h *Host) refuse(kind int, remote net.Addr) {
 	r := &h.refusals[kind]
 	n := r.count.Add(1)
-	now, last := h.wheel.now(), r.logged.Load()
+	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stands still without agents
 	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
 		return
 	}
