@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -1071,14 +1072,18 @@ func TestNoRatesByDefault(t *testing.T) {
 
 func TestSameOrigin(t *testing.T) {
 	t.Parallel()
+	all := nano.WithCheckOriginFunc(func(*http.Request) bool { return true })
 	for option, test := range map[string]struct {
-		opt   nano.Option
+		opts  []nano.Option
 		other int
 	}{
-		"same origin": {nano.WithSameOrigin(), http.StatusForbidden},
-		"any origin":  {nano.WithCheckOriginFunc(nil), http.StatusSwitchingProtocols},
+		"same origin":       {[]nano.Option{nano.WithSameOrigin()}, http.StatusForbidden},
+		"any origin":        {[]nano.Option{nano.WithCheckOriginFunc(nil)}, http.StatusSwitchingProtocols},
+		"both":              {[]nano.Option{nano.WithSameOrigin(), all}, http.StatusForbidden},
+		"both, other order": {[]nano.Option{all, nano.WithSameOrigin()}, http.StatusForbidden},
 	} {
-		at := open(t, "ws", &Game{}, test.opt)
+		log := newJournal()
+		at := open(t, "ws", &Game{}, append(test.opts, log.option())...)
 		for origin, want := range map[string]int{
 			"":                              http.StatusSwitchingProtocols, // no browser
 			"http://localhost":              http.StatusSwitchingProtocols,
@@ -1102,12 +1107,58 @@ func TestSameOrigin(t *testing.T) {
 			}
 			w.abort()
 		}
+		want, lines := int64(0), 0
+		if test.other == http.StatusForbidden {
+			want, lines = 4, 1
+		}
+		if got := at.Stats().Refused["origin"]; got != want {
+			t.Errorf("%s: %d were counted as refused, want %d", option, got, want)
+		}
+		if got := log.lines(limitLine); got != lines {
+			t.Errorf("%s: %d lines in the log, want %d", option, got, lines)
+		}
 	}
 }
 
-// exhausted is a listener for which no file descriptor is free for a while.
+// An upgrade that is none is counted like a handshake that is refused; a page that is not there is nobody's.
+func TestMalformedUpgrades(t *testing.T) {
+	t.Parallel()
+	at := open(t, "ws", &Game{})
+	good := upgradeRequest("/")
+	n := int64(0)
+	for request, counts := range map[string]bool{
+		strings.Replace(good, "Version: 13", "Version: 12", 1):             true,
+		strings.Replace(good, "dGhlIHNhbXBsZSBub25jZQ==", "dGhl", 1):       true,
+		strings.Replace(good, "Connection: Upgrade", "Connection: yes", 1): true,
+		strings.Replace(good, "Upgrade: websocket", "Upgrade: h2c", 1):     true,
+		strings.Replace(good, "GET", "PUT", 1):                             true,
+		"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n":                        false,
+	} {
+		conn, err := at.conn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newWire(conn)
+		if err := w.raw([]byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		if status, err := w.status(); err != nil || status/100 != 4 {
+			t.Errorf("%q was answered with status %d, %v", request, status, err)
+		}
+		w.abort()
+		if counts {
+			n++
+		}
+		if got := at.Stats().Refused["handshake"]; got != n {
+			t.Errorf("after %q %d were counted as refused, want %d", request, got, n)
+		}
+	}
+}
+
+// exhausted is a listener that fails for a while, as one for which no file descriptor is free.
 type exhausted struct {
 	net.Listener
+	fault syscall.Errno
 	until time.Time
 	calls atomic.Int64
 }
@@ -1115,19 +1166,26 @@ type exhausted struct {
 func (e *exhausted) Accept() (net.Conn, error) {
 	e.calls.Add(1)
 	if time.Now().Before(e.until) {
-		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", e.fault)}
 	}
 	return e.Listener.Accept()
 }
 
 func TestNoFileDescriptorIsFree(t *testing.T) {
-	for _, kind := range []string{"pipe", "wspipe"} {
+	for _, test := range []struct {
+		kind  string
+		fault syscall.Errno
+	}{
+		{"pipe", syscall.EMFILE}, {"wspipe", syscall.EMFILE}, {"pipe", syscall.ENFILE}, {"wspipe", syscall.ENOBUFS},
+		{"pipe", syscall.ENOMEM}, {"wspipe", syscall.EPERM}, {"pipe", syscall.EPROTO}, {"wspipe", syscall.ECONNABORTED},
+	} {
+		kind := test.kind
 		synctest.Test(t, func(t *testing.T) {
 			log := newJournal()
 			s := newServer(&Game{}, log.option())
 			shutdownAtEnd(t, s)
 			m := newMemory()
-			l := &exhausted{Listener: m, until: time.Now().Add(30 * time.Second)}
+			l := &exhausted{Listener: m, fault: test.fault, until: time.Now().Add(30 * time.Second)}
 			serve := s.Serve
 			if kind == "wspipe" {
 				serve = s.ServeWebSocket
@@ -1142,6 +1200,9 @@ func TestNoFileDescriptorIsFree(t *testing.T) {
 			}
 			if n := log.lines("nano: accept failed"); n < 20 || n > 60 {
 				t.Errorf("%d lines in the log", n)
+			}
+			if n, calls := s.Stats().Refused["accept"], l.calls.Load(); n < calls-2 || n > calls {
+				t.Errorf("%d faults were counted, want most of %d", n, calls)
 			}
 			if err := s.Shutdown(context.Background()); err != nil {
 				t.Error(err)
@@ -1229,8 +1290,22 @@ func TestLimitsAreLogged(t *testing.T) {
 		{"send", []nano.Option{nano.WithWriteBuffer(1000, nano.CloseSlowClient)}, late(request(1, "Game.Echo", strings.Repeat("x", 1000)))},
 		{"send", []nano.Option{nano.WithWriteBuffer(1000, nano.RefusePush)}, late(request(1, "Game.Echo", strings.Repeat("x", 1000)))},
 		{"rate", []nano.Option{nano.WithMessageRate(1, 1)}, late(slices.Concat(request(1, "Game.Echo", ""), notify("Game.Echo", "")))},
+		{"origin", []nano.Option{nano.WithSameOrigin()}, func(at *site) {
+			conn, err := at.conn()
+			if err != nil {
+				at.t.Fatal(err)
+			}
+			w := newWire(conn)
+			defer w.abort()
+			if status := w.ask(at.t, "Origin: http://evil.example"); status != http.StatusForbidden {
+				at.t.Fatalf("status %d, want 403", status)
+			}
+		}},
 	} {
 		for _, kind := range []string{"pipe", "wspipe"} {
+			if test.limit == "origin" && kind == "pipe" {
+				continue
+			}
 			t.Run(test.limit+" over "+kind, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					log := newJournal()

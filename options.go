@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +68,8 @@ type options struct {
 
 	websocket   bool
 	wsPath      string
-	checkOrigin func(*http.Request) bool
+	sameOrigin  bool
+	checkOrigin func(*http.Request) bool // nil for none
 	tlsConfig   *tls.Config
 	tlsFiles    [2]string
 
@@ -97,8 +99,7 @@ func newOptions(opts []Option) *options {
 			MaxHandshake: defaultMaxHandshake,
 			MaxAbuse:     defaultMaxAbuse,
 		},
-		checkOrigin: func(*http.Request) bool { return true },
-		nodeID:      1 + rand.Uint64N(snowflake.MaxNode),
+		nodeID: 1 + rand.Uint64N(snowflake.MaxNode),
 	}
 	for _, f := range opts {
 		if f != nil {
@@ -389,7 +390,7 @@ func WithWSPath(path string) Option {
 }
 
 // WithCheckOriginFunc has f decide whether a WebSocket client may connect from the page it is on; by default every
-// origin may. f runs concurrently.
+// origin may. f runs concurrently. With WithSameOrigin too, both have to agree.
 func WithCheckOriginFunc(f func(*http.Request) bool) Option {
 	return func(o *options) {
 		if f != nil {
@@ -400,7 +401,20 @@ func WithCheckOriginFunc(f func(*http.Request) bool) Option {
 
 // WithSameOrigin lets WebSocket clients connect only from pages of the server's own host: the Origin header, where
 // there is one, must name the host of the request.
-func WithSameOrigin() Option { return func(o *options) { o.checkOrigin = nil } }
+func WithSameOrigin() Option { return func(o *options) { o.sameOrigin = true } }
+
+// mayConnect reports whether a WebSocket client may connect from the page it is on.
+func (o *options) mayConnect(r *http.Request) bool {
+	if o.sameOrigin {
+		if origin := r.Header.Values("Origin"); len(origin) > 0 {
+			u, err := url.Parse(origin[0])
+			if err != nil || !strings.EqualFold(u.Host, r.Host) {
+				return false
+			}
+		}
+	}
+	return o.checkOrigin == nil || o.checkOrigin(r)
+}
 
 // WithTSLConfig serves clients over TLS, with the certificate and key in two PEM files. They are read when the
 // server starts. The name is as programs know it.

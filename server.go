@@ -146,7 +146,7 @@ func (s *Server) build() error {
 		RefuseAtFull:     o.refuseAtFull,
 		TLS:              o.tlsConfig,
 		Limits:           o.limits,
-		CheckOrigin:      o.checkOrigin,
+		CheckOrigin:      o.mayConnect,
 		Bound:            bound,
 		Cluster:          s.broker,
 		Debug:            o.debug,
@@ -320,7 +320,7 @@ func (s *Server) Serve(l net.Listener) error {
 		return err
 	}
 	defer release()
-	return listen.Accept(l, s.closing, s.log, s.host.Accept)
+	return listen.Accept(s.patient(l), s.host.Accept)
 }
 
 // ServeWebSocket accepts WebSocket clients, over TLS if the server has a certificate, on l until Shutdown, and then
@@ -344,7 +344,7 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	s.mu.Lock()
 	s.https[h] = struct{}{}
 	s.mu.Unlock()
-	l = listen.Note(l, s.log)
+	l = s.patient(l)
 	if c := s.opts.tlsConfig; c != nil {
 		c = c.Clone()
 		c.NextProtos = []string{"http/1.1"}
@@ -360,6 +360,11 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 		return nil
 	}
 	return fmt.Errorf("nano: accept: %w", err)
+}
+
+// patient returns l such that it waits out what passes.
+func (s *Server) patient(l net.Listener) net.Listener {
+	return listen.Patient(l, s.closing, s.log, s.host.AcceptFailed)
 }
 
 const (

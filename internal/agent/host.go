@@ -49,7 +49,7 @@ type Config struct {
 
 	TLS         *tls.Config // of TCP clients; nil for none
 	Limits      Limits
-	CheckOrigin func(*http.Request) bool // nil for the same origin only
+	CheckOrigin func(*http.Request) bool // whether a page of that origin may connect
 
 	// Bound is called when a session binds another uid, with the open sessions that had bound it before; nil where
 	// nobody wants to know. Of two that bind one uid at the same time, one is told of the other.
@@ -99,11 +99,14 @@ const (
 	refusedRoute
 	refusedHandshake
 	refusedSend
+	refusedOrigin
+	refusedAccept
 	refusedKinds
 )
 
 var refusedNames = [refusedKinds]string{
-	"rate", "connections", "address", "packet size", "route length", "handshake size", "send",
+	"rate", "connections", "address", "packet size", "route length", "handshake size", "send", "origin",
+	"accept",
 }
 
 // refusal counts what one limit refused, and logs it now and then.
@@ -125,6 +128,9 @@ func (h *Host) refuse(kind int, remote net.Addr) {
 	}
 	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[kind], "so far", n, "last", remote)
 }
+
+// AcceptFailed counts a connection that could not be accepted.
+func (h *Host) AcceptFailed() { h.refusals[refusedAccept].count.Add(1) }
 
 // RefusedBy returns what each limit has refused.
 func (h *Host) RefusedBy() map[string]int64 {

@@ -34,19 +34,29 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
+	foreign := false
 	up := websocket.Upgrader{
 		HandshakeTimeout: left,
 		ReadBufferSize:   wsReadBuffer,
 		WriteBufferSize:  wsReadBuffer,
 		WriteBufferPool:  &wsWriteBuffers,
-		CheckOrigin:      h.CheckOrigin,
+		CheckOrigin: func(r *http.Request) bool {
+			foreign = !h.CheckOrigin(r)
+			return !foreign
+		},
 	}
 	hijack := &hijacker{ResponseWriter: w, host: h, remote: remote}
 	ws, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
 		// The library has answered. A connection it had taken over already is closed by it.
-		if hijack.conn != nil {
+		switch {
+		case hijack.conn != nil:
 			hijack.conn.abandon()
+		case foreign:
+			h.refuse(refusedOrigin, remote)
+		case !hijack.tried && r.Header.Get("Upgrade") != "":
+			h.Counts.HandshakesRefused.Add(1)
+			h.Log.Debug("nano: upgrade refused", "remote", remote, "error", err)
 		}
 		return
 	}
@@ -72,6 +82,7 @@ type hijacker struct {
 	http.ResponseWriter
 	host   *Host
 	remote net.Addr
+	tried  bool // the request was one for an upgrade
 	conn   *wsConn
 }
 
@@ -88,6 +99,7 @@ func peerOf(r *http.Request) net.Addr {
 
 // Hijack takes the connection over from the HTTP server.
 func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	j.tried = true
 	inner, ok := j.ResponseWriter.(http.Hijacker)
 	if !ok {
 		return nil, nil, errors.New("the connection cannot be upgraded")

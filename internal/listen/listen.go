@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"syscall"
 	"time"
 )
 
@@ -14,54 +16,68 @@ const (
 	maxBackoff = time.Second
 )
 
-// Accept calls serve with every connection of l, until l is closed, which is no error, or fails for good. A passing
-// fault, such as no file descriptor being free, is waited out, 5 ms at first and a second at most. Serve must not block.
-// closing ends a wait.
-func Accept(l net.Listener, closing <-chan struct{}, log *slog.Logger, serve func(net.Conn)) error {
-	backoff := time.Duration(0)
+// Accept calls serve with every connection of l, until l is closed, which is no error, or fails. Serve must not block.
+func Accept(l net.Listener, serve func(net.Conn)) error {
 	for {
 		conn, err := l.Accept()
-		if err == nil {
-			backoff = 0
+		switch {
+		case err == nil:
 			serve(conn)
-			continue
-		}
-		select {
-		case <-closing:
+		case errors.Is(err, net.ErrClosed):
 			return nil
 		default:
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		var passing interface{ Temporary() bool }
-		if !errors.As(err, &passing) || !passing.Temporary() {
 			return fmt.Errorf("nano: accept: %w", err)
 		}
-		backoff = min(max(2*backoff, minBackoff), maxBackoff)
-		log.Error("nano: accept failed", "error", err, "again in", backoff)
+	}
+}
+
+// Patient returns l such that its Accept waits out a fault that passes, as no file descriptor being free, 5 ms at first
+// and a second at most. Each is logged, and failed is called. When closing is closed, all errors are net.ErrClosed.
+func Patient(l net.Listener, closing <-chan struct{}, log *slog.Logger, failed func()) net.Listener {
+	return &patient{l, closing, log, failed}
+}
+
+type patient struct {
+	net.Listener
+	closing <-chan struct{}
+	log     *slog.Logger
+	failed  func()
+}
+
+func (p *patient) Accept() (net.Conn, error) {
+	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
+		conn, err := p.Listener.Accept()
+		if err == nil {
+			return conn, nil
+		}
+		select {
+		case <-p.closing:
+			return nil, net.ErrClosed
+		default:
+		}
+		if !passes(err) {
+			return nil, err
+		}
+		p.failed()
+		p.log.Error("nano: accept failed", "error", err, "again in", backoff)
 		wait := time.NewTimer(backoff)
 		select {
-		case <-closing:
+		case <-p.closing:
 			wait.Stop()
-			return nil
+			return nil, net.ErrClosed
 		case <-wait.C:
 		}
 	}
 }
 
-// Note returns l with the faults of its Accept logged, for those who wait them out themselves.
-func Note(l net.Listener, log *slog.Logger) net.Listener { return noting{l, log} }
-
-type noting struct {
-	net.Listener
-	log *slog.Logger
+// passing is faults that pass but are not called temporary: of the connection that was to be accepted, and of memory.
+var passing = []error{
+	syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN,
+	syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.ENOMEM,
 }
 
-func (n noting) Accept() (net.Conn, error) {
-	conn, err := n.Listener.Accept()
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		n.log.Error("nano: accept failed", "error", err)
-	}
-	return conn, err
+func passes(err error) bool {
+	var t interface{ Temporary() bool }
+	return errors.As(err, &t) && t.Temporary() ||
+		slices.ContainsFunc(passing, func(target error) bool { return errors.Is(err, target) })
 }

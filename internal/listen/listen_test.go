@@ -3,11 +3,14 @@ package listen_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,7 +67,12 @@ func (lasting) Temporary() bool { return false }
 
 func accept(l net.Listener, closing chan struct{}, serve func(net.Conn)) (log string, err error) {
 	var buf bytes.Buffer
-	err = listen.Accept(l, closing, slog.New(slog.NewTextHandler(&buf, nil)), serve)
+	failed := 0
+	l = listen.Patient(l, closing, slog.New(slog.NewTextHandler(&buf, nil)), func() { failed++ })
+	err = listen.Accept(l, serve)
+	if n := strings.Count(buf.String(), "accept failed"); n != failed {
+		err = fmt.Errorf("%d faults were counted and %d logged", failed, n)
+	}
 	return buf.String(), err
 }
 
@@ -112,6 +120,18 @@ func TestLastingErrorIsReturned(t *testing.T) {
 		_, err := accept(newScripted(fault), make(chan struct{}), nil)
 		if !errors.Is(err, fault) || !strings.HasPrefix(err.Error(), "nano: accept: ") {
 			t.Errorf("Accept = %v, want one that wraps %v and says where", err, fault)
+		}
+	}
+}
+
+// What the network did to one connection is no fault of the listener's, though the system does not call it temporary.
+func TestFaultsOfOneConnection(t *testing.T) {
+	for _, fault := range []syscall.Errno{syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.ENOMEM} {
+		conn, _ := net.Pipe()
+		l := newScripted(&net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", fault)}, conn)
+		log, err := accept(l, make(chan struct{}), func(net.Conn) { _ = l.Close() })
+		if err != nil || !strings.Contains(log, "accept failed") {
+			t.Errorf("Accept = %v after %v, logged %q, want nil and a line", err, fault, log)
 		}
 	}
 }
