@@ -503,6 +503,20 @@ func TestLongestRoute(t *testing.T) {
 	}
 }
 
+// An error quotes no more of a route than it takes to know it, whatever that looks like when quoted.
+func TestLongRouteInAnError(t *testing.T) {
+	t.Parallel()
+	p := open(t, "tcp", &Game{}).client()
+	for _, char := range []string{"r", "\xff", "\n", "é"} {
+		route := strings.Repeat(char, 255/len(char))
+		p.send(body("\x00\x01", string([]byte{byte(len(route))}), route))
+		m := p.next()
+		if e := p.failure(m); e.Code != nano.CodeNotFound || !strings.HasPrefix(e.Message, `route "`) || len(m.Data) > 600 {
+			t.Errorf("a route of %d times %q: %d bytes came, %v", len(route), char, len(m.Data), e)
+		}
+	}
+}
+
 // What a handler may do with its request, and what it is told.
 func TestAnswers(t *testing.T) {
 	t.Parallel()

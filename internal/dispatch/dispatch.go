@@ -361,9 +361,15 @@ func (d *Dispatcher) serves(route string) bool {
 	return dot > 0 && d.remote.Serves(route[:dot])
 }
 
+// quoted is how many bytes of a route that is not known an error tells: a client may have sent anything.
+const quoted = 64
+
 func notFound(route string, known bool) error {
 	if !known {
 		return message.Errorf(message.CodeNotFound, "route code %s is not in the dictionary", route)
+	}
+	if len(route) > quoted {
+		route = route[:quoted] + "..."
 	}
 	return message.Errorf(message.CodeNotFound, "route %q is not served here", route)
 }
