@@ -739,6 +739,24 @@ func TestProxyTrust(t *testing.T) {
 	})
 }
 
+// An IPv4 network may be written as the part of IPv6 that stands for it.
+func TestTrustedNetworksAsIPv6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		from, _ := openFrom(t, "pipe", seen(), nano.WithTrustedProxies("::ffff:10.0.0.0/104", "::ffff:192.0.2.7", "::ffff:192.0.2.16/128"))
+		for proxy, trusted := range map[string]bool{
+			"10.255.0.1:1": true, "[::ffff:10.0.0.1]:1": true, "192.0.2.7:1": true, "192.0.2.16:1": true, "192.0.2.8:1": false,
+			"11.0.0.1:1": false,
+		} {
+			p := from(proxy).with(header(t, 2, "203.0.113.9:4711"))
+			p.patience = time.Hour
+			err := p.wire.join()
+			if (err == nil) != trusted {
+				t.Errorf("a proxy at %s: %v, want trusted: %v", proxy, err, trusted)
+			}
+		}
+	})
+}
+
 // The header falls under the deadline of the handshake, and a proxy that only looks in is no client.
 func TestProxyDeadline(t *testing.T) {
 	for name, send := range map[string][]byte{
@@ -1381,6 +1399,7 @@ func TestLimitFaults(t *testing.T) {
 		"WithMaxConnectionsPerAddress": nano.WithMaxConnectionsPerAddress(-1),
 		"WithTrustedProxies":           nano.WithTrustedProxies("10.0.0.0/8", "10.0.0.0/33"),
 		"WithTrustedProxies ":          nano.WithTrustedProxies("proxy.example"),
+		"WithTrustedProxies  ":         nano.WithTrustedProxies("::ffff:10.0.0.0/90"),
 	} {
 		err := nano.New(quiet, opt).Start()
 		if name = strings.TrimSpace(name); err == nil || !strings.Contains(err.Error(), name+": want ") {

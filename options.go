@@ -338,7 +338,10 @@ func WithTrustedProxies(networks ...string) Option {
 					p = netip.PrefixFrom(ip, ip.BitLen())
 				}
 			}
-			if err != nil {
+			if p.Addr().Is4In6() { // addresses are compared as IPv4
+				p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+			}
+			if err != nil || !p.IsValid() {
 				o.fault("WithTrustedProxies: want networks such as 10.0.0.0/8, got %q", n)
 				continue
 			}

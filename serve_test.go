@@ -255,6 +255,31 @@ func TestCheckOrigin(t *testing.T) {
 	}
 }
 
+// wrapped is a response as middleware wraps it.
+type wrapped struct{ inner http.ResponseWriter }
+
+func (w wrapped) Header() http.Header         { return w.inner.Header() }
+func (w wrapped) Write(b []byte) (int, error) { return w.inner.Write(b) }
+func (w wrapped) WriteHeader(status int)      { w.inner.WriteHeader(status) }
+func (w wrapped) Unwrap() http.ResponseWriter { return w.inner }
+
+func TestHandlerBehindMiddleware(t *testing.T) {
+	t.Parallel()
+	s := newServer(&Game{})
+	shutdownAtEnd(t, s)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.WebSocketHandler().ServeHTTP(wrapped{w}, r)
+	}))
+	defer web.Close()
+	at := &site{t: t, Server: s, kind: "ws", path: "/", conn: func() (net.Conn, error) {
+		return net.Dial("tcp", web.Listener.Addr().String())
+	}}
+	at.client().echo(1, "hello")
+}
+
 // journal keeps what a server logs.
 type journal struct {
 	mu      sync.Mutex

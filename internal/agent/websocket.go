@@ -100,11 +100,7 @@ func peerOf(r *http.Request) net.Addr {
 // Hijack takes the connection over from the HTTP server.
 func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	j.tried = true
-	inner, ok := j.ResponseWriter.(http.Hijacker)
-	if !ok {
-		return nil, nil, errors.New("the connection cannot be upgraded")
-	}
-	conn, brw, err := inner.Hijack()
+	conn, brw, err := http.NewResponseController(j.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err
 	}
