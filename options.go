@@ -151,14 +151,15 @@ func WithDictionary(codes map[string]uint16) Option {
 func WithPipeline(p pipeline.Pipeline) Option { return func(o *options) { o.pipeline = p } }
 
 // WithHandshakeValidator has f decide about every client: it is given the session, to which it may attach what it
-// finds, and the JSON that the client sent, which may be empty. An error refuses the client, which is told its text. f runs
-// on the goroutines of connections, concurrently, and may block for as long as the handshake may take.
+// finds, and the JSON that the client sent, which may be empty. An error refuses the client, which is told its text,
+// whatever error it is. f runs on the goroutines of connections, concurrently, and may block for as long as the handshake
+// may take.
 func WithHandshakeValidator(f func(s *session.Session, handshake []byte) error) Option {
 	return func(o *options) { o.validator = f }
 }
 
 // WithHandshakeData has f make the "user" part of the answer to a client's handshake, which is encoded as JSON. It is
-// called after the validator, in the same way; an error refuses the client.
+// called after the validator, in the same way; an error refuses the client likewise.
 func WithHandshakeData(f func(s *session.Session, handshake []byte) (any, error)) Option {
 	return func(o *options) { o.userData = f }
 }
