@@ -51,11 +51,18 @@ const mebibyte = 1 << 20
 // back waits until no more is held than before, but for some memory.
 func (f footprint) back(t testing.TB) {
 	t.Helper()
+	f.within(t, 4*mebibyte)
+}
+
+// within is back for so many bytes of memory.
+func (f footprint) within(t testing.TB, memory uint64) {
+	t.Helper()
+	t.Helper()
 	var now footprint
 	deadline := time.Now().Add(patience)
 	for {
 		now = measure()
-		if now.goroutines <= f.goroutines && now.files <= f.files && now.heap <= f.heap+4*mebibyte {
+		if now.goroutines <= f.goroutines && now.files <= f.files && now.heap <= f.heap+memory {
 			return
 		}
 		if time.Now().After(deadline) {
@@ -98,12 +105,29 @@ func (s *site) well(old *peer) {
 // many runs n clients, some at a time.
 func (s *site) many(n int, f func(i int, w *wire)) {
 	s.t.Helper()
+	s.run(n, s.wire, f)
+}
+
+// open is many for clients that have not asked for an upgrade.
+func (s *site) open(n int, f func(i int, w *wire)) {
+	s.t.Helper()
+	s.run(n, func() (*wire, error) {
+		conn, err := s.conn()
+		if err != nil {
+			return nil, err
+		}
+		return newWire(conn), nil
+	}, f)
+}
+
+func (s *site) run(n int, connect func() (*wire, error), f func(i int, w *wire)) {
+	s.t.Helper()
 	var wg sync.WaitGroup
 	next := atomic.Int64{}
 	for range 32 {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
-				w, err := s.wire()
+				w, err := connect()
 				if err != nil {
 					s.t.Errorf("client %d: %v", i, err)
 					return
@@ -334,6 +358,30 @@ func TestHostileClients(t *testing.T) {
 				w.drained(at.t)
 			})
 		}},
+		{"upgrades that are none", nil, func(at *site) {
+			if !at.webSocket() {
+				return
+			}
+			ask := upgradeRequest("/")
+			at.open(400, func(i int, w *wire) {
+				r := rand.New(rand.NewPCG(uint64(i), 2))
+				junk := []byte(ask)
+				switch i % 4 {
+				case 0:
+					junk = junk[:i*len(junk)/400]
+				case 1:
+					for j := range junk {
+						junk[j] = byte(r.Uint32())
+					}
+				case 2:
+					junk[r.IntN(len(junk))] ^= byte(1 + r.IntN(255))
+				case 3: // what follows comes too early
+					junk = append(junk, frame(0x82, valid())...)
+				}
+				_ = w.raw(junk)
+				w.drained(at.t)
+			})
+		}},
 		// What they are answered is for TestRequestWithoutItsBody to see.
 		{"requests whose bodies do not come", []nano.Option{nano.WithSameOrigin()}, func(at *site) { at.strangers(2, bodiless()) }},
 		{"answers that nobody reads", nil, func(at *site) {
@@ -352,16 +400,23 @@ func TestHostileClients(t *testing.T) {
 			})
 		}},
 		{"2,000 clients that vanish", nil, func(at *site) {
-			at.together(2000, func(i int, w *wire) {
-				if i%10 != 0 {
-					if err := w.join(); err != nil {
-						at.t.Errorf("client %d: %v", i, err)
+			vanish := func() {
+				at.together(2000, func(i int, w *wire) {
+					if i%10 != 0 {
+						if err := w.join(); err != nil {
+							at.t.Errorf("client %d: %v", i, err)
+						}
 					}
-				}
-				if i%3 == 0 {
-					_ = w.send(request(1, "Game.Echo", "hello"))
-				}
-			}, func() {})
+					if i%3 == 0 {
+						_ = w.send(request(1, "Game.Echo", "hello"))
+					}
+				}, func() {})
+				eventually(at.t, "they are gone", func() bool { return at.Stats().Connections <= 1 })
+			}
+			vanish() // maps and pools have their size then
+			first := measure()
+			vanish()
+			first.within(at.t, 2*mebibyte) // of 2,000 clients: 1 KiB each would be seen
 		}},
 	} {
 		for _, kind := range sockets {

@@ -991,33 +991,9 @@ func TestForwardedForLimits(t *testing.T) {
 // On the program's own mux the time for the handshake starts with the request, and only WebSockets take a place.
 func TestLimitsOnTheProgramsMux(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(&Game{}, nano.WithMaxConnections(1))
-		shutdownAtEnd(t, s)
-		if err := s.Start(); err != nil {
-			t.Fatal(err)
-		}
-		m := newMemory()
-		web := &http.Server{Handler: s.WebSocketHandler()}
-		served := make(chan error, 1)
-		go func() { served <- web.Serve(m) }()
-		t.Cleanup(func() {
-			_ = web.Close()
-			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-				t.Errorf("the program's server ended with %v", err)
-			}
-		})
-		dial := func() *peer {
-			t.Helper()
-			conn, err := m.dial()
-			if err != nil {
-				t.Fatal(err)
-			}
-			p := &peer{newWire(conn), t}
-			p.patience = time.Hour
-			t.Cleanup(p.abort)
-			return p
-		}
-		first, second, third := dial(), dial(), dial()
+		s, dial := programsMux(t, nano.WithMaxConnections(1))
+		const anywhere = "192.0.2.1:1"
+		first, second, third := dial(anywhere), dial(anywhere), dial(anywhere)
 		time.Sleep(time.Minute) // for which the program's http.Server has a limit, or none
 		if got := first.ask(t); got != http.StatusSwitchingProtocols {
 			t.Fatalf("the first client was answered with status %d", got)
@@ -1039,6 +1015,83 @@ func TestLimitsOnTheProgramsMux(t *testing.T) {
 		}
 		third.join()
 		third.echo(1, "hello")
+	})
+}
+
+// programsMux starts a server on a mux of the program's, in fake time, and returns how to connect to it from an address.
+func programsMux(t *testing.T, opts ...nano.Option) (s *nano.Server, from func(addr string) *peer) {
+	t.Helper()
+	s = newServer(seen(), opts...)
+	shutdownAtEnd(t, s)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m := newMemory()
+	web := &http.Server{Handler: s.WebSocketHandler()}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(m) }()
+	t.Cleanup(func() {
+		_ = web.Close()
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("the program's server ended with %v", err)
+		}
+	})
+	return s, func(addr string) *peer {
+		t.Helper()
+		tcp, err := net.ResolveTCPAddr("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, server := net.Pipe()
+		m.conns <- &located{server, tcp}
+		p := &peer{newWire(client), t}
+		p.patience = time.Hour
+		t.Cleanup(p.abort)
+		return p
+	}
+}
+
+// There too the address is that of the client, as a trusted proxy gives it.
+func TestAddressesOnTheProgramsMux(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, from := programsMux(t, nano.WithMaxConnectionsPerAddress(2), nano.WithTrustedProxies("10.0.0.0/8"))
+		for i, test := range []struct {
+			addr, forwarded string
+			want            string // the session's address; "" where it is refused
+		}{
+			{"192.0.2.1:1", "", "192.0.2.1:1"},
+			{"192.0.2.1:2", "198.51.100.7", "192.0.2.1:2"}, // not to be believed
+			{"192.0.2.1:3", "198.51.100.8", ""},
+			{"10.0.0.1:1", "192.0.2.1", ""},
+			{"10.0.0.1:2", "198.51.100.7", "198.51.100.7:0"},
+			{"10.0.0.2:1", "192.0.2.1, 198.51.100.7", "198.51.100.7:0"},
+			{"10.0.0.2:2", "198.51.100.7", ""},
+			{"10.0.0.2:3", "2001:db8::1", "[2001:db8::1]:0"},
+		} {
+			p := from(test.addr)
+			var headers []string
+			if test.forwarded != "" {
+				headers = append(headers, "X-Forwarded-For: "+test.forwarded)
+			}
+			status := p.ask(t, headers...)
+			if test.want == "" {
+				if status != http.StatusServiceUnavailable {
+					t.Errorf("client %d was answered with status %d, want 503", i, status)
+				}
+				continue
+			}
+			if status != http.StatusSwitchingProtocols {
+				t.Errorf("client %d was answered with status %d, want 101", i, status)
+				continue
+			}
+			p.join()
+			if got := p.call(1, "Game.Do", ""); got != test.want {
+				t.Errorf("the address of client %d is %s, want %s", i, got, test.want)
+			}
+		}
+		if n := s.Stats().Refused["address"]; n != 3 {
+			t.Errorf("%d were refused for their address, want 3", n)
+		}
 	})
 }
 
