@@ -86,7 +86,13 @@ func (p *player) webSocket(pieces [][]byte, n int) outcome {
 // frames plays frames; their bytes come in reads of n.
 func (p *player) frames(stream []byte, n int) outcome {
 	p.t.Helper()
-	conn := &script{pieces: slices.Collect(slices.Chunk(stream, n))}
+	return p.read(slices.Collect(slices.Chunk(stream, n)))
+}
+
+// read plays what the socket of a WebSocket yields, read by read.
+func (p *player) read(pieces [][]byte) outcome {
+	p.t.Helper()
+	conn := &script{pieces: pieces}
 	p.upgrade(conn)
 	return p.end(conn)
 }
@@ -421,6 +427,41 @@ func FuzzServerStream(f *testing.F) {
 			stream = append(hello(t), stream...)
 		}
 		p.agree(stream, int(i), int(j))
+	})
+}
+
+// FuzzFrames reads bytes where frames should be: however the reads cut them, they come to the same.
+func FuzzFrames(f *testing.F) {
+	add := func(joined bool, frames ...[]byte) {
+		stream := bytes.Join(frames, nil)
+		f.Add(stream, joined, uint16(len(stream)/3), uint16(len(stream)/2))
+	}
+	note := data(f, message.Message{Type: message.Notify, Route: "Game.Note", Data: []byte("x")})
+	ping := clientFrame(9, []byte("ping"))
+	add(false, clientFrame(2, hello(f)), clientFrame(2, request(f, 1, "hello")))
+	add(true, clientFrame(2, note), ping, clientFrame(10, nil), clientFrame(2, nil))
+	add(true, appendFrame(nil, 2, note[:5]), ping, appendFrame(nil, 0, nil), appendFrame(nil, 0x80, note[5:]), clientFrame(2, note))
+	add(true, clientFrame(2, note), clientFrame(1, []byte("text")), clientFrame(2, note))
+	add(true, clientFrame(2, request(f, 1, strings.Repeat("x", 70_000))))
+	add(true, clientFrame(2, note), clientFrame(8, []byte{0x03, 0xe8}), clientFrame(2, note))
+	add(true, appendFrame(nil, 2, nil), bytes.Repeat(appendFrame(nil, 0, nil), 50), appendFrame(nil, 0x80, note))
+	add(true, []byte{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4, 5})
+	add(true, []byte{0xc2, 0x81, 0, 0, 0, 0, 1})
+	add(false, []byte("GET / HTTP/1.1\r\n\r\n"))
+	p := newPlayer(f)
+	f.Fuzz(func(t *testing.T, stream []byte, joined bool, i, j uint16) {
+		p.t = t
+		if joined {
+			stream = append(clientFrame(2, hello(t)), stream...)
+		}
+		want := p.read([][]byte{stream})
+		for name, pieces := range map[string][][]byte{
+			"in three": cut(stream, int(i), int(j)), "in pieces": slices.Collect(slices.Chunk(stream, 1+int(i)%200)),
+		} {
+			if got := p.read(pieces); !got.equal(want) {
+				t.Fatalf("%s: %q, %v\nwhole: %q, %v", name, got.messages, got.reason, want.messages, want.reason)
+			}
+		}
 	})
 }
 
