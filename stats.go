@@ -29,9 +29,9 @@ type Stats struct {
 	Routes map[string]RouteStats // handlers that were called at least once
 
 	// Refused counts what was not served, by reason: "handshake" (clients turned away), "request" (answered with an
-	// error), "notify" (dropped), "send" (did not fit the queue of a slow client); and by limit: "packet size", "route
-	// length", "handshake size", "rate", "connections", "address"; "origin" (WebSocket clients from pages elsewhere); and "accept" (faults
-	// of accepting).
+	// error), "notify" (dropped), "send" (did not fit the queue of a slow client), "accept" (faults of accepting); and by
+	// limit: "packet size", "route length", "handshake size", "rate", "connections", "address", "origin" (WebSocket clients
+	// from pages elsewhere).
 	Refused map[string]int64
 	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
 	// "heartbeat", "handshake", "slow", "protocol", "limit", "shutdown".

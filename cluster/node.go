@@ -208,7 +208,8 @@ func NewNode(cfg Config) *Node {
 
 // Start serves on l and joins the cluster. It returns when a seed answered or none will soon, and a link is up to every
 // member that it knows of and that answers within 500 ms; seeds that do not answer are tried on for ever. It fails if
-// a seed refuses this node, or if its address, or an id that is fixed, is that of another member. The node closes l, also if it fails. A node starts once.
+// a seed refuses this node, or if its address, or an id that is fixed, is that of another member. The node closes l, also
+// if it fails. A node starts once.
 func (n *Node) Start(ctx context.Context, l net.Listener) error {
 	if err := n.start(l); err != nil {
 		_ = l.Close()
