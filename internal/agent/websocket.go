@@ -138,15 +138,16 @@ const (
 	shortPayload = 125
 )
 
-// Read gives the library bytes. Before it waits for more, what was decoded from those before is delivered.
+// Read gives the library bytes. Before it waits for more, those before are accounted, and what was decoded from them is
+// delivered.
 func (c *wsConn) Read(b []byte) (int, error) {
 	if len(c.left) == 0 {
+		if err := c.continuations(); err != nil {
+			return 0, err // whoever reads delivers what was decoded
+		}
 		c.in.deliver()
 		if !c.in.lent {
 			c.in.settle()
-		}
-		if err := c.continuations(); err != nil {
-			return 0, err
 		}
 		if c.a.raw == nil {
 			n, err := c.Conn.Read(b)
