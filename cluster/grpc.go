@@ -16,7 +16,7 @@ import (
 const (
 	streamWindow = 1 << 20
 	connWindow   = 2 << 20
-	maxMessage   = link.MaxFrame + 64
+	maxMessage   = 1 << 20 // received; those of links and gossip have 64 KiB, but a hello may name many services
 )
 
 // maxStreams bounds the streams that a peer opens on one connection: strangers open them too, and each costs memory until
@@ -32,7 +32,6 @@ func dialDefaults() []grpc.DialOption {
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(link.Codec()),
 			grpc.MaxCallRecvMsgSize(maxMessage),
-			grpc.MaxCallSendMsgSize(maxMessage),
 		),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
@@ -45,7 +44,6 @@ func serverDefaults() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(link.Codec()),
 		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.MaxSendMsgSize(maxMessage),
 		grpc.InitialWindowSize(streamWindow),
 		grpc.InitialConnWindowSize(connWindow),
 		grpc.MaxConcurrentStreams(maxStreams),

@@ -16,6 +16,7 @@ const (
 	kindPong              // ID: that of the ping
 	kindHello             // Data: a clusterpb.Hello that replaces the one before
 	kindBye               // nothing: the peer leaves
+	kindPart              // Data: the next bytes of a frame; ID: how many of its bytes are still to come
 
 	// FirstKind is the first kind that is free to use.
 	FirstKind Kind = 16

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -121,13 +122,16 @@ func TestRoutesAreKept(t *testing.T) {
 
 // decodeAll returns the frames of a batch up to the first that is malformed.
 func decodeAll(b []byte) (all []Frame, err error) {
-	var d Decoder
+	var a assembler
 	for len(b) > 0 {
 		var f Frame
-		if b, err = d.Next(b, &f); err != nil {
+		var size int
+		if b, size, err = a.next(b, &f); err != nil {
 			return all, err
 		}
-		all = append(all, f)
+		if size > 0 {
+			all = append(all, f)
+		}
 	}
 	return all, nil
 }
@@ -140,6 +144,7 @@ func FuzzDecode(f *testing.F) {
 		batch = c.frame.Append(batch)
 	}
 	f.Add(batch, uint16(20))
+	f.Add(slices.Concat(part(6, 7, 16), batch, part(4, 0, 1), part(0, 2, 3, 4, 5), batch), uint16(7))
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x10}, uint16(3))
 	f.Fuzz(func(t *testing.T, b []byte, cut uint16) {
 		whole, err := decodeAll(b)

@@ -344,7 +344,6 @@ func (l *Link) write() {
 				return
 			}
 		}
-		bytes, frames := b.size(), b.frames
 		if err := l.stream.SendMsg(&outbound{buf: b.buf}); err != nil {
 			// The reader gets to know why the stream broke: here gRPC says no more than EOF.
 			if err != io.EOF {
@@ -352,12 +351,12 @@ func (l *Link) write() {
 			}
 			return
 		}
-		if frames > 0 {
+		if b.bytes > 0 {
 			l.mu.Lock()
-			l.out.release(bytes, frames)
+			l.out.release(b)
 			l.mu.Unlock()
-			l.cfg.Counts.FramesOut.Add(int64(frames))
-			l.cfg.Counts.BytesOut.Add(int64(bytes))
+			l.cfg.Counts.FramesOut.Add(int64(b.frames))
+			l.cfg.Counts.BytesOut.Add(int64(b.bytes))
 		}
 	}
 }
@@ -390,7 +389,7 @@ const runLength = 512
 func (l *Link) read() {
 	var in inbound
 	defer in.free()
-	var decoder Decoder
+	var assembler assembler
 	frames := make([]Frame, 0, 16)
 	for {
 		if err := l.stream.RecvMsg(&in); err != nil {
@@ -400,15 +399,18 @@ func (l *Link) read() {
 		var total, bytes int64
 		for rest := in.frames; len(rest) > 0; {
 			var f Frame
+			var size int
 			var err error
-			before := len(rest)
-			if rest, err = decoder.Next(rest, &f); err != nil {
+			if rest, size, err = assembler.next(rest, &f); err != nil {
 				l.Close(err)
 				return
 			}
+			if size == 0 {
+				continue
+			}
 			if f.Kind != kindPing && f.Kind != kindPong {
 				total++
-				bytes += int64(before - len(rest))
+				bytes += int64(size)
 			}
 			if f.Kind >= FirstKind {
 				if frames = append(frames, f); len(frames) < runLength {

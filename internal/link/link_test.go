@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ type wire struct {
 	closed  chan struct{} // shared by both ends
 	close   func()
 	delay   time.Duration // before a message is received
+	rate    int           // bytes that are sent in a second; 0 for no limit
 	holdIn  chan struct{} // if set, receiving waits until it is closed
 	sizes   []int         // of the messages sent
 }
@@ -46,6 +48,9 @@ func (w *wire) SendMsg(m any) error {
 	b := data.Materialize()
 	data.Free()
 	w.sizes = append(w.sizes, len(b))
+	if w.rate > 0 {
+		time.Sleep(time.Duration(len(b)) * time.Second / time.Duration(w.rate))
+	}
 	select {
 	case w.out <- b:
 		return nil
@@ -414,14 +419,68 @@ func TestBatches(t *testing.T) {
 		}
 		batches := 0
 		for _, size := range wa.sizes {
-			if size > largeBatch && size != headSize+large.Size() {
+			if size > largeBatch {
 				t.Errorf("a batch of %d bytes, want at most %d", size, largeBatch)
 			}
 			batches++
 		}
-		if most := small*60/largeBatch + 8; batches > most {
+		if most := small*60/largeBatch + large.Size()/partSize + 8; batches > most {
 			t.Errorf("%d batches, want at most %d", batches, most)
 		}
+	})
+}
+
+func part(left uint64, data ...byte) []byte {
+	return (&Frame{Kind: kindPart, ID: left, Data: data}).Append(nil)
+}
+
+// Frames that take longer to pass than a peer may be silent keep no ping from passing, both ways at once.
+func TestLargeFramesOnASlowNetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate = 1 << 20
+		wa, wb := wires()
+		wa.rate, wb.rate = rate, rate
+		ka, kb := new(keeper), new(keeper)
+		a, b := run(wa, DefaultConfig(), ka), run(wb, DefaultConfig(), kb)
+		large := &Frame{Kind: FirstKind, Session: 7, ID: 9, Route: "Large", Meta: []byte("meta"), Data: make([]byte, 4<<20)}
+		for i := range large.Data {
+			large.Data[i] = byte(i >> 8)
+		}
+		hello := &clusterpb.Hello{Id: 3, Info: &clusterpb.MemberInfo{Label: string(make([]byte, 3<<20))}}
+		for _, l := range []*Link{a, b} {
+			if err := errors.Join(l.Send(large), l.SendHello(hello), l.Send(large), l.Send(frame(1))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(12 * time.Second) // a second for the heads of parts and the pings
+		synctest.Wait()
+		for _, k := range []*keeper{ka, kb} {
+			if n := k.count(); n != 3 || !reflect.DeepEqual(k.frames[0], *large) || !reflect.DeepEqual(k.frames[1], *large) {
+				t.Errorf("%d frames came, want 2 large ones and another", n)
+			}
+			if !slices.Equal(k.changed, []uint64{3}) {
+				t.Errorf("hellos of %v came, want that of 3", k.changed)
+			}
+		}
+		for _, l := range []*Link{a, b} {
+			if err := l.Err(); err != nil {
+				t.Errorf("the link ended with %v", err)
+			}
+			if rtt := l.RTT(); rtt == 0 || rtt > time.Second {
+				t.Errorf("a ping took %v, want less than a second", rtt)
+			}
+			if frames, size := l.Queued(); frames != 0 || size != 0 {
+				t.Errorf("%d frames of %d bytes still count as queued", frames, size)
+			}
+		}
+		in, out := b.cfg.Counts, a.cfg.Counts
+		if in.FramesIn.Load() != 4 || in.FramesIn.Load() != out.FramesOut.Load() || in.BytesIn.Load() != out.BytesOut.Load() {
+			t.Errorf("%d frames of %d bytes came, %d of %d were sent, want 4 and as many bytes",
+				in.FramesIn.Load(), in.BytesIn.Load(), out.FramesOut.Load(), out.BytesOut.Load())
+		}
+		a.Close(ErrStopped)
+		<-a.Finished()
+		<-b.Finished()
 	})
 }
 
@@ -477,6 +536,13 @@ func TestMalformedBatchEndsTheLink(t *testing.T) {
 		"cut short":      {9, 16, 0},
 		"unknown kind":   {2, 15, 0},
 		"hello no proto": {3, byte(kindHello), 0, 0xff},
+		"part too large": (&Frame{Kind: kindPart, ID: MaxFrame, Data: []byte{1}}).Append(nil),
+		"part too long":  slices.Concat(part(5, 2, 16), part(0, 1, 2, 3, 4, 5, 6)),
+		"part missing":   slices.Concat(part(5, 2, 16), part(1, 0)),
+		"part of a part": part(0, part(0, 2, 16, 0)...),
+		"empty part":     part(1),
+		"two in parts":   part(0, 2, 16, 0, 2, 16, 0),
+		"half in parts":  part(0, 2, 16),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -3,6 +3,7 @@ package link
 // queue holds the encoded frames that wait to be written, cut into batches. The owner's lock guards it.
 type queue struct {
 	batches []batch // the last one is still being filled
+	left    []byte  // of the first one, if it is a frame that is being sent in parts
 	bytes   int     // of frames, with those of batches that are being sent
 	frames  int
 }
@@ -10,15 +11,15 @@ type queue struct {
 // batch is a buffer as outbound wants it, with room in front for the head.
 type batch struct {
 	buf    *[]byte
-	frames int
+	bytes  int // of frames; a part has some of a frame's
+	frames int // that are whole with it
 }
-
-func (b batch) size() int { return len(*b.buf) - headSize }
 
 // add encodes a frame of size bytes into the last batch. A frame that does not fit a batch gets one of its own.
 func (q *queue) add(f *Frame, size int) {
 	last := q.room(size)
 	*last.buf = f.Append(*last.buf)
+	last.bytes += size
 	last.frames++
 	q.bytes += size
 	q.frames++
@@ -46,22 +47,32 @@ func (q *queue) room(size int) *batch {
 	return &q.batches[len(q.batches)-1]
 }
 
-// take removes the first batch. Its bytes and frames count until they are released.
+// take removes the first batch, or the next part of it if it is a frame that is larger than a batch. Bytes and frames count
+// until they are released.
 func (q *queue) take() (b batch, ok bool) {
 	if len(q.batches) == 0 {
 		return batch{}, false
 	}
 	b = q.batches[0]
+	if len(*b.buf) > largeBatch {
+		if q.left == nil {
+			q.left = (*b.buf)[headSize:]
+		}
+		if b, q.left = cut(q.left); len(q.left) > 0 {
+			return b, true
+		}
+		q.left = nil
+	}
 	n := copy(q.batches, q.batches[1:])
 	q.batches[n] = batch{}
 	q.batches = q.batches[:n]
 	return b, true
 }
 
-// release is told of a batch that was taken, once it was sent. The sizes are passed since the buffer is gone by then.
-func (q *queue) release(bytes, frames int) {
-	q.bytes -= bytes
-	q.frames -= frames
+// release is told of a batch that was taken, once it was sent.
+func (q *queue) release(b batch) {
+	q.bytes -= b.bytes
+	q.frames -= b.frames
 }
 
 // drop empties the queue for good.
@@ -69,5 +80,5 @@ func (q *queue) drop() {
 	for _, b := range q.batches {
 		pool{}.Put(b.buf)
 	}
-	q.batches = nil
+	q.batches, q.left = nil, nil
 }
