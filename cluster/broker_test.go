@@ -401,6 +401,41 @@ func TestServeTooMuch(t *testing.T) {
 	}
 }
 
+// Requests that are answered when they have run are told of before that, as notifies are, and not a second time.
+func TestServeLateAnswers(t *testing.T) {
+	s := newScene(t, nil)
+	s.shop.do = func(*session.Session, []byte) error { return nil }
+	for id := uint64(1); id <= doneMessages; id++ {
+		s.says(Frame{Kind: kindRequest, Session: 7, ID: id, Route: "Shop.Do", Meta: hello(0)})
+		s.eventually("the request has run", func() bool {
+			r := (*s.neighbors.Load())[0].session(7)
+			return r != nil && r.lastMid.Load() == id && r.box.Room() == 4
+		})
+	}
+	s.hears(Frame{Kind: kindDone, Session: 7, ID: doneMessages})
+	r := s.remote(7)
+	for id := uint64(1); id < doneMessages; id += 2 {
+		if err := r.ResponseMid(id, []byte("late")); err != nil {
+			t.Fatal(err)
+		}
+		r.Fail(id+1, message.Errorf("SHOP-1", "sold out"))
+	}
+	for id := uint64(1); id < doneMessages; id += 2 {
+		s.hears(Frame{Kind: kindResponse, Flags: flagLater, Session: 7, ID: id, Data: []byte("late")})
+		f := s.next()
+		want := uint8(flagLater | flagError)
+		if id+1 == doneMessages {
+			want = flagError // the one that ran last may still run, for all that is known
+		}
+		if f.Kind != kindResponse || f.Flags != want || f.ID != id+1 {
+			t.Errorf("a frame of kind %d with flags %d for request %d, want %d with %d for %d", f.Kind, f.Flags, f.ID, kindResponse, want, id+1)
+		}
+	}
+	if n := r.undone.Load(); n != -1 {
+		t.Errorf("the gate was told of %d messages too few, want -1", n)
+	}
+}
+
 // remote returns the copy of a session that the other node's client has.
 func (s *scene) remote(id int64) *remote {
 	s.t.Helper()
@@ -449,7 +484,8 @@ func TestServeAnswers(t *testing.T) {
 	ask(4, "typed") // the client uses an id again
 	s.hears(Frame{Kind: kindResponse, Session: 7, ID: 4, Data: []byte(`{"N":1}`)})
 	ask(5, "again")
-	s.hears(Frame{Kind: kindResponse, Session: 7, ID: 5, Data: []byte("once")}, Frame{Kind: kindResponse, Session: 7, ID: 1 << 40, Data: []byte("other")})
+	s.hears(Frame{Kind: kindResponse, Session: 7, ID: 5, Data: []byte("once")},
+		Frame{Kind: kindResponse, Flags: flagLater, Session: 7, ID: 1 << 40, Data: []byte("other")})
 	for i, want := range []error{nil, session.ErrSessionOnNotify, session.ErrSessionOnNotify, session.ErrSessionOnNotify, nil} {
 		if got := <-faults; !errors.Is(got, want) {
 			t.Errorf("answer %d returned %v, want %v", i, got, want)
@@ -596,7 +632,9 @@ func TestForwardAnswers(t *testing.T) {
 	ask(1)
 	ask(2)
 	ask(3)
-	s.says(answer(2, "two"), answer(1, "one"), answer(2, "again"), answer(9, "nine"))
+	late := answer(2, "two")
+	late.Flags = flagLater
+	s.says(Frame{Kind: kindDone, Session: 7, ID: 1}, late, answer(1, "one"), answer(2, "again"), answer(9, "nine"))
 	s.gets(v, "response 2 Far.Do two", "response 1 Far.Do one")
 	e, _ := message.Errorf("FAR-1", "no").MarshalProtobuf()
 	bad := answer(3, string(e))

@@ -308,7 +308,9 @@ func (nb *neighbor) response(f *Frame) {
 		return
 	}
 	route, ok := r.take(f.ID)
-	r.credit(1, 0)
+	if f.Flags&flagLater == 0 {
+		r.credit(1, 0)
+	}
 	nb.mu.Unlock()
 	if !ok {
 		nb.b.counts.late.Add(1)

@@ -23,7 +23,7 @@ import (
 //	closed     gate -> server  yes      reason    -        -                    its text
 //	uid        both ways       yes      uid or 0  -        -                    -          toGate or echo
 //	route      both ways       yes      how       service  -                    [address]  toGate or echo
-//	response   server -> gate  yes      request   -        -                    payload    isError
+//	response   server -> gate  yes      request   -        -                    payload    isError, later
 //	push       server -> gate  yes      -         route    -                    payload
 //	kick       server -> gate  yes      -         -        -                    reason
 //	close      server -> gate  yes      -         -        -                    -
@@ -74,6 +74,10 @@ const (
 	flagByProgram             // a program sends it, not a client: it may be for a handler without a session
 	flagEcho                  // it answers what the receiver sent with flagToGate
 )
+
+// flagLater says of a response that its request ran before: done tells of it, as of a notify. Of another kind of frame the
+// bit has the other meaning.
+const flagLater = flagByProgram
 
 // ifUnbound is how a gate is told to bind a service that its session has bound nowhere else; 0 is anyway.
 const ifUnbound = 1

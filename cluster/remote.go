@@ -36,9 +36,8 @@ type remote struct {
 	lastMid  atomic.Uint64
 	answered atomic.Uint64 // the request that was answered last while it ran
 
-	// Messages that have run and that the gate does not know of, and their bytes. An answer tells the gate of one message,
-	// so it takes one off, be it after the message was told of: the sum stays right. What the gate did not send is taken
-	// off beforehand.
+	// Messages that have run and that the gate does not know of, and their bytes. An answer to the message that runs tells
+	// the gate of it, so it takes one off. What the gate did not send is taken off beforehand.
 	undone, undoneSize atomic.Int64
 
 	mu     sync.Mutex
@@ -110,7 +109,7 @@ var (
 func (nb *neighbor) serve(f *Frame) error {
 	r, err := nb.introduced(f.Session, f.Meta)
 	if r == nil {
-		nb.fail(f.Session, f.ID, errUnknown)
+		nb.fail(f.Session, f.ID, errUnknown, 0)
 		return err
 	}
 	if r.sealed.Load() || r.closed.Load() {
@@ -158,19 +157,19 @@ func (nb *neighbor) closed(f *Frame) {
 }
 
 // fail answers a request of the neighbor's client with an error; id is 0 for a notify, which gets none.
-func (nb *neighbor) fail(session int64, id uint64, e *message.Error) {
+func (nb *neighbor) fail(session int64, id uint64, e *message.Error, flags uint8) {
 	if id == 0 {
 		return
 	}
 	data, _ := e.MarshalProtobuf() // has no error
-	_ = nb.link.Insist(&Frame{Kind: kindResponse, Flags: flagError, Session: session, ID: id, Data: data})
+	_ = nb.link.Insist(&Frame{Kind: kindResponse, Flags: flagError | flags, Session: session, ID: id, Data: data})
 }
 
 // refuse answers a message that does not get into the mailbox; id is 0 for a notify.
 func (r *remote) refuse(id uint64, err error, size int) {
 	r.Ran(1, size)
 	if id != 0 {
-		r.nb.fail(r.id, id, r.nb.b.Dispatcher.Public(err))
+		r.nb.fail(r.id, id, r.nb.b.Dispatcher.Public(err), 0)
 		r.undone.Add(-1)
 	}
 }
@@ -374,7 +373,11 @@ func (r *remote) ResponseMid(mid uint64, v any) error {
 		mine, err = r.nb.b.Answer(r.id, mid, v, nil)
 	}
 	if !mine {
-		if err = r.send(&Frame{Kind: kindResponse, Session: r.id, ID: mid}, v); err == nil {
+		f := Frame{Kind: kindResponse, Flags: flagLater, Session: r.id, ID: mid}
+		if current {
+			f.Flags = 0
+		}
+		if err = r.send(&f, v); err == nil && current {
 			r.undone.Add(-1)
 		}
 	}
@@ -386,7 +389,8 @@ func (r *remote) ResponseMid(mid uint64, v any) error {
 
 // Fail answers a request with an error, unless it was answered.
 func (r *remote) Fail(mid uint64, e *message.Error) {
-	if mid == r.lastMid.Load() && r.answered.Swap(mid) == mid {
+	current := mid == r.lastMid.Load()
+	if current && r.answered.Swap(mid) == mid {
 		return
 	}
 	if isCall(mid) {
@@ -394,8 +398,12 @@ func (r *remote) Fail(mid uint64, e *message.Error) {
 			return
 		}
 	}
-	r.nb.fail(r.id, mid, e)
-	r.undone.Add(-1)
+	if current {
+		r.nb.fail(r.id, mid, e, 0)
+		r.undone.Add(-1)
+	} else {
+		r.nb.fail(r.id, mid, e, flagLater)
+	}
 }
 
 // scratch is a buffer that payloads are encoded into.
