@@ -243,7 +243,8 @@ func TestFlusherHolds(t *testing.T) {
 func TestFewDoNotWaitForMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		h.flusher.max = 0 // workers that have not come to it yet
+		h.flusher.init(h, 2) // one processor has no workers
+		h.flusher.max = 0    // they have not come to it yet
 		push := func(n int) (conns []*script, agents []*Agent) {
 			h.Begin()
 			for range n {
