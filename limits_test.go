@@ -222,6 +222,9 @@ func TestAbuseWithoutEnd(t *testing.T) {
 	})
 }
 
+// doubtful is how many empty continuations have no more bytes than one control frame: they may be the beginning of one.
+const doubtful = (6 + 125) / 6
+
 // What carries no message is counted, and costs as much as one where there is a rate.
 func TestControlFloods(t *testing.T) {
 	const n = 1000
@@ -245,12 +248,12 @@ func TestControlFloods(t *testing.T) {
 					t.Fatal(err)
 				}
 				p.echo(1, "still here")
-				want := int64(n)
+				least, most := int64(n), int64(n)
 				if test.name == "empty fragments" {
-					want *= 2
+					least, most = 2*n-doubtful, 2*n
 				}
-				if got := at.Stats().ControlIn; got != want {
-					t.Errorf("%d were counted, want %d", got, want)
+				if got := at.Stats().ControlIn; got < least || got > most {
+					t.Errorf("%d were counted, want %d to %d", got, least, most)
 				}
 
 				game, ends := watched()
@@ -295,9 +298,9 @@ func TestEmptyContinuations(t *testing.T) {
 		}
 
 		at := open(t, kind, &Game{})
-		p := at.client()
 		count := func(stream []byte, size int) (n int64) {
 			t.Helper()
+			p := at.client()
 			before := at.Stats().ControlIn
 			for piece := range slices.Chunk(stream, size) {
 				if err := p.raw(piece); err != nil {
@@ -327,7 +330,7 @@ func TestEmptyContinuations(t *testing.T) {
 		} {
 			for _, size := range []int{1 << 20, 1, 5, 6, 7, 13, 14, 20, 127, 300} {
 				got := count(test.stream, size)
-				if got < test.want-test.want/400 || got > test.want+1 {
+				if got > test.want || got < test.want-doubtful {
 					t.Errorf("%s over %s in pieces of %d bytes: %d were counted, want %d", what, kind, size, got, test.want)
 				}
 				if size == 1<<20 && test.want == n {

@@ -169,10 +169,10 @@ func (c *wsConn) Read(b []byte) (int, error) {
 // continuations accounts empty continuation frames, which the library passes over without a word: bytes that have come to
 // nothing, and are more than a control frame that is not whole, can be nothing else.
 func (c *wsConn) continuations() error {
-	if c.bare <= frameHead+shortPayload || c.a.flags.has(flagClosed) {
+	if c.a.flags.has(flagClosed) {
 		return nil
 	}
-	for ; c.bare >= frameHead; c.bare -= frameHead {
+	for ; c.bare > frameHead+shortPayload; c.bare -= frameHead {
 		if err := c.in.control(0); err != nil {
 			return err
 		}
