@@ -170,10 +170,15 @@ func (n *testNode) kill() {
 	}
 }
 
+// nodeConfig is what start makes a node of.
+func nodeConfig(id uint64, seeds ...string) Config {
+	return Config{ID: id, Label: fmt.Sprint("node", id), Services: []string{fmt.Sprint("Service", id), "Shared"}, Seeds: seeds}
+}
+
 // start makes and starts a node that joins the seeds.
 func start(t testing.TB, id uint64, seeds ...string) *testNode {
 	t.Helper()
-	n := newTestNode(t, Config{ID: id, Label: fmt.Sprint("node", id), Services: []string{fmt.Sprint("Service", id), "Shared"}, Seeds: seeds})
+	n := newTestNode(t, nodeConfig(id, seeds...))
 	n.serve(listen(t, "127.0.0.1:0"))
 	return n
 }

@@ -24,10 +24,16 @@ import (
 
 func TestServicesVisibleAfterStart(t *testing.T) {
 	t.Parallel()
-	first := start(t, 1)
+	steady := func(id uint64, seeds ...string) *testNode {
+		n := newTestNode(t, nodeConfig(id, seeds...))
+		n.t.gossip.Probe = time.Second // who joins is not told of a member that is suspected just then
+		n.serve(listen(t, "127.0.0.1:0"))
+		return n
+	}
+	first := steady(1)
 	nodes := []*testNode{first}
 	for id := uint64(2); id <= 5; id++ {
-		n := start(t, id, first.addr)
+		n := steady(id, first.addr)
 		nodes = append(nodes, n)
 		for _, other := range nodes[:len(nodes)-1] {
 			service := fmt.Sprint("Service", other.ID())
@@ -212,7 +218,9 @@ func TestSlowMemberBlocksNobody(t *testing.T) {
 	slow.got = func(*Link, []Frame) { <-release }
 	slow.serve(listen(t, "127.0.0.1:0"))
 	t.Cleanup(func() { close(release) })
-	fast := start(t, 3, one.addr)
+	fast := newTestNode(t, nodeConfig(3, one.addr))
+	fast.t.link.Dead = one.t.link.Dead
+	fast.serve(listen(t, "127.0.0.1:0"))
 	complete(t, one, slow, fast)
 
 	toSlow := one.link(slow.addr)
