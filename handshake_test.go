@@ -452,3 +452,20 @@ func TestSlowPage(t *testing.T) {
 		}
 	})
 }
+
+// A validator may bind the user before there is a session for anybody to see.
+func TestBindInValidator(t *testing.T) {
+	t.Parallel()
+	for _, kind := range sockets {
+		at := open(t, kind, &Game{}, nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error { return s.Bind(42) }))
+		p := at.dial()
+		p.shake("{}")
+		p.send(pack(packet.Ack, ""))
+		p.echo(1, "hello")
+		if n := len(at.SessionsByUID(42)); n != 1 {
+			t.Errorf("%d sessions of the user, want 1", n)
+		}
+		p.abort()
+		eventually(t, "the user is gone", func() bool { return len(at.SessionsByUID(42)) == 0 })
+	}
+}

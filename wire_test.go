@@ -69,6 +69,25 @@ func (w *wire) upgrade(path string) error {
 	return nil
 }
 
+// ask asks for an upgrade with headers, and returns the status.
+func (w *wire) ask(t testing.TB, headers ...string) int {
+	t.Helper()
+	head := strings.TrimSuffix(upgradeRequest("/"), "\r\n") + strings.Join(append(headers, "\r\n"), "\r\n")
+	head = strings.ReplaceAll(head, "\r\n\r\n\r\n", "\r\n\r\n")
+	if err := w.raw([]byte(head)); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.conn.SetReadDeadline(time.Now().Add(w.patience))
+	r, err := http.ReadResponse(w.br, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, r.Body)
+	_ = r.Body.Close()
+	w.ws = r.StatusCode == http.StatusSwitchingProtocols
+	return r.StatusCode
+}
+
 // raw sends bytes as they are.
 func (w *wire) raw(b []byte) error {
 	_ = w.conn.SetWriteDeadline(time.Now().Add(w.patience))
