@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+)
+
+// trusts reports whether a peer is a proxy that is believed.
+func (h *Host) trusts(addr net.Addr) bool {
+	if len(h.Limits.Trusted) == 0 {
+		return false
+	}
+	ip, ok := addrOf(addr)
+	return ok && h.trustsIP(ip)
+}
+
+func (h *Host) trustsIP(ip netip.Addr) bool {
+	return slices.ContainsFunc(h.Limits.Trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
+}
+
+// forwardedFor returns the client's address as trusted proxies give it, the last one first; peer where they give
+// none. An address that a proxy which is not trusted has put there counts for nothing.
+func (h *Host) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
+	if !h.trusts(peer) {
+		return peer
+	}
+	found := peer
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, hop := range slices.Backward(hops) {
+		hop = strings.TrimSpace(hop)
+		ip, err := netip.ParseAddr(hop)
+		port := uint16(0)
+		if ap, e := netip.ParseAddrPort(hop); e == nil {
+			ip, port, err = ap.Addr(), ap.Port(), nil
+		}
+		if err != nil {
+			return found
+		}
+		ip = ip.Unmap().WithZone("")
+		found = net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, port))
+		if !h.trustsIP(ip) {
+			return found
+		}
+	}
+	return found
+}
+
+// proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy may put before what the client
+// sends. It returns the client's address, and the bytes behind the header that were read with it. Its format is
+// https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends without a byte is io.EOF.
+func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
+	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, nil, err
+	}
+	r := bufio.NewReaderSize(conn, proxyBuffer)
+	there, err := awaitHeader(r)
+	if err != nil {
+		return nil, nil, err
+	}
+	remote = conn.RemoteAddr() // a proxy may connect for itself, to look whether the server is well
+	if there {
+		header, err := proxyproto.Read(r)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !header.Command.IsLocal() && header.SourceAddr != nil {
+			remote = header.SourceAddr
+		}
+	}
+	rest, err = r.Peek(r.Buffered())
+	if err != nil {
+		return nil, nil, err
+	}
+	return remote, slices.Clone(rest), conn.SetReadDeadline(time.Time{})
+}
+
+const (
+	proxyBuffer = 4 << 10                  // holds a header of the PROXY protocol with all that may come in it
+	proxyLine   = 107                      // bytes of the longest header of version 1
+	proxyFirst  = "PROXY"                  // how version 1 begins
+	proxySecond = "\r\n\r\n\x00\r\nQUIT\n" // and version 2
+)
+
+// awaitHeader waits until r holds all of a header of version 1, which the parser takes in one piece only, or the
+// beginning of one of version 2, and reports whether there is either. It waits no longer than it takes to tell.
+func awaitHeader(r *bufio.Reader) (bool, error) {
+	for n := 1; ; n = max(n+1, r.Buffered()) {
+		b, err := r.Peek(min(n, proxyLine))
+		switch {
+		case err == io.EOF && len(b) > 0:
+			return false, io.ErrUnexpectedEOF
+		case err != nil:
+			return false, err
+		case begins(b, proxyFirst):
+			if bytes.IndexByte(b, '\n') >= 0 || len(b) == proxyLine {
+				return true, nil
+			}
+		case begins(b, proxySecond):
+			if len(b) >= len(proxySecond) {
+				return true, nil
+			}
+		default:
+			return false, nil
+		}
+	}
+}
+
+// begins reports whether b and s are the same as far as both go.
+func begins(b []byte, s string) bool {
+	n := min(len(b), len(s))
+	return string(b[:n]) == s[:n]
+}
+
+// behind is a connection the beginning of which was read before.
+type behind struct {
+	net.Conn
+	rest []byte
+}
+
+func (b *behind) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		return b.Conn.Read(p)
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
