@@ -117,7 +117,7 @@ func TestTwiceTheLoad(t *testing.T) {
 		size    = 16 << 10
 		// What docs/security.md says of one session: the messages that wait, and what reading takes. These clients
 		// read, so there is little output. The collector may need as much again.
-		bound = 2 * (pending*(size+128) + size + 40<<10)
+		bound = 2 * (pending*(size+384) + size + 40<<10)
 	)
 	// What a handler costs is time, or the processor, which clients and other programs use too. Those make a sleep cost more
 	// now and then, so what it did cost is measured; of the processor the server gets what it gets, which is the point.
