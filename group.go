@@ -103,8 +103,8 @@ func (g *Group) Leave(s *session.Session) error {
 	if closed {
 		return ErrClosedGroup
 	}
+	unwatch(g, s) // first: another goroutine may add s again once it is removed
 	g.remove(s)
-	unwatch(g, s)
 	return nil
 }
 
@@ -131,16 +131,17 @@ func (g *Group) remove(s *session.Session) {
 
 // LeaveAll ends all memberships. ErrClosedGroup if the group is closed.
 func (g *Group) LeaveAll() error {
+	members := g.snapshot()
+	defer members.free()
+	for _, s := range members.list {
+		unwatch(g, s) // first, as in Leave
+	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.closed {
-		g.mu.Unlock()
 		return ErrClosedGroup
 	}
-	members := g.clear()
-	g.mu.Unlock()
-	for _, s := range members {
-		unwatch(g, s)
-	}
+	g.clear()
 	return nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/life"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/mock"
@@ -627,6 +628,50 @@ func TestGroupAddWhileClosing(t *testing.T) {
 			t.Errorf("Count() = %d when the session has finished, want 0", g.Count())
 		}
 	})
+}
+
+// kept is an entity that lends the control of its session.
+type kept struct {
+	mock.NetworkEntity
+	lent
+}
+
+func (k *kept) Attach(c life.Control) { k.lent.Control = c }
+func (k *kept) Control() life.Control { return &k.lent }
+
+// lent is a control that lets the test in when somebody stops to watch.
+type lent struct {
+	life.Control
+	unwatched func()
+}
+
+func (l *lent) Unwatch(key any) {
+	l.unwatched()
+	l.Control.Unwatch(key)
+}
+
+// A session that leaves on one goroutine and is added on another is forgotten when it closes, if it is a member then.
+func TestGroupLeaveWhileAdding(t *testing.T) {
+	for name, leave := range map[string]func(*nano.Group, *session.Session) error{
+		"Leave":    (*nano.Group).Leave,
+		"LeaveAll": func(g *nano.Group, _ *session.Session) error { return g.LeaveAll() },
+	} {
+		k := &kept{}
+		s := session.New(k)
+		g := nano.NewGroup("hall")
+		if err := g.Add(s); err != nil {
+			t.Fatal(err)
+		}
+		k.unwatched = func() { _ = g.Add(s) }
+		if err := leave(g, s); err != nil {
+			t.Errorf("%s = %v", name, err)
+		}
+		k.End(session.ErrClosed)
+		k.Finish()
+		if g.Count() != 0 {
+			t.Errorf("%s: Count() = %d when the session has finished, want 0", name, g.Count())
+		}
+	}
 }
 
 // A member that reads too slowly costs only itself.
