@@ -1,15 +1,14 @@
 package nano
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 )
 
-// Logger is what WithLogger takes. The library calls Println only: it never ends the process.
+// Logger is what WithLogger takes. The library calls Println only, with one line at a time: it never ends the process. A
+// logger that several servers share is called concurrently.
 type Logger interface {
 	Println(v ...any)
 	Fatal(v ...any)
@@ -26,7 +25,7 @@ func (o *options) logger() *slog.Logger {
 	case o.slog != nil:
 		return o.slog
 	case o.log != nil:
-		return textLogger(&lineWriter{log: o.log}, level, true)
+		return textLogger(lineWriter{o.log}, level, true)
 	case o.debug:
 		return textLogger(os.Stderr, level, false)
 	}
@@ -46,15 +45,10 @@ func textLogger(w io.Writer, level slog.Level, bare bool) *slog.Logger {
 	}))
 }
 
-// lineWriter hands lines to a Logger.
-type lineWriter struct {
-	mu  sync.Mutex
-	log Logger
-}
+// lineWriter hands lines to a Logger. A slog.TextHandler writes a line at a time.
+type lineWriter struct{ log Logger }
 
-func (w *lineWriter) Write(b []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.log.Println(strings.TrimSuffix(string(bytes.Clone(b)), "\n"))
+func (w lineWriter) Write(b []byte) (int, error) {
+	w.log.Println(strings.TrimSuffix(string(b), "\n"))
 	return len(b), nil
 }

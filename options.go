@@ -147,7 +147,7 @@ func WithDictionary(codes map[string]uint16) Option {
 	}
 }
 
-// WithPipeline sets the hooks that see every message.
+// WithPipeline sets the hooks that see every message. There are none by default.
 func WithPipeline(p pipeline.Pipeline) Option { return func(o *options) { o.pipeline = p } }
 
 // WithHandshakeValidator has f decide about every client: it is given the session, to which it may attach what it
@@ -211,8 +211,8 @@ func WithMaxPacketSize(n int) Option {
 	}
 }
 
-// WithMaxPending sets how many messages of a session may wait for the logic goroutine: 256 by default. Reading from
-// that client pauses while they do.
+// WithMaxPending sets how many messages of a session may wait for the logic goroutine: 256 by default. Their payloads may
+// have as many bytes as four packets of the largest size. Reading from that client pauses until half of both is free.
 func WithMaxPending(n int) Option {
 	return func(o *options) {
 		if n < 1 {
@@ -367,8 +367,8 @@ func WithScheduler(s *scheduler.Scheduler) Option {
 	}
 }
 
-// WithTimerPrecision has timers fire at multiples of d only. By default they fire when they are due, and condition
-// timers are polled every second.
+// WithTimerPrecision has timers fire at multiples of d only, 1 ms or more. By default they fire when they are due, and
+// condition timers are polled every second.
 func WithTimerPrecision(d time.Duration) Option {
 	return func(o *options) {
 		if d < time.Millisecond {

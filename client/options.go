@@ -98,7 +98,7 @@ func WithHeader(header http.Header) Option {
 }
 
 // WithDialTimeout bounds connecting: dialing, TLS, the WebSocket upgrade and the handshake together, for every try.
-// 10 s by default.
+// 10 s by default, and with 0 or less.
 func WithDialTimeout(d time.Duration) Option {
 	return func(o *options) { o.dialTimeout = positive(d, defaultDialTimeout) }
 }
@@ -110,28 +110,29 @@ func WithRequestTimeout(d time.Duration) Option {
 }
 
 // WithHeartbeat sends a heartbeat every d instead of at the interval that the server names; how long the server may
-// be silent follows the server's interval all the same. Below 0, none is sent, and a silent server is waited for.
+// be silent follows the server's interval all the same. 0 is the server's interval, as by default; below 0, none is sent, and
+// a silent server is waited for.
 func WithHeartbeat(d time.Duration) Option {
 	return func(o *options) { o.heartbeat = d }
 }
 
 // WithPacketLimit sets the largest packet body, in bytes, that is taken from the server; a larger one ends the
-// connection with ErrProtocol before it is read. By default everything that the protocol can carry is taken, 16 MiB
-// less one byte; memory is used as the bytes arrive, never on the strength of an announcement. What the client
-// sends is limited by the server alone, to 64 KiB unless it was configured otherwise.
+// connection with ErrProtocol before it is read. By default, and with 0 or less, everything that the protocol can carry
+// is taken, 16 MiB less one byte; memory is used as the bytes arrive, never on the strength of an announcement. What the
+// client sends is limited by the server alone, to 64 KiB unless it was configured otherwise.
 func WithPacketLimit(bytes int) Option {
 	return func(o *options) { o.packetLimit = positive(bytes, packet.MaxLength) }
 }
 
-// WithSendBuffer sets how many bytes may wait to be sent before Request and Notify wait for room. 1 MiB by default.
-// The message that passes the bound still goes in, and as much again may be on its way to the network.
+// WithSendBuffer sets how many bytes may wait to be sent before Request and Notify wait for room. 1 MiB by default, and
+// with 0 or less. The message that passes the bound still goes in, and as much again may be on its way to the network.
 func WithSendBuffer(bytes int) Option {
 	return func(o *options) { o.sendBuffer = positive(bytes, defaultSendBuffer) }
 }
 
 // WithPushBuffer sets how many bytes of pushes may wait for their handlers, some overhead included, before the
-// connection ends with ErrSlowHandlers. 16 MiB by default. The client never stops reading instead: a handler may
-// wait for an answer that comes behind the pushes.
+// connection ends with ErrSlowHandlers. 16 MiB by default, and with 0 or less. The client never stops reading instead: a
+// handler may wait for an answer that comes behind the pushes.
 func WithPushBuffer(bytes int) Option {
 	return func(o *options) { o.pushBuffer = positive(bytes, defaultPushBuffer) }
 }

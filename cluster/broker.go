@@ -1,3 +1,8 @@
+// Package cluster owns the other nodes: who they are, what they serve, and what is sent between them. It does not know how
+// clients are connected: of those it sees a Gate and its Clients.
+//
+// Programs meet Member, Stats, the errors and CustomerRemoteServiceRoute; nodes are started by the options of package
+// nano.
 package cluster
 
 import (

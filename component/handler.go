@@ -41,7 +41,7 @@ type Stats struct {
 	quick           atomic.Bool
 }
 
-// Add counts n calls that took sum together and max at the most.
+// Add counts n calls that took sum together and maximum at the most.
 func (s *Stats) Add(n int64, sum, maximum time.Duration) {
 	s.count.Add(n)
 	s.sum.Add(int64(sum))

@@ -133,8 +133,7 @@ func New(opts ...Option) *Scheduler {
 	return s
 }
 
-// Configure applies options to a scheduler that was not started. On one that runs it does
-// nothing.
+// Configure applies options to a scheduler that was not started. On one that runs it does nothing.
 func (s *Scheduler) Configure(opts ...Option) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,7 +10,8 @@ import (
 // LifetimeHandler is called with a session that has closed.
 type LifetimeHandler func(*Session)
 
-// Lifetime holds the callbacks for the sessions of every server in the process.
+// Lifetime holds the callbacks for the sessions of every server in the process: Lifetime.OnClosed(h) has h called for
+// every session that closes from then on. It may be called concurrently.
 var Lifetime = &lifetime{}
 
 type lifetime struct {

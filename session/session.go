@@ -88,16 +88,18 @@ func (s *Session) Bind(uid int64) error {
 }
 
 // Push sends v to the client as a message of the given route. A []byte goes as it is, everything else through the
-// server's serializer. It returns at once; ErrBrokenPipe if the session is closed, ErrBufferExceed if the message
-// does not fit what may be queued.
+// server's serializer. It returns at once. ErrBrokenPipe if the session is closed; where the message does not fit what may
+// be queued, ErrSlowClient if that closes the session, ErrBufferExceed if not: see nano.WithWriteBuffer. Before the client
+// has completed its handshake it is an error too, as is what the serializer or a hook returns.
 func (s *Session) Push(route string, v any) error { return s.entity.Push(route, v) }
 
 // Response answers the request of the running handler, once. An *Error (of nano.Errorf) makes it an error response.
-// ErrSessionOnNotify if there is nothing to answer.
+// ErrSessionOnNotify if there is nothing to answer; other errors are those of Push.
 func (s *Session) Response(v any) error { return s.entity.Response(v) }
 
 // ResponseMID answers the request whose LastMid was mid, for a handler that took the answer over. An *Error makes it
-// an error response.
+// an error response. Errors are those of Response; whether a request before the last one was answered already is for the
+// program to know.
 func (s *Session) ResponseMID(mid uint64, v any) error { return s.entity.ResponseMid(mid, v) }
 
 // LastMid returns the id of the request whose handler runs, or ran last; 0 for a notify.
@@ -151,7 +153,8 @@ func (s *Session) RemoteAddr() net.Addr { return s.entity.RemoteAddr() }
 func (s *Session) Close() { _ = s.entity.Close() }
 
 // Kick sends the client a kick packet with {"reason": reason} and ends the session with ErrKicked when it has been
-// flushed. It returns at once; ErrCloseClosedSession if the session is closed.
+// flushed. It returns at once; ErrCloseClosedSession if the session is closed. Over an entity that cannot kick it is
+// Close.
 func (s *Session) Kick(reason string) error {
 	if k, ok := s.entity.(interface{ Kick(string) error }); ok {
 		return k.Kick(reason)
