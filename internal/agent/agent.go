@@ -35,7 +35,7 @@ const (
 	flagGrown                          // the reader has decoded something, which takes more stack than waiting
 	flagShedding                       // the reader was woken to go on with a new goroutine
 	flagBeating                        // timer.at is that of the next heartbeat
-	flagBound                          // the session was bound to a node of the cluster
+	flagRouted                         // the session was bound to a node of the cluster
 	flagConnGone                       // the connection has ended
 	flagSessionGone                    // the session has finished
 )

@@ -391,8 +391,8 @@ func (in *input) message(body []byte, ahead int) error {
 	}
 	in.taken, in.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
 	c := in.batch.Next(len(h.Body))
-	if a.flags.has(flagBound) {
-		in.decodeBound(c, &h)
+	if a.flags.has(flagRouted) {
+		in.decodeRouted(c, &h)
 	} else {
 		a.host.Dispatcher.DecodeInto(c, a.session, &h, in, in.last)
 	}
@@ -403,8 +403,8 @@ func (in *input) message(body []byte, ahead int) error {
 }
 
 //go:noinline
-func (in *input) decodeBound(c *dispatch.Call, h *message.Header) {
-	in.a.host.Dispatcher.DecodeBound(c, in.a.session, h, in)
+func (in *input) decodeRouted(c *dispatch.Call, h *message.Header) {
+	in.a.host.Dispatcher.DecodeRouted(c, in.a.session, h, in)
 }
 
 var errEarly = violation("data before the ack")

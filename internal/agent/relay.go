@@ -39,7 +39,7 @@ func (a *Agent) Call(ctx context.Context, route string, in, out any) error {
 
 // Routed is told of the session's Router.
 func (a *Agent) Routed(s *session.Session, service, address string) {
-	a.flags.set(flagBound)
+	a.flags.set(flagRouted)
 	if a.host.Cluster != nil {
 		a.host.Cluster.Routed(s, service, address)
 	}

@@ -203,8 +203,8 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 	}
 }
 
-// DecodeBound is DecodeInto for a session whose Router has bindings: what this node serves may be for another one.
-func (d *Dispatcher) DecodeBound(c *Call, s *session.Session, h *message.Header, k Keeper) {
+// DecodeRouted is DecodeInto for a session whose Router has bindings: what this node serves may be for another one.
+func (d *Dispatcher) DecodeRouted(c *Call, s *session.Session, h *message.Header, k Keeper) {
 	handler := d.find(h)
 	if handler == nil || h.Strange || d.Inbound != nil || d.draining.Load() || !d.away(s, handler.Route) {
 		d.DecodeInto(c, s, h, k, handler)

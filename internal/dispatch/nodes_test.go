@@ -309,14 +309,14 @@ func TestLend(t *testing.T) {
 }
 
 // A session that is bound has another node serve what this one serves too, where the others say so.
-func TestDecodeBound(t *testing.T) {
+func TestDecodeRouted(t *testing.T) {
 	var got trace
 	d := &desk{raw: func(_ *session.Session, data []byte) error { got.add("%s", data); return nil }}
 	inBed(t, nil, with("desk", d), func(b *bed) {
 		o := &others{away: "desk.Raw"}
 		deliver := func(data string, h *message.Header) {
 			batch := dispatch.NewBatch()
-			b.DecodeBound(batch.Next(len(data)), b.session, h, dispatch.Clones)
+			b.DecodeRouted(batch.Next(len(data)), b.session, h, dispatch.Clones)
 			b.box.Deliver(batch)
 			synctest.Wait()
 		}
