@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/lonng/nano/cluster"
-	"github.com/lonng/nano/internal/agent"
 )
 
 // Stats is what a server has done so far. Counters only grow; the rest is of this moment. To publish it with package
@@ -80,9 +79,7 @@ func (s *Server) Stats() Stats {
 	for name, n := range s.host.RefusedBy() {
 		st.Refused[name] = n
 	}
-	for _, r := range agent.Reasons {
-		st.Closed[r.Name] = c.Closed(r.Err)
-	}
+	st.Closed = c.ClosedBy()
 	st.Cluster = s.broker.Stats()
 	return st
 }

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -370,7 +371,7 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 			list = append(list, a.session)
 		}
 	}
-	slices.SortFunc(list, func(a, b *session.Session) int { return int(min(max(a.ID()-b.ID(), -1), 1)) })
+	slices.SortFunc(list, func(a, b *session.Session) int { return cmp.Compare(a.ID(), b.ID()) })
 	return list
 }
 

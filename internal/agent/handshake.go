@@ -83,7 +83,6 @@ func (a *Agent) shake(body []byte) error {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
 		return a.refuseHandshake(codeOldClient, err)
 	}
-	h.Counts.Handshakes.Add(1)
 	a.state.Store(stateShook)
 	answer, err := codec.Append(nil, packet.Handshake, h.hello.answer(time.Now(), user))
 	if err != nil {

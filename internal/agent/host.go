@@ -90,9 +90,12 @@ type Host struct {
 	refusals [refusedKinds]refusal
 }
 
-// What a limit refuses.
+// limit is one that can refuse.
+type limit int
+
 const (
-	refusedRate = iota
+	noLimit limit = iota
+	refusedRate
 	refusedConnections
 	refusedAddress
 	refusedPacket
@@ -105,8 +108,15 @@ const (
 )
 
 var refusedNames = [refusedKinds]string{
-	"rate", "connections", "address", "packet size", "route length", "handshake size", "send", "origin",
-	"accept",
+	refusedRate:        "rate",
+	refusedConnections: "connections",
+	refusedAddress:     "address",
+	refusedPacket:      "packet size",
+	refusedRoute:       "route length",
+	refusedHandshake:   "handshake size",
+	refusedSend:        "send",
+	refusedOrigin:      "origin",
+	refusedAccept:      "accept",
 }
 
 // refusal counts what one limit refused, and logs it now and then.
@@ -119,14 +129,14 @@ type refusal struct {
 const logEvery = 10 * time.Second
 
 // refuse notes that a limit was passed.
-func (h *Host) refuse(kind int, remote net.Addr) {
-	r := &h.refusals[kind]
+func (h *Host) refuse(l limit, remote net.Addr) {
+	r := &h.refusals[l]
 	n := r.count.Add(1)
 	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stands still without agents
 	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
 		return
 	}
-	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[kind], "so far", n, "last", remote)
+	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "so far", n, "last", remote)
 }
 
 // AcceptFailed counts a connection that could not be accepted.
@@ -135,27 +145,27 @@ func (h *Host) AcceptFailed() { h.refusals[refusedAccept].count.Add(1) }
 // RefusedBy returns what each limit has refused.
 func (h *Host) RefusedBy() map[string]int64 {
 	m := make(map[string]int64, refusedKinds)
-	for i, name := range refusedNames {
-		m[name] = h.refusals[i].count.Load()
+	for l := noLimit + 1; l < refusedKinds; l++ {
+		m[refusedNames[l]] = h.refusals[l].count.Load()
 	}
 	return m
 }
 
 // Counts is what went through the agents of a host.
 type Counts struct {
-	Accepted, Open                atomic.Int64 // connections
-	MessagesIn, BytesIn           atomic.Int64 // requests and notifies
-	MessagesOut, BytesOut         atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
-	Handshakes, HandshakesRefused atomic.Int64
-	Control                       atomic.Int64     // heartbeats and pings of clients
-	ready                         atomic.Int64     // open sessions
-	closed                        [16]atomic.Int64 // sessions, by the index of Reasons
+	Accepted, Open        atomic.Int64 // connections
+	MessagesIn, BytesIn   atomic.Int64 // requests and notifies
+	MessagesOut, BytesOut atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
+	HandshakesRefused     atomic.Int64
+	Control               atomic.Int64               // heartbeats and pings of clients
+	ready                 atomic.Int64               // open sessions
+	closed                [len(reasons)]atomic.Int64 // sessions, by the index of reasons
 }
 
-// Reasons are why sessions close, with the names they are counted under.
-var Reasons = []struct {
-	Name string
-	Err  error
+// reasons are why sessions close, with the names they are counted under.
+var reasons = [...]struct {
+	name string
+	err  error
 }{
 	{"client", session.ErrClientClosed},
 	{"server", session.ErrClosed},
@@ -170,22 +180,21 @@ var Reasons = []struct {
 }
 
 func (c *Counts) close(reason error) {
-	for i, r := range Reasons {
-		if errors.Is(reason, r.Err) {
+	for i, r := range reasons {
+		if errors.Is(reason, r.err) {
 			c.closed[i].Add(1)
 			return
 		}
 	}
 }
 
-// Closed returns how many sessions closed for one of Reasons.
-func (c *Counts) Closed(reason error) int64 {
-	for i, r := range Reasons {
-		if r.Err == reason {
-			return c.closed[i].Load()
-		}
+// ClosedBy returns how many sessions closed for each reason.
+func (c *Counts) ClosedBy() map[string]int64 {
+	m := make(map[string]int64, len(reasons))
+	for i, r := range reasons {
+		m[r.name] = c.closed[i].Load()
 	}
-	return 0
+	return m
 }
 
 // NewHost makes a host. Start starts it.
@@ -229,8 +238,8 @@ func (h *Host) Accept(conn net.Conn) {
 		return
 	}
 	h.mu.Lock()
-	draining, limit := h.draining, h.full(nil)
-	if !draining && limit == "" {
+	draining, full := h.draining, h.full(nil)
+	if !draining && full == noLimit {
 		h.greeting[conn] = struct{}{}
 		h.occupy(nil, 1)
 		h.wg.Add(1)
@@ -239,8 +248,8 @@ func (h *Host) Accept(conn net.Conn) {
 	switch {
 	case draining:
 		_ = conn.Close()
-	case limit != "":
-		h.refuse(slices.Index(refusedNames[:], limit), conn.RemoteAddr())
+	case full != noLimit:
+		h.refuse(full, conn.RemoteAddr())
 		answer := noRoom
 		if h.TLS != nil {
 			answer = nil // nothing can be told before TLS
@@ -287,11 +296,11 @@ func (h *Host) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Dura
 
 // admit registers a connection, or tells the client that there is no room for it and closes it.
 func (h *Host) admit(conn net.Conn, remote net.Addr) *Agent {
-	a, limit := h.newAgent(conn, remote, false)
+	a, full := h.newAgent(conn, remote, false)
 	if a != nil {
 		return a
 	}
-	if limit != "" {
+	if full != noLimit {
 		turnAway(conn, noRoom)
 		return nil
 	}
@@ -323,21 +332,21 @@ func mustPacket(t packet.Type, body string) []byte {
 	return b
 }
 
-// newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, whose name it
+// newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, which it
 // returns. The caller must see that serve runs.
-func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, limit string) {
+func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, full limit) {
 	a = &Agent{host: h, conn: conn, remote: remote, raw: rawConn(conn), ws: ws, id: h.NewID()}
 	a.session = session.New(a)
 	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*PendingPackets)
 	h.mu.Lock()
 	if h.draining {
 		h.mu.Unlock()
-		return nil, ""
+		return nil, noLimit
 	}
-	if limit := h.full(remote); limit != "" {
+	if full := h.full(remote); full != noLimit {
 		h.mu.Unlock()
-		h.refuse(slices.Index(refusedNames[:], limit), remote)
-		return nil, limit
+		h.refuse(full, remote)
+		return nil, full
 	}
 	h.occupy(remote, 1)
 	h.agents[a.id] = a
@@ -345,7 +354,7 @@ func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, limi
 	h.mu.Unlock()
 	h.Counts.Accepted.Add(1)
 	h.Counts.Open.Add(1)
-	return a, ""
+	return a, noLimit
 }
 
 // PendingPackets bounds the bytes of messages that wait for the logic goroutine, in packets of the largest size.

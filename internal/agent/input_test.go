@@ -150,9 +150,9 @@ func (p *player) end(conn *script) outcome {
 	p.h.wg.Wait()
 	o := outcome{messages: p.seen, reason: p.last.NetworkEntity().(*Agent).control.Reason()}
 	p.seen = nil
-	for _, r := range Reasons {
-		if errors.Is(o.reason, r.Err) {
-			o.reason = r.Err
+	for _, r := range reasons {
+		if errors.Is(o.reason, r.err) {
+			o.reason = r.err
 			break
 		}
 	}

@@ -119,16 +119,16 @@ func addrOf(addr net.Addr) (netip.Addr, bool) {
 }
 
 // full reports which limit a new connection passes, if any. The caller holds mu.
-func (h *Host) full(remote net.Addr) string {
+func (h *Host) full(remote net.Addr) limit {
 	if n := h.Limits.MaxConnections; n > 0 && h.connections >= n {
-		return "connections"
+		return refusedConnections
 	}
 	if n := h.Limits.MaxPerAddress; n > 0 {
 		if k, ok := key(remote); ok && h.addresses[k] >= n {
-			return "address"
+			return refusedAddress
 		}
 	}
-	return ""
+	return noLimit
 }
 
 // occupy counts a connection, d is 1 or -1. The caller holds mu.

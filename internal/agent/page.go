@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"slices"
 	"time"
 )
 
@@ -81,14 +80,14 @@ func (p *page) vacate() {
 // ConnState gives each connection its place, so that the limits hold for those too that never become a WebSocket, and
 // its time. It is for the http.Server that has ConnContext.
 func (h *Host) ConnState(conn net.Conn, state http.ConnState) {
-	remote, limit := h.countedAs(conn.RemoteAddr()), ""
+	remote, full := h.countedAs(conn.RemoteAddr()), noLimit
 	h.mu.Lock()
 	draining := h.draining && state == http.StateNew
 	p := h.pages[conn]
 	p.program = false
 	switch state {
 	case http.StateNew:
-		if limit = h.full(remote); limit == "" {
+		if full = h.full(remote); full == noLimit {
 			p.counted = true
 			h.occupy(remote, 1)
 		}
@@ -105,8 +104,8 @@ func (h *Host) ConnState(conn net.Conn, state http.ConnState) {
 	h.mu.Unlock()
 	if draining {
 		closeNow(conn)
-	} else if limit != "" {
-		h.refuse(slices.Index(refusedNames[:], limit), conn.RemoteAddr())
+	} else if full != noLimit {
+		h.refuse(full, conn.RemoteAddr())
 		turnAway(conn, noRoomPage)
 	}
 }
@@ -147,15 +146,15 @@ func (h *Host) overFull(p *page, peer, remote net.Addr) bool {
 	if counted {
 		h.occupy(h.countedAs(peer), -1)
 	}
-	limit := h.full(remote)
+	full := h.full(remote)
 	if counted {
 		h.occupy(h.countedAs(peer), 1)
 	}
 	h.mu.Unlock()
-	if limit != "" {
-		h.refuse(slices.Index(refusedNames[:], limit), remote)
+	if full != noLimit {
+		h.refuse(full, remote)
 	}
-	return limit != ""
+	return full != noLimit
 }
 
 // countedAs is the address for which a connection that may become a WebSocket counts: none where it is that of a proxy.
