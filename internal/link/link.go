@@ -159,29 +159,20 @@ func (l *Link) Queued() (frames, bytes int) {
 }
 
 // Send queues a frame; it copies it and never blocks. The error is ErrDown, ErrQueueFull or ErrFrameTooLarge.
-func (l *Link) Send(f *Frame) error {
-	size := f.Size()
-	if size > MaxFrame {
-		return fmt.Errorf("%w: %d bytes, %d fit", ErrFrameTooLarge, size, MaxFrame)
-	}
-	l.mu.Lock()
-	switch {
-	case l.err != nil || l.leaving:
-		l.mu.Unlock()
-		return ErrDown
-	case l.out.bytes+size > l.cfg.QueueBytes || l.out.frames >= l.cfg.QueueFrames:
-		l.mu.Unlock()
-		return ErrQueueFull
-	}
-	l.out.add(f, size)
-	l.mu.Unlock()
-	l.signal()
-	return nil
-}
+func (l *Link) Send(f *Frame) error { return l.queue(f, l.cfg.QueueBytes, l.cfg.QueueFrames) }
 
 // Insist queues a frame without which the peer would be left with a wrong picture of this node. There is room for them
 // beyond the limits, for a quarter of what those allow; a link that has none left closes, with ErrQueueFull.
 func (l *Link) Insist(f *Frame) error {
+	err := l.queue(f, l.cfg.QueueBytes+l.cfg.QueueBytes/4, l.cfg.QueueFrames+l.cfg.QueueFrames/4)
+	if err == ErrQueueFull {
+		l.Close(err)
+	}
+	return err
+}
+
+// queue is Send, with so much room.
+func (l *Link) queue(f *Frame, bytes, frames int) error {
 	size := f.Size()
 	if size > MaxFrame {
 		return fmt.Errorf("%w: %d bytes, %d fit", ErrFrameTooLarge, size, MaxFrame)
@@ -191,9 +182,8 @@ func (l *Link) Insist(f *Frame) error {
 	case l.err != nil || l.leaving:
 		l.mu.Unlock()
 		return ErrDown
-	case l.out.bytes+size > l.cfg.QueueBytes+l.cfg.QueueBytes/4 || l.out.frames >= l.cfg.QueueFrames+l.cfg.QueueFrames/4:
+	case l.out.bytes+size > bytes || l.out.frames >= frames:
 		l.mu.Unlock()
-		l.Close(ErrQueueFull)
 		return ErrQueueFull
 	}
 	l.out.add(f, size)
