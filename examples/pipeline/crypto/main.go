@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"os"
 	"strings"
 	"time"
 
@@ -155,11 +156,12 @@ func main() {
 		log.Fatal(err)
 	}
 	if *server != "" {
-		err = say(b, *server, strings.Join(flag.Args(), " "))
-	} else {
-		err = nano.Listen(*addr, options(b)...)
+		if err := say(b, *server, strings.Join(flag.Args(), " ")); err != nil {
+			log.Fatal(err)
+		}
+		return
 	}
-	if err != nil {
-		log.Fatal(err)
+	if nano.Listen(*addr, options(b)...) != nil {
+		os.Exit(1) // Listen has logged why
 	}
 }
