@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -125,7 +126,7 @@ func (s *Server) build() error {
 		n.last.Store(&numbering{o.nodeID, ids})
 		newID = n.next
 	}
-	var bound func(*session.Session, []*session.Session) error
+	var bound func(*session.Session, []*session.Session)
 	if o.singleLogin {
 		bound = s.replace
 	}
@@ -481,13 +482,12 @@ func (s *Server) each(uid int64, f func(*session.Session) error, others func() (
 }
 
 // replace closes the sessions of a uid that another one has bound since.
-func (s *Server) replace(_ *session.Session, others []*session.Session) error {
+func (s *Server) replace(_ *session.Session, others []*session.Session) {
 	for _, other := range others {
 		if a, ok := other.NetworkEntity().(*agent.Agent); ok {
 			_ = a.KickFor(session.ErrReplaced, "logged in elsewhere")
 		}
 	}
-	return nil
 }
 
 // Shutdown ends the server: it accepts no more clients; runs BeforeShutdown of the components in reverse order, while
@@ -585,13 +585,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 // when ctx ends.
 func (s *Server) closeListeners(ctx context.Context) <-chan struct{} {
 	s.mu.Lock()
-	listeners, servers := make([]net.Listener, 0, len(s.listeners)), make([]*http.Server, 0, len(s.https))
-	for l := range s.listeners {
-		listeners = append(listeners, l)
-	}
-	for h := range s.https {
-		servers = append(servers, h)
-	}
+	listeners, servers := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Keys(s.https))
 	s.mu.Unlock()
 	for _, l := range listeners {
 		_ = l.Close()

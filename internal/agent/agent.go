@@ -98,8 +98,11 @@ func (a *Agent) RemoteAddr() net.Addr { return a.remote }
 // LastMid returns the id of the request that runs or ran last, 0 for a notify.
 func (a *Agent) LastMid() uint64 { return a.lastMid.Load() }
 
-// Bound is told of the session's uid.
-func (a *Agent) Bound(_ *session.Session, old, uid int64) error { return a.host.bound(a, old, uid) }
+// Bound is told of the session's uid. It returns nil.
+func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
+	a.host.bound(a, old, uid)
+	return nil
+}
 
 // Begin notes which request runs.
 func (a *Agent) Begin(id uint64, route *string) {

@@ -53,7 +53,7 @@ type Config struct {
 
 	// Bound is called when a session binds another uid, with the open sessions that had bound it before; nil where
 	// nobody wants to know. Of two that bind one uid at the same time, one is told of the other.
-	Bound func(s *session.Session, others []*session.Session) error
+	Bound func(s *session.Session, others []*session.Session)
 	// Cluster is the other nodes, and the program's calls; nil where there is neither.
 	Cluster Cluster
 	// Closed is called on the logic goroutine when a session's close callbacks have run.
@@ -384,7 +384,7 @@ func (h *Host) Len() (connections, sessions int) {
 }
 
 // bound keeps the index of uids.
-func (h *Host) bound(a *Agent, old, uid int64) error {
+func (h *Host) bound(a *Agent, old, uid int64) {
 	var others []*session.Session
 	h.mu.Lock()
 	h.unindex(a, old)
@@ -403,10 +403,9 @@ func (h *Host) bound(a *Agent, old, uid int64) error {
 	if h.Cluster != nil {
 		h.Cluster.Bound(a.session, old, uid)
 	}
-	if len(others) == 0 {
-		return nil
+	if len(others) > 0 {
+		h.Bound(a.session, others)
 	}
-	return h.Bound(a.session, others)
 }
 
 // unindex forgets a under uid. The caller holds mu.

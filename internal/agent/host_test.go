@@ -23,11 +23,10 @@ func TestBindTellsOfOthers(t *testing.T) {
 	var mu sync.Mutex
 	told := map[*session.Session][]*session.Session{}
 	h := newHost(t, func(c *Config) {
-		c.Bound = func(s *session.Session, others []*session.Session) error {
+		c.Bound = func(s *session.Session, others []*session.Session) {
 			mu.Lock()
 			defer mu.Unlock()
 			told[s] = append(told[s], others...)
-			return nil
 		}
 	})
 	const n = 20
