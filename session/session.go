@@ -78,7 +78,11 @@ func (s *Session) Bind(uid int64) error {
 	if uid < 1 {
 		return ErrIllegalUID
 	}
-	old := s.uid.Swap(uid)
+	return s.bound(s.uid.Swap(uid), uid)
+}
+
+// bound tells the entity of another uid, 0 for none.
+func (s *Session) bound(old, uid int64) error {
 	if b, ok := s.entity.(interface {
 		Bound(s *Session, old, uid int64) error
 	}); ok {
@@ -262,11 +266,7 @@ func (s *Session) Clear() {
 	s.data = nil
 	s.mu.Unlock()
 	if old := s.uid.Swap(0); old != 0 {
-		if b, ok := s.entity.(interface {
-			Bound(s *Session, old, uid int64) error
-		}); ok {
-			_ = b.Bound(s, old, 0)
-		}
+		_ = s.bound(old, 0)
 	}
 }
 
