@@ -24,8 +24,8 @@ const (
 	closeSent = 0xffff // no code: a close frame is on its way already
 )
 
-// closeFrame completes the frame that begins at start, whose header was taken for a short one: two bytes.
-func closeFrame(b []byte, start int) []byte {
+// completeFrame completes the frame that begins at start, whose header was taken for a short one: two bytes.
+func completeFrame(b []byte, start int) []byte {
 	n := len(b) - start - 2
 	switch {
 	case n <= shortFrame:

@@ -40,7 +40,7 @@ func TestCloseFrame(t *testing.T) {
 		payload := bytes.Repeat([]byte{'x', 'y', 'z'}, n/3+1)[:n]
 		before := []byte("before")
 		b := append(append(bytes.Clone(before), frameBinary, 0), payload...)
-		b = closeFrame(b, len(before))
+		b = completeFrame(b, len(before))
 		if !bytes.HasPrefix(b, before) {
 			t.Fatalf("%d bytes: what was before the frame is now % x", n, b[:len(before)])
 		}

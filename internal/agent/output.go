@@ -199,7 +199,7 @@ func (o *output) claim(a *Agent, mid uint64) bool {
 // commit makes what was appended since open part of the queue, if it fits, and unlocks o. A claim is noted with it.
 func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error {
 	if a.ws {
-		o.buf.b = closeFrame(o.buf.b, start)
+		o.buf.b = completeFrame(o.buf.b, start)
 	}
 	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
 		return o.overflow(a, start)
@@ -290,7 +290,7 @@ func (o *output) close(a *Agent, f farewell) {
 		}
 		b, _ = codec.Append(b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		if a.ws {
-			b = closeFrame(b, start)
+			b = completeFrame(b, start)
 		}
 	}
 	if a.ws {
