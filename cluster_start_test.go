@@ -1,7 +1,6 @@
 package nano_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"net"
@@ -199,41 +198,20 @@ func TestClusterUnmet(t *testing.T) {
 	p.fails("Door.Nothing", "", nano.CodeNotFound)
 }
 
-// buffer is where a server logs to.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // Listen makes a node where an option says so: its address is then for nodes, and that of WithClientAddr for players.
 // It is the only test of this package that runs the default server beside others.
 func TestListenCluster(t *testing.T) {
 	seed := startNode(t, services{"Door": doing(func(s *session.Session, data []byte) error { return s.Response(data) })}, nil)
 	list := &component.Components{}
 	list.Register(&Game{}, component.WithName("Room"))
-	log := &buffer{}
+	log := newJournal()
 	ended := make(chan error, 1)
 	go func() {
 		ended <- nano.Listen("127.0.0.1:0", nano.WithAdvertiseAddr(seed.ClusterAddr()), nano.WithClientAddr("127.0.0.1:0"),
-			nano.WithLabel("room"), nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()),
-			nano.WithSlog(slog.New(slog.NewTextHandler(log, nil))))
+			nano.WithLabel("room"), nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), log.option())
 	}()
-	eventually(t, "the node serves players", func() bool { return strings.Contains(log.String(), "nano: listening") })
+	players := log.wait(t, "nano: listening", "address")
 	seed.connect().must("Room.Echo", "to the node", "to the node")
-	_, rest, _ := strings.Cut(log.String(), "address=")
-	players, _, _ := strings.Cut(rest, " ")
 	far := &node{Server: seed.Server, t: t, players: players}
 	far.connect().must("Door.Do", "from the node", "from the node")
 	if m := seed.Members(); len(m) != 1 || m[0].Label != "room" {
@@ -248,12 +226,12 @@ func TestListenCluster(t *testing.T) {
 
 // A node that nobody but players would want, without any: it runs until it is asked to end.
 func TestListenClusterAlone(t *testing.T) {
-	log := &buffer{}
+	log := newJournal()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- nano.Listen("127.0.0.1:0", nano.WithMaster(), nano.WithSlog(slog.New(slog.NewTextHandler(log, nil))))
+		ended <- nano.Listen("127.0.0.1:0", nano.WithMaster(), log.option())
 	}()
-	eventually(t, "the node has started", func() bool { return strings.Contains(log.String(), "cluster: started") })
+	log.wait(t, "cluster: started", "addr")
 	nano.Shutdown()
 	if err := receive(t, ended, "the end of Listen"); err != nil {
 		t.Errorf("Listen = %v", err)
@@ -264,7 +242,7 @@ func TestListenClusterAlone(t *testing.T) {
 			addr = "127.0.0.1:0"
 		}
 		go func() {
-			ended <- nano.Listen(addr, append(opts, nano.WithSlog(slog.New(slog.NewTextHandler(log, nil))))...)
+			ended <- nano.Listen(addr, append(opts, log.option())...)
 		}()
 		if err := receive(t, ended, "the end of Listen"); err == nil {
 			t.Errorf("Listen at %s with players at nowhere = nil", addr)
