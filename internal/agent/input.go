@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/lonng/nano/component"
@@ -212,12 +213,15 @@ func (in *input) readConn() ([]byte, error) {
 	return nil, err
 }
 
-// readMore reads behind part itself, which grows as bytes come, not as a header announces.
+// tail returns room behind part, which grows as bytes come, not as a header announces.
+func (in *input) tail() []byte {
+	in.part = slices.Grow(in.part, 1)
+	return in.part[len(in.part):cap(in.part)]
+}
+
+// readMore reads behind part itself.
 func (in *input) readMore() ([]byte, error) {
-	if len(in.part) == cap(in.part) {
-		in.part = append(in.part, 0)[:len(in.part)]
-	}
-	n, err := in.a.conn.Read(in.part[len(in.part):cap(in.part)])
+	n, err := in.a.conn.Read(in.tail())
 	if n > 0 {
 		in.part = in.part[:len(in.part)+n]
 		return in.part, nil
@@ -243,10 +247,7 @@ func (in *input) keep(rest []byte) {
 // space returns room for the payload of a WebSocket frame, behind what is not fed yet.
 func (in *input) space() []byte {
 	if len(in.part) >= readSize/2 {
-		if len(in.part) == cap(in.part) {
-			in.part = append(in.part, 0)[:len(in.part)]
-		}
-		return in.part[len(in.part):cap(in.part)]
+		return in.tail()
 	}
 	if in.frame == nil {
 		in.frame = readBuffers.Get().(*[readSize]byte)
