@@ -177,6 +177,7 @@ func main() {
 	defer stop()
 	srv := newServer()
 	expvar.Publish("nano", vars(srv))
+	log.Printf("players connect to %s, figures are at http://%s/metrics", players.Addr(), operators.Addr())
 	if err := run(ctx, srv, players, operators); err != nil {
 		log.Fatal(err)
 	}
