@@ -225,12 +225,19 @@ func (o *output) queued(a *Agent, isMessage bool) {
 	if isMessage {
 		o.messages++
 	}
-	note := !o.listed && !o.writing
-	o.listed = o.listed || note
+	note := o.note()
 	o.mu.Unlock()
 	if note {
 		a.host.flusher.add(a)
 	}
+}
+
+// note reports whether the flusher is to be told of what waits: it does not know yet, and there is no writer who would see
+// it. The caller holds mu.
+func (o *output) note() bool {
+	note := !o.listed && !o.writing
+	o.listed = o.listed || note
+	return note
 }
 
 // overflow takes back what does not fit and unlocks o. A client for which other things wait is too slow; a message
@@ -300,8 +307,7 @@ func (o *output) close(a *Agent, f farewell) {
 	o.ending = true
 	until := time.Now().Add(closeTimeout)
 	o.until = until.UnixNano()
-	note := !o.listed && !o.writing
-	o.listed = o.listed || note
+	note := o.note()
 	o.mu.Unlock()
 	_ = a.conn.SetWriteDeadline(until)
 	if note {
