@@ -783,6 +783,81 @@ func TestClusterRouterOfServingGate(t *testing.T) {
 	}
 }
 
+// What a gate serves of a service it goes on serving when its clients ask for what only other nodes have of it, or nobody.
+func TestClusterDividedService(t *testing.T) {
+	t.Parallel()
+	gate := startNode(t, services{"Room": named("gate")}, nil)
+	a := startNode(t, services{"Room": newBank("a")}, []*node{gate})
+	b := startNode(t, services{"Room": newBank("b")}, []*node{gate, a})
+	p := gate.connect()
+	p.must("Room.Do", "", "gate")
+	first, err := p.ask("Room.Answer", "")
+	if err != nil {
+		t.Fatalf("Room.Answer = %v", err)
+	}
+	for range 3 {
+		p.must("Room.Do", "", "gate")
+		p.must("Room.Answer", "", first)
+		p.fails("Room.Nothing", "", nano.CodeNotFound)
+	}
+	gone, other := a, "b "
+	if first == "b " {
+		gone, other = b, "a "
+	}
+	gone.kill()
+	eventually(t, "the node is down", func() bool { return gate.Stats().Cluster.Members == 1 })
+	p.must("Room.Answer", "", other)
+	p.must("Room.Do", "", "gate")
+}
+
+// A service that a gate has itself is used there by what backends do for its clients' sessions, and stays there.
+func TestClusterServiceOfGateAndBackend(t *testing.T) {
+	t.Parallel()
+	heard := make(chan string, 10)
+	hear := func(name string) *Game {
+		return doing(func(s *session.Session, data []byte) error {
+			if s.LastMid() == 0 {
+				heard <- name
+				return nil
+			}
+			return s.Response([]byte(name))
+		})
+	}
+	sessions := make(chan *session.Session, 1)
+	hall := doing(func(s *session.Session, data []byte) error {
+		sessions <- s
+		return s.Response(data)
+	})
+	gate := startNode(t, services{"Room": hear("gate")}, nil)
+	back := startNode(t, services{"Room": hear("back"), "Hall": hall}, []*node{gate})
+	p := gate.connect()
+	p.must("Hall.Do", "", "")
+	s := receive(t, sessions, "the backend's session")
+	try := func(want string) {
+		t.Helper()
+		eventually(t, "the gate knows where the service is", func() bool {
+			got, err := p.ask("Room.Do", "")
+			return err == nil && got == want
+		})
+		if err := s.RPC("Room.Do", []byte{}); err != nil {
+			t.Fatalf("RPC = %v", err)
+		}
+		if got := receive(t, heard, "the RPC"); got != want {
+			t.Errorf("the RPC came to %s, want %s", got, want)
+		}
+		var name []byte
+		if err := s.Call(within(t), "Room.Do", nil, &name); err != nil || string(name) != want {
+			t.Errorf("Call = %q, %v, want %s", name, err, want)
+		}
+		p.must("Room.Do", "", want)
+	}
+	try("gate")
+	s.Router().Bind("Room", back.ClusterAddr())
+	try("back")
+	s.Router().Delete("Room")
+	try("gate")
+}
+
 // Of two choices that are made for a session at the same time the first counts, for both.
 func TestClusterRouteOnce(t *testing.T) {
 	t.Parallel()

@@ -448,7 +448,7 @@ func (b *Broker) Call(ctx context.Context, s *session.Session, route string, in,
 // callOf is Call for the session of another node's client.
 func (b *Broker) callOf(ctx context.Context, r *remote, route string, in, out any) error {
 	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
-		if b.serves(r.session, route) {
+		if r.here(route) {
 			r.keepHere(route)
 			return b.waitHere(ctx, o.id, r.session, r.offer, route, data)
 		}

@@ -3,9 +3,11 @@ package cluster
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"sync/atomic"
 
 	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
@@ -120,11 +122,16 @@ func (b *Broker) send(s *session.Session, f *Frame) (*neighbor, error) {
 // bound then. Of two choices at the same time the first counts.
 func (b *Broker) choose(c Client, service string) (*neighbor, error) {
 	s := c.Session()
-	address, bound := s.Router().Find(service)
+	name := service
+	address, bound := s.Router().Find(name)
+	if !bound && b.has(service) {
+		name = rest(service)
+		address, bound = s.Router().Find(name)
+	}
 	links := alive(b.node.LinksTo(service)) // after Find: where it was bound just now is among them
 	l := linkTo(links, address)
 	if l == nil && bound {
-		l = linkTo(links, b.rebind(c, service, address, ""))
+		l = linkTo(links, b.rebind(c, name, address, ""))
 	}
 	if l != nil {
 		return neighborOf(l), nil
@@ -145,11 +152,20 @@ func (b *Broker) choose(c Client, service string) (*neighbor, error) {
 	} else {
 		l = b.next(service, links)
 	}
-	if other := linkTo(links, b.rebind(c, service, "", l.Addr)); other != nil {
+	if other := linkTo(links, b.rebind(c, name, "", l.Addr)); other != nil {
 		l = other
 	}
 	return neighborOf(l), nil
 }
+
+// has reports whether this node has a service itself.
+func (b *Broker) has(service string) bool {
+	return slices.ContainsFunc(b.Dispatcher.Services(), func(s *component.Service) bool { return s.Name == service })
+}
+
+// rest names what other nodes are to serve of a service that the gate has itself: routes that the gate lacks, be it because
+// a client made them up. It is bound apart: a binding of the service would take along what the gate serves.
+func rest(service string) string { return service + ".*" }
 
 // rebind binds a service for a client's session to another address, or to none, if it is bound to old, or to none. It
 // returns where the service is bound then.
@@ -453,8 +469,8 @@ func (b *Broker) RPC(s *session.Session, route string, data []byte) error {
 	if !ok {
 		return errNoClient
 	}
-	if served, err := b.notifyHere(s, c.Mailbox().Offer, route, data); served {
-		return err
+	if b.serves(s, route) {
+		return b.notifyHere(c.Mailbox().Offer, route, data)
 	}
 	if err := b.served(route); err != nil {
 		return err
@@ -492,16 +508,12 @@ func (b *Broker) serves(s *session.Session, route string) bool {
 	return linkTo(links, address) == nil
 }
 
-// notifyHere has this node serve a notify of a program, if it serves the route for the session. offer puts what is for the
-// session into its mailbox.
-func (b *Broker) notifyHere(s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) (served bool, err error) {
-	if !b.serves(s, route) {
-		return false, nil
-	}
+// notifyHere has this node serve a notify of a program. offer puts what is for the session into its mailbox.
+func (b *Broker) notifyHere(offer func(dispatch.Call, int) error, route string, data []byte) error {
 	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
-		return true, b.notifySessionless(route, data)
+		return b.notifySessionless(route, data)
 	}
-	return true, offer(b.Dispatcher.Here(route, 0, data, dispatch.Clones), len(data))
+	return offer(b.Dispatcher.Here(route, 0, data, dispatch.Clones), len(data))
 }
 
 // lostClient ends what a client had at a node that went down.

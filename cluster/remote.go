@@ -480,9 +480,9 @@ func (r *remote) RPC(route string, v any) error {
 	if err != nil {
 		return err
 	}
-	if served, err := b.notifyHere(r.session, r.offer, route, data); served {
+	if r.here(route) {
 		r.keepHere(route)
-		return err
+		return b.notifyHere(r.offer, route, data)
 	}
 	if err := b.served(route); err != nil {
 		return err
@@ -492,6 +492,18 @@ func (r *remote) RPC(route string, v any) error {
 		return noneUp(service)
 	}
 	return sendError(r.nb.link.Send(&Frame{Kind: kindRPC, Session: r.id, Route: route, Data: data}))
+}
+
+// here reports whether this node serves a route that is used here for the session: as Broker.serves says, but for a service
+// that the gate has itself, which is used there as long as it is bound nowhere.
+func (r *remote) here(route string) bool {
+	b := r.nb.b
+	if !b.serves(r.session, route) {
+		return false
+	}
+	service, _ := serviceOf(route)
+	address, _ := r.session.Router().Find(service)
+	return address == b.address() || linkTo(b.node.LinksTo(service), r.nb.link.Addr) == nil
 }
 
 // keepHere has the session's messages to a service that was used here come here, unless it is bound, here or at the gate.
