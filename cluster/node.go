@@ -262,7 +262,12 @@ func (n *Node) start(l net.Listener) error {
 		n.mu.Unlock()
 		return errors.New("cluster: node was started or stopped before")
 	}
-	n.self = &greet.Self{Addr: addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(n.cfg.Secret)}
+	n.self = &greet.Self{
+		Addr: addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(n.cfg.Secret),
+		Refused: func(why string) {
+			n.refusals.Do(func() { n.log.Warn("cluster: refused a node", "err", why) })
+		},
+	}
 	n.renew()
 	n.mu.Unlock()
 	n.dial = append(dialDefaults(), n.cfg.DialOptions...)

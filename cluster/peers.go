@@ -357,9 +357,6 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct
 	}
 	close(greeted)
 	if err != nil {
-		if c := status.Code(err); c == codes.Unauthenticated || c == codes.FailedPrecondition {
-			n.refusals.Do(func() { n.log.Warn("cluster: refused a link", "err", status.Convert(err).Message()) })
-		}
 		return err
 	}
 	l := n.newLink(st, who)

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -47,6 +48,42 @@ func TestSecret(t *testing.T) {
 		t.Errorf("Start with a secret and a seed without one = %v, want ErrRefused", err)
 	}
 	five.stop()
+}
+
+// The node that refuses another one logs it too, whose operator may be the one who looks.
+func TestRefusalIsLogged(t *testing.T) {
+	t.Parallel()
+	for name, secrets := range map[string][2]string{
+		"none": {"hush", ""}, "another": {"hush", "hash"}, "one too many": {"", "hush"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			refused := make(chan string, 100)
+			one := newTestNode(t, Config{ID: 1, Secret: secrets[0]})
+			one.log = slog.New(asking{slog.NewTextHandler(io.Discard, nil), func(r slog.Record) {
+				if r.Message == "cluster: refused a node" {
+					r.Attrs(func(a slog.Attr) bool {
+						refused <- a.Value.String()
+						return true
+					})
+				}
+			}})
+			one.serve(listen(t, "127.0.0.1:0"))
+			two := newTestNode(t, Config{ID: 2, Secret: secrets[1], Seeds: []string{one.addr}})
+			if err := two.Start(context.Background(), listen(t, "127.0.0.1:0")); !errors.Is(err, ErrRefused) {
+				t.Errorf("Start = %v, want ErrRefused", err)
+			}
+			select {
+			case text := <-refused:
+				if !strings.Contains(text, "cluster secret") {
+					t.Errorf("logged %q, want what is wrong with the secret", text)
+				}
+			case <-time.After(patience):
+				t.Error("nothing was logged")
+			}
+			two.stop()
+		})
+	}
 }
 
 // Without the secret none of the calls gives anything away or takes anything.

@@ -39,6 +39,9 @@ type Self struct {
 	Addr   string // where the node can be dialed, "host:port"
 	Epoch  uint64 // tells this process from earlier ones at the same address
 	Secret []byte // shared by all nodes; empty for none
+
+	// Refused, if set, is told why a node that dialed this one was refused. It may be called concurrently.
+	Refused func(why string)
 }
 
 // Peer is who greeted.
@@ -104,6 +107,14 @@ func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, er
 // Accept greets on a stream that a peer opened, and returns when the peer has proved itself. On a link the caller goes
 // on with Hear and Hello. An error is a gRPC status that tells the peer why it was refused.
 func (s *Self) Accept(st Stream) (Peer, error) {
+	peer, err := s.accept(st)
+	if c := status.Code(err); s.Refused != nil && (c == codes.Unauthenticated || c == codes.FailedPrecondition) {
+		s.Refused(status.Convert(err).Message())
+	}
+	return peer, err
+}
+
+func (s *Self) accept(st Stream) (Peer, error) {
 	theirs, err := receive(st)
 	if err != nil {
 		return Peer{}, err
