@@ -49,8 +49,8 @@ func WithAdvertiseAddr(addr string, retry ...time.Duration) Option {
 }
 
 // WithServiceAddr sets the address, "host:port", at which other nodes dial this one, where it differs from the one that
-// it listens on: behind NAT, or in a pod with a name of its own. By default it is the listener's address; of one that
-// listens on every interface, an address of this machine.
+// it listens on: behind NAT, or in a pod with a name of its own. One without a host, or of every interface, is an error. By
+// default it is the listener's address; of one that listens on every interface, an address of this machine.
 func WithServiceAddr(addr string) Option {
 	return func(o *options) { o.cluster.joined, o.cluster.serviceAddr = true, addr }
 }

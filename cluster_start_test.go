@@ -51,6 +51,9 @@ func TestStartCluster(t *testing.T) {
 		"no secret":               {[]nano.Option{nano.WithAdvertiseAddr(one.ClusterAddr())}, cluster.ErrRefused, "secret"},
 		"the same number":         {[]nano.Option{nano.WithAdvertiseAddr(one.ClusterAddr()), nano.WithClusterSecret("sesame"), nano.WithNodeId(5)}, cluster.ErrDuplicateID, "5"},
 		"an address without port": {[]nano.Option{nano.WithServiceAddr("host")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"an address of no host":   {[]nano.Option{nano.WithServiceAddr(":34567")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"every interface":         {[]nano.Option{nano.WithServiceAddr("0.0.0.0:34567")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"an address of port 0":    {[]nano.Option{nano.WithServiceAddr("10.0.0.1:0")}, cluster.ErrInvalidRegisterReq, "host:port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -15,6 +15,12 @@ func dialable(a net.Addr) string {
 	return net.JoinHostPort(reachable(addrs, tcp.IP.To4() == nil).String(), fmt.Sprint(tcp.Port))
 }
 
+// names reports whether an address, "host:port", is one node's: that of every interface would have each node dial itself.
+func names(addr string) bool {
+	host, port, err := net.SplitHostPort(addr)
+	return err == nil && host != "" && !net.ParseIP(host).IsUnspecified() && port != "" && port != "0"
+}
+
 // reachable returns the first of a machine's addresses at which others may reach it: of version 4 if there is one, or
 // else, where that will do, of version 6. A machine with neither is reached by itself only.
 func reachable(addrs []net.Addr, six bool) net.IP {

@@ -251,7 +251,7 @@ func (n *Node) start(l net.Listener) error {
 	if addr == "" {
 		addr = dialable(l.Addr())
 	}
-	if _, _, err := net.SplitHostPort(addr); err != nil {
+	if !names(addr) {
 		return errors.Wrapf(ErrInvalidRegisterReq, "cluster: address %q, host:port expected", addr)
 	}
 
