@@ -386,6 +386,54 @@ func TestClusterLeave(t *testing.T) {
 	p.must("Room.Do", "", "b")
 }
 
+// A backend that shuts down while it is busy serves what is on its way to it: no client notices.
+func TestClusterLeaveUnderLoad(t *testing.T) {
+	t.Parallel()
+	const players, leavings = 30, 3
+	gate := startNode(t, nil, nil)
+	startNode(t, services{"Room": named("stays")}, []*node{gate})
+	crowd := make([]*player, players)
+	for i := range crowd {
+		crowd[i] = gate.connect()
+	}
+	for range leavings {
+		leaver := startNode(t, services{"Room": named("leaves"), "Door": doing(func(s *session.Session, data []byte) error {
+			s.Router().Bind("Room", string(data))
+			return s.Response([]byte{})
+		})}, []*node{gate})
+		stop := make(chan struct{})
+		moved := make(chan struct{}, players)
+		var wg sync.WaitGroup
+		for _, p := range crowd {
+			p.must("Door.Do", leaver.ClusterAddr(), "")
+			wg.Go(func() {
+				for first := true; ; {
+					name, err := p.ask("Room.Do", "")
+					if err != nil {
+						t.Errorf("Room.Do = %v while a node leaves, want an answer", err)
+						return
+					}
+					if name == "leaves" && first {
+						first = false
+						moved <- struct{}{}
+					}
+					select {
+					case <-stop:
+						return
+					default:
+					}
+				}
+			})
+		}
+		for range players {
+			receive(t, moved, "an answer of the node that leaves")
+		}
+		leaver.stop()
+		close(stop)
+		wg.Wait()
+	}
+}
+
 // What backends have done and not told of yet holds up no client, however many backends there are.
 func TestClusterManyBackends(t *testing.T) {
 	t.Parallel()

@@ -543,7 +543,7 @@ func (s *Server) shutdownOnce(ctx context.Context) error {
 func (s *Server) shutdown(ctx context.Context) error {
 	pages := s.closeListeners(ctx)
 	err := s.endComponents(ctx, "BeforeShutdown", component.Component.BeforeShutdown)
-	s.broker.Withdraw()
+	s.broker.Withdraw(ctx)
 	s.dispatch.Drain()
 	s.host.Drain()
 	s.broker.Drain()

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/life"
@@ -142,11 +143,32 @@ func (b *Broker) Clustered() bool { return b.node != nil }
 // Join starts the node on l: see Node.Start.
 func (b *Broker) Join(ctx context.Context, l net.Listener) error { return b.node.Start(ctx, l) }
 
-// Withdraw tells the others that nothing is served here any more.
-func (b *Broker) Withdraw() {
-	if b.node != nil {
-		b.node.Withdraw()
+// withdrawTimeout is how long Withdraw waits for the others.
+const withdrawTimeout = time.Second
+
+// Withdraw tells the others that nothing is served here any more, and waits until they know, and what they sent before is
+// here.
+func (b *Broker) Withdraw(ctx context.Context) {
+	if b.node == nil {
+		return
 	}
+	b.node.Withdraw()
+	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, nb := range *b.neighbors.Load() {
+		wg.Go(func() { nb.flush(ctx) })
+	}
+	wg.Wait()
+}
+
+// flush returns when the neighbor has acted on what it was sent, and this node on what the neighbor sent until then. It
+// calls a route that nobody serves: the error keeps its place among the neighbor's frames.
+func (nb *neighbor) flush(ctx context.Context) {
+	_ = nb.b.await(ctx, nil, nil, func(ctx context.Context, c *outCall, _ []byte) error {
+		nb.b.at(c, nb)
+		return nb.link.Send(&Frame{Kind: kindCall, ID: c.id, Meta: appendTime(nil, left(ctx).Microseconds())})
+	})
 }
 
 // Leave takes the node out of the cluster: see Node.Stop.

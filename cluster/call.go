@@ -638,6 +638,7 @@ func (nb *neighbor) returnError(id uint64, err error) {
 
 // returned ends a call that the neighbor has served.
 func (nb *neighbor) returned(f *Frame) {
+	nb.deliver() // what came before: see flush
 	if f.Flags&flagError != 0 {
 		nb.b.finish(f.ID, nil, failureOf(f))
 		return
