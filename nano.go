@@ -79,7 +79,6 @@ func Listen(addr string, opts ...Option) error {
 	standardMu.Unlock()
 
 	err := s.listen(addr, stop)
-	scheduler.Close()
 
 	standardMu.Lock()
 	asked, listening = nil, false
@@ -97,6 +96,7 @@ func (s *Server) listen(addr string, stop <-chan struct{}) error {
 
 	players, err := s.startAt(addr)
 	if err != nil {
+		scheduler.Close()
 		return err
 	}
 	failed := make(chan error, 1)
@@ -115,6 +115,9 @@ func (s *Server) listen(addr string, stop <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.shutdownTimeout)
 	defer cancel()
 	if e := s.Shutdown(ctx); err == nil {
+		err = e
+	}
+	if e := scheduler.Shutdown(ctx); err == nil {
 		err = e
 	}
 	return err

@@ -393,6 +393,30 @@ func TestListen(t *testing.T) {
 	nano.Shutdown() // nobody listens
 }
 
+// A handler that does not return holds up Listen until the deadline, and no longer; a next Listen has another logic
+// goroutine.
+func TestListenKeepsItsDeadline(t *testing.T) {
+	entered, leave := make(chan struct{}), make(chan struct{})
+	defer close(leave)
+	addr, returned := listen(t, &Game{do: func(*session.Session, []byte) error {
+		close(entered)
+		<-leave
+		return nil
+	}}, nano.WithShutdownTimeout(50*time.Millisecond))
+	tcpClient(t, addr).send(request(1, "Game.Do", ""))
+	receive(t, entered, "the handler")
+	nano.Shutdown()
+	if err := receive(t, returned, "the end of Listen"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Listen whose handler blocks = %v, want the deadline passed", err)
+	}
+	addr, returned = listen(t, &Game{})
+	tcpClient(t, addr).echo(1, "hello")
+	nano.Shutdown()
+	if err := receive(t, returned, "the end of the next Listen"); err != nil {
+		t.Errorf("the next Listen = %v", err)
+	}
+}
+
 // servePage puts a page on http.DefaultServeMux, which takes it once.
 var servePage = sync.OnceFunc(func() {
 	http.HandleFunc("/nano-test/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -27,13 +28,37 @@ func Sched() { Default().Start() }
 // Close closes the default scheduler as Scheduler.Close does, and leaves a fresh one in its place for the next
 // Listen.
 func Close() {
-	defaultMu.Lock()
-	s := standard
-	standard = nil
-	defaultMu.Unlock()
-	if s != nil {
+	if s := take(); s != nil {
 		s.Close()
 	}
+}
+
+// Shutdown is Close that waits until ctx ends at the most, and then returns its error; the tasks run on meanwhile.
+func Shutdown(ctx context.Context) error {
+	s := take()
+	if s == nil {
+		return nil
+	}
+	closed := make(chan struct{})
+	go func() {
+		s.Close()
+		close(closed)
+	}()
+	select {
+	case <-closed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// take takes the default scheduler away; nil where there is none.
+func take() *Scheduler {
+	defaultMu.Lock()
+	defer defaultMu.Unlock()
+	s := standard
+	standard = nil
+	return s
 }
 
 // PushTask queues a task on the default scheduler. It never blocks.
