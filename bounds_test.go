@@ -398,6 +398,8 @@ func TestWebSocketFrames(t *testing.T) {
 		{"a frame within fragments", [][]byte{frame(0x02, hello[:5]), frame(0x82, hello[5:])}, nil, 1002},
 		{"a long ping", [][]byte{frame(0x89, make([]byte, 126))}, nil, 1002},
 		{"a ping in fragments", [][]byte{frame(0x09, nil)}, nil, 1002},
+		{"a length that is negative", [][]byte{{0x82, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}}, nil, 1002},
+		{"no frame, with much behind it", [][]byte{append(frame(0x83, nil), make([]byte, 1<<20)...)}, nil, 1002},
 		{"a malformed packet", [][]byte{frame(0x82, []byte{9, 9, 9, 9})}, nil, 1002},
 		{"a farewell", [][]byte{frame(0x88, []byte{0x03, 0xe9})}, nil, 1001},
 		{"a farewell without a code", [][]byte{frame(0x88, nil)}, nil, 1005},

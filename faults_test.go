@@ -2,6 +2,7 @@ package nano_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -129,6 +130,77 @@ func TestBeforeAFault(t *testing.T) {
 				if got := receive(t, ran, "the message before a fault"); got != "came before" {
 					t.Errorf("the handler was given %q", got)
 				}
+			})
+		}
+	}
+}
+
+// The requests that came whole before a fault are answered before the connection ends.
+func TestAnswersBeforeAFault(t *testing.T) {
+	first := request(1, "Game.Echo", "came before")
+	for name, test := range map[string]struct {
+		kinds []string
+		bytes []byte // as they go over the wire
+		code  int
+	}{
+		"an unknown packet":  {[]string{"tcp", "tls", "pipe"}, slices.Concat(first, []byte{9, 0, 0, 0}), 0},
+		"a packet too large": {[]string{"tcp", "tls", "pipe"}, slices.Concat(first, []byte{4, 0xff, 0xff, 0xff}), 0},
+		"a second handshake": {[]string{"tcp", "tls", "pipe"}, slices.Concat(first, pack(packet.Handshake, "")), 0},
+		"in one frame":       {[]string{"ws", "wss", "wspipe"}, frame(0x82, slices.Concat(first, []byte{9, 0, 0, 0})), 1002},
+		"a text frame":       {[]string{"ws", "wss", "wspipe"}, append(frame(0x82, first), frame(0x81, []byte("hello"))...), 1003},
+		"no frame":           {[]string{"ws", "wss", "wspipe"}, append(frame(0x82, first), 0xff, 0x80, 0, 0, 0, 0), 1002},
+	} {
+		for _, kind := range test.kinds {
+			t.Run(name+" over "+kind, func(t *testing.T) {
+				t.Parallel()
+				p := open(t, kind, &Game{}).client()
+				if err := p.raw(test.bytes); err != nil {
+					t.Fatal(err)
+				}
+				e := p.ends()
+				if len(e.messages) != 1 || e.messages[0].ID != 1 || string(e.messages[0].Data) != "came before" {
+					t.Errorf("%v came, want the answer to what was before the fault", e.messages)
+				}
+				if e.code != test.code {
+					t.Errorf("close code %d, want %d", e.code, test.code)
+				}
+			})
+		}
+	}
+}
+
+// For answers a connection with a fault waits as long as for its farewell, and not at all where it has nothing to wait for.
+func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
+	for _, kind := range []string{"pipe", "wspipe"} {
+		for waits, want := range map[bool]time.Duration{false: 0, true: 5 * time.Second} {
+			t.Run(fmt.Sprint(kind, waits), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					entered := make(chan struct{}, 1)
+					at := open(t, kind, &Game{do: func(*session.Session, []byte) error {
+						entered <- struct{}{}
+						time.Sleep(time.Minute)
+						return nil
+					}}, nano.WithHeartbeatInterval(time.Hour))
+					holder, p := at.patient(), at.patient()
+					holder.join()
+					p.join()
+					holder.send(request(1, "Game.Do", ""))
+					<-entered
+					if waits {
+						p.send(request(1, "Game.Echo", ""))
+					}
+					began := time.Now()
+					p.send([]byte{9, 0, 0, 0})
+					if e := p.ends(); len(e.messages) != 0 {
+						t.Errorf("%v came from a server that is held", e.messages)
+					}
+					if took := time.Since(began); took < want || took > want+10*time.Millisecond { // until the output is flushed
+						t.Errorf("the connection ended after %v, want %v", took, want)
+					}
+					if n := at.Stats().Closed["protocol"]; n != 1 {
+						t.Errorf("%d sessions were closed for a fault, want 1", n)
+					}
+				})
 			})
 		}
 	}

@@ -139,6 +139,35 @@ func TestAbuseIsKicked(t *testing.T) {
 	}
 }
 
+// Who sends too much at once is told before the kick, and gets the answers that are due.
+func TestAbuseInOneWrite(t *testing.T) {
+	for _, kind := range sockets {
+		at := open(t, kind, &Game{}, nano.WithMessageRate(0.01, 3), nano.WithMaxAbuse(4))
+		p := at.client()
+		var all []byte
+		for id := range uint64(20) {
+			all = append(all, request(id+1, "Game.Echo", "hello")...)
+		}
+		p.send(all)
+		e := p.ends()
+		var told []string
+		for _, m := range e.messages {
+			if m.Err {
+				told = append(told, p.failure(m).Code)
+			} else {
+				told = append(told, string(m.Data))
+			}
+		}
+		const limit = nano.CodeLimit
+		if want := []string{"hello", "hello", "hello", limit, limit, limit}; !slices.Equal(told, want) {
+			t.Errorf("over %s: %q came, want %q", kind, told, want)
+		}
+		if e.kick != `{"reason":"rate limit"}` {
+			t.Errorf("over %s: kick %s", kind, e.kick)
+		}
+	}
+}
+
 func TestAbuseWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := open(t, "pipe", &Game{}, nano.WithMessageRate(1, 1), nano.WithMaxAbuse(0)).patient()

@@ -30,6 +30,7 @@ const (
 // The flags of an agent.
 const (
 	flagClosed      uint32 = 1 << iota // shut was called
+	flagFaulty                         // the client sent what it may not; the rest does not count
 	flagPaused                         // the server reads nothing from the client at present
 	flagIntroduced                     // the program has seen the session
 	flagCounted                        // among the open sessions
@@ -340,9 +341,14 @@ func (a *Agent) shutdown() {
 		_ = a.shut(session.ErrShutdown, farewell{code: closeGoingAway})
 		return
 	}
+	a.retire(session.ErrShutdown, goodbye())
+}
+
+// retire is shut when everything that was accepted has run.
+func (a *Agent) retire(reason error, f farewell) {
 	a.box.Seal(func() {
 		if !a.flags.set(flagClosed) {
-			a.end(session.ErrShutdown, goodbye())
+			a.end(reason, f)
 		}
 		a.finished()
 	})
@@ -396,7 +402,7 @@ func (a *Agent) read(in *input, rest []byte) {
 		go a.read(in, nil)
 		return
 	}
-	a.finishReading(err)
+	a.finishReading(cmp.Or(in.fault, err))
 }
 
 // shed has the reader of a quiet connection go on with a new goroutine. Decoding has grown the stack of the old one to
@@ -427,20 +433,37 @@ func (a *Agent) over() {
 
 // refuse closes the session for an error of its reader.
 func (a *Agent) refuse(err error) {
-	var p *protocolError
-	switch {
-	case errors.As(err, &p):
-		if a.host.Debug {
-			a.host.Log.Debug("nano: protocol error", "session", a.id, "remote", a.remote, "error", err)
-		}
-		f := farewell{flush: true, code: p.code}
-		if p.kick != "" {
-			f.kick = kickBody(p.kick)
-		}
-		_ = a.shut(fmt.Errorf("%w: %w", p.reason, err), f)
-	default:
-		_ = a.shut(session.ErrClientClosed, farewell{})
+	f, reason := a.parting(err)
+	_ = a.shut(reason, f)
+}
+
+// refuseLater is refuse when what the client had sent before has run, so that it is answered: in closeTimeout at the
+// latest, and at once where there is nothing.
+func (a *Agent) refuseLater(err error) {
+	f, reason := a.parting(err)
+	if a.box.Idle() || errors.Is(reason, session.ErrClientClosed) {
+		_ = a.shut(reason, f)
+		return
 	}
+	late := time.AfterFunc(closeTimeout, func() { _ = a.shut(reason, f) })
+	a.session.OnClose(func(*session.Session, error) { late.Stop() })
+	a.retire(reason, f)
+}
+
+// parting returns how a session ends for an error of its reader.
+func (a *Agent) parting(err error) (f farewell, reason error) {
+	var p *protocolError
+	if !errors.As(err, &p) {
+		return farewell{}, session.ErrClientClosed
+	}
+	if a.host.Debug {
+		a.host.Log.Debug("nano: protocol error", "session", a.id, "remote", a.remote, "error", err)
+	}
+	f = farewell{flush: true, code: p.code}
+	if p.kick != "" {
+		f.kick = kickBody(p.kick)
+	}
+	return f, fmt.Errorf("%w: %w", p.reason, err)
 }
 
 // protocolError is why a connection is closed for what the client sent.

@@ -19,9 +19,8 @@ const (
 	closeGoingAway     = 1001
 	closeProtocolError = 1002
 	closeUnsupported   = 1003
+	closeNone          = 1005 // never sent: a close frame without a code
 	closePolicy        = 1008
-
-	closeSent = 0xffff // no code: a close frame is on its way already
 )
 
 // completeFrame completes the frame that begins at start, whose header was taken for a short one: two bytes.
@@ -44,11 +43,11 @@ func completeFrame(b []byte, start int) []byte {
 	return b
 }
 
-// appendClose appends a close frame; code 0 is a normal closure, and closeSent none.
+// appendClose appends a close frame; code 0 is a normal closure.
 func appendClose(b []byte, code uint16) []byte {
 	switch code {
-	case closeSent:
-		return b
+	case closeNone:
+		return append(b, frameClose, 0)
 	case 0:
 		code = closeNormal
 	}

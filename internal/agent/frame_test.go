@@ -60,7 +60,7 @@ func TestAppendClose(t *testing.T) {
 		{closeGoingAway, []byte{0x88, 2, 3, 0xe9}},
 		{closeProtocolError, []byte{0x88, 2, 3, 0xea}},
 		{closeUnsupported, []byte{0x88, 2, 3, 0xeb}},
-		{closeSent, nil},
+		{closeNone, []byte{0x88, 0}},
 	} {
 		if got := appendClose([]byte("x"), test.code); !bytes.Equal(got[1:], test.want) {
 			t.Errorf("appendClose(%d) = % x, want % x", test.code, got[1:], test.want)

@@ -35,8 +35,8 @@ type input struct {
 	// Of a read from a bare socket.
 	ready func(fd uintptr) bool
 	buf   *[readSize]byte
-	n     int // bytes in buf; negative where the read failed with err
-	turns int // how often giveWay may yet let others run
+	n     int32 // bytes in buf; negative where the read failed with err
+	turns int32 // how often giveWay may yet let others run
 
 	part []byte // the beginning of a packet that is not whole
 	room int    // messages that the mailbox takes, asked for when batch was begun
@@ -53,7 +53,8 @@ type input struct {
 	frame  *[readSize]byte  // payloads of WebSocket frames that were not fed yet
 	framed int              // bytes in frame
 	lent   bool             // the library reads into frame: it stays, also where the rest of a frame has to be waited for
-	err    error
+	err    error            // of a read from a bare socket
+	fault  error            // of what the client sent; what came after it does not count
 }
 
 func newInput(a *Agent) *input {
@@ -95,7 +96,7 @@ func (in *input) stop(err error) {
 //
 //go:noinline
 func (in *input) digest(b []byte) {
-	if in.a.flags.has(flagClosed) {
+	if in.a.flags.has(flagClosed | flagFaulty) {
 		in.part = nil // the client is given a while to see our farewell; what it says no longer counts
 		return
 	}
@@ -108,13 +109,15 @@ func (in *input) digest(b []byte) {
 	in.keep(rest)
 }
 
-// refuse closes the session for what the client sent. What came before that runs.
+// refuse closes the session for what the client sent. What came before that runs, and is answered.
 //
 //go:noinline
 func (in *input) refuse(err error) {
 	in.deliver()
+	in.fault = err
+	in.a.flags.set(flagFaulty)
 	if !in.a.flags.has(flagClosed) {
-		in.a.refuse(err)
+		in.a.refuseLater(err)
 	}
 }
 
@@ -149,7 +152,7 @@ func (in *input) readRaw() ([]byte, error) {
 	if in.n < 0 {
 		return nil, in.err
 	}
-	if in.n == len(in.prefix()) {
+	if int(in.n) == len(in.prefix()) {
 		return nil, io.EOF
 	}
 	return in.buf[:in.n], nil
@@ -168,7 +171,7 @@ func (in *input) readReady(fd uintptr) bool {
 		in.release()
 		return false
 	}
-	in.n = k + n
+	in.n = int32(k + n)
 	if err != nil {
 		in.n, in.err = -1, err
 	}

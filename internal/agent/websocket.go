@@ -117,8 +117,9 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return j.conn, brw, nil
 }
 
-// wsConn is a connection as the WebSocket library sees it. What the library writes after the upgrade (pongs, close
-// frames) is queued with everything else, so that the connection has one writer.
+// wsConn is a connection as the WebSocket library sees it. The pongs that the library writes after the upgrade are queued
+// with everything else, so that the connection has one writer; its close frames are not sent, since we send our own
+// when all has gone that is to go before it.
 type wsConn struct {
 	net.Conn
 	a        *Agent
@@ -189,10 +190,13 @@ func (c *wsConn) came(payload int) {
 	c.bare = max(c.bare-size, 0)
 }
 
-// Write queues what the library writes. A pong that is refused at a full queue is no fault of the connection.
+// Write queues the pongs that the library writes. One that is refused at a full queue is no fault of the connection.
 func (c *wsConn) Write(b []byte) (int, error) {
 	if !c.upgraded.Load() {
 		return c.Conn.Write(b)
+	}
+	if b[0] == frameClose {
+		return len(b), nil
 	}
 	if err := c.a.out.raw(c.a, b); err != nil && err != session.ErrBufferExceed {
 		return 0, err
@@ -221,18 +225,32 @@ func (a *Agent) serveWebSocket(ws *websocket.Conn, c *wsConn, left time.Duration
 	err = c.in.frames(ws)
 	c.in.deliver()
 	c.in.settle()
+	if c.in.fault != nil {
+		c.discard()
+	}
 	a.finishReading(err)
 }
 
-// frames reads the frames of a WebSocket connection. Their payloads are a stream of packets: a frame may hold
-// several, and a packet may span frames.
+// discard reads on after a fault: a socket that is closed with unread input destroys what is on its way to the client.
+func (c *wsConn) discard() {
+	var b [512]byte
+	for err := error(nil); err == nil; {
+		if c.a.raw == nil {
+			_, err = c.Conn.Read(b[:])
+		} else {
+			_, err = c.in.readRaw()
+		}
+	}
+}
+
+// frames reads the frames of a WebSocket connection, up to a fault or its end. Their payloads are a stream of packets: a
+// frame may hold several, and a packet may span frames.
 func (in *input) frames(ws *websocket.Conn) error {
 	a := in.a
 	for {
 		kind, r, err := ws.NextReader()
 		if err == nil && kind != websocket.BinaryMessage {
-			in.refuse(&protocolError{reason: session.ErrProtocol, code: closeUnsupported, err: errText})
-			continue
+			err = errText
 		}
 		if err != nil {
 			return in.frameError(err)
@@ -243,7 +261,7 @@ func (in *input) frames(ws *websocket.Conn) error {
 			in.lent = false
 			if n == 0 && err == io.EOF && empty && !a.flags.has(flagClosed) {
 				if err := in.control(0); err != nil {
-					in.refuse(err)
+					return in.frameError(err)
 				}
 			}
 			if a.flags.has(flagClosed) {
@@ -253,6 +271,7 @@ func (in *input) frames(ws *websocket.Conn) error {
 				in.socket.came(n)
 				if err := in.take(n); err != nil {
 					in.refuse(err)
+					return err
 				}
 			}
 			if err == io.EOF {
@@ -266,21 +285,25 @@ func (in *input) frames(ws *websocket.Conn) error {
 	}
 }
 
-var errText = errors.New("a text frame: want binary ones")
+var errText = &protocolError{reason: session.ErrProtocol, code: closeUnsupported, err: errors.New("a text frame: want binary ones")}
 
-// frameError tells faults of the client's frames from the end of its connection.
+// frameError tells faults of the client's frames, which it refuses, from the end of its connection.
 func (in *input) frameError(err error) error {
 	var closing *websocket.CloseError
 	var network net.Error
 	var ours *protocolError
 	switch {
 	case errors.As(err, &ours):
-		return ours
+		err = ours
+	case errors.As(err, &closing) && closing.Code == websocket.CloseAbnormalClosure:
+		return io.EOF // as the library calls it
 	case errors.As(err, &closing):
-		// The library has queued the answer to the client's close frame.
-		return &protocolError{reason: session.ErrClientClosed, code: closeSent, err: err}
+		err = &protocolError{reason: session.ErrClientClosed, code: uint16(closing.Code), err: err}
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed), errors.As(err, &network):
 		return err
+	default:
+		err = &protocolError{reason: session.ErrProtocol, code: closeProtocolError, err: err}
 	}
-	return &protocolError{reason: session.ErrProtocol, code: closeSent, err: err}
+	in.refuse(err)
+	return err
 }

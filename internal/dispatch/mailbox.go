@@ -184,6 +184,13 @@ func (m *Mailbox) Lend(messages, size int) {
 	m.wakeReader()
 }
 
+// Idle reports whether nothing waits or runs.
+func (m *Mailbox) Idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !m.active
+}
+
 // MaxSize returns how many bytes of payload may wait, beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
