@@ -188,7 +188,8 @@ func WithHandshakeTimeout(d time.Duration) Option {
 	}
 }
 
-// WithShutdownTimeout sets how long Listen takes for shutting down at the most: 10 s by default.
+// WithShutdownTimeout sets how long Listen takes for shutting down at the most: 10 s by default. The last tenth of it, a
+// second at most, is for telling clients whose messages have not run.
 func WithShutdownTimeout(d time.Duration) Option {
 	return func(o *options) {
 		if d <= 0 {

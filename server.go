@@ -493,7 +493,8 @@ func (s *Server) replace(_ *session.Session, others []*session.Session) {
 // Shutdown ends the server: it accepts no more clients; runs BeforeShutdown of the components in reverse order, while
 // the sessions are still open; runs the messages that were accepted; kicks the clients; runs their close callbacks;
 // runs Shutdown of the components; and returns when every goroutine has ended. When ctx ends before that, connections
-// are cut and the rest is left to end by itself; the error is then that of ctx.
+// are cut and the rest is left to end by itself; the error is then that of ctx. The last tenth of the
+// time until its deadline, a second at most, is for kicking clients whose messages have not run.
 //
 // Calling it again waits likewise. Called on the logic goroutine, for which it would wait in vain, it goes on in the
 // background and returns nil at once.
@@ -540,14 +541,29 @@ func (s *Server) shutdownOnce(ctx context.Context) error {
 	}
 }
 
+// farewellTime is how much of the time until its deadline Shutdown keeps for clients to be told, or a tenth of it where that
+// is less: the process may end when it returns.
+const farewellTime = time.Second
+
+// beforeFarewell returns ctx with an earlier deadline, if it has one.
+func beforeFarewell(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return ctx, func() {}
+	}
+	return context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, farewellTime)))
+}
+
 func (s *Server) shutdown(ctx context.Context) error {
 	pages := s.closeListeners(ctx)
-	err := s.endComponents(ctx, "BeforeShutdown", component.Component.BeforeShutdown)
-	s.broker.Withdraw(ctx)
+	work, cancel := beforeFarewell(ctx)
+	defer cancel()
+	err := s.endComponents(work, "BeforeShutdown", component.Component.BeforeShutdown)
+	s.broker.Withdraw(work)
 	s.dispatch.Drain()
 	s.host.Drain()
 	s.broker.Drain()
-	e := s.host.Wait(ctx)
+	e := s.host.Wait(work, ctx)
 	if e == nil {
 		e = s.broker.Wait(ctx)
 	}

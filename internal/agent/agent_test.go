@@ -79,7 +79,7 @@ func newHost(t testing.TB, change func(*Config)) *Host {
 		h.Drain()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		if err := h.Wait(ctx); err != nil {
+		if err := h.Wait(ctx, ctx); err != nil {
 			t.Errorf("Wait = %v, want every connection and session to end", err)
 		}
 		sched.Close()

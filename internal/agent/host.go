@@ -462,8 +462,9 @@ func (h *Host) Drain() {
 }
 
 // Wait returns when every connection has ended and every session has finished. When ctx ends first, clients are told
-// without waiting for their messages, connections that were to be closed already are cut, and the error is that of ctx.
-func (h *Host) Wait(ctx context.Context) error {
+// without waiting for their messages, and the error is that of ctx; when last ends too, connections that were to be closed
+// already are cut.
+func (h *Host) Wait(ctx, last context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		h.wg.Wait()
@@ -474,8 +475,16 @@ func (h *Host) Wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
+	var closing []*Agent
 	for _, a := range h.snapshot() {
 		if a.shut(session.ErrShutdown, goodbye()) != nil {
+			closing = append(closing, a)
+		}
+	}
+	select {
+	case <-done:
+	case <-last.Done():
+		for _, a := range closing {
 			closeNow(a.conn)
 		}
 	}

@@ -66,7 +66,7 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 		close(conn.eof)
 		check(t, reason(t, a.session), session.ErrKicked)
 		done := make(chan error, 1)
-		go func() { done <- h.Wait(t.Context()) }()
+		go func() { done <- h.Wait(t.Context(), t.Context()) }()
 		synctest.Wait()
 		select {
 		case err := <-done:
@@ -107,7 +107,7 @@ func TestFarewellIsGivenUp(t *testing.T) {
 			_ = a.Kick("bye")
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			if err := h.Wait(ctx); err != nil {
+			if err := h.Wait(ctx, ctx); err != nil {
 				t.Fatal(err)
 			}
 			if took := time.Since(start); took < closeTimeout || took > closeTimeout+time.Second {
