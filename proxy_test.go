@@ -366,6 +366,7 @@ func TestForwardedFor(t *testing.T) {
 		{"10.0.0.1:1", []string{"X-Forwarded-For: " + client + ":1234"}, client + ":1234"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 2001:db8::7"}, "[2001:db8::7]:0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: [2001:db8::7]:1234"}, "[2001:db8::7]:1234"},
+		{"10.0.0.1:1", []string{"X-Forwarded-For: [2001:db8::7]"}, "[2001:db8::7]:0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: ::ffff:198.51.100.7"}, client + ":0"},
 		// What the client itself sent stands on the left.
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client}, client + ":0"},

@@ -37,7 +37,7 @@ func (h *Host) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		hop = strings.TrimSpace(hop)
-		ip, err := netip.ParseAddr(hop)
+		ip, err := netip.ParseAddr(strings.Trim(hop, "[]")) // brackets are for a port, but some write them without one
 		port := uint16(0)
 		if ap, e := netip.ParseAddrPort(hop); e == nil {
 			ip, port, err = ap.Addr(), ap.Port(), nil
