@@ -35,11 +35,13 @@ func (s *handshake) prepare(c *Config) error {
 		tail = append(append(tail, `,"dict":`...), dict...)
 	}
 	if n, ok := c.Serializer.(interface{ Name() string }); ok {
-		tail = append(strconv.AppendQuote(append(tail, `,"serializer":`...), n.Name()), '}')
-	} else {
-		tail = append(tail, '}')
+		name, err := json.Marshal(n.Name())
+		if err != nil {
+			return err
+		}
+		tail = append(append(tail, `,"serializer":`...), name...)
 	}
-	s.tail = tail
+	s.tail = append(tail, '}')
 	// The packet must be one that can be sent, whatever the dictionary.
 	_, err := codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
 	return err

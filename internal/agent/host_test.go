@@ -15,6 +15,7 @@ import (
 
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
 )
 
@@ -132,14 +133,19 @@ func TestPrepareHandshake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newHost(t, func(c *Config) { c.Dictionary = dict })
+	h := newHost(t, func(c *Config) { c.Dictionary, c.Serializer = dict, named{c.Serializer} })
 	got := h.hello.answer(time.Unix(1700000000, 999), []byte(`{"a":1}`))
 	want := `{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,` +
-		`"dict":{"Room.\"Join\"":7,"房间.x":65535},"serializer":"json"},"user":{"a":1}}`
+		`"dict":{"Room.\"Join\"":7,"房间.x":65535},"serializer":"a \"b\"\u0007"},"user":{"a":1}}`
 	if string(got) != want || !json.Valid(got) {
 		t.Errorf("answer %s, want %s", got, want)
 	}
 }
+
+// named is a serializer with a name that is not all letters.
+type named struct{ serialize.Serializer }
+
+func (named) Name() string { return "a \"b\"\a" }
 
 // A connection that was quiet for a while goes on reading with a new goroutine, and loses nothing by it.
 func TestQuietReaderShedsItsStack(t *testing.T) {
