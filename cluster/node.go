@@ -203,10 +203,10 @@ func NewNode(cfg Config) *Node {
 	return n
 }
 
-// Start serves on l and joins the cluster. It returns when a seed answered or none will soon, and a link is up to every
-// member that it knows of and that answers within 500 ms; seeds that do not answer are tried on for ever. It fails if
-// a seed refuses this node, or if its address, or an id that is fixed, is that of another member. The node closes l, also
-// if it fails. A node starts once.
+// Start serves on l and joins the cluster. It waits until a seed answered or none will soon, and then at most 500 ms for
+// the other seeds and for a link to every member that it knows of; seeds that do not answer are tried on for ever. It
+// fails if a seed refuses this node meanwhile, or if its address, or an id that is fixed, is that of another member. The
+// node closes l, also if it fails. A node starts once.
 func (n *Node) Start(ctx context.Context, l net.Listener) error {
 	if err := n.start(l); err != nil {
 		_ = l.Close()
@@ -325,28 +325,28 @@ func (n *Node) join(ctx context.Context) error {
 	n.mu.Lock()
 	n.spawn(func() { n.tend(first) })
 	n.mu.Unlock()
-	select {
-	case err := <-first:
-		if err != nil {
-			return err
-		}
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-n.ctx.Done():
-		return ErrStopped
-	}
-	deadline := time.NewTimer(n.t.hello)
-	defer deadline.Stop()
+	var deadline <-chan time.Time // from when a seed has answered, or none has
+	tried := false                // every seed
 	for {
 		n.mu.Lock()
-		changed, err, settled := n.changed, n.failure, n.settled()
+		changed, err, joined, settled := n.changed, n.failure, n.joined, n.settled()
 		n.mu.Unlock()
-		if err != nil || settled {
+		if err != nil || tried && settled {
 			return err
 		}
+		if deadline == nil && (joined || tried) {
+			t := time.NewTimer(n.t.hello)
+			defer t.Stop()
+			deadline = t.C
+		}
 		select {
+		case err := <-first:
+			if err != nil {
+				return err
+			}
+			tried = true
 		case <-changed:
-		case <-deadline.C:
+		case <-deadline:
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

@@ -391,6 +391,20 @@ func TestSeedComesLater(t *testing.T) {
 	complete(t, one, two)
 }
 
+// A seed that does not answer does not hold up a node that another one has answered.
+func TestSilentSeed(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	silent := listen(t, "127.0.0.1:0")
+	defer silent.Close()
+	cfg := nodeConfig(2, silent.Addr().String(), one.addr)
+	cfg.DialOptions = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * patience})}
+	two := newTestNode(t, cfg)
+	two.t.hello, two.t.gossip.Stream = 500*time.Millisecond, 2*patience
+	two.serve(listen(t, "127.0.0.1:0")) // fails after patience
+	complete(t, one, two)
+}
+
 // A node that has seeds knows what the cluster serves when one has answered and every member that it told of is linked, or
 // dead.
 func TestMet(t *testing.T) {

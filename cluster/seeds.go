@@ -118,6 +118,7 @@ func (s *seeds) joinName(seed *seedName) error {
 				target.self = true
 			case err == nil:
 				target.addr = who.Addr
+				s.node.hasJoined()
 			default:
 				target.addr = ""
 				mu.Lock()
