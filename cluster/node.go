@@ -141,8 +141,9 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of the node's goroutines; Add is called under mu, or by one of them
 
-	stopped chan struct{} // closed when Stop is through
-	opening sync.Mutex    // held while start opens what Stop closes; taken before mu
+	leaving sync.WaitGroup // of the gossip's goodbye
+	stopped chan struct{}  // closed when Stop is through
+	opening sync.Mutex     // held while start opens what Stop closes; taken before mu
 
 	// mu guards what follows. It may be taken under memberlist's lock: whoever holds it must not call memberlist.
 	mu      sync.Mutex
@@ -391,10 +392,10 @@ func (n *Node) Stop(ctx context.Context) error {
 		return nil
 	}
 	left := make(chan struct{})
-	go func() {
+	n.leaving.Go(func() {
 		defer close(left)
 		n.gossip.Leave(2 * n.t.gossip.Gossip)
-	}()
+	})
 	for _, l := range links {
 		l.Leave()
 	}
@@ -413,7 +414,10 @@ func (n *Node) Stop(ctx context.Context) error {
 		}
 		l.Close(ErrStopped)
 	}
-	<-left
+	select {
+	case <-left:
+	case <-ctx.Done():
+	}
 	return n.end(ctx)
 }
 
@@ -429,6 +433,7 @@ func (n *Node) end(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		n.leaving.Wait() // memberlist is not stopped while it takes leave
 		n.gossip.Stop()
 		n.server.Stop()
 		n.wg.Wait()

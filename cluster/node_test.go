@@ -583,6 +583,25 @@ func TestStopWhileStarting(t *testing.T) {
 	}
 }
 
+// Stop returns when its context ends, whatever the gossip has still to say.
+func TestStopKeepsItsDeadline(t *testing.T) {
+	t.Parallel()
+	one := start(t, 1)
+	two := newTestNode(t, nodeConfig(2, one.addr))
+	two.t.gossip.Gossip, two.t.gossip.Probe = 2*time.Second, time.Second // a goodbye that takes 4 s
+	two.serve(listen(t, "127.0.0.1:0"))
+	complete(t, one, two)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	begun := time.Now()
+	if err := two.Stop(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Stop = %v, want %v", err, context.Canceled)
+	}
+	if d := time.Since(begun); d > 2*time.Second {
+		t.Errorf("Stop took %v", d)
+	}
+}
+
 func TestStartFails(t *testing.T) {
 	t.Parallel()
 	l := listen(t, "127.0.0.1:0")
