@@ -270,14 +270,11 @@ func (m *Mailbox) deliver(b *Batch, polite bool) error {
 	return nil
 }
 
-// refuse answers the requests of a batch that comes too late. A session that is closed sends nothing; one that has to
-// close when what it had accepted has run still does.
+// refuse answers the requests of a batch that comes too late, and drops its notifies. A session that is closed sends
+// nothing; one that has to close when what it had accepted has run still does.
 func (m *Mailbox) refuse(b *Batch) {
 	for i := range b.calls {
-		if id := b.calls[i].id; id != 0 {
-			m.d.Counts.Failed.Add(1)
-			m.entity.Fail(id, errDraining)
-		}
+		m.answer(&b.calls[i], errDraining)
 	}
 }
 
@@ -598,14 +595,9 @@ func (m *Mailbox) exec(c *Call) {
 	}
 }
 
-// failed answers a request with an error, and drops a notify.
+// failed answers what could not be served, and logs why where that is the program's business.
 func (m *Mailbox) failed(c *Call, err error) {
-	if c.id == 0 {
-		m.d.Counts.Dropped.Add(1)
-	} else {
-		m.d.Counts.Failed.Add(1)
-		m.entity.Fail(c.id, m.d.Public(err))
-	}
+	m.answer(c, err)
 	if _, public := errorAs(err); public || errors.Is(err, errLogged) {
 		return
 	}
@@ -613,6 +605,16 @@ func (m *Mailbox) failed(c *Call, err error) {
 		return // the client is gone: no fault of the handler
 	}
 	m.d.Log.Error("nano: handler failed", "route", c.name(), "session", m.s.ID(), "uid", m.s.UID(), "error", err)
+}
+
+// answer answers a request with an error, and drops a notify. Both are counted.
+func (m *Mailbox) answer(c *Call, err error) {
+	if c.id == 0 {
+		m.d.Counts.Dropped.Add(1)
+		return
+	}
+	m.d.Counts.Failed.Add(1)
+	m.entity.Fail(c.id, m.d.Public(err))
 }
 
 // errLogged stands for a panic, or the like, that was logged.

@@ -367,6 +367,9 @@ func TestSeal(t *testing.T) {
 		if b.box.Seal(last("another")) || b.send(notify("main.Raw", "too late")) {
 			t.Error("Seal or Deliver = true when last has run, want false")
 		}
+		b.send(request(1, "main.Raw", "too late"))
+		b.failed(1, "NANO-503")
+		b.counted(2, 1, 0)
 		b.box.Wait() // returns
 		synctest.Wait()
 		steps.expect(t, "main 1", "room 2", "last, on main true")
