@@ -253,6 +253,18 @@ func (b *bed) counted(dropped, failed, panics int64) {
 	}
 }
 
+// called checks how many calls of a handler were counted.
+func (b *bed) called(route string, want int64) {
+	b.t.Helper()
+	h, ok := b.Handler(route)
+	if !ok {
+		b.t.Fatalf("%s has no handler", route)
+	}
+	if n, _, _ := h.Stats.Load(); n != want {
+		b.t.Errorf("%d calls of %s counted, want %d", n, route, want)
+	}
+}
+
 // logged checks how many lines of the log contain text.
 func (b *bed) logged(text string, want int) {
 	b.t.Helper()

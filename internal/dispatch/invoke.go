@@ -40,6 +40,11 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 
 // invoke runs a handler that has no session.
 func (d *Dispatcher) invoke(ctx context.Context, h *component.Handler, arg component.Arg, done func(reply any, err error)) {
+	if ctx.Err() != nil { // so the handler is not called
+		d.Counts.Failed.Add(1)
+		done(nil, errLate)
+		return
+	}
 	var reply any
 	err := errors.New("the handler ended the logic goroutine")
 	began := d.now()
@@ -62,10 +67,6 @@ func (d *Dispatcher) invoke(ctx context.Context, h *component.Handler, arg compo
 		}
 		done(reply, err)
 	}()
-	if ctx.Err() != nil {
-		err = errLate
-		return
-	}
 	if d.Debug {
 		d.Log.Debug("nano: call", "route", h.Route)
 	}

@@ -533,16 +533,21 @@ func (r *run) end() {
 
 // call runs one message and takes its time.
 func (r *run) call(c *Call) {
-	if r.handler != c.handler {
+	handler := c.handler
+	refusal := r.m.refusal(c)
+	if refusal != nil {
+		handler = nil // which is not called
+	}
+	if r.handler != handler {
 		r.readClock()
 		r.flushStats()
-		r.handler, r.stretch = c.handler, 1
-		if c.handler != nil && c.handler.Stats.Quick() {
+		r.handler, r.stretch = handler, 1
+		if handler != nil && handler.Stats.Quick() {
 			r.stretch = maxStretch
 		}
 	}
 	r.unread++
-	r.m.exec(c)
+	r.m.exec(c, refusal)
 	if r.handler != nil && r.unread >= r.stretch {
 		r.readClock()
 	}
@@ -584,13 +589,29 @@ func (r *run) flushStats() {
 	r.n, r.sum, r.max = 0, 0, 0
 }
 
+// refusal returns why the handler of a message is not called, or nil.
+func (m *Mailbox) refusal(c *Call) error {
+	switch {
+	case c.handler == nil:
+	case c.more != nil && c.more.ctx.Err() != nil:
+		return errLate
+	case c.handler.SchedName != "" && !m.held(c.handler.SchedName):
+		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
+	}
+	return nil
+}
+
 // exec runs one message: its handler, or what is to be answered instead.
-func (m *Mailbox) exec(c *Call) {
+func (m *Mailbox) exec(c *Call, refusal error) {
 	m.entity.Begin(c.id, c.route())
 	if m.d.Debug {
 		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.name(), "id", c.id)
 	}
-	if err := m.serve(c); err != nil {
+	err := refusal
+	if err == nil {
+		err = m.serve(c)
+	}
+	if err != nil {
 		m.failed(c, err)
 	}
 }
@@ -636,16 +657,8 @@ func (m *Mailbox) unreturned(c *Call, p any) {
 
 // serve runs the handler, or what is in its place.
 func (m *Mailbox) serve(c *Call) error {
-	if c.more != nil {
-		if c.handler == nil {
-			return m.instead(c.more)
-		}
-		if c.more.ctx.Err() != nil {
-			return errLate
-		}
-	}
-	if c.handler.SchedName != "" && !m.held(c.handler.SchedName) {
-		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
+	if c.handler == nil {
+		return m.instead(c.more)
 	}
 	ctx := context.Background()
 	if c.handler.Context() {

@@ -256,6 +256,7 @@ func TestSchedulersThatHaveEnded(t *testing.T) {
 				if c := &b.Counts; c.Dropped.Load() != 1 || c.Failed.Load() != 4 {
 					t.Errorf("%d dropped and %d failed counted, want 1 and 4", c.Dropped.Load(), c.Failed.Load())
 				}
+				b.called("room.Raw", 0)
 			})
 		})
 	}
