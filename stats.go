@@ -30,7 +30,7 @@ type Stats struct {
 	// Refused counts what was not served, by reason: "handshake" (clients turned away), "request" (answered with an
 	// error), "notify" (dropped), "send" (did not fit the queue of a slow client), "accept" (faults of accepting); and by
 	// limit: "packet size", "route length", "handshake size", "rate", "connections", "address", "origin" (WebSocket clients
-	// from pages elsewhere).
+	// from pages elsewhere). In a cluster a message counts at the node that refused it; at the gate, where its node went down.
 	Refused map[string]int64
 	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
 	// "heartbeat", "handshake", "slow", "protocol", "limit", "shutdown".

@@ -381,6 +381,9 @@ func TestServeTooMuch(t *testing.T) {
 	if n := s.Stats().Refused; n != 7 {
 		t.Errorf("%d messages were refused, want 7", n)
 	}
+	if c := &s.Dispatcher.Counts; c.Failed.Load() != 6 || c.Dropped.Load() != 1 {
+		t.Errorf("%d requests and %d notifies were counted as refused, want 6 and 1", c.Failed.Load(), c.Dropped.Load())
+	}
 	// So far the notify and the call were not answered: that makes two. After as many more as are told of at once, the gate
 	// hears of them.
 	s.shop.do = func(*session.Session, []byte) error { return nil }
@@ -677,6 +680,9 @@ func TestForwardAnswers(t *testing.T) {
 		defer v.mu.Unlock()
 		return len(v.sent) == maxAwaited
 	})
+	if n := s.Dispatcher.Counts.Failed.Load(); n != maxAwaited {
+		t.Errorf("%d requests were counted as refused, want %d", n, maxAwaited)
+	}
 	if v.sent[0] != "error 100 Far.Do NANO-503" || v.box.Room() != 1<<20 {
 		t.Errorf("the client got %q first, and the mailbox has room for %d, want NANO-503 and all of it", v.sent[0], v.box.Room())
 	}

@@ -525,6 +525,7 @@ func (nb *neighbor) lostClient(r *reach) {
 			nb.b.rebind(c, service, address, "")
 		}
 	}
+	nb.b.Dispatcher.Counts.Failed.Add(int64(len(r.waiting)))
 	for _, w := range r.waiting {
 		c.RelayError(w.id, w.route, message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route))
 	}

@@ -109,7 +109,7 @@ var (
 func (nb *neighbor) serve(f *Frame) error {
 	r, err := nb.introduced(f.Session, f.Meta)
 	if r == nil {
-		nb.fail(f.Session, f.ID, errUnknown, 0)
+		nb.refuse(f.Session, f.ID, errUnknown)
 		return err
 	}
 	if r.sealed.Load() || r.closed.Load() {
@@ -156,20 +156,28 @@ func (nb *neighbor) closed(f *Frame) {
 	}
 }
 
-// fail answers a request of the neighbor's client with an error; id is 0 for a notify, which gets none.
-func (nb *neighbor) fail(session int64, id uint64, e *message.Error, flags uint8) {
+// refuse answers a message of the neighbor's client that gets into no mailbox; id is 0 for a notify, which is dropped.
+func (nb *neighbor) refuse(session int64, id uint64, err error) {
+	d := nb.b.Dispatcher
 	if id == 0 {
+		d.Counts.Dropped.Add(1)
 		return
 	}
+	d.Counts.Failed.Add(1)
+	nb.fail(session, id, d.Public(err), 0)
+}
+
+// fail answers a request of the neighbor's client with an error.
+func (nb *neighbor) fail(session int64, id uint64, e *message.Error, flags uint8) {
 	data, _ := e.MarshalProtobuf() // has no error
 	_ = nb.link.Insist(&Frame{Kind: kindResponse, Flags: flagError | flags, Session: session, ID: id, Data: data})
 }
 
-// refuse answers a message that does not get into the mailbox; id is 0 for a notify.
+// refuse is refuse of the neighbor for a session that is known: the message counts as one that has run.
 func (r *remote) refuse(id uint64, err error, size int) {
 	r.Ran(1, size)
+	r.nb.refuse(r.id, id, err)
 	if id != 0 {
-		r.nb.fail(r.id, id, r.nb.b.Dispatcher.Public(err), 0)
 		r.undone.Add(-1)
 	}
 }
