@@ -169,7 +169,8 @@ func TestAnswersBeforeAFault(t *testing.T) {
 	}
 }
 
-// For answers a connection with a fault waits as long as for its farewell, and not at all where it has nothing to wait for.
+// For answers a connection with a fault waits as long as for its farewell, however short the heartbeats, and not at all where
+// it has nothing to wait for.
 func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		for waits, want := range map[bool]time.Duration{false: 0, true: 5 * time.Second} {
@@ -180,7 +181,7 @@ func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
 						entered <- struct{}{}
 						time.Sleep(time.Minute)
 						return nil
-					}}, nano.WithHeartbeatInterval(time.Hour))
+					}}, nano.WithHeartbeatInterval(time.Second))
 					holder, p := at.patient(), at.patient()
 					holder.join()
 					p.join()

@@ -492,9 +492,9 @@ func (a *Agent) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrHandshake, farewell{})
 		return 0
 	}
-	paused := a.flags.has(flagPaused) // asked first: seen is set before the flag is cleared
+	deaf := a.flags.has(flagPaused | flagFaulty) // asked first: seen is set before flagPaused is cleared
 	last := time.Duration(a.seen.Load())
-	if paused {
+	if deaf {
 		last = now // the silence is the server's doing
 	}
 	// Clients' packets can lie two intervals apart; dead is between two and a half and three.
