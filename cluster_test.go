@@ -810,6 +810,23 @@ func TestClusterDividedService(t *testing.T) {
 	p.must("Room.Do", "", "gate")
 }
 
+// A session that is bound to its gate stays there too when it asks for what its gate lacks of the service.
+func TestClusterDividedServiceBoundToItsGate(t *testing.T) {
+	t.Parallel()
+	bind := doing(func(s *session.Session, data []byte) error {
+		s.Router().Bind("Room", string(data))
+		return s.Response([]byte{})
+	})
+	gate := startNode(t, services{"Room": named("gate"), "Door": bind}, nil)
+	startNode(t, services{"Room": newBank("back")}, []*node{gate})
+	p := gate.connect()
+	p.must("Door.Do", gate.ClusterAddr(), "")
+	for range 2 {
+		p.must("Room.Do", "", "gate")
+		p.must("Room.Answer", "", "back ")
+	}
+}
+
 // A service that a gate has itself is used there by what backends do for its clients' sessions, and stays there.
 func TestClusterServiceOfGateAndBackend(t *testing.T) {
 	t.Parallel()

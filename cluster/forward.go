@@ -124,7 +124,7 @@ func (b *Broker) choose(c Client, service string) (*neighbor, error) {
 	s := c.Session()
 	name := service
 	address, bound := s.Router().Find(name)
-	if !bound && b.has(service) {
+	if (!bound || address == b.address()) && b.has(service) {
 		name = rest(service)
 		address, bound = s.Router().Find(name)
 	}
