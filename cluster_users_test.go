@@ -3,6 +3,7 @@ package nano_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/session"
 )
 
@@ -384,6 +386,61 @@ func TestClusterLeave(t *testing.T) {
 	})
 	receive(t, stopped, "the end of the shutdown")
 	p.must("Room.Do", "", "b")
+}
+
+// final is a component whose Shutdown does f.
+type final struct {
+	Game
+	f func()
+}
+
+func (c *final) Shutdown() { c.f() }
+
+// A node that was chosen before it took leave, and to which nothing was sent by then, is sent nothing after it.
+func TestClusterLeaveOfAChosenNode(t *testing.T) {
+	t.Parallel()
+	asked, choose := make(chan struct{}), make(chan struct{})
+	withdrawn, leave := make(chan struct{}), make(chan struct{})
+	var first sync.Once
+	gate := startNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+			leaver := slices.IndexFunc(members, func(m *clusterpb.MemberInfo) bool { return m.Label == "leaves" })
+			if leaver < 0 {
+				return members[0]
+			}
+			first.Do(func() {
+				close(asked)
+				<-choose
+			})
+			return members[leaver]
+		}))
+	startNode(t, services{"Room": named("stays")}, []*node{gate})
+	leaver := startNode(t, services{"Room": named("leaves"), "Last": &final{f: func() {
+		close(withdrawn)
+		<-leave
+	}}}, []*node{gate}, nano.WithLabel("leaves"))
+	p := gate.connect()
+	answered := make(chan error, 1)
+	go func() {
+		name, err := p.ask("Room.Do", "")
+		if err == nil && name != "stays" {
+			err = fmt.Errorf("%s answered", name)
+		}
+		answered <- err
+	}()
+	receive(t, asked, "the choice")
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		leaver.stop()
+	}()
+	receive(t, withdrawn, "the shutdown of the components")
+	close(choose)
+	if err := receive(t, answered, "the answer"); err != nil {
+		t.Errorf("Room.Do = %v, want an answer of the node that stays", err)
+	}
+	close(leave)
+	receive(t, stopped, "the end of the shutdown")
 }
 
 // A backend that shuts down while it is busy serves what is on its way to it: no client notices.

@@ -163,7 +163,7 @@ func (b *Broker) Withdraw(ctx context.Context) {
 }
 
 // flush returns when the neighbor has acted on what it was sent, and this node on what the neighbor sent until then. It
-// calls a route that nobody serves: the error keeps its place among the neighbor's frames.
+// calls no route: that tells the neighbor that nothing may come behind its answer; see neighbor.withdrew.
 func (nb *neighbor) flush(ctx context.Context) {
 	_ = nb.b.await(ctx, nil, nil, func(ctx context.Context, c *outCall, _ []byte) error {
 		nb.b.at(c, nb)
@@ -277,7 +277,7 @@ type neighbor struct {
 	members  []Client
 
 	mu       sync.Mutex
-	down     bool              // the link is over; mu guards it and what follows
+	down     bool              // it serves nothing any more, as when the link is over; mu guards it and what follows
 	clients  map[int64]*reach  // clients of this node whose sessions the neighbor knows
 	sessions map[int64]*remote // sessions of the neighbor's clients that are known here
 	users    map[int64][]login // of the neighbor's clients, by uid

@@ -720,6 +720,34 @@ func TestForwardToBrokenLink(t *testing.T) {
 	}
 }
 
+// A node that has asked for the last answer before it leaves is sent nothing behind that, be it among those that serve.
+func TestForwardToANodeThatWithdrew(t *testing.T) {
+	s := newScene(t, nil)
+	v := s.enter(7)
+	s.says(Frame{Kind: kindCall, ID: 1, Meta: appendTime(nil, 1e6)})
+	s.hears(failed(Frame{Kind: kindReturn, ID: 1}, message.CodeNotFound))
+	nb := (*s.neighbors.Load())[0]
+	for what, send := range map[string]func() error{
+		"CallNode": func() error { return s.CallNode(t.Context(), "Far.Do", nil, nil) },
+		"Call":     func() error { return s.Call(t.Context(), v.session, "Far.Do", nil, nil) },
+		"Forward": func() error {
+			return s.Forward(v.session, &message.Message{Type: message.Request, ID: 1, Route: "Far.Do"})
+		},
+	} {
+		nb.dead.Store(false)
+		if e := (&message.Error{}); !errors.As(send(), &e) || e.Code != message.CodeUnavailable {
+			t.Errorf("%s = %v, want NANO-503", what, e)
+		}
+	}
+	const last = 12345
+	s.says(Frame{Kind: kindCall, ID: last, Route: "Nobody.Here", Meta: appendTime(nil, 1e6)})
+	for f := s.next(); f.Kind != kindReturn || f.ID != last; f = s.next() {
+		if f.Kind == kindCall || f.Kind == kindRequest {
+			t.Errorf("it was sent %+v", f)
+		}
+	}
+}
+
 // What the queue to another node has no room for fails at once, or is counted; the rest goes on.
 func TestFullQueue(t *testing.T) {
 	s := newScene(t, nil, func(n *Node) { n.t.link.QueueBytes = 4 << 10 })

@@ -352,7 +352,7 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 			}
 			nb := neighborOf(b.next(service, links))
 			b.at(c, nb)
-			err := nb.link.Send(&Frame{
+			err := nb.sendCall(&Frame{
 				Kind: kindCall, ID: c.id, Route: route, Meta: appendTime(nil, left(ctx).Microseconds()), Data: data,
 			})
 			if err != ErrMemberDown {
@@ -534,6 +534,8 @@ func (nb *neighbor) call(f *Frame) error {
 	var c Client
 	parent := context.Background()
 	switch {
+	case f.Session == 0 && f.Route == "":
+		nb.withdrew() // the answer, that nobody serves it, comes behind all that was sent
 	case f.Session == 0:
 	case f.Flags&flagToGate != 0:
 		if c = nb.client(f.Session); c == nil {

@@ -250,6 +250,24 @@ func (nb *neighbor) send(c Client, f *Frame) error {
 	return nil
 }
 
+// sendCall sends a call that has no session. The error is as the link's Send returns it.
+func (nb *neighbor) sendCall(f *Frame) error {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	if nb.down {
+		return ErrMemberDown
+	}
+	return nb.link.Send(f)
+}
+
+// withdrew has nothing more sent to the neighbor to be served: whoever chose it before it took back what it serves, and has
+// not sent yet, chooses again.
+func (nb *neighbor) withdrew() {
+	nb.mu.Lock()
+	defer nb.mu.Unlock()
+	nb.down = true
+}
+
 // finished tells the neighbor that a session has closed.
 func (nb *neighbor) finished(s *session.Session) {
 	f := Frame{Kind: kindClosed, Session: s.ID()}

@@ -30,15 +30,16 @@ import (
 //	done       server -> gate  yes      messages  -        [bytes]              -
 //	rpc        server -> gate  yes      -         route    -                    payload
 //	multicast  server -> gate  -        -         route    sessions             payload
-//	call       any             [yes]    call      route    time [introduction]  payload    toGate
+//	call       any             [yes]    call      [route]  time [introduction]  payload    toGate
 //	return     any             -        call      -        [cause]              payload    isError
 //	cancel     any             -        call      -        -                    -
 //	logins     gate -> any     -        -         -        -                    logins
 //	pushUser   any -> gate     -        uid       route    -                    payload
 //	kickUser   any -> gate     -        uid       -        -                    reason
 //
-// Brackets enclose what may be missing. An error is the protobuf form of a message.Error. What Meta and Data hold is
-// below, in varints of encoding/binary and strings with their length in front:
+// Brackets enclose what may be missing; a call without a session and a route comes of a node that serves nothing any more.
+// An error is the protobuf form of a message.Error. What Meta and Data hold is below, in varints of encoding/binary and
+// strings with their length in front:
 //
 //	introduction  uid, network, address, number of services, (service, address of its node)...
 //	sessions      session...
