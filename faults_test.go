@@ -206,3 +206,27 @@ func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
 		}
 	}
 }
+
+// Who sends pings until it has seen the farewell is heard out like others: a socket that is closed earlier may destroy the
+// farewell on its way.
+func TestPingsAfterAFarewell(t *testing.T) {
+	t.Parallel()
+	p := open(t, "ws", &Game{do: func(s *session.Session, _ []byte) error { return s.Kick("bye") }}).client()
+	began := time.Now()
+	p.send(request(1, "Game.Do", ""))
+	for end := (closed(0)); ; {
+		if _, err := p.message(); errors.As(err, &end) {
+			break
+		} else if k := kicked(""); !errors.As(err, &k) {
+			t.Fatalf("%v came, want a kick and a close frame", err)
+		}
+	}
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for p.raw(frame(0x89, nil)) == nil && time.Since(began) < patience {
+		<-tick.C
+	}
+	if took := time.Since(began); took < 900*time.Millisecond {
+		t.Errorf("the connection was closed after %v, want the second that a client has", took)
+	}
+}

@@ -190,16 +190,15 @@ func (c *wsConn) came(payload int) {
 	c.bare = max(c.bare-size, 0)
 }
 
-// Write queues the pongs that the library writes. One that is refused at a full queue is no fault of the connection.
+// Write queues the pongs that the library writes. One that cannot be is no fault of the connection: the queue is full, or
+// the farewell is in it, and then the client is heard until it has seen that. Where nothing can be written any more, reading
+// tells.
 func (c *wsConn) Write(b []byte) (int, error) {
 	if !c.upgraded.Load() {
 		return c.Conn.Write(b)
 	}
-	if b[0] == frameClose {
-		return len(b), nil
-	}
-	if err := c.a.out.raw(c.a, b); err != nil && err != session.ErrBufferExceed {
-		return 0, err
+	if b[0] != frameClose {
+		_ = c.a.out.raw(c.a, b)
 	}
 	return len(b), nil
 }
