@@ -493,8 +493,8 @@ func (s *Server) replace(_ *session.Session, others []*session.Session) {
 // Shutdown ends the server: it accepts no more clients; runs BeforeShutdown of the components in reverse order, while
 // the sessions are still open; runs the messages that were accepted; kicks the clients; runs their close callbacks;
 // runs Shutdown of the components; and returns when every goroutine has ended. When ctx ends before that, connections
-// are cut and the rest is left to end by itself; the error is then that of ctx. The last tenth of the
-// time until its deadline, a second at most, is for kicking clients whose messages have not run.
+// are cut and the rest is left to end by itself; the error is then that of ctx. The last tenth of the time until its
+// deadline, a second at most, is for kicking clients whose messages have not run.
 //
 // Calling it again waits likewise. Called on the logic goroutine, for which it would wait in vain, it goes on in the
 // background and returns nil at once.
