@@ -143,7 +143,8 @@ func (b *Broker) Clustered() bool { return b.node != nil }
 // Join starts the node on l: see Node.Start.
 func (b *Broker) Join(ctx context.Context, l net.Listener) error { return b.node.Start(ctx, l) }
 
-// withdrawTimeout is how long Withdraw waits for the others.
+// withdrawTimeout is how long Withdraw waits for the others, or half of the time that there is where that is less: what was
+// accepted is to run yet.
 const withdrawTimeout = time.Second
 
 // Withdraw tells the others that nothing is served here any more, and waits until they know, and what they sent before is
@@ -153,7 +154,7 @@ func (b *Broker) Withdraw(ctx context.Context) {
 		return
 	}
 	b.node.Withdraw()
-	ctx, cancel := context.WithTimeout(ctx, withdrawTimeout)
+	ctx, cancel := context.WithTimeout(ctx, min(withdrawTimeout, left(ctx)/2))
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, nb := range *b.neighbors.Load() {

@@ -748,6 +748,20 @@ func TestForwardToANodeThatWithdrew(t *testing.T) {
 	}
 }
 
+// Withdraw leaves time for what comes after it, also where a neighbor does not answer and there is little time.
+func TestWithdrawInLittleTime(t *testing.T) {
+	s := newScene(t, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	s.Withdraw(ctx)
+	if err := ctx.Err(); err != nil {
+		t.Errorf("all of the time had passed when Withdraw returned: %v", err)
+	}
+	if f := s.next(); f.Kind != kindCall || f.Session != 0 || f.Route != "" {
+		t.Errorf("the other node got %+v, want a call of no route", f)
+	}
+}
+
 // What the queue to another node has no room for fails at once, or is counted; the rest goes on.
 func TestFullQueue(t *testing.T) {
 	s := newScene(t, nil, func(n *Node) { n.t.link.QueueBytes = 4 << 10 })
