@@ -20,6 +20,10 @@ func cut(left []byte) (part batch, rest []byte) {
 	return part, rest
 }
 
+// largeRoom is how many bytes a frame in parts gets at once: beyond that its memory grows as the parts come, not as the first
+// one announces.
+const largeRoom = 1 << 20
+
 // assembler reads frames, also those that come in parts. It is for one goroutine.
 type assembler struct {
 	decoder Decoder
@@ -51,7 +55,7 @@ func (a *assembler) add(part *Frame) (whole []byte, err error) {
 			return nil, fmt.Errorf("%w: one in parts has %d bytes left, %d fit", ErrFrame, part.ID, MaxFrame)
 		}
 		a.size = len(part.Data) + int(part.ID)
-		a.whole = make([]byte, 0, a.size)
+		a.whole = make([]byte, 0, min(a.size, largeRoom))
 	}
 	left := a.size - len(a.whole) - len(part.Data)
 	if left < 0 || uint64(left) != part.ID || len(part.Data) == 0 {
