@@ -157,9 +157,9 @@ func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 // gate is the clients of a server, as the other nodes see them.
 type gate struct{ s *Server }
 
-func (g gate) ByUID(uid int64) []*session.Session { return g.s.host.ByUID(uid) }
-func (g gate) Begin()                             { g.s.host.Begin() }
-func (g gate) End()                               { g.s.host.End() }
+func (g gate) ByUID(uid int64) []*session.Session { return g.s.hub.ByUID(uid) }
+func (g gate) Begin()                             { g.s.hub.Begin() }
+func (g gate) End()                               { g.s.hub.End() }
 
 func (g gate) Multicast(to []cluster.Client, route string, data []byte) {
 	var sender agent.Sender

@@ -5,7 +5,7 @@ import (
 
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
 
@@ -88,7 +88,7 @@ func (g *Group) Add(s *session.Session) error {
 	g.index[s.ID()] = len(g.members)
 	g.members = append(g.members, s)
 	g.mu.Unlock()
-	if k, ok := s.NetworkEntity().(life.Keeper); ok && !k.Control().Watch(g, func() { g.remove(s) }) {
+	if k, ok := s.NetworkEntity().(sessionctl.Keeper); ok && !k.Control().Watch(g, func() { g.remove(s) }) {
 		g.remove(s)
 		return session.ErrBrokenPipe
 	}
@@ -109,7 +109,7 @@ func (g *Group) Leave(s *session.Session) error {
 }
 
 func unwatch(g *Group, s *session.Session) {
-	if k, ok := s.NetworkEntity().(life.Keeper); ok {
+	if k, ok := s.NetworkEntity().(sessionctl.Keeper); ok {
 		k.Control().Unwatch(g)
 	}
 }

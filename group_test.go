@@ -19,9 +19,9 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
-	"github.com/lonng/nano/internal/life"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize/json"
@@ -636,12 +636,12 @@ type kept struct {
 	lent
 }
 
-func (k *kept) Attach(c life.Control) { k.lent.Control = c }
-func (k *kept) Control() life.Control { return &k.lent }
+func (k *kept) Attach(c sessionctl.Control) { k.lent.Control = c }
+func (k *kept) Control() sessionctl.Control { return &k.lent }
 
 // lent is a control that lets the test in when somebody stops to watch.
 type lent struct {
-	life.Control
+	sessionctl.Control
 	unwatched func()
 }
 

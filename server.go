@@ -19,9 +19,9 @@ import (
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/agent"
-	"github.com/lonng/nano/internal/calm"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/listen"
+	"github.com/lonng/nano/internal/logsample"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/scheduler"
@@ -37,7 +37,7 @@ type Server struct {
 
 	sched    *scheduler.Scheduler
 	dispatch *dispatch.Dispatcher
-	host     *agent.Host
+	hub      *agent.Hub
 	broker   *cluster.Broker
 	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
 
@@ -74,7 +74,7 @@ func newServer(sched *scheduler.Scheduler, opts []Option) *Server {
 	o := newOptions(opts)
 	s := &Server{
 		opts:      o,
-		log:       calm.Log(o.logger()),
+		log:       logsample.Log(o.logger()),
 		listeners: map[net.Listener]struct{}{},
 		https:     map[*http.Server]struct{}{},
 		started:   make(chan struct{}),
@@ -130,7 +130,7 @@ func (s *Server) build() error {
 	if o.singleLogin {
 		bound = s.replace
 	}
-	s.host, err = agent.NewHost(agent.Config{
+	s.hub, err = agent.NewHub(agent.Config{
 		Log:              s.log,
 		Dispatcher:       s.dispatch,
 		Serializer:       o.serializer,
@@ -159,7 +159,7 @@ func (s *Server) build() error {
 		scheduler.WithLogger(s.log),
 		scheduler.WithSlow(o.slowHandler),
 		scheduler.WithPrecision(o.timerPrecision),
-		scheduler.WithBatch(s.host.Begin, s.host.End),
+		scheduler.WithBatch(s.hub.Begin, s.hub.End),
 	)
 	return nil
 }
@@ -206,7 +206,7 @@ func (s *Server) start() {
 	}
 	if err == nil {
 		s.sched.Start()
-		s.host.Start()
+		s.hub.Start()
 		if err = s.initComponents(); err == nil {
 			err = s.join()
 		} else if s.clusterListener != nil {
@@ -214,7 +214,7 @@ func (s *Server) start() {
 		}
 		if err != nil {
 			s.sched.Close()
-			s.host.Stop()
+			s.hub.Stop()
 		}
 	}
 	s.mu.Lock()
@@ -321,7 +321,7 @@ func (s *Server) Serve(l net.Listener) error {
 		return err
 	}
 	defer release()
-	return listen.Accept(s.patient(l), s.host.Accept)
+	return listen.Accept(s.patient(l), s.hub.Accept)
 }
 
 // ServeWebSocket accepts WebSocket clients, over TLS if the server has a certificate, on l until Shutdown, and then
@@ -338,8 +338,8 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 		ReadHeaderTimeout: s.opts.handshakeTimeout,
 		IdleTimeout:       idlePage,
 		MaxHeaderBytes:    maxHeader,
-		ConnContext:       s.host.ConnContext,
-		ConnState:         s.host.ConnState,
+		ConnContext:       s.hub.ConnContext,
+		ConnState:         s.hub.ConnState,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.mu.Lock()
@@ -365,7 +365,7 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 
 // patient returns l such that it waits out what passes.
 func (s *Server) patient(l net.Listener) net.Listener {
-	return listen.Patient(l, s.closing, s.log, s.host.AcceptFailed)
+	return listen.Patient(l, s.closing, s.log, s.hub.AcceptFailed)
 }
 
 const (
@@ -382,7 +382,7 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the server is not ready", http.StatusServiceUnavailable)
 		return
 	}
-	s.host.ServeWebSocket(w, r)
+	s.hub.ServeWebSocket(w, r)
 }
 
 // hasPage reports whether the program serves the path of a request.
@@ -400,7 +400,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	page := s.hasPage(r)
 	upgrade := r.URL.Path == s.opts.wsPath && (r.Header.Get("Upgrade") != "" || !page)
 	if page && !upgrade {
-		s.host.ServePage(s.fallback, w, r)
+		s.hub.ServePage(s.fallback, w, r)
 		return
 	}
 	if r.ContentLength != 0 {
@@ -425,10 +425,10 @@ func (s *Server) Scheduler() *scheduler.Scheduler { return s.sched }
 
 // Session returns the open session with an id: of a client of this server, or of another node's that this one knows.
 func (s *Server) Session(id int64) (*session.Session, bool) {
-	if s.host == nil {
+	if s.hub == nil {
 		return nil, false
 	}
-	if u, ok := s.host.Session(id); ok {
+	if u, ok := s.hub.Session(id); ok {
 		return u, true
 	}
 	return s.broker.Session(id)
@@ -437,10 +437,10 @@ func (s *Server) Session(id int64) (*session.Session, bool) {
 // SessionsByUID returns the open sessions of a user that this server knows, those of other nodes' clients included, in
 // the order they connected.
 func (s *Server) SessionsByUID(uid int64) []*session.Session {
-	if s.host == nil {
+	if s.hub == nil {
 		return nil
 	}
-	sessions := s.host.ByUID(uid)
+	sessions := s.hub.ByUID(uid)
 	if others := s.broker.SessionsByUID(uid); len(others) > 0 {
 		sessions = append(sessions, others...)
 		slices.SortFunc(sessions, func(a, b *session.Session) int { return cmp.Compare(a.ID(), b.ID()) })
@@ -464,10 +464,10 @@ func (s *Server) Kick(uid int64, reason string) error {
 
 // each does f for every client of a user, and others for the nodes that have more of them.
 func (s *Server) each(uid int64, f func(*session.Session) error, others func() (int, error)) error {
-	if s.host == nil {
+	if s.hub == nil {
 		return ErrUserNotFound
 	}
-	sessions := s.host.ByUID(uid)
+	sessions := s.hub.ByUID(uid)
 	var first error
 	for _, u := range sessions {
 		if err := f(u); err != nil && first == nil {
@@ -561,9 +561,9 @@ func (s *Server) shutdown(ctx context.Context) error {
 	err := s.endComponents(work, "BeforeShutdown", component.Component.BeforeShutdown)
 	s.broker.Withdraw(work)
 	s.dispatch.Drain()
-	s.host.Drain()
+	s.hub.Drain()
 	s.broker.Drain()
-	e := s.host.Wait(work, ctx)
+	e := s.hub.Wait(work, ctx)
 	if e == nil {
 		e = s.broker.Wait(ctx)
 	}
@@ -581,7 +581,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 		defer close(s.stopped)
 		defer close(ended)
 		s.sched.Close()
-		s.host.Stop()
+		s.hub.Stop()
 		<-pages
 		s.serving.Wait()
 		s.watch.Wait()

@@ -56,11 +56,11 @@ func (s *Server) Stats() Stats {
 		Refused:    map[string]int64{},
 		Closed:     map[string]int64{},
 	}
-	if s.host == nil {
+	if s.hub == nil {
 		return st
 	}
-	c := &s.host.Counts
-	st.Connections, st.Sessions = s.host.Len()
+	c := &s.hub.Counts
+	st.Connections, st.Sessions = s.hub.Len()
 	st.Accepted = c.Accepted.Load()
 	st.MessagesIn, st.MessagesOut = c.MessagesIn.Load(), c.MessagesOut.Load()
 	st.BytesIn, st.BytesOut = c.BytesIn.Load(), c.BytesOut.Load()
@@ -76,7 +76,7 @@ func (s *Server) Stats() Stats {
 	st.Refused["handshake"] = c.HandshakesRefused.Load()
 	st.Refused["request"] = s.dispatch.Counts.Failed.Load()
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
-	for name, n := range s.host.RefusedBy() {
+	for name, n := range s.hub.RefusedBy() {
 		st.Refused[name] = n
 	}
 	st.Closed = c.ClosedBy()

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -29,7 +29,7 @@ import (
 type Client interface {
 	session.NetworkEntity
 	Session() *session.Session
-	Control() life.Control
+	Control() sessionctl.Control
 	Mailbox() *dispatch.Mailbox
 	// Relay sends a response or push whose payload is encoded; the payload is not kept.
 	Relay(m *message.Message) error

@@ -14,7 +14,7 @@ import (
 
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/scheduler"
@@ -42,7 +42,7 @@ func (p *Shop) Tell(_ context.Context, data []byte) (*string, error) {
 type visitor struct {
 	mock.NetworkEntity
 	id      int64
-	control life.Control
+	control sessionctl.Control
 	session *session.Session
 	box     dispatch.Mailbox
 	broker  *Broker
@@ -53,8 +53,8 @@ type visitor struct {
 }
 
 func (v *visitor) SessionID() int64           { return v.id }
-func (v *visitor) Attach(c life.Control)      { v.control = c }
-func (v *visitor) Control() life.Control      { return v.control }
+func (v *visitor) Attach(c sessionctl.Control)      { v.control = c }
+func (v *visitor) Control() sessionctl.Control      { return v.control }
 func (v *visitor) Session() *session.Session  { return v.session }
 func (v *visitor) Mailbox() *dispatch.Mailbox { return &v.box }
 func (v *visitor) Begin(uint64, *string)      {}

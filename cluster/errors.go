@@ -3,7 +3,7 @@ package cluster
 import (
 	"errors"
 
-	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/nodeauth"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/session"
 )
@@ -16,7 +16,7 @@ var (
 	ErrQueueFull = link.ErrQueueFull
 	// ErrRefused tells that this node and a member do not want each other: their secrets or versions differ, or both
 	// say that they are at the same address.
-	ErrRefused = greet.ErrRefused
+	ErrRefused = nodeauth.ErrRefused
 	// ErrDuplicateID tells that another member has the node id that was asked for.
 	ErrDuplicateID = errors.New("cluster: node id is in use")
 	// ErrStopped tells that this node was stopped.

@@ -8,7 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
@@ -136,7 +136,7 @@ type introduction struct {
 // maxRoutes bounds the services of one session that travel, and the bindings that a node keeps of it.
 const maxRoutes = 1024
 
-func introduce(s *session.Session, c life.Control) introduction {
+func introduce(s *session.Session, c sessionctl.Control) introduction {
 	i := introduction{uid: s.UID(), routes: c.Routes()}
 	if a := s.RemoteAddr(); a != nil {
 		i.network, i.address = a.Network(), a.String()

@@ -14,7 +14,7 @@ import (
 
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/internal/gossip"
-	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/nodeauth"
 	"github.com/lonng/nano/internal/link"
 
 	"github.com/pkg/errors"
@@ -126,7 +126,7 @@ const (
 type Node struct {
 	cfg    Config
 	t      timing
-	self   *greet.Self
+	self   *nodeauth.Self
 	log    *slog.Logger
 	dial   []grpc.DialOption
 	server *grpc.Server
@@ -263,7 +263,7 @@ func (n *Node) start(l net.Listener) error {
 		n.mu.Unlock()
 		return errors.New("cluster: node was started or stopped before")
 	}
-	n.self = &greet.Self{
+	n.self = &nodeauth.Self{
 		Addr: addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(n.cfg.Secret),
 		Refused: func(why string) {
 			n.refusals.Do(func() { n.log.Warn("cluster: refused a node", "err", why) })
@@ -299,7 +299,7 @@ func (n *Node) start(l net.Listener) error {
 func (n *Node) isOpen(ctx context.Context, addr net.Addr) bool {
 	ctx, cancel := context.WithTimeout(ctx, n.t.greet)
 	defer cancel()
-	stranger := &greet.Self{Addr: n.self.Addr, Epoch: n.self.Epoch}
+	stranger := &nodeauth.Self{Addr: n.self.Addr, Epoch: n.self.Epoch}
 	for _, creds := range []credentials.TransportCredentials{
 		insecure.NewCredentials(),
 		credentials.NewTLS(&tls.Config{InsecureSkipVerify: true}), // it is this node, whatever its certificate says

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
-	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/nodeauth"
 	"github.com/lonng/nano/internal/link"
 
 	"google.golang.org/grpc"
@@ -217,7 +217,7 @@ func (n *Node) greetAt(ctx context.Context, cancel context.CancelFunc, p *peer, 
 		return nil, nil, err
 	}
 	expire := time.AfterFunc(n.t.greet, cancel)
-	var who greet.Peer
+	var who nodeauth.Peer
 	st, err := clusterpb.NewClusterClient(conn).Link(ctx)
 	if err == nil {
 		who, err = n.self.Dial(st, hello)
@@ -233,7 +233,7 @@ func (n *Node) greetAt(ctx context.Context, cancel context.CancelFunc, p *peer, 
 	return n.newLink(st, who), conn, nil
 }
 
-func (n *Node) newLink(st link.Stream, who greet.Peer) *Link {
+func (n *Node) newLink(st link.Stream, who nodeauth.Peer) *Link {
 	return link.New(st, who.Addr, who.Epoch, who.Hello, n.t.link, (*receiver)(n))
 }
 
@@ -353,7 +353,7 @@ var errStopping = status.Error(codes.Unavailable, "cluster: node is stopping")
 func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct{}) error {
 	who, err := n.self.Accept(st)
 	if err == nil {
-		who.Hello, err = greet.Hear(st)
+		who.Hello, err = nodeauth.Hear(st)
 	}
 	close(greeted)
 	if err != nil {
@@ -371,7 +371,7 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, greeted chan<- struct
 	}
 	sent := n.hello
 	n.mu.Unlock()
-	if err := greet.Hello(st, sent); err != nil {
+	if err := nodeauth.Hello(st, sent); err != nil {
 		n.release(p, a)
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/serialize"
@@ -28,7 +28,7 @@ type remote struct {
 	id      int64
 	addr    net.Addr
 	session *session.Session
-	control life.Control
+	control sessionctl.Control
 	box     dispatch.Mailbox
 
 	closed   atomic.Bool // shut was called
@@ -260,10 +260,10 @@ func (r *remote) index(uid int64) {
 }
 
 // Attach takes the control of the session; session.New calls it.
-func (r *remote) Attach(c life.Control) { r.control = c }
+func (r *remote) Attach(c sessionctl.Control) { r.control = c }
 
 // Control lends the control of the session.
-func (r *remote) Control() life.Control { return r.control }
+func (r *remote) Control() sessionctl.Control { return r.control }
 
 // SessionID numbers the session as its gate does.
 func (r *remote) SessionID() int64 { return r.id }
@@ -553,6 +553,6 @@ var _ interface {
 	session.NetworkEntity
 	dispatch.Entity
 	dispatch.Accountant
-	life.Attacher
-	life.Keeper
+	sessionctl.Attacher
+	sessionctl.Keeper
 } = (*remote)(nil)

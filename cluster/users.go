@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -34,7 +34,7 @@ func (b *Broker) login(s *session.Session) {
 	b.loginMu.Lock()
 	defer b.loginMu.Unlock()
 	id, uid := s.ID(), s.UID()
-	if uid != 0 && !s.NetworkEntity().(life.Keeper).Control().Watch(b, func() { b.logout(id) }) {
+	if uid != 0 && !s.NetworkEntity().(sessionctl.Keeper).Control().Watch(b, func() { b.logout(id) }) {
 		uid = 0
 	}
 	b.setLogin(login{session: id, uid: uid})

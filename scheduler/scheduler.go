@@ -17,7 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lonng/nano/internal/yield"
+	"github.com/lonng/nano/internal/gosched"
 )
 
 // Task is a piece of work for the logic goroutine.
@@ -83,7 +83,7 @@ type Scheduler struct {
 	until   time.Duration // when it ended, where it has told; else 0
 	watched bool          // the running task watches its own time
 	begun   bool          // begin was called, and flush has yet to be
-	yielder yield.Yielder
+	yielder gosched.Yielder
 	idle    time.Duration // when the last batch had run
 	since   time.Duration // when rested began to be added up
 	rested  time.Duration // how long the loop has rested since

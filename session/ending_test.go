@@ -11,12 +11,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/session"
 )
 
-var _ life.Attacher = (*entity)(nil)
+var _ sessionctl.Attacher = (*entity)(nil)
 
 func TestContext(t *testing.T) {
 	for _, made := range []string{"before", "after"} {

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/lonng/nano/internal/life"
+	"github.com/lonng/nano/internal/sessionctl"
 )
 
 // NetworkEntity is the connection behind a session. Its methods may be called concurrently.
@@ -57,7 +57,7 @@ func New(entity NetworkEntity) *Session {
 	} else {
 		s.id = lastID.Add(1)
 	}
-	if a, ok := entity.(life.Attacher); ok {
+	if a, ok := entity.(sessionctl.Attacher); ok {
 		a.Attach((*control)(s))
 	}
 	return s

@@ -14,9 +14,9 @@ import (
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
-	"github.com/lonng/nano/internal/life"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
 
@@ -61,7 +61,7 @@ var ErrNotReady = errors.New("session: the handshake is not complete")
 // What every message needs comes first, and what few need last: with many connections each cache line has to come from
 // afar.
 type Agent struct {
-	host     *Host
+	hub      *Hub
 	raw      syscall.RawConn // nil where reads and writes go through conn
 	state    atomic.Int32
 	flags    flags
@@ -76,22 +76,22 @@ type Agent struct {
 
 	conn    net.Conn
 	remote  net.Addr
-	control life.Control
+	control sessionctl.Control
 	id      int64
 	timer   node
 }
 
 // Attach takes the control of the agent's session; session.New calls it.
-func (a *Agent) Attach(c life.Control) { a.control = c }
+func (a *Agent) Attach(c sessionctl.Control) { a.control = c }
 
 // Control lends the control of the agent's session.
-func (a *Agent) Control() life.Control { return a.control }
+func (a *Agent) Control() sessionctl.Control { return a.control }
 
 // SessionID numbers the agent's session.
 func (a *Agent) SessionID() int64 { return a.id }
 
-// Host returns what the agent shares with the others of its server.
-func (a *Agent) Host() *Host { return a.host }
+// Hub returns what the agent shares with the others of its server.
+func (a *Agent) Hub() *Hub { return a.hub }
 
 // RemoteAddr returns the client's address, as a trusted proxy gives it if there is one.
 func (a *Agent) RemoteAddr() net.Addr { return a.remote }
@@ -101,7 +101,7 @@ func (a *Agent) LastMid() uint64 { return a.lastMid.Load() }
 
 // Bound is told of the session's uid. It returns nil.
 func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
-	a.host.bound(a, old, uid)
+	a.hub.bound(a, old, uid)
 	return nil
 }
 
@@ -111,16 +111,16 @@ func (a *Agent) Begin(id uint64, route *string) {
 	if id != 0 && a.answered.Load() == id {
 		a.answered.Store(0) // the client uses an id again
 	}
-	if a.host.Outbound != nil {
+	if a.hub.Outbound != nil {
 		a.route.Store(route) // for the hooks
 	}
 }
 
 // Hold and Release enclose a run of the session's messages.
-func (a *Agent) Hold() { a.host.flusher.hold() }
+func (a *Agent) Hold() { a.hub.flusher.hold() }
 
 // Release ends what Hold began.
-func (a *Agent) Release() { a.host.flusher.release() }
+func (a *Agent) Release() { a.hub.flusher.release() }
 
 // Push sends a message that is not an answer.
 func (a *Agent) Push(route string, v any) error {
@@ -157,7 +157,7 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 			return err
 		}
 	}
-	if data, ok := v.([]byte); ok && a.host.Outbound == nil {
+	if data, ok := v.([]byte); ok && a.hub.Outbound == nil {
 		return a.respond(mid, data, claim)
 	}
 	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid)}
@@ -214,19 +214,19 @@ func (a *Agent) fail(mid uint64, e *message.Error) { a.sendError(mid, nil, e) }
 
 // sendError is fail; route is that of the request where it is not the one that runs.
 func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
-	data := a.host.encodeError(e)
+	data := a.hub.encodeError(e)
 	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid), Err: true}
 	if route != nil {
 		m.Route = *route
 	}
 	if err := a.send(&m, data, 0); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
-		a.host.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
+		a.hub.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
 	}
 }
 
 // encodeError returns the payload that tells of e: JSON, where the serializer is for the program's own types only and
 // fails, or panics.
-func (h *Host) encodeError(e *message.Error) (data []byte) {
+func (h *Hub) encodeError(e *message.Error) (data []byte) {
 	inJSON := func() {
 		data, _ = json.Marshal(e) // strings alone: it does not fail
 	}
@@ -248,17 +248,17 @@ func (a *Agent) RPC(route string, v any) error {
 	if err != nil {
 		return err
 	}
-	if a.host.Cluster == nil {
+	if a.hub.Cluster == nil {
 		return session.ErrNotSupported
 	}
-	return a.host.Cluster.RPC(a.session, route, data)
+	return a.hub.Cluster.RPC(a.session, route, data)
 }
 
 func (a *Agent) payload(v any) ([]byte, error) {
 	if data, ok := v.([]byte); ok {
 		return data, nil
 	}
-	return a.host.Serializer.Marshal(v)
+	return a.hub.Serializer.Marshal(v)
 }
 
 func (a *Agent) sendable() error {
@@ -313,20 +313,20 @@ func (a *Agent) shut(reason error, f farewell) error {
 // end is the part of shut that concerns the connection and the session's reason.
 func (a *Agent) end(reason error, f farewell) {
 	if a.control.End(reason) {
-		a.host.Counts.close(reason)
+		a.hub.Counts.close(reason)
 	}
 	a.uncount()
-	a.host.wheel.remove(a)
+	a.hub.wheel.remove(a)
 	a.out.close(a, f)
-	if a.host.Debug {
-		a.host.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
+	if a.hub.Debug {
+		a.hub.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
 	}
 }
 
 // uncount takes the session off the open ones, once.
 func (a *Agent) uncount() {
 	if a.flags.clear(flagCounted) {
-		a.host.Counts.ready.Add(-1)
+		a.hub.Counts.ready.Add(-1)
 	}
 }
 
@@ -356,10 +356,10 @@ func (a *Agent) retire(reason error, f farewell) {
 
 // finished runs on the logic goroutine after the last message.
 func (a *Agent) finished() {
-	defer a.host.wg.Done()
-	defer a.host.gone(a, flagSessionGone)
+	defer a.hub.wg.Done()
+	defer a.hub.gone(a, flagSessionGone)
 	defer func() {
-		h := a.host
+		h := a.hub
 		h.mu.Lock()
 		h.unindex(a, a.session.UID())
 		h.mu.Unlock()
@@ -387,7 +387,7 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 // serve reads until the connection ends, which it owns. rest was read from it before; left is what the client has
 // for its handshake.
 func (a *Agent) serve(rest []byte, left time.Duration) {
-	a.host.wheel.add(a, left)
+	a.hub.wheel.add(a, left)
 	a.read(newInput(a), rest)
 }
 
@@ -426,9 +426,9 @@ func (a *Agent) finishReading(err error) {
 // over ends a connection that is neither read nor written any more.
 func (a *Agent) over() {
 	_ = a.conn.Close()
-	a.host.Counts.Open.Add(-1)
-	a.host.gone(a, flagConnGone)
-	a.host.wg.Done()
+	a.hub.Counts.Open.Add(-1)
+	a.hub.gone(a, flagConnGone)
+	a.hub.wg.Done()
 }
 
 // refuse closes the session for an error of its reader.
@@ -456,8 +456,8 @@ func (a *Agent) parting(err error) (f farewell, reason error) {
 	if !errors.As(err, &p) {
 		return farewell{}, session.ErrClientClosed
 	}
-	if a.host.Debug {
-		a.host.Log.Debug("nano: protocol error", "session", a.id, "remote", a.remote, "error", err)
+	if a.hub.Debug {
+		a.hub.Log.Debug("nano: protocol error", "session", a.id, "remote", a.remote, "error", err)
 	}
 	f = farewell{flush: true, code: p.code}
 	if p.kick != "" {
@@ -484,7 +484,7 @@ func violation(format string, args ...any) error {
 // dueAt is called by the wheel now and then; it does what is due and returns when to be called again, on the
 // wheel's clock, or 0 for never.
 func (a *Agent) dueAt(now time.Duration) time.Duration {
-	h := a.host
+	h := a.hub
 	if a.state.Load() != stateReady {
 		if deadline := a.timer.at; now < deadline {
 			return deadline
@@ -537,6 +537,6 @@ var heartbeatPacket = func() []byte {
 var _ interface {
 	session.NetworkEntity
 	dispatch.Entity
-	life.Attacher
-	life.Keeper
+	sessionctl.Attacher
+	sessionctl.Keeper
 } = (*Agent)(nil)

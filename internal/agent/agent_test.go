@@ -39,7 +39,7 @@ func (g *Game) Echo(s *session.Session, data []byte) error { return s.Response(d
 func (g *Game) Note(*session.Session, []byte) error { return nil }
 
 // newHost makes a host with the defaults of a server, and a scheduler of its own. The test ends them.
-func newHost(t testing.TB, change func(*Config)) *Host {
+func newHost(t testing.TB, change func(*Config)) *Hub {
 	t.Helper()
 	sched := scheduler.New(scheduler.Stopped())
 	log := slog.New(slog.DiscardHandler)
@@ -68,7 +68,7 @@ func newHost(t testing.TB, change func(*Config)) *Host {
 	if err := c.Dispatcher.Add(&Game{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	h, err := NewHost(c)
+	h, err := NewHub(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func (p *peer) echo(id uint64, text string) {
 }
 
 // tcp connects a client to h over a real socket, and returns the agent too.
-func tcp(t testing.TB, h *Host) (*peer, *Agent) {
+func tcp(t testing.TB, h *Hub) (*peer, *Agent) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -265,14 +265,14 @@ func tcp(t testing.TB, h *Host) (*peer, *Agent) {
 }
 
 // pipe connects a client to h in memory, and returns the agent too.
-func pipe(t testing.TB, h *Host) (*peer, *Agent) {
+func pipe(t testing.TB, h *Hub) (*peer, *Agent) {
 	t.Helper()
 	client, conn := net.Pipe()
 	t.Cleanup(func() { _ = client.Close() })
 	return accepted(t, h, client, conn)
 }
 
-func accepted(t testing.TB, h *Host, client, conn net.Conn) (*peer, *Agent) {
+func accepted(t testing.TB, h *Hub, client, conn net.Conn) (*peer, *Agent) {
 	t.Helper()
 	h.Accept(conn)
 	agents := h.snapshot()

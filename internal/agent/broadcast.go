@@ -14,22 +14,22 @@ type Sender struct {
 
 // encoded is a message for the agents of one host.
 type encoded struct {
-	host  *Host
+	hub   *Hub
 	frame *buffer // the whole packet, where no hook is to see it
 	data  []byte  // the payload, where hooks see each member's message
 }
 
 // Push queues the message to a. An error is one of encoding; a client that cannot be sent to is not.
 func (b *Sender) Push(a *Agent, route string, v any) error {
-	if a.host != b.host {
-		if err := b.turn(a.host, route, v); err != nil {
+	if a.hub != b.hub {
+		if err := b.turn(a.hub, route, v); err != nil {
 			return err
 		}
 	}
 	if a.sendable() != nil {
 		return nil
 	}
-	if b.host.Outbound != nil {
+	if b.hub.Outbound != nil {
 		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data}, 0)
 		return nil
 	}
@@ -38,9 +38,9 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 }
 
 // turn makes the message for h the one that goes out.
-func (b *Sender) turn(h *Host, route string, v any) error {
+func (b *Sender) turn(h *Hub, route string, v any) error {
 	for i := range b.others {
-		if b.others[i].host == h {
+		if b.others[i].hub == h {
 			b.encoded, b.others[i] = b.others[i], b.encoded
 			return nil
 		}
@@ -49,14 +49,14 @@ func (b *Sender) turn(h *Host, route string, v any) error {
 	if err != nil {
 		return err
 	}
-	if b.host != nil {
+	if b.hub != nil {
 		b.others = append(b.others, b.encoded)
 	}
 	b.encoded = e
 	return nil
 }
 
-func encode(h *Host, route string, v any) (e encoded, err error) {
+func encode(h *Hub, route string, v any) (e encoded, err error) {
 	data, ok := v.([]byte)
 	if !ok {
 		if data, err = h.Serializer.Marshal(v); err != nil {
@@ -65,5 +65,5 @@ func encode(h *Host, route string, v any) (e encoded, err error) {
 	}
 	m := message.Message{Type: message.Push, Route: route, Data: data}
 	frame, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
-	return encoded{host: h, frame: &buffer{b: frame, shared: true}, data: data}, err
+	return encoded{hub: h, frame: &buffer{b: frame, shared: true}, data: data}, err
 }

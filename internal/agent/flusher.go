@@ -14,7 +14,7 @@ import (
 // cheaper than handing over, and the answer to one client does not wait behind a broadcast to thousands that the workers
 // have before them.
 type flusher struct {
-	host   *Host
+	hub    *Hub
 	max    int // workers at most
 	inline int // agents that a holder writes itself at most
 	timer  *time.Timer
@@ -41,8 +41,8 @@ const (
 	share = 16
 )
 
-func (f *flusher) init(h *Host, procs int) {
-	f.host = h
+func (f *flusher) init(h *Hub, procs int) {
+	f.hub = h
 	f.max = max(1, procs-1)
 	f.inline = fewAgents
 	if procs == 1 {
@@ -113,7 +113,7 @@ func (f *flusher) write(list []*Agent) {
 	for _, a := range list {
 		a.flush(w)
 	}
-	w.sent.report(f.host)
+	w.sent.report(f.hub)
 	rawWriters.Put(w)
 }
 

@@ -67,7 +67,7 @@ const (
 
 // shake answers a client's handshake: it is let in when its ack comes.
 func (a *Agent) shake(body []byte) error {
-	h := a.host
+	h := a.hub
 	if len(body) > h.Limits.MaxHandshake {
 		h.refuse(refusedHandshake, a.remote)
 		return a.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
@@ -95,7 +95,7 @@ func (a *Agent) shake(body []byte) error {
 
 // introduce asks the program about a client, and for what it wants to tell it. A panic is an error.
 func (a *Agent) introduce(body []byte) (user []byte, err error) {
-	h := a.host
+	h := a.hub
 	defer func() {
 		if p := recover(); p != nil {
 			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -119,7 +119,7 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 
 // refuseHandshake tells the client why and returns the reason to close.
 func (a *Agent) refuseHandshake(code int, why error) error {
-	a.host.Counts.HandshakesRefused.Add(1)
+	a.hub.Counts.HandshakesRefused.Add(1)
 	body, err := json.Marshal(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
@@ -134,7 +134,7 @@ func (a *Agent) refuseHandshake(code int, why error) error {
 
 // enter lets a client in: it has acknowledged the handshake.
 func (a *Agent) enter() {
-	h := a.host
+	h := a.hub
 	a.seen.Store(h.wheel.now())
 	a.flags.set(flagIntroduced)
 	a.state.Store(stateReady)

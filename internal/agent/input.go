@@ -86,7 +86,7 @@ var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New(
 func (in *input) stop(err error) {
 	in.release()
 	if err == errGoexit {
-		in.a.host.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", in.a.id)
+		in.a.hub.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", in.a.id)
 		in.a.finishReading(err)
 	}
 }
@@ -188,7 +188,7 @@ const maxTurns = 2
 //
 //go:noinline
 func (in *input) giveWay() {
-	if !in.a.host.Dispatcher.Scheduler.Pressed() {
+	if !in.a.hub.Dispatcher.Scheduler.Pressed() {
 		return
 	}
 	in.turns--
@@ -304,7 +304,7 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 	a := in.a
 	whole := false
 	for {
-		t, body, n, _, err := codec.Next(b, a.host.MaxPacket)
+		t, body, n, _, err := codec.Next(b, a.hub.MaxPacket)
 		if err != nil {
 			return nil, in.noPacket(err)
 		}
@@ -325,7 +325,7 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 			return nil, nil
 		}
 	}
-	if now := a.host.wheel.now(); whole && a.seen.Load() != now {
+	if now := a.hub.wheel.now(); whole && a.seen.Load() != now {
 		a.seen.Store(now) // seldom: the clock has large ticks, and a locked store waits for all that was stored before
 	}
 	return b, nil
@@ -336,7 +336,7 @@ func (in *input) feed(b []byte) (rest []byte, err error) {
 //go:noinline
 func (in *input) noPacket(err error) error {
 	if errors.Is(err, codec.ErrPacketTooLarge) {
-		in.a.host.refuse(refusedPacket, in.a.remote)
+		in.a.hub.refuse(refusedPacket, in.a.remote)
 	}
 	return violation("%w", err)
 }
@@ -356,7 +356,7 @@ func (in *input) packet(t packet.Type, body []byte) error {
 		if a.state.Load() != stateShook {
 			return violation("an ack without a handshake before it")
 		}
-		in.meter = a.host.Limits.newMeter()
+		in.meter = a.hub.Limits.newMeter()
 		a.enter()
 		return nil
 	}
@@ -376,8 +376,8 @@ func (in *input) message(body []byte, ahead int) error {
 	if err := h.Parse(body); err != nil || h.Type != message.Request && h.Type != message.Notify {
 		return in.malformed(&h, err)
 	}
-	if len(h.Route) > a.host.Limits.MaxRoute {
-		a.host.refuse(refusedRoute, a.remote)
+	if len(h.Route) > a.hub.Limits.MaxRoute {
+		a.hub.refuse(refusedRoute, a.remote)
 		h.Strange, h.Route = true, nil
 	}
 	if in.batch == nil {
@@ -398,7 +398,7 @@ func (in *input) message(body []byte, ahead int) error {
 	if a.flags.has(flagRouted) {
 		in.decodeRouted(c, &h)
 	} else {
-		a.host.Dispatcher.DecodeInto(c, a.session, &h, in, in.last)
+		a.hub.Dispatcher.DecodeInto(c, a.session, &h, in, in.last)
 	}
 	if next := c.Handler(); next != in.last {
 		in.last = next
@@ -408,7 +408,7 @@ func (in *input) message(body []byte, ahead int) error {
 
 //go:noinline
 func (in *input) decodeRouted(c *dispatch.Call, h *message.Header) {
-	in.a.host.Dispatcher.DecodeRouted(c, in.a.session, h, in)
+	in.a.hub.Dispatcher.DecodeRouted(c, in.a.session, h, in)
 }
 
 var errEarly = violation("data before the ack")
@@ -432,11 +432,11 @@ func (in *input) malformed(h *message.Header, err error) error {
 //go:noinline
 func (in *input) admit(h *message.Header) (ok bool, err error) {
 	a := in.a
-	ok, abused := in.meter.take(len(h.Body), a.host.Limits.MaxAbuse)
+	ok, abused := in.meter.take(len(h.Body), a.hub.Limits.MaxAbuse)
 	if ok {
 		return true, nil
 	}
-	a.host.refuse(refusedRate, a.remote)
+	a.hub.refuse(refusedRate, a.remote)
 	if abused {
 		return false, errAbuse
 	}
@@ -480,7 +480,7 @@ func (in *input) pause() bool {
 	in.deliver()
 	a.flags.set(flagPaused)
 	a.box.Wait()
-	a.seen.Store(a.host.wheel.now())
+	a.seen.Store(a.hub.wheel.now())
 	a.flags.clear(flagPaused)
 	if a.flags.has(flagClosed) {
 		return false
@@ -497,8 +497,8 @@ func (in *input) deliver() {
 	}
 	unused := cap(in.block) - len(in.block)
 	in.batch, in.block = nil, nil
-	in.a.host.Counts.MessagesIn.Add(int64(b.Len()))
-	in.a.host.Counts.BytesIn.Add(int64(b.Size()))
+	in.a.hub.Counts.MessagesIn.Add(int64(b.Len()))
+	in.a.hub.Counts.BytesIn.Add(int64(b.Size()))
 	b.Pin(unused)
 	if b.Len() == 0 {
 		b.Free()

@@ -27,7 +27,7 @@ import (
 // player plays what a client sends to a host, one connection at a time, and says what the host made of it.
 type player struct {
 	t    testing.TB
-	h    *Host
+	h    *Hub
 	seen []string
 	last *session.Session
 }

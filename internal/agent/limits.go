@@ -78,12 +78,12 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 // frames. A flood of them ends like one of messages.
 func (in *input) control(size int) error {
 	a := in.a
-	a.host.Counts.Control.Add(1)
+	a.hub.Counts.Control.Add(1)
 	if in.meter == nil {
 		return nil
 	}
-	if ok, abused := in.meter.take(size, a.host.Limits.MaxAbuse); !ok {
-		a.host.refuse(refusedRate, a.remote)
+	if ok, abused := in.meter.take(size, a.hub.Limits.MaxAbuse); !ok {
+		a.hub.refuse(refusedRate, a.remote)
 		if abused {
 			return errAbuse
 		}
@@ -119,7 +119,7 @@ func addrOf(addr net.Addr) (netip.Addr, bool) {
 }
 
 // full reports which limit a new connection passes, if any. The caller holds mu.
-func (h *Host) full(remote net.Addr) limit {
+func (h *Hub) full(remote net.Addr) limit {
 	if n := h.Limits.MaxConnections; n > 0 && h.connections >= n {
 		return refusedConnections
 	}
@@ -132,7 +132,7 @@ func (h *Host) full(remote net.Addr) limit {
 }
 
 // occupy counts a connection, d is 1 or -1. The caller holds mu.
-func (h *Host) occupy(remote net.Addr, d int) {
+func (h *Hub) occupy(remote net.Addr, d int) {
 	h.connections += d
 	if h.Limits.MaxPerAddress <= 0 {
 		return

@@ -58,9 +58,9 @@ func (a *Agent) send(m *message.Message, v any, claim uint64) error {
 		m.Data = data
 		return a.sendData(m, claim)
 	}
-	am, ok := a.host.Serializer.(serialize.AppendMarshaler)
+	am, ok := a.hub.Serializer.(serialize.AppendMarshaler)
 	if !ok {
-		data, err := a.host.Serializer.Marshal(v)
+		data, err := a.hub.Serializer.Marshal(v)
 		if err != nil {
 			return err
 		}
@@ -80,11 +80,11 @@ func (a *Agent) send(m *message.Message, v any, claim uint64) error {
 
 // sendData queues a message, after the outbound hooks.
 func (a *Agent) sendData(m *message.Message, claim uint64) error {
-	if a.host.Outbound == nil {
+	if a.hub.Outbound == nil {
 		return a.queue(m, claim)
 	}
 	hooked := &pipeline.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: append([]byte{}, m.Data...), Err: m.Err}
-	if err := a.host.Dispatcher.Hooks(a.host.Outbound, a.session, hooked); err != nil {
+	if err := a.hub.Dispatcher.Hooks(a.hub.Outbound, a.session, hooked); err != nil {
 		return err
 	}
 	hooked.Type, hooked.ID, hooked.Err = m.Type, m.ID, m.Err
@@ -103,7 +103,7 @@ func (a *Agent) queue(m *message.Message, claim uint64) error {
 		o.mu.Unlock()
 		return session.ErrSessionOnNotify
 	}
-	b, err := codec.AppendMessage(o.buf.b, m, a.host.Dictionary)
+	b, err := codec.AppendMessage(o.buf.b, m, a.hub.Dictionary)
 	if err != nil {
 		o.buf.b = o.buf.b[:start]
 		o.mu.Unlock()
@@ -138,7 +138,7 @@ func (a *Agent) respond(mid uint64, data []byte, claim uint64) error {
 func (a *Agent) queueShared(frame *buffer) error {
 	o := &a.out
 	o.mu.Lock()
-	if o.buf == nil && !a.ws && !o.ending && !o.dead && len(frame.b)+o.inflight <= a.host.MaxQueued {
+	if o.buf == nil && !a.ws && !o.ending && !o.dead && len(frame.b)+o.inflight <= a.hub.MaxQueued {
 		o.buf = frame
 		o.queued(a, true)
 		return nil
@@ -201,7 +201,7 @@ func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error
 	if a.ws {
 		o.buf.b = completeFrame(o.buf.b, start)
 	}
-	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
+	if len(o.buf.b)+o.inflight > a.hub.MaxQueued {
 		return o.overflow(a, start)
 	}
 	if claim != 0 {
@@ -228,7 +228,7 @@ func (o *output) queued(a *Agent, isMessage bool) {
 	note := o.note()
 	o.mu.Unlock()
 	if note {
-		a.host.flusher.add(a)
+		a.hub.flusher.add(a)
 	}
 }
 
@@ -245,10 +245,10 @@ func (o *output) note() bool {
 func (o *output) overflow(a *Agent, start int) error {
 	size := len(o.buf.b) - start
 	o.buf.b = o.buf.b[:start]
-	slow := size <= a.host.MaxQueued
+	slow := size <= a.hub.MaxQueued
 	o.mu.Unlock()
-	a.host.refuse(refusedSend, a.remote)
-	if !slow || a.host.RefuseAtFull {
+	a.hub.refuse(refusedSend, a.remote)
+	if !slow || a.hub.RefuseAtFull {
 		return session.ErrBufferExceed
 	}
 	_ = a.shut(session.ErrSlowClient, farewell{})
@@ -267,7 +267,7 @@ func (o *output) raw(a *Agent, b []byte) error {
 	}
 	start := len(o.buf.b)
 	o.buf.b = append(o.buf.b, b...)
-	if len(o.buf.b)+o.inflight > a.host.MaxQueued {
+	if len(o.buf.b)+o.inflight > a.hub.MaxQueued {
 		return o.overflow(a, start)
 	}
 	o.queued(a, false)
@@ -311,7 +311,7 @@ func (o *output) close(a *Agent, f farewell) {
 	o.mu.Unlock()
 	_ = a.conn.SetWriteDeadline(until)
 	if note {
-		a.host.flusher.add(a)
+		a.hub.flusher.add(a)
 	}
 }
 
@@ -384,7 +384,7 @@ func (a *Agent) flush(w *rawWriter) {
 // sent counts what a writer has taken; adding it up once for many clients is cheaper than once each.
 type sent struct{ messages, bytes int64 }
 
-func (s *sent) report(h *Host) {
+func (s *sent) report(h *Hub) {
 	h.Counts.MessagesOut.Add(s.messages)
 	h.Counts.BytesOut.Add(s.bytes)
 	*s = sent{}
@@ -473,9 +473,9 @@ func (a *Agent) writeFailed(buf *buffer) {
 // spawnWriter has a goroutine of the connection's own write buf from at on, and what comes meanwhile. The caller holds
 // the output's mu, and it is not dead: the connection is not over, so nobody has waited for its writers yet.
 func (a *Agent) spawnWriter(buf *buffer, at int) {
-	a.host.wg.Add(1)
+	a.hub.wg.Add(1)
 	go func() {
-		defer a.host.wg.Done()
+		defer a.hub.wg.Done()
 		a.writeBlocking(buf, at)
 	}()
 }
@@ -485,10 +485,10 @@ const chunk = 64 << 10
 
 func (a *Agent) writeBlocking(buf *buffer, at int) {
 	var s sent
-	defer s.report(a.host)
+	defer s.report(a.hub)
 	for buf != nil {
 		for at < len(buf.b) {
-			a.writeDeadline(time.Now().Add(a.host.stall))
+			a.writeDeadline(time.Now().Add(a.hub.stall))
 			n, err := a.conn.Write(buf.b[at:min(at+chunk, len(buf.b))])
 			at += n
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 // time after which it is closed, since the HTTP server itself waits for ever: for a body that was announced, and for
 // an answer to be read. Only a page of the program takes the time it likes.
 type page struct {
-	host  *Host
+	hub   *Hub
 	conn  net.Conn
 	timer *time.Timer // calls expire
 
@@ -35,8 +35,8 @@ func pageOf(r *http.Request) *page {
 
 // ConnContext takes a connection into the host's care; it is for the http.Server that has ConnState. The deadline of the
 // handshake starts now.
-func (h *Host) ConnContext(ctx context.Context, conn net.Conn) context.Context {
-	p := &page{host: h, conn: conn, since: time.Now()}
+func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
+	p := &page{hub: h, conn: conn, since: time.Now()}
 	p.timer = time.AfterFunc(h.HandshakeTimeout, p.expire)
 	h.mu.Lock()
 	p.within(h.HandshakeTimeout)
@@ -58,12 +58,12 @@ func (p *page) within(d time.Duration) {
 
 // expire closes a connection whose time is over. Its place is free when the client sees that.
 func (p *page) expire() {
-	p.host.mu.Lock()
+	p.hub.mu.Lock()
 	over := !p.until.IsZero() && !time.Now().Before(p.until)
 	if over {
 		p.vacate()
 	}
-	p.host.mu.Unlock()
+	p.hub.mu.Unlock()
 	if over {
 		closeNow(p.conn)
 	}
@@ -73,13 +73,13 @@ func (p *page) expire() {
 func (p *page) vacate() {
 	if p.counted {
 		p.counted = false
-		p.host.occupy(p.host.countedAs(p.conn.RemoteAddr()), -1)
+		p.hub.occupy(p.hub.countedAs(p.conn.RemoteAddr()), -1)
 	}
 }
 
 // ConnState gives each connection its place, so that the limits hold for those too that never become a WebSocket, and
 // its time. It is for the http.Server that has ConnContext.
-func (h *Host) ConnState(conn net.Conn, state http.ConnState) {
+func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	remote, full := h.countedAs(conn.RemoteAddr()), noLimit
 	h.mu.Lock()
 	draining := h.draining && state == http.StateNew
@@ -111,7 +111,7 @@ func (h *Host) ConnState(conn net.Conn, state http.ConnState) {
 }
 
 // ServePage serves a page of the program, which takes the time it likes.
-func (h *Host) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Request) {
+func (h *Hub) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	p := pageOf(r)
 	h.mu.Lock()
 	p.program = true
@@ -130,17 +130,17 @@ func (h *Host) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Re
 
 // left returns what a client that asks for an upgrade has for its handshake.
 func (p *page) left() time.Duration {
-	p.host.mu.Lock()
-	defer p.host.mu.Unlock()
+	p.hub.mu.Lock()
+	defer p.hub.mu.Unlock()
 	if p.since.IsZero() {
-		return p.host.HandshakeTimeout
+		return p.hub.HandshakeTimeout
 	}
-	return max(p.host.HandshakeTimeout-time.Since(p.since), time.Millisecond)
+	return max(p.hub.HandshakeTimeout-time.Since(p.since), time.Millisecond)
 }
 
 // overFull reports whether a client would pass a limit of connections, and counts it as refused then. peer is who made
 // the connection, remote who is behind it; the place that it has as a page does not count, if it is one.
-func (h *Host) overFull(p *page, peer, remote net.Addr) bool {
+func (h *Hub) overFull(p *page, peer, remote net.Addr) bool {
 	h.mu.Lock()
 	counted := p != nil && p.counted
 	if counted {
@@ -158,7 +158,7 @@ func (h *Host) overFull(p *page, peer, remote net.Addr) bool {
 }
 
 // countedAs is the address for which a connection that may become a WebSocket counts: none where it is that of a proxy.
-func (h *Host) countedAs(peer net.Addr) net.Addr {
+func (h *Hub) countedAs(peer net.Addr) net.Addr {
 	if h.trusts(peer) {
 		return nil
 	}

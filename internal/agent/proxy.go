@@ -15,7 +15,7 @@ import (
 )
 
 // trusts reports whether a peer is a proxy that is believed.
-func (h *Host) trusts(addr net.Addr) bool {
+func (h *Hub) trusts(addr net.Addr) bool {
 	if len(h.Limits.Trusted) == 0 {
 		return false
 	}
@@ -23,13 +23,13 @@ func (h *Host) trusts(addr net.Addr) bool {
 	return ok && h.trustsIP(ip)
 }
 
-func (h *Host) trustsIP(ip netip.Addr) bool {
+func (h *Hub) trustsIP(ip netip.Addr) bool {
 	return slices.ContainsFunc(h.Limits.Trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // forwardedFor returns the client's address as trusted proxies give it, the last one first; peer where they give
 // none. An address that a proxy which is not trusted has put there counts for nothing.
-func (h *Host) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
+func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	if !h.trusts(peer) {
 		return peer
 	}

@@ -31,17 +31,17 @@ func (a *Agent) Mailbox() *dispatch.Mailbox { return &a.box }
 
 // Call makes a call of the session and waits for its reply.
 func (a *Agent) Call(ctx context.Context, route string, in, out any) error {
-	if a.host.Cluster == nil {
+	if a.hub.Cluster == nil {
 		return session.ErrNotSupported
 	}
-	return a.host.Cluster.Call(ctx, a.session, route, in, out)
+	return a.hub.Cluster.Call(ctx, a.session, route, in, out)
 }
 
 // Routed is told of the session's Router.
 func (a *Agent) Routed(s *session.Session, service, address string) {
 	a.flags.set(flagRouted)
-	if a.host.Cluster != nil {
-		a.host.Cluster.Routed(s, service, address)
+	if a.hub.Cluster != nil {
+		a.hub.Cluster.Routed(s, service, address)
 	}
 }
 
@@ -62,8 +62,8 @@ func isCall(id uint64) bool { return id>>63 != 0 }
 
 // answerCall answers a call that runs as a request of the session.
 func (a *Agent) answerCall(id uint64, v any, e *message.Error) (mine bool, err error) {
-	if a.host.Cluster == nil {
+	if a.hub.Cluster == nil {
 		return false, nil
 	}
-	return a.host.Cluster.Answer(a.id, id, v, e)
+	return a.hub.Cluster.Answer(a.id, id, v, e)
 }

@@ -22,7 +22,7 @@ const wsReadBuffer = 128
 var wsWriteBuffers sync.Pool
 
 // ServeWebSocket upgrades a request and serves the client until it is gone, on a goroutine of its own.
-func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
+func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	left := h.HandshakeTimeout
 	ours := pageOf(r)
 	if ours != nil {
@@ -45,7 +45,7 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 			return !foreign
 		},
 	}
-	hijack := &hijacker{ResponseWriter: w, host: h, remote: remote}
+	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote}
 	ws, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
 		// The library has answered. A connection it had taken over already is closed by it.
@@ -80,7 +80,7 @@ func (h *Host) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 // hijacker hands the library a connection whose writes go through the agent.
 type hijacker struct {
 	http.ResponseWriter
-	host   *Host
+	hub    *Hub
 	remote net.Addr
 	tried  bool // the request was one for an upgrade
 	conn   *wsConn
@@ -107,7 +107,7 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if j.remote == nil {
 		j.remote = conn.RemoteAddr()
 	}
-	a, _ := j.host.newAgent(conn, j.remote, true)
+	a, _ := j.hub.newAgent(conn, j.remote, true)
 	if a == nil {
 		_ = conn.Close()
 		return nil, nil, errNotTaken
@@ -218,7 +218,7 @@ func (c *wsConn) abandon() {
 
 // serveWebSocket reads frames until the connection ends.
 func (a *Agent) serveWebSocket(ws *websocket.Conn, c *wsConn, left time.Duration) {
-	a.host.wheel.add(a, left)
+	a.hub.wheel.add(a, left)
 	err := errGoexit
 	defer func() { c.in.stop(err) }()
 	err = c.in.frames(ws)

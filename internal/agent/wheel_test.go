@@ -8,7 +8,7 @@ import (
 )
 
 // waiting is an agent that the wheel finds due when its deadline for the handshake comes.
-func waiting(h *Host) *Agent {
+func waiting(h *Hub) *Agent {
 	a, _ := h.newAgent(&script{}, nil, false)
 	go func() {
 		<-a.session.Context().Done()

@@ -13,8 +13,8 @@ import (
 
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
-	"github.com/lonng/nano/internal/life"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
@@ -139,7 +139,7 @@ func (b *bed) do(messages ...*message.Message) {
 // entity is a session's way to its client that notes what it was told.
 type entity struct {
 	mock.NetworkEntity
-	control life.Control
+	control sessionctl.Control
 	closed  error // what answers return
 
 	mu        sync.Mutex
@@ -155,7 +155,7 @@ type entity struct {
 
 var _ dispatch.Entity = (*entity)(nil)
 
-func (e *entity) Attach(c life.Control) { e.control = c }
+func (e *entity) Attach(c sessionctl.Control) { e.control = c }
 
 func (e *entity) Begin(id uint64, route *string) {
 	e.mu.Lock()

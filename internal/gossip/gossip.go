@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/nodeauth"
 
 	"github.com/hashicorp/memberlist"
 	"google.golang.org/grpc"
@@ -41,7 +41,7 @@ func DefaultTiming() Timing {
 
 // Config is what a Gossip is made of.
 type Config struct {
-	Self   *greet.Self
+	Self   *nodeauth.Self
 	Dial   []grpc.DialOption
 	Timing Timing
 	Logger *slog.Logger
@@ -87,15 +87,15 @@ func New(cfg Config) (*Gossip, error) {
 
 // Join exchanges what is known with the node at target, "host:port", and returns who that is. If authority is not
 // empty it is the name that TLS expects of the node. It takes no longer than opening a stream and an exchange may.
-func (g *Gossip) Join(target, authority string) (greet.Peer, error) {
+func (g *Gossip) Join(target, authority string) (nodeauth.Peer, error) {
 	alias := seed{target, authority}.String()
 	_, err := g.list.Join([]string{alias + "/" + placeholder})
 	peer, dialErr := g.dialed(alias)
 	switch {
 	case dialErr != nil:
-		return greet.Peer{}, dialErr // memberlist keeps the text of an error only
+		return nodeauth.Peer{}, dialErr // memberlist keeps the text of an error only
 	case err != nil:
-		return greet.Peer{}, fmt.Errorf("gossip: no answer from %s: %w", target, err)
+		return nodeauth.Peer{}, fmt.Errorf("gossip: no answer from %s: %w", target, err)
 	}
 	return peer, nil
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
-	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/nodeauth"
 
 	"github.com/hashicorp/memberlist"
 	"go.uber.org/goleak"
@@ -82,7 +82,7 @@ func begin(t *testing.T, host, secret string) *site {
 	}
 	var err error
 	s.Gossip, err = New(Config{
-		Self: &greet.Self{Addr: s.addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(secret)},
+		Self: &nodeauth.Self{Addr: s.addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(secret)},
 		Dial: plaintext(), Timing: quick(), Logger: logger(),
 		Alive: func(addr string, epoch uint64) { s.update(func() { s.alive[addr] = epoch }) },
 		Gone:  func(addr string, epoch uint64) { s.update(func() { delete(s.alive, addr) }) },
@@ -192,7 +192,7 @@ func TestJoinRefused(t *testing.T) {
 		{one, three, "has none"},
 	} {
 		_, err := c.from.Join(c.to.addr, "")
-		if !errors.Is(err, greet.ErrRefused) || !strings.Contains(err.Error(), c.want) {
+		if !errors.Is(err, nodeauth.ErrRefused) || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("Join = %v, want ErrRefused: %s", err, c.want)
 		}
 	}
@@ -350,7 +350,7 @@ func TestIdleConnectionIsClosed(t *testing.T) {
 func transportAt(t *testing.T) *transport {
 	t.Helper()
 	l := listen(t)
-	tr := newTransport(&greet.Self{Addr: l.Addr().String(), Epoch: 7}, plaintext(), quick())
+	tr := newTransport(&nodeauth.Self{Addr: l.Addr().String(), Epoch: 7}, plaintext(), quick())
 	server := grpc.NewServer(grpc.WaitForHandlers(true))
 	clusterpb.RegisterClusterServer(server, service{packets: tr.ServePackets, stream: tr.ServeStream})
 	served := make(chan struct{})

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
-	"github.com/lonng/nano/internal/greet"
+	"github.com/lonng/nano/internal/nodeauth"
 
 	"github.com/hashicorp/memberlist"
 	"google.golang.org/grpc"
@@ -33,7 +33,7 @@ var (
 // transport carries packets and streams of memberlist over gRPC. A destination gets a connection when something is
 // to be sent there, and loses it when it is broken or was not used for a while.
 type transport struct {
-	self    *greet.Self
+	self    *nodeauth.Self
 	options []grpc.DialOption
 	timing  Timing
 	packets chan *memberlist.Packet
@@ -62,13 +62,13 @@ type route struct {
 
 // answer is how dialing a seed ended.
 type answer struct {
-	peer greet.Peer
+	peer nodeauth.Peer
 	err  error
 }
 
 var _ memberlist.NodeAwareTransport = (*transport)(nil)
 
-func newTransport(self *greet.Self, options []grpc.DialOption, timing Timing) *transport {
+func newTransport(self *nodeauth.Self, options []grpc.DialOption, timing Timing) *transport {
 	t := &transport{
 		self: self, options: options, timing: timing,
 		packets: make(chan *memberlist.Packet, packetQueue),
@@ -124,15 +124,15 @@ func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Dur
 	return conn, err
 }
 
-func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Conn, greet.Peer, error) {
+func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Conn, nodeauth.Peer, error) {
 	r, err := t.route(addr)
 	if err != nil {
-		return nil, greet.Peer{}, err
+		return nil, nodeauth.Peer{}, err
 	}
 	ctx, cancel := context.WithCancelCause(r.ctx)
 	expire := time.AfterFunc(timeout, func() { cancel(noAnswer(timeout)) })
 	stream, err := clusterpb.NewClusterClient(r.conn).Stream(ctx)
-	var peer greet.Peer
+	var peer nodeauth.Peer
 	if err == nil {
 		peer, err = t.self.Dial(stream, nil)
 	}
@@ -151,7 +151,7 @@ func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Co
 			return nil, peer, ErrSelf
 		}
 		// An earlier process of this node would not answer any more.
-		return nil, peer, fmt.Errorf("%w: the address %s is that of another node, which answers at %s", greet.ErrRefused, peer.Addr, r.to.target)
+		return nil, peer, fmt.Errorf("%w: the address %s is that of another node, which answers at %s", nodeauth.ErrRefused, peer.Addr, r.to.target)
 	}
 	near, far := net.Pipe()
 	started := t.run(func() {
@@ -179,7 +179,7 @@ func plain(err error) error {
 }
 
 // dialed returns how dialing a seed last ended, and forgets it.
-func (t *transport) dialed(name string) (greet.Peer, error) {
+func (t *transport) dialed(name string) (nodeauth.Peer, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.seeds[name]
@@ -288,7 +288,7 @@ func (t *transport) serve(r *route) {
 	defer t.drop(r)
 	idle := time.NewTicker(t.timing.Idle)
 	defer idle.Stop()
-	var stream greet.Stream
+	var stream nodeauth.Stream
 	for {
 		select {
 		case b := <-r.packets:
@@ -312,7 +312,7 @@ func (t *transport) serve(r *route) {
 }
 
 // open opens the stream for packets. It ends with the route.
-func (t *transport) open(r *route) (greet.Stream, error) {
+func (t *transport) open(r *route) (nodeauth.Stream, error) {
 	expire := time.AfterFunc(t.timing.Stream, func() { r.stop(noAnswer(t.timing.Stream)) })
 	defer expire.Stop()
 	stream, err := clusterpb.NewClusterClient(r.conn).Packets(r.ctx)
@@ -325,7 +325,7 @@ func (t *transport) open(r *route) (greet.Stream, error) {
 
 // ServePackets serves the Packets call of a peer.
 func (t *transport) ServePackets(st clusterpb.Cluster_PacketsServer) error {
-	return t.accept(st, func(peer greet.Peer) error {
+	return t.accept(st, func(peer nodeauth.Peer) error {
 		for {
 			var e clusterpb.Envelope
 			if err := st.RecvMsg(&e); err != nil {
@@ -346,7 +346,7 @@ func (t *transport) ServePackets(st clusterpb.Cluster_PacketsServer) error {
 
 // ServeStream serves the Stream call of a peer.
 func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
-	return t.accept(st, func(peer greet.Peer) error {
+	return t.accept(st, func(peer nodeauth.Peer) error {
 		near, far := net.Pipe()
 		select {
 		case t.streams <- conn{near, address(peer.Addr)}:
@@ -359,7 +359,7 @@ func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
 }
 
 // accept greets and runs f on a goroutine of its own: returning from a call is the only way to break off its receives.
-func (t *transport) accept(st grpc.ServerStream, f func(greet.Peer) error) error {
+func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) error {
 	greeted := make(chan struct{})
 	done := make(chan error, 1)
 	started := t.run(func() {
@@ -397,7 +397,7 @@ func (t *transport) accept(st grpc.ServerStream, f func(greet.Peer) error) error
 // pump carries bytes between a pipe and a stream until the pipe's other end is closed or the stream is done. It leaves a
 // goroutine that ends with the stream. memberlist closes a stream only when it has read the answer, so there is no need
 // to wait until the last bytes have arrived.
-func (t *transport) pump(ctx context.Context, st greet.Stream, far net.Conn) {
+func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = far.Close() })
 	defer stop()
 	defer far.Close()

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
-	"github.com/lonng/nano/internal/yield"
+	"github.com/lonng/nano/internal/gosched"
 
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -322,7 +322,7 @@ func (l *Link) signal() {
 
 // write sends the batches as they come. It alone sends on the stream.
 func (l *Link) write() {
-	var yielder yield.Yielder
+	var yielder gosched.Yielder
 	for {
 		b, ok := l.next()
 		if !ok {

@@ -1,6 +1,6 @@
-// Package yield has a goroutine let others run before it takes what they have gathered for it: one batch of many costs
+// Package gosched has a goroutine let others run before it takes what they have gathered for it: one batch of many costs
 // less than many of one.
-package yield
+package gosched
 
 import (
 	"runtime"

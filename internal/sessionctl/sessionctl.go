@@ -1,7 +1,7 @@
-// Package life is the handle by which the owner of a connection ends its session, and follows what other nodes
+// Package sessionctl is the handle by which the owner of a connection ends its session, and follows what other nodes
 // say of it. Package session implements it; it is apart, and internal, so that programs cannot end a session behind
 // its owner's back.
-package life
+package sessionctl
 
 // Control ends one session. Its methods may be called concurrently.
 type Control interface {

@@ -1,4 +1,4 @@
-package calm
+package logsample
 
 import (
 	"log/slog"

@@ -1,6 +1,6 @@
-// Package calm owns a log handler that does not let one message drown the others: what a client can cause, it can cause
+// Package logsample owns a log handler that does not let one message drown the others: what a client can cause, it can cause
 // as often as it likes. It does not know what is logged.
-package calm
+package logsample
 
 import (
 	"context"

@@ -1,6 +1,6 @@
-// Package greet opens the streams between nodes: each side says who it is and proves that it knows the cluster's
+// Package nodeauth opens the streams between nodes: each side says who it is and proves that it knows the cluster's
 // secret, which is never sent. It does not know what a stream carries afterwards.
-package greet
+package nodeauth
 
 import (
 	"crypto/hmac"

@@ -1,6 +1,6 @@
 // Package agent owns the connected clients of one server: it reads their bytes and takes packets and messages out
 // of them, shakes hands, keeps heartbeats, and writes what the program sends. An Agent is one client, and the
-// network entity of its session; a Host is what the agents of a server share.
+// network entity of its session; a Hub is what the agents of a server share.
 package agent
 
 import (
@@ -28,7 +28,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Config is what a Host is made of. Every field is set by the server.
+// Config is what a Hub is made of. Every field is set by the server.
 type Config struct {
 	Log        *slog.Logger
 	Dispatcher *dispatch.Dispatcher
@@ -66,8 +66,8 @@ const (
 	closeTimeout = 5 * time.Second // how long the last bytes may take
 )
 
-// Host is what the agents of one server share. Its methods may be called concurrently.
-type Host struct {
+// Hub is what the agents of one server share. Its methods may be called concurrently.
+type Hub struct {
 	Config
 	hello   handshake
 	flusher flusher
@@ -129,7 +129,7 @@ type refusal struct {
 const logEvery = 10 * time.Second
 
 // refuse notes that a limit was passed.
-func (h *Host) refuse(l limit, remote net.Addr) {
+func (h *Hub) refuse(l limit, remote net.Addr) {
 	r := &h.refusals[l]
 	n := r.count.Add(1)
 	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stands still without agents
@@ -140,10 +140,10 @@ func (h *Host) refuse(l limit, remote net.Addr) {
 }
 
 // AcceptFailed counts a connection that could not be accepted.
-func (h *Host) AcceptFailed() { h.refusals[refusedAccept].count.Add(1) }
+func (h *Hub) AcceptFailed() { h.refusals[refusedAccept].count.Add(1) }
 
 // RefusedBy returns what each limit has refused.
-func (h *Host) RefusedBy() map[string]int64 {
+func (h *Hub) RefusedBy() map[string]int64 {
 	m := make(map[string]int64, refusedKinds)
 	for l := noLimit + 1; l < refusedKinds; l++ {
 		m[refusedNames[l]] = h.refusals[l].count.Load()
@@ -197,9 +197,9 @@ func (c *Counts) ClosedBy() map[string]int64 {
 	return m
 }
 
-// NewHost makes a host. Start starts it.
-func NewHost(c Config) (*Host, error) {
-	h := &Host{
+// NewHub makes a host. Start starts it.
+func NewHub(c Config) (*Hub, error) {
+	h := &Hub{
 		Config:    c,
 		agents:    map[int64]*Agent{},
 		uids:      map[int64]map[int64]*Agent{},
@@ -217,22 +217,22 @@ func NewHost(c Config) (*Host, error) {
 }
 
 // Start starts the clock that heartbeats and deadlines go by.
-func (h *Host) Start() { h.wheel.start() }
+func (h *Hub) Start() { h.wheel.start() }
 
 // Stop ends the goroutines of a host all of whose agents are gone.
-func (h *Host) Stop() {
+func (h *Hub) Stop() {
 	h.flusher.stop()
 	h.wheel.stop()
 }
 
 // Begin and End enclose what the logic goroutine does in one go: what is sent meanwhile goes out at the End.
-func (h *Host) Begin() { h.flusher.hold() }
+func (h *Hub) Begin() { h.flusher.hold() }
 
 // End flushes what was sent since Begin.
-func (h *Host) End() { h.flusher.release() }
+func (h *Hub) End() { h.flusher.release() }
 
 // Accept serves a connection on a goroutine of its own. Its deadline for the handshake starts now.
-func (h *Host) Accept(conn net.Conn) {
+func (h *Hub) Accept(conn net.Conn) {
 	if !h.trusts(conn.RemoteAddr()) {
 		h.begin(conn, conn.RemoteAddr(), nil, h.HandshakeTimeout)
 		return
@@ -262,7 +262,7 @@ func (h *Host) Accept(conn net.Conn) {
 
 // acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header comes before any TLS; while it
 // is awaited the connection counts as one of nobody's address.
-func (h *Host) acceptProxied(conn net.Conn) {
+func (h *Hub) acceptProxied(conn net.Conn) {
 	defer h.wg.Done()
 	began := time.Now()
 	remote, rest, err := proxied(conn, h.HandshakeTimeout)
@@ -282,7 +282,7 @@ func (h *Host) acceptProxied(conn net.Conn) {
 }
 
 // begin serves a TCP client from whose connection rest was read before; left is what it has for its handshake.
-func (h *Host) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Duration) {
+func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Duration) {
 	if h.TLS != nil {
 		if len(rest) > 0 {
 			conn, rest = &behind{conn, rest}, nil
@@ -295,7 +295,7 @@ func (h *Host) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Dura
 }
 
 // admit registers a connection, or tells the client that there is no room for it and closes it.
-func (h *Host) admit(conn net.Conn, remote net.Addr) *Agent {
+func (h *Hub) admit(conn net.Conn, remote net.Addr) *Agent {
 	a, full := h.newAgent(conn, remote, false)
 	if a != nil {
 		return a
@@ -334,8 +334,8 @@ func mustPacket(t packet.Type, body string) []byte {
 
 // newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, which it
 // returns. The caller must see that serve runs.
-func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, full limit) {
-	a = &Agent{host: h, conn: conn, remote: remote, raw: rawConn(conn), ws: ws, id: h.NewID()}
+func (h *Hub) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, full limit) {
+	a = &Agent{hub: h, conn: conn, remote: remote, raw: rawConn(conn), ws: ws, id: h.NewID()}
 	a.session = session.New(a)
 	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*PendingPackets)
 	h.mu.Lock()
@@ -361,7 +361,7 @@ func (h *Host) newAgent(conn net.Conn, remote net.Addr, ws bool) (a *Agent, full
 const PendingPackets = 4
 
 // Session returns the open session with an id.
-func (h *Host) Session(id int64) (*session.Session, bool) {
+func (h *Hub) Session(id int64) (*session.Session, bool) {
 	h.mu.Lock()
 	a := h.agents[id]
 	h.mu.Unlock()
@@ -372,19 +372,19 @@ func (h *Host) Session(id int64) (*session.Session, bool) {
 }
 
 // ByUID returns the open sessions of a user, in the order they connected.
-func (h *Host) ByUID(uid int64) []*session.Session {
+func (h *Hub) ByUID(uid int64) []*session.Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return sorted(h.uids[uid])
 }
 
 // Len returns the number of open connections and of sessions that are ready.
-func (h *Host) Len() (connections, sessions int) {
+func (h *Hub) Len() (connections, sessions int) {
 	return int(h.Counts.Open.Load()), int(h.Counts.ready.Load())
 }
 
 // bound keeps the index of uids.
-func (h *Host) bound(a *Agent, old, uid int64) {
+func (h *Hub) bound(a *Agent, old, uid int64) {
 	var others []*session.Session
 	h.mu.Lock()
 	h.unindex(a, old)
@@ -409,7 +409,7 @@ func (h *Host) bound(a *Agent, old, uid int64) {
 }
 
 // unindex forgets a under uid. The caller holds mu.
-func (h *Host) unindex(a *Agent, uid int64) {
+func (h *Hub) unindex(a *Agent, uid int64) {
 	if m := h.uids[uid]; m != nil {
 		if delete(m, a.id); len(m) == 0 {
 			delete(h.uids, uid)
@@ -418,7 +418,7 @@ func (h *Host) unindex(a *Agent, uid int64) {
 }
 
 // gone forgets an agent whose connection and session have both ended; which tells what ended now.
-func (h *Host) gone(a *Agent, which uint32) {
+func (h *Hub) gone(a *Agent, which uint32) {
 	const both = flagConnGone | flagSessionGone
 	last := (a.flags.bits.Or(which)|which)&both == both
 	h.mu.Lock()
@@ -431,7 +431,7 @@ func (h *Host) gone(a *Agent, which uint32) {
 	}
 }
 
-func (h *Host) snapshot() []*Agent {
+func (h *Hub) snapshot() []*Agent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	list := make([]*Agent, 0, len(h.agents))
@@ -443,7 +443,7 @@ func (h *Host) snapshot() []*Agent {
 
 // Drain accepts no more connections, and has every session closed with ErrShutdown and a kick when the messages it
 // had accepted have run. Connections that are no clients are closed, but for those in a page of the program.
-func (h *Host) Drain() {
+func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.draining = true
 	strangers := slices.Collect(maps.Keys(h.greeting))
@@ -464,7 +464,7 @@ func (h *Host) Drain() {
 // Wait returns when every connection has ended and every session has finished. When ctx ends first, clients are told
 // without waiting for their messages, and the error is that of ctx; when last ends too, connections that were to be closed
 // already are cut.
-func (h *Host) Wait(ctx, last context.Context) error {
+func (h *Hub) Wait(ctx, last context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		h.wg.Wait()
