@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -49,11 +50,18 @@ func Owner[K Key]() Option {
 //
 // The first Tick sends the state as it is then.
 func New[T any](root *T, opts ...Option) (*Sync, error) {
+	if root == nil {
+		return nil, errors.New("state: the state is nil")
+	}
+	return newSync(reflect.ValueOf(root).Elem(), opts...)
+}
+
+func newSync(root reflect.Value, opts ...Option) (*Sync, error) {
 	var cfg config
 	for _, o := range opts {
 		o(&cfg)
 	}
-	t := reflect.TypeFor[T]()
+	t := root.Type()
 	if t.Kind() != reflect.Struct || isMap(t) {
 		return nil, fmt.Errorf("state: the state has to be a struct, not %s", t)
 	}
@@ -69,11 +77,8 @@ func New[T any](root *T, opts ...Option) (*Sync, error) {
 	if len(c.faults) > 0 {
 		return nil, fmt.Errorf("state: %s cannot be sent:\n\t%s", t, strings.Join(c.faults, "\n\t"))
 	}
-	if root == nil {
-		return nil, fmt.Errorf("state: the state is nil")
-	}
 	s := &Sync{
-		plan: p, root: reflect.ValueOf(root).Elem(), owner: cfg.owner, schema: makeSchema(c.order),
+		plan: p, root: root, owner: cfg.owner, schema: makeSchema(c.order),
 		sent: *newRow(p), spans: make([]span, len(p.fields)), fulls: make([]span, len(p.fields)),
 		byField: make([]*region, len(p.fields)),
 	}
