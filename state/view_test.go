@@ -341,19 +341,35 @@ state: Open[0].Gold: -9223372036854775808 is beyond 2^52: tag the field big`
 }
 
 func TestTickBoundsEntries(t *testing.T) {
-	root := struct{ M map[uint32]bool }{map[uint32]bool{}}
-	for i := range uint32(maxEntries + 2) {
-		root.M[i] = true
-	}
+	root := struct {
+		Plain map[string]bool
+		Typed Map[string, dot]
+	}{Plain: map[string]bool{}}
 	s := mustNew(t, &root)
-	err := s.Tick(1)
-	if err == nil || err.Error() != "state: M: more than 1048576 entries" {
-		t.Errorf("Tick = %v", err)
-	}
 	c := newClient(t, s, nil)
+	for _, r := range s.regions {
+		r.m.n = maxEntries - 1 // as if there were as many
+	}
+	for _, k := range []string{"a", "b", "c"} {
+		root.Plain[k] = true
+		root.Typed.Put(k, &dot{})
+	}
+	err := s.Tick(1)
+	want := "state: Plain: more than 1048576 entries\nstate: Typed: more than 1048576 entries"
+	if err == nil || err.Error() != want {
+		t.Errorf("Tick = %v, want %s", err, want)
+	}
 	c.flush()
-	if got := len(c.d.root.cells[0].m); got != maxEntries {
-		t.Errorf("the client has %d entries, want %d", got, maxEntries)
+	if got := fmt.Sprint(c.keys("plain"), c.keys("typed")); got != "[a] [a]" {
+		t.Errorf("the client has %s, want the first of each", got)
+	}
+	for _, r := range s.regions {
+		r.m.n = 1
+	}
+	mustTick(t, s)
+	c.flush()
+	if got := fmt.Sprint(c.keys("plain"), c.keys("typed")); got != "[a b c] [a b c]" {
+		t.Errorf("once there is room, the client has %s", got)
 	}
 }
 
