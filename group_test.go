@@ -637,6 +637,7 @@ type kept struct {
 }
 
 func (k *kept) Attach(c sessionctl.Control) { k.lent.Control = c }
+
 func (k *kept) Control() sessionctl.Control { return &k.lent }
 
 // lent is a control that lets the test in when somebody stops to watch.

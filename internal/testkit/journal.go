@@ -1,0 +1,93 @@
+package testkit
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/lonng/nano"
+)
+
+// Count counts the records with a message.
+func (l *LogCapture) Count(message string) (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.records {
+		if r.Message == message {
+			n++
+		}
+	}
+	return n
+}
+
+// All returns every record as text.
+func (l *LogCapture) All() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b strings.Builder
+	h := slog.NewTextHandler(&b, nil)
+	for _, r := range l.records {
+		_ = h.Handle(context.Background(), r)
+	}
+	return b.String()
+}
+
+// LogCapture keeps what a server logs.
+type LogCapture struct {
+	mu      sync.Mutex
+	records []slog.Record
+	came    chan struct{}
+}
+
+func NewLogCapture() *LogCapture { return &LogCapture{came: make(chan struct{}, 1)} }
+
+func (l *LogCapture) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *LogCapture) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+func (l *LogCapture) WithGroup(string) slog.Handler { return l }
+
+func (l *LogCapture) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	l.records = append(l.records, r)
+	l.mu.Unlock()
+	select {
+	case l.came <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+func (l *LogCapture) Option() nano.Option { return nano.WithSlog(slog.New(l)) }
+
+// Find returns an attribute of the last record with a message.
+func (l *LogCapture) Find(message, key string) (value string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range l.records {
+		if r.Message != message {
+			continue
+		}
+		ok = true
+		r.Attrs(func(a slog.Attr) bool {
+			if a.Key == key {
+				value = a.Value.String()
+			}
+			return true
+		})
+	}
+	return value, ok
+}
+
+// Wait returns an attribute of a record that has to come.
+func (l *LogCapture) Wait(t testing.TB, message, key string) string {
+	t.Helper()
+	for {
+		if v, ok := l.Find(message, key); ok {
+			return v
+		}
+		Receive(t, l.came, message)
+	}
+}
