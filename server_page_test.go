@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/pipenet"
 	"github.com/lonng/nano/internal/testkit"
 )
 
@@ -200,12 +201,14 @@ func TestSlowUpgradeOverTLS(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			s := testkit.NewServer(&testkit.Game{}, nano.WithTLSConfig(&tls.Config{Certificates: []tls.Certificate{testkit.Certificate()}}))
 			testkit.ShutdownAtEnd(t, s)
-			m := testkit.NewPipeListener()
+			m := pipenet.New()
 			served := make(chan error, 1)
 			go func() { served <- s.ServeWebSocket(m) }()
 			client, server := net.Pipe()
 			over := make(chan struct{})
-			m.Conns <- &closing{server, sync.OnceFunc(func() { close(over) })}
+			if err := m.Deliver(t.Context(), &closing{server, sync.OnceFunc(func() { close(over) })}); err != nil {
+				t.Fatal(err)
+			}
 			start := time.Now()
 			// step waits for its turn, and reports whether there is still somebody to talk to.
 			step := func(d time.Duration) bool {

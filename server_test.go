@@ -498,7 +498,7 @@ func TestListenPortInUse(t *testing.T) {
 	}
 	defer l.Close()
 	kept := testkit.NewLogCapture()
-	game := &testkit.Lifecycle{}
+	game := &testkit.StepRecorder{}
 	components := &component.Components{}
 	components.Register(game)
 	err = nano.Listen(l.Addr().String(), kept.Option(), nano.WithComponents(components))

@@ -10,7 +10,7 @@ import (
 	"github.com/lonng/nano/internal/message"
 )
 
-// HandshakeAnswer is the server's part of the handshake.
+// HandshakeAnswer is the answer of the server to a handshake.
 type HandshakeAnswer struct {
 	Code int
 	Sys  *struct {
@@ -23,6 +23,16 @@ type HandshakeAnswer struct {
 	Message string
 }
 
+// Client is a [Wire] that ends the test on an error. Only the goroutine of the test may use it.
+type Client struct {
+	*Wire
+	T testing.TB
+}
+
+// NewClient returns a client that speaks on conn. The test closes it.
+func NewClient(t testing.TB, conn net.Conn) *Client { return &Client{Wire: NewWire(conn), T: t} }
+
+// Handshake sends a handshake with the JSON body and returns the parsed answer.
 func (p *Client) Handshake(body string) HandshakeAnswer {
 	p.T.Helper()
 	text, err := p.Wire.Handshake(body)
@@ -36,21 +46,13 @@ func (p *Client) Handshake(body string) HandshakeAnswer {
 	return a
 }
 
-// SendAndDrain sends, and takes whatever comes.
+// SendAndDrain sends b while another goroutine reads and drops everything up to the end.
 func (p *Client) SendAndDrain(b []byte) {
 	p.Go(func() { p.ReadUntilEnd() })
 	p.Send(b)
 }
 
-// Client is a wire whose faults end the test. It is for the test's own goroutine.
-type Client struct {
-	*Wire
-	T testing.TB
-}
-
-// NewClient returns a client that speaks on conn. The test closes it.
-func NewClient(t testing.TB, conn net.Conn) *Client { return &Client{Wire: NewWire(conn), T: t} }
-
+// Send sends bytes of the packet stream, each argument in one write.
 func (p *Client) Send(bytes ...[]byte) {
 	p.T.Helper()
 	for _, b := range bytes {
@@ -60,6 +62,7 @@ func (p *Client) Send(bytes ...[]byte) {
 	}
 }
 
+// Join completes the handshake and sends the ack.
 func (p *Client) Join() {
 	p.T.Helper()
 	if err := p.Wire.Join(); err != nil {
@@ -67,6 +70,7 @@ func (p *Client) Join() {
 	}
 }
 
+// Echo checks that Game.Echo answers a request with its body.
 func (p *Client) Echo(id uint64, body string) {
 	p.T.Helper()
 	if err := p.Wire.Echo(id, body); err != nil {
@@ -74,7 +78,7 @@ func (p *Client) Echo(id uint64, body string) {
 	}
 }
 
-// Next reads the next message.
+// Next returns the next message.
 func (p *Client) Next() *message.Message {
 	p.T.Helper()
 	m, err := p.Message()
@@ -84,7 +88,7 @@ func (p *Client) Next() *message.Message {
 	return m
 }
 
-// Call returns the payload that a request is answered with.
+// Call sends a request and returns the payload of its response, which has to come next.
 func (p *Client) Call(id uint64, route, body string) string {
 	p.T.Helper()
 	m, err := p.Wire.Call(id, route, body)
@@ -97,7 +101,7 @@ func (p *Client) Call(id uint64, route, body string) string {
 	return string(m.Data)
 }
 
-// CallError returns the error that a request is answered with; errors are JSON.
+// CallError sends a request and returns the error of its error response.
 func (p *Client) CallError(id uint64, route, body string) *nano.Error {
 	p.T.Helper()
 	m, err := p.Wire.Call(id, route, body)
@@ -107,6 +111,7 @@ func (p *Client) CallError(id uint64, route, body string) *nano.Error {
 	return p.ErrorOf(m)
 }
 
+// ErrorOf decodes m, which has to be an error response in JSON.
 func (p *Client) ErrorOf(m *message.Message) *nano.Error {
 	p.T.Helper()
 	e := &nano.Error{}
@@ -116,7 +121,7 @@ func (p *Client) ErrorOf(m *message.Message) *nano.Error {
 	return e
 }
 
-// ReadEnd reads until the server has ended the connection, and ends it on this side too.
+// ReadEnd reads until the server has ended the connection, then closes this side.
 func (p *Client) ReadEnd() Ending {
 	p.T.Helper()
 	e := p.Wire.ReadUntilEnd()
@@ -128,7 +133,8 @@ func (p *Client) ReadEnd() Ending {
 	return e
 }
 
-// Go runs f, which ends with the connection at the latest, beside the test.
+// Go runs f on a goroutine. f has to return when the connection ends, which the end of the
+// test brings about.
 func (p *Client) Go(f func()) {
 	done := make(chan struct{})
 	go func() {

@@ -7,12 +7,16 @@ import (
 	"time"
 )
 
-// Footprint is what a process holds.
+// Mebibyte is 1024 * 1024 bytes.
+const Mebibyte = 1 << 20
+
+// Footprint is the number of goroutines, open files and heap bytes of this process.
 type Footprint struct {
 	goroutines, files int
 	Heap              uint64
 }
 
+// MeasureFootprint collects garbage and returns the current footprint.
 func MeasureFootprint() Footprint {
 	runtime.GC()
 	runtime.GC() // the second one empties the pools
@@ -25,15 +29,13 @@ func MeasureFootprint() Footprint {
 	return f
 }
 
-const Mebibyte = 1 << 20
-
-// CheckReleased waits until no more is held than before, but for some memory.
+// CheckReleased waits until the footprint is back at f, within 4 MiB of heap.
 func (f Footprint) CheckReleased(t testing.TB) {
 	t.Helper()
 	f.CheckGrowth(t, 4*Mebibyte)
 }
 
-// CheckGrowth is back for so many bytes of memory.
+// CheckGrowth waits until the footprint is back at f, within memory bytes of heap.
 func (f Footprint) CheckGrowth(t testing.TB, memory uint64) {
 	t.Helper()
 	t.Helper()

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// Prompt is how long a well-behaved client waits at most.
+// Prompt is the longest time in which a well-behaved client is answered.
 const Prompt = 100 * time.Millisecond * Slack
 
-// CheckServes checks that well-behaved clients are answered at once, an old one and a new one. Since the machine may have
-// something else to do just then, one time of five is enough.
+// CheckServes checks that well-behaved clients are answered in time: old, which may be nil, and
+// a new one. One of five tries is enough, because the machine may be busy.
 func (s *Server) CheckServes(old *Client) {
 	s.T.Helper()
 	var took time.Duration
@@ -42,13 +42,13 @@ func (s *Server) CheckServes(old *Client) {
 	s.T.Errorf("well-behaved clients were answered after %v, want %v at most", took, Prompt)
 }
 
-// EachDialed runs n clients, some at a time.
+// EachDialed connects n clients and calls f for each, 32 at a time.
 func (s *Server) EachDialed(n int, f func(i int, w *Wire)) {
 	s.T.Helper()
 	s.run(n, s.Wire, f)
 }
 
-// EachConn is many for clients that have not asked for an upgrade.
+// EachConn is EachDialed for clients that have not asked for an upgrade.
 func (s *Server) EachConn(n int, f func(i int, w *Wire)) {
 	s.T.Helper()
 	s.run(n, func() (*Wire, error) {
@@ -80,7 +80,7 @@ func (s *Server) run(n int, connect func() (*Wire, error), f func(i int, w *Wire
 	wg.Wait()
 }
 
-// Drain reads to the end of a connection, after nothing more is sent.
+// Drain closes the sending side and reads until the server closes the connection.
 func (w *Wire) Drain(t testing.TB) {
 	if c, ok := w.Conn.(*net.TCPConn); ok {
 		_ = c.CloseWrite()
@@ -92,7 +92,7 @@ func (w *Wire) Drain(t testing.TB) {
 	}
 }
 
-// CheckCloses has n connections each send requests and read nothing until the server has ended them.
+// CheckCloses sends each HTTP request on n connections, and checks that the server closes them.
 func (s *Server) CheckCloses(n int, requests map[string]int) {
 	s.T.Helper()
 	if !s.IsWebSocket() {
@@ -122,7 +122,8 @@ func (s *Server) CheckCloses(n int, requests map[string]int) {
 	wg.Wait()
 }
 
-// Together connects n clients and has all of them do something; when they have, then runs, and they vanish at once.
+// Together connects n clients and calls do for each, 32 at a time. Then it calls then, and
+// closes all of them.
 func (s *Server) Together(n int, do func(i int, w *Wire), then func()) {
 	s.T.Helper()
 	wires := make([]*Wire, n)

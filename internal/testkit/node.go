@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,31 +15,11 @@ import (
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/serialize/json"
-	"github.com/lonng/nano/session"
 )
 
-// Mend lets a node that was cut off dial, and be dialed, again.
-func (w *Links) Mend() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = false
-	clear(w.conns)
-}
+var errCut = errors.New("cut off")
 
-// AwaitAlone waits until a node has given up every other one.
-func (n *Node) AwaitAlone() {
-	n.T.Helper()
-	Eventually(n.T, "the node has lost the others", func() bool {
-		for _, m := range n.Members() {
-			if m.Up {
-				return false
-			}
-		}
-		return true
-	})
-}
-
-// Node is a server of a cluster, with players of its own.
+// Node is a server of a cluster, with an address of its own for players.
 type Node struct {
 	*nano.Server
 	T       testing.TB
@@ -48,15 +27,14 @@ type Node struct {
 	Players string // where clients connect
 }
 
-// Services are the components of a node by the names of their services.
-type Services map[string]component.Component
-
-// StartNode starts a node that joins the nodes given; the first of a cluster is given none.
+// StartNode starts a node that joins seeds, and waits until all of them see each other. The end
+// of the test shuts it down.
 func StartNode(t testing.TB, comps Services, seeds []*Node, opts ...nano.Option) *Node {
 	t.Helper()
 	return StartNodeAt(t, "127.0.0.1:0", comps, seeds, opts...)
 }
 
+// StartNodeAt is StartNode with the address for other nodes.
 func StartNodeAt(t testing.TB, addr string, comps Services, seeds []*Node, opts ...nano.Option) *Node {
 	t.Helper()
 	list := &component.Components{}
@@ -96,6 +74,27 @@ func StartNodeAt(t testing.TB, addr string, comps Services, seeds []*Node, opts 
 	return n
 }
 
+// StartPair starts a gate without services, and one backend with comps.
+func StartPair(t testing.TB, comps Services, opts ...nano.Option) (gate, backend *Node) {
+	t.Helper()
+	gate = StartNode(t, nil, nil, opts...)
+	return gate, StartNode(t, comps, []*Node{gate}, opts...)
+}
+
+// AwaitAlone waits until the node sees no other node up.
+func (n *Node) AwaitAlone() {
+	n.T.Helper()
+	Eventually(n.T, "the node has lost the others", func() bool {
+		for _, m := range n.Members() {
+			if m.Up {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Stop shuts the node down.
 func (n *Node) Stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
@@ -104,88 +103,10 @@ func (n *Node) Stop() {
 	}
 }
 
-// AwaitMembers waits until every node sees every other one up.
-func AwaitMembers(t testing.TB, nodes ...*Node) {
-	t.Helper()
-	for _, n := range nodes {
-		Eventually(t, "the nodes know each other", func() bool {
-			up := 0
-			for _, m := range n.Members() {
-				if m.Up && slices.ContainsFunc(nodes, func(o *Node) bool { return o.ClusterAddr() == m.Addr }) {
-					up++
-				}
-			}
-			return up == len(nodes)-1
-		})
-	}
-}
-
-// Kill breaks off every connection to other nodes, and lets no new one be made: as the end of its process would look to
-// them.
+// Kill cuts the links of the node. To other nodes this looks like the end of its process.
 func (n *Node) Kill() { n.Links.Cut() }
 
-// Links are the connections between one node and others.
-type Links struct {
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	dead  bool
-}
-
-// NewLinks returns Links without connections.
-func NewLinks() *Links { return &Links{conns: map[net.Conn]bool{}} }
-
-// Listener returns l with every connection that it accepts among the links.
-func (w *Links) Listener(l net.Listener) net.Listener { return linksListener{l, w} }
-
-// Cut closes every connection, and refuses new ones until Mend.
-func (w *Links) Cut() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.dead = true
-	for c := range w.conns {
-		_ = c.Close()
-	}
-}
-
-var errCut = errors.New("cut off")
-
-// add takes a connection into care, or closes it if the node was killed.
-func (w *Links) add(c net.Conn) (net.Conn, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.dead {
-		_ = c.Close()
-		return nil, errCut
-	}
-	w.conns[c] = true
-	return c, nil
-}
-
-func (w *Links) Dial(ctx context.Context, addr string) (net.Conn, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	return w.add(c)
-}
-
-type linksListener struct {
-	net.Listener
-	links *Links
-}
-
-func (l linksListener) Accept() (net.Conn, error) {
-	for {
-		c, err := l.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c, err = l.links.add(c); err == nil {
-			return c, nil
-		}
-	}
-}
-
+// Connect connects a player to the node.
 func (n *Node) Connect(opts ...client.Option) *Player {
 	n.T.Helper()
 	p := &Player{t: n.T, Pushes: make(chan *client.Message, 1000)}
@@ -201,23 +122,27 @@ func (n *Node) Connect(opts ...client.Option) *Player {
 	return p
 }
 
-// NewGame is a component whose Do does f.
-func NewGame(f func(s *session.Session, data []byte) error) *Game { return &Game{OnDo: f} }
-
-// NewNamedGame answers with a name.
-func NewNamedGame(name string) *Game {
-	return NewGame(func(s *session.Session, _ []byte) error { return s.Response([]byte(name)) })
-}
-
-// StartPair is a gate and one backend with the services given.
-func StartPair(t testing.TB, comps Services, opts ...nano.Option) (gate, backend *Node) {
-	t.Helper()
-	gate = StartNode(t, nil, nil, opts...)
-	return gate, StartNode(t, comps, []*Node{gate}, opts...)
-}
-
-// AwaitUser waits until a node knows where a user is.
+// AwaitUser waits until the node can push to a user.
 func (n *Node) AwaitUser(uid int64) {
 	n.T.Helper()
 	Eventually(n.T, "the user is found", func() bool { return n.Push(uid, "onFound", []byte{}) == nil })
+}
+
+// Services maps names of services to their components.
+type Services map[string]component.Component
+
+// AwaitMembers waits until every node sees every other one up.
+func AwaitMembers(t testing.TB, nodes ...*Node) {
+	t.Helper()
+	for _, n := range nodes {
+		Eventually(t, "the nodes know each other", func() bool {
+			up := 0
+			for _, m := range n.Members() {
+				if m.Up && slices.ContainsFunc(nodes, func(o *Node) bool { return o.ClusterAddr() == m.Addr }) {
+					up++
+				}
+			}
+			return up == len(nodes)-1
+		})
+	}
 }

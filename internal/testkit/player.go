@@ -10,7 +10,15 @@ import (
 	"github.com/lonng/nano/client"
 )
 
-// AwaitAnswer asks until somebody answers with a name; meanwhile the only failure is that a node is down.
+// Player is a Go client that keeps the pushes it receives. Its errors end the test.
+type Player struct {
+	*client.Client
+	t      testing.TB
+	Pushes chan *client.Message
+}
+
+// AwaitAnswer sends Room.Who until want answers, and returns the time since then. Until that
+// happens, only CodeUnavailable may be answered.
 func (p *Player) AwaitAnswer(want string, since time.Time) time.Duration {
 	p.t.Helper()
 	Eventually(p.t, want+" answers", func() bool {
@@ -23,14 +31,7 @@ func (p *Player) AwaitAnswer(want string, since time.Time) time.Duration {
 	return time.Since(since)
 }
 
-// Player is a client that notes what it is pushed.
-type Player struct {
-	*client.Client
-	t      testing.TB
-	Pushes chan *client.Message
-}
-
-// Ask sends a request with raw payloads.
+// Ask sends a request with a raw payload and returns the raw reply.
 func (p *Player) Ask(route, data string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
@@ -39,7 +40,7 @@ func (p *Player) Ask(route, data string) (string, error) {
 	return string(reply), err
 }
 
-// Expect sends a request that has to be answered with want.
+// Expect sends a request and checks its reply.
 func (p *Player) Expect(route, data, want string) {
 	p.t.Helper()
 	got, err := p.Ask(route, data)
@@ -48,7 +49,7 @@ func (p *Player) Expect(route, data, want string) {
 	}
 }
 
-// ExpectError sends a request that has to fail with a code.
+// ExpectError sends a request and checks that it fails with code.
 func (p *Player) ExpectError(route, data, code string) {
 	p.t.Helper()
 	got, err := p.Ask(route, data)
@@ -57,11 +58,7 @@ func (p *Player) ExpectError(route, data, code string) {
 	}
 }
 
-func HasCode(err error, code string) bool {
-	var e *nano.Error
-	return errors.As(err, &e) && e.Code == code
-}
-
+// Send sends a notify.
 func (p *Player) Send(route, data string) {
 	p.t.Helper()
 	if err := p.Notify(route, []byte(data)); err != nil {
@@ -69,11 +66,17 @@ func (p *Player) Send(route, data string) {
 	}
 }
 
-// ExpectPush takes the next push.
+// ExpectPush checks the next push.
 func (p *Player) ExpectPush(route, want string) {
 	p.t.Helper()
 	m := Receive(p.t, p.Pushes, "push "+route)
 	if m.Route != route || string(m.Data) != want {
 		p.t.Fatalf("push %s %.100q came, want %s %.100q", m.Route, m.Data, route, want)
 	}
+}
+
+// HasCode reports whether err is a *nano.Error with this code.
+func HasCode(err error, code string) bool {
+	var e *nano.Error
+	return errors.As(err, &e) && e.Code == code
 }

@@ -10,16 +10,17 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// RequestOfSize is a request whose packet has a body of n bytes.
+// RequestOfSize returns a request to Game.Echo whose packet has a body of n bytes.
 func RequestOfSize(id uint64, n int) []byte {
 	head := len(Request(id, "Game.Echo", "")) - packet.HeadLength
 	return Request(id, "Game.Echo", strings.Repeat("x", n-head))
 }
 
-// DataPacket is a message's flag byte and what follows.
+// DataPacket returns a data packet whose body is the parts, joined.
 func DataPacket(parts ...string) []byte { return Pack(packet.Data, strings.Join(parts, "")) }
 
-// RequestsWithoutBody is requests that announce a body, and what they are answered with though it does not come.
+// RequestsWithoutBody returns HTTP requests that announce a body and do not send it, with the
+// status that answers each.
 func RequestsWithoutBody() map[string]int {
 	const rest = "Host: localhost\r\nContent-Length: 1000\r\n"
 	wrong := strings.Replace(UpgradeRequest("/"), "Version: 13", "Version: 12", 1)
@@ -37,14 +38,14 @@ func RequestsWithoutBody() map[string]int {
 	}
 }
 
-// UpgradeRequest asks for a WebSocket at a path.
+// UpgradeRequest returns an HTTP request that asks for a WebSocket at path.
 func UpgradeRequest(path string) string {
 	return "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
 		"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 }
 
-// Frame is a frame of a client, masked: RFC 6455 section 5.2.
+// Frame returns a masked WebSocket frame of a client: RFC 6455, section 5.2.
 func Frame(first byte, payload []byte) []byte {
 	var b []byte
 	switch n := len(payload); {
@@ -63,6 +64,7 @@ func Frame(first byte, payload []byte) []byte {
 	return b
 }
 
+// Pack returns a packet.
 func Pack(typ packet.Type, body string) []byte {
 	b, err := codec.Append(nil, typ, []byte(body))
 	if err != nil {
@@ -80,10 +82,12 @@ func data(m message.Message, body string) []byte {
 	return b
 }
 
+// Request returns a data packet with a request.
 func Request(id uint64, route, body string) []byte {
 	return data(message.Message{Type: message.Request, ID: id, Route: route}, body)
 }
 
+// Notify returns a data packet with a notify.
 func Notify(route, body string) []byte {
 	return data(message.Message{Type: message.Notify, Route: route}, body)
 }

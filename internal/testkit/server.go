@@ -16,79 +16,21 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/pipenet"
 	"github.com/lonng/nano/serialize/json"
 )
 
-// DialPatient is a client of a fake-time test: whatever comes is worth waiting for.
-func (s *Server) DialPatient() *Client {
-	p := s.Dial()
-	p.Patience = time.Hour
-	return p
-}
-
-// CheckRefuses connects a client that is told that there is no room, where it can be told.
-func (s *Server) CheckRefuses() {
-	s.T.Helper()
-	conn, err := s.DialConn()
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	defer conn.Close()
-	w := NewWire(conn)
-	switch s.Transport {
-	case "tcp":
-		typ, body, err := w.Packet()
-		if err != nil || typ != packet.Handshake || body != `{"code":500,"message":"too many connections"}` {
-			s.T.Errorf("a %v packet %q, %v came, want a refused handshake", typ, body, err)
-		}
-	case "ws":
-		// The server may not wait for the request.
-		_ = w.Raw([]byte(UpgradeRequest("/")))
-		_ = conn.SetReadDeadline(time.Now().Add(Patience))
-		r, err := http.ReadResponse(w.Reader, nil)
-		if err != nil || r.StatusCode != http.StatusServiceUnavailable {
-			s.T.Errorf("%v, %v came, want 503", r, err)
-			return
-		}
-		_ = r.Body.Close()
-	}
-	_ = conn.SetReadDeadline(time.Now().Add(Patience))
-	var n net.Error
-	if b, err := io.ReadAll(w.Reader); errors.As(err, &n) && n.Timeout() {
-		s.T.Errorf("after %q the connection stays open", b)
-	}
-}
-
-// DialSending is a client of a server that sends something before all else.
-func (s *Server) DialSending(before []byte) *Client {
-	s.T.Helper()
-	p := s.Dial()
-	if err := p.Raw(before); err != nil {
-		s.T.Fatal(err)
-	}
-	return p
-}
-
-// DialBelowTLS returns how to connect to a server of TLS clients without TLS.
-func DialBelowTLS(t testing.TB, at *Server) func() (net.Conn, error) {
-	t.Helper()
-	c, err := at.DialConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := c.RemoteAddr()
-	_ = c.Close()
-	return func() (net.Conn, error) { return net.Dial(addr.Network(), addr.String()) }
-}
-
-// Transports are the ways a client may come: raw sockets, WebSocket on one, and what the server reads and writes through
-// net.Conn.
+// Transports are the values that [Start] and [Serve] accept. The server reads "tcp" and "ws" as
+// raw sockets, and the others through net.Conn.
 var Transports = []string{"tcp", "ws", "pipe", "wspipe", "tls", "wss", "unix"}
 
-// Sockets are the two that matter where the way makes no difference.
+// Sockets are the transports for tests to which the transport makes no difference.
 var Sockets = []string{"tcp", "ws"}
 
-// Server is a server that clients of one kind come to.
+// Quiet is the server option that drops the log.
+var Quiet = nano.WithSlog(slog.New(slog.DiscardHandler))
+
+// Server is a server under test, with the way in which clients connect to it.
 type Server struct {
 	T testing.TB
 	*nano.Server
@@ -97,20 +39,7 @@ type Server struct {
 	DialConn  func() (net.Conn, error)
 }
 
-var Quiet = nano.WithSlog(slog.New(slog.DiscardHandler))
-
-// NewServer makes a server that logs nothing and speaks JSON.
-func NewServer(c component.Component, opts ...nano.Option) *nano.Server {
-	components := &component.Components{}
-	components.Register(c)
-	return nano.New(append([]nano.Option{
-		Quiet,
-		nano.WithComponents(components),
-		nano.WithSerializer(json.NewSerializer()),
-	}, opts...)...)
-}
-
-// Start starts a server of one kind, which the end of the test shuts down.
+// Start starts a server with the component c. The end of the test shuts it down.
 func Start(t testing.TB, kind string, c component.Component, opts ...nano.Option) *Server {
 	t.Helper()
 	if strings.HasPrefix(kind, "tls") || strings.HasPrefix(kind, "wss") {
@@ -121,20 +50,7 @@ func Start(t testing.TB, kind string, c component.Component, opts ...nano.Option
 	return Serve(t, s, kind)
 }
 
-func ShutdownAtEnd(t testing.TB, s *nano.Server) {
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), Patience)
-		defer cancel()
-		if err := s.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown = %v", err)
-		}
-		if st := s.Stats(); st.Connections != 0 || st.Sessions != 0 {
-			t.Errorf("%d connections and %d sessions are left after Shutdown", st.Connections, st.Sessions)
-		}
-	})
-}
-
-// Serve serves clients of one kind. Serve has to return nil when the test ends, after the shutdown.
+// Serve serves clients of one transport until the end of the test.
 func Serve(t testing.TB, s *nano.Server, kind string) *Server {
 	t.Helper()
 	at := &Server{T: t, Server: s, Transport: kind, Path: "/"}
@@ -142,7 +58,7 @@ func Serve(t testing.TB, s *nano.Server, kind string) *Server {
 	var err error
 	switch kind {
 	case "pipe", "wspipe":
-		m := NewPipeListener()
+		m := pipenet.New()
 		l, at.DialConn = m, m.Dial
 	case "unix":
 		l, err = net.Listen("unix", filepath.Join(t.TempDir(), "s"))
@@ -180,9 +96,60 @@ func Serve(t testing.TB, s *nano.Server, kind string) *Server {
 	return at
 }
 
+// DialPatient is Dial for tests in fake time: each read waits up to an hour.
+func (s *Server) DialPatient() *Client {
+	p := s.Dial()
+	p.Patience = time.Hour
+	return p
+}
+
+// CheckRefuses checks that the server refuses a connection because there are too many.
+func (s *Server) CheckRefuses() {
+	s.T.Helper()
+	conn, err := s.DialConn()
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	defer conn.Close()
+	w := NewWire(conn)
+	switch s.Transport {
+	case "tcp":
+		typ, body, err := w.Packet()
+		if err != nil || typ != packet.Handshake || body != `{"code":500,"message":"too many connections"}` {
+			s.T.Errorf("a %v packet %q, %v came, want a refused handshake", typ, body, err)
+		}
+	case "ws":
+		// The server may not wait for the request.
+		_ = w.Raw([]byte(UpgradeRequest("/")))
+		_ = conn.SetReadDeadline(time.Now().Add(Patience))
+		r, err := http.ReadResponse(w.Reader, nil)
+		if err != nil || r.StatusCode != http.StatusServiceUnavailable {
+			s.T.Errorf("%v, %v came, want 503", r, err)
+			return
+		}
+		_ = r.Body.Close()
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(Patience))
+	var n net.Error
+	if b, err := io.ReadAll(w.Reader); errors.As(err, &n) && n.Timeout() {
+		s.T.Errorf("after %q the connection stays open", b)
+	}
+}
+
+// DialSending is Dial, and sends before as the first bytes.
+func (s *Server) DialSending(before []byte) *Client {
+	s.T.Helper()
+	p := s.Dial()
+	if err := p.Raw(before); err != nil {
+		s.T.Fatal(err)
+	}
+	return p
+}
+
+// IsWebSocket reports whether clients speak WebSocket.
 func (s *Server) IsWebSocket() bool { return strings.HasPrefix(s.Transport, "ws") }
 
-// Wire connects a client that has yet to shake hands.
+// Wire connects a client. It has upgraded to WebSocket, and has not sent a handshake.
 func (s *Server) Wire() (*Wire, error) {
 	conn, err := s.DialConn()
 	if err != nil {
@@ -198,7 +165,7 @@ func (s *Server) Wire() (*Wire, error) {
 	return w, nil
 }
 
-// Dial is wire for the test's own goroutine.
+// Dial is Wire for the goroutine of the test.
 func (s *Server) Dial() *Client {
 	s.T.Helper()
 	w, err := s.Wire()
@@ -209,10 +176,47 @@ func (s *Server) Dial() *Client {
 	return &Client{w, s.T}
 }
 
-// Join connects a client that has shaken hands.
+// Join connects a client that has completed its handshake.
 func (s *Server) Join() *Client {
 	s.T.Helper()
 	p := s.Dial()
 	p.Join()
 	return p
+}
+
+// DialBelowTLS returns a function that connects to the TLS server at without TLS.
+func DialBelowTLS(t testing.TB, at *Server) func() (net.Conn, error) {
+	t.Helper()
+	c, err := at.DialConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := c.RemoteAddr()
+	_ = c.Close()
+	return func() (net.Conn, error) { return net.Dial(addr.Network(), addr.String()) }
+}
+
+// NewServer returns a server with the component c. It logs nothing and speaks JSON.
+func NewServer(c component.Component, opts ...nano.Option) *nano.Server {
+	components := &component.Components{}
+	components.Register(c)
+	return nano.New(append([]nano.Option{
+		Quiet,
+		nano.WithComponents(components),
+		nano.WithSerializer(json.NewSerializer()),
+	}, opts...)...)
+}
+
+// ShutdownAtEnd shuts s down at the end of the test, and checks that nothing is left open.
+func ShutdownAtEnd(t testing.TB, s *nano.Server) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), Patience)
+		defer cancel()
+		if err := s.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown = %v", err)
+		}
+		if st := s.Stats(); st.Connections != 0 || st.Sessions != 0 {
+			t.Errorf("%d connections and %d sessions are left after Shutdown", st.Connections, st.Sessions)
+		}
+	})
 }

@@ -2,5 +2,5 @@
 
 package testkit
 
-// Slack is how much slower than on its own a server may be in these tests.
+// Slack is the factor by which limits of time are longer under the race detector.
 const Slack = 1

@@ -16,13 +16,7 @@ import (
 	"time"
 )
 
-// Member makes a certificate for a node, which both dials and serves.
-func (a *CA) Member() tls.Certificate {
-	return a.sign(&x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"game-nodes"},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
-}
-
-// Certificate is for localhost, signed by itself.
+// Certificate returns a self-signed certificate for localhost.
 var Certificate = sync.OnceValue(func() tls.Certificate {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -43,19 +37,14 @@ var Certificate = sync.OnceValue(func() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 })
 
-func Roots() *x509.CertPool {
-	pool := x509.NewCertPool()
-	pool.AddCert(Certificate().Leaf)
-	return pool
-}
-
-// CA signs certificates.
+// CA is a certificate authority. Its certificates are valid for an hour.
 type CA struct {
 	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
+// NewCA returns a certificate authority with the common name name.
 func NewCA(t testing.TB, name string) *CA {
 	t.Helper()
 	a := &CA{t: t}
@@ -65,7 +54,32 @@ func NewCA(t testing.TB, name string) *CA {
 	return a
 }
 
-// sign makes a certificate with a key of its own; before the authority has one, it signs itself.
+// Member returns a certificate for a node, which both dials and serves.
+func (a *CA) Member() tls.Certificate {
+	return a.sign(&x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"game-nodes"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+}
+
+// Server returns a certificate for localhost.
+func (a *CA) Server(serial int64) tls.Certificate {
+	return a.sign(&x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+}
+
+// Client returns a certificate for a player with the common name name.
+func (a *CA) Client(name string) tls.Certificate {
+	return a.sign(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+}
+
+// Pool returns the pool that holds the certificate of the authority.
+func (a *CA) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// sign makes a certificate with a key of its own. The first one signs itself.
 func (a *CA) sign(template *x509.Certificate) tls.Certificate {
 	a.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -88,25 +102,14 @@ func (a *CA) sign(template *x509.Certificate) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
 }
 
-// Server makes a certificate for localhost.
-func (a *CA) Server(serial int64) tls.Certificate {
-	return a.sign(&x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
-}
-
-// Client makes a certificate for a player.
-func (a *CA) Client(name string) tls.Certificate {
-	return a.sign(&x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-}
-
-func (a *CA) Pool() *x509.CertPool {
+// Roots returns the pool that holds the certificate of [Certificate].
+func Roots() *x509.CertPool {
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(Certificate().Leaf)
 	return pool
 }
 
-// WriteKeyPair writes a certificate and its key to two PEM files.
+// WriteKeyPair writes c and its key to PEM files in a temporary folder.
 func WriteKeyPair(t testing.TB, c tls.Certificate) (certificate, key string) {
 	t.Helper()
 	secret, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)

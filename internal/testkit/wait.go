@@ -5,7 +5,10 @@ import (
 	"time"
 )
 
-// Receive takes what has to come on a channel.
+// Patience is how long a test waits for an event before it fails.
+const Patience = 20 * time.Second
+
+// Receive returns the next value of c, which the failure message names what.
 func Receive[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	select {
@@ -17,7 +20,7 @@ func Receive[T any](t testing.TB, c <-chan T, what string) T {
 	}
 }
 
-// Eventually waits until something is so that nothing tells of.
+// Eventually polls so every millisecond until it returns true. It is for states that send no event.
 func Eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
@@ -31,6 +34,3 @@ func Eventually(t testing.TB, what string, so func() bool) {
 		}
 	}
 }
-
-// Patience is how long a test waits for what has to come.
-const Patience = 20 * time.Second

@@ -17,19 +17,8 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// ReadStatus reads an answer.
-func (w *Wire) ReadStatus() (int, error) {
-	_ = w.Conn.SetReadDeadline(time.Now().Add(w.Patience))
-	r, err := http.ReadResponse(w.Reader, nil)
-	if err != nil {
-		return 0, err
-	}
-	_, err = io.Copy(io.Discard, r.Body)
-	_ = r.Body.Close()
-	return r.StatusCode, err
-}
-
-// Wire is a client that decides about every byte. It is for one goroutine that sends and one that receives.
+// Wire is a client connection on which the test chooses every byte. One goroutine may send while
+// another one receives.
 type Wire struct {
 	Conn     net.Conn
 	Reader   *bufio.Reader
@@ -38,21 +27,22 @@ type Wire struct {
 	Patience time.Duration
 }
 
+// NewWire returns a Wire on conn.
 func NewWire(conn net.Conn) *Wire {
 	return &Wire{Conn: conn, Reader: bufio.NewReader(conn), Patience: Patience}
 }
 
-// What a read finds instead of a packet.
-type (
-	KickError  string // the body of a kick
-	CloseError uint16 // the code of a close frame
-)
+// KickError is returned by [Wire.Message] for a kick. It holds the body.
+type KickError string
+
+// CloseError is returned by [Wire.Packet] for a close frame. It holds the code.
+type CloseError uint16
 
 func (k KickError) Error() string { return "kicked: " + string(k) }
 
 func (c CloseError) Error() string { return fmt.Sprintf("close frame %d", uint16(c)) }
 
-// Upgrade turns the connection into a WebSocket one.
+// Upgrade asks for a WebSocket at path.
 func (w *Wire) Upgrade(path string) error {
 	if err := w.Raw([]byte(UpgradeRequest(path))); err != nil {
 		return err
@@ -70,7 +60,7 @@ func (w *Wire) Upgrade(path string) error {
 	return nil
 }
 
-// RequestUpgrade asks for an upgrade with headers, and returns the status.
+// RequestUpgrade asks for a WebSocket with more headers, and returns the HTTP status.
 func (w *Wire) RequestUpgrade(t testing.TB, headers ...string) int {
 	t.Helper()
 	head := strings.TrimSuffix(UpgradeRequest("/"), "\r\n") + strings.Join(append(headers, "\r\n"), "\r\n")
@@ -89,6 +79,18 @@ func (w *Wire) RequestUpgrade(t testing.TB, headers ...string) int {
 	return r.StatusCode
 }
 
+// ReadStatus reads an HTTP response and returns its status.
+func (w *Wire) ReadStatus() (int, error) {
+	_ = w.Conn.SetReadDeadline(time.Now().Add(w.Patience))
+	r, err := http.ReadResponse(w.Reader, nil)
+	if err != nil {
+		return 0, err
+	}
+	_, err = io.Copy(io.Discard, r.Body)
+	_ = r.Body.Close()
+	return r.StatusCode, err
+}
+
 // Raw sends bytes as they are.
 func (w *Wire) Raw(b []byte) error {
 	_ = w.Conn.SetWriteDeadline(time.Now().Add(w.Patience))
@@ -96,7 +98,7 @@ func (w *Wire) Raw(b []byte) error {
 	return err
 }
 
-// Send sends bytes of the stream of packets, in one frame where there are frames.
+// Send sends bytes of the packet stream, as one frame on a WebSocket.
 func (w *Wire) Send(b []byte) error {
 	if w.ws {
 		b = Frame(0x82, b)
@@ -104,7 +106,7 @@ func (w *Wire) Send(b []byte) error {
 	return w.Raw(b)
 }
 
-// ReadFrame reads one frame of the server: a whole one, not masked.
+// ReadFrame reads one WebSocket frame of the server, which has to be final and not masked.
 func (w *Wire) ReadFrame() (opcode byte, payload []byte, err error) {
 	_ = w.Conn.SetReadDeadline(time.Now().Add(w.Patience))
 	var head [10]byte
@@ -131,7 +133,7 @@ func (w *Wire) ReadFrame() (opcode byte, payload []byte, err error) {
 	return head[0] & 0x0f, payload, err
 }
 
-// Packet reads one packet. A frame holds exactly one.
+// Packet reads one packet. On a WebSocket each frame has to hold exactly one.
 func (w *Wire) Packet() (packet.Type, string, error) {
 	if w.ws {
 		return w.framedPacket()
@@ -170,7 +172,7 @@ func (w *Wire) framedPacket() (packet.Type, string, error) {
 	}
 }
 
-// Message reads the next message. Heartbeats are passed over; a kick is an error.
+// Message reads the next message. It skips heartbeats; a kick is a [KickError].
 func (w *Wire) Message() (*message.Message, error) {
 	for {
 		typ, body, err := w.Packet()
@@ -192,7 +194,7 @@ func (w *Wire) Message() (*message.Message, error) {
 	}
 }
 
-// Handshake sends a handshake and returns the server's answer.
+// Handshake sends a handshake and returns the body of the answer.
 func (w *Wire) Handshake(body string) (string, error) {
 	if err := w.Send(Pack(packet.Handshake, body)); err != nil {
 		return "", err
@@ -204,7 +206,7 @@ func (w *Wire) Handshake(body string) (string, error) {
 	return answer, err
 }
 
-// Join does all that has to come before messages.
+// Join completes the handshake and sends the ack.
 func (w *Wire) Join() error {
 	answer, err := w.Handshake("{}")
 	if err != nil {
@@ -216,7 +218,7 @@ func (w *Wire) Join() error {
 	return w.Send(Pack(packet.Ack, ""))
 }
 
-// Call sends a request and reads its answer, which has to come next.
+// Call sends a request and returns its response, which has to come next.
 func (w *Wire) Call(id uint64, route, body string) (*message.Message, error) {
 	if err := w.Send(Request(id, route, body)); err != nil {
 		return nil, err
@@ -228,7 +230,7 @@ func (w *Wire) Call(id uint64, route, body string) (*message.Message, error) {
 	return m, err
 }
 
-// Echo has a message answered by Game.Echo.
+// Echo checks that Game.Echo answers a request with its body.
 func (w *Wire) Echo(id uint64, body string) error {
 	m, err := w.Call(id, "Game.Echo", body)
 	if err == nil && (m.Err || string(m.Data) != body) {
@@ -237,7 +239,7 @@ func (w *Wire) Echo(id uint64, body string) error {
 	return err
 }
 
-// Ending is what came until the connection ended, and how it did.
+// Ending is everything that a client received until its connection ended.
 type Ending struct {
 	Messages []*message.Message
 	Kick     string // the body of a kick, the last packet
@@ -270,7 +272,7 @@ func (w *Wire) ReadUntilEnd() Ending {
 	}
 }
 
-// Abort ends the connection without a farewell, and without leaving a port in use for a while.
+// Abort closes the connection with a TCP reset, so that its port is free at once.
 func (w *Wire) Abort() {
 	if c, ok := w.Conn.(*net.TCPConn); ok {
 		_ = c.SetLinger(0)

@@ -18,6 +18,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/pipenet"
 	"github.com/lonng/nano/internal/testkit"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
@@ -312,7 +313,7 @@ func TestShutdownTwice(t *testing.T) {
 		t.Errorf("Start = %v, want ErrServerClosed", err)
 	}
 	for _, serve := range []func(net.Listener) error{at.Serve, at.ServeWebSocket} {
-		l := testkit.NewPipeListener()
+		l := pipenet.New()
 		if err := serve(l); !errors.Is(err, nano.ErrServerClosed) {
 			t.Errorf("Serve = %v, want ErrServerClosed", err)
 		}
@@ -472,7 +473,7 @@ func TestStartFaults(t *testing.T) {
 			if again := s.Start(); again == nil || again.Error() != fmt.Sprint(err) {
 				t.Errorf("a second Start = %v, want %v", again, err)
 			}
-			l := testkit.NewPipeListener()
+			l := pipenet.New()
 			if got := s.Serve(l); got == nil || got.Error() != fmt.Sprint(err) {
 				t.Errorf("Serve = %v, want %v", got, err)
 			}

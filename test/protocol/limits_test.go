@@ -18,6 +18,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/pipenet"
 	"github.com/lonng/nano/internal/testkit"
 	"github.com/lonng/nano/session"
 )
@@ -36,7 +37,7 @@ func openFrom(t testing.TB, kind string, c *testkit.Game, opts ...nano.Option) (
 	t.Helper()
 	s := testkit.NewServer(c, opts...)
 	testkit.ShutdownAtEnd(t, s)
-	m := testkit.NewPipeListener()
+	m := pipenet.New()
 	accept := s.Serve
 	if strings.HasPrefix(kind, "ws") {
 		accept = s.ServeWebSocket
@@ -56,12 +57,7 @@ func openFrom(t testing.TB, kind string, c *testkit.Game, opts ...nano.Option) (
 		}
 		return &testkit.Server{T: t, Server: s, Transport: kind, Path: "/", DialConn: func() (net.Conn, error) {
 			client, server := net.Pipe()
-			select {
-			case m.Conns <- &located{server, tcp}:
-				return client, nil
-			case <-m.Closed:
-				return nil, net.ErrClosed
-			}
+			return client, m.Deliver(context.Background(), &located{server, tcp})
 		}}
 	}, s
 }
@@ -235,7 +231,7 @@ func programsMux(t *testing.T, opts ...nano.Option) (s *nano.Server, from func(a
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
-	m := testkit.NewPipeListener()
+	m := pipenet.New()
 	web := &http.Server{Handler: s.WebSocketHandler()}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(m) }()
@@ -252,7 +248,9 @@ func programsMux(t *testing.T, opts ...nano.Option) (s *nano.Server, from func(a
 			t.Fatal(err)
 		}
 		client, server := net.Pipe()
-		m.Conns <- &located{server, tcp}
+		if err := m.Deliver(context.Background(), &located{server, tcp}); err != nil {
+			t.Fatal(err)
+		}
 		p := testkit.NewClient(t, client)
 		p.Patience = time.Hour
 		t.Cleanup(p.Abort)
@@ -391,7 +389,7 @@ func TestNoFileDescriptorIsFree(t *testing.T) {
 			log := testkit.NewLogCapture()
 			s := testkit.NewServer(&testkit.Game{}, log.Option())
 			testkit.ShutdownAtEnd(t, s)
-			m := testkit.NewPipeListener()
+			m := pipenet.New()
 			l := &exhausted{Listener: m, fault: test.fault, until: time.Now().Add(30 * time.Second)}
 			serve := s.Serve
 			if kind == "wspipe" {

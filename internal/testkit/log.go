@@ -10,7 +10,17 @@ import (
 	"github.com/lonng/nano"
 )
 
-// Count counts the records with a message.
+// LogCapture is a slog.Handler that keeps every record. Its methods may be called concurrently.
+type LogCapture struct {
+	mu      sync.Mutex
+	records []slog.Record
+	came    chan struct{}
+}
+
+// NewLogCapture returns an empty LogCapture.
+func NewLogCapture() *LogCapture { return &LogCapture{came: make(chan struct{}, 1)} }
+
+// Count returns the number of records with this message.
 func (l *LogCapture) Count(message string) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -34,21 +44,16 @@ func (l *LogCapture) All() string {
 	return b.String()
 }
 
-// LogCapture keeps what a server logs.
-type LogCapture struct {
-	mu      sync.Mutex
-	records []slog.Record
-	came    chan struct{}
-}
-
-func NewLogCapture() *LogCapture { return &LogCapture{came: make(chan struct{}, 1)} }
-
+// Enabled returns true: every level is kept.
 func (l *LogCapture) Enabled(context.Context, slog.Level) bool { return true }
 
+// WithAttrs returns l.
 func (l *LogCapture) WithAttrs([]slog.Attr) slog.Handler { return l }
 
+// WithGroup returns l.
 func (l *LogCapture) WithGroup(string) slog.Handler { return l }
 
+// Handle keeps r.
 func (l *LogCapture) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	l.records = append(l.records, r)
@@ -60,9 +65,10 @@ func (l *LogCapture) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
+// Option returns the server option that logs to l.
 func (l *LogCapture) Option() nano.Option { return nano.WithSlog(slog.New(l)) }
 
-// Find returns an attribute of the last record with a message.
+// Find returns the attribute key of the last record with this message.
 func (l *LogCapture) Find(message, key string) (value string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -81,7 +87,7 @@ func (l *LogCapture) Find(message, key string) (value string, ok bool) {
 	return value, ok
 }
 
-// Wait returns an attribute of a record that has to come.
+// Wait waits for a record with this message and returns its attribute key.
 func (l *LogCapture) Wait(t testing.TB, message, key string) string {
 	t.Helper()
 	for {
