@@ -53,9 +53,6 @@ func (f *flags) set(flag uint32) bool { return f.bits.Or(flag)&flag != 0 }
 // clear clears a flag and reports whether it was set before.
 func (f *flags) clear(flag uint32) bool { return f.bits.And(^flag)&flag != 0 }
 
-// ErrNotReady tells of something sent to a client that has not completed its handshake.
-var ErrNotReady = errors.New("session: the handshake is not complete")
-
 // Agent is one connected client. It is the session.NetworkEntity of its session, and may be used concurrently.
 //
 // What every message needs comes first, and what few need last: with many connections each cache line has to come from
@@ -266,7 +263,7 @@ func (a *Agent) sendable() error {
 		return session.ErrBrokenPipe
 	}
 	if a.state.Load() != stateReady {
-		return ErrNotReady
+		return session.ErrNotReady
 	}
 	return nil
 }
