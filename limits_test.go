@@ -127,7 +127,7 @@ func (s *site) turnedAway() {
 	switch s.kind {
 	case "tcp":
 		typ, body, err := w.packet()
-		if err != nil || typ != packet.Handshake || body != `{"code":500,"message":"too many connections"}` {
+		if err != nil || typ != packet.Handshake || body != `{"code":500,"message":"too many connections","sys":{"heartbeat":30}}` {
 			s.t.Errorf("a %v packet %q, %v came, want a refused handshake", typ, body, err)
 		}
 	case "ws":
@@ -499,7 +499,7 @@ func TestLogIsBounded(t *testing.T) {
 		at := open(t, "pipe", &Game{}, log.option(), nano.WithHandshakeValidator(func(*session.Session, []byte) error { panic("no") }))
 		for range 100 {
 			p := at.patient()
-			if a := p.shake("{}"); a.Code != 501 {
+			if a := p.shake("{}"); a.Code != 500 {
 				t.Fatalf("%+v", a)
 			}
 			p.ends()

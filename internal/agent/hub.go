@@ -18,10 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
-	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
@@ -229,7 +227,7 @@ func (h *Hub) Accept(conn net.Conn) {
 		_ = conn.Close()
 	case full != noLimit:
 		h.refuse(full, conn.RemoteAddr())
-		answer := noRoom
+		answer := h.hello.noRoom
 		if h.TLS != nil {
 			answer = nil // nothing can be told before TLS
 		}
@@ -280,7 +278,7 @@ func (h *Hub) admit(conn net.Conn, remote net.Addr) *Agent {
 		return a
 	}
 	if full != noLimit {
-		turnAway(conn, noRoom)
+		turnAway(conn, h.hello.noRoom)
 		return nil
 	}
 	_ = conn.Close()
@@ -297,19 +295,8 @@ func turnAway(conn net.Conn, answer []byte) {
 	_ = conn.Close()
 }
 
-// noRoom and noRoomPage are what clients are told when a limit of connections is passed.
-var (
-	noRoom     = mustPacket(packet.Handshake, `{"code":500,"message":"too many connections"}`)
-	noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-)
-
-func mustPacket(t packet.Type, body string) []byte {
-	b, err := codec.Append(nil, t, []byte(body))
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
+// noRoomPage is the answer to an HTTP request when a limit of connections is passed.
+var noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 // newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, which it
 // returns. The caller must see that serve runs.
