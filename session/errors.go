@@ -42,8 +42,8 @@ var (
 	// ErrSessionOnNotify is returned by an answer if there is no request to answer: the message was a
 	// notify, or the request has been answered.
 	ErrSessionOnNotify = errors.New("session: no request to respond to")
-	// ErrIllegalRoute is returned by a push with an empty route.
-	ErrIllegalRoute = errors.New("session: illegal route, want at least one byte")
+	// ErrIllegalRoute is returned by a push with a route that is empty or not UTF-8.
+	ErrIllegalRoute = errors.New("session: illegal route, want UTF-8 of 1 byte or more")
 	// ErrNotSupported is returned if the network entity of the session lacks the operation.
 	ErrNotSupported = errors.New("session: the network entity does not support this")
 )
