@@ -46,7 +46,7 @@ func (s *Server) Serve(l net.Listener) error {
 
 // patient returns l with an Accept that waits and tries again after a temporary error.
 func (s *Server) patient(l net.Listener) net.Listener {
-	return listen.Patient(l, s.closing, s.log, s.hub.AcceptFailed)
+	return listen.Retry(l, s.closing, s.log, s.hub.AcceptFailed)
 }
 
 // closeListeners closes the listeners. The channel is closed when all pages that were being served are done; when ctx
