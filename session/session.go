@@ -119,14 +119,6 @@ func CheckRoute(route string) error {
 // ErrSessionOnNotify if there is nothing to answer; other errors are those of Push.
 func (s *Session) Response(v any) error { return s.entity.Response(v) }
 
-// ResponseMID answers the request whose LastMid was mid, for a handler that took the answer over. An *Error makes it
-// an error response. Errors are those of Response; whether a request before the last one was answered already is for the
-// program to know.
-func (s *Session) ResponseMID(mid uint64, v any) error { return s.entity.ResponseMid(mid, v) }
-
-// LastMid returns the id of the request whose handler runs, or ran last; 0 for a notify.
-func (s *Session) LastMid() uint64 { return s.entity.LastMid() }
-
 // RPC sends v as a notify to the node of the cluster that serves route, this one included, and returns without
 // waiting. The session travels with it, and keeps to the node that served the service before. An error says that
 // nobody serves the route, or that the notify could not be sent; it is delivered at most once.
