@@ -110,7 +110,7 @@ const zero = (v, r, i, o, p) => {
     o[p] = r[i].o;
   } else if (k === 'map') {
     r[i] ??= { o: Object.create(null), e: [], old: new Map() };
-    r[i].e.forEach((e) => r[i].old.set(e.p, e));
+    Object.values(r[i].e).forEach((e) => r[i].old.set(e.p, e));
     r[i].e = [];
     dirty.push(r[i]); // even if it is empty: a message that could not be read may have left something in old
     o[p] = r[i].o;
