@@ -72,10 +72,10 @@ func (e *encoder) unsent(v *value, field string, fv reflect.Value) {
 	e.fault(field, "%v is beyond 2^52: tag the field big", fv.Interface())
 }
 
-// fieldOf returns the field f of the struct v.
+// fieldOf returns the field f of the struct v. It is small enough to be inlined.
 func fieldOf(v reflect.Value, f *field) reflect.Value {
-	if len(f.index) == 1 {
-		return v.Field(f.index[0])
+	if f.direct {
+		return v.Field(f.first)
 	}
 	return v.FieldByIndex(f.index)
 }
@@ -91,8 +91,24 @@ func (e *encoder) compare(p *plan, r *row, v reflect.Value, ends []uint32) (mask
 			level++
 		}
 		fv := fieldOf(v, f)
-		if f.kind == kindStr && fv.String() == r.strs[f.slot] {
-			continue // most texts never change
+		// Most fields are texts that never change, and numbers.
+		switch f.kind {
+		case kindStr:
+			if fv.String() == r.strs[f.slot] {
+				continue
+			}
+		case kindInt:
+			last := r.nums[f.slot]
+			n, ok := f.readInt(fv)
+			if n == last {
+				continue
+			}
+			if ok {
+				e.buf = appendUint(e.buf, zigzag(int64(n-last)))
+				r.nums[f.slot] = n
+				mask |= 1 << i
+				continue
+			}
 		}
 		if e.field(f, r, fv) {
 			mask |= 1 << i

@@ -300,13 +300,14 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask ui
 
 // plainMap reads a map of Go's own.
 type plainMap struct {
-	iter    reflect.MapIter
-	k       reflect.Value // where the iterator puts a key
-	scalar  reflect.Type  // of the values, nil if they are structs
-	handles map[key]int
-	vals    []reflect.Value // by handle: the structs of this tick, or places for scalars
-	seen    bitmap
-	fresh   []freshEntry
+	iter   reflect.MapIter
+	k      reflect.Value  // where the iterator puts a key
+	scalar reflect.Type   // of the values, nil if they are structs
+	ints   map[uint64]int // handles by key, of one kind
+	texts  map[string]int
+	vals   []reflect.Value // by handle: the structs of this tick, or places for scalars
+	seen   bitmap
+	fresh  []freshEntry
 }
 
 // freshEntry is an entry that has no handle yet.
@@ -316,11 +317,20 @@ type freshEntry struct {
 }
 
 func newPlainMap(v *value) *plainMap {
-	p := &plainMap{handles: map[key]int{}, k: reflect.New(v.keyType).Elem()}
+	p := &plainMap{ints: map[uint64]int{}, texts: map[string]int{}, k: reflect.New(v.keyType).Elem()}
 	if v.elem.kind != kindObj {
 		p.scalar = v.elemType
 	}
 	return p
+}
+
+func (p *plainMap) handle(m *members, k key) (h int, ok bool) {
+	if m.keyKind == kindStr {
+		h, ok = p.texts[k.s]
+	} else {
+		h, ok = p.ints[k.n]
+	}
+	return h, ok
 }
 
 // sync collects the entries by handle, because a map's own order is random.
@@ -335,7 +345,7 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 	for p.iter.Next() {
 		p.k.SetIterKey(&p.iter)
 		k := reflectKey(p.k)
-		h, known := p.handles[k]
+		h, known := p.handle(m, k)
 		var v reflect.Value
 		switch {
 		case p.scalar == nil:
@@ -361,7 +371,8 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 	p.seen.grow(len(m.live))
 	for h := range m.live.all {
 		if !p.seen.has(h) {
-			delete(p.handles, m.keyOf(h))
+			delete(p.ints, m.keyOf(h).n)
+			delete(p.texts, m.keyOf(h).s)
 			p.vals[h] = reflect.Value{}
 			m.leave(h)
 		}
@@ -374,7 +385,11 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 		}
 		h := m.give()
 		m.setKey(h, f.k)
-		p.handles[f.k] = h
+		if m.keyKind == kindStr {
+			p.texts[f.k.s] = h
+		} else {
+			p.ints[f.k.n] = h
+		}
 		extend(&p.vals, h+1)
 		p.vals[h] = f.v
 	}

@@ -65,11 +65,13 @@ type value struct {
 // field is one field of a plan.
 type field struct {
 	value
-	name  string // as clients see it; parts of nested structs are joined by dots
-	path  string // as Go sees it, below its struct
-	index []int  // of reflect.Value.Field
-	level uint8
-	slot  int // in the row's nums, strs or subs
+	name   string // as clients see it; parts of nested structs are joined by dots
+	path   string // as Go sees it, below its struct
+	index  []int  // of reflect.Value.FieldByIndex
+	first  int    // index[0]
+	direct bool   // index has no more than that
+	level  uint8
+	slot   int // in the row's nums, strs or subs
 }
 
 // plan is the compiled description of a struct type. It does not change once it is made.
@@ -283,7 +285,8 @@ func (c *compiler) flatten(p *plan, t reflect.Type, path string, pre prefix, roo
 			continue
 		}
 		p.fields = append(p.fields, field{
-			value: *v, name: pre.name + name, path: pre.path + sf.Name, index: index, level: level,
+			value: *v, name: pre.name + name, path: pre.path + sf.Name, level: level,
+			index: index, first: index[0], direct: len(index) == 1,
 		})
 	}
 }

@@ -126,21 +126,30 @@ func (v *value) read(fv reflect.Value, last uint64) (uint64, bool) {
 		}
 		return 0, true
 	}
-	if v.unsigned || v.kind == kindUbig {
-		n := fv.Uint()
-		switch {
-		case v.kind == kindInt && n > maxInt, v.kind == kindEnum && n >= uint64(len(v.enum)):
-			return last, false
-		}
-		return n, true
-	}
-	n := fv.Int()
+	var n uint64
+	ok := true
 	switch {
-	case v.kind == kindInt && (n > maxInt || n < -maxInt),
-		v.kind == kindEnum && uint64(n) >= uint64(len(v.enum)):
+	case v.kind == kindInt:
+		n, ok = v.readInt(fv)
+	case v.unsigned || v.kind == kindUbig:
+		n = fv.Uint()
+	default:
+		n = uint64(fv.Int())
+	}
+	if !ok || v.kind == kindEnum && n >= uint64(len(v.enum)) {
 		return last, false
 	}
-	return uint64(n), true
+	return n, true
+}
+
+// readInt is [value.read] of a kindInt.
+func (v *value) readInt(fv reflect.Value) (n uint64, ok bool) {
+	if v.unsigned {
+		n = fv.Uint()
+		return n, n <= maxInt
+	}
+	x := fv.Int()
+	return uint64(x), x <= maxInt && x >= -maxInt
 }
 
 // float returns what slot n of v means. It is for the numeric kinds.

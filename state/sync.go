@@ -233,9 +233,19 @@ func (r *region) enter(h int, v reflect.Value) {
 func (r *region) update(h int, v reflect.Value) {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	mask, changed := e.entry(r.m, h, v, false)
-	if !changed {
-		return
+	var mask uint64
+	if r.levels == 1 { // most entries: what entry would do
+		last := &e.trail[len(e.trail)-1]
+		last.m, last.at = r.m, h
+		row := r.m.tab.row(h)
+		if mask = e.compare(r.m.val.obj, &row, v, nil); mask == 0 {
+			return
+		}
+	} else {
+		var changed bool
+		if mask, changed = e.entry(r.m, h, v, false); !changed {
+			return
+		}
 	}
 	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.changed[h>>6] |= 1 << (h & 63)
