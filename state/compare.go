@@ -72,7 +72,7 @@ func (e *encoder) unsent(v *value, field string, fv reflect.Value) {
 	e.fault(field, "%v is beyond 2^52: tag the field big", fv.Interface())
 }
 
-// fieldOf returns the field f of the struct v. It is small enough to be inlined.
+// fieldOf returns the field f of the struct v.
 func fieldOf(v reflect.Value, f *field) reflect.Value {
 	if f.direct {
 		return v.Field(f.first)
@@ -80,9 +80,23 @@ func fieldOf(v reflect.Value, f *field) reflect.Value {
 	return v.FieldByIndex(f.index)
 }
 
-// compare appends the fields of v that differ from r and returns which they are. ends, if
-// it is not nil, receives the end of the bytes that each level sees.
-func (e *encoder) compare(p *plan, r *row, v reflect.Value, ends []uint32) (mask uint64) {
+// maxParts bounds the entries of a map whose fields are kept as [reflect.Value], which takes
+// 24 bytes a field and saves a third of the time of a comparison.
+const maxParts = 1 << 14
+
+// partsOf returns the fields of v.
+func partsOf(p *plan, v reflect.Value) []reflect.Value {
+	parts := make([]reflect.Value, len(p.fields))
+	for i := range parts {
+		parts[i] = fieldOf(v, &p.fields[i])
+	}
+	return parts
+}
+
+// compare appends the fields of v that differ from r and returns which they are. parts, if
+// it is not nil, holds the fields of v. ends, if it is not nil, receives the end of the
+// bytes that each level sees.
+func (e *encoder) compare(p *plan, r *row, v reflect.Value, parts []reflect.Value, ends []uint32) (mask uint64) {
 	level := 0
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -90,7 +104,15 @@ func (e *encoder) compare(p *plan, r *row, v reflect.Value, ends []uint32) (mask
 			ends[level] = uint32(len(e.buf))
 			level++
 		}
-		fv := fieldOf(v, f)
+		var fv reflect.Value
+		switch {
+		case parts != nil:
+			fv = parts[i]
+		case f.direct:
+			fv = v.Field(f.first)
+		default:
+			fv = v.FieldByIndex(f.index)
+		}
 		// Most fields are texts that never change, and numbers.
 		switch f.kind {
 		case kindStr:
@@ -160,7 +182,7 @@ func (e *encoder) field(f *field, r *row, fv reflect.Value) bool {
 // any. If always is set it appends the mask even if it is 0.
 func (e *encoder) body(p *plan, r *row, v reflect.Value, always bool) bool {
 	at := len(e.buf)
-	mask := e.compare(p, r, v, nil)
+	mask := e.compare(p, r, v, nil, nil)
 	if mask != 0 || always {
 		e.buf = insertUint(e.buf, at, mask)
 	}
@@ -344,7 +366,7 @@ func (e *encoder) structs(v *value, l *list, fv reflect.Value) bool {
 		}
 		e.trail[len(e.trail)-1].at = i
 		from := len(e.buf)
-		mask := e.compare(v.obj, l.rows[i], item, nil)
+		mask := e.compare(v.obj, l.rows[i], item, nil, nil)
 		if mask == 0 {
 			continue
 		}

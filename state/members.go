@@ -191,11 +191,12 @@ func (e *encoder) members(m *members, v *value, fv reflect.Value, to sink) {
 }
 
 // sink takes what changed in a map: block after the handles that leave are known, then
-// enter for each handle that was added, then update for others. Handles ascend.
+// enter for each handle that was added, then update for others. Handles ascend. parts are
+// the fields of v, or nil. update reports whether v changed.
 type sink interface {
 	block()
 	enter(h int, v reflect.Value)
-	update(h int, v reflect.Value)
+	update(h int, v reflect.Value, parts []reflect.Value) bool
 }
 
 // inline is the sink of a map within an entity: it appends to the entity's bytes.
@@ -242,17 +243,17 @@ func (w *inline) end() bool {
 
 func (w *inline) enter(h int, v reflect.Value) {
 	from := len(w.e.buf)
-	mask, _ := w.e.entry(w.m, h, v, true)
+	mask, _ := w.e.entry(w.m, h, v, nil, true)
 	w.mask = w.e.enter(w.m, h, from, h-w.before, w.mask, mask)
 	w.before = h
 }
 
-func (w *inline) update(h int, v reflect.Value) {
+func (w *inline) update(h int, v reflect.Value, parts []reflect.Value) bool {
 	w.endBlock()
 	from := len(w.e.buf)
-	mask, changed := w.e.entry(w.m, h, v, false)
+	mask, changed := w.e.entry(w.m, h, v, parts, false)
 	if !changed {
-		return
+		return false
 	}
 	w.changed = true
 	if w.m.val.kind == kindObj {
@@ -261,12 +262,14 @@ func (w *inline) update(h int, v reflect.Value) {
 		w.e.buf = insertUint(w.e.buf, from, uint64(h-w.before)<<1)
 	}
 	w.before, w.mask = h, mask
+	return true
 }
 
 // entry compares the value of handle h with what was sent. An entry that is new is
 // appended even if it is zero.
-func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask uint64, changed bool) {
-	e.trail[len(e.trail)-1].m, e.trail[len(e.trail)-1].at = m, h
+func (e *encoder) entry(m *members, h int, v reflect.Value, parts []reflect.Value, isNew bool) (mask uint64, changed bool) {
+	last := &e.trail[len(e.trail)-1]
+	last.m, last.at = m, h
 	switch m.val.kind {
 	case kindObj:
 		var ends []uint32
@@ -274,7 +277,7 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask ui
 			ends = m.region.endsOf(h)
 		}
 		r := m.tab.row(h)
-		mask = e.compare(m.val.obj, &r, v, ends)
+		mask = e.compare(m.val.obj, &r, v, parts, ends)
 		return mask, mask != 0
 	case kindStr:
 		s := v.String()
@@ -285,15 +288,15 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask ui
 		m.tab.strs[h] = s
 		return 0, true
 	}
-	last := m.tab.nums[h]
-	n, ok := m.val.read(v, last)
+	sent := m.tab.nums[h]
+	n, ok := m.val.read(v, sent)
 	if !ok {
 		e.unsent(m.val, "", v)
 	}
-	if n == last && !isNew {
+	if n == sent && !isNew {
 		return 0, false
 	}
-	e.buf = m.val.append(e.buf, last, n)
+	e.buf = m.val.append(e.buf, sent, n)
 	m.tab.nums[h] = n
 	return 0, true
 }
@@ -305,9 +308,16 @@ type plainMap struct {
 	scalar reflect.Type   // of the values, nil if they are structs
 	ints   map[uint64]int // handles by key, of one kind
 	texts  map[string]int
-	vals   []reflect.Value // by handle: the structs of this tick, or places for scalars
+	vals   []plainValue // by handle
 	seen   bitmap
 	fresh  []freshEntry
+}
+
+// plainValue is a struct, or a place that a scalar is read into.
+type plainValue struct {
+	v     reflect.Value
+	ptr   uintptr         // of a struct, which v keeps alive
+	parts []reflect.Value // its fields, or nil
 }
 
 // freshEntry is an entry that has no handle yet.
@@ -352,20 +362,20 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 			if v = p.iter.Value(); v.IsNil() {
 				continue
 			}
-			v = v.Elem()
+			if known && p.vals[h].ptr != v.Pointer() {
+				p.keep(m, h, v.Elem())
+			}
 		case known:
-			v = p.vals[h]
-			v.SetIterValue(&p.iter)
+			p.vals[h].v.SetIterValue(&p.iter)
 		default:
-			v = reflect.New(p.scalar).Elem()
-			v.SetIterValue(&p.iter)
+			v = reflect.New(p.scalar)
+			v.Elem().SetIterValue(&p.iter)
 		}
 		if !known {
-			p.fresh = append(p.fresh, freshEntry{k, v})
+			p.fresh = append(p.fresh, freshEntry{k, v.Elem()})
 			continue
 		}
 		p.seen.set(h)
-		p.vals[h] = v
 	}
 	p.iter.Reset(reflect.Value{})
 	p.seen.grow(len(m.live))
@@ -373,7 +383,7 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 		if !p.seen.has(h) {
 			delete(p.ints, m.keyOf(h).n)
 			delete(p.texts, m.keyOf(h).s)
-			p.vals[h] = reflect.Value{}
+			p.vals[h] = plainValue{}
 			m.leave(h)
 		}
 	}
@@ -391,19 +401,28 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 			p.ints[f.k.n] = h
 		}
 		extend(&p.vals, h+1)
-		p.vals[h] = f.v
+		p.keep(m, h, f.v)
 	}
 	clear(p.fresh)
 	slices.Sort(m.added)
 	to.block()
 	for _, h := range m.added {
-		to.enter(h, p.vals[h])
+		to.enter(h, p.vals[h].v)
 	}
 	for h := range p.seen.all {
-		to.update(h, p.vals[h])
+		to.update(h, p.vals[h].v, p.vals[h].parts)
 	}
-	if p.scalar == nil {
-		clear(p.vals) // the structs may go before the next tick
+}
+
+// keep makes v the value of handle h.
+func (p *plainMap) keep(m *members, h int, v reflect.Value) {
+	p.vals[h] = plainValue{v: v}
+	if p.scalar != nil {
+		return
+	}
+	p.vals[h].ptr = v.Addr().Pointer()
+	if h < maxParts {
+		p.vals[h].parts = partsOf(m.val.obj, v)
 	}
 }
 

@@ -70,11 +70,17 @@ func extend[T any](s *[]T, n int) {
 
 // row returns row i. It stays valid until the table grows.
 func (t *table) row(i int) row {
-	return row{
-		nums: t.nums[i*t.numsPer : (i+1)*t.numsPer],
-		strs: t.strs[i*t.strsPer : (i+1)*t.strsPer],
-		subs: t.subs[i*t.subsPer : (i+1)*t.subsPer],
+	var r row
+	if n := t.numsPer; n > 0 {
+		r.nums = t.nums[i*n : (i+1)*n]
 	}
+	if n := t.strsPer; n > 0 {
+		r.strs = t.strs[i*n : (i+1)*n]
+	}
+	if n := t.subsPer; n > 0 {
+		r.subs = t.subs[i*n : (i+1)*n]
+	}
+	return r
 }
 
 // clear makes row i zero.

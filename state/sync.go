@@ -222,7 +222,7 @@ func (r *region) block() {
 func (r *region) enter(h int, v reflect.Value) {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	mask, _ := e.entry(r.m, h, v, true)
+	mask, _ := e.entry(r.m, h, v, nil, true)
 	r.fulls[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.fullSeq[h] = r.s.seq
 	if r.levels > 1 {
@@ -230,25 +230,16 @@ func (r *region) enter(h int, v reflect.Value) {
 	}
 }
 
-func (r *region) update(h int, v reflect.Value) {
+func (r *region) update(h int, v reflect.Value, parts []reflect.Value) bool {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	var mask uint64
-	if r.levels == 1 { // most entries: what entry would do
-		last := &e.trail[len(e.trail)-1]
-		last.m, last.at = r.m, h
-		row := r.m.tab.row(h)
-		if mask = e.compare(r.m.val.obj, &row, v, nil); mask == 0 {
-			return
-		}
-	} else {
-		var changed bool
-		if mask, changed = e.entry(r.m, h, v, false); !changed {
-			return
-		}
+	mask, changed := e.entry(r.m, h, v, parts, false)
+	if !changed {
+		return false
 	}
 	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.changed[h>>6] |= 1 << (h & 63)
+	return true
 }
 
 // full returns where the fields of entry h from zero are.
