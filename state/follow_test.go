@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -109,6 +110,9 @@ func TestDecodersFollowRandomStates(t *testing.T) {
 func startNode(t *testing.T) (tell func(line map[string]any), wait func()) {
 	node, err := exec.LookPath("node")
 	if err != nil {
+		if os.Getenv("NANO_REQUIRE_NODE") != "" {
+			t.Fatal(err)
+		}
 		t.Log("node is not installed: only the decoder in Go is compared")
 		return func(map[string]any) {}, func() {}
 	}

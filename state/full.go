@@ -106,7 +106,8 @@ func (e *encoder) fullList(v *value, l *list) bool {
 func (e *encoder) fullValue(m *members, h int) (mask uint64) {
 	switch {
 	case m.val.kind == kindObj:
-		r := m.tab.row(h)
+		var r row
+		m.tab.row(&r, h)
 		return e.full(m.val.obj, &r, nil)
 	case m.val.kind == kindStr:
 		e.buf = appendString(e.buf, m.tab.strs[h])

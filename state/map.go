@@ -46,7 +46,7 @@ type core[K Key, T any] struct {
 // it probably changed again, and comparing it as a whole would be in vain.
 type motion[T any] struct {
 	val   *T // what parts belong to
-	parts []reflect.Value
+	parts []any
 	hot   bool
 }
 
@@ -59,7 +59,11 @@ func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
 			m.parts = partsOf(p, reflect.ValueOf(v).Elem())
 		}
 	}
-	m.hot = to.update(h, reflect.ValueOf(v).Elem(), m.parts)
+	if m.parts != nil {
+		m.hot = to.update(h, reflect.Value{}, m.parts)
+	} else {
+		m.hot = to.update(h, reflect.ValueOf(v).Elem(), nil)
+	}
 	c.sent[h] = *v
 }
 

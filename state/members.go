@@ -191,12 +191,12 @@ func (e *encoder) members(m *members, v *value, fv reflect.Value, to sink) {
 }
 
 // sink takes what changed in a map: block after the handles that leave are known, then
-// enter for each handle that was added, then update for others. Handles ascend. parts are
-// the fields of v, or nil. update reports whether v changed.
+// enter for each handle that was added, then update for others. Handles ascend. If parts
+// are not nil, they stand for v. update reports whether v changed.
 type sink interface {
 	block()
 	enter(h int, v reflect.Value)
-	update(h int, v reflect.Value, parts []reflect.Value) bool
+	update(h int, v reflect.Value, parts []any) bool
 }
 
 // inline is the sink of a map within an entity: it appends to the entity's bytes.
@@ -248,7 +248,7 @@ func (w *inline) enter(h int, v reflect.Value) {
 	w.before = h
 }
 
-func (w *inline) update(h int, v reflect.Value, parts []reflect.Value) bool {
+func (w *inline) update(h int, v reflect.Value, parts []any) bool {
 	w.endBlock()
 	from := len(w.e.buf)
 	mask, changed := w.e.entry(w.m, h, v, parts, false)
@@ -267,7 +267,7 @@ func (w *inline) update(h int, v reflect.Value, parts []reflect.Value) bool {
 
 // entry compares the value of handle h with what was sent. An entry that is new is
 // appended even if it is zero.
-func (e *encoder) entry(m *members, h int, v reflect.Value, parts []reflect.Value, isNew bool) (mask uint64, changed bool) {
+func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew bool) (mask uint64, changed bool) {
 	last := &e.trail[len(e.trail)-1]
 	last.m, last.at = m, h
 	switch m.val.kind {
@@ -276,8 +276,13 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, parts []reflect.Valu
 		if m.region != nil {
 			ends = m.region.endsOf(h)
 		}
-		r := m.tab.row(h)
-		mask = e.compare(m.val.obj, &r, v, parts, ends)
+		var r row
+		m.tab.row(&r, h)
+		if parts != nil {
+			mask = e.compareParts(m.val.obj, &r, parts, ends)
+		} else {
+			mask = e.compare(m.val.obj, &r, v, ends)
+		}
 		return mask, mask != 0
 	case kindStr:
 		s := v.String()
@@ -316,8 +321,8 @@ type plainMap struct {
 // plainValue is a struct, or a place that a scalar is read into.
 type plainValue struct {
 	v     reflect.Value
-	ptr   uintptr         // of a struct, which v keeps alive
-	parts []reflect.Value // its fields, or nil
+	ptr   uintptr // of a struct, which v keeps alive
+	parts []any   // its fields, or nil
 }
 
 // freshEntry is an entry that has no handle yet.

@@ -47,6 +47,7 @@ func (k kind) scalar() bool { return k <= kindStr }
 // value describes a field, an item of a list or a value of a map.
 type value struct {
 	kind     kind
+	goKind   reflect.Kind
 	unsigned bool     // kindInt: the Go type is unsigned
 	single   bool     // kindQ, kindTurn: the Go type is float32
 	snap     bool     // write the rounded value back
@@ -85,6 +86,7 @@ type plan struct {
 	owner            string   // path of a field tagged owner, if any
 	leveled          string   // path of a field above level 0, if any
 	flat             bool     // == on the whole struct finds every change
+	simple           bool     // all fields are scalars that are not written back
 	x, y             int      // fields of the position, or -1
 	height           int      // structs within each other, this one included
 }
@@ -198,6 +200,7 @@ func (c *compiler) settle(p *plan, path string) {
 		p.x, p.y = -1, -1
 	}
 	p.flat = flat(p.typ) && p.subs == 0
+	p.simple = p.subs == 0 && !slices.ContainsFunc(p.fields, func(f field) bool { return f.snap })
 }
 
 // flat reports whether == compares values of t without a panic and without following
@@ -284,6 +287,7 @@ func (c *compiler) flatten(p *plan, t reflect.Type, path string, pre prefix, roo
 		if v == nil {
 			continue
 		}
+		v.goKind = sf.Type.Kind()
 		p.fields = append(p.fields, field{
 			value: *v, name: pre.name + name, path: pre.path + sf.Name, level: level,
 			index: index, first: index[0], direct: len(index) == 1,

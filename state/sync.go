@@ -230,12 +230,23 @@ func (r *region) enter(h int, v reflect.Value) {
 	}
 }
 
-func (r *region) update(h int, v reflect.Value, parts []reflect.Value) bool {
+func (r *region) update(h int, v reflect.Value, parts []any) bool {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	mask, changed := e.entry(r.m, h, v, parts, false)
-	if !changed {
-		return false
+	var mask uint64
+	if parts != nil && r.levels == 1 { // most entries: what entry would do
+		last := &e.trail[len(e.trail)-1]
+		last.m, last.at = r.m, h
+		var sent row
+		r.m.tab.row(&sent, h)
+		if mask = e.compareParts(r.m.val.obj, &sent, parts, nil); mask == 0 {
+			return false
+		}
+	} else {
+		var changed bool
+		if mask, changed = e.entry(r.m, h, v, parts, false); !changed {
+			return false
+		}
 	}
 	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.changed[h>>6] |= 1 << (h & 63)
@@ -251,8 +262,9 @@ func (r *region) full(h int) rec {
 	from := uint32(len(e.buf))
 	var mask uint64
 	if r.levels > 1 {
-		row := r.m.tab.row(h)
-		mask = e.full(r.m.val.obj, &row, r.fullEnd[h*r.levels:(h+1)*r.levels])
+		var sent row
+		r.m.tab.row(&sent, h)
+		mask = e.full(r.m.val.obj, &sent, r.fullEnd[h*r.levels:(h+1)*r.levels])
 	} else {
 		mask = e.fullValue(r.m, h)
 	}
