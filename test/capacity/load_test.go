@@ -112,6 +112,7 @@ func (c *crowded) ask(d time.Duration, rate float64, window int, payload string)
 
 // At twice the load that it can bear a server does nearly as much as it can, in bounded memory.
 func TestTwiceTheLoad(t *testing.T) {
+	testkit.SkipInShort(t, "capacity")
 	const (
 		clients = 50
 		pending = 4

@@ -357,10 +357,8 @@ func (p *teller) check(m *message.Message) error {
 // While nodes are killed and come back, every request of a client whose gate lives is answered, once, by its own reply or
 // an error, and replies are in order. When a gate is killed, its clients' sessions end everywhere.
 func TestClusterChaos(t *testing.T) {
+	testkit.SkipInShort(t, "chaos")
 	length, clients := 10*time.Second, 200
-	if testing.Short() {
-		length, clients = 2*time.Second, 60
-	}
 	if *chaosTime > 0 {
 		length, clients = *chaosTime, 2000
 	}

@@ -317,6 +317,7 @@ func failsDown(t testing.TB, what string, failed <-chan error, killed time.Time,
 }
 
 func TestClusterKill(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	g := startProcessGate(t)
 	a := spawn(t, nodeSpec{Name: "a", Listen: "127.0.0.1:0", Seeds: g.ClusterAddr()})
@@ -357,6 +358,7 @@ func TestClusterKill(t *testing.T) {
 // A gate that is killed takes its clients' connections along, with the requests on them, and their sessions on other
 // nodes. The clients of another gate notice nothing.
 func TestClusterKillGate(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	var group = nano.NewGroup("all")
 	asked, ended := make(chan struct{}, 10), make(chan error, 10)
@@ -417,6 +419,7 @@ func TestClusterKillGate(t *testing.T) {
 }
 
 func TestClusterWithoutFirstNode(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	first := spawn(t, nodeSpec{Name: "first", Listen: "127.0.0.1:0"})
 	g := startProcessGate(t, first.addr())

@@ -100,6 +100,7 @@ func startProcess(t testing.TB, kind string) *process {
 
 // A process that is told to end answers what it has accepted, tells every client why it ends, and does so in time.
 func TestSignalUnderLoad(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no signals to send")
 	}
