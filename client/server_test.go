@@ -264,8 +264,8 @@ func TestServerHandshake(t *testing.T) {
 		t.Errorf("Handshake() = %s", got)
 	}
 	var refusal *client.HandshakeError
-	if _, err := client.Dial(deadline(t), l.Addr().String()); !errors.As(err, &refusal) || refusal.Code != 501 || refusal.Message != "bad token" {
-		t.Errorf("Dial without a token = %v, want a refusal with code 501", err)
+	if _, err := client.Dial(deadline(t), l.Addr().String()); !errors.As(err, &refusal) || refusal.Code != 500 || refusal.Message != "bad token" {
+		t.Errorf("Dial without a token = %v, want a refusal with code 500", err)
 	}
 }
 

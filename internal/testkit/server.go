@@ -115,7 +115,7 @@ func (s *Server) CheckRefuses() {
 	switch s.Transport {
 	case "tcp":
 		typ, body, err := w.Packet()
-		if err != nil || typ != packet.Handshake || body != `{"code":500,"message":"too many connections"}` {
+		if err != nil || typ != packet.Handshake || body != `{"code":500,"message":"too many connections","sys":{"heartbeat":30}}` {
 			s.T.Errorf("a %v packet %q, %v came, want a refused handshake", typ, body, err)
 		}
 	case "ws":

@@ -45,7 +45,7 @@ func TestStartCluster(t *testing.T) {
 		want error
 		text string
 	}{
-		"no option of a cluster":  {nil, nil, "WithMaster or WithAdvertiseAddr"},
+		"no option of a cluster":  {nil, nil, "WithCluster or WithSeeds"},
 		"a seed without a port":   {[]nano.Option{nano.WithAdvertiseAddr("10.0.0.1")}, nil, "host:port"},
 		"no seed":                 {[]nano.Option{nano.WithAdvertiseAddr(" , ")}, nil, "host:port"},
 		"another secret":          {[]nano.Option{nano.WithAdvertiseAddr(one.ClusterAddr()), nano.WithClusterSecret("open")}, cluster.ErrRefused, "secret"},

@@ -152,14 +152,14 @@ func TestHandshakeValidator(t *testing.T) {
 		code    int
 		message string
 	}{
-		{`{"sys":{"version":"old"}}`, 501, "update your client"},
-		{`{"data":1}`, 501, "no data for you"},
-		{`{"panic":1}`, 501, "internal error"},
+		{`{"sys":{"version":"old"}}`, 500, "update your client"},
+		{`{"data":1}`, 500, "no data for you"},
+		{`{"panic":1}`, 500, "internal error"},
 	} {
 		p := at.Dial()
 		a := p.Handshake(test.body)
 		testkit.Receive(t, calls, "the validator's call")
-		if a.Code != test.code || a.Message != test.message || a.Sys != nil {
+		if a.Code != test.code || a.Message != test.message || a.Sys == nil || a.Sys.Heartbeat != 30 {
 			t.Errorf("handshake %s: answer %+v, want %d and %q", test.body, a, test.code, test.message)
 		}
 		p.Send(testkit.Pack(packet.Ack, ""), testkit.Request(1, "Game.Echo", "")) // comes too late
