@@ -297,7 +297,7 @@ func page(t testing.TB, url string) string {
 
 func TestWebSocketPaths(t *testing.T) {
 	t.Parallel()
-	at := testkit.Start(t, "ws", &testkit.Game{}, nano.WithWSPath("play"))
+	at := testkit.Start(t, "ws", &testkit.Game{}, nano.WithWebSocket("/play"))
 	for _, test := range []struct {
 		path, want string
 	}{{"/play", ""}, {"/", "404"}, {"/play/", "404"}} {
@@ -460,7 +460,7 @@ func TestListenServesPages(t *testing.T) {
 	servePage()
 	// Where the program has no page at the WebSocket path, a request that is no upgrade is told so.
 	for path, status := range map[string]int{"/": http.StatusBadRequest, "/nano-test/play": http.StatusOK} {
-		addr, returned := listen(t, &testkit.Game{}, nano.WithIsWebsocket(true), nano.WithWSPath(path))
+		addr, returned := listen(t, &testkit.Game{}, nano.WithWebSocket(path))
 		if body := page(t, "http://"+addr+"/nano-test/rules"); body != "page /nano-test/rules" {
 			t.Errorf("the page reads %q", body)
 		}

@@ -49,7 +49,7 @@ func start(c config) (*node, error) {
 	components, made, opts := c.components(l.Addr().String())
 	opts = append(opts, c.opts...)
 	opts = append(opts, nano.WithLabel(c.label), nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
-		nano.WithWSPath("/nano"))
+		nano.WithWebSocket("/nano"))
 	n := &node{config: c, Server: nano.New(opts...), served: make(chan error)}
 	made(n.Server)
 	if err := n.StartCluster(l); err != nil {
@@ -130,7 +130,7 @@ func site() http.Handler {
 }
 
 func masterNode(listen, web string) config {
-	return config{label: "master", listen: listen, web: web, opts: []nano.Option{nano.WithMaster()},
+	return config{label: "master", listen: listen, web: web, opts: []nano.Option{nano.WithCluster()},
 		components: func(string) (*component.Components, func(*nano.Server), []nano.Option) {
 			c := &component.Components{}
 			c.Register(&TopicService{balances: map[int64]int64{}})
@@ -139,7 +139,7 @@ func masterNode(listen, web string) config {
 }
 
 func gateNode(listen, players, master string) config {
-	return config{label: "gate", listen: listen, players: players, opts: []nano.Option{nano.WithAdvertiseAddr(master)},
+	return config{label: "gate", listen: listen, players: players, opts: []nano.Option{nano.WithSeeds(master)},
 		components: func(string) (*component.Components, func(*nano.Server), []nano.Option) {
 			b := newBindService()
 			c := &component.Components{}
@@ -149,7 +149,7 @@ func gateNode(listen, players, master string) config {
 }
 
 func chatNode(listen, master string) config {
-	return config{label: "chat", listen: listen, opts: []nano.Option{nano.WithAdvertiseAddr(master)},
+	return config{label: "chat", listen: listen, opts: []nano.Option{nano.WithSeeds(master)},
 		components: func(addr string) (*component.Components, func(*nano.Server), []nano.Option) {
 			r := newRoomService(earPrefix + addr)
 			c := &component.Components{}

@@ -21,7 +21,7 @@ import (
 // loadTime is how long TestTwiceTheLoad goes on, twice for each kind of work and way of shedding. From 10s on there are
 // handlers that compute too. The long form, of some 16 minutes on a machine that does nothing else, is
 //
-//	go test -run TestTwiceTheLoad -v -timeout 1h -load 60s .
+//	go test -run TestTwiceTheLoad -v -timeout 1h -load 60s ./test/capacity
 var loadTime = flag.Duration("load", 1500*time.Millisecond, "how long TestTwiceTheLoad goes on")
 
 // crowded is clients that ask for work, and count what comes back.

@@ -119,11 +119,11 @@ func (c *chaos) start(addr string, backend bool, seeds ...string) (*chaosNode, e
 		list.Register(&Teller{c: c, node: n}, component.WithName("Room"))
 	}
 	opts := []nano.Option{
-		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithMaster(), testkit.Quiet,
+		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithCluster(), testkit.Quiet,
 		nano.WithGrpcOptions(grpc.WithContextDialer(n.links.Dial)),
 	}
 	for _, s := range seeds {
-		opts = append(opts, nano.WithAdvertiseAddr(s, 200*time.Millisecond))
+		opts = append(opts, nano.WithSeeds(s), nano.WithSeedRetry(200*time.Millisecond))
 	}
 	n.Server = nano.New(opts...)
 	l, err := listenAgain(addr)

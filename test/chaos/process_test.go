@@ -77,9 +77,9 @@ func (spec *nodeSpec) run() error {
 		list.Register(fellow, component.WithName("Room"))
 		list.Register(fellow, component.WithName(spec.Name))
 	}
-	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithMaster(), nano.WithLabel(spec.Name)}
+	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithCluster(), nano.WithLabel(spec.Name)}
 	if spec.Seeds != "" {
-		opts = append(opts, nano.WithAdvertiseAddr(spec.Seeds))
+		opts = append(opts, nano.WithSeeds(strings.Split(spec.Seeds, ",")...))
 	}
 	srv := nano.New(opts...)
 	l, err := listenAgain(spec.Listen)
@@ -253,7 +253,7 @@ func startProcessGate(t testing.TB, seeds ...string) *processGate {
 	g := &processGate{changes: make(chan memberChange, 100)}
 	opts := []nano.Option{nano.WithMemberCallback(func(m cluster.Member) { g.changes <- memberChange{m, time.Now()} })}
 	if len(seeds) > 0 {
-		opts = append(opts, nano.WithAdvertiseAddr(strings.Join(seeds, ","), 200*time.Millisecond))
+		opts = append(opts, nano.WithSeeds(seeds...), nano.WithSeedRetry(200*time.Millisecond))
 	}
 	g.Node = testkit.StartNode(t, nil, nil, opts...)
 	return g

@@ -429,7 +429,7 @@ func TestClusterRoutePanics(t *testing.T) {
 		sessions <- s
 		return s.Response([]byte("ok"))
 	})
-	gate := testkit.StartNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+	gate := testkit.StartNode(t, nil, nil, nano.WithNodeSelector(
 		func(service string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 			if service == "Bank" {
 				panic("no idea")

@@ -397,7 +397,7 @@ func TestClusterLeaveOfAChosenNode(t *testing.T) {
 	asked, choose := make(chan struct{}), make(chan struct{})
 	withdrawn, leave := make(chan struct{}), make(chan struct{})
 	var first sync.Once
-	gate := testkit.StartNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+	gate := testkit.StartNode(t, nil, nil, nano.WithNodeSelector(
 		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 			leaver := slices.IndexFunc(members, func(m *clusterpb.MemberInfo) bool { return m.Label == "leaves" })
 			if leaver < 0 {

@@ -275,9 +275,17 @@ func TestCompressedRouteAlone(t *testing.T) {
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
-		game, sessions := testkit.NewSessionGame()
+		sessions, answered := make(chan *session.Session, 1), make(chan error, 1)
+		game := testkit.NewGame(func(s *session.Session, _ []byte) error {
+			sessions <- s
+			answered <- s.Response(make([]byte, packet.MaxLength))
+			return s.Response([]byte("a short answer"))
+		})
 		p := testkit.Start(t, kind, game, nano.WithWriteBuffer(32<<20, nano.RefusePush)).Join()
-		s := testkit.SessionOf(t, p, sessions)
+		if got := p.Call(1, "Game.Do", ""); got != "a short answer" {
+			t.Errorf("Game.Do = %q", got)
+		}
+		s := testkit.Receive(t, sessions, "the session")
 		group := nano.NewGroup("all")
 		if err := group.Add(s); err != nil {
 			t.Fatal(err)
@@ -287,7 +295,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		for what, err := range map[string]error{
 			"a push of 16 MiB":      s.Push("onNews", large),
 			"a broadcast of 16 MiB": group.Broadcast("onNews", large),
-			"an answer of 16 MiB":   s.ResponseMID(7, make([]byte, packet.MaxLength)),
+			"an answer of 16 MiB":   testkit.Receive(t, answered, "the error of the answer"),
 		} {
 			if err == nil || !strings.Contains(err.Error(), codec.ErrPacketTooLarge.Error()) {
 				t.Errorf("%s: %v, want ErrPacketTooLarge", what, err)

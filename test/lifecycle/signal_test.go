@@ -34,11 +34,11 @@ func child() {
 		served.Add(1)
 		return s.Response(data)
 	}})
-	err := nano.Listen("127.0.0.1:0",
-		nano.WithSlog(slog.New(slog.NewJSONHandler(os.Stdout, nil))),
-		nano.WithComponents(components),
-		nano.WithIsWebsocket(os.Getenv(childEnv) == "ws"))
-	if err != nil {
+	opts := []nano.Option{nano.WithSlog(slog.New(slog.NewJSONHandler(os.Stdout, nil))), nano.WithComponents(components)}
+	if os.Getenv(childEnv) == "ws" {
+		opts = append(opts, nano.WithWebSocket("/"))
+	}
+	if err := nano.Listen("127.0.0.1:0", opts...); err != nil {
 		os.Exit(3)
 	}
 	farewell()
