@@ -776,19 +776,3 @@ func (g *guest) peek() []string {
 	defer g.mu.Unlock()
 	return slices.Clone(g.got)
 }
-
-func ExampleGroup() {
-	room := nano.NewGroup("lobby")
-	ann, ben := mock.NewNetworkEntity(), mock.NewNetworkEntity() // in a server, the sessions of clients
-	for uid, e := range []*mock.NetworkEntity{ann, ben} {
-		s := session.New(e)
-		if err := errors.Join(s.Bind(int64(uid+1)), room.Add(s)); err != nil {
-			fmt.Println(err)
-		}
-	}
-	if err := room.Broadcast("onMessage", "hello"); err != nil {
-		fmt.Println(err)
-	}
-	fmt.Println(ann.FindResponseByRoute("onMessage"), ben.FindResponseByRoute("onMessage"), room.Count())
-	// Output: hello hello 2
-}

@@ -1,6 +1,3 @@
-// Package mock owns a NetworkEntity without a network: a unit test hands it to session.New, calls a handler with
-// the session, and asks afterwards what the handler sent. Nothing is encoded and nothing is delivered; tests that
-// want a whole server in memory find it in package nanotest. Servers never use this package.
 package mock
 
 import (
