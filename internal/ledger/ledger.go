@@ -19,6 +19,7 @@ type Ledger struct {
 	mu       sync.Mutex
 	current  uint64 // the request that runs or ran last, 0 for a notify; mu guards it and what follows
 	answered bool   // current has its answer
+	taken    bool   // the handler of current asked for its id, to answer it later
 	deferred *deferred
 }
 
@@ -35,7 +36,7 @@ func (l *Ledger) Begin(id uint64) {
 	if l.current != 0 && !l.answered {
 		l.wait(l.current)
 	}
-	l.current, l.answered = id, false
+	l.current, l.answered, l.taken = id, false, false
 }
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
@@ -43,6 +44,32 @@ func (l *Ledger) Current() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.current
+}
+
+// Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
+func (l *Ledger) Take() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken = true
+	return l.current
+}
+
+// Taken reports whether Take was called since Begin.
+func (l *Ledger) Taken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.taken
+}
+
+// Waiting reports whether the request id has begun and has no answer. Of the requests that were forgotten it
+// knows none.
+func (l *Ledger) Waiting(id uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id == l.current {
+		return id != 0 && !l.answered
+	}
+	return l.deferred != nil && slices.Contains(l.deferred.ids, id)
 }
 
 // Claim takes the right to answer the request id. It reports whether the request has no answer yet, and whether it is
