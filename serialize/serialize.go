@@ -1,9 +1,6 @@
-// Package serialize owns the contract between the library and the codecs that turn payloads into values and back.
-// It does not know the wire: a codec sees the payload of one message and nothing else. Packages json and protobuf
-// are the two that come with the library; a program may bring its own.
-//
-// A payload given as []byte never reaches a serializer: it goes over the wire as it is, in both directions.
 package serialize
+
+import "reflect"
 
 // Marshaler turns a value into the payload of a message. It is called from many goroutines at once.
 type Marshaler interface {
@@ -39,4 +36,12 @@ type InputCopier interface {
 	// CopiesInput reports whether Unmarshal copies everything that the value keeps, so that nothing refers to the
 	// payload once it has returned. It answers the same for the life of the Serializer.
 	CopiesInput() bool
+}
+
+// TypeChecker is what a Serializer may implement if it takes some types only. A server asks it about the requests and
+// replies of its handlers when it starts, and logs the handlers that could never be called.
+type TypeChecker interface {
+	// CheckType returns an error that names the expected types if values of type t, a pointer, can be neither
+	// marshaled nor unmarshaled.
+	CheckType(t reflect.Type) error
 }

@@ -1,4 +1,3 @@
-// Package json is the payload codec for JSON, as encoding/json reads and writes it. Clients in browsers speak it.
 package json
 
 import (

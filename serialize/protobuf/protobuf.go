@@ -1,10 +1,9 @@
-// Package protobuf is the payload codec for Protocol Buffers, the one a server uses unless it was given another.
-// It takes messages of either generation of protoc-gen-go: those of google.golang.org/protobuf, and the older ones
-// that have no more than the methods Reset, String and ProtoMessage.
 package protobuf
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
 
 	legacy "github.com/golang/protobuf/proto"
 	"google.golang.org/protobuf/proto"
@@ -24,7 +23,8 @@ type (
 // MarshalProtobuf() ([]byte, error) and UnmarshalProtobuf([]byte) error instead; the latter copies what it keeps of
 // its argument. It keeps no state and may be used from many goroutines at once.
 //
-// Beside serialize.Serializer it implements serialize.AppendMarshaler and serialize.InputCopier.
+// Beside serialize.Serializer it implements serialize.AppendMarshaler, serialize.InputCopier and
+// serialize.TypeChecker.
 type Serializer struct{}
 
 // NewSerializer returns a Serializer.
@@ -78,6 +78,16 @@ func (s *Serializer) Unmarshal(data []byte, v any) error {
 
 // CopiesInput returns true: messages keep copies of their strings, bytes and unknown fields.
 func (s *Serializer) CopiesInput() bool { return true }
+
+// CheckType returns an error unless t is a pointer to a protobuf message or has one of the methods MarshalProtobuf and
+// UnmarshalProtobuf.
+func (s *Serializer) CheckType(t reflect.Type) error {
+	switch reflect.Zero(t).Interface().(type) {
+	case proto.Message, legacy.Message, marshaler, unmarshaler:
+		return nil
+	}
+	return fmt.Errorf("protobuf: %v is no protobuf message: want a pointer to a type that protoc-gen-go made", t)
+}
 
 // message returns v as a message of the present generation, and false where it is none or nil.
 func message(v any) (proto.Message, bool) {
