@@ -394,7 +394,7 @@ type Slow struct {
 
 func (s *Slow) Init() {
 	time.Sleep(time.Minute)
-	s.on.Store(s.server().Scheduler().Running())
+	s.on.Store(running(s.server().Scheduler()))
 }
 func (s *Slow) AfterInit() {
 	time.Sleep(time.Minute)
@@ -530,7 +530,7 @@ func TestServersSideBySide(t *testing.T) {
 		o := &other{}
 		o.at = open(t, "tcp", &Game{do: func(s *session.Session, data []byte) error {
 			o.runs.Add(1)
-			if !o.at.Scheduler().Running() {
+			if !running(o.at.Scheduler()) {
 				t.Error("a handler runs elsewhere than on its server's logic goroutine")
 			}
 			return s.Response(data)
@@ -551,7 +551,7 @@ func TestServersSideBySide(t *testing.T) {
 		}
 		ids[id] = true
 		ran := make(chan bool, 1)
-		o.at.Invoke(func() { ran <- o.at.Scheduler().Running() })
+		o.at.Invoke(func() { ran <- running(o.at.Scheduler()) })
 		if !receive(t, ran, "Invoke") {
 			t.Error("Invoke ran elsewhere than on the server's logic goroutine")
 		}

@@ -4,6 +4,9 @@ import (
 	"os"
 	"testing"
 
+	"github.com/lonng/nano/internal/runloop"
+	"github.com/lonng/nano/scheduler"
+
 	"go.uber.org/goleak"
 )
 
@@ -17,4 +20,10 @@ func TestMain(m *testing.M) {
 		return
 	}
 	goleak.VerifyTestMain(m)
+}
+
+// running reports whether the caller is on a scheduler's goroutine.
+func running(s *scheduler.Scheduler) bool {
+	l, ok := runloop.Of(s)
+	return ok && l.Running()
 }

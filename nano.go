@@ -163,4 +163,4 @@ func Shutdown() {
 }
 
 // Invoke runs f on the logic goroutine of the server of Listen. It never blocks and may be called from anywhere.
-func Invoke(f func()) { scheduler.PushTask(f) }
+func Invoke(f func()) { scheduler.Invoke(f) }

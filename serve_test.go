@@ -357,9 +357,9 @@ func tcpClient(t testing.TB, addr string) *peer {
 func TestListen(t *testing.T) {
 	// Pushed before, run when the server starts, on its logic goroutine.
 	early := make(chan bool, 1)
-	nano.Invoke(func() { early <- scheduler.Default().Running() })
+	nano.Invoke(func() { early <- running(scheduler.Default()) })
 	timer := make(chan bool, 1)
-	scheduler.NewAfterTimer(0, func() { timer <- scheduler.Default().Running() })
+	scheduler.NewAfterTimer(0, func() { timer <- running(scheduler.Default()) })
 	for range 3 { // a second Listen serves as the first did
 		addr, returned := listen(t, &Game{do: func(*session.Session, []byte) error {
 			nano.Shutdown() // a handler may
@@ -372,7 +372,7 @@ func TestListen(t *testing.T) {
 		p := tcpClient(t, addr)
 		p.echo(1, "hello")
 		late := make(chan bool, 1)
-		nano.Invoke(func() { late <- scheduler.Default().Running() })
+		nano.Invoke(func() { late <- running(scheduler.Default()) })
 		if !receive(t, late, "Invoke") {
 			t.Error("Invoke ran elsewhere than on the logic goroutine")
 		}

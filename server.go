@@ -22,6 +22,7 @@ import (
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/listen"
 	"github.com/lonng/nano/internal/logsample"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/scheduler"
@@ -36,6 +37,7 @@ type Server struct {
 	fault error // of the options; Start returns it
 
 	sched    *scheduler.Scheduler
+	loop     *runloop.Loop // of sched
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
 	broker   *cluster.Broker
@@ -87,8 +89,9 @@ func newServer(sched *scheduler.Scheduler, opts []Option) *Server {
 	case sched != nil:
 		s.sched = sched
 	default:
-		s.sched = scheduler.New(scheduler.Stopped())
+		s.sched = runloop.New(runloop.DefaultConfig()).Public().(*scheduler.Scheduler)
 	}
+	s.loop, _ = runloop.Of(s.sched)
 	s.fault = s.build()
 	return s
 }
@@ -110,7 +113,7 @@ func (s *Server) build() error {
 		Serializer: o.serializer,
 		Inbound:    inbound,
 		Dictionary: dictionary,
-		Scheduler:  s.sched,
+		Loop:       s.loop,
 		Slow:       o.slowHandler,
 		Debug:      o.debug,
 	})
@@ -155,12 +158,13 @@ func (s *Server) build() error {
 	if err != nil {
 		return errors.Wrap(err, "nano: WithDictionary")
 	}
-	s.sched.Configure(
-		scheduler.WithLogger(s.log),
-		scheduler.WithSlow(o.slowHandler),
-		scheduler.WithPrecision(o.timerPrecision),
-		scheduler.WithBatch(s.hub.Begin, s.hub.End),
-	)
+	s.loop.Configure(runloop.Config{
+		Log:       s.log,
+		Slow:      o.slowHandler,
+		Precision: o.timerPrecision,
+		Begin:     s.hub.Begin,
+		End:       s.hub.End,
+	})
 	return nil
 }
 
@@ -198,6 +202,9 @@ func (s *Server) Start() error {
 func (s *Server) start() {
 	defer close(s.started)
 	err := s.fault
+	if err == nil {
+		err = errors.Wrap(s.dispatch.Check(), "nano: WithComponents") // nil stays nil
+	}
 	if err == nil && s.broker.Clustered() && s.clusterListener == nil {
 		err = errNoClusterListener
 	}
@@ -205,7 +212,7 @@ func (s *Server) start() {
 		_ = s.clusterListener.Close()
 	}
 	if err == nil {
-		s.sched.Start()
+		s.loop.Start()
 		s.hub.Start()
 		if err = s.initComponents(); err == nil {
 			err = s.join()
@@ -249,8 +256,8 @@ func (s *Server) initComponents() error {
 // lifecycle runs one step of a component on the logic goroutine and waits for it; a panic is an error.
 func (s *Server) lifecycle(ctx context.Context, name string, c component.Component, step func(component.Component)) error {
 	done := make(chan error, 1)
-	accepted := s.sched.Offer(func() {
-		s.sched.Watched() // a component may take its time
+	accepted := s.loop.Invoke(func() {
+		s.loop.SelfTimed() // a component may take its time
 		finished := false
 		defer func() {
 			if p := recover(); p != nil {
@@ -284,7 +291,7 @@ func (s *Server) watchStuck() {
 		case <-s.closing:
 			return
 		case <-t.C:
-			s.sched.CheckStuck()
+			s.loop.CheckStuck()
 		}
 	}
 }
@@ -418,7 +425,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Invoke runs f on the logic goroutine. It never blocks and may be called from anywhere, also from inside a handler:
 // it is how slow work, done elsewhere, comes back. After Shutdown f is dropped.
-func (s *Server) Invoke(f func()) { s.sched.PushTask(f) }
+func (s *Server) Invoke(f func()) { s.sched.Invoke(f) }
 
 // Scheduler returns the logic goroutine, for its timers.
 func (s *Server) Scheduler() *scheduler.Scheduler { return s.sched }
@@ -499,7 +506,7 @@ func (s *Server) replace(_ *session.Session, others []*session.Session) {
 // Calling it again waits likewise. Called on the logic goroutine, for which it would wait in vain, it goes on in the
 // background and returns nil at once.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.sched.Running() {
+	if s.loop.Running() {
 		go func() { _ = s.shutdownOnce(ctx) }()
 		return nil
 	}

@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"github.com/lonng/nano/internal/message"
-	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
 )
 
@@ -23,24 +22,26 @@ type Entity interface {
 	Release()
 }
 
-// Accountant is an Entity that wants to know what has run.
+// Accountant is an [Entity] that counts what has run.
 type Accountant interface {
-	// Ran is called after every run, with how many messages have run and the bytes of payload they had. The calls come
-	// one at a time.
+	// Ran is called after every run, with the number of messages that have run and the bytes of
+	// their payloads. The calls come one at a time.
 	Ran(messages, size int)
 }
 
-// Mailbox runs the messages of one session one at a time, in the order they were delivered, each on the scheduler
-// that it belongs to. Its methods may be called concurrently, but for Wait, which is for one goroutine.
+// Mailbox runs the messages of one session one at a time, in the order of their delivery, each on
+// its scheduler. Its methods may be called concurrently, except Wait, which is for one goroutine.
 //
-// The memory it takes is bounded by who delivers: Wait returns when there is room, and Offer refuses what has none.
+// The caller that delivers bounds the memory: Wait returns when there is room, and Offer refuses a
+// message without room.
 type Mailbox struct {
-	d       *Dispatcher
-	s       *session.Session
-	entity  Entity
-	limit   int            // messages that may wait
-	bytes   int            // bytes of payload that may wait, beside one message
-	runTask scheduler.Task // m.run, made once
+	d        *Dispatcher
+	s        *session.Session
+	entity   Entity
+	deferrer Deferrer // entity, if it is one; else nil
+	limit    int      // messages that may wait
+	bytes    int      // bytes of payload that may wait, beside one message
+	runTask  func()   // m.run, made once
 
 	mu         sync.Mutex
 	head, tail *Batch // waiting; mu guards it and what follows
@@ -49,16 +50,17 @@ type Mailbox struct {
 	lent       *lent  // what other nodes have; made by the first Lend
 	active     bool   // run is scheduled, or runs
 	sealed     bool   // nothing more is accepted
-	last       func() // runs when everything else has, on the dispatcher's scheduler
+	last       func() // runs after everything else, on the dispatcher's loop
 	room       chan struct{}
 
-	away *elsewhere // where run runs, or will; nil for the dispatcher's scheduler. Of the run alone
+	placed *placement // where run runs, or will; nil for the dispatcher's loop. Used by the run alone
 }
 
-// Init prepares a mailbox for the messages of s. At most limit messages, and size bytes of payload beside one message,
-// are to wait.
+// Init prepares a mailbox for the messages of s. limit is how many messages may wait, size how
+// many bytes of payload beside one message.
 func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size int) {
 	m.d, m.s, m.entity, m.limit, m.bytes = d, s, e, limit, size
+	m.deferrer, _ = e.(Deferrer)
 	m.runTask = m.run
 }
 
@@ -82,18 +84,18 @@ func (m *Mailbox) Offer(c Call, size int) error {
 }
 
 // deliver is Deliver, and refuses what has no room if it is asked to.
-func (m *Mailbox) deliver(b *Batch, polite bool) error {
+func (m *Mailbox) deliver(b *Batch, bounded bool) error {
 	m.mu.Lock()
 	var err error
 	switch {
 	case m.sealed:
 		err = session.ErrBrokenPipe
-	case polite && m.free() == 0:
+	case bounded && m.free() == 0:
 		err = ErrFull
 	}
 	if err != nil || len(b.calls) == 0 {
 		m.mu.Unlock()
-		if err != nil && !polite {
+		if err != nil && !bounded {
 			m.refuse(b)
 		}
 		b.Free()

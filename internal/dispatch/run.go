@@ -3,24 +3,24 @@ package dispatch
 import (
 	"time"
 
-	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/handler"
 )
 
-// run runs what waits, up to the first message that belongs to another scheduler.
+// run runs the messages that wait, up to the first one that belongs to another scheduler.
 func (m *Mailbox) run() {
 	m.mu.Lock()
 	list := m.head
 	m.head, m.tail = nil, nil
 	m.mu.Unlock()
 	r := run{m: m, next: list}
-	if m.away == nil || m.away.shut {
-		r.began = m.d.Scheduler.Watched()
+	if m.placed == nil || m.placed.closed {
+		r.began = m.d.Loop.SelfTimed()
 	} else {
-		m.entity.Hold() // the dispatcher's own scheduler holds for a whole batch
+		m.entity.Hold() // the dispatcher's own loop holds for a whole batch
 		r.held = true
 		r.began = m.d.now()
-		if w, ok := m.away.on.(interface{ Watched() time.Duration }); ok {
-			w.Watched()
+		if l := m.placed.loop; l != nil {
+			l.SelfTimed()
 		}
 	}
 	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
@@ -55,11 +55,11 @@ func (m *Mailbox) finish(r *run) {
 	case m.head != nil:
 		first := &m.head.calls[0]
 		m.mu.Unlock()
-		m.away = m.place(first)
+		m.placed = m.place(first)
 		m.schedule()
 	case m.sealed && m.last != nil:
-		if m.away != nil && !m.away.shut {
-			m.away = nil
+		if m.placed != nil && !m.placed.closed {
+			m.placed = nil
 			m.mu.Unlock()
 			m.schedule()
 			return
@@ -75,7 +75,7 @@ func (m *Mailbox) finish(r *run) {
 		m.active = false
 		m.mu.Unlock()
 		if !r.held {
-			m.d.Scheduler.Done(r.began)
+			m.d.Loop.EndedAt(r.began)
 		}
 	}
 }
@@ -90,7 +90,7 @@ type run struct {
 	doneSize int    // bytes of payload of the batches that ran
 
 	// The calls of one handler after the other, or of none: their figures are added together.
-	handler *component.Handler
+	handler *handler.Handler
 	n       int64
 	sum     time.Duration
 	max     time.Duration
@@ -123,7 +123,7 @@ func (r *run) some(b *Batch) (moved bool) {
 	}()
 	for r.at < len(b.calls) && !moved {
 		c := &b.calls[r.at]
-		if moved = !r.m.stays(c, r.done == 0); !moved {
+		if moved = !r.m.runsHere(c, r.done == 0); !moved {
 			r.at++
 			r.done++
 			r.call(c)

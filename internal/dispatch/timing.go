@@ -15,16 +15,16 @@ const (
 
 // call runs one message and takes its time.
 func (r *run) call(c *Call) {
-	handler := c.handler
+	h := c.handler
 	refusal := r.m.refusal(c)
 	if refusal != nil {
-		handler = nil // which is not called
+		h = nil // it is not called
 	}
-	if r.handler != handler {
+	if r.handler != h {
 		r.readClock()
 		r.flushStats()
-		r.handler, r.stretch = handler, 1
-		if handler != nil && handler.Stats.Quick() {
+		r.handler, r.stretch = h, 1
+		if h != nil && h.Stats.Quick() {
 			r.stretch = maxStretch
 		}
 	}
