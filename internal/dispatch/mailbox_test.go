@@ -757,6 +757,7 @@ func (nothing) CopiesInput() bool           { return true }
 type idle struct{ entity }
 
 func (*idle) Begin(uint64, *string)         {}
+func (*idle) Deferred() bool                { return true }
 func (*idle) Hold()                         {}
 func (*idle) Release()                      {}
 func (*idle) ResponseMid(uint64, any) error { return nil }
