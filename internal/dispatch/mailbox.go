@@ -7,17 +7,19 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Entity is the owner of a Mailbox: a session's network entity, with what running a message needs.
+// Entity is a session's network entity, with the methods that a [Mailbox] needs to run its messages.
 type Entity interface {
 	session.NetworkEntity
-	// Begin is called before a message runs: id is that of the request, or 0 for a notify; route is nil where it
-	// is not known.
+	// Begin is called before a message runs. id is that of the request, or 0 for a notify; route
+	// is nil if it is not known.
 	Begin(id uint64, route *string)
 	// Fail answers the request with an error, unless it was answered.
 	Fail(id uint64, err *message.Error)
-	// Refuse answers a request with an error for which Begin was not called. It may be called during a run.
+	// Refuse answers a request with an error for which Begin was not called. It may be called
+	// during a run.
 	Refuse(id uint64, err *message.Error)
-	// Hold and Release enclose a run of messages: what is sent meanwhile may go out together at its end.
+	// Hold and Release enclose a run of messages. What is sent in between may go out together at
+	// its end.
 	Hold()
 	Release()
 }
@@ -71,19 +73,20 @@ func (m *Mailbox) Idle() bool {
 	return !m.active
 }
 
-// Deliver hands over b, which is not touched any more. It reports false, and refuses the messages of b, when the
-// mailbox is sealed.
+// Deliver queues the messages of b, which belongs to the mailbox then. If the mailbox is sealed, it
+// refuses them and reports false.
 func (m *Mailbox) Deliver(b *Batch) bool { return m.deliver(b, false) == nil }
 
-// Offer delivers one message with a payload of size bytes, if there is room for it. The error is ErrFull, or
-// session.ErrBrokenPipe if the mailbox is sealed.
+// Offer queues one message with a payload of size bytes if there is room for it. The error is
+// ErrFull, or session.ErrBrokenPipe if the mailbox is sealed.
 func (m *Mailbox) Offer(c Call, size int) error {
 	b := NewBatch()
 	b.Add(c, size)
 	return m.deliver(b, true)
 }
 
-// deliver is Deliver, and refuses what has no room if it is asked to.
+// deliver is Deliver. If bounded is true, it returns an error for a batch without room or a sealed
+// mailbox, and does not answer its messages.
 func (m *Mailbox) deliver(b *Batch, bounded bool) error {
 	m.mu.Lock()
 	var err error
@@ -113,13 +116,13 @@ func (m *Mailbox) deliver(b *Batch, bounded bool) error {
 	m.active = true
 	m.mu.Unlock()
 	if start {
-		m.start(&b.calls[0]) // nothing else waits
+		m.start(&b.calls[0]) // no other message waits
 	}
 	return nil
 }
 
-// refuse answers the requests of a batch that comes too late, and drops its notifies. A session that is closed sends
-// nothing; one that has to close when what it had accepted has run still does.
+// refuse answers the requests of a batch that comes after Seal, and drops its notifies. The session
+// may still send: it closes after the messages that it had accepted.
 func (m *Mailbox) refuse(b *Batch) {
 	for i := range b.calls {
 		if id := b.calls[i].id; id == 0 {
@@ -131,8 +134,8 @@ func (m *Mailbox) refuse(b *Batch) {
 	}
 }
 
-// Seal accepts no more messages, and has last run after those that were accepted, on the dispatcher's scheduler.
-// Only the first call counts; it reports whether this was it.
+// Seal makes the mailbox accept no more messages. It runs last after the accepted ones, on the
+// dispatcher's loop. Only the first call has an effect; Seal reports whether this was the first.
 func (m *Mailbox) Seal(last func()) bool {
 	m.mu.Lock()
 	if m.sealed {

@@ -31,7 +31,7 @@ func (m *Mailbox) run() {
 	}
 }
 
-// finish puts back what has not run, and decides what comes next.
+// finish puts the messages that have not run back into the queue, and schedules the next run.
 func (m *Mailbox) finish(r *run) {
 	if e, ok := m.entity.(Accountant); ok {
 		e.Ran(r.done, r.doneSize)
@@ -84,23 +84,24 @@ func (m *Mailbox) finish(r *run) {
 type run struct {
 	m        *Mailbox
 	held     bool
-	next     *Batch // the batch that runs, or that is to run elsewhere
-	at       int    // of it, the message that runs
+	next     *Batch // the batch that runs, or that belongs to another scheduler
+	at       int    // the next message of that batch
 	done     int    // messages that ran
 	doneSize int    // bytes of payload of the batches that ran
 
-	// The calls of one handler after the other, or of none: their figures are added together.
+	// Consecutive calls of one handler, whose times are added together; nil for none.
 	handler *handler.Handler
 	n       int64
 	sum     time.Duration
 	max     time.Duration
 
 	began   time.Duration // when the clock was read last
-	unread  int64         // calls since
-	stretch int64         // how many calls to make before it is read again
+	unread  int64         // calls since then
+	stretch int64         // calls before the clock is read again
 }
 
-// batch runs the messages of r.next, and reports whether it stopped at one that belongs to another scheduler.
+// batch runs the messages of r.next. It reports whether it stopped at one that belongs to another
+// scheduler.
 func (r *run) batch() (moved bool) {
 	b := r.next
 	for r.at < len(b.calls) && !moved {
@@ -112,8 +113,8 @@ func (r *run) batch() (moved bool) {
 	return moved
 }
 
-// some runs messages of b, up to one that panics or belongs to another scheduler; it reports whether that is so. To be
-// ready for a panic costs as much as a quick call: it is for all of them together.
+// some runs messages of b until one panics or belongs to another scheduler; moved is true in the
+// latter case. One deferred function serves all of them, because it costs as much as a quick call.
 func (r *run) some(b *Batch) (moved bool) {
 	returned := false
 	defer func() {
@@ -133,11 +134,11 @@ func (r *run) some(b *Batch) (moved bool) {
 	return moved
 }
 
-// end hands on what has not run.
+// end ends a run, also after a handler that ended the goroutine.
 func (r *run) end() {
 	r.readClock()
 	r.flushStats()
-	if b := r.next; b != nil && r.at == len(b.calls) { // the last one ended the goroutine
+	if b := r.next; b != nil && r.at == len(b.calls) { // its last handler ended the goroutine
 		r.next = b.next
 		r.doneSize += b.size
 	} else if b != nil && r.at > 0 {

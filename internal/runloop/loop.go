@@ -199,6 +199,7 @@ func (l *Loop) Close() {
 	<-l.done
 }
 
+// loop runs batches until Close.
 func (l *Loop) loop() {
 	ended := false
 	defer func() {
@@ -226,7 +227,7 @@ func (l *Loop) loop() {
 		}
 		cut := false
 		if l.closing {
-			// What was accepted runs, so the last round begins with accepting no more.
+			// Accepted tasks run, so the last round begins by accepting no more.
 			l.rounds++
 			cut = l.rounds == closeRounds
 			l.closed = l.closed || cut
@@ -242,7 +243,7 @@ func (l *Loop) loop() {
 		oldest := l.oldest
 		l.mu.Unlock()
 		if cut {
-			l.log.Error("nano: scheduler closed while tasks went on to queue tasks")
+			l.log.Error("nano: scheduler closed although tasks kept queuing tasks")
 		}
 		if len(l.batch) > 0 {
 			l.noteLoad(oldest)

@@ -12,7 +12,7 @@ import (
 // stuckAfter is how long a task runs before CheckStuck logs its stack.
 const stuckAfter = 5 * time.Second
 
-// runBatch runs what is left of the batch, and the timers that are due meanwhile.
+// runBatch runs the rest of the batch, and the timers that become due meanwhile.
 func (l *Loop) runBatch() {
 	if l.at == len(l.batch) && !l.due() {
 		return

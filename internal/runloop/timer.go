@@ -46,20 +46,22 @@ func (t *Timer) Stop() {
 	}
 }
 
-// Every starts t, which calls f every interval, count times or Endless. interval is above 0, count is not 0.
+// Every starts t, which calls f every interval, count times or Endless. interval is above 0, and
+// count is not 0.
 func (l *Loop) Every(t *Timer, interval time.Duration, count int, f func()) {
 	t.f, t.interval, t.left = f, interval, max(count, Endless)
 	l.add(t)
 }
 
-// After starts t, which calls f once when d has passed; with a d of 0 or less as soon as possible.
+// After starts t, which calls f once when d has passed; with a d of 0 or less as soon as
+// possible.
 func (l *Loop) After(t *Timer, d time.Duration, f func()) {
 	t.f, t.interval, t.left = f, max(d, 0), 1
 	l.add(t)
 }
 
-// When starts t, which calls check once every timer precision, by default every second, and f each time
-// that check returns true.
+// When starts t, which calls check once every timer precision, by default every second, and f each
+// time that check returns true.
 func (l *Loop) When(t *Timer, check func(now time.Time) bool, f func()) {
 	t.f, t.check, t.left = f, check, Endless
 	l.add(t)
@@ -76,6 +78,7 @@ func (l *Loop) SetPrecision(d time.Duration) {
 
 func clampPrecision(d time.Duration) time.Duration { return min(max(d, 0), longest) }
 
+// add puts a timer into the heap, or stops it if the loop is closed.
 func (l *Loop) add(t *Timer) {
 	l.mu.Lock()
 	t.l = l
@@ -113,8 +116,7 @@ func (l *Loop) every(t *Timer) time.Duration {
 	return defaultPoll
 }
 
-// again sets when t is called next, now being the time: not before the next moment at which timers fire, however
-// many calls were missed. The caller holds mu.
+// again sets when t is due next. Calls that were missed are skipped. The caller holds mu.
 func (l *Loop) again(t *Timer, now time.Duration) {
 	if p := l.precision; p > 0 {
 		now = now / p * p
@@ -135,7 +137,7 @@ func (l *Loop) dropTimers() {
 	l.nextDue.Store(0)
 }
 
-// round moves a moment up to the next multiple of the precision. The caller holds mu.
+// round rounds a moment up to a multiple of the precision. The caller holds mu.
 func (l *Loop) round(due time.Duration) time.Duration {
 	if p := l.precision; p > 0 {
 		due = (due + p - 1) / p * p
@@ -143,7 +145,7 @@ func (l *Loop) round(due time.Duration) time.Duration {
 	return max(due, 1)
 }
 
-// noteDue keeps the moment of the first timer where the loop reads it without the lock. The caller holds mu.
+// noteDue stores when the first timer is due, for the loop to read without mu. The caller holds mu.
 func (l *Loop) noteDue() {
 	if len(l.timers) == 0 {
 		l.nextDue.Store(0)
@@ -187,8 +189,8 @@ func (l *Loop) fire(now time.Duration) time.Duration {
 	}
 }
 
-// setAlarm has the loop woken when the first timer is due. An alarm that is early, because that timer was stopped,
-// costs a look; setting it anew whenever the loop sleeps would cost more. The caller holds mu.
+// setAlarm wakes the loop when the first timer is due. An alarm for a timer that was stopped wakes
+// it too early; setting a new alarm each time the loop sleeps would cost more. The caller holds mu.
 func (l *Loop) setAlarm() {
 	due := time.Duration(l.nextDue.Load())
 	if due == 0 || l.alarmAt != 0 && l.alarmAt <= due {
@@ -220,6 +222,7 @@ func (l *Loop) due() bool {
 	return due != 0 && l.now() >= time.Duration(due)
 }
 
+// call checks the condition, if there is one, and calls the function.
 func (t *Timer) call() {
 	if t.stopped.Load() {
 		return
@@ -230,7 +233,8 @@ func (t *Timer) call() {
 	t.f()
 }
 
-// timerHeap is ordered by due, then by id: timers that are due together fire in the order they were made.
+// timerHeap is ordered by due, then by id: timers that are due together fire in the order in which
+// they were made.
 type timerHeap []*Timer
 
 func (h timerHeap) Len() int { return len(h) }
