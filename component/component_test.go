@@ -110,3 +110,42 @@ func TestService(t *testing.T) {
 		t.Error("ExtractHandler of a component without handlers = nil, want an error")
 	}
 }
+
+// plain is a request that protobuf cannot take.
+type plain struct{ component.Base }
+
+// Move takes a plain struct.
+func (*plain) Move(*session.Session, *JoinRequest) error { return nil }
+
+// A server whose serializer can take no handler's types does not start.
+func TestStartWithoutACallableHandler(t *testing.T) {
+	comps := &component.Components{}
+	comps.Register(&plain{}, component.WithName("plain"))
+	server := nano.New(nano.WithComponents(comps), nano.WithLogger(discard{})) // protobuf is the default
+	err := server.Start()
+	for _, text := range []string{"no handler can be called", "plain.Move", "*component_test.JoinRequest"} {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("Start() = %v, want %q in it", err, text)
+		}
+	}
+}
+
+// Names that no route can have are refused when the server starts.
+func TestStartWithNamesThatNoRouteCanHave(t *testing.T) {
+	for _, name := range []string{"a.", ".a", "a..b", " ", "my room", "tab\t", "caf\xe9"} {
+		comps := &component.Components{}
+		comps.Register(&Room{}, component.WithName(name))
+		server := nano.New(nano.WithComponents(comps), nano.WithSerializer(json.NewSerializer()), nano.WithLogger(discard{}))
+		if err := server.Start(); err == nil || !strings.Contains(err.Error(), "want") {
+			t.Errorf("Start() with the name %q = %v, want an error that says what is expected", name, err)
+			_ = server.Shutdown(t.Context())
+		}
+	}
+}
+
+// discard is a logger that writes nothing.
+type discard struct{}
+
+func (discard) Println(...any)        {}
+func (discard) Fatal(...any)          {}
+func (discard) Fatalf(string, ...any) {}

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano"
 	"github.com/lonng/nano/scheduler"
 )
 
@@ -27,6 +28,7 @@ func TestDefaultThatNoServerStarts(t *testing.T) {
 	for name, use := range map[string]func(){
 		"scheduler.Invoke":        func() { scheduler.Invoke(func() {}) },
 		"scheduler.PushTask":      func() { scheduler.PushTask(func() {}) },
+		"nano.Invoke":             func() { nano.Invoke(func() {}) },
 		"scheduler.NewTimer":      func() { scheduler.NewTimer(time.Second, func() {}).Stop() },
 		"scheduler.NewAfterTimer": func() { scheduler.NewAfterTimer(time.Second, func() {}).Stop() },
 	} {

@@ -302,8 +302,8 @@ func TestCloseWithTasksThatGoOn(t *testing.T) {
 		if ran != accepted {
 			t.Errorf("%d tasks were accepted and %d ran, want all that were accepted to run", accepted, ran)
 		}
-		if log.count("closed while tasks went on") != 1 {
-			t.Errorf("log = %q, want a line that tells of tasks that went on", log)
+		if log.count("although tasks kept queuing") != 1 {
+			t.Errorf("log = %q, want a line about the tasks that kept queuing", log)
 		}
 		return true
 	})
