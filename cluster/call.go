@@ -277,8 +277,8 @@ func (b *Broker) decode(data []byte, out any) error {
 		*out = data
 		return nil
 	}
-	if len(data) == 0 {
-		return nil // an empty reply leaves out as it is, whatever the serializer
+	if len(data) == 0 || string(data) == "null" {
+		return nil // the handler returned no reply: an empty protobuf message, or JSON null
 	}
 	return b.Dispatcher.Serializer.Unmarshal(data, out)
 }
