@@ -505,8 +505,7 @@ func TestListenPortInUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Listen on a port in use = %v, want an error that names %v", err, l.Addr())
 	}
-	var op *net.OpError
-	if !errors.As(err, &op) {
+	if _, ok := errors.AsType[*net.OpError](err); !ok {
 		t.Errorf("Listen = %v, want the error of package net inside", err)
 	}
 	if text, ok := kept.Find("nano: Listen", "error"); !ok || text != err.Error() {

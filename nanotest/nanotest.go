@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -60,7 +61,7 @@ func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 	t.Helper()
 	p := &Player{t: t}
 	// Behind the hooks of the test, so that it sees what they leave.
-	opts = append(opts[:len(opts):len(opts)], client.WithInbound(p.record))
+	opts = append(slices.Clip(opts), client.WithInbound(p.record))
 	c, err := s.Dial(t.Context(), opts...)
 	if err != nil {
 		t.Fatalf("nanotest: Connect = %v", err)

@@ -128,8 +128,7 @@ func TestClusterSingleLogin(t *testing.T) {
 		p.Expect([]string{"Door.Do", "Door.Do", "Hall.Do", "Hall.Do"}[i%4], "7", "7") // bound at the gate, or on the backend
 		if last != nil {
 			testkit.Receive(t, last.Done(), "the end of the login before")
-			var kick *client.KickError
-			if !errors.As(last.Err(), &kick) {
+			if _, ok := errors.AsType[*client.KickError](last.Err()); !ok {
 				t.Errorf("login %d ended with %v, want a kick", i-1, last.Err())
 			}
 		}
