@@ -3,8 +3,8 @@ package nano
 import (
 	"sync"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
@@ -189,7 +189,7 @@ func (g *Group) send(route string, v any, filter SessionFilter) error {
 	snapshot := g.snapshot()
 	defer snapshot.free()
 	var sender agent.Sender
-	var others cluster.Multicast
+	var others relay.Multicast
 	for _, s := range snapshot.list {
 		if filter != nil && !filter(s) {
 			continue

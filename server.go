@@ -16,12 +16,12 @@ import (
 
 	"github.com/pkg/errors"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/listen"
 	"github.com/lonng/nano/internal/logsample"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/scheduler"
@@ -38,7 +38,7 @@ type Server struct {
 	sched    *scheduler.Scheduler
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
-	broker   *cluster.Broker
+	broker   *relay.Broker
 	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
 
 	clusterListener net.Listener // where other nodes dial; nil for none

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
@@ -100,21 +101,16 @@ type Mailbox struct {
 	runTask scheduler.Task // m.run, made once
 
 	mu         sync.Mutex
-	head, tail *Batch // waiting; mu guards it and what follows
-	count      int    // messages that wait or run
-	size       int    // bytes of payload of those
-	lent       *lent  // what other nodes have; made by the first Lend
-	active     bool   // run is scheduled, or runs
-	sealed     bool   // nothing more is accepted
-	last       func() // runs when everything else has, on the dispatcher's scheduler
+	head, tail *Batch       // waiting; mu guards it and what follows
+	count      int          // messages that wait or run
+	size       int          // bytes of payload of those
+	window     *flow.Window // what other nodes have; made by the first Acquire
+	active     bool         // run is scheduled, or runs
+	sealed     bool         // nothing more is accepted
+	last       func()       // runs when everything else has, on the dispatcher's scheduler
 	room       chan struct{}
 
 	away *elsewhere // where run runs, or will; nil for the dispatcher's scheduler. Of the run alone
-}
-
-// lent is what of a session's messages waits on other nodes.
-type lent struct {
-	messages, size int
 }
 
 // elsewhere is a scheduler that a session holds under a name.
@@ -130,12 +126,6 @@ func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size 
 	m.d, m.s, m.entity, m.limit, m.bytes = d, s, e, limit, size
 	m.runTask = m.run
 }
-
-// What may wait on other nodes at the least, whatever the limits of the mailbox.
-const (
-	LentMessages = 128
-	LentSize     = 128 << 10
-)
 
 // Room returns how many more messages may wait, 0 where the bytes that wait are too many.
 func (m *Mailbox) Room() int {
@@ -153,11 +143,8 @@ func (m *Mailbox) free() int {
 		return 0
 	}
 	free := m.limit - m.count
-	if l := m.lent; l != nil {
-		if l.size >= max(m.bytes, LentSize) {
-			return 0
-		}
-		free = min(free, max(m.limit, LentMessages)-l.messages)
+	if m.window != nil {
+		free = min(free, m.window.Free())
 	}
 	return max(free, 0)
 }
@@ -167,22 +154,23 @@ func (m *Mailbox) full() bool {
 	if m.count > m.limit/2 || m.size > m.bytes/2 {
 		return true
 	}
-	l := m.lent
-	return l != nil && (l.messages > max(m.limit, LentMessages)/2 || l.size > max(m.bytes, LentSize)/2)
+	return m.window != nil && m.window.HalfUsed()
 }
 
-// Lend notes that messages went on to another node, where they take room here, or with negative numbers that they do not
-// wait there any more.
-func (m *Mailbox) Lend(messages, size int) {
+// Acquire counts messages that were forwarded to another node, with size bytes of payload. They take room in the
+// session's flow-control window, which is at least as large as the mailbox.
+func (m *Mailbox) Acquire(messages, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.lent == nil {
-		m.lent = &lent{}
+	if m.window == nil {
+		m.window = flow.NewWindow(m.limit, m.bytes)
 	}
-	m.lent.messages += messages
-	m.lent.size += size
+	m.window.Acquire(messages, size)
 	m.wakeReader()
 }
+
+// Release takes back an Acquire: the messages do not wait at another node any more.
+func (m *Mailbox) Release(messages, size int) { m.Acquire(-messages, -size) }
 
 // Idle reports whether nothing waits or runs.
 func (m *Mailbox) Idle() bool {

@@ -161,9 +161,9 @@ func (l *Link) Queued() (frames, bytes int) {
 // Send queues a frame; it copies it and never blocks. The error is ErrDown, ErrQueueFull or ErrFrameTooLarge.
 func (l *Link) Send(f *Frame) error { return l.queue(f, l.cfg.QueueBytes, l.cfg.QueueFrames) }
 
-// Insist queues a frame without which the peer would be left with a wrong picture of this node. There is room for them
+// SendReserved queues a frame without which the peer would be left with a wrong picture of this node. There is room for them
 // beyond the limits, for a quarter of what those allow; a link that has none left closes, with ErrQueueFull.
-func (l *Link) Insist(f *Frame) error {
+func (l *Link) SendReserved(f *Frame) error {
 	err := l.queue(f, l.cfg.QueueBytes+l.cfg.QueueBytes/4, l.cfg.QueueFrames+l.cfg.QueueFrames/4)
 	if err == ErrQueueFull {
 		l.Close(err)
