@@ -365,7 +365,7 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 
 // patient returns l such that it waits out what passes.
 func (s *Server) patient(l net.Listener) net.Listener {
-	return listen.Patient(l, s.closing, s.log, s.hub.AcceptFailed)
+	return listen.Retry(l, s.closing, s.log, s.hub.AcceptFailed)
 }
 
 const (
