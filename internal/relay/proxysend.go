@@ -81,7 +81,10 @@ func (p *proxySession) Fail(mid uint64, e *message.Error) {
 	}
 }
 
-// sendFailure answers a request that was claimed with an error.
+// Refuse answers a request that did not begin with an error.
+func (p *proxySession) Refuse(mid uint64, e *message.Error) { p.sendFailure(mid, e, false) }
+
+// sendFailure answers a request with an error.
 func (p *proxySession) sendFailure(mid uint64, e *message.Error, current bool) {
 	if isCall(mid) {
 		if mine, _ := p.pc.b.Answer(p.id, mid, nil, e); mine {
