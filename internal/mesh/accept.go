@@ -47,7 +47,7 @@ var errStopping = status.Error(codes.Unavailable, "cluster: node is stopping")
 func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, shaken chan<- struct{}) error {
 	who, err := n.self.Accept(st)
 	if err == nil {
-		who.Hello, err = nodeauth.Hear(st)
+		who.Hello, err = nodeauth.ReceiveHello(st)
 	}
 	close(shaken)
 	if err != nil {
@@ -65,7 +65,7 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, shaken chan<- struct{
 	}
 	sent := n.hello
 	n.mu.Unlock()
-	if err := nodeauth.Hello(st, sent); err != nil {
+	if err := nodeauth.SendHello(st, sent); err != nil {
 		n.release(p, a)
 		return err
 	}
