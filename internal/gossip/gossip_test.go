@@ -386,7 +386,7 @@ func TestNames(t *testing.T) {
 
 func TestLogLevels(t *testing.T) {
 	var b strings.Builder
-	w := logWriter{slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	w := logWriter{slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
@@ -397,7 +397,7 @@ func TestLogLevels(t *testing.T) {
 			t.Errorf("Write(%q) = %d, %v", line, n, err)
 		}
 	}
-	want := "level=INFO msg=\"memberlist: bad\"\nlevel=INFO msg=\"memberlist: odd\"\n"
+	want := "level=DEBUG msg=\"memberlist: bad\"\nlevel=DEBUG msg=\"memberlist: odd\"\nlevel=DEBUG msg=\"memberlist: chatter\"\nlevel=DEBUG msg=plain\n"
 	if b.String() != want {
 		t.Errorf("logged %q, want %q", b.String(), want)
 	}

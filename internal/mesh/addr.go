@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"net"
+	"net/netip"
 )
 
 // listenAddr returns an address at which a listener with the address a can be dialed.
@@ -42,7 +43,12 @@ func reachable(addrs []net.Addr, six bool) net.IP {
 	return found
 }
 
-func isLoopback(a net.Addr) bool {
-	tcp, ok := a.(*net.TCPAddr)
-	return ok && tcp.IP.IsLoopback()
+// isLoopback reports whether only processes of this machine can dial an address, "host:port".
+func isLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
 }

@@ -346,6 +346,7 @@ func TestOpenNodeWarns(t *testing.T) {
 		"nothing":               {"0.0.0.0:0", Config{}, true},
 		"every interface":       {":0", Config{}, true},
 		"loopback":              {"127.0.0.1:0", Config{}, false},
+		"announced as loopback": {"0.0.0.0:0", Config{Addr: "127.0.0.1:1"}, false},
 		"a secret":              {"0.0.0.0:0", Config{Secret: "hush"}, false},
 		"options of other uses": {"0.0.0.0:0", Config{ServerOptions: []grpc.ServerOption{grpc.MaxConcurrentStreams(99)}}, true},
 		"TLS":                   {"0.0.0.0:0", oneSided, true},
@@ -376,7 +377,7 @@ func TestOpenNodeWarns(t *testing.T) {
 			t.Error(err)
 		}
 		mu.Lock()
-		if got := strings.Contains(log.String(), "set a cluster secret"); got != c.want {
+		if got := strings.Contains(log.String(), `level=WARN msg="cluster: any node can join`); got != c.want {
 			t.Errorf("%s: warned: %v, want %v; log: %s", name, got, c.want, log.String())
 		}
 		mu.Unlock()

@@ -31,7 +31,8 @@ type seedName struct {
 	name     string
 	targets  map[string]*seedTarget // by "ip:port"
 	resolved time.Time
-	trouble  string // text of the last failure that was logged
+	failures int    // rounds without an answer since the last answer
+	trouble  string // text of the last failure that was logged as a warning
 }
 
 // seedTarget is an address of a seed.
@@ -78,12 +79,7 @@ func (s *seeds) join() error {
 			if err == nil {
 				answered.Store(true)
 			}
-			if err == nil {
-				name.trouble = ""
-			} else if text := err.Error(); text != name.trouble && s.node.ctx.Err() == nil {
-				name.trouble = text
-				s.node.log.Warn("cluster: seed does not answer, trying again", "seed", name.name, "err", err)
-			}
+			s.report(name, err)
 		})
 	}
 	wg.Wait()
@@ -96,6 +92,27 @@ func (s *seeds) join() error {
 		}
 	}
 	return nil
+}
+
+// report logs the result of a round for one seed: once for each cause. The first failure is not a warning, because nodes
+// that start together do not answer each other at once.
+func (s *seeds) report(seed *seedName, err error) {
+	if err == nil {
+		seed.failures, seed.trouble = 0, ""
+		return
+	}
+	if s.node.ctx.Err() != nil {
+		return
+	}
+	const text = "cluster: seed does not answer, trying again"
+	seed.failures++
+	switch cause := err.Error(); {
+	case seed.failures == 1 && !errors.Is(err, ErrRefused):
+		s.node.log.Info(text, "seed", seed.name, "err", err)
+	case cause != seed.trouble:
+		seed.trouble = cause
+		s.node.log.Warn(text, "seed", seed.name, "err", err)
+	}
 }
 
 // joinName tries the addresses of one seed. It fails if no node answers at any of them, or if one refused this node.

@@ -3,6 +3,7 @@ package mesh
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"time"
 
@@ -43,8 +44,12 @@ func (n *Node) Start(ctx context.Context, l net.Listener) error {
 		_ = n.Stop(context.WithoutCancel(ctx))
 		return errors.Wrapf(err, "cluster: join as %s", n.self.Addr)
 	}
-	if n.cfg.Secret == "" && !isLoopback(l.Addr()) && n.isOpen(ctx, l.Addr()) {
-		n.log.Warn("cluster: any node can join: set a cluster secret or TLS options", "listen", l.Addr().String())
+	if n.cfg.Secret == "" && !isLoopback(l.Addr().String()) && n.isOpen(ctx, l.Addr()) {
+		level := slog.LevelWarn
+		if isLoopback(n.self.Addr) { // all nodes run on this machine, as in development
+			level = slog.LevelInfo
+		}
+		n.log.Log(ctx, level, "cluster: any node can join: set a cluster secret or TLS options", "listen", l.Addr().String())
 	}
 	n.log.Info("cluster: started", "addr", n.self.Addr, "id", n.ID(), "members", len(n.Links()))
 	return nil
