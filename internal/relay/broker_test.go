@@ -41,6 +41,9 @@ func (p *Shop) Tell(_ context.Context, data []byte) (*string, error) {
 	return &text, p.do(nil, data)
 }
 
+// Nothing has no session, and replies nil.
+func (p *Shop) Nothing(context.Context, []byte) (*string, error) { return nil, nil }
+
 // visitor is a client of the node under test.
 type visitor struct {
 	mock.NetworkEntity
@@ -936,6 +939,62 @@ func TestForwardCalls(t *testing.T) {
 	if len(s.jobs) != 0 || len(s.calls) != 0 {
 		t.Errorf("%d jobs and %d calls are left", len(s.jobs), len(s.calls))
 	}
+}
+
+// A nil reply leaves out as it is, whether this node or another one serves the call. So does an empty payload that the
+// serializer does not take; *[]byte gets an empty payload.
+func TestNilReply(t *testing.T) {
+	s := newScene(t, nil)
+	type reply struct{ N int }
+	call := func(route string, out any, answer *link.Frame) {
+		t.Helper()
+		done := make(chan error, 1)
+		go func() { done <- s.CallNode(t.Context(), route, nil, out) }()
+		if answer != nil {
+			answer.ID = s.next().ID
+			s.says(*answer)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("CallNode(%s) = %v, want nil", route, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		route  string
+		answer *link.Frame
+	}{
+		"here":       {"Shop.Nothing", nil},
+		"far":        {"Far.Nothing", &link.Frame{Kind: kindReturn, Flags: flagNil}},
+		"far, empty": {"Far.Nothing", &link.Frame{Kind: kindReturn}},
+		"far, null":  {"Far.Nothing", &link.Frame{Kind: kindReturn, Data: []byte("null")}},
+	} {
+		out := reply{5}
+		call(c.route, &out, c.answer)
+		if out.N != 5 {
+			t.Errorf("%s: out = %+v, want it unchanged", name, out)
+		}
+	}
+	for _, c := range []struct {
+		flags uint8
+		want  string
+	}{{flagNil, "as before"}, {0, ""}} {
+		raw := []byte("as before")
+		call("Far.Nothing", &raw, &link.Frame{Kind: kindReturn, Flags: c.flags})
+		if string(raw) != c.want {
+			t.Errorf("*[]byte = %q after a return with flags %d, want %q", raw, c.flags, c.want)
+		}
+	}
+	// What is sent for a nil reply.
+	s.says(link.Frame{Kind: kindCall, ID: 9, Route: "Shop.Nothing", Meta: appendTime(nil, 1e9), Data: []byte("{}")})
+	s.hears(link.Frame{Kind: kindReturn, Flags: flagNil, ID: 9})
+	// A call that is passed on passes on the nil reply too.
+	v := s.enter(7)
+	if err := s.Forward(v.session, &message.Message{Type: message.Notify, Route: "Far.Do"}); err != nil {
+		t.Fatal(err)
+	}
+	s.next()
+	s.says(link.Frame{Kind: kindCall, Flags: flagToGate, Session: 7, ID: 5, Route: "Far.Ask", Meta: appendTime(nil, 1e9)})
+	s.says(link.Frame{Kind: kindReturn, Flags: flagNil, ID: s.next().ID})
+	s.hears(link.Frame{Kind: kindReturn, Flags: flagNil, ID: 5})
 }
 
 func TestCallIDs(t *testing.T) {

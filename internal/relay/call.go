@@ -52,16 +52,20 @@ func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.
 	}
 }
 
-// decode decodes the reply to a call into out.
+// decode decodes the reply to a call into out. A nil reply, which is nil data, leaves out unchanged. So does an empty payload
+// that the serializer does not accept, such as the answer of a raw handler.
 func (b *Broker) decode(data []byte, out any) error {
-	switch out := out.(type) {
-	case nil:
-		return nil
-	case *[]byte:
-		*out = data
+	if data == nil || out == nil {
 		return nil
 	}
-	return b.Dispatcher.Serializer.Unmarshal(data, out)
+	if raw, ok := out.(*[]byte); ok {
+		*raw = data
+		return nil
+	}
+	if err := b.Dispatcher.Serializer.Unmarshal(data, out); err != nil && len(data) > 0 {
+		return err
+	}
+	return nil
 }
 
 // timeLeft returns how much time a call has left.

@@ -151,9 +151,12 @@ func (pc *peerConn) returnError(id uint64, err error) {
 // returned ends a call that the peer has served.
 func (pc *peerConn) returned(f *link.Frame) {
 	pc.deliver() // the frames before this one: see flush
-	if f.Flags&flagError != 0 {
+	switch {
+	case f.Flags&flagError != 0:
 		pc.b.finish(f.ID, nil, failureOf(f))
-		return
+	case f.Flags&flagNil != 0:
+		pc.b.finish(f.ID, nil, nil)
+	default:
+		pc.b.finish(f.ID, f.Data, nil)
 	}
-	pc.b.finish(f.ID, f.Data, nil)
 }

@@ -90,7 +90,11 @@ func (j *job) end(data []byte, err error) {
 		j.pc.returnError(j.id, err)
 		return
 	}
-	err = j.pc.link.Send(&link.Frame{Kind: kindReturn, ID: j.id, Data: data})
+	f := link.Frame{Kind: kindReturn, ID: j.id, Data: data}
+	if data == nil {
+		f.Flags = flagNil
+	}
+	err = j.pc.link.Send(&f)
 	if err != nil && err != link.ErrDown {
 		j.pc.returnError(j.id, j.b.Dispatcher.Public(sendError(err))) // without ErrQueueFull: the call was served
 	}
@@ -146,10 +150,14 @@ func (b *Broker) cancelJob(pc *peerConn, id uint64) {
 	}
 }
 
-// encode returns v as the payload of a call or its reply; nil has none.
+// encode returns v as the payload of a call or its reply. The payload is nil only if v is.
 func (b *Broker) encode(v any) ([]byte, error) {
 	if v == nil {
 		return nil, nil
 	}
-	return payload.Encode(b.Dispatcher.Serializer, v)
+	data, err := payload.Encode(b.Dispatcher.Serializer, v)
+	if data == nil && err == nil {
+		data = []byte{}
+	}
+	return data, err
 }
