@@ -157,7 +157,7 @@ func TestMembersFindEachOther(t *testing.T) {
 			one.knows(t, two, three)
 			two.knows(t, one, three)
 			three.knows(t, one, two)
-			// Every pair probes each other: nobody may be taken for dead.
+			// Every pair probes each other: no node may be considered dead.
 			rounds := time.NewTimer(10 * quick().Probe)
 			<-rounds.C
 			two.knows(t, one, three)
@@ -218,7 +218,7 @@ func TestJoinNobody(t *testing.T) {
 	}
 }
 
-// A destination that takes no connection costs nobody any time, and what is too much for its queue is dropped.
+// A destination without a connection delays no other, and packets beyond its queue are dropped.
 func TestWriteNeverBlocks(t *testing.T) {
 	t.Parallel()
 	one := begin(t, "", "")
@@ -325,7 +325,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	}
 }
 
-// A connection that nobody uses is closed.
+// An unused connection is closed.
 func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	one, two := transportAt(t), transportAt(t)

@@ -29,7 +29,7 @@ type testNode struct {
 	addr string
 }
 
-// quick shortens what tests would otherwise wait for. The links keep their periods.
+// quick shortens periods that tests would wait for. The links keep their periods.
 func quick(n *Node) {
 	n.t.Gossip.Probe = 200 * time.Millisecond
 	n.t.Gossip.Gossip = 50 * time.Millisecond
@@ -83,7 +83,7 @@ func (n *testNode) stop() {
 	}
 }
 
-// kill ends the node as a crash would: nobody is told.
+// kill ends the node like a crash: it does not tell the others.
 func (n *testNode) kill() {
 	n.Node.mu.Lock()
 	n.state = stopping

@@ -264,7 +264,7 @@ func TestStopLeaves(t *testing.T) {
 		t.Errorf("%d of the frames that were queued when the node stopped came, want 1000", len(one.Frames))
 	}
 	if !errors.Is(two.Downs[one.addr], ErrStopped) {
-		t.Errorf("the node that stopped was told %v, want ErrStopped", two.Downs[one.addr])
+		t.Errorf("the node that stopped got %v, want ErrStopped", two.Downs[one.addr])
 	}
 	for _, m := range one.Members() {
 		if m.Addr == two.addr {
@@ -289,7 +289,7 @@ func TestKillAndRestart(t *testing.T) {
 	for _, n := range []*testNode{one, three} {
 		n.within(3*time.Second, "told of the loss", func() bool { return n.Downs[two.addr] != nil })
 		if err := n.Downs[two.addr]; !errors.Is(err, link.ErrDown) && !errors.Is(err, link.ErrSilent) {
-			t.Errorf("the loss was told as %v", err)
+			t.Errorf("the reason was %v", err)
 		}
 		if links := n.LinksTo("Service2"); len(links) != 0 {
 			t.Errorf("%v serves still, after it was killed", links[0].Addr)
@@ -412,17 +412,17 @@ func TestConverged(t *testing.T) {
 	t.Parallel()
 	alone := start(t, 1)
 	if !alone.Converged() {
-		t.Error("a node without seeds has not met all there are")
+		t.Error("a node without seeds has not converged")
 	}
 	late := listen(t, "127.0.0.1:0")
 	_ = late.Close()
 	one := start(t, 2, late.Addr().String())
 	if one.Converged() {
-		t.Error("a node whose seed does not answer has met the members")
+		t.Error("a node whose seed does not answer has converged")
 	}
 	seed := newTestNode(t, Config{ID: 3})
 	seed.serve(listen(t, late.Addr().String()))
-	poll(t, "the node has met the members", one.Converged)
+	poll(t, "the node has converged", one.Converged)
 
 	// Two more, of which neither reaches the other.
 	onlySeed := grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
@@ -443,10 +443,10 @@ func TestConverged(t *testing.T) {
 	three.serve(listen(t, "127.0.0.1:0"))
 	three.within(patience, "linked with the seed", three.HasUp(seed.addr))
 	if three.Converged() {
-		t.Error("a node has met the members, one of whom it does not reach")
+		t.Error("a node has converged, although it does not reach one member")
 	}
 	two.kill()
-	poll(t, "the node has met those that are alive", three.Converged)
+	poll(t, "the node has converged with those that are alive", three.Converged)
 }
 
 // Seeds by name: every address is tried, and the node's own is no trouble.
@@ -516,7 +516,7 @@ func TestLongPartition(t *testing.T) {
 	poll(t, "two knows three", func() bool { return !dead(two, three.addr)() })
 }
 
-// poll waits for what nothing tells of.
+// poll waits until cond is true, where there is no event to wait for.
 func poll(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)

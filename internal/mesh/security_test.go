@@ -51,7 +51,7 @@ func TestSecret(t *testing.T) {
 	five.stop()
 }
 
-// The node that refuses another one logs it too, whose operator may be the one who looks.
+// The node that refuses another one logs it too, because its operator may be the one to look.
 func TestRefusalIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, secrets := range map[string][2]string{
@@ -134,7 +134,7 @@ func TestCallsNeedTheSecret(t *testing.T) {
 	}
 }
 
-// A peer that opens streams and stays silent does not hold them for ever.
+// A peer that opens streams and stays silent does not keep them.
 func TestSilentDialer(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
@@ -156,7 +156,7 @@ func TestSilentDialer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := st.Recv(); status.Code(err) != codes.DeadlineExceeded || ctx.Err() != nil {
-			t.Errorf("%s without a greeting ended with %v, want DeadlineExceeded from the node", name, err)
+			t.Errorf("%s without a handshake ended with %v, want DeadlineExceeded from the node", name, err)
 		}
 	}
 }
@@ -325,7 +325,7 @@ func TestTLSOneNameForAll(t *testing.T) {
 	complete(t, one, two)
 }
 
-// A node that anybody may join says so when it starts.
+// A node that any node can join warns when it starts.
 func TestOpenNodeWarns(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// half is one end of a stream in memory. Closing it is told to the other end with an error.
+// half is one end of a stream in memory. Closing it gives the other end an error.
 type half struct{ in, out chan any }
 
 func streams() (dialer, acceptor *half) {
@@ -47,7 +47,7 @@ func (h *half) end(err error) {
 	close(h.out)
 }
 
-// meet has the two sides greet each other on a link.
+// meet completes the handshake of two sides of a link.
 func meet(dialer, acceptor *Self) (seenByDialer, seenByAcceptor Peer, dialErr, acceptErr error) {
 	d, a := streams()
 	done := make(chan struct{})
