@@ -25,7 +25,7 @@ func (s *Server) newBroker() *relay.Broker {
 		Log:         s.log,
 		Dispatcher:  s.dispatch,
 		Gate:        gate{s},
-		Route:       o.cluster.route,
+		Route:       o.cluster.selector,
 		SingleLogin: o.singleLogin,
 		MaxPending:  o.maxPending,
 		MaxSize:     o.maxPacket * agent.PendingPackets,
@@ -41,7 +41,7 @@ func (s *Server) newBroker() *relay.Broker {
 		ID:            o.nodeID,
 		FixedID:       o.hasNodeID,
 		MaxID:         snowflake.MaxNode,
-		Addr:          o.cluster.serviceAddr,
+		Addr:          o.cluster.nodeAddr,
 		Seeds:         o.cluster.seeds,
 		Retry:         o.cluster.retry,
 		Label:         o.cluster.label,
@@ -90,7 +90,7 @@ func (n *numbers) next() int64 {
 // StartCluster is Start for a node of a cluster: other nodes dial it at l, which it closes when it shuts down. When the
 // components are ready it joins the cluster, and returns when it knows which services the nodes serve that it found, or
 // after half a second: nodes that do not answer are tried on. An error says that another node refuses this one, or that
-// the number of WithNodeId is in use.
+// the number of WithNodeID is in use.
 func (s *Server) StartCluster(l net.Listener) error {
 	s.mu.Lock()
 	fresh := s.state == stateNew
@@ -99,7 +99,7 @@ func (s *Server) StartCluster(l net.Listener) error {
 	case !s.opts.cluster.joined:
 		s.mu.Unlock()
 		_ = l.Close()
-		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithMaster or WithAdvertiseAddr")
+		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithCluster or WithSeeds")
 	default:
 		s.clusterListener = l
 		s.state = stateStarting
@@ -168,7 +168,7 @@ func (g gate) End()                               { g.s.hub.End() }
 func (g gate) Multicast(to []relay.Client, route string, data []byte) {
 	var sender agent.Sender
 	for _, c := range to {
-		if sender.Push(c.(*agent.Agent), route, data) != nil {
+		if p, ok := c.(sharedPusher); ok && p.PushShared(&sender, route, data) != nil {
 			return // it does not fit a packet
 		}
 	}

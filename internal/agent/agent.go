@@ -55,9 +55,6 @@ func (f *flags) set(flag uint32) bool { return f.bits.Or(flag)&flag != 0 }
 // clear clears a flag and reports whether it was set before.
 func (f *flags) clear(flag uint32) bool { return f.bits.And(^flag)&flag != 0 }
 
-// ErrNotReady tells of something sent to a client that has not completed its handshake.
-var ErrNotReady = errors.New("session: the handshake is not complete")
-
 // Agent is one connected client. It is the session.NetworkEntity of its session, and may be used concurrently.
 //
 // What every message needs comes first, and what few need last: with many connections each cache line has to come from
@@ -132,7 +129,16 @@ func (a *Agent) Push(route string, v any) error {
 func (a *Agent) Response(v any) error { return a.ResponseMid(a.requests.Current(), v) }
 
 // ResponseMid answers the request with the id mid, once; an *Error makes the answer an error response.
-func (a *Agent) ResponseMid(mid uint64, v any) error {
+func (a *Agent) ResponseMid(mid uint64, v any) error { return a.ResponseTo(mid, 0, v) }
+
+// Serial returns the serial number of the request that runs, or ran last.
+func (a *Agent) Serial() uint64 { return a.requests.Serial() }
+
+// Public returns an error of a deferred answer as the client may see it.
+func (a *Agent) Public(err error) error { return a.hub.Dispatcher.PublicDeferred(a.session, err) }
+
+// ResponseTo is ResponseMid for the request with both the id and the serial number; serial 0 is any.
+func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
 	}
@@ -140,13 +146,13 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 	if err := a.sendable(); err != nil && !call {
 		return err
 	}
-	ok, current := a.requests.Claim(mid)
+	ok, current := a.requests.ClaimSerial(mid, serial)
 	if !ok {
 		return session.ErrSessionOnNotify
 	}
 	err := a.answer(mid, v, current, call)
 	if err != nil {
-		a.requests.Restore(mid) // so that it can be answered yet, with the error if there is one
+		a.requests.RestoreSerial(mid, serial) // so that it can be answered yet, with the error if there is one
 	}
 	return err
 }
@@ -240,7 +246,7 @@ func (a *Agent) sendable() error {
 		return session.ErrBrokenPipe
 	}
 	if a.state.Load() != stateReady {
-		return ErrNotReady
+		return session.ErrNotReady
 	}
 	return nil
 }
@@ -513,4 +519,5 @@ var _ interface {
 	dispatch.Entity
 	sessionctl.Attacher
 	sessionctl.Keeper
+	sessionctl.Deferrer
 } = (*Agent)(nil)
