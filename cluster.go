@@ -53,7 +53,7 @@ func (s *Server) newBroker() *relay.Broker {
 	}
 	if len(o.cluster.changed) > 0 {
 		c.Changed = func(m mesh.Member) {
-			s.sched.PushTask(func() {
+			s.sched.Invoke(func() {
 				for _, f := range o.cluster.changed {
 					f(cluster.Member(m))
 				}

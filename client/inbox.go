@@ -1,11 +1,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"runtime"
 	"sync"
-	"sync/atomic"
+
+	"github.com/lonng/nano/internal/goid"
 )
 
 // itemOverhead is what an item in the inbox counts beside its payload, in bytes.
@@ -16,7 +15,7 @@ type inbox struct {
 	limit int
 	wake  chan struct{} // holds a token when there is something to see
 	done  chan struct{} // closed when the goroutine has ended
-	id    atomic.Pointer[string]
+	goid  goid.Mark     // marks the goroutine
 
 	mu       sync.Mutex
 	items    []item
@@ -104,8 +103,11 @@ func (q *inbox) signal() {
 // run calls handle with every push and calls every event, one at a time in order, until finish or until ctx ends.
 func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 	defer close(q.done) // also where a handler ends the goroutine, as t.FailNow does
-	id := goroutine()
-	q.id.Store(&id)
+	q.goid.Run(func() { q.loop(ctx, handle) })
+}
+
+// loop is run without its end.
+func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
 	for ctx.Err() == nil {
 		i, ok, finished := q.next()
 		switch {
@@ -125,16 +127,4 @@ func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 }
 
 // inside reports whether the caller runs on the goroutine of the inbox, so that it must not wait for its end.
-func (q *inbox) inside() bool {
-	id := q.id.Load()
-	return id != nil && *id == goroutine()
-}
-
-// goroutine returns the number of the calling goroutine as a text. It heads every stack trace:
-// "goroutine 7 [running]:".
-func goroutine() string {
-	var b [64]byte
-	head := b[:runtime.Stack(b[:], false)]
-	fields := bytes.Fields(head)
-	return string(fields[1])
-}
+func (q *inbox) inside() bool { return q.goid.Current() }

@@ -1,13 +1,12 @@
 package dispatch
 
-import (
-	"sync"
-)
+import "sync"
 
-// Batch is messages of one session that arrived together. Get one with NewBatch; Deliver takes it over.
+// Batch holds messages of one session that arrived together. NewBatch makes one; it belongs to the
+// mailbox after Deliver.
 type Batch struct {
 	calls []Call
-	size  int // bytes of payload, and what else is pinned
+	size  int // bytes of payload and of pinned memory
 	next  *Batch
 }
 
@@ -25,8 +24,9 @@ func (b *Batch) Add(c Call, size int) {
 	b.size += size
 }
 
-// Next adds a message with a payload of size bytes, and returns its Call, which is zero, to be made in place: copying a
-// Call costs as much as making one. It holds until the batch is added to again.
+// Next appends a message with a payload of size bytes and returns its Call, which is zero, for the
+// caller to fill: copying a Call costs as much as making one. The Call is valid until the next
+// message is added.
 func (b *Batch) Next(size int) *Call {
 	if len(b.calls) < cap(b.calls) {
 		b.calls = b.calls[:len(b.calls)+1] // Free has cleared it
@@ -37,16 +37,16 @@ func (b *Batch) Next(size int) *Call {
 	return &b.calls[len(b.calls)-1]
 }
 
-// Pin counts n bytes more, which the payloads keep from being freed.
+// Pin adds n bytes to the size: memory that the payloads keep from being freed.
 func (b *Batch) Pin(n int) { b.size += n }
 
 // Len returns the number of messages.
 func (b *Batch) Len() int { return len(b.calls) }
 
-// Size returns the bytes of payload, and what else is pinned.
+// Size returns the bytes of payload and of pinned memory.
 func (b *Batch) Size() int { return b.size }
 
-// Free gives up a batch that is not delivered.
+// Free returns a batch that is not delivered to the pool.
 func (b *Batch) Free() {
 	if cap(b.calls) > maxIdleCalls {
 		return

@@ -1,6 +1,8 @@
-// Package dispatch owns the way of a message from a route to a handler: it finds the handler here or on another
-// node, runs the inbound hooks, decodes the payload, and has each session's messages run one at a time, in order,
-// on the right scheduler. It does not know how messages arrive.
+// Package dispatch brings messages to handlers.
+//
+// It finds the handler of a route here or on another node, runs the inbound hooks, and decodes
+// the payload. A [Mailbox] runs the messages of one session one at a time, in order, on the
+// right scheduler. The package does not know how messages arrive.
 package dispatch
 
 import (
@@ -10,49 +12,53 @@ import (
 	"time"
 
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/pipeline"
-	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
 )
 
-// Remote is the other nodes of a cluster, as far as dispatch needs them. It is set before the first message.
+// Remote is the other nodes of a cluster, as far as dispatch needs them.
 type Remote interface {
-	// Serves reports whether another node serves the route's service. It is called on readers' goroutines,
-	// concurrently.
+	// Serves reports whether another node serves a service. It is called on readers'
+	// goroutines, concurrently.
 	Serves(service string) bool
-	// Away reports whether a session keeps to another node for a route that this one serves too. It is called likewise.
-	Away(s *session.Session, route string) bool
-	// Forward sends a request or notify to the node that serves it, and returns without waiting. It is called in
-	// the order of the session's messages, one at a time for each session; msg's data belongs to it. An error is
-	// answered to the client.
+	// BoundAway reports whether the session's Router binds a route that this node serves to
+	// another node. It is called like Serves.
+	BoundAway(s *session.Session, route string) bool
+	// Forward sends a request or notify to the node that serves it, and returns without
+	// waiting. It is called in the order of the session's messages, one at a time for each
+	// session. msg's data belongs to it. The client gets an error as the answer.
 	Forward(s *session.Session, msg *message.Message) error
 }
 
-// Config is what a Dispatcher is made of.
+// Config holds the settings of a [Dispatcher].
 type Config struct {
 	Log        *slog.Logger
 	Serializer serialize.Serializer
 	Inbound    pipeline.Channel // may be nil
 	Dictionary *message.Dictionary
-	Scheduler  *scheduler.Scheduler // where messages run that name no other
-	Slow       time.Duration        // a handler that takes longer is logged; 0 for never
-	Debug      bool                 // log every message, and show clients the text of any error
+	Loop       *runloop.Loop // runs the messages that name no other scheduler
+	Slow       time.Duration // a handler that takes longer is logged; 0 for none
+	Debug      bool          // log every message, and show clients the text of any error
 }
 
-// Dispatcher finds handlers. Services are added before it is used; then its methods may be called concurrently.
+// Dispatcher finds handlers. Add and SetRemote are called before its first message; then its
+// methods may be called concurrently.
 type Dispatcher struct {
 	Config
-	handlers map[string]*component.Handler // by route
-	services []*component.Service
-	remote   Remote
-	copies   bool // the serializer copies what it keeps of a payload
+	handlers map[string]*handler.Handler // by route
+	services []*handler.Service
+	remote   Remote // nil without a cluster
+	copies   bool   // the serializer copies what it keeps of a payload
 	draining atomic.Bool
+	refused  refusals
 	Counts   Counts
 }
 
-// Counts is what went through a dispatcher.
+// Counts counts what went through a dispatcher.
 type Counts struct {
 	Dropped atomic.Int64 // notifies that could not be served
 	Failed  atomic.Int64 // requests answered with an error
@@ -61,7 +67,7 @@ type Counts struct {
 
 // New makes a Dispatcher without services.
 func New(c Config) *Dispatcher {
-	d := &Dispatcher{Config: c, handlers: map[string]*component.Handler{}}
+	d := &Dispatcher{Config: c, handlers: map[string]*handler.Handler{}}
 	if k, ok := c.Serializer.(serialize.InputCopier); ok {
 		d.copies = k.CopiesInput()
 	}
@@ -70,8 +76,12 @@ func New(c Config) *Dispatcher {
 
 // Add offers a component.
 func (d *Dispatcher) Add(comp component.Component, opts []component.Option) error {
-	s := component.NewService(comp, opts)
-	if err := s.ExtractHandler(); err != nil {
+	var o handler.Options
+	for _, option := range opts {
+		option(&o)
+	}
+	s, err := handler.New(comp, o)
+	if err != nil {
 		return err
 	}
 	for _, other := range d.services {
@@ -90,14 +100,14 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 	return nil
 }
 
-// now is the clock of the scheduler: cheaper than time.Now, which also reads the wall clock.
-func (d *Dispatcher) now() time.Duration { return d.Scheduler.Now() }
+// now reads the clock of the loop: that is cheaper than time.Now, which reads the wall clock too.
+func (d *Dispatcher) now() time.Duration { return d.Loop.Now() }
 
-// Services returns the services in order of registration.
-func (d *Dispatcher) Services() []*component.Service { return d.services }
+// Services returns the services in the order of registration.
+func (d *Dispatcher) Services() []*handler.Service { return d.services }
 
 // Handler returns the handler of a route that this node serves.
-func (d *Dispatcher) Handler(route string) (*component.Handler, bool) {
+func (d *Dispatcher) Handler(route string) (*handler.Handler, bool) {
 	h, ok := d.handlers[route]
 	return h, ok
 }

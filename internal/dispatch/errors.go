@@ -3,40 +3,39 @@ package dispatch
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"reflect"
 
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/stacktrace"
 )
 
 var (
 	errDraining = message.Errorf(message.CodeUnavailable, "the server is shutting down")
 	errFlags    = message.Errorf(message.CodeBadRequest, "the message has flags, or a route, that this server does not take")
-	errLate     = message.Errorf(message.CodeDeadline, "the deadline has passed, or nobody waits any more")
+	errLate     = message.Errorf(message.CodeDeadline, "the deadline has passed, or the caller has stopped waiting")
 	errHook     = message.Errorf(message.CodeInternal, "internal error")
 )
 
-// ErrFull tells of a message for which a mailbox had no room.
+// ErrFull is returned for a message for which a mailbox has no room.
 var ErrFull error = message.Errorf(message.CodeLimit, "too many messages of the session wait")
 
-// errLogged stands for a panic, or the like, that was logged.
+// errLogged stands for a failure that was logged where it happened, such as a panic.
 var errLogged = errors.New("internal error")
-
-// quoted is how many bytes of a route that is not known an error tells: a client may have sent anything.
-const quoted = 64
 
 func notFound(route string, known bool) error {
 	if !known {
 		return message.Errorf(message.CodeNotFound, "route code %s is not in the dictionary", route)
 	}
-	if len(route) > quoted {
-		route = route[:quoted] + "..."
+	if len(route) > maxRouteInLog {
+		route = route[:maxRouteInLog] + "..."
 	}
 	return message.Errorf(message.CodeNotFound, "route %q is not served here", route)
 }
 
-func (d *Dispatcher) panicked(what, route string, p any) {
+// panicked counts and logs a panic. It is called by the deferred function that recovered p.
+func (d *Dispatcher) panicked(where, route string, p any) {
 	d.Counts.Panics.Add(1)
-	d.Log.Error("nano: panic", "in", what, "route", route, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	d.Log.Error("nano: panic", "in", where, "route", route, "panic", fmt.Sprint(p), stacktrace.Attr())
 }
 
 // Public returns the error as a client may see it: an *Error as it is, anything else as NANO-500.
@@ -45,16 +44,40 @@ func (d *Dispatcher) Public(err error) *message.Error {
 		return e
 	}
 	if d.Debug {
-		return message.Errorf(message.CodeInternal, "%v", err)
+		return message.Errorf(message.CodeInternal, "%v", loggable(err))
 	}
 	return message.Errorf(message.CodeInternal, "internal error")
 }
 
-// errorAs returns err as the *Error that it is or wraps. A nil *Error in an error is none: it has nothing to tell.
+// errorAs returns err as the *Error that it is or wraps. A nil *Error in an error is none.
 func errorAs(err error) (*message.Error, bool) {
 	e, ok := err.(*message.Error)
-	if !ok {
+	if !ok && !isNilPointer(err) {
 		ok = errors.As(err, &e)
 	}
 	return e, ok && e != nil
+}
+
+// unexpected reports whether a handler's error is to be logged: it was not meant for the client,
+// and it was not logged where it happened.
+func unexpected(err error) bool {
+	if isNilPointer(err) {
+		return true
+	}
+	_, public := errorAs(err)
+	return !public && !errors.Is(err, errLogged)
+}
+
+// loggable returns a handler's error as it is logged. A nil pointer of a concrete type in an error
+// would print as <nil>; the result says so.
+func loggable(err error) any {
+	if isNilPointer(err) {
+		return fmt.Sprintf("a nil %T was returned as an error: return a plain nil for success", err)
+	}
+	return err
+}
+
+func isNilPointer(err error) bool {
+	v := reflect.ValueOf(err)
+	return v.Kind() == reflect.Pointer && v.IsNil()
 }

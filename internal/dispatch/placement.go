@@ -3,101 +3,116 @@ package dispatch
 import (
 	"reflect"
 
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/scheduler"
 )
 
-// elsewhere is a scheduler that a session holds under a name.
-type elsewhere struct {
-	on   scheduler.LocalScheduler
-	name string
-	shut bool // it was found closed: its messages fail, on the dispatcher's scheduler
+// placement is a scheduler that a session holds under a name.
+type placement struct {
+	on     scheduler.LocalScheduler
+	loop   *runloop.Loop // of on, nil if that is a type of the program's
+	name   string
+	closed bool // its messages fail, on the dispatcher's loop
 }
 
-// start schedules run where its first message belongs, on the dispatcher's scheduler where that is nil. Between Deliver
-// or Seal and run, and within run, only one goroutine is here at a time.
+// start schedules run where its first message belongs; nil belongs on the dispatcher's loop.
+// Between Deliver or Seal and run, and within run, one goroutine is here at a time.
 func (m *Mailbox) start(first *Call) {
-	m.away = nil
+	m.placed = nil
 	if first != nil {
-		m.away = m.place(first)
+		m.placed = m.place(first)
 	}
 	m.schedule()
 }
 
-// schedule queues run on the scheduler it belongs to; one that has closed is replaced by the dispatcher's.
+// schedule queues run on the scheduler where it is placed. If that has closed, run is queued on
+// the dispatcher's loop.
 func (m *Mailbox) schedule() {
-	if away := m.away; away != nil && !away.shut {
-		if m.offer(away) {
-			return // once run is queued, away is the run's
+	if p := m.placed; p != nil && !p.closed {
+		if m.queue(p) {
+			return // now m.placed belongs to the run
 		}
-		m.away = &elsewhere{name: away.name, shut: true}
+		m.placed = &placement{name: p.name, closed: true}
 	}
-	m.d.Scheduler.PushTask(m.runTask)
+	m.d.Loop.Invoke(m.runTask)
 }
 
-// offer queues run on a scheduler of the program's. It reports false if that has ended, or panics.
-func (m *Mailbox) offer(away *elsewhere) (accepted bool) {
+// queue queues run on a scheduler of the program's. It reports false if that has ended, or
+// panics.
+func (m *Mailbox) queue(p *placement) (accepted bool) {
 	defer func() {
-		if p := recover(); p != nil {
-			m.d.panicked("scheduler", away.name, p)
+		if r := recover(); r != nil {
+			m.d.panicked("scheduler", p.name, r)
 			accepted = false
 		}
 	}()
-	if s, ok := away.on.(interface{ Offer(scheduler.Task) bool }); ok {
-		return s.Offer(m.runTask)
+	if p.loop != nil {
+		return p.loop.Invoke(m.runTask)
 	}
-	away.on.Schedule(m.runTask)
+	if s, ok := p.on.(scheduler.Invoker); ok {
+		return s.Invoke(m.runTask)
+	}
+	p.on.Schedule(m.runTask)
 	return true
 }
 
-// find returns the scheduler that the session holds under a name, unless that is the dispatcher's own.
-func (m *Mailbox) find(name string) (scheduler.LocalScheduler, bool) {
+// lookup returns the scheduler that the session holds under a name. own is true if that is the
+// dispatcher's.
+func (m *Mailbox) lookup(name string) (p placement, own, ok bool) {
 	l, ok := m.s.Value(name).(scheduler.LocalScheduler)
-	return l, ok && l != scheduler.LocalScheduler(m.d.Scheduler)
+	if !ok {
+		return placement{}, false, false
+	}
+	loop, _ := runloop.Of(l)
+	return placement{on: l, loop: loop, name: name}, loop == m.d.Loop, true
 }
 
-// place returns where c belongs: nil for the dispatcher's scheduler, which also answers what belongs nowhere.
-func (m *Mailbox) place(c *Call) *elsewhere {
+// place returns where c belongs: nil is the dispatcher's loop, which also answers a message whose
+// scheduler the session does not hold.
+func (m *Mailbox) place(c *Call) *placement {
 	if c.handler == nil || c.handler.SchedName == "" {
 		return nil
 	}
-	if l, ok := m.find(c.handler.SchedName); ok {
-		return &elsewhere{on: l, name: c.handler.SchedName}
+	if p, own, ok := m.lookup(c.handler.SchedName); ok && !own {
+		return &p
 	}
 	return nil
 }
 
-// stays reports whether c runs where run is; first is whether run was scheduled for its sake.
-func (m *Mailbox) stays(c *Call, first bool) bool {
-	shut := m.away != nil && m.away.shut
+// runsHere reports whether c belongs where run is. first is true for the message for which run
+// was scheduled.
+func (m *Mailbox) runsHere(c *Call, first bool) bool {
+	closed := m.placed != nil && m.placed.closed
 	if c.handler == nil || c.handler.SchedName == "" {
-		return m.away == nil || shut
+		return m.placed == nil || closed
 	}
-	if shut {
-		return c.handler.SchedName == m.away.name
+	if closed {
+		return c.handler.SchedName == m.placed.name
 	}
-	l, ok := m.find(c.handler.SchedName)
-	if !ok || m.away == nil {
-		return !ok && m.away == nil
+	p, own, ok := m.lookup(c.handler.SchedName)
+	if !ok || own || m.placed == nil {
+		return (!ok || own) && m.placed == nil
 	}
-	return c.handler.SchedName == m.away.name && same(l, m.away.on, first)
+	return c.handler.SchedName == m.placed.name && same(p.on, m.placed.on, first)
 }
 
-// same compares two schedulers, of whatever type; unsure is the answer where values of that type cannot be compared.
-func same(a, b scheduler.LocalScheduler, unsure bool) bool {
+// same compares two schedulers of any type. It returns unknown if values of that type cannot be
+// compared.
+func same(a, b scheduler.LocalScheduler, unknown bool) bool {
 	if reflect.TypeOf(a) != reflect.TypeOf(b) {
 		return false
 	}
 	if !reflect.ValueOf(a).Comparable() || !reflect.ValueOf(b).Comparable() {
-		return unsure
+		return unknown
 	}
 	return a == b
 }
 
-// held reports whether run is on a scheduler that the session holds under a name.
-func (m *Mailbox) held(name string) bool {
-	if m.away != nil {
-		return !m.away.shut && m.away.name == name
+// isPlacedOn reports whether run is on the scheduler that the session holds under a name.
+func (m *Mailbox) isPlacedOn(name string) bool {
+	if m.placed != nil {
+		return !m.placed.closed && m.placed.name == name
 	}
-	l, ok := m.s.Value(name).(scheduler.LocalScheduler)
-	return ok && l == scheduler.LocalScheduler(m.d.Scheduler)
+	_, own, ok := m.lookup(name)
+	return ok && own
 }

@@ -3,24 +3,24 @@ package dispatch
 import (
 	"time"
 
-	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/handler"
 )
 
-// run runs what waits, up to the first message that belongs to another scheduler.
+// run runs the messages that wait, up to the first one that belongs to another scheduler.
 func (m *Mailbox) run() {
 	m.mu.Lock()
 	list := m.head
 	m.head, m.tail = nil, nil
 	m.mu.Unlock()
 	r := run{m: m, next: list}
-	if m.away == nil || m.away.shut {
-		r.began = m.d.Scheduler.Watched()
+	if m.placed == nil || m.placed.closed {
+		r.began = m.d.Loop.SelfTimed()
 	} else {
-		m.entity.Hold() // the dispatcher's own scheduler holds for a whole batch
+		m.entity.Hold() // the dispatcher's own loop holds for a whole batch
 		r.held = true
 		r.began = m.d.now()
-		if w, ok := m.away.on.(interface{ Watched() time.Duration }); ok {
-			w.Watched()
+		if l := m.placed.loop; l != nil {
+			l.SelfTimed()
 		}
 	}
 	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
@@ -31,7 +31,7 @@ func (m *Mailbox) run() {
 	}
 }
 
-// finish puts back what has not run, and decides what comes next.
+// finish puts the messages that have not run back into the queue, and schedules the next run.
 func (m *Mailbox) finish(r *run) {
 	if e, ok := m.entity.(Accountant); ok {
 		e.Ran(r.done, r.doneSize)
@@ -55,11 +55,11 @@ func (m *Mailbox) finish(r *run) {
 	case m.head != nil:
 		first := &m.head.calls[0]
 		m.mu.Unlock()
-		m.away = m.place(first)
+		m.placed = m.place(first)
 		m.schedule()
 	case m.sealed && m.last != nil:
-		if m.away != nil && !m.away.shut {
-			m.away = nil
+		if m.placed != nil && !m.placed.closed {
+			m.placed = nil
 			m.mu.Unlock()
 			m.schedule()
 			return
@@ -75,7 +75,7 @@ func (m *Mailbox) finish(r *run) {
 		m.active = false
 		m.mu.Unlock()
 		if !r.held {
-			m.d.Scheduler.Done(r.began)
+			m.d.Loop.EndedAt(r.began)
 		}
 	}
 }
@@ -84,23 +84,24 @@ func (m *Mailbox) finish(r *run) {
 type run struct {
 	m        *Mailbox
 	held     bool
-	next     *Batch // the batch that runs, or that is to run elsewhere
-	at       int    // of it, the message that runs
+	next     *Batch // the batch that runs, or that belongs to another scheduler
+	at       int    // the next message of that batch
 	done     int    // messages that ran
 	doneSize int    // bytes of payload of the batches that ran
 
-	// The calls of one handler after the other, or of none: their figures are added together.
-	handler *component.Handler
+	// Consecutive calls of one handler, whose times are added together; nil for none.
+	handler *handler.Handler
 	n       int64
 	sum     time.Duration
 	max     time.Duration
 
 	began   time.Duration // when the clock was read last
-	unread  int64         // calls since
-	stretch int64         // how many calls to make before it is read again
+	unread  int64         // calls since then
+	stretch int64         // calls before the clock is read again
 }
 
-// batch runs the messages of r.next, and reports whether it stopped at one that belongs to another scheduler.
+// batch runs the messages of r.next. It reports whether it stopped at one that belongs to another
+// scheduler.
 func (r *run) batch() (moved bool) {
 	b := r.next
 	for r.at < len(b.calls) && !moved {
@@ -112,8 +113,8 @@ func (r *run) batch() (moved bool) {
 	return moved
 }
 
-// some runs messages of b, up to one that panics or belongs to another scheduler; it reports whether that is so. To be
-// ready for a panic costs as much as a quick call: it is for all of them together.
+// some runs messages of b until one panics or belongs to another scheduler; moved is true in the
+// latter case. One deferred function serves all of them, because it costs as much as a quick call.
 func (r *run) some(b *Batch) (moved bool) {
 	returned := false
 	defer func() {
@@ -123,7 +124,7 @@ func (r *run) some(b *Batch) (moved bool) {
 	}()
 	for r.at < len(b.calls) && !moved {
 		c := &b.calls[r.at]
-		if moved = !r.m.stays(c, r.done == 0); !moved {
+		if moved = !r.m.runsHere(c, r.done == 0); !moved {
 			r.at++
 			r.done++
 			r.call(c)
@@ -133,11 +134,11 @@ func (r *run) some(b *Batch) (moved bool) {
 	return moved
 }
 
-// end hands on what has not run.
+// end ends a run, also after a handler that ended the goroutine.
 func (r *run) end() {
 	r.readClock()
 	r.flushStats()
-	if b := r.next; b != nil && r.at == len(b.calls) { // the last one ended the goroutine
+	if b := r.next; b != nil && r.at == len(b.calls) { // its last handler ended the goroutine
 		r.next = b.next
 		r.doneSize += b.size
 	} else if b != nil && r.at > 0 {

@@ -1,30 +1,28 @@
 package dispatch
 
-import (
-	"time"
-)
+import "time"
 
-// Reading the clock takes as long as a quick call, so calls that took less than quick in a row are timed together, more
-// and more of them, and those of a handler that was quick when it was timed last: 32 requests that come at once cost 4
-// readings. How long a quick one took is not known then to more than a few microseconds; in a stretch that turns out slow,
-// the slowest may have taken as long as all of it.
+// Reading the clock takes as long as a quick call. So the run times consecutive quick calls of one
+// handler together, up to maxStretch of them: 32 requests that arrive together cost 4 readings. The
+// time of a single quick call is then known to a few microseconds only. In a stretch that turns
+// out to be slow, the slowest call counts with the time of the whole stretch.
 const (
-	quick      = 2 * time.Microsecond
+	quick      = 2 * time.Microsecond // calls that took less on average are quick
 	maxStretch = 8
 )
 
-// call runs one message and takes its time.
+// call runs one message and times it.
 func (r *run) call(c *Call) {
-	handler := c.handler
+	h := c.handler
 	refusal := r.m.refusal(c)
 	if refusal != nil {
-		handler = nil // which is not called
+		h = nil // it is not called
 	}
-	if r.handler != handler {
+	if r.handler != h {
 		r.readClock()
 		r.flushStats()
-		r.handler, r.stretch = handler, 1
-		if handler != nil && handler.Stats.Quick() {
+		r.handler, r.stretch = h, 1
+		if h != nil && h.Stats.Quick() {
 			r.stretch = maxStretch
 		}
 	}
@@ -64,6 +62,7 @@ func (r *run) readClock() {
 	}
 }
 
+// flushStats adds the times of the calls so far to the handler's.
 func (r *run) flushStats() {
 	if r.n > 0 {
 		r.handler.Stats.Add(r.n, r.sum, r.max)

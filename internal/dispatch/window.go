@@ -2,7 +2,7 @@ package dispatch
 
 import "github.com/lonng/nano/internal/flow"
 
-// Room returns how many more messages may wait, 0 where the bytes that wait are too many.
+// Room returns how many more messages may wait; 0 if too many bytes wait.
 func (m *Mailbox) Room() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -47,7 +47,7 @@ func (m *Mailbox) Acquire(messages, size int) {
 // Release takes back an Acquire: the messages do not wait at another node any more.
 func (m *Mailbox) Release(messages, size int) { m.Acquire(-messages, -size) }
 
-// MaxSize returns how many bytes of payload may wait, beside one message.
+// MaxSize returns how many bytes of payload may wait beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
 // Wait blocks until half of the room is free again, or the mailbox is sealed.
@@ -65,7 +65,7 @@ func (m *Mailbox) Wait() {
 	m.mu.Unlock()
 }
 
-// wakeReader ends a Wait that may end. The caller holds mu.
+// wakeReader ends Wait if there is room. The caller holds mu.
 func (m *Mailbox) wakeReader() {
 	if m.room == nil || !m.sealed && m.full() {
 		return

@@ -52,20 +52,17 @@ func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.
 	}
 }
 
-// decode decodes the reply to a call into out. A nil reply, which is nil data, leaves out unchanged. So does an empty payload
-// that the serializer does not accept, such as the answer of a raw handler.
+// decode decodes the reply to a call into out. An empty reply leaves out unchanged: it is a nil reply, or the answer of a raw
+// handler.
 func (b *Broker) decode(data []byte, out any) error {
-	if data == nil || out == nil {
-		return nil
-	}
 	if raw, ok := out.(*[]byte); ok {
 		*raw = data
 		return nil
 	}
-	if err := b.Dispatcher.Serializer.Unmarshal(data, out); err != nil && len(data) > 0 {
-		return err
+	if out == nil || len(data) == 0 {
+		return nil
 	}
-	return nil
+	return b.Dispatcher.Serializer.Unmarshal(data, out)
 }
 
 // timeLeft returns how much time a call has left.
@@ -122,9 +119,9 @@ func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []b
 	switch {
 	case err != nil:
 		j.fail(err)
-	case b.Dispatcher.Scheduler.Running():
+	case b.Dispatcher.Loop.Running():
 		task() // the logic goroutine waits for the reply, so it runs the handler itself
-	case !b.Dispatcher.Scheduler.Offer(task):
+	case !b.Dispatcher.Loop.Invoke(task):
 		j.fail(errDraining)
 	}
 	return nil
@@ -179,7 +176,7 @@ func (p *proxySession) Call(ctx context.Context, route string, in, out any) erro
 
 // callHereAndWait is callSession for a caller that waits.
 func (b *Broker) callHereAndWait(ctx context.Context, id uint64, s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) error {
-	if h, _ := b.Dispatcher.Handler(route); !h.Sessionless() && b.Dispatcher.Scheduler.Running() {
+	if h, _ := b.Dispatcher.Handler(route); !h.Sessionless() && b.Dispatcher.Loop.Running() {
 		return ErrLogicGoroutine
 	}
 	return b.callSession(ctx, id, s, offer, route, data)

@@ -52,7 +52,7 @@ func (pc *peerConn) acceptCall(ctx context.Context, f *link.Frame, session int64
 func (pc *peerConn) runSessionless(j *job, f *link.Frame) {
 	b := pc.b
 	task, err := b.sessionless(j, f.Route, f.Data, pc)
-	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+	if err == nil && !b.Dispatcher.Loop.Invoke(task) {
 		err = errDraining
 	}
 	if err != nil {
@@ -151,12 +151,9 @@ func (pc *peerConn) returnError(id uint64, err error) {
 // returned ends a call that the peer has served.
 func (pc *peerConn) returned(f *link.Frame) {
 	pc.deliver() // the frames before this one: see flush
-	switch {
-	case f.Flags&flagError != 0:
+	if f.Flags&flagError != 0 {
 		pc.b.finish(f.ID, nil, failureOf(f))
-	case f.Flags&flagNil != 0:
-		pc.b.finish(f.ID, nil, nil)
-	default:
-		pc.b.finish(f.ID, f.Data, nil)
+		return
 	}
+	pc.b.finish(f.ID, f.Data, nil)
 }

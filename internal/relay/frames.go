@@ -19,7 +19,7 @@ import "github.com/lonng/nano/internal/link"
 //	rpc        server -> gate  yes      -         route    -                    payload
 //	multicast  server -> gate  -        -         route    sessions             payload
 //	call       any             [yes]    call      [route]  time [introduction]  payload    toGate
-//	return     any             -        call      -        [cause]              payload    isError, isNil
+//	return     any             -        call      -        [cause]              payload    isError
 //	cancel     any             -        call      -        -                    -
 //	logins     gate -> any     -        -         -        -                    logins
 //	pushUser   any -> gate     -        uid       route    -                    payload
@@ -64,13 +64,9 @@ const (
 	flagEcho                  // it answers a frame with flagToGate
 )
 
-// Flags that share a bit with flagByProgram, in other kinds of frames.
-const (
-	// flagLater in a response: the request ran before, so a done frame acknowledges it, as it does a notify.
-	flagLater = flagByProgram
-	// flagNil in a return: the reply is nil, which has no payload.
-	flagNil = flagByProgram
-)
+// flagLater in a response: the request ran before, so a done frame acknowledges it, as it does a notify. It is the bit of
+// flagByProgram, which only other kinds of frames have.
+const flagLater = flagByProgram
 
 // ifUnbound in a route frame binds a service only if the session has no binding of it; 0 binds it in any case.
 const ifUnbound = 1

@@ -90,11 +90,7 @@ func (j *job) end(data []byte, err error) {
 		j.pc.returnError(j.id, err)
 		return
 	}
-	f := link.Frame{Kind: kindReturn, ID: j.id, Data: data}
-	if data == nil {
-		f.Flags = flagNil
-	}
-	err = j.pc.link.Send(&f)
+	err = j.pc.link.Send(&link.Frame{Kind: kindReturn, ID: j.id, Data: data})
 	if err != nil && err != link.ErrDown {
 		j.pc.returnError(j.id, j.b.Dispatcher.Public(sendError(err))) // without ErrQueueFull: the call was served
 	}
@@ -150,14 +146,10 @@ func (b *Broker) cancelJob(pc *peerConn, id uint64) {
 	}
 }
 
-// encode returns v as the payload of a call or its reply. The payload is nil only if v is.
+// encode returns v as the payload of a call or its reply; nil is an empty one.
 func (b *Broker) encode(v any) ([]byte, error) {
 	if v == nil {
 		return nil, nil
 	}
-	data, err := payload.Encode(b.Dispatcher.Serializer, v)
-	if data == nil && err == nil {
-		data = []byte{}
-	}
-	return data, err
+	return payload.Encode(b.Dispatcher.Serializer, v)
 }

@@ -72,7 +72,7 @@ func (b *Broker) notifyHere(offer func(dispatch.Call, int) error, route string, 
 // it returns an error, the handler does not run and ran is not called.
 func (b *Broker) notifySessionless(route string, data []byte, k dispatch.Keeper, ran func()) error {
 	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, k, func(any, error) { ran() })
-	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+	if err == nil && !b.Dispatcher.Loop.Invoke(task) {
 		err = errDraining
 	}
 	return err

@@ -6,7 +6,7 @@ import "github.com/lonng/nano/internal/link"
 type outCall struct {
 	id   uint64
 	pc   *peerConn                    // the node that serves it; nil for this node. Broker.callMu guards it
-	done func(data []byte, err error) // must not block; data is valid until it returns, nil for a nil reply
+	done func(data []byte, err error) // must not block; data is valid until it returns
 }
 
 // open records a call that this node waits for.

@@ -17,8 +17,22 @@ import (
 // Begin records which request runs.
 func (p *proxySession) Begin(id uint64, _ *string) { p.requests.Begin(id) }
 
-// LastMid returns the id of the request that runs or ran last, 0 for a notify.
-func (p *proxySession) LastMid() uint64 { return p.requests.Current() }
+// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls it answers later.
+func (p *proxySession) LastMid() uint64 { return p.requests.Take() }
+
+// Deferred reports whether the handler that runs has called LastMid.
+func (p *proxySession) Deferred() bool { return p.requests.Taken() }
+
+// Waiting reports whether a request has no answer yet.
+func (p *proxySession) Waiting(id uint64) bool { return p.requests.Waiting(id) }
+
+// Serial returns the serial number of the request that runs or ran last.
+func (p *proxySession) Serial() uint64 { return p.requests.Serial() }
+
+// Public returns an error of a deferred answer as the client may see it.
+func (p *proxySession) Public(err error) error {
+	return p.pc.b.Dispatcher.PublicDeferred(p.session, err)
+}
 
 // Push sends the client a message that is not an answer.
 func (p *proxySession) Push(route string, v any) error {
@@ -32,14 +46,17 @@ func (p *proxySession) Push(route string, v any) error {
 func (p *proxySession) Response(v any) error { return p.ResponseMid(p.requests.Current(), v) }
 
 // ResponseMid answers the request with the id mid, once. An *Error makes the answer an error response.
-func (p *proxySession) ResponseMid(mid uint64, v any) error {
+func (p *proxySession) ResponseMid(mid uint64, v any) error { return p.ResponseTo(mid, 0, v) }
+
+// ResponseTo is ResponseMid for the request with both the id and the serial number; serial 0 is any.
+func (p *proxySession) ResponseTo(mid, serial uint64, v any) error {
 	switch {
 	case mid == 0:
 		return session.ErrSessionOnNotify
 	case p.closed.Load() && !isCall(mid):
 		return session.ErrBrokenPipe
 	}
-	ok, current := p.requests.Claim(mid)
+	ok, current := p.requests.ClaimSerial(mid, serial)
 	if !ok {
 		return session.ErrSessionOnNotify
 	}
@@ -49,7 +66,7 @@ func (p *proxySession) ResponseMid(mid uint64, v any) error {
 	}
 	err := p.answer(mid, v, current)
 	if err != nil {
-		p.requests.Restore(mid) // so that it can be answered with the error
+		p.requests.RestoreSerial(mid, serial) // so that it can be answered with the error
 	}
 	return err
 }

@@ -20,7 +20,7 @@ func TestServeLateAnswers(t *testing.T) {
 		s.says(link.Frame{Kind: kindRequest, Session: 7, ID: id, Route: "Shop.Do", Meta: hello(0)})
 		s.eventually("the request has run", func() bool {
 			r := (*s.peers.Load())[0].session(7)
-			return r != nil && r.LastMid() == id && r.box.Room() == 4
+			return r != nil && r.requests.Current() == id && r.box.Room() == 4
 		})
 	}
 	s.hears(link.Frame{Kind: kindDone, Session: 7, ID: flow.AckMessages})

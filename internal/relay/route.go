@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/lonng/nano/cluster/clusterpb"
-	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
@@ -27,8 +27,8 @@ func (b *Broker) Serves(service string) bool {
 	return ok || !b.node.Converged()
 }
 
-// Away reports whether a session is bound to another node for a route that this node serves too.
-func (b *Broker) Away(s *session.Session, route string) bool { return !b.serves(s, route) }
+// BoundAway reports whether a session is bound to another node for a route that this node serves too.
+func (b *Broker) BoundAway(s *session.Session, route string) bool { return !b.serves(s, route) }
 
 // serves reports whether this node serves a route for a session: it has a handler, and the session is not bound to another
 // node that is up.
@@ -132,7 +132,7 @@ func memberInfo(l *link.Link) *clusterpb.MemberInfo {
 
 // has reports whether this node has a service itself.
 func (b *Broker) has(service string) bool {
-	return slices.ContainsFunc(b.Dispatcher.Services(), func(s *component.Service) bool { return s.Name == service })
+	return slices.ContainsFunc(b.Dispatcher.Services(), func(s *handler.Service) bool { return s.Name == service })
 }
 
 // missingPart returns the name under which a session is bound for those routes of a service that its gate lacks, although
