@@ -52,14 +52,14 @@ func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.
 	}
 }
 
-// decode decodes the reply to a call into out. An empty reply leaves out unchanged: it is a nil reply, or the answer of a raw
-// handler.
+// decode decodes the reply to a call into out. If the handler returned no reply, out stays unchanged: the payload is an empty
+// protobuf message or JSON null then.
 func (b *Broker) decode(data []byte, out any) error {
 	if raw, ok := out.(*[]byte); ok {
 		*raw = data
 		return nil
 	}
-	if out == nil || len(data) == 0 {
+	if out == nil || len(data) == 0 || string(data) == "null" {
 		return nil
 	}
 	return b.Dispatcher.Serializer.Unmarshal(data, out)

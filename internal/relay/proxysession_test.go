@@ -71,8 +71,8 @@ func TestServeAnswers(t *testing.T) {
 			faults <- sn.Response([]byte("once"))
 			faults <- sn.Response([]byte("twice"))
 			faults <- sn.Response(message.Errorf("SHOP-1", "thrice"))
-			faults <- sn.ResponseMID(0, nil)
-			faults <- sn.ResponseMID(1<<40, []byte("other"))
+			faults <- sn.NetworkEntity().ResponseMid(0, nil)
+			faults <- sn.NetworkEntity().ResponseMid(1<<40, []byte("other"))
 			return nil
 		}
 		return nil

@@ -143,7 +143,7 @@ func TestServeClosed(t *testing.T) {
 		sn.OnClose(func(_ *session.Session, why error) { ended <- why })
 		if len(data) > 0 {
 			sn.Close()
-			for what, err := range map[string]error{"Push": sn.Push("x", data), "ResponseMID": sn.ResponseMID(1, data)} {
+			for what, err := range map[string]error{"Push": sn.Push("x", data), "ResponseMid": sn.NetworkEntity().ResponseMid(1, data)} {
 				if !errors.Is(err, session.ErrBrokenPipe) {
 					t.Errorf("%s after Close = %v, want ErrBrokenPipe", what, err)
 				}
