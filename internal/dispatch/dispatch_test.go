@@ -206,7 +206,7 @@ func TestReplies(t *testing.T) {
 	d := &desk{typed: func(s *session.Session, v *value) (*value, error) {
 		switch v.N {
 		case 0:
-			s.LastMid() // it answers later
+			s.Defer()
 			return nil, nil
 		case 1:
 			return &value{10}, nil
@@ -230,7 +230,7 @@ func TestReplies(t *testing.T) {
 		b.failed(3, "")
 		b.logged("no request to respond to", 1)
 		b.failed(4, "NANO-500")
-		if err := b.session.ResponseMID(1, "later"); err != nil {
+		if err := b.entity.ResponseMid(1, "later"); err != nil {
 			t.Error(err)
 		}
 		b.responded(1, "later")

@@ -51,10 +51,10 @@ func TestNoReply(t *testing.T) {
 	})
 }
 
-// A handler that has called LastMid, or has answered, is not answered for.
+// A handler that has deferred its answer, or has answered, is not answered for.
 func TestNoReplyOfADeferredAnswer(t *testing.T) {
 	for name, before := range map[string]func(*session.Session){
-		"LastMid":  func(s *session.Session) { s.LastMid() },
+		"Defer":    func(s *session.Session) { s.Defer() },
 		"Response": func(s *session.Session) { _ = s.Response("first") },
 	} {
 		inBed(t, nil, with("quiet", &quiet{before: before}), func(b *bed) {
@@ -66,7 +66,7 @@ func TestNoReplyOfADeferredAnswer(t *testing.T) {
 			b.responded(1, want)
 			b.failed(1, "")
 			b.logged("nano", 0)
-			b.do(request(2, "quiet.Proto", "")) // LastMid of the message before does not count
+			b.do(request(2, "quiet.Proto", "")) // Defer of the message before does not count
 			b.responded(2, []byte("null"))
 		})
 	}
@@ -96,7 +96,7 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 		b.do(request(1, "desk.Raw", ""), notify("desk.Raw", ""))
 		time.Sleep(29 * time.Second)
 		b.logged(text, 0)
-		if err := b.session.ResponseMID(1, "late"); err != nil {
+		if err := b.entity.ResponseMid(1, "late"); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Second)

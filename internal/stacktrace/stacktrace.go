@@ -23,12 +23,25 @@ const maxFrames = 24
 // those of the program. Frames of the Go runtime are left out. Call it from the deferred
 // function that recovers.
 func Attr() slog.Attr {
+	all := frames()
+	attrs := make([]slog.Attr, len(all))
+	for i, frame := range all {
+		attrs[i] = slog.String(strconv.Itoa(i+1), frame)
+	}
+	return slog.GroupAttrs("stack", attrs...)
+}
+
+// Line returns the frames of Attr as one line of text, for an error.
+func Line() string { return strings.Join(frames(), " < ") }
+
+// frames returns the frames of the caller of Attr or Line, the program's first.
+func frames() []string {
 	var pcs [128]uintptr
 	var program, library []string
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs[:])])
+	stack := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
 	for more := true; more; {
 		var f runtime.Frame
-		f, more = frames.Next()
+		f, more = stack.Next()
 		text := fmt.Sprintf("%s %s:%d", path.Base(f.Function), f.File, f.Line)
 		switch origin(f.Function) {
 		case fromProgram:
@@ -38,12 +51,7 @@ func Attr() slog.Attr {
 		}
 	}
 	all := append(program, library...)
-	all = all[:min(len(all), maxFrames)]
-	attrs := make([]slog.Attr, len(all))
-	for i, frame := range all {
-		attrs[i] = slog.String(strconv.Itoa(i+1), frame)
-	}
-	return slog.GroupAttrs("stack", attrs...)
+	return all[:min(len(all), maxFrames)]
 }
 
 type source int

@@ -45,6 +45,17 @@ func TestTheProgramsFramesComeFirst(t *testing.T) {
 	}
 }
 
+func TestLine(t *testing.T) {
+	defer func() {
+		_ = recover()
+		line := stacktrace.Line()
+		if !strings.HasPrefix(line, "stacktrace_test.TestLine.func1 ") || !strings.Contains(line, " < stacktrace_test.(*room).join ") {
+			t.Errorf("Line() = %q, want the frames of the program, innermost first", line)
+		}
+	}()
+	new(room).join("ann")
+}
+
 func TestDeepStack(t *testing.T) {
 	var down func(n int)
 	down = func(n int) {
