@@ -79,6 +79,8 @@ func (s *Server) Stats() Stats {
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
 	maps.Copy(st.Refused, s.hub.RefusedBy())
 	st.Closed = c.ClosedBy()
-	st.Cluster = s.broker.Stats()
+	if c := s.broker.Stats(); c != nil {
+		st.Cluster = (*cluster.Stats)(c)
+	}
 	return st
 }
