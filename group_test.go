@@ -610,23 +610,23 @@ func TestGroupAddWhileClosing(t *testing.T) {
 	})
 }
 
-// kept is an entity that lends the control of its session.
+// kept is an entity whose control the test can pause.
 type kept struct {
 	mock.NetworkEntity
-	lent
+	pausedControl
 }
 
-func (k *kept) Attach(c sessionctl.Control) { k.lent.Control = c }
+func (k *kept) Attach(c sessionctl.Control) { k.pausedControl.Control = c }
 
-func (k *kept) Control() sessionctl.Control { return &k.lent }
+func (k *kept) Control() sessionctl.Control { return &k.pausedControl }
 
-// lent is a control that lets the test in when somebody stops to watch.
-type lent struct {
+// pausedControl calls unwatched before the end of a watch.
+type pausedControl struct {
 	sessionctl.Control
 	unwatched func()
 }
 
-func (l *lent) Unwatch(key any) {
+func (l *pausedControl) Unwatch(key any) {
 	l.unwatched()
 	l.Control.Unwatch(key)
 }

@@ -24,8 +24,8 @@ import (
 // second Listen and a second Shutdown are with TestListen and TestShutdownTwice, servertime is with
 // TestHandshakeAnswerByteForByte, what is never answered with TestRefusedAlone.
 
-// A goroutine that writes, and is the only one to take from the queue that it fills, stops for ever. Whoever sends here
-// may send as much as he likes, also from within sending.
+// A goroutine that writes, and is the only one to take from the queue that it fills, deadlocks.
+// The server has no such goroutine: a handler may send any number of messages.
 func TestWhoSendsMayFillTheQueue(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -313,7 +313,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
-// A task that queues tasks stops for ever where the queue is bounded and nobody else takes from it.
+// A task that queues tasks deadlocks if the queue is bounded and no other goroutine takes from it.
 func TestTasksFromTasks(t *testing.T) {
 	t.Parallel()
 	const n = 100_000

@@ -682,7 +682,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 		})
 	}
 
-	// Meanwhile whoever comes is let in, and is served by other schedulers.
+	// Meanwhile new clients are let in, and are served by other schedulers.
 	rounds, late := 0, 0
 	for ; time.Since(start) < d*3/4; rounds++ {
 		began := time.Now()
@@ -711,7 +711,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 	const stuck = "nano: the logic goroutine is stuck in one task"
 	if d > 8*time.Second {
 		if stack, _ := log.Find(stuck, "stack"); !strings.Contains(stack, "(*Game).Do") || log.Count(stuck) != 1 {
-			t.Errorf("%d lines with the stack %s tell of the handler, want one", log.Count(stuck), stack)
+			t.Errorf("%d lines with the stack %s name the handler, want one", log.Count(stuck), stack)
 		}
 	}
 	if n := at.Stats().Routes["Game.Echo"].Count; n != 1 {

@@ -250,7 +250,7 @@ func TestNoTLS(t *testing.T) {
 					t.Fatal(err)
 				}
 				_ = conn.SetReadDeadline(time.Now().Add(testkit.Patience))
-				// An alert may come, and a page that tells of TLS; the connection may also be reset.
+				// An alert may come, and a page that mentions TLS; the connection may also be reset.
 				_, err = io.Copy(io.Discard, conn)
 				if errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("the connection is open after %v", testkit.Patience)
