@@ -1056,7 +1056,7 @@ func TestLogger(t *testing.T) {
 			`level=INFO msg="client: connected" again=false`,
 			`level=DEBUG msg="client: push dropped: no handler" route=nobody.listens`,
 			`level=WARN msg="client: push dropped: its route code is not in the dictionary" code=516`,
-			`level=DEBUG msg="client: response dropped: nobody waits for it" id=99`,
+			`level=DEBUG msg="client: response dropped: no request waits for it" id=99`,
 			`level=INFO msg="client: disconnected" error="client: closed"`,
 		} {
 			if !strings.Contains(log.String(), want) {

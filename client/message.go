@@ -21,7 +21,7 @@ type Message struct {
 	Data  []byte // the payload as it goes over the wire; belongs to whoever has the message
 	Err   bool   // a response that tells of an error
 
-	link *link
+	conn *connection
 }
 
 // Decode reads the payload into v with the serializer of the connection; a *[]byte gets the payload itself.
@@ -30,12 +30,12 @@ func (m *Message) Decode(v any) error {
 		*raw = m.Data
 		return nil
 	}
-	s := m.link.serializer
+	s := m.conn.serializer
 	if s == nil {
-		return m.link.noSerializer()
+		return m.conn.noSerializer()
 	}
 	return s.Unmarshal(m.Data, v)
 }
 
 // Client returns the client that the message came to or goes out from.
-func (m *Message) Client() *Client { return m.link.client }
+func (m *Message) Client() *Client { return m.conn.client }

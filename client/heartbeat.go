@@ -1,0 +1,82 @@
+package client
+
+import (
+	"time"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/packet"
+)
+
+// watch sends heartbeats and judges the silence of the server, until the connection ends or
+// the client closes it. It returns when the reader and the writer have ended, with the error
+// of Close.
+func (c *connection) watch() error {
+	var beats, silence <-chan time.Time
+	every, patience := c.interval, c.interval*5/2
+	if own := c.client.opts.heartbeat; own > 0 {
+		every = own
+	} else if own < 0 {
+		every, patience = 0, 0
+	}
+	if every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		beats = ticker.C
+	}
+	var judge silenceJudge
+	var timer *time.Timer
+	if patience > 0 {
+		judge = newSilenceJudge(patience)
+		timer = time.NewTimer(judge.wait(c.age(), c.lastHeard()))
+		defer timer.Stop()
+		silence = timer.C
+	}
+	for closing := c.client.ctx.Done(); ; {
+		select {
+		case <-beats:
+			c.beat()
+		case <-silence:
+			wait := judge.wait(c.age(), c.lastHeard())
+			if wait <= 0 {
+				c.fail(ErrHeartbeat)
+			} else {
+				timer.Reset(wait)
+			}
+		case <-closing:
+			return c.close()
+		case <-c.broken:
+			c.wg.Wait()
+			return nil
+		}
+	}
+}
+
+// lastHeard returns when bytes came last, after born.
+func (c *connection) lastHeard() time.Duration { return time.Duration(c.heard.Load()) }
+
+// silenceJudge decides how long the server may stay silent.
+// Times count from the start of the connection.
+type silenceJudge struct {
+	patience time.Duration // how long the server may be silent
+}
+
+func newSilenceJudge(patience time.Duration) silenceJudge {
+	return silenceJudge{patience: patience}
+}
+
+// wait returns the time until the next tick; 0 or less means that the server was silent for
+// too long.
+func (j *silenceJudge) wait(now, heard time.Duration) time.Duration {
+	return j.patience - (now - heard)
+}
+
+// beat sends a heartbeat, unless there are bytes to send anyway.
+func (c *connection) beat() {
+	// An outbox that is finished needs no heartbeat.
+	_, _ = c.out.put(true, func(b []byte) ([]byte, error) {
+		if len(b) > 0 {
+			return b, nil
+		}
+		return codec.Append(b, packet.Heartbeat, nil)
+	})
+}
