@@ -387,12 +387,22 @@ func TestHandshakeCancelled(t *testing.T) {
 }
 
 func TestKick(t *testing.T) {
-	for _, test := range []struct{ body, reason string }{
-		{`{"reason":"replaced"}`, "replaced"},
-		{`"late"`, "late"},
-		{`{}`, ""},
-		{"go away", "go away"},
-		{strings.Repeat("x", 5000), strings.Repeat("x", maxReason)},
+	for _, test := range []struct {
+		body, reason, code string
+		shutdown           bool
+	}{
+		{`{"reason":"replaced"}`, "replaced", "", false},
+		{`{"reason":"replaced","code":"single_login"}`, "replaced", "single_login", false},
+		{`{"reason":"back in a minute","code":"shutdown"}`, "back in a minute", "shutdown", true},
+		{`{"reason":"server shutdown"}`, "server shutdown", "", true},
+		{`{"reason":"server shutdown","code":"kicked"}`, "server shutdown", "kicked", false},
+		{`{"reason":"server shutdown","code":7}`, "server shutdown", "", true},
+		{`{"reason":[],"code":"shutdown"}`, "", "shutdown", true},
+		{`"late"`, "late", "", false},
+		{`"server shutdown"`, "server shutdown", "", true},
+		{`{}`, "", "", false},
+		{"go away", "go away", "", false},
+		{strings.Repeat("x", 5000), strings.Repeat("x", maxReason), "", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			seen := newCollect()
@@ -414,6 +424,12 @@ func TestKick(t *testing.T) {
 			<-c.Done()
 			if !errors.As(c.Err(), &kick) || kick.Reason != test.reason {
 				t.Errorf("Err() = %v, want a kick with reason %q", c.Err(), test.reason)
+			}
+			if kick.Code != test.code || kick.Shutdown() != test.shutdown {
+				t.Errorf("the kick %s has code %q and Shutdown() = %v, want %q and %v", test.body, kick.Code, kick.Shutdown(), test.code, test.shutdown)
+			}
+			if again := unlessRefused(kick); again != test.shutdown {
+				t.Errorf("the client connects again after %s: %v, want %v", test.body, again, test.shutdown)
 			}
 			seen.want(t, "last words", "disconnected")
 			err = c.Notify("Game.Play", nil)

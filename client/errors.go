@@ -43,13 +43,18 @@ const (
 	CodeDeadline    = message.CodeDeadline    // the deadline of a call between nodes has passed
 )
 
-// KickShutdown is the reason of the kick that a server sends to every client when it shuts
-// down.
-const KickShutdown = "server shutdown"
+const (
+	// KickShutdown is the reason of the kick that a server sends to every client when it shuts
+	// down. Use [KickError.Shutdown] to recognize it.
+	KickShutdown = "server shutdown"
+	// KickCodeShutdown is the code of that kick.
+	KickCodeShutdown = "shutdown"
+)
 
 // KickError ends a connection when the server has kicked the client.
 type KickError struct {
 	Reason string // a text for people; may be empty
+	Code   string // why, for programs: "shutdown" or another; empty with older servers
 }
 
 // Error returns the reason.
@@ -58,6 +63,12 @@ func (e *KickError) Error() string {
 		return "client: kicked by the server"
 	}
 	return "client: kicked by the server: " + e.Reason
+}
+
+// Shutdown reports whether the server kicked the client because it shuts down: by the code,
+// or if there is none, by the reason.
+func (e *KickError) Shutdown() bool {
+	return e.Code == KickCodeShutdown || e.Code == "" && e.Reason == KickShutdown
 }
 
 // CloseError ends a connection when the server has closed the WebSocket with a code that is not

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -101,16 +102,23 @@ func (c *connection) accept(body []byte) error {
 // maxReason bounds a reason that is not JSON, in bytes.
 const maxReason = 1 << 10
 
-// kicked reads the body of a kick: {"reason":"..."}. Other servers send a JSON string or any
-// text.
+// kicked reads the body of a kick: {"reason":"...","code":"..."}. Older servers send no code,
+// and others send a JSON string or any text.
 func kicked(body []byte) error {
 	var k struct {
 		Reason string `json:"reason"`
+		Code   string `json:"code"`
 	}
-	if json.Unmarshal(body, &k) != nil && json.Unmarshal(body, &k.Reason) != nil {
-		k.Reason = strings.ToValidUTF8(string(body[:min(len(body), maxReason)]), "")
+	err := json.Unmarshal(body, &k)
+	var mismatch *json.UnmarshalTypeError // a field of another type does not hide the other one
+	if err == nil || errors.As(err, &mismatch) && mismatch.Field != "" {
+		return &KickError{Reason: k.Reason, Code: k.Code}
 	}
-	return &KickError{Reason: k.Reason}
+	var reason string
+	if json.Unmarshal(body, &reason) != nil {
+		reason = strings.ToValidUTF8(string(body[:min(len(body), maxReason)]), "")
+	}
+	return &KickError{Reason: reason}
 }
 
 // answerError reads the payload of an error response. It tries the server's serializer first,

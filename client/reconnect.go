@@ -42,7 +42,7 @@ func unlessRefused(err error) bool {
 	var kick *KickError
 	var refusal *HandshakeError
 	if errors.As(err, &kick) {
-		return kick.Reason == KickShutdown
+		return kick.Shutdown()
 	}
 	return !errors.As(err, &refusal)
 }
