@@ -88,8 +88,8 @@ func (s *calls) fail(err error) {
 }
 
 // Request sends in to route and waits for the answer, which it decodes into out. If ctx has
-// no deadline, WithRequestTimeout sets one. With a nil out the answer's payload is
-// ignored.
+// no deadline, WithRequestTimeout sets one. A nil in is the zero value of the handler's
+// request, and with a nil out the answer's payload is ignored.
 //
 // An error response is returned as it is, an [*Error]. Every other error names the route and
 // wraps its cause: that of ctx, [ErrDisconnected] if the connection was lost meanwhile,

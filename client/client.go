@@ -23,7 +23,7 @@
 //
 // The client uses the serializer that the server names in the handshake, JSON or protobuf;
 // WithSerializer sets another one. A []byte is sent as it is, and a *[]byte receives the payload
-// unchanged. nil is an empty payload.
+// unchanged. nil is the zero value of the request: {} in JSON and an empty payload otherwise.
 //
 // # Handlers
 //

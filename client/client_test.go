@@ -62,11 +62,42 @@ func TestRawPayloads(t *testing.T) {
 				t.Errorf("Request of %T = %x, %v, want %x", payload, out, err, in)
 			}
 		}
-		out := []byte("before")
-		if err := c.Request(t.Context(), "Map.Move", nil, &out); err != nil || len(out) != 0 {
-			t.Errorf("Request of nil = %q, %v, want nothing", out, err)
-		}
 	})
+}
+
+// nil is the zero request with every serializer.
+func TestNilPayload(t *testing.T) {
+	for _, test := range []struct {
+		speaks string
+		opts   []Option
+		want   string
+	}{
+		{"json", nil, "{}"},
+		{"protobuf", nil, ""},
+		{"", nil, ""},
+		{"other", nil, ""},
+		{"json", []Option{WithSerializer(protobuf.NewSerializer())}, ""},
+		{"other", []Option{WithSerializer(jsonserializer.NewSerializer())}, "{}"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := pipe(t, func(f *fake) {
+				f.greet(`{"code":200,"sys":{"serializer":"` + test.speaks + `"}}`)
+				m := f.receive()
+				f.respond(m.ID, string(m.Data))
+				if m := f.receive(); string(m.Data) != test.want {
+					t.Errorf("with %q Notify of nil sends %q, want %q", test.speaks, m.Data, test.want)
+				}
+			}, test.opts...)
+			out := []byte("before")
+			if err := c.Request(t.Context(), "Map.Move", nil, &out); err != nil || string(out) != test.want {
+				t.Errorf("with %q Request of nil sends %q, %v, want %q", test.speaks, out, err, test.want)
+			}
+			if err := c.Notify("Map.Move", nil); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		})
+	}
 }
 
 func TestNotifyAndPush(t *testing.T) {

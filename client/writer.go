@@ -10,6 +10,7 @@ import (
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/payload"
+	"github.com/lonng/nano/serialize/json"
 )
 
 // encode makes the message that carries in, as the outbound hooks leave it.
@@ -34,9 +35,12 @@ func (c *connection) encode(t Type, id uint64, route string, in any) (*Message, 
 	return m, nil
 }
 
-// payload encodes in; nil is an empty payload.
+// payload encodes in. nil is the zero value of whatever the handler takes.
 func (c *connection) payload(in any) ([]byte, error) {
 	if in == nil {
+		if _, ok := c.serializer.(*json.Serializer); ok {
+			return []byte("{}"), nil
+		}
 		return nil, nil
 	}
 	if raw, ok := in.([]byte); ok {
