@@ -7,6 +7,9 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
+// minReply is how long the client has sent nothing before it replies to a heartbeat.
+const minReply = 100 * time.Millisecond
+
 // watch sends heartbeats and judges the silence of the server, until the connection ends or
 // the client closes it. It returns when the reader and the writer have ended, with the error
 // of Close.
@@ -79,4 +82,15 @@ func (c *connection) beat() {
 		}
 		return codec.Append(b, packet.Heartbeat, nil)
 	})
+}
+
+// reply answers a heartbeat if the interval is a second and nothing was sent just before.
+// Servers name whole seconds, so that the interval may be shorter, and older servers expect
+// heartbeats within the shorter one. A server that answers heartbeats itself gets at most ten
+// replies per second.
+func (c *connection) reply() {
+	wrote := time.Duration(c.wrote.Load())
+	if c.interval == minInterval && c.client.opts.heartbeat == 0 && c.age()-wrote >= minReply {
+		c.beat()
+	}
 }

@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,4 +172,63 @@ type writeOnly struct {
 func (w writeOnly) Read([]byte) (int, error) {
 	<-w.end
 	return 0, io.EOF
+}
+
+// A server whose interval is below a second names a whole second. An older one closes a client
+// that is silent for two and a half of its real intervals.
+func TestHeartbeatsOfLessThanASecond(t *testing.T) {
+	for _, interval := range []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, 999 * time.Millisecond, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var gap atomic.Int64 // the longest time between two packets of the client
+			c := pipe(t, func(f *fake) {
+				f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+				var beats sync.WaitGroup
+				defer beats.Wait()
+				beats.Go(func() {
+					beat := []byte{byte(packet.Heartbeat), 0, 0, 0}
+					for err := error(nil); err == nil; time.Sleep(interval) {
+						_, err = f.conn.Write(beat)
+					}
+				})
+				for last := time.Now(); ; last = time.Now() {
+					if _, _, err := f.next(); err != nil {
+						return
+					}
+					gap.Store(max(gap.Load(), int64(time.Since(last))))
+				}
+			})
+			time.Sleep(time.Minute)
+			if got := time.Duration(gap.Load()); got > interval {
+				t.Errorf("with heartbeats every %v the client is silent for %v", interval, got)
+			}
+			if err := c.Err(); err != nil {
+				t.Errorf("Err() = %v", err)
+			}
+		})
+	}
+}
+
+// A server may answer heartbeats, and then neither side may answer the other without end.
+func TestHeartbeatsThatAreAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rtt = 10 * time.Millisecond
+		var beats atomic.Int64
+		pipe(t, func(f *fake) {
+			f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+			for {
+				if _, _, err := f.next(); err != nil {
+					return
+				}
+				beats.Add(1)
+				time.Sleep(rtt)
+				if _, err := f.conn.Write([]byte{byte(packet.Heartbeat), 0, 0, 0}); err != nil {
+					return
+				}
+			}
+		})
+		time.Sleep(10*time.Second + rtt)
+		if n := beats.Load(); n != 10 {
+			t.Errorf("%d heartbeats in 10 s, want 10", n)
+		}
+	})
 }

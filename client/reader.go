@@ -121,6 +121,7 @@ func (c *connection) packet(t packet.Type, body []byte) error {
 	case t == packet.Kick:
 		return kicked(body)
 	case t == packet.Heartbeat:
+		c.reply()
 		return nil
 	case t == packet.Handshake && !c.shaken:
 		return c.accept(body)
