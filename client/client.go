@@ -35,7 +35,8 @@
 // # Connections
 //
 // The client sends heartbeats at the interval that the server names. If the server is silent
-// for two and a half intervals, the connection ends with ErrHeartbeat. When the connection has ended the client has ended: Done is
+// for two and a half intervals, the connection ends with ErrHeartbeat; time in which the process
+// was stopped does not count. When the connection has ended the client has ended: Done is
 // closed, Err returns the reason, and every call fails with ErrClosed. With WithReconnect the
 // client connects again, and until then calls fail with ErrDisconnected. No message is sent
 // twice: after ErrDisconnected a request may have been executed or not.

@@ -57,20 +57,36 @@ func (c *connection) watch() error {
 // lastHeard returns when bytes came last, after born.
 func (c *connection) lastHeard() time.Duration { return time.Duration(c.heard.Load()) }
 
-// silenceJudge decides how long the server may stay silent.
+// silenceJudge decides how long the server may stay silent. It looks at the clock at ticks:
+// if one comes more than two ticks late, this process did not run meanwhile, and could not
+// hear the server either. Then the deadline moves by the time that was lost.
+//
 // Times count from the start of the connection.
 type silenceJudge struct {
 	patience time.Duration // how long the server may be silent
+	tick     time.Duration
+	due      time.Duration // when the next tick is due; 0 before the first
+	since    time.Duration // when bytes had come last, at the latest tick
+	lost     time.Duration // time that was lost since then
 }
 
 func newSilenceJudge(patience time.Duration) silenceJudge {
-	return silenceJudge{patience: patience}
+	return silenceJudge{patience: patience, tick: patience / 10}
 }
 
 // wait returns the time until the next tick; 0 or less means that the server was silent for
 // too long.
 func (j *silenceJudge) wait(now, heard time.Duration) time.Duration {
-	return j.patience - (now - heard)
+	if heard != j.since {
+		j.since, j.lost = heard, 0
+	}
+	if late := now - j.due; j.due > 0 && late > 2*j.tick && heard <= j.due {
+		j.lost += late
+	}
+	left := j.patience + j.lost - (now - heard)
+	wait := min(left, j.tick)
+	j.due = now + wait
+	return wait
 }
 
 // beat sends a heartbeat, unless there are bytes to send anyway.

@@ -232,3 +232,50 @@ func TestHeartbeatsThatAreAnswered(t *testing.T) {
 		}
 	})
 }
+
+func TestSilenceJudge(t *testing.T) {
+	const patience, tick = 25 * time.Second, 2500 * time.Millisecond
+	// run returns when the judge gives up, if bytes came at the times of heard and the process
+	// did not run in each of pauses.
+	type pause struct{ from, to time.Duration }
+	run := func(heard []time.Duration, pauses ...pause) time.Duration {
+		j := newSilenceJudge(patience)
+		last := time.Duration(0)
+		for now := time.Duration(0); ; {
+			for len(heard) > 0 && heard[0] <= now {
+				last, heard = heard[0], heard[1:]
+			}
+			wait := j.wait(now, last)
+			if wait <= 0 {
+				return now
+			}
+			now += wait
+			for _, p := range pauses {
+				if now >= p.from && now < p.to {
+					now = p.to
+				}
+			}
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		heard  []time.Duration
+		pauses []pause
+		want   time.Duration
+	}{
+		{"silence", nil, nil, patience},
+		{"bytes", []time.Duration{3 * time.Second, 11 * time.Second}, nil, 11*time.Second + patience},
+		{"a pause", nil, []pause{{5 * time.Second, 100 * time.Second}}, patience + 95*time.Second},
+		{"two pauses", nil, []pause{{5 * time.Second, 100 * time.Second}, {105 * time.Second, 200 * time.Second}}, patience + 95*time.Second + 95*time.Second},
+		{"a late tick", nil, []pause{{22500 * time.Millisecond, 27 * time.Second}}, 27 * time.Second},
+		{"a pause before bytes", []time.Duration{100*time.Second + 1}, []pause{{5 * time.Second, 100 * time.Second}}, 100*time.Second + 1 + patience},
+		{"a pause, then bytes before the tick", []time.Duration{100 * time.Second}, []pause{{5 * time.Second, 100 * time.Second}}, 100*time.Second + patience},
+	} {
+		if got := run(test.heard, test.pauses...); got != test.want {
+			t.Errorf("%s: the judge gives up after %v, want %v", test.name, got, test.want)
+		}
+	}
+	if tick != newSilenceJudge(patience).tick {
+		t.Errorf("a tick is %v, want %v", newSilenceJudge(patience).tick, tick)
+	}
+}
