@@ -93,7 +93,7 @@ func (s *calls) fail(err error) {
 //
 // An error response is returned as it is, an [*Error]. Every other error names the route and
 // wraps its cause: that of ctx, [ErrDisconnected] if the connection was lost meanwhile,
-// [ErrClosed], or the error of the serializer or of a hook. While the send
+// [ErrClosed], [ErrTooLarge], or the error of the serializer or of a hook. While the send
 // buffer is full, Request waits for room.
 func (c *Client) Request(ctx context.Context, route string, in, out any) error {
 	ctx, cancel := c.deadline(ctx)

@@ -933,13 +933,55 @@ func TestMessageThatCannotBeSent(t *testing.T) {
 		if err := c.Notify(long, nil); !errors.Is(err, message.ErrRouteTooLong) {
 			t.Errorf("Notify with a route of 256 bytes = %v, want ErrRouteTooLong", err)
 		}
-		if err := c.Request(t.Context(), "Big.Big", make([]byte, packet.MaxLength), nil); !errors.Is(err, codec.ErrPacketTooLarge) {
-			t.Errorf("Request of 16 MiB = %v, want ErrPacketTooLarge", err)
+		if err := c.Request(t.Context(), "Big.Big", make([]byte, packet.MaxLength), nil); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("Request of 16 MiB = %v, want ErrTooLarge", err)
 		}
 		if err := c.Request(t.Context(), "Echo.Echo", 1, nil); err != nil {
 			t.Errorf("Request afterwards = %v", err)
 		}
 	})
+}
+
+// The server tells the largest packet body that it takes. Header and route count.
+func TestMaxPacket(t *testing.T) {
+	for _, test := range []struct {
+		maxPacket string
+		size      int // of the payload of a notify to a route of 1 byte, whose header has 3 bytes
+		want      error
+	}{
+		{`100`, 97, nil},
+		{`100`, 98, ErrTooLarge},
+		{`1e2`, 98, ErrTooLarge},
+		{`0`, 60_000, nil},
+		{`-1`, 60_000, nil},
+		{`null`, 60_000, nil},
+		{`1e300`, 60_000, nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			got := make(chan []*message.Message, 1)
+			c := pipe(t, func(f *fake) {
+				f.greet(`{"code":200,"sys":{"serializer":"json","maxPacket":` + test.maxPacket + `}}`)
+				got <- f.untilClosed()
+			})
+			err := c.Notify("r", make([]byte, test.size))
+			if !errors.Is(err, test.want) {
+				t.Errorf("with maxPacket %s Notify of %d bytes = %v, want %v", test.maxPacket, test.size, err, test.want)
+			}
+			if test.want != nil {
+				if err := c.Request(t.Context(), "r", make([]byte, test.size), nil); !errors.Is(err, test.want) {
+					t.Errorf("with maxPacket %s Request of %d bytes = %v, want %v", test.maxPacket, test.size, err, test.want)
+				}
+			}
+			if err := c.Notify("r", nil); err != nil {
+				t.Errorf("Notify afterwards = %v", err)
+			}
+			c.Close()
+			messages := <-got
+			if last := messages[len(messages)-1]; string(last.Data) != "{}" || test.want != nil && len(messages) != 1 {
+				t.Errorf("%d messages arrived, the last is %.20q, want what was accepted", len(messages), last.Data)
+			}
+		})
+	}
 }
 
 func TestSlowHandlers(t *testing.T) {

@@ -51,6 +51,7 @@ type connection struct {
 	serializer serialize.Serializer // nil if the server has one that is not known
 	speaks     string               // what the server calls its serializer
 	interval   time.Duration        // between heartbeats; 0 if there are none
+	maxPacket  int                  // the largest packet body that the server takes; 0 if it did not say
 
 	unread []byte // read with the answer to the upgrade; owned by the reader
 

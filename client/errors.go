@@ -20,6 +20,10 @@ var (
 	// ErrProtocol ends a connection whose server sent bytes that are not of the protocol, or a
 	// packet over the limit of WithPacketLimit.
 	ErrProtocol = errors.New("client: protocol error")
+	// ErrTooLarge is returned for a message whose packet is larger than the server takes
+	// (sys.maxPacket of the handshake; older servers do not tell it), or than the protocol can
+	// carry, 16 MiB less one byte. It is not sent.
+	ErrTooLarge = errors.New("client: message too large")
 	// ErrSlowHandlers ends a connection when more pushes wait for their handlers than
 	// WithPushBuffer allows.
 	ErrSlowHandlers = errors.New("client: handlers are too slow, and the push buffer is full")

@@ -53,6 +53,7 @@ type welcome struct {
 	Msg     string `json:"msg"`
 	Sys     struct {
 		Heartbeat  float64           `json:"heartbeat"` // seconds
+		MaxPacket  float64           `json:"maxPacket"` // bytes of a packet's body
 		Dict       map[string]uint16 `json:"dict"`
 		Serializer string            `json:"serializer"`
 	} `json:"sys"`
@@ -79,6 +80,9 @@ func (c *connection) accept(body []byte) error {
 	c.dict = dict
 	if seconds := min(w.Sys.Heartbeat, maxInterval.Seconds()); seconds > 0 {
 		c.interval = max(time.Duration(seconds*float64(time.Second)), minInterval)
+	}
+	if size := w.Sys.MaxPacket; size >= 1 {
+		c.maxPacket = int(min(size, packet.MaxLength))
 	}
 	c.speaks = w.Sys.Serializer
 	c.serializer = c.client.opts.serializer

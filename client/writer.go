@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -87,13 +88,21 @@ func (c *connection) send(ctx context.Context, m *Message) error {
 	return err
 }
 
-// appender returns a function that appends the packet of m.
+// appender returns a function that appends the packet of m, unless it is too large for the
+// protocol or for the server.
 func (c *connection) appender(m *Message) func([]byte) ([]byte, error) {
 	wire := message.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: m.Data}
 	return func(b []byte) ([]byte, error) {
 		longer, err := codec.AppendMessage(b, &wire, c.dict)
+		if errors.Is(err, codec.ErrPacketTooLarge) {
+			return b, fmt.Errorf("%w: %w", ErrTooLarge, err)
+		}
 		if err != nil {
 			return b, err
+		}
+		size := len(longer) - len(b) - packet.HeadLength
+		if c.maxPacket > 0 && size > c.maxPacket {
+			return b, fmt.Errorf("%w: its packet has %d bytes, the server takes %d", ErrTooLarge, size, c.maxPacket)
 		}
 		return longer, nil
 	}
