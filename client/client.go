@@ -91,7 +91,8 @@ type Client struct {
 //	wss://host:port/path                          WebSocket over TLS; the default port is 443
 //
 // Dial returns when data may be sent, or with an error when ctx ends, when WithDialTimeout has
-// passed or when the server refuses ([HandshakeError]). It tries once, also with
+// passed or when the server refuses ([HandshakeError]). If the server expects another scheme
+// and the client can see that, the error is [ErrWrongTransport]. Dial tries once, also with
 // WithReconnect. After it has returned, ctx has no effect.
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	c := newClient(opts)

@@ -151,7 +151,7 @@ func (c *connection) reason() error {
 
 // lost is the reason of a connection that cannot be read or written any more.
 func lost(err error) error {
-	if errors.Is(err, ErrProtocol) {
+	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrWrongTransport) {
 		return err
 	}
 	return fmt.Errorf("client: connection lost: %w", err)

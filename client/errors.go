@@ -20,6 +20,9 @@ var (
 	// ErrProtocol ends a connection whose server sent bytes that are not of the protocol, or a
 	// packet over the limit of WithPacketLimit.
 	ErrProtocol = errors.New("client: protocol error")
+	// ErrWrongTransport is returned by Dial when the server seems to expect another scheme in
+	// the address: WebSocket in place of TCP, TCP in place of WebSocket, or TLS.
+	ErrWrongTransport = errors.New("client: the server uses another transport")
 	// ErrTooLarge is returned for a message whose packet is larger than the server takes
 	// (sys.maxPacket of the handshake; older servers do not tell it), or than the protocol can
 	// carry, 16 MiB less one byte. It is not sent.

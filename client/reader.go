@@ -103,7 +103,7 @@ func (c *connection) packets(b []byte) ([]byte, error) {
 	for {
 		t, body, n, _, err := codec.Next(b, c.client.opts.packetLimit)
 		if err != nil {
-			return b, fmt.Errorf("%w: %w", ErrProtocol, err)
+			return b, c.noPacket(b, err)
 		}
 		if n == 0 {
 			return b, nil
@@ -114,6 +114,25 @@ func (c *connection) packets(b []byte) ([]byte, error) {
 		b = b[n:]
 	}
 }
+
+// noPacket returns why the connection ends if no packet begins b.
+func (c *connection) noPacket(b []byte, err error) error {
+	if !c.shaken {
+		switch {
+		case bytes.HasPrefix(b, []byte("HTTP")):
+			return fmt.Errorf("%w: it answered with HTTP, dial it with ws:// or wss://", ErrWrongTransport)
+		case bytes.HasPrefix(b, []byte{tlsAlert, tlsMajor}):
+			return fmt.Errorf("%w: it answered with TLS, dial it with tls:// or wss://", ErrWrongTransport)
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrProtocol, err)
+}
+
+// The first two bytes of a TLS record with which a server refuses other bytes.
+const (
+	tlsAlert = 21
+	tlsMajor = 3
+)
 
 // packet acts on one packet. body is valid until it returns.
 func (c *connection) packet(t packet.Type, body []byte) error {

@@ -3,14 +3,21 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
 )
+
+// maxBody is how much of the body of an HTTP response stands in an error, in bytes.
+const maxBody = 200
 
 // dialWebSocket makes a WebSocket connection, through the proxy that the environment names.
 func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, error) {
@@ -38,17 +45,32 @@ func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, erro
 		err, response = ctx.Err(), nil
 	}
 	if err != nil {
-		return transport{}, fmt.Errorf("WebSocket with %s: %w", u.Host, upgradeError(err, response))
+		return transport{}, fmt.Errorf("WebSocket with %s: %w", u.Host, upgradeError(err, conn, response))
 	}
 	return transport{conn: conn.Conn, frame: true, read: conn.rest}, nil
 }
 
 // upgradeError adds to err what the server has answered instead of an upgrade.
-func upgradeError(err error, response *http.Response) error {
-	if response != nil {
+func upgradeError(err error, conn *upgradeConn, response *http.Response) error {
+	switch {
+	case response != nil:
 		err = fmt.Errorf("%w: HTTP status %s", err, response.Status)
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxBody)) // what there is
+		if text := strings.TrimSpace(string(body)); text != "" {
+			err = fmt.Errorf("%w: %q", err, text)
+		}
+	case conn == nil || !conn.sent:
+	case conn.first > 0 && conn.first < ' ':
+		err = fmt.Errorf("%w: it did not answer with HTTP, dial it with tcp:// or tls:// (%w)", ErrWrongTransport, err)
+	case conn.first == 0 && hungUp(err):
+		err = fmt.Errorf("%w: it closed the connection without an answer, and may expect tcp:// or tls:// (%w)", ErrWrongTransport, err)
 	}
 	return err
+}
+
+// hungUp reports whether err is the end of a connection that the other side closed.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
 // upgradeConn is the connection of an upgrade, as gorilla's library uses it. It does not let
@@ -57,6 +79,8 @@ func upgradeError(err error, response *http.Response) error {
 type upgradeConn struct {
 	net.Conn
 	secure func() (net.Conn, error) // makes the connection one of TLS; nil for none, and when it is done
+	sent   bool                     // the upgrade was asked for
+	first  byte                     // of the answer to that
 	rest   []byte                   // read, and behind a header
 	lines  int                      // line ends that were read in a row
 }
@@ -75,6 +99,7 @@ func (c *upgradeConn) Write(b []byte) (int, error) {
 			}
 			c.Conn, c.secure = conn, nil
 		}
+		c.sent = true
 	}
 	return c.Conn.Write(b)
 }
@@ -88,6 +113,9 @@ func (c *upgradeConn) Read(b []byte) (int, error) {
 		c.rest = c.rest[n:]
 	} else {
 		n, err = c.Conn.Read(b)
+	}
+	if n > 0 && c.sent && c.first == 0 {
+		c.first = b[0]
 	}
 	for i, char := range b[:n] {
 		switch char {

@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -127,5 +130,48 @@ func TestWebSocketFaults(t *testing.T) {
 				t.Errorf("Err() = %v, want ErrProtocol", c.Err())
 			}
 		})
+	}
+}
+
+// Dialing with the wrong scheme gives an error that says so, if the client can see it.
+func TestWrongTransport(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "this is a WebSocket server", http.StatusBadRequest)
+	}))
+	defer page.Close()
+	web := strings.TrimPrefix(page.URL, "http://")
+	answer := func(s string) string {
+		return accept(t, func(f *fake) {
+			b := make([]byte, 1)
+			_, _ = f.conn.Read(b)
+			f.raw([]byte(s))
+			_ = f.conn.(*net.TCPConn).CloseWrite()
+			for err := error(nil); err == nil; {
+				_, err = f.conn.Read(b)
+			}
+		})
+	}
+	for _, test := range []struct{ name, addr, want string }{
+		{"TCP to a server that answers in HTTP", answer("HTTP/1.1 400 Bad Request\r\n\r\nWebSocket only"), "ws://"},
+		{"TCP to TLS", answer("\x15\x03\x03\x00\x02\x02\x16"), "tls://"},
+		{"WebSocket to a server that sends packets", "ws://" + answer("\x05\x00\x00\x02{}"), "tcp://"},
+		{"WebSocket to a server that hangs up", "ws://" + answer(""), "tcp://"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			start := time.Now()
+			_, err := Dial(within(t), test.addr)
+			if !errors.Is(err, ErrWrongTransport) || !strings.Contains(err.Error(), test.want) || time.Since(start) > 5*time.Second {
+				t.Errorf("Dial = %v after %v, want ErrWrongTransport with %s at once", err, time.Since(start), test.want)
+			}
+		})
+	}
+	_, err := Dial(within(t), "ws://"+web)
+	if !errors.Is(err, websocket.ErrBadHandshake) || errors.Is(err, ErrWrongTransport) || !strings.Contains(err.Error(), "this is a WebSocket server") {
+		t.Errorf("Dial of a page = %v, want ErrBadHandshake and what the server says", err)
+	}
+	refused := httptest.NewServer(nil)
+	refused.Close()
+	if _, err := Dial(within(t), "ws"+strings.TrimPrefix(refused.URL, "http")); err == nil || errors.Is(err, ErrWrongTransport) {
+		t.Errorf("Dial of a closed port = %v, want the error of the network", err)
 	}
 }
