@@ -309,7 +309,9 @@ func (c *Client) Handshake() json.RawMessage {
 //
 // The client tells the server that nothing follows, and reads until the server closes its side,
 // so that the server gets everything that was sent. Without WebSocket frames this takes a
-// CloseWrite method, which the connections of packages net and crypto/tls have.
+// CloseWrite method, which the connections of packages net and crypto/tls have; that of a
+// connection behind a NetConn method is used too. Without it, the client reads until two seconds
+// after it last wrote, or 16 MiB.
 func (c *Client) Close() error {
 	c.cancel()
 	<-c.done

@@ -794,6 +794,64 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// wrapped is a connection with the methods of net.Conn, as a program may have one.
+type wrapped struct{ net.Conn }
+
+// visible shows what it wraps.
+type visible struct{ wrapped }
+
+func (v visible) NetConn() net.Conn { return v.Conn }
+
+// Without CloseWrite the client reads on for a while, unless the connection is a pipe.
+func TestCloseWithoutCloseWrite(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		wrap func(net.Conn) net.Conn
+		idle time.Duration
+		want time.Duration
+	}{
+		{"pipe", func(c net.Conn) net.Conn { return c }, 0, 0},
+		{"visible pipe", func(c net.Conn) net.Conn { return visible{wrapped{c}} }, 0, 0},
+		{"wrapped", func(c net.Conn) net.Conn { return addressless{wrapped{c}} }, 0, linger},
+		{"wrapped, after half of the time", func(c net.Conn) net.Conn { return addressless{wrapped{c}} }, linger / 2, linger / 2},
+		{"wrapped, and quiet", func(c net.Conn) net.Conn { return addressless{wrapped{c}} }, time.Minute, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				ended := make(chan int, 1)
+				go func() {
+					defer theirs.Close()
+					f := &fake{t: t, conn: theirs}
+					f.greet(`{"code":200,"sys":{}}`)
+					ended <- len(f.untilClosed())
+				}()
+				c, err := New(t.Context(), test.wrap(ours))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Notify("a", nil); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				time.Sleep(test.idle)
+				start := time.Now()
+				if err := c.Close(); err != nil || time.Since(start) != test.want {
+					t.Errorf("Close = %v after %v, want nil after %v", err, time.Since(start), test.want)
+				}
+				if n := <-ended; n != 1 {
+					t.Errorf("%d messages arrived, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// addressless hides that it is a pipe.
+type addressless struct{ wrapped }
+
+func (addressless) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
 func TestCloseWithAServerThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {

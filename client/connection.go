@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,11 +111,40 @@ func (c *connection) close() error {
 }
 
 // closeWrite tells the server that nothing follows. The server answers by closing its side,
-// so that no reset destroys what was sent before.
+// so that no reset destroys what was sent before. If the connection cannot be closed for
+// writing alone, the reader gets time to take what the server still sends: closing a socket
+// with unread bytes resets it.
 func (c *connection) closeWrite() {
-	half, ok := c.conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		c.fail(ErrClosed)
+	half, synchronous := halfCloser(c.conn)
+	if half != nil && half.CloseWrite() == nil {
+		return
+	}
+	if !synchronous {
+		rest := time.Duration(c.wrote.Load()) + linger - c.age()
+		late := time.NewTimer(rest)
+		defer late.Stop()
+		select {
+		case <-late.C:
+		case <-c.broken:
+		}
+	}
+	c.fail(ErrClosed)
+}
+
+// halfCloser finds the CloseWrite method of conn, or of a connection that conn wraps and
+// shows with a NetConn method. synchronous reports whether it found a net.Pipe: what was
+// written there was read.
+func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchronous bool) {
+	for {
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			return half, false
+		}
+		if wrapper, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			conn = wrapper.NetConn()
+			continue
+		}
+		c, ok := conn.(net.Conn)
+		return nil, ok && c.LocalAddr().Network() == "pipe"
 	}
 }
 
