@@ -169,7 +169,7 @@ func abort(conn io.Closer) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
-	_ = conn.Close() // the connection is given up, whatever comes of it
+	_ = conn.Close() // an error does not matter any more
 }
 
 // reason returns why the connection ended, or nil.

@@ -36,7 +36,7 @@ func (c *connection) encode(t Type, id uint64, route string, in any) (*Message, 
 	return m, nil
 }
 
-// payload encodes in. nil is the zero value of whatever the handler takes.
+// payload encodes in; nil is the zero value of the handler's request.
 func (c *connection) payload(in any) ([]byte, error) {
 	if in == nil {
 		if _, ok := c.serializer.(*json.Serializer); ok {
