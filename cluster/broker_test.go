@@ -67,6 +67,8 @@ func (v *visitor) got(format string, args ...any) {
 	v.sent = append(v.sent, fmt.Sprintf(format, args...))
 }
 
+func (v *visitor) Refuse(id uint64, e *message.Error) { v.Fail(id, e) }
+
 func (v *visitor) Fail(id uint64, e *message.Error) { v.got("failed %d %s", id, e.Code) }
 
 func (v *visitor) Relay(m *message.Message) error {

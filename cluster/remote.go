@@ -414,6 +414,9 @@ func (r *remote) Fail(mid uint64, e *message.Error) {
 	}
 }
 
+// Refuse answers a request with an error that did not begin.
+func (r *remote) Refuse(mid uint64, e *message.Error) { r.nb.fail(r.id, mid, e, flagLater) }
+
 // scratch is a buffer that payloads are encoded into.
 type scratch struct{ b []byte }
 

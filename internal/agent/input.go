@@ -422,7 +422,7 @@ func (in *input) malformed(h *message.Header, err error) error {
 	}
 	in.deliver()
 	if h.Type == message.Request && h.ID != 0 {
-		in.a.fail(h.ID, message.Errorf(message.CodeBadRequest, "malformed message"))
+		in.a.sendError(h.ID, "", message.Errorf(message.CodeBadRequest, "malformed message"))
 	}
 	return violation("%w", err)
 }

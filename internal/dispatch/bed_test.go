@@ -208,6 +208,8 @@ func (e *entity) Fail(id uint64, err *message.Error) {
 	e.fails[id] = err.Error()
 }
 
+func (e *entity) Refuse(id uint64, err *message.Error) { e.Fail(id, err) }
+
 func (e *entity) Hold() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -34,10 +34,11 @@ func (b *Bench) Protobuf(*session.Session, *wrapperspb.StringValue) error { retu
 // benchEntity takes part in nothing.
 type benchEntity struct{ mock.NetworkEntity }
 
-func (e *benchEntity) Begin(uint64, *string)       {}
-func (e *benchEntity) Fail(uint64, *message.Error) {}
-func (e *benchEntity) Hold()                       {}
-func (e *benchEntity) Release()                    {}
+func (e *benchEntity) Begin(uint64, *string)         {}
+func (e *benchEntity) Fail(uint64, *message.Error)   {}
+func (e *benchEntity) Refuse(uint64, *message.Error) {}
+func (e *benchEntity) Hold()                         {}
+func (e *benchEntity) Release()                      {}
 
 // block keeps payloads in one piece of memory, as those who read do.
 type block []byte

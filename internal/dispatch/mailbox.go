@@ -23,6 +23,8 @@ type Entity interface {
 	Begin(id uint64, route *string)
 	// Fail answers the request with an error, unless it was answered.
 	Fail(id uint64, err *message.Error)
+	// Refuse answers a request with an error for which Begin was not called. It may be called during a run.
+	Refuse(id uint64, err *message.Error)
 	// Hold and Release enclose a run of messages: what is sent meanwhile may go out together at its end.
 	Hold()
 	Release()
@@ -274,7 +276,12 @@ func (m *Mailbox) deliver(b *Batch, polite bool) error {
 // nothing; one that has to close when what it had accepted has run still does.
 func (m *Mailbox) refuse(b *Batch) {
 	for i := range b.calls {
-		m.answer(&b.calls[i], errDraining)
+		if id := b.calls[i].id; id == 0 {
+			m.d.Counts.Dropped.Add(1)
+		} else {
+			m.d.Counts.Failed.Add(1)
+			m.entity.Refuse(id, m.d.Public(errDraining))
+		}
 	}
 }
 
