@@ -236,7 +236,7 @@ func TestListenClusterAlone(t *testing.T) {
 	go func() {
 		ended <- nano.Listen("127.0.0.1:0", nano.WithCluster(), log.Option())
 	}()
-	log.Wait(t, "cluster: started", "addr")
+	log.Wait(t, "cluster: started", "address")
 	nano.Shutdown()
 	if err := testkit.Receive(t, ended, "the end of Listen"); err != nil {
 		t.Errorf("Listen = %v", err)
