@@ -11,6 +11,7 @@ import (
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
 
@@ -65,16 +66,16 @@ const (
 	codeOldClient = 501 // the program's validator said no
 )
 
-// shake answers a client's handshake: it is let in when its ack comes.
-func (a *Agent) shake(body []byte) error {
-	h := a.hub
+// shake answers a client's handshake: the client may send messages when its ack has come.
+func (c *Conn) shake(body []byte) error {
+	h, a := c.hub, c.agent.Load()
 	if len(body) > h.Limits.MaxHandshake {
-		h.refuse(refusedHandshake, a.remote)
-		return a.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
+		h.refuse(refusedHandshake, c.remote)
+		return c.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
 	}
 	body = bytes.Clone(body) // the validator may keep it
 	if len(body) > 0 && !json.Valid(body) {
-		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
+		return c.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
 	a.flags.set(flagIntroduced)
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
@@ -82,15 +83,15 @@ func (a *Agent) shake(body []byte) error {
 	}
 	user, err := a.introduce(body)
 	if err != nil {
-		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
-		return a.refuseHandshake(codeOldClient, err)
+		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", c.remote, "error", err)
+		return c.refuseHandshake(codeOldClient, err)
 	}
-	a.state.Store(stateShook)
-	answer, err := codec.Append(nil, packet.Handshake, h.hello.answer(time.Now(), user))
-	if err != nil {
-		return a.refuseHandshake(codeRefused, errors.New("the server's answer does not fit a packet"))
+	c.state.Store(stateShaken)
+	answer := h.hello.answer(time.Now(), user)
+	if len(answer) > packet.MaxLength {
+		return c.refuseHandshake(codeRefused, errors.New("the server's answer does not fit a packet"))
 	}
-	return a.queueFrame(answer, false)
+	return c.sendPacket(packet.Handshake, answer)
 }
 
 // introduce asks the program about a client, and for what it wants to tell it. A panic is an error.
@@ -118,32 +119,30 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 }
 
 // refuseHandshake tells the client why and returns the reason to close.
-func (a *Agent) refuseHandshake(code int, why error) error {
-	a.hub.Counts.HandshakesRefused.Add(1)
+func (c *Conn) refuseHandshake(code int, why error) error {
+	c.hub.Counts.HandshakesRefused.Add(1)
 	body, err := json.Marshal(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{code, why.Error()})
 	if err == nil {
-		if answer, err := codec.Append(nil, packet.Handshake, body); err == nil {
-			_ = a.queueFrame(answer, false)
-		}
+		_ = c.sendPacket(packet.Handshake, body)
 	}
-	return &protocolError{reason: session.ErrHandshake, code: closeProtocolError, err: why}
+	return &protocolError{reason: session.ErrHandshake, code: wsframe.CodeProtocolError, err: why}
 }
 
-// enter lets a client in: it has acknowledged the handshake.
-func (a *Agent) enter() {
-	h := a.hub
-	a.seen.Store(h.wheel.now())
+// enter opens the session: the client has acknowledged the handshake.
+func (c *Conn) enter() {
+	h, a := c.hub, c.agent.Load()
+	c.seen.Store(h.wheel.now())
 	a.flags.set(flagIntroduced)
-	a.state.Store(stateReady)
-	a.flags.set(flagCounted)
+	c.state.Store(stateReady)
+	a.flags.set(flagOpen | flagCounted)
 	h.Counts.ready.Add(1)
 	if a.flags.has(flagClosed) { // meanwhile, by the program
 		a.uncount()
 		return
 	}
-	a.flags.set(flagGrown)
-	h.wheel.reset(a, min(h.Heartbeat, shedAfter))
+	c.flags.set(flagGrown)
+	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }
