@@ -7,9 +7,9 @@ func (c *Conn) left() bool { return c.flags.has(flagLeft) }
 
 // writerGone wakes the goroutine that waits until c has no writer. The caller holds the mu of the agent's outbox.
 func (c *Conn) writerGone() {
-	if c.writerDone != nil {
-		close(c.writerDone)
-		c.writerDone = nil
+	if c.done != nil && !c.left() {
+		close(c.done)
+		c.done = nil
 	}
 }
 
@@ -68,7 +68,7 @@ func (a *Agent) detach() bool {
 		a.flags.set(flagConnGone)
 		if !c.unread {
 			done = make(chan struct{})
-			c.readerDone = done
+			c.done = done
 		}
 	}
 	o.mu.Unlock()
@@ -95,7 +95,7 @@ func (a *Agent) release(c *Conn) {
 			return
 		}
 		done := make(chan struct{})
-		c.writerDone = done
+		c.done = done
 		o.mu.Unlock()
 		<-done
 	}

@@ -19,7 +19,7 @@ func shaken(t *testing.T, h *Hub, framed bool) (*peer, *Conn) {
 	c, _ := h.newConn(socket, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}, framed)
 	done := make(chan error, 1)
 	go func() {
-		_, err := c.decode.packets(pack(t, packet.Handshake, "{}"))
+		_, err := c.decodePackets(pack(t, packet.Handshake, "{}"))
 		done <- err
 	}()
 	p := &peer{t, client}

@@ -45,10 +45,9 @@ type Conn struct {
 	ended    bool    // they were written
 	handed   bool    // the reader has ended, and left the end of the connection to the writer of the last bytes
 	unread   bool    // the reader has ended
-
-	// Of a connection that leaves its agent; nil as long as nobody waits.
-	readerDone chan struct{} // closed when the reader has ended
-	writerDone chan struct{} // closed when there is no writer
+	// done is closed when the reader of a connection that its agent has left has ended, or when one that is to leave its agent
+	// has no writer. It is nil if nobody waits.
+	done chan struct{}
 }
 
 // The states of a connection. A connection of a session that is closed keeps the state it had.
@@ -74,8 +73,9 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	a := newAgent(h)
 	c = &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
 	c.agent.Store(a)
-	c.in.init(c)
-	c.decode.c = c
+	if c.raw != nil {
+		c.in.ready = c.readReady
+	}
 	if framed {
 		c.frames = &wsframe.Decoder{}
 	}
@@ -109,7 +109,7 @@ func (c *Conn) serve(rest []byte, left time.Duration) {
 
 // read reads until the connection ends, or until a new goroutine goes on with that: see renew.
 func (c *Conn) read(rest []byte) {
-	err := c.in.stream(rest)
+	err := c.readPackets(rest)
 	if c.renewed(err) {
 		go c.read(nil)
 		return
@@ -134,8 +134,8 @@ func (c *Conn) finishReading(err error) {
 		o.drop()
 		c.kill() // no writer starts any more
 	}
-	if c.readerDone != nil {
-		close(c.readerDone)
+	if c.left() && c.done != nil {
+		close(c.done)
 	}
 	o.mu.Unlock()
 	if over {

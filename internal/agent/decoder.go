@@ -10,10 +10,9 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// decoder decodes the packets of one connection, and gathers the messages of one read in a batch for the session's
+// decoder is what a connection needs to decode packets. It gathers the messages of one read in a batch for the session's
 // mailbox. It belongs to the goroutine that reads.
 type decoder struct {
-	c     *Conn
 	room  int                // messages that the mailbox takes, asked for when batch was begun
 	batch *dispatch.Batch    // messages that were decoded and not delivered
 	block []byte             // the payloads they keep, one allocation for all
@@ -23,25 +22,23 @@ type decoder struct {
 	meter *meter             // what the session has left of its rates; nil for no limit
 }
 
-// packets decodes the whole packets at the beginning of b and returns the rest. Messages are gathered in the batch; see
-// deliver.
-func (d *decoder) packets(b []byte) (rest []byte, err error) {
-	c := d.c
+// decodePackets decodes the whole packets at the beginning of b and returns the rest. Messages are gathered in the batch; see deliver.
+func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 	a := c.agent.Load()
 	whole := false
 	for {
 		t, body, n, _, err := codec.Next(b, c.hub.MaxPacket)
 		if err != nil {
-			return nil, d.malformedPacket(err)
+			return nil, c.malformedPacket(err)
 		}
 		if n == 0 {
 			break
 		}
 		whole = true
 		if t == packet.Data {
-			err = d.message(a, body, len(b))
+			err = c.decodeMessage(a, body, len(b))
 		} else {
-			if err = d.packet(t, body); t == packet.Ack {
+			if err = c.controlPacket(t, body); t == packet.Ack {
 				a = c.agent.Load()
 			}
 		}
@@ -62,19 +59,18 @@ func (d *decoder) packets(b []byte) (rest []byte, err error) {
 // malformedPacket returns why the connection ends if no packet begins.
 //
 //go:noinline
-func (d *decoder) malformedPacket(err error) error {
+func (c *Conn) malformedPacket(err error) error {
 	if errors.Is(err, codec.ErrPacketTooLarge) {
-		d.c.hub.refuse(refusedPacket, d.c.remote)
+		c.hub.refuse(refusedPacket, c.remote)
 	}
 	return violation("%w", err)
 }
 
-// packet handles one packet that carries no message.
-func (d *decoder) packet(t packet.Type, body []byte) error {
-	c := d.c
+// controlPacket handles one packet that carries no message.
+func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	switch t {
 	case packet.Heartbeat:
-		return d.control(len(body))
+		return c.accountControl(len(body))
 	case packet.Handshake:
 		if c.state.Load() != stateNew {
 			return violation("a second handshake")
@@ -84,59 +80,59 @@ func (d *decoder) packet(t packet.Type, body []byte) error {
 		if c.state.Load() != stateShaken {
 			return violation("an ack without a handshake before it")
 		}
-		d.meter = c.hub.Limits.newMeter()
+		c.decode.meter = c.hub.Limits.newMeter()
 		c.enter()
 		return nil
 	}
 	return violation("a client sent a %v packet", t)
 }
 
-// message decodes one message into the batch. ahead is the number of bytes from its packet on.
+// decodeMessage decodes one message into the batch. ahead is the number of bytes from its packet on.
 //
 // Code that is seldom needed stands in functions of its own, here and in those that this one calls, that are not inlined:
 // so a raw payload is decoded on the 2 KB of stack that the reader's goroutine begins with, which a growth would double.
-func (d *decoder) message(a *Agent, body []byte, ahead int) error {
-	if d.c.state.Load() != stateReady {
+func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
+	if c.state.Load() != stateReady {
 		return errEarly
 	}
 	var h message.Header
 	if err := h.Parse(body); err != nil || h.Type != message.Request && h.Type != message.Notify {
-		return d.malformedMessage(&h, err)
+		return c.malformedMessage(&h, err)
 	}
 	if len(h.Route) > a.hub.Limits.MaxRoute {
-		a.hub.refuse(refusedRoute, d.c.remote)
+		a.hub.refuse(refusedRoute, c.remote)
 		h.Strange, h.Route = true, nil
 	}
-	if d.batch == nil {
-		d.begin()
+	if c.decode.batch == nil {
+		c.beginBatch()
 	}
-	for d.batch.Len() >= d.room || d.batch.Size() >= a.box.MaxSize() {
-		if !d.waitForRoom() {
+	for c.decode.batch.Len() >= c.decode.room || c.decode.batch.Size() >= a.box.MaxSize() {
+		if !c.waitForRoom() {
 			return nil
 		}
 	}
-	if d.meter != nil {
-		if ok, err := d.admit(&h); !ok {
+	if c.decode.meter != nil {
+		if ok, err := c.admit(&h); !ok {
 			return err
 		}
 	}
-	d.size, d.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
-	call := d.batch.Next(len(h.Body))
+	c.decode.size, c.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
+	call := c.decode.batch.Next(len(h.Body))
 	if a.flags.has(flagRouted) {
-		d.decodeRouted(call, &h)
+		c.decodeRouted(call, &h)
 	} else {
-		a.hub.Dispatcher.DecodeInto(call, a.session, &h, d, d.last)
+		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.decode, c.decode.last)
 	}
-	if next := call.Handler(); next != d.last {
-		d.last = next
+	if next := call.Handler(); next != c.decode.last {
+		c.decode.last = next
 	}
 	return nil
 }
 
 //go:noinline
-func (d *decoder) decodeRouted(call *dispatch.Call, h *message.Header) {
-	a := d.c.agent.Load()
-	a.hub.Dispatcher.DecodeRouted(call, a.session, h, d)
+func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
+	a := c.agent.Load()
+	a.hub.Dispatcher.DecodeRouted(call, a.session, h, &c.decode)
 }
 
 var errEarly = violation("data before the ack")
@@ -145,13 +141,13 @@ var errEarly = violation("data before the ack")
 // not send.
 //
 //go:noinline
-func (d *decoder) malformedMessage(h *message.Header, err error) error {
+func (c *Conn) malformedMessage(h *message.Header, err error) error {
 	if err == nil {
 		return violation("a client sent a %v", h.Type)
 	}
-	d.deliver()
+	c.deliver()
 	if h.Type == message.Request && h.ID != 0 {
-		d.c.agent.Load().sendError(h.ID, "", message.Errorf(message.CodeBadRequest, "malformed message"))
+		c.agent.Load().sendError(h.ID, "", message.Errorf(message.CodeBadRequest, "malformed message"))
 	}
 	return violation("%w", err)
 }
@@ -159,30 +155,30 @@ func (d *decoder) malformedMessage(h *message.Header, err error) error {
 // admit asks the meter for a message, and refuses it if the session has had its share. An error ends the connection.
 //
 //go:noinline
-func (d *decoder) admit(h *message.Header) (ok bool, err error) {
-	hub := d.c.hub
-	ok, abused := d.meter.take(len(h.Body), hub.Limits.MaxAbuse)
+func (c *Conn) admit(h *message.Header) (ok bool, err error) {
+	hub := c.hub
+	ok, abused := c.decode.meter.take(len(h.Body), hub.Limits.MaxAbuse)
 	if ok {
 		return true, nil
 	}
-	hub.refuse(refusedRate, d.c.remote)
+	hub.refuse(refusedRate, c.remote)
 	if abused {
 		return false, errAbuse
 	}
-	d.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
+	c.decode.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
 	return false, nil
 }
 
-// control accounts a packet or frame with a payload of size bytes that is no message: heartbeats, pings, pongs and empty
+// accountControl accounts a packet or frame with a payload of size bytes that is no message: heartbeats, pings, pongs and empty
 // frames. A flood of them ends like one of messages.
-func (d *decoder) control(size int) error {
-	hub := d.c.hub
+func (c *Conn) accountControl(size int) error {
+	hub := c.hub
 	hub.Counts.Control.Add(1)
-	if d.meter == nil {
+	if c.decode.meter == nil {
 		return nil
 	}
-	if ok, abused := d.meter.take(size, hub.Limits.MaxAbuse); !ok {
-		hub.refuse(refusedRate, d.c.remote)
+	if ok, abused := c.decode.meter.take(size, hub.Limits.MaxAbuse); !ok {
+		hub.refuse(refusedRate, c.remote)
 		if abused {
 			return errAbuse
 		}
@@ -207,21 +203,20 @@ func (d *decoder) Keep(data []byte) []byte {
 	return d.block[at:len(d.block):len(d.block)]
 }
 
-func (d *decoder) begin() {
-	if !d.c.flags.has(flagGrown) {
-		d.c.flags.set(flagGrown)
+func (c *Conn) beginBatch() {
+	if !c.flags.has(flagGrown) {
+		c.flags.set(flagGrown)
 	}
-	d.batch = dispatch.NewBatch()
-	d.block = nil
-	d.room = d.c.agent.Load().box.Room()
+	c.decode.batch = dispatch.NewBatch()
+	c.decode.block = nil
+	c.decode.room = c.agent.Load().box.Room()
 }
 
 // waitForRoom delivers what was decoded, and waits until the session's mailbox has room. It reports false when nothing
 // more is to be decoded.
-func (d *decoder) waitForRoom() bool {
-	c := d.c
+func (c *Conn) waitForRoom() bool {
 	a := c.agent.Load()
-	d.deliver()
+	c.deliver()
 	c.flags.set(flagPaused)
 	a.box.Wait()
 	c.seen.Store(c.hub.wheel.now())
@@ -229,24 +224,24 @@ func (d *decoder) waitForRoom() bool {
 	if a.flags.has(flagClosed) || c.left() {
 		return false
 	}
-	d.begin()
+	c.beginBatch()
 	return true
 }
 
 // deliver hands the batch to the mailbox.
-func (d *decoder) deliver() {
-	b := d.batch
+func (c *Conn) deliver() {
+	b := c.decode.batch
 	if b == nil {
 		return
 	}
-	unused := cap(d.block) - len(d.block)
-	d.batch, d.block = nil, nil
-	d.c.hub.Counts.MessagesIn.Add(int64(b.Len()))
-	d.c.hub.Counts.BytesIn.Add(int64(b.Size()))
+	unused := cap(c.decode.block) - len(c.decode.block)
+	c.decode.batch, c.decode.block = nil, nil
+	c.hub.Counts.MessagesIn.Add(int64(b.Len()))
+	c.hub.Counts.BytesIn.Add(int64(b.Size()))
 	b.Pin(unused)
 	if b.Len() == 0 {
 		b.Free()
 		return
 	}
-	d.c.agent.Load().box.Deliver(b)
+	c.agent.Load().box.Deliver(b)
 }

@@ -325,12 +325,12 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 	a, in := c.agent.Load(), &c.in
 	largest := 0
 	for {
-		b, kept, err := in.read()
+		b, kept, err := c.next()
 		if err != nil {
 			c.finishReading(err)
 			break
 		}
-		in.consume(b, kept)
+		c.consume(b, kept)
 		if len(in.remainder) >= 20_000 {
 			_ = a.Kick("enough")
 		}
@@ -348,15 +348,15 @@ func TestRoomForPayloadsCounts(t *testing.T) {
 	h.Dispatcher.Scheduler.PushTask(func() { <-gate })
 	conn := &script{}
 	c, _ := h.newConn(conn, conn.RemoteAddr(), false)
-	a, in := c.agent.Load(), &c.in
-	in.consume(hello(t), 0)
+	a := c.agent.Load()
+	c.consume(hello(t), 0)
 	read := data(t, message.Message{Type: message.Notify, Route: "Game.Note", Data: make([]byte, 100)})
 	for len(read) < readSize {
 		read = append(read, pack(t, packet.Heartbeat, "")...)
 	}
 	reads := 0
 	for ; a.box.Room() > 0 && reads < 100; reads++ {
-		in.consume(bytes.Clone(read), 0)
+		c.consume(bytes.Clone(read), 0)
 	}
 	if most := a.box.MaxSize()/(readSize/2) + 1; reads > most {
 		t.Errorf("%d reads were taken of which each keeps up to %d bytes, want %d at most", reads, readSize, most)

@@ -5,4 +5,4 @@ package agent
 // maxPauses is 0: readers never let others run before them.
 const maxPauses = 0
 
-func (in *reader) pause() {}
+func (c *Conn) pause() {}

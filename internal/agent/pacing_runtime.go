@@ -13,11 +13,11 @@ const maxPauses = 2
 // that are there in a moment. That read is never left out, only put off: with edges for events, it finds the end of a stream.
 //
 //go:noinline
-func (in *reader) pause() {
-	if !in.c.hub.Dispatcher.Scheduler.Pressed() {
+func (c *Conn) pause() {
+	if !c.hub.Dispatcher.Scheduler.Pressed() {
 		return
 	}
-	in.turns--
-	in.release()
+	c.in.turns--
+	c.releaseBuffer()
 	runtime.Gosched()
 }

@@ -28,12 +28,12 @@ func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 		case wsframe.Binary:
 			end += copy(b[end:], f.Payload)
 			if f.Begin && f.End && len(f.Payload) == 0 {
-				err = c.decode.control(0)
+				err = c.accountControl(0)
 			}
 		case wsframe.Ping:
 			err = c.pong(f.Payload)
 		case wsframe.Pong:
-			err = c.decode.control(len(f.Payload))
+			err = c.accountControl(len(f.Payload))
 		case wsframe.Close:
 			err = &protocolError{reason: session.ErrClientClosed, code: f.Code(), err: errClosed}
 		}
@@ -59,7 +59,7 @@ func frameFault(err error) error {
 // pong answers a ping. If the queue is full, or the farewell is in it, the ping has no answer: that is no fault of the
 // connection.
 func (c *Conn) pong(payload []byte) error {
-	if err := c.decode.control(len(payload)); err != nil {
+	if err := c.accountControl(len(payload)); err != nil {
 		return err
 	}
 	_ = c.queue(func(b []byte) ([]byte, error) { return wsframe.AppendFrame(b, wsframe.Pong, payload), nil })
