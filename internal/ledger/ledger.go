@@ -5,21 +5,24 @@ package ledger
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // MaxWaiting is how many requests a Ledger remembers beside the one that runs. Beyond that it forgets the oldest; see
 // [Ledger.Claim].
 const MaxWaiting = 512
 
-// Ledger is the record of one session. The zero value is ready. Its methods may be called concurrently.
+// Ledger is the record of one session. The zero value is ready. Its methods may be called concurrently, but for Begin, which
+// is called once at a time.
 //
 // A request is current from Begin until the next Begin. If it has no answer by then, it waits for a deferred answer. The
-// common request, which its handler answers, takes no memory here.
+// common request, which its handler answers, takes neither memory nor a lock here.
 type Ledger struct {
+	current  atomic.Uint64 // the request that runs or ran last, 0 for a notify
+	answered atomic.Uint64 // the current request that was claimed last
+
 	mu       sync.Mutex
-	current  uint64 // the request that runs or ran last, 0 for a notify; mu guards it and what follows
-	answered bool   // current has its answer
-	deferred *deferred
+	deferred *deferred // nil until it is needed; mu guards it
 }
 
 // deferred is the part of a Ledger that few sessions need.
@@ -30,20 +33,33 @@ type deferred struct {
 
 // Begin makes the request id the current one; id is 0 for a notify. A client may use an id again.
 func (l *Ledger) Begin(id uint64) {
+	if last := l.current.Load(); last != 0 && l.answered.Load() != last {
+		l.leave(last)
+	}
+	if id != 0 && l.answered.Load() == id {
+		l.answered.Store(0) // the client uses an id again
+	}
+	l.current.Store(id)
+}
+
+// leave records that the current request waits for a deferred answer, unless it is claimed at this moment. It takes the
+// claim of the current request itself: a later Claim finds the request among those that wait.
+func (l *Ledger) leave(id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != 0 && !l.answered {
-		l.wait(l.current)
+	if l.claimCurrent(id) {
+		l.wait(id)
 	}
-	l.current, l.answered = id, false
+}
+
+// claimCurrent claims the current request, and reports whether it was not claimed before.
+func (l *Ledger) claimCurrent(id uint64) bool {
+	last := l.answered.Load()
+	return last != id && l.answered.CompareAndSwap(last, id)
 }
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
-func (l *Ledger) Current() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.current
-}
+func (l *Ledger) Current() uint64 { return l.current.Load() }
 
 // Claim takes the right to answer the request id. It reports whether the request has no answer yet, and whether it is
 // the current one. A caller that cannot send the answer gives the right back with Restore.
@@ -54,31 +70,26 @@ func (l *Ledger) Claim(id uint64) (ok, current bool) {
 	if id == 0 {
 		return false, false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if id == l.current && !l.answered {
-		l.answered = true
+	if current = id == l.current.Load(); current && l.claimCurrent(id) {
 		return true, true
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	d := l.deferred
 	if d == nil {
-		return false, id == l.current
+		return false, current
 	}
 	if i := slices.Index(d.ids, id); i >= 0 {
 		d.ids = slices.Delete(d.ids, i, i+1)
-		return true, false
+		return true, current
 	}
-	return id <= d.forgotten && id != l.current, id == l.current
+	return id <= d.forgotten && !current, current
 }
 
 // Restore takes back a Claim: the request has no answer yet.
 func (l *Ledger) Restore(id uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id == l.current && l.answered {
-		l.answered = false
-		return
-	}
 	l.wait(id)
 }
 

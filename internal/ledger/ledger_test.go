@@ -81,8 +81,17 @@ func TestAnIDUsedAgain(t *testing.T) {
 	l.Begin(2)
 	l.Begin(2) // two requests with one id, each has an answer
 	claim(t, &l, 2, true, true)
-	claim(t, &l, 2, true, false)
+	claim(t, &l, 2, true, true) // the first of the two
 	claim(t, &l, 2, false, true)
+	for range 3 {
+		l.Begin(1)
+		claim(t, &l, 1, true, true)
+		l.Begin(2)
+		claim(t, &l, 1, false, false)
+		l.Begin(0)
+		claim(t, &l, 2, true, false)
+		claim(t, &l, 2, false, false)
+	}
 }
 
 func TestForgetting(t *testing.T) {
