@@ -24,7 +24,7 @@ func (s *Server) newBroker() *cluster.Broker {
 		Log:         s.log,
 		Dispatcher:  s.dispatch,
 		Gate:        gate{s},
-		Route:       o.cluster.route,
+		Route:       o.cluster.selector,
 		SingleLogin: o.singleLogin,
 		// More than twice what a gate with the same options lets be on its way: it does not count all of it, and programs
 		// add to what clients send.
@@ -42,7 +42,7 @@ func (s *Server) newBroker() *cluster.Broker {
 		ID:            o.nodeID,
 		FixedID:       o.hasNodeID,
 		MaxID:         snowflake.MaxNode,
-		Addr:          o.cluster.serviceAddr,
+		Addr:          o.cluster.nodeAddr,
 		Seeds:         o.cluster.seeds,
 		Retry:         o.cluster.retry,
 		Label:         o.cluster.label,
@@ -91,7 +91,7 @@ func (n *numbers) next() int64 {
 // StartCluster is Start for a node of a cluster: other nodes dial it at l, which it closes when it shuts down. When the
 // components are ready it joins the cluster, and returns when it knows which services the nodes serve that it found, or
 // after half a second: nodes that do not answer are tried on. An error says that another node refuses this one, or that
-// the number of WithNodeId is in use.
+// the number of WithNodeID is in use.
 func (s *Server) StartCluster(l net.Listener) error {
 	s.mu.Lock()
 	fresh := s.state == stateNew
@@ -100,7 +100,7 @@ func (s *Server) StartCluster(l net.Listener) error {
 	case !s.opts.cluster.joined:
 		s.mu.Unlock()
 		_ = l.Close()
-		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithMaster or WithAdvertiseAddr")
+		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithCluster or WithSeeds")
 	default:
 		s.clusterListener = l
 		s.state = stateStarting
@@ -164,7 +164,7 @@ func (g gate) End()                               { g.s.hub.End() }
 func (g gate) Multicast(to []cluster.Client, route string, data []byte) {
 	var sender agent.Sender
 	for _, c := range to {
-		if sender.Push(c.(*agent.Agent), route, data) != nil {
+		if p, ok := c.(sharedPusher); ok && p.PushShared(&sender, route, data) != nil {
 			return // it does not fit a packet
 		}
 	}

@@ -440,7 +440,7 @@ func TestFailures(t *testing.T) {
 
 func TestStartFails(t *testing.T) {
 	got := failure(t, func(t testing.TB) { nanotest.Start(t, nano.WithMaxPending(0)) })
-	if want := "nanotest: Start = nano: option: WithMaxPending"; !strings.Contains(got, want) {
+	if want := "nanotest: Start = nano: WithMaxPending"; !strings.Contains(got, want) {
 		t.Errorf("the test fails with %q, want %q in it", got, want)
 	}
 }

@@ -5,9 +5,6 @@ import (
 	"io"
 	"net"
 	"time"
-
-	"github.com/lonng/nano/internal/codec"
-	"github.com/lonng/nano/internal/packet"
 )
 
 // Accept serves a connection on a goroutine of its own. Its deadline for the handshake starts now.
@@ -29,7 +26,7 @@ func (h *Hub) Accept(conn net.Conn) {
 		_ = conn.Close()
 	case full != noLimit:
 		h.refuse(full, conn.RemoteAddr())
-		answer := noRoom
+		answer := h.hello.noRoom
 		if h.TLS != nil {
 			answer = nil // nothing can be told before TLS
 		}
@@ -73,7 +70,7 @@ func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Durat
 	case c != nil:
 		go c.serve(rest, left)
 	case full != noLimit:
-		turnAway(conn, noRoom)
+		turnAway(conn, h.hello.noRoom)
 	default:
 		_ = conn.Close()
 	}
@@ -85,16 +82,5 @@ func turnAway(conn net.Conn, answer []byte) {
 	_ = conn.Close()
 }
 
-// noRoom and noRoomPage are what clients are told when a limit of connections is passed.
-var (
-	noRoom     = mustPacket(packet.Handshake, `{"code":500,"message":"too many connections"}`)
-	noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-)
-
-func mustPacket(t packet.Type, body string) []byte {
-	b, err := codec.Append(nil, t, []byte(body))
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
+// noRoomPage is the answer to an HTTP request when a limit of connections is passed.
+var noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

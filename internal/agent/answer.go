@@ -23,7 +23,16 @@ func (a *Agent) LastMid() uint64 { return a.requests.Current() }
 func (a *Agent) Response(v any) error { return a.ResponseMid(a.requests.Current(), v) }
 
 // ResponseMid answers the request with the id mid, once; an *Error makes the answer an error response.
-func (a *Agent) ResponseMid(mid uint64, v any) error {
+func (a *Agent) ResponseMid(mid uint64, v any) error { return a.ResponseTo(mid, 0, v) }
+
+// Serial returns the serial number of the request that runs, or ran last.
+func (a *Agent) Serial() uint64 { return a.requests.Serial() }
+
+// Public returns an error of a deferred answer as the client may see it.
+func (a *Agent) Public(err error) error { return a.hub.Dispatcher.PublicDeferred(a.session, err) }
+
+// ResponseTo is ResponseMid for the request with both the id and the serial number; serial 0 is any.
+func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
 	}
@@ -31,13 +40,13 @@ func (a *Agent) ResponseMid(mid uint64, v any) error {
 	if err := a.sendable(); err != nil && !call {
 		return err
 	}
-	ok, current := a.requests.Claim(mid)
+	ok, current := a.requests.ClaimSerial(mid, serial)
 	if !ok {
 		return session.ErrSessionOnNotify
 	}
 	err := a.answer(mid, v, current, call)
 	if err != nil {
-		a.requests.Restore(mid) // it can still be answered, with the error if there is one
+		a.requests.RestoreSerial(mid, serial) // it can still be answered, with the error if there is one
 	}
 	return err
 }

@@ -38,6 +38,9 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 	return nil
 }
 
+// PushShared is Push of s to the agent, for callers that know the agent by an interface.
+func (a *Agent) PushShared(s *Sender, route string, v any) error { return s.Push(a, route, v) }
+
 // turn makes the message for h the one that goes out.
 func (b *Sender) turn(h *Hub, route string, v any) error {
 	for i := range b.others {

@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -76,42 +75,22 @@ type Counts struct {
 	MessagesIn, BytesIn   atomic.Int64 // requests and notifies
 	MessagesOut, BytesOut atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	HandshakesRefused     atomic.Int64
-	Control               atomic.Int64               // heartbeats and pings of clients
-	ready                 atomic.Int64               // open sessions
-	closed                [len(reasons)]atomic.Int64 // sessions, by the index of reasons
-}
-
-// reasons are why sessions close, with the names they are counted under.
-var reasons = [...]struct {
-	name string
-	err  error
-}{
-	{"client", session.ErrClientClosed},
-	{"server", session.ErrClosed},
-	{"kicked", session.ErrKicked},
-	{"replaced", session.ErrReplaced},
-	{"heartbeat", session.ErrHeartbeat},
-	{"handshake", session.ErrHandshake},
-	{"slow", session.ErrSlowClient},
-	{"protocol", session.ErrProtocol},
-	{"limit", session.ErrLimit},
-	{"shutdown", session.ErrShutdown},
+	Control               atomic.Int64                             // heartbeats and pings of clients
+	ready                 atomic.Int64                             // open sessions
+	closed                [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
 }
 
 func (c *Counts) close(reason error) {
-	for i, r := range reasons {
-		if errors.Is(reason, r.err) {
-			c.closed[i].Add(1)
-			return
-		}
+	if r := session.ReasonOf(reason); r != session.ReasonNone {
+		c.closed[r].Add(1)
 	}
 }
 
-// ClosedBy returns how many sessions closed for each reason.
+// ClosedBy returns how many sessions closed for each reason, by the reason's name.
 func (c *Counts) ClosedBy() map[string]int64 {
-	m := make(map[string]int64, len(reasons))
-	for i, r := range reasons {
-		m[r.name] = c.closed[i].Load()
+	m := make(map[string]int64, len(c.closed))
+	for _, r := range session.CloseReasons() {
+		m[r.String()] = c.closed[r].Load()
 	}
 	return m
 }

@@ -20,12 +20,15 @@ import (
 //	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
 type handshake struct {
 	head, tail []byte // before and after the time
+	heartbeat  int64  // in seconds
+	noRoom     []byte // the packet that refuses a client when a limit of connections is passed
 }
 
 // prepare encodes what does not change.
 func (s *handshake) prepare(c *Config) error {
 	// Clients read the interval into an integer; less than a second would be none.
 	seconds := max(int64((c.Heartbeat+time.Second/2)/time.Second), 1)
+	s.heartbeat = seconds
 	s.head = fmt.Appendf(nil, `{"code":200,"sys":{"heartbeat":%d,"servertime":`, seconds)
 	var tail []byte
 	if c.Dictionary != nil {
@@ -43,8 +46,15 @@ func (s *handshake) prepare(c *Config) error {
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
 	s.tail = append(tail, '}')
+	body, err := s.refusal(codeRefused, "too many connections")
+	if err != nil {
+		return err
+	}
+	if s.noRoom, err = codec.Append(nil, packet.Handshake, body); err != nil {
+		return err
+	}
 	// The packet must be one that can be sent, whatever the dictionary.
-	_, err := codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
+	_, err = codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
 	return err
 }
 
@@ -60,11 +70,27 @@ func (s *handshake) answer(now time.Time, user []byte) []byte {
 	return append(b, '}')
 }
 
+// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's interval too: some clients start a
+// timer with it before they read the code.
+func (s *handshake) refusal(code int, text string) ([]byte, error) {
+	type sys struct {
+		Heartbeat int64 `json:"heartbeat"`
+	}
+	return json.Marshal(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Sys     sys    `json:"sys"`
+	}{code, text, sys{s.heartbeat}})
+}
+
 // The codes of a refused handshake, as pomelo's clients know them.
 const (
-	codeRefused   = 500 // the request is not valid
-	codeOldClient = 501 // the program's validator said no
+	codeRefused   = 500 // the request is not valid, or the program refused it
+	codeOldClient = 501 // the program refused it with ErrOldClient
 )
+
+// ErrOldClient is what the program returns to refuse a client whose version is too old.
+var ErrOldClient = errors.New("nano: the client version is too old")
 
 // shake answers a client's handshake: the client may send messages when its ack has come.
 func (c *Conn) shake(body []byte) error {
@@ -84,7 +110,11 @@ func (c *Conn) shake(body []byte) error {
 	user, err := a.introduce(body)
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", c.remote, "error", err)
-		return c.refuseHandshake(codeOldClient, err)
+		code := codeRefused
+		if errors.Is(err, ErrOldClient) {
+			code = codeOldClient
+		}
+		return c.refuseHandshake(code, err)
 	}
 	c.state.Store(stateShaken)
 	answer := h.hello.answer(time.Now(), user)
@@ -121,11 +151,7 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 // refuseHandshake tells the client why and returns the reason to close.
 func (c *Conn) refuseHandshake(code int, why error) error {
 	c.hub.Counts.HandshakesRefused.Add(1)
-	body, err := json.Marshal(struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	}{code, why.Error()})
-	if err == nil {
+	if body, err := c.hub.hello.refusal(code, why.Error()); err == nil {
 		_ = c.sendPacket(packet.Handshake, body)
 	}
 	return &protocolError{reason: session.ErrHandshake, code: wsframe.CodeProtocolError, err: why}

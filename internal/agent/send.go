@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"errors"
-
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/payload"
@@ -10,15 +8,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// ErrNotReady is returned when sending to a client that has not completed its handshake.
-var ErrNotReady = errors.New("session: the handshake is not complete")
-
 func (a *Agent) sendable() error {
 	switch bits := a.flags.bits.Load(); {
 	case bits&flagClosed != 0:
 		return session.ErrBrokenPipe
 	case bits&flagOpen == 0:
-		return ErrNotReady
+		return session.ErrNotReady
 	}
 	return nil
 }

@@ -18,8 +18,9 @@ const MaxWaiting = 512
 // A request is current from Begin until the next Begin. If it has no answer by then, it waits for a deferred answer. The
 // common request, which its handler answers, takes neither memory nor a lock here.
 type Ledger struct {
-	current  atomic.Uint64 // the request that runs or ran last, 0 for a notify
-	answered atomic.Uint64 // the current request that was claimed last
+	current atomic.Uint64 // the request that runs or ran last, 0 for a notify; Begin sets it before serial
+	serial  atomic.Uint64 // of current: how many messages have begun
+	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
 
 	mu       sync.Mutex
 	deferred *deferred // nil until it is needed; mu guards it
@@ -27,51 +28,66 @@ type Ledger struct {
 
 // deferred is the part of a Ledger that few sessions need.
 type deferred struct {
-	ids       []uint64 // the requests that wait for a deferred answer, oldest first
-	forgotten uint64   // the largest id that was dropped from ids
+	waiting   []request // requests that wait for a deferred answer, oldest first
+	forgotten request   // the largest id and the largest serial that were dropped from waiting
 }
+
+// request is one request. A client may use an id again, so the serial tells requests apart.
+type request struct{ id, serial uint64 }
 
 // Begin makes the request id the current one; id is 0 for a notify. A client may use an id again.
 func (l *Ledger) Begin(id uint64) {
-	if last := l.current.Load(); last != 0 && l.answered.Load() != last {
-		l.leave(last)
-	}
-	if id != 0 && l.answered.Load() == id {
-		l.answered.Store(0) // the client uses an id again
+	last, serial := l.current.Load(), l.serial.Load()
+	if last != 0 && l.claimed.Load() != serial {
+		l.leave(last, serial)
 	}
 	l.current.Store(id)
+	l.serial.Store(serial + 1)
 }
 
 // leave records that the current request waits for a deferred answer, unless it is claimed at this moment. It takes the
 // claim of the current request itself: a later Claim finds the request among those that wait.
-func (l *Ledger) leave(id uint64) {
+func (l *Ledger) leave(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.claimCurrent(id) {
-		l.wait(id)
+	if l.claimCurrent(serial) {
+		l.wait(id, serial)
 	}
 }
 
 // claimCurrent claims the current request, and reports whether it was not claimed before.
-func (l *Ledger) claimCurrent(id uint64) bool {
-	last := l.answered.Load()
-	return last != id && l.answered.CompareAndSwap(last, id)
+func (l *Ledger) claimCurrent(serial uint64) bool {
+	last := l.claimed.Load()
+	return last < serial && l.claimed.CompareAndSwap(last, serial)
 }
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
 func (l *Ledger) Current() uint64 { return l.current.Load() }
+
+// Serial returns the serial number of the message that runs or ran last. It differs for two requests with one id.
+func (l *Ledger) Serial() uint64 { return l.serial.Load() }
 
 // Claim takes the right to answer the request id. It reports whether the request has no answer yet, and whether it is
 // the current one. A caller that cannot send the answer gives the right back with Restore.
 //
 // Requests that never began cannot be claimed. A request that was forgotten, because more than MaxWaiting waited, can be
 // claimed any number of times; so can ids below it.
-func (l *Ledger) Claim(id uint64) (ok, current bool) {
+func (l *Ledger) Claim(id uint64) (ok, current bool) { return l.ClaimSerial(id, 0) }
+
+// ClaimSerial is Claim for the request with both the id and the serial number; serial 0 is any.
+func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	if id == 0 {
 		return false, false
 	}
-	if current = id == l.current.Load(); current && l.claimCurrent(id) {
-		return true, true
+	for {
+		now := l.serial.Load()
+		current = id == l.current.Load() && (serial == 0 || serial == now)
+		if current && l.claimCurrent(now) {
+			return true, true
+		}
+		if l.serial.Load() == now {
+			break
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,29 +95,41 @@ func (l *Ledger) Claim(id uint64) (ok, current bool) {
 	if d == nil {
 		return false, current
 	}
-	if i := slices.Index(d.ids, id); i >= 0 {
-		d.ids = slices.Delete(d.ids, i, i+1)
+	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && (serial == 0 || r.serial == serial) })
+	if i >= 0 {
+		current = d.waiting[i].serial == l.serial.Load()
+		d.waiting = slices.Delete(d.waiting, i, i+1)
 		return true, current
 	}
-	return id <= d.forgotten && !current, current
+	if serial != 0 {
+		return serial <= d.forgotten.serial && !current, current
+	}
+	return id <= d.forgotten.id && !current, current
 }
 
 // Restore takes back a Claim: the request has no answer yet.
-func (l *Ledger) Restore(id uint64) {
+func (l *Ledger) Restore(id uint64) { l.RestoreSerial(id, 0) }
+
+// RestoreSerial takes back a ClaimSerial.
+func (l *Ledger) RestoreSerial(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.wait(id)
+	if now := l.serial.Load(); serial == 0 && l.current.Load() == id {
+		serial = now
+	}
+	l.wait(id, serial)
 }
 
-// wait remembers that id waits for a deferred answer. The caller holds mu.
-func (l *Ledger) wait(id uint64) {
+// wait remembers that a request waits for a deferred answer. The caller holds mu.
+func (l *Ledger) wait(id, serial uint64) {
 	if l.deferred == nil {
 		l.deferred = &deferred{}
 	}
 	d := l.deferred
-	if len(d.ids) == MaxWaiting {
-		d.forgotten = max(d.forgotten, d.ids[0])
-		d.ids = slices.Delete(d.ids, 0, 1)
+	if len(d.waiting) == MaxWaiting {
+		d.forgotten.id = max(d.forgotten.id, d.waiting[0].id)
+		d.forgotten.serial = max(d.forgotten.serial, d.waiting[0].serial)
+		d.waiting = slices.Delete(d.waiting, 0, 1)
 	}
-	d.ids = append(d.ids, id)
+	d.waiting = append(d.waiting, request{id, serial})
 }
