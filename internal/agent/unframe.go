@@ -11,9 +11,10 @@ import (
 // clientFrames says which WebSocket frames a client may send.
 var clientFrames = wsframe.Config{FromClient: true}
 
-// unframe takes the WebSocket frames off what was read, in place. b begins with kept bytes of packets that had no frames
-// any more; the payloads of the data frames behind them become a part of the same stream: a frame may hold several packets,
-// and a packet may span frames. An error ends the connection; what was returned comes before it.
+// unframe takes the WebSocket frames off what was read, in place. b begins with kept
+// bytes of packets that had no frames any more; the payloads of the data frames behind
+// them become a part of the same stream: a frame may hold several packets, and a packet
+// may span frames. An error ends the connection; what was returned comes before it.
 //
 //go:noinline
 func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
@@ -56,8 +57,8 @@ func frameFault(err error) error {
 	return &protocolError{reason: session.ErrProtocol, code: code, err: err}
 }
 
-// pong answers a ping. If the queue is full, or the farewell is in it, the ping has no answer: that is no fault of the
-// connection.
+// pong answers a ping. If the queue is full, or the farewell is in it, the ping has no
+// answer: that is no fault of the connection.
 func (c *Conn) pong(payload []byte) error {
 	if err := c.accountControl(len(payload)); err != nil {
 		return err
@@ -66,8 +67,8 @@ func (c *Conn) pong(payload []byte) error {
 	return nil
 }
 
-// frame puts every packet of b into a WebSocket frame of its own, behind dst: two of the published clients read only the
-// first packet of a frame.
+// frame puts every packet of b into a WebSocket frame of its own, behind dst: two of the
+// published clients read only the first packet of a frame.
 func frame(dst, b []byte) []byte {
 	for len(b) >= packet.HeadLength {
 		_, n := packet.Header(b)

@@ -1,5 +1,6 @@
-// Package ledger records which requests of a session wait for an answer, so that each request is answered once.
-// It knows ids only: neither routes nor payloads nor connections.
+// Package ledger records which requests of a session wait for an answer, so that each
+// request is answered once. It knows ids only: neither routes nor payloads nor
+// connections.
 package ledger
 
 import (
@@ -8,15 +9,16 @@ import (
 	"sync/atomic"
 )
 
-// MaxWaiting is how many requests a Ledger remembers beside the one that runs. Beyond that it forgets the oldest; see
-// [Ledger.Claim].
+// MaxWaiting is how many requests a Ledger remembers beside the one that runs. Beyond
+// that it forgets the oldest; see [Ledger.Claim].
 const MaxWaiting = 512
 
-// Ledger is the record of one session. The zero value is ready. Its methods may be called concurrently, but for Begin, which
-// is called once at a time.
+// Ledger is the record of one session. The zero value is ready. Its methods may be called
+// concurrently, but for Begin, which is called once at a time.
 //
-// A request is current from Begin until the next Begin. If it has no answer by then, it waits for a deferred answer. The
-// common request, which its handler answers, takes neither memory nor a lock here.
+// A request is current from Begin until the next Begin. If it has no answer by then, it
+// waits for a deferred answer. The common request, which its handler answers, takes
+// neither memory nor a lock here.
 type Ledger struct {
 	current atomic.Uint64 // the request that runs or ran last, 0 for a notify; Begin sets it before serial
 	serial  atomic.Uint64 // of current: how many messages have begun
@@ -32,10 +34,12 @@ type deferred struct {
 	forgotten request   // the largest id and the largest serial that were dropped from waiting
 }
 
-// request is one request. A client may use an id again, so the serial tells requests apart.
+// request is one request. A client may use an id again, so the serial tells requests
+// apart.
 type request struct{ id, serial uint64 }
 
-// Begin makes the request id the current one; id is 0 for a notify. A client may use an id again.
+// Begin makes the request id the current one; id is 0 for a notify. A client may use an
+// id again.
 func (l *Ledger) Begin(id uint64) {
 	last, serial := l.current.Load(), l.serial.Load()
 	if last != 0 && l.claimed.Load() != serial {
@@ -45,8 +49,9 @@ func (l *Ledger) Begin(id uint64) {
 	l.serial.Store(serial + 1)
 }
 
-// leave records that the current request waits for a deferred answer, unless it is claimed at this moment. It takes the
-// claim of the current request itself: a later Claim finds the request among those that wait.
+// leave records that the current request waits for a deferred answer, unless it is
+// claimed at this moment. It takes the claim of the current request itself: a later Claim
+// finds the request among those that wait.
 func (l *Ledger) leave(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -64,17 +69,20 @@ func (l *Ledger) claimCurrent(serial uint64) bool {
 // Current returns the id of the request that runs or ran last; 0 for a notify.
 func (l *Ledger) Current() uint64 { return l.current.Load() }
 
-// Serial returns the serial number of the message that runs or ran last. It differs for two requests with one id.
+// Serial returns the serial number of the message that runs or ran last. It differs for
+// two requests with one id.
 func (l *Ledger) Serial() uint64 { return l.serial.Load() }
 
-// Claim takes the right to answer the request id. It reports whether the request has no answer yet, and whether it is
-// the current one. A caller that cannot send the answer gives the right back with Restore.
+// Claim takes the right to answer the request id. It reports whether the request has no
+// answer yet, and whether it is the current one. A caller that cannot send the answer
+// gives the right back with Restore.
 //
-// Requests that never began cannot be claimed. A request that was forgotten, because more than MaxWaiting waited, can be
-// claimed any number of times; so can ids below it.
+// Requests that never began cannot be claimed. A request that was forgotten, because more
+// than MaxWaiting waited, can be claimed any number of times; so can ids below it.
 func (l *Ledger) Claim(id uint64) (ok, current bool) { return l.ClaimSerial(id, 0) }
 
-// ClaimSerial is Claim for the request with both the id and the serial number; serial 0 is any.
+// ClaimSerial is Claim for the request with both the id and the serial number; serial 0
+// is any.
 func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	if id == 0 {
 		return false, false
