@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"math"
 
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
@@ -13,11 +14,12 @@ import (
 // decoder is what a connection needs to decode packets. It gathers the messages of one
 // read in a batch for the session's mailbox. It belongs to the goroutine that reads.
 type decoder struct {
-	room  int                // messages that the mailbox takes, asked for when batch was begun
 	batch *dispatch.Batch    // messages that were decoded and not delivered
 	block []byte             // the payloads they keep, one allocation for all
+	room  int32              // messages that the mailbox takes, asked for when batch was begun
 	size  int32              // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
 	ahead int32              // bytes from its first on that were read
+	state messageState       // of the WebSocket message that is being read
 	last  *component.Handler // of the message before
 	meter *meter             // what the session has left of its rates; nil for no limit
 }
@@ -109,7 +111,7 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	if c.decode.batch == nil {
 		c.beginBatch()
 	}
-	for c.decode.batch.Len() >= c.decode.room || c.decode.batch.Size() >= a.box.MaxSize() {
+	for c.decode.batch.Len() >= int(c.decode.room) || c.decode.batch.Size() >= a.box.MaxSize() {
 		if !c.waitForRoom() {
 			return nil
 		}
@@ -214,7 +216,7 @@ func (c *Conn) beginBatch() {
 	}
 	c.decode.batch = dispatch.NewBatch()
 	c.decode.block = nil
-	c.decode.room = c.agent.Load().box.Room()
+	c.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
 }
 
 // waitForRoom delivers what was decoded, and waits until the session's mailbox has room.

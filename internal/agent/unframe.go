@@ -28,9 +28,7 @@ func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 		switch f.Op {
 		case wsframe.Binary:
 			end += copy(b[end:], f.Payload)
-			if f.Begin && f.End && len(f.Payload) == 0 {
-				err = c.accountControl(0)
-			}
+			err = c.accountFrame(&f)
 		case wsframe.Ping:
 			err = c.pong(f.Payload)
 		case wsframe.Pong:
@@ -43,6 +41,41 @@ func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 		}
 	}
 	return b[:end], nil
+}
+
+// messageState says what has come of a WebSocket message.
+type messageState uint8
+
+const (
+	betweenMessages messageState = iota
+	emptyMessage                 // nothing but an empty frame
+	begunMessage                 // a payload, or an empty frame that was accounted
+)
+
+// accountFrame accounts empty frames, of which a client could send any number. The first and the last frame of a
+// message may be empty, unless nothing else comes of the message: some clients end every message with an empty frame.
+func (c *Conn) accountFrame(f *wsframe.Frame) (err error) {
+	s := c.decode.state
+	switch {
+	case len(f.Payload) > 0:
+		s = begunMessage
+	case !f.Begin || !f.End:
+	case s == emptyMessage && f.Final: // two frames came to nothing
+		if err = c.accountControl(0); err == nil {
+			err = c.accountControl(0)
+		}
+	case s != betweenMessages && !f.Final, s == betweenMessages && f.Final:
+		s = begunMessage
+		err = c.accountControl(0)
+	}
+	switch {
+	case f.End && f.Final:
+		s = betweenMessages
+	case s == betweenMessages:
+		s = emptyMessage
+	}
+	c.decode.state = s
+	return err
 }
 
 var errClosed = errors.New("a close frame")
