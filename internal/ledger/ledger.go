@@ -32,6 +32,7 @@ type Ledger struct {
 type deferred struct {
 	waiting   []request // requests that wait for a deferred answer, oldest first
 	forgotten request   // the largest id and the largest serial that were dropped from waiting
+	taken     uint64    // the serial of the request whose handler asked for its id last, to answer it later
 }
 
 // request is one request. A client may use an id again, so the serial tells requests
@@ -68,6 +69,32 @@ func (l *Ledger) claimCurrent(serial uint64) bool {
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
 func (l *Ledger) Current() uint64 { return l.current.Load() }
+
+// Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
+func (l *Ledger) Take() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.more().taken = l.serial.Load()
+	return l.current.Load()
+}
+
+// Taken reports whether Take was called since Begin.
+func (l *Ledger) Taken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deferred != nil && l.serial.Load() != 0 && l.deferred.taken == l.serial.Load()
+}
+
+// Waiting reports whether the request id has begun and has no answer. Of the requests that were
+// forgotten it knows none.
+func (l *Ledger) Waiting(id uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id != 0 && id == l.current.Load() && l.claimed.Load() != l.serial.Load() {
+		return true
+	}
+	return l.deferred != nil && slices.ContainsFunc(l.deferred.waiting, func(r request) bool { return r.id == id })
+}
 
 // Serial returns the serial number of the message that runs or ran last. It differs for
 // two requests with one id.
@@ -130,14 +157,19 @@ func (l *Ledger) RestoreSerial(id, serial uint64) {
 
 // wait remembers that a request waits for a deferred answer. The caller holds mu.
 func (l *Ledger) wait(id, serial uint64) {
-	if l.deferred == nil {
-		l.deferred = &deferred{}
-	}
-	d := l.deferred
+	d := l.more()
 	if len(d.waiting) == MaxWaiting {
 		d.forgotten.id = max(d.forgotten.id, d.waiting[0].id)
 		d.forgotten.serial = max(d.forgotten.serial, d.waiting[0].serial)
 		d.waiting = slices.Delete(d.waiting, 0, 1)
 	}
 	d.waiting = append(d.waiting, request{id, serial})
+}
+
+// more returns the part that few sessions need. The caller holds mu.
+func (l *Ledger) more() *deferred {
+	if l.deferred == nil {
+		l.deferred = &deferred{}
+	}
+	return l.deferred
 }
