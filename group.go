@@ -12,8 +12,8 @@ import (
 // SessionFilter picks members of a group.
 type SessionFilter func(*session.Session) bool
 
-// Group is a set of sessions that are sent to together, such as the players in a room. Its methods may be called
-// concurrently. A session that closes is forgotten, once its close callbacks have run.
+// Group is a set of sessions that get messages together, such as the players in a room. Its members are open: a session
+// leaves the group when it begins to close, before its close callbacks run. The methods may be called concurrently.
 type Group struct {
 	name string
 
@@ -73,25 +73,42 @@ func (g *Group) Contains(uid int64) bool {
 	return err == nil
 }
 
-// Add makes s a member. ErrSessionDuplication if it is one already, ErrClosedGroup if the group is closed, and
-// session.ErrBrokenPipe if the session has closed and will not come back.
+// Add makes s a member. It returns [ErrSessionDuplication] if s is one already, [ErrClosedGroup] if the group is closed,
+// [session.ErrBrokenPipe] if the session is closed, and [session.ErrNotReady] if its client has not completed the
+// handshake.
 func (g *Group) Add(s *session.Session) error {
+	if h, ok := s.NetworkEntity().(shaker); ok && !h.Shaken() {
+		return session.ErrNotReady
+	}
+	if err := g.put(s); err != nil {
+		return err
+	}
+	if k, ok := s.NetworkEntity().(sessionctl.Keeper); ok && !k.Control().WatchEnd(g, func() { g.remove(s) }) {
+		g.remove(s)
+		return session.ErrBrokenPipe
+	}
+	return nil
+}
+
+// shaker is a network entity that knows whether its client has completed the handshake.
+type shaker interface {
+	Shaken() bool
+}
+
+var _ shaker = (*agent.Agent)(nil)
+
+// put appends s to the members.
+func (g *Group) put(s *session.Session) error {
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.closed {
-		g.mu.Unlock()
 		return ErrClosedGroup
 	}
 	if _, ok := g.index[s.ID()]; ok {
-		g.mu.Unlock()
 		return ErrSessionDuplication
 	}
 	g.index[s.ID()] = len(g.members)
 	g.members = append(g.members, s)
-	g.mu.Unlock()
-	if k, ok := s.NetworkEntity().(sessionctl.Keeper); ok && !k.Control().Watch(g, func() { g.remove(s) }) {
-		g.remove(s)
-		return session.ErrBrokenPipe
-	}
 	return nil
 }
 

@@ -34,7 +34,7 @@ const (
 	flagClosed      uint32 = 1 << iota // shut was called
 	flagFaulty                         // the client sent what it may not; the rest does not count
 	flagPaused                         // the server reads nothing from the client at present
-	flagIntroduced                     // the program has seen the session
+	flagOpened                         // the session was open: the client had acknowledged the handshake
 	flagCounted                        // among the open sessions
 	flagGrown                          // the reader has decoded something, which takes more stack than waiting
 	flagShedding                       // the reader was woken to go on with a new goroutine
@@ -78,6 +78,9 @@ type Agent struct {
 	id      int64
 	timer   node
 }
+
+// Shaken reports whether the client has completed the handshake.
+func (a *Agent) Shaken() bool { return a.state.Load() == stateReady }
 
 // Attach takes the control of the agent's session; session.New calls it.
 func (a *Agent) Attach(c sessionctl.Control) { a.control = c }
@@ -347,8 +350,10 @@ func (a *Agent) finished() {
 			h.Closed(a.session)
 		}
 	}()
-	if a.flags.has(flagIntroduced) {
+	if a.flags.has(flagOpened) {
 		a.control.Finish()
+	} else {
+		a.control.Discard()
 	}
 }
 

@@ -103,7 +103,6 @@ func (a *Agent) shake(body []byte) error {
 	if len(body) > 0 && !json.Valid(body) {
 		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
-	a.flags.set(flagIntroduced)
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
 		return session.ErrBrokenPipe
 	}
@@ -161,13 +160,18 @@ func (a *Agent) refuseHandshake(code int, why error) error {
 func (a *Agent) enter() {
 	h := a.hub
 	a.seen.Store(h.wheel.now())
-	a.flags.set(flagIntroduced)
+	if a.flags.has(flagClosed) {
+		return
+	}
+	a.flags.set(flagOpened | flagCounted)
 	a.state.Store(stateReady)
-	a.flags.set(flagCounted)
 	h.Counts.ready.Add(1)
 	if a.flags.has(flagClosed) { // meanwhile, by the program
 		a.uncount()
 		return
+	}
+	if uid := a.session.UID(); uid != 0 { // of the validator: it counts from now on
+		h.bound(a, 0, uid)
 	}
 	a.flags.set(flagGrown)
 	h.wheel.reset(a, min(h.Heartbeat, shedAfter))

@@ -13,10 +13,15 @@ type Control interface {
 	// Finish runs the close callbacks, then the watchers, once. The owner calls it on the logic goroutine, when
 	// every message that the session had accepted has run.
 	Finish()
+	// Discard is Finish for a session that was never open: it does not run the callbacks of Lifetime.
+	Discard()
 	// Watch has f called when the session has finished. It reports false, and keeps nothing, if that was
 	// already so. A second watch under one key replaces the first.
 	Watch(key any, f func()) bool
-	// Unwatch forgets the watch under key.
+	// WatchEnd is Watch for the moment when End marks the session closed, before its close callbacks. f runs on the
+	// goroutine of End.
+	WatchEnd(key any, f func()) bool
+	// Unwatch forgets the watches under key.
 	Unwatch(key any)
 
 	// Bind sets the uid, 0 for none, and returns the one before, without the entity being told.
