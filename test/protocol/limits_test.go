@@ -452,7 +452,7 @@ func TestLogIsBounded(t *testing.T) {
 		at := testkit.Start(t, "pipe", &testkit.Game{}, log.Option(), nano.WithHandshakeValidator(func(*session.Session, []byte) error { panic("no") }))
 		for range 100 {
 			p := at.DialPatient()
-			if a := p.Handshake("{}"); a.Code != 501 {
+			if a := p.Handshake("{}"); a.Code != 500 {
 				t.Fatalf("%+v", a)
 			}
 			p.ReadEnd()
