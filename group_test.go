@@ -179,6 +179,9 @@ func mocks(t *testing.T, uids ...int64) (list []*session.Session, entities []*mo
 func expectMembers(t *testing.T, g *nano.Group, want ...int64) {
 	t.Helper()
 	got := g.Members()
+	if got == nil {
+		t.Error("Members() = nil, want a slice, which is [] in JSON")
+	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) || g.Count() != len(want) {
 		t.Errorf("Members() = %v, Count() = %d, want %v", got, g.Count(), want)

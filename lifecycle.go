@@ -177,6 +177,10 @@ func (s *Server) shutdownOnce(ctx context.Context) error {
 		select {
 		case <-s.started:
 		case <-ctx.Done():
+			go func() {
+				<-s.started
+				_ = s.shutdownOnce(ctx)
+			}()
 			return ctx.Err()
 		}
 		s.mu.Lock()

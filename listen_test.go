@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -200,12 +201,17 @@ func TestWSPathWithoutWebSocket(t *testing.T) {
 	at.Join().Echo(1, "hello")
 }
 
-// Listen does not publish what packages put under /debug/ of http.DefaultServeMux, unless the program asks for it.
-func TestListenHidesDebugPages(t *testing.T) {
-	servePage()
+// serveDebugPages puts pages under /debug/ on http.DefaultServeMux, which takes each once.
+var serveDebugPages = sync.OnceFunc(func() {
 	for _, pattern := range []string{"/debug/nano-test/", "GET /debug/nano-vars", "GET localhost/debug/nano-host"} {
 		http.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "secret") })
 	}
+})
+
+// Listen does not publish what packages put under /debug/ of http.DefaultServeMux, unless the program asks for it.
+func TestListenHidesDebugPages(t *testing.T) {
+	servePage()
+	serveDebugPages()
 	get := func(url string) (int, string) {
 		t.Helper()
 		client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

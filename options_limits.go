@@ -33,7 +33,7 @@ func (o *options) within(name, unit string, n, low, high int) bool {
 	case n >= low && (high == 0 || n <= high):
 		return true
 	case high == 0:
-		o.fault("%s: want %d %s or more, got %d", name, low, unit, n)
+		o.fault("%s: want %d or more %s, got %d", name, low, unit, n)
 	default:
 		o.fault("%s: want %d to %d %s, got %d", name, low, high, unit, n)
 	}
