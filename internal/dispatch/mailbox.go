@@ -101,15 +101,16 @@ type Mailbox struct {
 	bytes   int            // bytes of payload that may wait, beside one message
 	runTask scheduler.Task // m.run, made once
 
-	mu         sync.Mutex
-	head, tail *Batch // waiting; mu guards it and what follows
-	count      int    // messages that wait or run
-	size       int    // bytes of payload of those
-	lent       *lent  // what other nodes have; made by the first Lend
-	active     bool   // run is scheduled, or runs
-	sealed     bool   // nothing more is accepted
-	last       func() // runs when everything else has, on the dispatcher's scheduler
-	room       chan struct{}
+	mu          sync.Mutex
+	head, tail  *Batch // waiting; mu guards it and what follows
+	count       int    // messages that wait or run
+	size        int    // bytes of payload of those
+	lent        *lent  // what other nodes have; made by the first Lend
+	active      bool   // run is scheduled, or runs
+	sealed      bool   // nothing more is accepted
+	interrupted bool   // Interrupt was called, and no Wait has returned since
+	last        func() // runs when everything else has, on the dispatcher's scheduler
+	room        chan struct{}
 
 	away *elsewhere // where run runs, or will; nil for the dispatcher's scheduler. Of the run alone
 }
@@ -196,10 +197,10 @@ func (m *Mailbox) Idle() bool {
 // MaxSize returns how many bytes of payload may wait, beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
-// Wait blocks until half of the room is free again, or the mailbox is sealed.
+// Wait blocks until half of the room is free again, the mailbox is sealed, or Interrupt is called.
 func (m *Mailbox) Wait() {
 	m.mu.Lock()
-	for !m.sealed && m.full() {
+	for !m.sealed && m.full() && !m.interrupted {
 		if m.room == nil {
 			m.room = make(chan struct{}, 1)
 		}
@@ -208,12 +209,28 @@ func (m *Mailbox) Wait() {
 		<-room
 		m.mu.Lock()
 	}
+	m.interrupted = false
 	m.mu.Unlock()
+}
+
+// Interrupt ends the Wait that runs. If none runs, the next one returns at once.
+func (m *Mailbox) Interrupt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.interrupted = true
+	m.signal()
 }
 
 // wakeReader ends a Wait that may end. The caller holds mu.
 func (m *Mailbox) wakeReader() {
-	if m.room == nil || !m.sealed && m.full() {
+	if m.room != nil && (m.sealed || !m.full()) {
+		m.signal()
+	}
+}
+
+// signal wakes a Wait, if there is one. The caller holds mu.
+func (m *Mailbox) signal() {
+	if m.room == nil {
 		return
 	}
 	select {
