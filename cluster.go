@@ -14,7 +14,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// errNoClusterListener is returned by Start for a node without a listener for other nodes.
+// errNoClusterListener is returned by Start for a node without a listener for other
+// nodes.
 var errNoClusterListener = errors.New("nano: a node of a cluster is started with StartCluster, which gives it a listener for the other nodes")
 
 // newBroker makes the part of the server that works with other nodes.
@@ -26,8 +27,8 @@ func (s *Server) newBroker() *cluster.Broker {
 		Gate:        gate{s},
 		Route:       o.cluster.selector,
 		SingleLogin: o.singleLogin,
-		// More than twice the flow-control window of a gate with the same options, because a gate does not count every
-		// message, and programs send messages too.
+		// More than twice the flow-control window of a gate with the same options,
+		// because a gate does not count every message, and programs send messages too.
 		MaxPending: 2*max(o.maxPending, dispatch.LentMessages) + dispatch.LentMessages,
 		MaxSize:    2*max(o.maxPacket*agent.PendingPackets, dispatch.LentSize) + dispatch.LentSize,
 	}
@@ -66,7 +67,8 @@ func (s *Server) newBroker() *cluster.Broker {
 	return b
 }
 
-// numbers makes the ids of sessions. The number of the node, which is part of each id, may change.
+// numbers makes the ids of sessions. The number of the node, which is part of each id,
+// may change.
 type numbers struct {
 	server *Server
 	last   atomic.Pointer[numbering]
@@ -88,11 +90,13 @@ func (n *numbers) next() int64 {
 	return l.ids.Next()
 }
 
-// StartCluster is [Server.Start] for a node of a cluster. Other nodes dial it at l, which it closes when it shuts down.
+// StartCluster is [Server.Start] for a node of a cluster. Other nodes dial it at l, which
+// it closes when it shuts down.
 //
-// After AfterInit of the components, the node joins the cluster. StartCluster returns when the node knows the services of
-// the nodes that it found, or after half a second; it tries seeds that do not answer again in the background. It returns an
-// error if another node refuses this one, or if the number of [WithNodeID] is in use.
+// After AfterInit of the components, the node joins the cluster. StartCluster returns
+// when the node knows the services of the nodes that it found, or after half a second; it
+// tries seeds that do not answer again in the background. It returns an error if another
+// node refuses this one, or if the number of [WithNodeID] is in use.
 func (s *Server) StartCluster(l net.Listener) error {
 	s.mu.Lock()
 	fresh := s.state == stateNew
@@ -123,8 +127,8 @@ func (s *Server) join() error {
 	return s.broker.Join(context.Background(), s.clusterListener)
 }
 
-// ClusterAddr returns the address at which other nodes dial this one. It is empty if the server is not a node or has not
-// started.
+// ClusterAddr returns the address at which other nodes dial this one. It is empty if the
+// server is not a node or has not started.
 func (s *Server) ClusterAddr() string {
 	if s.broker == nil || !s.broker.Clustered() {
 		return ""
@@ -132,8 +136,9 @@ func (s *Server) ClusterAddr() string {
 	return s.broker.Node().Self().Addr
 }
 
-// Members returns the other nodes of the cluster, in the order of their addresses. It includes nodes that went down without
-// leaving the cluster, because they may come back. It returns nil if the server is not a node.
+// Members returns the other nodes of the cluster, in the order of their addresses. It
+// includes nodes that went down without leaving the cluster, because they may come back.
+// It returns nil if the server is not a node.
 func (s *Server) Members() []cluster.Member {
 	if s.broker == nil || !s.broker.Clustered() {
 		return nil
@@ -141,14 +146,17 @@ func (s *Server) Members() []cluster.Member {
 	return s.broker.Node().Members()
 }
 
-// Call sends a request to a node that serves the route, which may be this one, and waits for the reply. The request has no
-// session. in is encoded by the server's serializer, and the reply is decoded into out; a []byte and a *[]byte are passed
-// through, and a nil out drops the reply. Only handlers without a session can be called, which clients cannot reach:
+// Call sends a request to a node that serves the route, which may be this one, and waits
+// for the reply. The request has no session. in is encoded by the server's serializer,
+// and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
+// out drops the reply. Only handlers without a session can be called, which clients
+// cannot reach:
 //
 //	func (c *Room) Stats(ctx context.Context, req *StatsRequest) (*StatsReply, error)
 //
-// If ctx has no deadline, Call uses one of 10 s. The handler's context has the deadline too, and ends when the caller stops
-// waiting. The errors are those of [session.Session.Call]. Call blocks, so a handler calls it on a goroutine of its own.
+// If ctx has no deadline, Call uses one of 10 s. The handler's context has the deadline
+// too, and ends when the caller stops waiting. The errors are those of
+// [session.Session.Call]. Call blocks, so a handler calls it on a goroutine of its own.
 func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 	if s.broker == nil {
 		return s.fault

@@ -12,8 +12,9 @@ import (
 // SessionFilter reports whether to pick a session.
 type SessionFilter func(*session.Session) bool
 
-// Group is a set of sessions that get messages together, such as the players in a room. Its members are open: a session
-// leaves the group when it begins to close, before its close callbacks run. The methods may be called concurrently.
+// Group is a set of sessions that get messages together, such as the players in a room.
+// Its members are open: a session leaves the group when it begins to close, before its
+// close callbacks run. The methods may be called concurrently.
 type Group struct {
 	name string
 
@@ -23,7 +24,8 @@ type Group struct {
 	closed  bool
 }
 
-// NewGroup makes an empty group. The name is for the program's own use, and groups may share one.
+// NewGroup makes an empty group. The name is for the program's own use, and groups may
+// share one.
 func NewGroup(name string) *Group {
 	return &Group{name: name, index: make(map[int64]int)}
 }
@@ -31,14 +33,14 @@ func NewGroup(name string) *Group {
 // Name returns the name that the group was made with.
 func (g *Group) Name() string { return g.name }
 
-// Member returns a member with the uid, or [ErrMemberNotFound]. If the user has several sessions in the group, it returns
-// any one of them.
+// Member returns a member with the uid, or [ErrMemberNotFound]. If the user has several
+// sessions in the group, it returns any one of them.
 func (g *Group) Member(uid int64) (*session.Session, error) {
 	return g.FindMember(func(s *session.Session) bool { return s.UID() == uid })
 }
 
-// FindMember returns a member that the filter picks, or [ErrMemberNotFound]. The filter runs without the group's lock, so
-// it may use the group.
+// FindMember returns a member that the filter picks, or [ErrMemberNotFound]. The filter
+// runs without the group's lock, so it may use the group.
 func (g *Group) FindMember(filter func(s *session.Session) bool) (*session.Session, error) {
 	snapshot := g.snapshot()
 	defer snapshot.free()
@@ -50,8 +52,9 @@ func (g *Group) FindMember(filter func(s *session.Session) bool) (*session.Sessi
 	return nil, ErrMemberNotFound
 }
 
-// Members returns the uids of all members, in no particular order. A user with two sessions in the group is in the result
-// twice. For an empty group the result is empty, not nil, so its JSON is [].
+// Members returns the uids of all members, in no particular order. A user with two
+// sessions in the group is in the result twice. For an empty group the result is empty,
+// not nil, so its JSON is [].
 func (g *Group) Members() []int64 {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -75,9 +78,9 @@ func (g *Group) Contains(uid int64) bool {
 	return err == nil
 }
 
-// Add makes s a member. It returns [ErrSessionDuplication] if s is one already, [ErrClosedGroup] if the group is closed,
-// [session.ErrBrokenPipe] if the session is closed, and [session.ErrNotReady] if its client has not completed the
-// handshake.
+// Add makes s a member. It returns [ErrSessionDuplication] if s is one already,
+// [ErrClosedGroup] if the group is closed, [session.ErrBrokenPipe] if the session is
+// closed, and [session.ErrNotReady] if its client has not completed the handshake.
 func (g *Group) Add(s *session.Session) error {
 	if h, ok := s.NetworkEntity().(shaker); ok && !h.Shaken() {
 		return session.ErrNotReady
@@ -114,8 +117,8 @@ func (g *Group) put(s *session.Session) error {
 	return nil
 }
 
-// Leave removes s from the group, and does nothing if s is not a member. It returns [ErrClosedGroup] if the group is
-// closed.
+// Leave removes s from the group, and does nothing if s is not a member. It returns
+// [ErrClosedGroup] if the group is closed.
 func (g *Group) Leave(s *session.Session) error {
 	g.mu.RLock()
 	closed := g.closed
@@ -172,8 +175,8 @@ func (g *Group) clear() []*session.Session {
 	return members
 }
 
-// Close removes all members and closes the group, whose other methods then return [ErrClosedGroup]. It returns
-// [ErrCloseClosedGroup] if the group is closed already.
+// Close removes all members and closes the group, whose other methods then return
+// [ErrClosedGroup]. It returns [ErrCloseClosedGroup] if the group is closed already.
 func (g *Group) Close() error {
 	g.mu.Lock()
 	if g.closed {
@@ -189,15 +192,18 @@ func (g *Group) Close() error {
 	return nil
 }
 
-// Broadcast pushes v to every member and returns without waiting for the network. v is encoded once for all clients of a
-// server. For clients of another node, one message goes to that node. If a member cannot be sent to, the others still get
-// the message; the same holds for a node whose queue is full, which Stats.Cluster.Unsent counts.
+// Broadcast pushes v to every member and returns without waiting for the network. v is
+// encoded once for all clients of a server. For clients of another node, one message goes
+// to that node. If a member cannot be sent to, the others still get the message; the same
+// holds for a node whose queue is full, which Stats.Cluster.Unsent counts.
 //
-// An error means that nobody gets the message: [ErrClosedGroup], [session.ErrIllegalRoute], or an error of the serializer
-// or the codec, for example because the message does not fit a packet.
+// An error means that nobody gets the message: [ErrClosedGroup],
+// [session.ErrIllegalRoute], or an error of the serializer or the codec, for example
+// because the message does not fit a packet.
 func (g *Group) Broadcast(route string, v any) error { return g.send(route, v, nil) }
 
-// Multicast is [Group.Broadcast] to the members that the filter picks. The filter runs without the group's lock.
+// Multicast is [Group.Broadcast] to the members that the filter picks. The filter runs
+// without the group's lock.
 func (g *Group) Multicast(route string, v any, filter SessionFilter) error {
 	return g.send(route, v, filter)
 }
@@ -232,9 +238,11 @@ func (g *Group) send(route string, v any, filter SessionFilter) error {
 	return snapshot.others.Send(route, v)
 }
 
-// sharedPusher is a network entity that encodes a push once for all members that have the same server.
+// sharedPusher is a network entity that encodes a push once for all members that have the
+// same server.
 type sharedPusher interface {
-	// PushShared pushes v. An error means that v cannot be encoded, not that this client cannot be sent to.
+	// PushShared pushes v. An error means that v cannot be encoded, not that this client
+	// cannot be sent to.
 	PushShared(s *agent.Sender, route string, v any) error
 }
 

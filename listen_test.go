@@ -55,7 +55,8 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// An address in use is found before any component starts, for clients and for other nodes.
+// An address in use is found before any component starts, for clients and for other
+// nodes.
 func TestListenBindsBeforeInit(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -81,7 +82,8 @@ func TestListenBindsBeforeInit(t *testing.T) {
 	}
 }
 
-// Clients that connect while Init runs are accepted after AfterInit, and only then does the time for their handshake run.
+// Clients that connect while Init runs are accepted after AfterInit, and only then does
+// the time for their handshake run.
 func TestListenAcceptsAfterAfterInit(t *testing.T) {
 	addr := freeAddr(t)
 	const timeout = 200 * time.Millisecond
@@ -154,7 +156,8 @@ func TestWithContext(t *testing.T) {
 	}
 }
 
-// WithClientAddr alone makes no node: clients are there, and the address of Listen is not opened.
+// WithClientAddr alone makes no node: clients are there, and the address of Listen is not
+// opened.
 func TestWithClientAddrAlone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -189,7 +192,8 @@ func TestWithClientAddrAlone(t *testing.T) {
 	}
 }
 
-// A path for WebSocket clients is of no use if Listen accepts TCP clients. Servers of New are not affected.
+// A path for WebSocket clients is of no use if Listen accepts TCP clients. Servers of New
+// are not affected.
 func TestWSPathWithoutWebSocket(t *testing.T) {
 	s := &starter{init: func() { t.Error("Init ran") }}
 	err := testkit.Receive(t, startListen("127.0.0.1:0", s, nano.WithWSPath("/nano")), "the end of Listen")
@@ -201,14 +205,16 @@ func TestWSPathWithoutWebSocket(t *testing.T) {
 	at.Join().Echo(1, "hello")
 }
 
-// serveDebugPages puts pages under /debug/ on http.DefaultServeMux, which takes each once.
+// serveDebugPages puts pages under /debug/ on http.DefaultServeMux, which takes each
+// once.
 var serveDebugPages = sync.OnceFunc(func() {
 	for _, pattern := range []string{"/debug/nano-test/", "GET /debug/nano-vars", "GET localhost/debug/nano-host"} {
 		http.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "secret") })
 	}
 })
 
-// Listen does not publish what packages put under /debug/ of http.DefaultServeMux, unless the program asks for it.
+// Listen does not publish what packages put under /debug/ of http.DefaultServeMux, unless
+// the program asks for it.
 func TestListenHidesDebugPages(t *testing.T) {
 	servePage()
 	serveDebugPages()

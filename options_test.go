@@ -62,7 +62,8 @@ var badOptions = map[string]struct {
 	"callback":         {nano.WithMemberCallback(nil), "WithMemberCallback: want a function"},
 }
 
-// Start returns the bad values of all options and the faults of all components together, and Listen returns the same.
+// Start returns the bad values of all options and the faults of all components together,
+// and Listen returns the same.
 func TestBadOptions(t *testing.T) {
 	components := &component.Components{}
 	components.Register(&testkit.Game{})

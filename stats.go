@@ -6,8 +6,8 @@ import (
 	"github.com/lonng/nano/cluster"
 )
 
-// Stats holds the figures of a server. Counters only grow; the other figures are of the moment. To publish them with
-// package expvar:
+// Stats holds the figures of a server. Counters only grow; the other figures are of the
+// moment. To publish them with package expvar:
 //
 //	expvar.Publish("nano", expvar.Func(func() any { return srv.Stats() }))
 type Stats struct {
@@ -34,28 +34,31 @@ type Stats struct {
 	//   - "send": messages that did not fit a client's write buffer,
 	//   - "accept": errors of accepting connections,
 	//   - "origin": WebSocket clients from pages of other origins,
-	//   - "packet size", "route length", "handshake size", "rate", "connections" and "address": by the limit.
+	//   - "packet size", "route length", "handshake size", "rate", "connections" and
+	//     "address": by the limit.
 	//
-	// In a cluster, a message counts at the node that refused it, or at the gate if its node went down.
+	// In a cluster, a message counts at the node that refused it, or at the gate if its
+	// node went down.
 	Refused map[string]int64
-	// Closed counts closed sessions, by the name of the [session.CloseReason], such as "client". It has each reason,
-	// also with the count 0.
+	// Closed counts closed sessions, by the name of the [session.CloseReason], such as
+	// "client". It has each reason, also with the count 0.
 	Closed map[string]int64
 
 	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
 
-// RouteStats holds the figures of one handler. The time of a call is the time for which it holds the logic goroutine. The
-// server times up to eight consecutive calls of one session together if they take less than 2 µs each. Max may then be the
-// time of a few calls.
+// RouteStats holds the figures of one handler. The time of a call is the time for which
+// it holds the logic goroutine. The server times up to eight consecutive calls of one
+// session together if they take less than 2 µs each. Max may then be the time of a few
+// calls.
 type RouteStats struct {
 	Count int64         // calls
 	Sum   time.Duration // time of all calls
 	Max   time.Duration // time of the longest call
 }
 
-// Stats returns the figures of the server. It takes some microseconds, more with more routes, and blocks no other
-// goroutine.
+// Stats returns the figures of the server. It takes some microseconds, more with more
+// routes, and blocks no other goroutine.
 func (s *Server) Stats() Stats {
 	st := Stats{
 		QueueDepth: s.sched.Pending(),

@@ -20,7 +20,8 @@ func bindAll(sessions chan<- *session.Session) nano.Option {
 	})
 }
 
-// A session is open from its handshake's ack until it begins to close, in everything that counts or finds sessions.
+// A session is open from its handshake's ack until it begins to close, in everything that
+// counts or finds sessions.
 func TestOpenSessions(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		sessions := make(chan *session.Session, 1)
@@ -74,7 +75,8 @@ func TestOpenSessions(t *testing.T) {
 	}
 }
 
-// With single login, a client that has not completed its handshake does not replace one that has.
+// With single login, a client that has not completed its handshake does not replace one
+// that has.
 func TestSingleLoginAtTheAck(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		sessions := make(chan *session.Session, 1)
@@ -110,8 +112,8 @@ func init() {
 	})
 }
 
-// OnClose runs for every session on which it was set, so that a validator can release what it took. Lifetime is for
-// sessions that were open.
+// OnClose runs for every session on which it was set, so that a validator can release
+// what it took. Lifetime is for sessions that were open.
 func TestCloseCallbacksOfRefusedSessions(t *testing.T) {
 	for name, test := range map[string]struct {
 		err    error

@@ -25,7 +25,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// foreign is a network entity of a program's own: it has the methods of session.NetworkEntity and no others.
+// foreign is a network entity of a program's own: it has the methods of
+// session.NetworkEntity and no others.
 type foreign struct {
 	mid  uint64
 	mu   sync.Mutex
@@ -231,7 +232,8 @@ func TestDeferOverAgent(t *testing.T) {
 	}
 }
 
-// What the handler itself answers, or fails with, is the answer: before and after the next message has run.
+// What the handler itself answers, or fails with, is the answer: before and after the
+// next message has run.
 func TestDeferAfterHandlerAnswered(t *testing.T) {
 	for route, want := range map[string]string{
 		"Desk.Panic": "NANO-500", "Desk.Fail": "GAME-2", "Desk.Answer": "reply now",
@@ -269,7 +271,8 @@ func TestDeferOfClosedSession(t *testing.T) {
 	<-gone
 }
 
-// A client that uses an id again makes another request: the responder of the first one does not answer it.
+// A client that uses an id again makes another request: the responder of the first one
+// does not answer it.
 func TestDeferIsBoundToItsRequest(t *testing.T) {
 	d := &Desk{taken: make(chan *session.Responder, 16), sessions: make(chan *session.Session, 16)}
 	c := &component.Components{}

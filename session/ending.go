@@ -8,17 +8,18 @@ import (
 	"sync"
 )
 
-// ending is how a session closes: open, then ended for a reason, then finished when its callbacks have run.
+// ending is the state of a session's end: none, then ended for a reason, then finished
+// when its callbacks have run.
 type ending struct {
 	mu        sync.Mutex
 	reason    error // set once; mu guards it and what follows
 	finishing bool
 	finished  bool
-	more      *farewell // made by whoever needs it
+	more      *listeners // made when first needed
 }
 
-// farewell is who wants to know.
-type farewell struct {
+// listeners are called, or canceled, when a session ends.
+type listeners struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	hooks    []func()
@@ -31,10 +32,10 @@ type watcher struct {
 	atEnd bool // called by End, not by Finish
 }
 
-// lazy returns the farewell. The caller holds mu.
-func (e *ending) lazy() *farewell {
+// lazy returns the listeners. The caller holds mu.
+func (e *ending) lazy() *listeners {
 	if e.more == nil {
-		e.more = &farewell{}
+		e.more = &listeners{}
 	}
 	return e.more
 }
@@ -70,7 +71,7 @@ func (e *ending) Reason() error {
 	return e.reason
 }
 
-// control is a session as its entity sees it; see life.Control.
+// control implements sessionctl.Control for a session.
 type control Session
 
 func (c *control) Reason() error { return c.end.Reason() }
@@ -157,7 +158,7 @@ func (c *control) finished(panics *[]error) {
 		guard(panics, w.f)
 	}
 	if len(*panics) > 0 {
-		// Every callback has had its turn: now the scheduler may log what went wrong, with this stack.
+		// All callbacks have run. The scheduler logs the panic.
 		panic(errors.Join(*panics...))
 	}
 }
@@ -184,7 +185,8 @@ func (c *control) WatchEnd(key any, f func()) bool {
 	return true
 }
 
-// watch adds a watcher, or replaces the one of the same kind under its key. The caller holds mu.
+// watch adds a watcher, or replaces the one of the same kind under its key. The caller
+// holds mu.
 func (e *ending) watch(w watcher) {
 	m := e.lazy()
 	i := slices.IndexFunc(m.watchers, func(o watcher) bool { return o.key == w.key && o.atEnd == w.atEnd })

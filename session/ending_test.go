@@ -191,7 +191,8 @@ func panicOf(f func()) (p any) {
 	return nil
 }
 
-// onClosed has f called when s closes. There is no way to take a callback of Lifetime back, so it looks at the session.
+// onClosed has f called when s closes. There is no way to take a callback of Lifetime
+// back, so it looks at the session.
 func onClosed(s *session.Session, f func()) {
 	session.Lifetime.OnClosed(func(closed *session.Session) {
 		if closed == s {
@@ -287,7 +288,8 @@ func TestWatch(t *testing.T) {
 	e.control.Unwatch("a")
 }
 
-// End and Finish, OnClose, Watch and Context may come at the same time: every callback is called once.
+// End and Finish, OnClose, Watch and Context may come at the same time: every callback is
+// called once.
 func TestConcurrentEnd(t *testing.T) {
 	for range 50 {
 		s, e := newSession()
@@ -362,7 +364,8 @@ func TestWatchEnd(t *testing.T) {
 	}
 }
 
-// A session that was never open has its own callbacks and watchers called, and not those of Lifetime.
+// A session that was never open has its own callbacks and watchers called, and not those
+// of Lifetime.
 func TestDiscard(t *testing.T) {
 	s, e := newSession()
 	var order []string

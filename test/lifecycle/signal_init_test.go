@@ -17,7 +17,8 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// gated is a component whose Init and BeforeShutdown wait for a byte on the standard input.
+// gated is a component whose Init and BeforeShutdown wait for a byte on the standard
+// input.
 type gated struct{ testkit.Game }
 
 func (*gated) Init()           { wait("Init") }
@@ -69,7 +70,8 @@ func startGated(t *testing.T) *gatedProcess {
 	return p
 }
 
-// expect reads lines until one has the text, and fails the test if one comes first that has what must not come.
+// expect reads lines until one has the text, and fails the test if one comes first that
+// has what must not come.
 func (p *gatedProcess) expect(text, not string) {
 	p.t.Helper()
 	for p.lines.Scan() {
