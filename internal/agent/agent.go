@@ -62,6 +62,7 @@ var (
 	_ dispatch.Entity       = (*Agent)(nil)
 	_ sessionctl.Attacher   = (*Agent)(nil)
 	_ sessionctl.Keeper     = (*Agent)(nil)
+	_ sessionctl.Deferrer   = (*Agent)(nil)
 	_ kicker                = (*Agent)(nil)
 	_ numbered              = (*Agent)(nil)
 	_ binder                = (*Agent)(nil)

@@ -46,11 +46,11 @@ func (s *handshake) prepare(c *Config) error {
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
 	s.tail = append(tail, '}')
-	refusal, err := s.refusal(codeRefused, "too many connections")
+	body, err := s.refusal(codeRefused, "too many connections")
 	if err != nil {
 		return err
 	}
-	if s.noRoom, err = codec.Append(nil, packet.Handshake, refusal); err != nil {
+	if s.noRoom, err = codec.Append(nil, packet.Handshake, body); err != nil {
 		return err
 	}
 	// The packet must be one that can be sent, whatever the dictionary.
@@ -70,7 +70,7 @@ func (s *handshake) answer(now time.Time, user []byte) []byte {
 	return append(b, '}')
 }
 
-// refusal returns the body that refuses a handshake. It has the heartbeat's interval too, because some clients start a
+// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's interval too: some clients start a
 // timer with it before they read the code.
 func (s *handshake) refusal(code int, text string) ([]byte, error) {
 	type sys struct {
