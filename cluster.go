@@ -55,7 +55,7 @@ func (s *Server) newBroker() *cluster.Broker {
 	}
 	if len(o.cluster.changed) > 0 {
 		c.Changed = func(m cluster.Member) {
-			s.sched.PushTask(func() {
+			s.sched.Invoke(func() {
 				for _, f := range o.cluster.changed {
 					f(m)
 				}

@@ -16,8 +16,8 @@ import (
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/mock"
-	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -152,9 +152,10 @@ type scene struct {
 func newScene(t *testing.T, configure func(*BrokerConfig), tune ...func(*Node)) *scene {
 	t.Helper()
 	s := &scene{t: t, shop: &Shop{}, lobby: &lobby{}}
-	sched := scheduler.New()
-	t.Cleanup(sched.Close)
-	d := dispatch.New(dispatch.Config{Log: logger(t), Serializer: json.NewSerializer(), Scheduler: sched})
+	loop := runloop.New(runloop.DefaultConfig())
+	loop.Start()
+	t.Cleanup(loop.Close)
+	d := dispatch.New(dispatch.Config{Log: logger(t), Serializer: json.NewSerializer(), Loop: loop})
 	if err := d.Add(s.shop, nil); err != nil {
 		t.Fatal(err)
 	}

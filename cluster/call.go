@@ -277,6 +277,9 @@ func (b *Broker) decode(data []byte, out any) error {
 		*out = data
 		return nil
 	}
+	if len(data) == 0 || string(data) == "null" {
+		return nil // the handler returned no reply: an empty protobuf message, or JSON null
+	}
 	return b.Dispatcher.Serializer.Unmarshal(data, out)
 }
 
@@ -373,9 +376,9 @@ func (b *Broker) callHere(ctx context.Context, id uint64, route string, data []b
 	switch {
 	case err != nil:
 		j.fail(err)
-	case b.Dispatcher.Scheduler.Running():
+	case b.Dispatcher.Loop.Running():
 		task() // it would wait for itself
-	case !b.Dispatcher.Scheduler.Offer(task):
+	case !b.Dispatcher.Loop.Invoke(task):
 		j.fail(errDraining)
 	}
 	return nil
@@ -398,7 +401,7 @@ func (b *Broker) sessionless(j *job, route string, data []byte, k dispatch.Keepe
 // notifySessionless runs a handler without a session for this node's program, which does not wait.
 func (b *Broker) notifySessionless(route string, data []byte) error {
 	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, dispatch.Clones, func(any, error) {})
-	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+	if err == nil && !b.Dispatcher.Loop.Invoke(task) {
 		err = errDraining
 	}
 	return err
@@ -422,7 +425,7 @@ func (nb *neighbor) notifySessionless(r *remote, f *Frame) error {
 		r.Ran(1, size)
 	}
 	task, err := b.Dispatcher.Sessionless(context.Background(), f.Route, f.Data, nb, func(any, error) { ran() })
-	if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+	if err == nil && !b.Dispatcher.Loop.Invoke(task) {
 		err = errDraining
 	}
 	if err != nil {
@@ -465,7 +468,7 @@ func (b *Broker) callOf(ctx context.Context, r *remote, route string, in, out an
 
 // waitHere is callSession where the caller waits.
 func (b *Broker) waitHere(ctx context.Context, id uint64, s *session.Session, offer func(dispatch.Call, int) error, route string, data []byte) error {
-	if h, _ := b.Dispatcher.Handler(route); !h.Sessionless() && b.Dispatcher.Scheduler.Running() {
+	if h, _ := b.Dispatcher.Handler(route); !h.Sessionless() && b.Dispatcher.Loop.Running() {
 		return ErrLogicGoroutine
 	}
 	return b.callSession(ctx, id, s, offer, route, data)
@@ -572,7 +575,7 @@ func (nb *neighbor) call(f *Frame) error {
 			r.Ran(1, len(f.Data))
 		}
 		task, err := b.sessionless(j, f.Route, f.Data, nb)
-		if err == nil && !b.Dispatcher.Scheduler.Offer(task) {
+		if err == nil && !b.Dispatcher.Loop.Invoke(task) {
 			err = errDraining
 		}
 		if err != nil {

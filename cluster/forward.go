@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/lonng/nano/cluster/clusterpb"
-	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -80,8 +80,8 @@ func (b *Broker) Serves(service string) bool {
 	return ok || !b.node.Met()
 }
 
-// Away reports whether a session keeps to another node for a route that this one serves too; it is part of dispatch.Remote.
-func (b *Broker) Away(s *session.Session, route string) bool { return !b.serves(s, route) }
+// BoundAway reports whether a session keeps to another node for a route that this one serves too; it is part of dispatch.Remote.
+func (b *Broker) BoundAway(s *session.Session, route string) bool { return !b.serves(s, route) }
 
 // Forward sends a client's request or notify to the node that serves it; it is part of dispatch.Remote.
 func (b *Broker) Forward(s *session.Session, m *message.Message) error {
@@ -160,7 +160,7 @@ func (b *Broker) choose(c Client, service string) (*neighbor, error) {
 
 // has reports whether this node has a service itself.
 func (b *Broker) has(service string) bool {
-	return slices.ContainsFunc(b.Dispatcher.Services(), func(s *component.Service) bool { return s.Name == service })
+	return slices.ContainsFunc(b.Dispatcher.Services(), func(s *handler.Service) bool { return s.Name == service })
 }
 
 // rest names what other nodes are to serve of a service that the gate has itself: routes that the gate lacks, be it because

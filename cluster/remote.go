@@ -11,9 +11,9 @@ import (
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
-	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
 )
@@ -33,6 +33,7 @@ type remote struct {
 
 	closed   atomic.Bool // shut was called
 	sealed   atomic.Bool // drain was called
+	taken    atomic.Bool // the handler that runs has called LastMid
 	lastMid  atomic.Uint64
 	answered atomic.Uint64 // the request that was answered last while it ran
 
@@ -271,11 +272,21 @@ func (r *remote) SessionID() int64 { return r.id }
 // RemoteAddr returns the client's address, as its gate knows it.
 func (r *remote) RemoteAddr() net.Addr { return r.addr }
 
-// LastMid returns the id of the request that runs or ran last, 0 for a notify.
-func (r *remote) LastMid() uint64 { return r.lastMid.Load() }
+// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls it answers later.
+func (r *remote) LastMid() uint64 {
+	r.taken.Store(true)
+	return r.lastMid.Load()
+}
+
+// Deferred reports whether the handler that runs has called LastMid.
+func (r *remote) Deferred() bool { return r.taken.Load() }
+
+// Waiting reports whether the request that runs, or ran last, has no answer yet.
+func (r *remote) Waiting(id uint64) bool { return id == r.lastMid.Load() && id != r.answered.Load() }
 
 // Begin notes which request runs.
 func (r *remote) Begin(id uint64, _ *string) {
+	r.taken.Store(false)
 	r.lastMid.Store(id)
 	if id != 0 && r.answered.Load() == id {
 		r.answered.Store(0) // the client uses an id again
@@ -555,6 +566,7 @@ func isCall(id uint64) bool { return id>>63 != 0 }
 var _ interface {
 	session.NetworkEntity
 	dispatch.Entity
+	dispatch.Deferrer
 	dispatch.Accountant
 	sessionctl.Attacher
 	sessionctl.Keeper

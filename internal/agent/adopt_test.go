@@ -89,7 +89,7 @@ func (u *unframed) Write(b []byte) (int, error) {
 // holdLogic keeps the logic goroutine until the function that it returns is called.
 func holdLogic(h *Hub) (release func()) {
 	gate := make(chan struct{})
-	h.Dispatcher.Scheduler.PushTask(func() { <-gate })
+	h.Dispatcher.Loop.Invoke(func() { <-gate })
 	return func() { close(gate) }
 }
 

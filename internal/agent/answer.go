@@ -17,7 +17,14 @@ func (a *Agent) Begin(id uint64, route *string) {
 }
 
 // LastMid returns the id of the request that runs or ran last, 0 for a notify.
-func (a *Agent) LastMid() uint64 { return a.requests.Current() }
+// A handler that calls it answers later.
+func (a *Agent) LastMid() uint64 { return a.requests.Take() }
+
+// Deferred reports whether the handler that runs has called LastMid.
+func (a *Agent) Deferred() bool { return a.requests.Taken() }
+
+// Waiting reports whether a request has no answer yet.
+func (a *Agent) Waiting(id uint64) bool { return a.requests.Waiting(id) }
 
 // Response answers the request that runs, or ran last.
 func (a *Agent) Response(v any) error { return a.ResponseMid(a.requests.Current(), v) }

@@ -3,9 +3,9 @@ package agent
 import (
 	"errors"
 
-	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 )
@@ -13,13 +13,13 @@ import (
 // decoder is what a connection needs to decode packets. It gathers the messages of one read in a batch for the session's
 // mailbox. It belongs to the goroutine that reads.
 type decoder struct {
-	room  int                // messages that the mailbox takes, asked for when batch was begun
-	batch *dispatch.Batch    // messages that were decoded and not delivered
-	block []byte             // the payloads they keep, one allocation for all
-	size  int32              // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
-	ahead int32              // bytes from its first on that were read
-	last  *component.Handler // of the message before
-	meter *meter             // what the session has left of its rates; nil for no limit
+	room  int              // messages that the mailbox takes, asked for when batch was begun
+	batch *dispatch.Batch  // messages that were decoded and not delivered
+	block []byte           // the payloads they keep, one allocation for all
+	size  int32            // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
+	ahead int32            // bytes from its first on that were read
+	last  *handler.Handler // of the message before
+	meter *meter           // what the session has left of its rates; nil for no limit
 }
 
 // decodePackets decodes the whole packets at the beginning of b and returns the rest. Messages are gathered in the batch; see deliver.

@@ -342,7 +342,7 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 func TestRoomForPayloadsCounts(t *testing.T) {
 	h := newHost(t, nil)
 	gate := make(chan struct{})
-	h.Dispatcher.Scheduler.PushTask(func() { <-gate })
+	h.Dispatcher.Loop.Invoke(func() { <-gate })
 	conn := &script{}
 	c, _ := h.newConn(conn, conn.RemoteAddr(), false)
 	a := c.agent.Load()

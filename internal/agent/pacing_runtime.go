@@ -14,7 +14,7 @@ const maxPauses = 2
 //
 //go:noinline
 func (c *Conn) pause() {
-	if !c.hub.Dispatcher.Scheduler.Pressed() {
+	if !c.hub.Dispatcher.Loop.Saturated() {
 		return
 	}
 	c.in.turns--

@@ -118,7 +118,7 @@ func TestSessionless(t *testing.T) {
 				func(r any, e error) {
 					done++
 					reply, err = r, e
-					if !b.sched.Running() {
+					if !b.loop.Running() {
 						t.Error("done was called elsewhere, want it on the dispatcher's scheduler")
 					}
 				})
@@ -132,7 +132,7 @@ func TestSessionless(t *testing.T) {
 				return nil, err
 			}
 			err = errors.New("done was not called")
-			b.sched.PushTask(task)
+			b.sched.Invoke(task)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if done != 1 {
@@ -192,7 +192,7 @@ func TestDoAndRefuse(t *testing.T) {
 		do := func(id uint64, what string, err error) {
 			batch := dispatch.NewBatch()
 			batch.Add(dispatch.Do(id, func() error {
-				steps.add("%s on main %v", what, b.sched.Running())
+				steps.add("%s on main %v", what, b.loop.Running())
 				return err
 			}), 0)
 			b.box.Deliver(batch)

@@ -21,6 +21,7 @@ type Ledger struct {
 	current atomic.Uint64 // the request that runs or ran last, 0 for a notify; Begin sets it before serial
 	serial  atomic.Uint64 // of current: how many messages have begun
 	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
+	taken   atomic.Uint64 // the serial of the request whose handler asked for its id last, to answer it later
 
 	mu       sync.Mutex
 	deferred *deferred // nil until it is needed; mu guards it
@@ -63,6 +64,32 @@ func (l *Ledger) claimCurrent(serial uint64) bool {
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
 func (l *Ledger) Current() uint64 { return l.current.Load() }
+
+// Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
+func (l *Ledger) Take() uint64 {
+	l.taken.Store(l.serial.Load())
+	return l.current.Load()
+}
+
+// Taken reports whether Take was called since Begin.
+func (l *Ledger) Taken() bool {
+	serial := l.serial.Load()
+	return serial != 0 && l.taken.Load() == serial
+}
+
+// Waiting reports whether the request id has begun and has no answer. It does not know the requests that were
+// forgotten.
+func (l *Ledger) Waiting(id uint64) bool {
+	if id == 0 {
+		return false
+	}
+	if id == l.current.Load() && l.claimed.Load() != l.serial.Load() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.deferred != nil && slices.ContainsFunc(l.deferred.waiting, func(r request) bool { return r.id == id })
+}
 
 // Serial returns the serial number of the message that runs or ran last. It differs for two requests with one id.
 func (l *Ledger) Serial() uint64 { return l.serial.Load() }

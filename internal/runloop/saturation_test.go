@@ -1,4 +1,4 @@
-package scheduler
+package runloop
 
 import (
 	"testing"
@@ -6,23 +6,23 @@ import (
 )
 
 // feed queues tasks one behind the other, so that the loop sleeps in between, until the time is up.
-func feed(s *Scheduler, d time.Duration) {
+func feed(s *Loop, d time.Duration) {
 	ran := make(chan struct{})
 	for start := time.Now(); time.Since(start) < d; {
-		s.PushTask(func() { ran <- struct{}{} })
+		s.Invoke(func() { ran <- struct{}{} })
 		<-ran
 	}
 }
 
 // state asks a scheduler something on its own goroutine.
-func state(s *Scheduler, f func() bool) bool {
+func state(s *Loop, f func() bool) bool {
 	answer := make(chan bool)
-	s.PushTask(func() { answer <- f() })
+	s.Invoke(func() { answer <- f() })
 	return <-answer
 }
 
-// What makes a loop pressed: how long it has rested lately, and how long at once.
-func TestWhatPresses(t *testing.T) {
+// What makes a loop saturated: how long it has rested lately, and how long at once.
+func TestWhatSaturates(t *testing.T) {
 	const work = 30 * time.Microsecond
 	for _, test := range []struct {
 		name string
@@ -35,48 +35,49 @@ func TestWhatPresses(t *testing.T) {
 		{"bursts", []time.Duration{0, 0, 0, 0, 0, 0, 0, 0, 0, time.Millisecond}, false},
 		{"rarely something to do", []time.Duration{100 * time.Microsecond}, false},
 	} {
-		s := New(Stopped())
+		s := New(DefaultConfig())
 		now := time.Duration(0)
-		pressed := 0
+		saturated := 0
 		const rounds = 1000
 		for i := range rounds {
 			gap := test.gaps[i%len(test.gaps)]
 			s.idle = now
 			now += gap
-			s.press(now)
-			if s.Pressed() {
-				pressed++
+			s.noteLoad(now)
+			if s.Saturated() {
+				saturated++
 			}
 			now += work
 		}
-		if got := pressed > rounds*8/10; got != test.want || !test.want && pressed > 0 {
-			t.Errorf("%s: pressed in %d of %d batches, want so: %v", test.name, pressed, rounds, test.want)
+		if got := saturated > rounds*8/10; got != test.want || !test.want && saturated > 0 {
+			t.Errorf("%s: saturated in %d of %d batches, want so: %v", test.name, saturated, rounds, test.want)
 		}
 		s.Start()
 		s.Close()
 	}
 }
 
-// A loop that always has something to do is pressed, one that has just rested is not.
-func TestPress(t *testing.T) {
-	s := New()
+// A loop that always has something to do is saturated, one that has just rested is not.
+func TestSaturated(t *testing.T) {
+	s := New(DefaultConfig())
+	s.Start()
 	defer s.Close()
-	pressed := func() bool { return state(s, func() bool { return s.Pressed() }) }
-	time.Sleep(4 * rest)
-	if pressed() {
-		t.Error("a loop that rested is pressed")
+	saturated := func() bool { return state(s, func() bool { return s.Saturated() }) }
+	time.Sleep(4 * longRest)
+	if saturated() {
+		t.Error("a loop that rested is saturated")
 	}
 	for end := time.Now().Add(10 * time.Second); ; { // on a busy machine the loop may have to wait itself
-		feed(s, 3*pressedAfter)
-		if pressed() {
+		feed(s, 3*saturatedAfter)
+		if saturated() {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("a loop that had no pause is not pressed")
+			t.Fatal("a loop that had no pause is not saturated")
 		}
 	}
-	time.Sleep(4 * rest)
-	if pressed() {
-		t.Error("a loop is pressed just after it rested")
+	time.Sleep(4 * longRest)
+	if saturated() {
+		t.Error("a loop is saturated just after it rested")
 	}
 }

@@ -1,4 +1,6 @@
-package component
+//go:build !nano_portable
+
+package handler
 
 import (
 	"context"
@@ -8,12 +10,32 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// call is a method made callable without reflection. A call through reflect costs some 200 ns and an allocation, be
-// it Value.Call or a method value that reflect made; this one costs as much as a call of an interface's method.
+// Arg is a decoded request, or a payload. It is two words, because thousands wait at a time.
+type Arg struct {
+	typed unsafe.Pointer // what Type points to, or the first byte of the payload
+	size  int            // of the payload
+}
+
+// Raw makes the argument of a handler with IsRawArg.
+func Raw(data []byte) Arg { return Arg{unsafe.Pointer(unsafe.SliceData(data)), len(data)} }
+
+// raw returns the payload, with nothing behind it.
+func (a Arg) raw() []byte { return unsafe.Slice((*byte)(a.typed), a.size) }
+
+// newArg makes an argument with a zero request, and returns the request for a serializer to fill.
+func (h *Handler) newArg() (Arg, any) {
+	v := reflect.New(h.Type.Elem())
+	return Arg{typed: v.UnsafePointer()}, v.Interface()
+}
+
+// call calls a method without reflection. A call through reflect costs some 200 ns and an
+// allocation, whether by Value.Call or by a method value of reflect; this one costs as much as a
+// call of an interface's method.
 //
-// The receiver is a pointer, and so are a decoded request and a reply. A pointer is passed like an unsafe.Pointer,
-// so the method's function has the same calling convention as one of the types below, and its func value may be
-// read as one of them. Nothing else is assumed: no layout of reflect's, no address of code.
+// The receiver is a pointer, and so are a decoded request and a reply. Go passes every pointer
+// like an unsafe.Pointer. So the method's function has the calling convention of one of the types
+// below, and its func value may be read as one of them. That is not documented. Nothing else is
+// assumed: neither the layout of reflect's types nor the address of code.
 type call struct {
 	receiver unsafe.Pointer
 	raw      func(unsafe.Pointer, *session.Session, []byte) error         // the two common signatures
@@ -32,6 +54,17 @@ func as[F any](m reflect.Method) F {
 	f := reflect.New(m.Func.Type())
 	f.Elem().Set(m.Func)
 	return *(*F)(f.UnsafePointer())
+}
+
+// do calls the method.
+func (c *call) do(ctx context.Context, s *session.Session, a Arg) (reply any, err error) {
+	switch {
+	case c.raw != nil:
+		return nil, c.raw(c.receiver, s, a.raw())
+	case c.typed != nil:
+		return nil, c.typed(c.receiver, s, a.typed)
+	}
+	return c.other(c.receiver, ctx, s, a)
 }
 
 func newCall(receiver reflect.Value, m reflect.Method, sig signature) call {

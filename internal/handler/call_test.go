@@ -1,4 +1,4 @@
-package component_test
+package handler_test
 
 import (
 	"bytes"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -107,7 +108,7 @@ func newChurned() *churned {
 }
 
 // The handlers and the component are referred to by nothing but what the package keeps.
-func churnHandlers(t testing.TB) map[string]*component.Handler {
+func churnHandlers(t testing.TB) map[string]*handler.Handler {
 	svc := service(t, &Churn{name: []byte("receiver")})
 	if len(svc.Handlers) != 7 {
 		t.Fatalf("%d handlers, want 7", len(svc.Handlers))
@@ -122,11 +123,11 @@ func TestCallsUnderTheCollector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	once := func(name string, h *component.Handler) error {
+	once := func(name string, h *handler.Handler) error {
 		s := session.New(mock.NewNetworkEntity())
 		s.Set("k", "v")
 		ctx := context.WithValue(context.Background(), key{}, "v")
-		arg := component.Raw([]byte("payload"))
+		arg := handler.Raw([]byte("payload"))
 		if !h.IsRawArg {
 			var err error
 			if arg, err = h.Decode(json.NewSerializer(), bytes.Clone(payload)); err != nil {
@@ -162,29 +163,6 @@ func TestCallsUnderTheCollector(t *testing.T) {
 	}
 }
 
-func TestCallAllocatesNothing(t *testing.T) {
-	handlers := service(t, &Quiet{}).Handlers
-	s := session.New(mock.NewNetworkEntity())
-	ctx := context.Background()
-	for name, h := range handlers {
-		arg := component.Raw([]byte("payload"))
-		if !h.IsRawArg {
-			var err error
-			if arg, err = h.Decode(json.NewSerializer(), []byte(`{"name":"x"}`)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		n := testing.AllocsPerRun(100, func() {
-			if _, err := h.Call(ctx, s, arg); err != nil {
-				t.Error(err)
-			}
-		})
-		if n != 0 {
-			t.Errorf("%s: a call allocates %v times, want 0", name, n)
-		}
-	}
-}
-
 // Quiet has handlers that do nothing.
 type Quiet struct {
 	component.Base
@@ -205,7 +183,7 @@ func BenchmarkCall(b *testing.B) {
 	for _, name := range []string{"Raw", "Typed", "CtxTyped", "Reply"} {
 		b.Run(name, func(b *testing.B) {
 			h := handlers[name]
-			arg := component.Raw([]byte("payload"))
+			arg := handler.Raw([]byte("payload"))
 			if !h.IsRawArg {
 				var err error
 				if arg, err = h.Decode(json.NewSerializer(), []byte(`{"name":"x"}`)); err != nil {
