@@ -172,6 +172,10 @@ func (d *Desk) Answer(s *session.Session, _ []byte) error {
 	d.taken <- s.Defer()
 	return s.Response([]byte(`"now"`))
 }
+func (d *Desk) Later(s *session.Session, _ *struct{}) (*string, error) {
+	d.taken <- s.Defer()
+	return nil, nil
+}
 func (d *Desk) Next(s *session.Session, _ []byte) error { return s.Response([]byte(`"next"`)) }
 
 // desk starts a server with a Desk and connects a player.
@@ -229,6 +233,22 @@ func TestDeferOverAgent(t *testing.T) {
 	}
 	if err := (<-d.taken).Reply("x"); err != session.ErrSessionOnNotify {
 		t.Errorf("Reply to a notify = %v, want ErrSessionOnNotify", err)
+	}
+}
+
+// A handler that promises a reply, and returns none after Defer, has deferred its answer.
+func TestDeferByHandlerWithReply(t *testing.T) {
+	p, d := desk(t)
+	got := request(t, p, "Desk.Later")
+	r := <-d.taken
+	if err := <-request(t, p, "Desk.Next"); err.Error() != "reply next" {
+		t.Errorf("the next request = %v, want its reply", err)
+	}
+	if err := r.Reply("later"); err != nil {
+		t.Errorf("Reply = %v, want nil", err)
+	}
+	if err := <-got; err.Error() != "reply later" {
+		t.Errorf("the request = %v, want the deferred reply", err)
 	}
 }
 
