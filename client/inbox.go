@@ -1,10 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"runtime"
 	"sync"
-
-	"github.com/lonng/nano/internal/goid"
+	"sync/atomic"
 )
 
 // itemOverhead is how many bytes an item in the inbox counts beside its payload.
@@ -16,7 +17,7 @@ type inbox struct {
 	limit int
 	wake  chan struct{} // holds a token when items or finished may have changed
 	done  chan struct{} // closed when the goroutine has ended
-	goid  goid.Mark     // marks the goroutine
+	id    atomic.Pointer[string]
 
 	mu       sync.Mutex // guards what follows
 	items    []item
@@ -104,11 +105,8 @@ func (q *inbox) signal() {
 // run calls handle with every push and calls every event, one at a time in order, until finish or until ctx ends.
 func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 	defer close(q.done) // also if a handler ends the goroutine, as t.FailNow does
-	q.goid.Run(func() { q.loop(ctx, handle) })
-}
-
-// loop is run without its end.
-func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
+	id := goroutine()
+	q.id.Store(&id)
 	for ctx.Err() == nil {
 		i, ok, finished := q.next()
 		switch {
@@ -129,4 +127,16 @@ func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
 
 // inside reports whether the caller runs on the goroutine of the inbox, which must not wait for
 // its own end.
-func (q *inbox) inside() bool { return q.goid.Current() }
+func (q *inbox) inside() bool {
+	id := q.id.Load()
+	return id != nil && *id == goroutine()
+}
+
+// goroutine returns the number of the calling goroutine as a text. It heads every stack trace:
+// "goroutine 7 [running]:".
+func goroutine() string {
+	var b [64]byte
+	head := b[:runtime.Stack(b[:], false)]
+	fields := bytes.Fields(head)
+	return string(fields[1])
+}

@@ -15,7 +15,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// handshake is the answer to every client, in pieces: only the time, and what the program adds, differ.
+// handshake is the answer to every client, in pieces: only the time, and what the program
+// adds, differ.
 //
 //	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
 type handshake struct {
@@ -70,8 +71,8 @@ func (s *handshake) answer(now time.Time, user []byte) []byte {
 	return append(b, '}')
 }
 
-// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's interval too: some clients start a
-// timer with it before they read the code.
+// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's
+// interval too: some clients start a timer with it before they read the code.
 func (s *handshake) refusal(code int, text string) ([]byte, error) {
 	type sys struct {
 		Heartbeat int64 `json:"heartbeat"`
@@ -123,7 +124,8 @@ func (c *Conn) shake(body []byte) error {
 	return c.sendPacket(packet.Handshake, answer)
 }
 
-// introduce asks the program about a client, and for what it wants to tell it. A panic is an error.
+// introduce asks the program about a client, and for what it wants to tell it. A panic is
+// an error.
 func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {

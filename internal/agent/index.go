@@ -52,7 +52,8 @@ func (h *Hub) bound(a *Agent, old, uid int64) {
 	h.mu.Lock()
 	h.unindex(a, old)
 	h.unindex(a, uid)
-	// Another call may have bound another uid meanwhile: what counts is what the session bears now.
+	// Another call may have bound another uid meanwhile: the uid that the session has now
+	// counts.
 	if now := a.session.UID(); now != 0 && !a.flags.has(flagClosed) {
 		if h.Bound != nil {
 			others = sorted(h.uids[now])
@@ -90,7 +91,8 @@ func (h *Hub) connGone(c *Conn) {
 	}
 }
 
-// gone forgets an agent whose connection and session have both ended; which tells what ended now.
+// gone forgets an agent whose connection and session have both ended; which is the flag
+// of the one that ended now.
 func (h *Hub) gone(a *Agent, which uint32) {
 	const both = flagConnGone | flagSessionGone
 	last := (a.flags.bits.Or(which)|which)&both == both
