@@ -1,11 +1,10 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"runtime"
 	"sync"
-	"sync/atomic"
+
+	"github.com/lonng/nano/internal/goid"
 )
 
 // itemOverhead is how many bytes an item in the inbox counts beside its payload.
@@ -17,7 +16,7 @@ type inbox struct {
 	limit int
 	wake  chan struct{} // holds a token when items or finished may have changed
 	done  chan struct{} // closed when the goroutine has ended
-	id    atomic.Pointer[string]
+	goid  goid.Mark     // marks the goroutine
 
 	mu       sync.Mutex // guards what follows
 	items    []item
@@ -105,8 +104,11 @@ func (q *inbox) signal() {
 // run calls handle with every push and calls every event, one at a time in order, until finish or until ctx ends.
 func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 	defer close(q.done) // also if a handler ends the goroutine, as t.FailNow does
-	id := goroutine()
-	q.id.Store(&id)
+	q.goid.Run(func() { q.loop(ctx, handle) })
+}
+
+// loop runs what is queued until finish or until ctx ends.
+func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
 	for ctx.Err() == nil {
 		i, ok, finished := q.next()
 		switch {
@@ -127,16 +129,4 @@ func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 
 // inside reports whether the caller runs on the goroutine of the inbox, which must not wait for
 // its own end.
-func (q *inbox) inside() bool {
-	id := q.id.Load()
-	return id != nil && *id == goroutine()
-}
-
-// goroutine returns the number of the calling goroutine as a text. It heads every stack trace:
-// "goroutine 7 [running]:".
-func goroutine() string {
-	var b [64]byte
-	head := b[:runtime.Stack(b[:], false)]
-	fields := bytes.Fields(head)
-	return string(fields[1])
-}
+func (q *inbox) inside() bool { return q.goid.Current() }
