@@ -36,7 +36,6 @@ type Agent struct {
 const (
 	flagClosed      uint32 = 1 << iota // shut was called
 	flagOpen                           // the client has acknowledged a handshake: messages may pass
-	flagIntroduced                     // the program has seen the session
 	flagCounted                        // among the open sessions
 	flagRouted                         // the session was bound to a node of the cluster
 	flagConnGone                       // the agent has no connection
@@ -72,6 +71,7 @@ var (
 	_ binder                = (*Agent)(nil)
 	_ router                = (*Agent)(nil)
 	_ caller                = (*Agent)(nil)
+	_ sessionctl.Deferrer   = (*Agent)(nil)
 )
 
 // newAgent makes an agent for a client that connects now.
@@ -81,6 +81,9 @@ func newAgent(h *Hub) *Agent {
 	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*PendingPackets)
 	return a
 }
+
+// Shaken reports whether the client has completed the handshake.
+func (a *Agent) Shaken() bool { return a.flags.has(flagOpen) }
 
 // Attach takes the control of the agent's session; session.New calls it.
 func (a *Agent) Attach(c sessionctl.Control) { a.control = c }

@@ -149,8 +149,10 @@ func (a *Agent) finished() {
 			h.Closed(a.session)
 		}
 	}()
-	if a.flags.has(flagIntroduced) {
+	if a.flags.has(flagOpen) {
 		a.control.Finish()
+	} else {
+		a.control.Discard()
 	}
 }
 

@@ -104,7 +104,6 @@ func (c *Conn) shake(body []byte) error {
 	if len(body) > 0 && !json.Valid(body) {
 		return c.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
-	a.flags.set(flagIntroduced)
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
 		return session.ErrBrokenPipe
 	}
@@ -163,13 +162,18 @@ func (c *Conn) refuseHandshake(code int, why error) error {
 func (c *Conn) enter() {
 	h, a := c.hub, c.agent.Load()
 	c.seen.Store(h.wheel.now())
-	a.flags.set(flagIntroduced)
+	if a.flags.has(flagClosed) {
+		return
+	}
 	c.state.Store(stateReady)
 	a.flags.set(flagOpen | flagCounted)
 	h.Counts.ready.Add(1)
 	if a.flags.has(flagClosed) { // meanwhile, by the program
 		a.uncount()
 		return
+	}
+	if uid := a.session.UID(); uid != 0 { // the validator has bound it, and it counts from now on
+		h.bound(a, 0, uid)
 	}
 	c.flags.set(flagGrown)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))

@@ -42,8 +42,12 @@ func (h *Hub) Len() (connections, sessions int) {
 	return int(h.Counts.Open.Load()), int(h.Counts.ready.Load())
 }
 
-// bound keeps the index of uids.
+// bound keeps the index of uids, which has open sessions only. The uid of one that is not open yet counts from its
+// handshake's ack on.
 func (h *Hub) bound(a *Agent, old, uid int64) {
+	if !a.Shaken() {
+		return
+	}
 	var others []*session.Session
 	h.mu.Lock()
 	h.unindex(a, old)
