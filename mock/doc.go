@@ -1,12 +1,7 @@
-// Package mock implements a session.NetworkEntity without a network, for unit tests of handlers.
+// Package mock implements a network entity without a network, for unit tests of handlers.
 //
-//	entity := mock.NewNetworkEntity()
-//	s := session.New(entity)
-//	if err := room.Join(s, &JoinRequest{Name: "Ada"}); err != nil {
-//		t.Fatal(err)
-//	}
-//	reply := entity.LastResponse()
-//
-// The entity records what the handler sends. It encodes and delivers nothing. Package nanotest runs
-// a whole server in memory.
+// A test makes a session with session.New(mock.NewNetworkEntity()), calls a handler with
+// it, and asks the entity what the handler sent. Nothing is encoded and nothing is
+// delivered. Package nanotest runs whole servers in memory. Servers do not use this
+// package.
 package mock

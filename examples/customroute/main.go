@@ -14,7 +14,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"log"
@@ -59,15 +58,15 @@ func (g *Gate) Enter(s *session.Session, req *enterRequest) error {
 	}
 	s.Set("entering", true)
 	r := s.Defer()
-	g.calls.Go(func() { // it may take seconds, and the logic goroutine must not wait
+	g.calls.Go(func() { // enter waits for other nodes, so it must not run on the logic goroutine
 		reply, err := enter(s, req)
 		s.Remove("entering")
-		if err == nil {
-			err = r.Reply(reply)
+		if err != nil {
+			err = r.Fail(err)
 		} else {
-			err = errors.Join(err, r.Fail(err))
+			err = r.Reply(reply)
 		}
-		if e := (*nano.Error)(nil); err != nil && !errors.As(err, &e) {
+		if err != nil {
 			log.Printf("customroute: %v", err)
 		}
 	})

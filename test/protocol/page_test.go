@@ -20,10 +20,11 @@ import (
 // A page that the program serves beside the WebSocket may take longer than the handshake.
 func TestSlowPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testkit.NewServer(&testkit.Game{}, nano.WithHTTPHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(time.Minute)
 			_, _ = io.WriteString(w, "a page at last")
-		})))
+		})
+		s := testkit.NewServer(&testkit.Game{}, nano.WithHTTPHandler(page))
 		testkit.ShutdownAtEnd(t, s)
 		at := testkit.Serve(t, s, "wspipe")
 		conn, err := at.DialConn()
@@ -56,7 +57,7 @@ func pages(t *testing.T, opts ...nano.Option) (dial func() *testkit.Client, s *n
 			t.Errorf("a page: %v", err)
 		}
 	})
-	s = testkit.NewServer(&testkit.Game{}, append(opts, nano.WithHTTPHandler(mux))...)
+	s = testkit.NewServer(&testkit.Game{}, append([]nano.Option{nano.WithHTTPHandler(mux)}, opts...)...)
 	testkit.ShutdownAtEnd(t, s)
 	at := testkit.Serve(t, s, "wspipe")
 	return func() *testkit.Client {

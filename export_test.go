@@ -1,0 +1,4 @@
+package nano
+
+// SameOrigin is what WithSameOrigin asks of a request.
+var SameOrigin = sameOrigin
