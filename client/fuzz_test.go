@@ -47,17 +47,17 @@ func receiveAll(parts ...[]byte) outcome {
 		return nil
 	})})
 	defer c.cancel()
-	conn := chunks(parts)
-	l := newLink(c, &conn)
+	chunks := chunks(parts)
+	conn := newConnection(c, transport{conn: &chunks})
 	var calls []*call
 	for id := range uint64(4) {
 		p := &call{id: id, route: fmt.Sprint("r", id), done: make(chan struct{})}
 		calls = append(calls, p)
-		_ = l.register(p) // the link is not broken yet
+		_ = c.calls.add(p) // the client has just been made
 	}
-	err := l.receive()
-	o := outcome{err: err.Error(), handshake: string(c.Handshake()), heartbeats: l.interval > 0}
-	l.fail(err)
+	err := conn.receive()
+	o := outcome{err: err.Error(), handshake: string(c.Handshake()), heartbeats: conn.interval > 0}
+	conn.fail(err)
 	for _, p := range calls {
 		<-p.done
 		answer := ""
@@ -115,11 +115,11 @@ func FuzzErrorResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, speaks := range []string{"json", "protobuf", "other"} {
 			c := newClient(nil)
-			l := newLink(c, &chunks{})
-			if err := l.accept([]byte(`{"code":200,"sys":{"serializer":"` + speaks + `"}}`)); err != nil {
+			conn := newConnection(c, transport{conn: &chunks{}})
+			if err := conn.accept([]byte(`{"code":200,"sys":{"serializer":"` + speaks + `"}}`)); err != nil {
 				t.Fatal(err)
 			}
-			if e := l.answerError(data); e == nil || e.Code == "" {
+			if e := conn.answerError(data); e == nil || e.Code == "" {
 				t.Errorf("an error response of %q to a client of %s became %#v, want a code", data, speaks, e)
 			}
 			c.cancel()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
 
@@ -74,23 +75,6 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
 }
 
-// control accounts a packet or frame with a payload of size bytes that is no message: heartbeats, pings, pongs and empty
-// frames. A flood of them ends like one of messages.
-func (in *input) control(size int) error {
-	a := in.a
-	a.hub.Counts.Control.Add(1)
-	if in.meter == nil {
-		return nil
-	}
-	if ok, abused := in.meter.take(size, a.hub.Limits.MaxAbuse); !ok {
-		a.hub.refuse(refusedRate, a.remote)
-		if abused {
-			return errAbuse
-		}
-	}
-	return nil
-}
-
 // key is what connections are counted under for MaxPerAddress.
 func key(addr net.Addr) (netip.Prefix, bool) {
 	ip, ok := addrOf(addr)
@@ -145,4 +129,4 @@ func (h *Hub) occupy(remote net.Addr, d int) {
 }
 
 // errAbuse is why a client is kicked that goes on sending more than it may.
-var errAbuse = &protocolError{reason: session.ErrLimit, code: closePolicy, kick: "rate limit", err: errRate}
+var errAbuse = &protocolError{reason: session.ErrLimit, code: wsframe.CodePolicyViolation, kick: "rate limit", err: errRate}

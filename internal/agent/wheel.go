@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// wheel calls agents when their deadlines come, and keeps a coarse clock. One goroutine serves all of a server's
-// connections, where a ticker for each would cost memory and wake-ups. It is a hashed timing wheel: an agent hangs in
+// wheel calls connections when their deadlines come, and keeps a coarse clock. One goroutine serves all of a server's
+// connections, where a ticker for each would cost memory and wake-ups. It is a hashed timing wheel: a connection hangs in
 // the slot of the tick it is due at, or earlier if that is more than a turn away.
 type wheel struct {
 	tick  time.Duration
@@ -15,8 +15,8 @@ type wheel struct {
 	clock atomic.Int64 // time since base, at the last tick
 
 	mu      sync.Mutex
-	slots   [wheelSlots]*Agent // heads of lists; mu guards it and what follows
-	at      int64              // the last tick that was served
+	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
+	at      int64             // the last tick that was served
 	count   int
 	idle    bool // nobody hangs in the wheel, and its goroutine waits on wake
 	stopped bool
@@ -33,10 +33,10 @@ const (
 	maxTick    = 250 * time.Millisecond
 )
 
-// node hangs an agent in the wheel. The wheel's mu guards all but at,
+// node hangs a connection in the wheel. The wheel's mu guards all but at,
 // which is set before the agent is hung up, and then the wheel's goroutine's own.
 type node struct {
-	next, prev *Agent
+	next, prev *Conn
 	slot       int16
 	hung       bool
 	removed    bool          // for good
@@ -77,18 +77,18 @@ func (w *wheel) stop() {
 // now is the coarse clock: up to a tick late.
 func (w *wheel) now() int64 { return w.clock.Load() }
 
-// add hangs a in the wheel, to be called after d, its deadline for the handshake.
-func (w *wheel) add(a *Agent, d time.Duration) {
+// add hangs c in the wheel, to be called after d, its deadline for the handshake.
+func (w *wheel) add(c *Conn, d time.Duration) {
 	w.mu.Lock()
-	if a.timer.removed {
+	if c.timer.removed {
 		w.mu.Unlock()
 		return
 	}
 	if w.count == 0 {
 		w.refresh()
 	}
-	a.timer.at = time.Since(w.base) + d
-	w.hang(a, a.timer.at)
+	c.timer.at = time.Since(w.base) + d
+	w.hang(c, c.timer.at)
 	wake := w.idle
 	w.idle = false
 	w.mu.Unlock()
@@ -97,13 +97,13 @@ func (w *wheel) add(a *Agent, d time.Duration) {
 	}
 }
 
-// reset moves a to d from now.
-func (w *wheel) reset(a *Agent, d time.Duration) {
+// reset moves c to d from now.
+func (w *wheel) reset(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a.timer.hung {
-		w.unhang(a)
-		w.hang(a, time.Since(w.base)+d)
+	if c.timer.hung {
+		w.unhang(c)
+		w.hang(c, time.Since(w.base)+d)
 	}
 }
 
@@ -114,31 +114,31 @@ func (w *wheel) refresh() {
 	w.at = int64(now / w.tick)
 }
 
-// remove takes a out of the wheel for good.
-func (w *wheel) remove(a *Agent) {
+// remove takes c out of the wheel for good.
+func (w *wheel) remove(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a.timer.removed = true
-	w.unhang(a)
+	c.timer.removed = true
+	w.unhang(c)
 }
 
-// hang puts a into the slot for a moment; the caller holds mu.
-func (w *wheel) hang(a *Agent, when time.Duration) {
+// hang puts c into the slot for a moment; the caller holds mu.
+func (w *wheel) hang(c *Conn, when time.Duration) {
 	tick := int64((when + w.tick - 1) / w.tick)
 	tick = min(max(tick, w.at+1), w.at+wheelSlots-1)
 	slot := tick % wheelSlots
-	n := &a.timer
+	n := &c.timer
 	n.slot, n.hung, n.prev, n.next = int16(slot), true, nil, w.slots[slot]
 	if n.next != nil {
-		n.next.timer.prev = a
+		n.next.timer.prev = c
 	}
-	w.slots[slot] = a
+	w.slots[slot] = c
 	w.count++
 }
 
-// unhang takes a out of its slot, if it is in one; the caller holds mu.
-func (w *wheel) unhang(a *Agent) {
-	n := &a.timer
+// unhang takes c out of its slot, if it is in one; the caller holds mu.
+func (w *wheel) unhang(c *Conn) {
+	n := &c.timer
 	if !n.hung {
 		return
 	}
@@ -158,7 +158,7 @@ func (w *wheel) run() {
 	defer close(w.done)
 	ticker := time.NewTicker(w.tick)
 	defer ticker.Stop()
-	var due []*Agent
+	var due []*Conn
 	for {
 		select {
 		case <-w.quit:
@@ -183,26 +183,26 @@ func (w *wheel) run() {
 		for last := int64(now / w.tick); w.at < last; {
 			w.at++
 			slot := w.at % wheelSlots
-			for a := w.slots[slot]; a != nil; a = w.slots[slot] {
-				w.unhang(a)
-				due = append(due, a)
+			for c := w.slots[slot]; c != nil; c = w.slots[slot] {
+				w.unhang(c)
+				due = append(due, c)
 			}
 		}
 		w.mu.Unlock()
-		for i, a := range due {
+		for i, c := range due {
 			due[i] = nil
-			w.call(a, now)
+			w.call(c, now)
 		}
 		due = due[:0]
 	}
 }
 
-// call asks an agent what is due and hangs it up again.
-func (w *wheel) call(a *Agent, now time.Duration) {
-	next := a.dueAt(now)
+// call asks a connection what is due and hangs it up again.
+func (w *wheel) call(c *Conn, now time.Duration) {
+	next := c.dueAt(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if next != 0 && !a.timer.removed && !a.timer.hung {
-		w.hang(a, next)
+	if next != 0 && !c.timer.removed && !c.timer.hung {
+		w.hang(c, next)
 	}
 }

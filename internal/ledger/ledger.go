@@ -5,23 +5,26 @@ package ledger
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // MaxWaiting is how many requests a Ledger remembers beside the one that runs. Beyond that it forgets the oldest; see
 // [Ledger.Claim].
 const MaxWaiting = 512
 
-// Ledger is the record of one session. The zero value is ready. Its methods may be called concurrently.
+// Ledger is the record of one session. The zero value is ready. Its methods may be called concurrently, but for Begin, which
+// is called once at a time.
 //
 // A request is current from Begin until the next Begin. If it has no answer by then, it waits for a deferred answer. The
-// common request, which its handler answers, takes no memory here.
+// common request, which its handler answers, takes neither memory nor a lock here.
 type Ledger struct {
+	current atomic.Uint64 // the request that runs or ran last, 0 for a notify; Begin sets it before serial
+	serial  atomic.Uint64 // of current: how many messages have begun
+	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
+	taken   atomic.Uint64 // the serial of the last message whose handler called Take
+
 	mu       sync.Mutex
-	current  uint64 // the request that runs or ran last, 0 for a notify; mu guards it and what follows
-	serial   uint64 // of current: how many messages have begun
-	answered bool   // current has its answer
-	taken    bool   // the handler of current asked for its id, to answer it later
-	deferred *deferred
+	deferred *deferred // nil until it is needed; mu guards it
 }
 
 // deferred is the part of a Ledger that few sessions need.
@@ -35,54 +38,54 @@ type request struct{ id, serial uint64 }
 
 // Begin makes the request id the current one; id is 0 for a notify. A client may use an id again.
 func (l *Ledger) Begin(id uint64) {
+	last, serial := l.current.Load(), l.serial.Load()
+	if last != 0 && l.claimed.Load() != serial {
+		l.leave(last, serial)
+	}
+	l.current.Store(id)
+	l.serial.Store(serial + 1)
+}
+
+// leave records that the current request waits for a deferred answer, unless it is claimed at this moment. It takes the
+// claim of the current request itself: a later Claim finds the request among those that wait.
+func (l *Ledger) leave(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != 0 && !l.answered {
-		l.wait(l.current, l.serial)
+	if l.claimCurrent(serial) {
+		l.wait(id, serial)
 	}
-	l.current, l.answered, l.taken = id, false, false
-	l.serial++
+}
+
+// claimCurrent claims the current request, and reports whether it was not claimed before.
+func (l *Ledger) claimCurrent(serial uint64) bool {
+	last := l.claimed.Load()
+	return last < serial && l.claimed.CompareAndSwap(last, serial)
 }
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
-func (l *Ledger) Current() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.current
-}
+func (l *Ledger) Current() uint64 { return l.current.Load() }
 
-// Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
+// Take is Current for a handler that may answer later. It marks the request; see [Ledger.Taken].
 func (l *Ledger) Take() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.taken = true
-	return l.current
+	l.taken.Store(l.serial.Load())
+	return l.current.Load()
 }
 
 // Taken reports whether Take was called since Begin.
-func (l *Ledger) Taken() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.taken
-}
+func (l *Ledger) Taken() bool { return l.taken.Load() == l.serial.Load() && l.serial.Load() != 0 }
 
-// Waiting reports whether the request id has begun and has no answer. Of the requests that were forgotten it
-// knows none.
+// Waiting reports whether the request id has begun and has no answer. It is false for requests that were forgotten.
 func (l *Ledger) Waiting(id uint64) bool {
+	if id == l.current.Load() {
+		return id != 0 && l.claimed.Load() != l.serial.Load()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id == l.current {
-		return id != 0 && !l.answered
-	}
 	return l.deferred != nil && slices.ContainsFunc(l.deferred.waiting, func(r request) bool { return r.id == id })
 }
 
 // Serial returns the serial number of the message that runs or ran last. It differs for two requests with one id.
-func (l *Ledger) Serial() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.serial
-}
+func (l *Ledger) Serial() uint64 { return l.serial.Load() }
 
 // Claim takes the right to answer the request id. It reports whether the request has no answer yet, and whether it is
 // the current one. A caller that cannot send the answer gives the right back with Restore.
@@ -96,21 +99,27 @@ func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	if id == 0 {
 		return false, false
 	}
+	for {
+		now := l.serial.Load()
+		current = id == l.current.Load() && (serial == 0 || serial == now)
+		if current && l.claimCurrent(now) {
+			return true, true
+		}
+		if l.serial.Load() == now {
+			break
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	current = id == l.current && (serial == 0 || serial == l.serial)
-	if current && !l.answered {
-		l.answered = true
-		return true, true
-	}
 	d := l.deferred
 	if d == nil {
 		return false, current
 	}
 	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && (serial == 0 || r.serial == serial) })
 	if i >= 0 {
+		current = d.waiting[i].serial == l.serial.Load()
 		d.waiting = slices.Delete(d.waiting, i, i+1)
-		return true, false
+		return true, current
 	}
 	if serial != 0 {
 		return serial <= d.forgotten.serial && !current, current
@@ -125,9 +134,8 @@ func (l *Ledger) Restore(id uint64) { l.RestoreSerial(id, 0) }
 func (l *Ledger) RestoreSerial(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id == l.current && l.answered && (serial == 0 || serial == l.serial) {
-		l.answered = false
-		return
+	if now := l.serial.Load(); serial == 0 && l.current.Load() == id {
+		serial = now
 	}
 	l.wait(id, serial)
 }

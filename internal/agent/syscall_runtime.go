@@ -1,4 +1,4 @@
-//go:build unix && (!linux || race || 386 || s390x)
+//go:build unix && (!linux || race || 386 || s390x) && !nano_portable
 
 package agent
 
