@@ -9,10 +9,10 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/logsample"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
@@ -31,7 +31,7 @@ type Server struct {
 	loop     *runloop.Loop // of sched
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
-	broker   *cluster.Broker
+	broker   *relay.Broker
 	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
 
 	clusterListener net.Listener // where other nodes dial; nil for none

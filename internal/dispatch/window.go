@@ -1,15 +1,6 @@
 package dispatch
 
-// lent is what of a session's messages waits on other nodes.
-type lent struct {
-	messages, size int
-}
-
-// What may wait on other nodes at the least, whatever the limits of the mailbox.
-const (
-	LentMessages = 128
-	LentSize     = 128 << 10
-)
+import "github.com/lonng/nano/internal/flow"
 
 // Room returns how many more messages may wait; 0 if too many bytes wait.
 func (m *Mailbox) Room() int {
@@ -27,11 +18,8 @@ func (m *Mailbox) free() int {
 		return 0
 	}
 	free := m.limit - m.count
-	if l := m.lent; l != nil {
-		if l.size >= max(m.bytes, LentSize) {
-			return 0
-		}
-		free = min(free, max(m.limit, LentMessages)-l.messages)
+	if m.window != nil {
+		free = min(free, m.window.Free())
 	}
 	return max(free, 0)
 }
@@ -41,22 +29,23 @@ func (m *Mailbox) full() bool {
 	if m.count > m.limit/2 || m.size > m.bytes/2 {
 		return true
 	}
-	l := m.lent
-	return l != nil && (l.messages > max(m.limit, LentMessages)/2 || l.size > max(m.bytes, LentSize)/2)
+	return m.window != nil && m.window.HalfUsed()
 }
 
-// Lend notes that messages went on to another node, where they take room here, or with negative numbers that they do not
-// wait there any more.
-func (m *Mailbox) Lend(messages, size int) {
+// Acquire counts messages that were forwarded to another node, with size bytes of payload. They take room in the
+// session's flow-control window, which is at least as large as the mailbox.
+func (m *Mailbox) Acquire(messages, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.lent == nil {
-		m.lent = &lent{}
+	if m.window == nil {
+		m.window = flow.NewWindow(m.limit, m.bytes)
 	}
-	m.lent.messages += messages
-	m.lent.size += size
+	m.window.Acquire(messages, size)
 	m.wakeReader()
 }
+
+// Release takes back an Acquire: the messages do not wait at another node any more.
+func (m *Mailbox) Release(messages, size int) { m.Acquire(-messages, -size) }
 
 // MaxSize returns how many bytes of payload may wait beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
