@@ -89,9 +89,10 @@ var connections = []struct {
 }
 
 // contract runs test with every kind of connection, over TCP and WebSocket. dial connects to a
-// server that serves one connection, and the server has to end by itself.
-func contract(t *testing.T, test func(t *testing.T, webSocket bool, dial func(serve func(*fake), opts ...Option) (*Client, error))) {
-	var all sync.WaitGroup // most of the time they wait, so that they all run at once
+// server that serves one connection, and the server has to end by itself. Tests that wait most of
+// the time run at once.
+func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool, dial func(serve func(*fake), opts ...Option) (*Client, error))) {
+	var all sync.WaitGroup
 	defer all.Wait()
 	for _, webSocket := range []bool{false, true} {
 		for _, kind := range connections {
@@ -113,19 +114,24 @@ func contract(t *testing.T, test func(t *testing.T, webSocket bool, dial func(se
 					return Dial(within(t), addr, append(opts, WithDialer(dial))...)
 				})
 			}
-			all.Go(func() { t.Run(fmt.Sprintf("%s, WebSocket %v", kind.name, webSocket), each) })
+			run := func() { t.Run(fmt.Sprintf("%s, WebSocket %v", kind.name, webSocket), each) }
+			if atOnce {
+				all.Go(run)
+			} else {
+				run()
+			}
 		}
 	}
 }
 
-// Close sends what is queued, also to a server that reads slowly and goes on sending.
+// Close sends what is queued, also to a server that is slow to read and goes on sending.
 func TestContractFlushOfClose(t *testing.T) {
-	contract(t, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
-		const notifies = 300
-		got := make(chan int, 1)
+	contract(t, false, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
+		const notifies = 100
+		got, closing := make(chan int, 1), make(chan struct{})
 		c, err := dial(func(f *fake) {
 			// What is not read stays with the client, where a reset destroys it.
-			if err := f.netConn().SetReadBuffer(128 << 10); err != nil {
+			if err := f.netConn().SetReadBuffer(64 << 10); err != nil {
 				t.Error(err)
 			}
 			f.greet(welcomeJSON)
@@ -142,15 +148,18 @@ func TestContractFlushOfClose(t *testing.T) {
 					}
 				}
 			})
+			<-closing
 			n := 0
-			for ; ; n++ {
-				if n%20 == 0 {
-					time.Sleep(10 * time.Millisecond)
+			for {
+				if n%10 == 0 {
+					time.Sleep(5 * time.Millisecond)
 				}
-				if kind, _, err := f.next(); err != nil {
+				kind, _, err := f.next()
+				if err != nil {
 					break
-				} else if kind != packet.Data {
-					n--
+				}
+				if kind == packet.Data {
+					n++
 				}
 			}
 			close(end)
@@ -165,6 +174,7 @@ func TestContractFlushOfClose(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		close(closing)
 		if err := c.Close(); err != nil {
 			t.Errorf("Close = %v", err)
 		}
@@ -176,7 +186,7 @@ func TestContractFlushOfClose(t *testing.T) {
 
 // A server that never closes its side does not hold up Close.
 func TestContractCloseIsBounded(t *testing.T) {
-	contract(t, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
+	contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 		closed := make(chan struct{})
 		c, err := dial(func(f *fake) {
 			f.greet(welcomeJSON)
@@ -238,7 +248,7 @@ func TestContractLastWords(t *testing.T) {
 		}, func(err error) bool { return errors.Is(err, io.EOF) }},
 	} {
 		t.Run(end.name, func(t *testing.T) {
-			contract(t, func(t *testing.T, webSocket bool, dial func(func(*fake), ...Option) (*Client, error)) {
+			contract(t, true, func(t *testing.T, webSocket bool, dial func(func(*fake), ...Option) (*Client, error)) {
 				seen := newCollect()
 				c, err := dial(func(f *fake) {
 					f.greet(welcomeJSON)
@@ -314,7 +324,7 @@ func TestContractTimeouts(t *testing.T) {
 		}
 	})
 	t.Run("heartbeat", func(t *testing.T) {
-		contract(t, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
+		contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 			c, err := dial(func(f *fake) {
 				f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
 				for err := error(nil); err == nil; {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/lonng/nano/internal/packet"
@@ -26,6 +27,7 @@ type options struct {
 	serializer     serialize.Serializer
 	user           func(context.Context) (any, error)
 	dial           func(ctx context.Context, network, addr string) (net.Conn, error)
+	proxy          func(*http.Request) (*url.URL, error) // of WebSocket connections
 	tls            *tls.Config
 	header         http.Header
 	dialTimeout    time.Duration
@@ -48,6 +50,7 @@ type options struct {
 func newOptions(opts []Option) options {
 	o := options{
 		dial:           new(net.Dialer).DialContext,
+		proxy:          http.ProxyFromEnvironment,
 		dialTimeout:    defaultDialTimeout,
 		requestTimeout: defaultRequestTimeout,
 		packetLimit:    packet.MaxLength,

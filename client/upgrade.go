@@ -38,7 +38,7 @@ func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, erro
 	d := websocket.Dialer{
 		NetDialContext:    dial,
 		NetDialTLSContext: dial, // conn starts TLS by itself: it has to wait for a proxy
-		Proxy:             http.ProxyFromEnvironment,
+		Proxy:             o.proxy,
 	}
 	_, response, err := d.DialContext(ctx, u.String(), o.header)
 	if !stop() {

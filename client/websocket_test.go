@@ -3,14 +3,18 @@ package client
 import (
 	"bufio"
 	"crypto/sha1"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,6 +93,50 @@ func TestFramesBehindTheUpgrade(t *testing.T) {
 	}
 	if last := frames[len(frames)-1]; last != `8 "\x03\xe9"` {
 		t.Errorf("the client sent %q, want a close frame with the server's code as the last", frames)
+	}
+}
+
+// The client asks a proxy for a tunnel, and starts TLS inside of it.
+func TestProxy(t *testing.T) {
+	server, config := certified(t)
+	for _, secure := range []*tls.Config{nil, server} {
+		addr := socketServer(t, secure, func(f *fake, _ *websocket.Conn, _ *http.Request) { echo(f) })
+		proxy := accept(t, func(f *fake) {
+			conn := f.conn.(net.Conn)
+			from := bufio.NewReader(conn)
+			r, err := http.ReadRequest(from)
+			if err != nil || r.Method != http.MethodConnect || r.Host != "game.example.org:81" || from.Buffered() > 0 {
+				t.Errorf("the proxy gets %v, %v and %d bytes, want CONNECT alone", r, err, from.Buffered())
+				return
+			}
+			to, err := net.Dial("tcp", strings.Split(addr, "/")[2])
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			f.raw([]byte("HTTP/1.1 200 OK\r\nVia: test\r\n\r\n"))
+			var back sync.WaitGroup
+			back.Go(func() { _, _ = io.Copy(conn, to); conn.Close() })
+			_, _ = io.Copy(to, conn)
+			to.Close()
+			back.Wait()
+		})
+		scheme, _, _ := strings.Cut(addr, "://")
+		config := config.Clone()
+		config.ServerName = "example.com" // of the certificate
+		c, err := Dial(within(t), scheme+"://game.example.org:81/nano", WithTLSConfig(config), func(o *options) {
+			o.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: proxy}, nil }
+		})
+		if err != nil {
+			t.Fatalf("Dial of %s through a proxy = %v", scheme, err)
+		}
+		var out string
+		if err := c.Request(within(t), "Echo.Echo", "hello", &out); err != nil || out != "hello" {
+			t.Errorf("Request through a proxy = %q, %v, want hello", out, err)
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
 	}
 }
 

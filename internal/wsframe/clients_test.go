@@ -61,8 +61,10 @@ func payloads() []string {
 }
 
 func TestGorillaClient(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	dialer := gorilla.Dialer{WriteBufferSize: 300} // larger messages go out in fragments
-	ws, _, err := dialer.Dial(serveEcho(t), nil)
+	ws, _, err := dialer.DialContext(ctx, serveEcho(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,9 @@ func TestGorillaClient(t *testing.T) {
 }
 
 func TestGorillaClientRefused(t *testing.T) {
-	ws, _, err := gorilla.DefaultDialer.Dial(serveEcho(t), nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ws, _, err := gorilla.DefaultDialer.DialContext(ctx, serveEcho(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +133,7 @@ func TestCoderClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }() // the server may have closed it
 	ws.SetReadLimit(-1)
 	for _, kind := range []coder.MessageType{coder.MessageText, coder.MessageBinary} {
 		for _, want := range payloads() {
@@ -178,7 +182,7 @@ func TestCoderClientRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ws.CloseNow()
+	defer func() { _ = ws.CloseNow() }() // the server may have closed it
 	if err := ws.Write(ctx, coder.MessageText, []byte("\xff")); err != nil {
 		t.Fatal(err)
 	}
