@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// Accept serves a connection on a goroutine of its own. Its deadline for the handshake starts now.
+// Accept serves a connection on a goroutine of its own. Its deadline for the handshake
+// starts now.
 func (h *Hub) Accept(conn net.Conn) {
 	if !h.trusts(conn.RemoteAddr()) {
 		h.begin(conn, conn.RemoteAddr(), nil, h.HandshakeTimeout)
@@ -16,7 +17,7 @@ func (h *Hub) Accept(conn net.Conn) {
 	h.mu.Lock()
 	draining, full := h.draining, h.full(nil)
 	if !draining && full == noLimit {
-		h.greeting[conn] = struct{}{}
+		h.proxies[conn] = struct{}{}
 		h.occupy(nil, 1)
 		h.wg.Add(1)
 	}
@@ -28,7 +29,7 @@ func (h *Hub) Accept(conn net.Conn) {
 		h.refuse(full, conn.RemoteAddr())
 		answer := h.hello.noRoom
 		if h.TLS != nil {
-			answer = nil // nothing can be told before TLS
+			answer = nil // before TLS no answer can be sent
 		}
 		turnAway(conn, answer)
 	default:
@@ -36,18 +37,18 @@ func (h *Hub) Accept(conn net.Conn) {
 	}
 }
 
-// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header comes before any TLS; while it
-// is awaited the connection counts as one of nobody's address.
+// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header
+// comes before any TLS. Until it has come, the connection counts for no address.
 func (h *Hub) acceptProxied(conn net.Conn) {
 	defer h.wg.Done()
 	began := time.Now()
 	remote, rest, err := proxied(conn, h.HandshakeTimeout)
 	h.mu.Lock()
-	delete(h.greeting, conn)
+	delete(h.proxies, conn)
 	h.occupy(nil, -1)
 	h.mu.Unlock()
 	if err != nil {
-		if err != io.EOF { // it did not look in just to see whether somebody is there
+		if err != io.EOF { // a health check ends without a byte
 			h.Counts.HandshakesRefused.Add(1)
 			h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
 		}
@@ -57,7 +58,8 @@ func (h *Hub) acceptProxied(conn net.Conn) {
 	h.begin(conn, remote, rest, max(h.HandshakeTimeout-time.Since(began), time.Millisecond))
 }
 
-// begin serves a TCP client from whose connection rest was read before; left is what it has for its handshake.
+// begin serves a TCP client from whose connection rest was read before; left is what it
+// has for its handshake.
 func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Duration) {
 	if h.TLS != nil {
 		if len(rest) > 0 {
@@ -76,7 +78,8 @@ func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Durat
 	}
 }
 
-// turnAway tells a client that there is no room, if it can be told without waiting, and closes its connection.
+// turnAway tells a client that there is no room, if that can be sent without waiting, and
+// closes its connection.
 func turnAway(conn net.Conn, answer []byte) {
 	writeNow(conn, answer)
 	_ = conn.Close()

@@ -5,7 +5,8 @@ import "github.com/lonng/nano/session"
 // left reports whether the connection's agent has another one.
 func (c *Conn) left() bool { return c.flags.has(flagLeft) }
 
-// writerGone wakes the goroutine that waits until c has no writer. The caller holds the mu of the agent's outbox.
+// writerGone wakes the goroutine that waits until c has no writer. The caller holds the
+// mu of the agent's outbox.
 func (c *Conn) writerGone() {
 	if c.done != nil && !c.left() {
 		close(c.done)
@@ -13,14 +14,18 @@ func (c *Conn) writerGone() {
 	}
 }
 
-// adopt gives the agent another connection, whose handshake was answered. The reader of the new connection calls it.
+// adopt gives the agent another connection, whose handshake was answered. The reader of
+// the new connection calls it.
 //
-// What the agent has queued, and no writer has taken, goes over the new connection, in order and once. What a writer had
-// taken may have reached the client or not: it is not sent again. Messages that the old connection had delivered to the
-// mailbox run, and are answered over the new connection; adopt returns when the old connection can deliver nothing more. It
-// closes the old connection without a farewell. The agent that the new connection was made with is gone without a trace.
+// What the agent has queued, and no writer has taken, goes over the new connection, in
+// order and once. What a writer had taken may have reached the client or not: it is not
+// sent again. Messages that the old connection had delivered to the mailbox run, and are
+// answered over the new connection; adopt returns when the old connection can deliver
+// nothing more. It closes the old connection without a farewell. The agent that the new
+// connection was made with is gone without a trace.
 //
-// The error is session.ErrBrokenPipe if the agent is closed; then the new connection keeps its own agent.
+// The error is session.ErrBrokenPipe if the agent is closed; then the new connection
+// keeps its own agent.
 func (a *Agent) adopt(c *Conn) error {
 	if !a.detach() {
 		return session.ErrBrokenPipe
@@ -50,8 +55,8 @@ func (a *Agent) adopt(c *Conn) error {
 	return nil
 }
 
-// detach takes the agent's connection away, closes it, and returns when it can deliver nothing more. It reports false, and
-// does nothing, if the agent is closed.
+// detach takes the agent's connection away, closes it, and returns when it can deliver
+// nothing more. It reports false, and does nothing, if the agent is closed.
 func (a *Agent) detach() bool {
 	o := &a.out
 	o.mu.Lock()

@@ -10,13 +10,15 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Agent is one client of the server. It is the [session.NetworkEntity] of the client's session, and may be used
-// concurrently.
+// Agent is one client of the server. It is the [session.NetworkEntity] of the client's
+// session, and may be used concurrently.
 //
-// An agent reaches its client over one [Conn] at a time. Every agent begins with the connection that it was made for, and
-// adopt gives it another one. Session, mailbox, queued output and the requests that wait for an answer stay.
+// An agent reaches its client over one [Conn] at a time. Every agent begins with the
+// connection that it was made for, and adopt gives it another one. Session, mailbox,
+// queued output and the requests that wait for an answer stay.
 //
-// The fields that every message needs come first: with many connections each cache line is read from memory.
+// The fields that every message needs come first: with many connections each cache line
+// is read from memory.
 type Agent struct {
 	hub      *Hub
 	flags    flags
@@ -34,25 +36,24 @@ type Agent struct {
 const (
 	flagClosed      uint32 = 1 << iota // shut was called
 	flagOpen                           // the client has acknowledged a handshake: messages may pass
-	flagIntroduced                     // the program has seen the session
 	flagCounted                        // among the open sessions
 	flagRouted                         // the session was bound to a node of the cluster
 	flagConnGone                       // the agent has no connection
 	flagSessionGone                    // the session has finished
 )
 
-// The optional interfaces of a network entity that an agent implements. Packages session, cluster and the root declare
-// their own, smaller ones, where they use them.
+// The optional interfaces of a network entity that an agent implements. Packages session,
+// cluster and the root declare their own, smaller ones, where they use them.
 type (
 	// kicker sends the client a reason before it closes.
 	kicker interface{ Kick(reason string) error }
 	// numbered has a number for its session.
 	numbered interface{ SessionID() int64 }
-	// binder is told when its session binds a uid, or unbinds it with 0.
+	// binder records that its session binds a uid, or unbinds it with 0.
 	binder interface {
 		Bound(s *session.Session, old, uid int64) error
 	}
-	// router is told when its session binds a service to a node.
+	// router records that its session binds a service to a node.
 	router interface {
 		Routed(s *session.Session, service, address string)
 	}
@@ -70,6 +71,7 @@ var (
 	_ binder                = (*Agent)(nil)
 	_ router                = (*Agent)(nil)
 	_ caller                = (*Agent)(nil)
+	_ sessionctl.Deferrer   = (*Agent)(nil)
 )
 
 // newAgent makes an agent for a client that connects now.
@@ -79,6 +81,9 @@ func newAgent(h *Hub) *Agent {
 	a.box.Init(h.Dispatcher, a.session, a, h.MaxPending, h.MaxPacket*PendingPackets)
 	return a
 }
+
+// Shaken reports whether the client has completed the handshake.
+func (a *Agent) Shaken() bool { return a.flags.has(flagOpen) }
 
 // Attach takes the control of the agent's session; session.New calls it.
 func (a *Agent) Attach(c sessionctl.Control) { a.control = c }
@@ -98,8 +103,8 @@ func (a *Agent) Mailbox() *dispatch.Mailbox { return &a.box }
 // Hub returns what the agent shares with the others of its server.
 func (a *Agent) Hub() *Hub { return a.hub }
 
-// RemoteAddr returns the client's address, as a trusted proxy gives it if there is one. It is that of the newest
-// connection.
+// RemoteAddr returns the client's address, as a trusted proxy gives it if there is one.
+// It is that of the newest connection.
 func (a *Agent) RemoteAddr() net.Addr {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
@@ -112,7 +117,8 @@ func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
 	return nil
 }
 
-// Routed records that the session's Router binds a service to a node, or unbinds it if address is empty.
+// Routed records that the session's Router binds a service to a node, or unbinds it if
+// address is empty.
 func (a *Agent) Routed(s *session.Session, service, address string) {
 	a.flags.set(flagRouted)
 	if a.hub.Cluster != nil {

@@ -16,7 +16,8 @@ func (a *Agent) Begin(id uint64, route *string) {
 	}
 }
 
-// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls it answers later.
+// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls
+// it answers later.
 func (a *Agent) LastMid() uint64 { return a.requests.Take() }
 
 // Deferred reports whether the handler that runs has called LastMid.
@@ -28,7 +29,8 @@ func (a *Agent) Waiting(id uint64) bool { return a.requests.Waiting(id) }
 // Response answers the request that runs, or ran last.
 func (a *Agent) Response(v any) error { return a.ResponseMid(a.requests.Current(), v) }
 
-// ResponseMid answers the request with the id mid, once; an *Error makes the answer an error response.
+// ResponseMid answers the request with the id mid, once; an *Error makes the answer an
+// error response.
 func (a *Agent) ResponseMid(mid uint64, v any) error { return a.ResponseTo(mid, 0, v) }
 
 // Serial returns the serial number of the request that runs, or ran last.
@@ -37,7 +39,8 @@ func (a *Agent) Serial() uint64 { return a.requests.Serial() }
 // Public returns an error of a deferred answer as the client may see it.
 func (a *Agent) Public(err error) error { return a.hub.Dispatcher.PublicDeferred(a.session, err) }
 
-// ResponseTo is ResponseMid for the request with both the id and the serial number; serial 0 is any.
+// ResponseTo is ResponseMid for the request with both the id and the serial number;
+// serial 0 is any.
 func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
@@ -111,8 +114,8 @@ func (a *Agent) sendError(mid uint64, route string, e *message.Error) {
 	}
 }
 
-// encodeError returns e as a payload. It is JSON if the serializer takes only the program's own types and fails, or
-// panics.
+// encodeError returns e as a payload. It is JSON if the serializer takes only the
+// program's own types and fails, or panics.
 func (h *Hub) encodeError(e *message.Error) (data []byte) {
 	inJSON := func() {
 		data, _ = json.Marshal(e) // strings alone: it does not fail

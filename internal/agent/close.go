@@ -50,8 +50,8 @@ func shutdownFarewell() farewell {
 	return farewell{flush: true, kick: kickBody("server shutdown"), code: wsframe.CodeGoingAway}
 }
 
-// shut closes the session for a reason: nothing more is sent but the farewell. What was accepted still runs, and then
-// the close callbacks. Only the first call counts.
+// shut closes the session for a reason: nothing more is sent but the farewell. What was
+// accepted still runs, and then the close callbacks. Only the first call counts.
 func (a *Agent) shut(reason error, f farewell) error {
 	if a.flags.set(flagClosed) {
 		return session.ErrCloseClosedSession
@@ -116,7 +116,8 @@ func (a *Agent) uncount() {
 	}
 }
 
-// shutdown is shut when everything that was accepted has run: the client gets the farewell then, not before.
+// shutdown is shut when everything that was accepted has run: the client gets the
+// farewell then, not before.
 func (a *Agent) shutdown() {
 	if !a.flags.has(flagOpen) {
 		_ = a.shut(session.ErrShutdown, farewell{})
@@ -148,8 +149,10 @@ func (a *Agent) finished() {
 			h.Closed(a.session)
 		}
 	}()
-	if a.flags.has(flagIntroduced) {
+	if a.flags.has(flagOpen) {
 		a.control.Finish()
+	} else {
+		a.control.Discard()
 	}
 }
 
@@ -184,8 +187,8 @@ func (a *Agent) refuse(err error) {
 	_ = a.shut(reason, f)
 }
 
-// refuseLater is refuse when the messages that the client had sent before have run, which answers them. It waits for
-// closeTimeout at most, and not at all if there are none.
+// refuseLater is refuse when the messages that the client had sent before have run, which
+// answers them. It waits for closeTimeout at most, and not at all if there are none.
 func (a *Agent) refuseLater(err error) {
 	f, reason := a.farewellFor(err)
 	if a.box.Idle() || errors.Is(reason, session.ErrClientClosed) {

@@ -8,18 +8,20 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Cluster is the other nodes, as far as the agents need them; its methods may be called concurrently.
+// Cluster is the other nodes, as far as the agents need them; its methods may be called
+// concurrently.
 type Cluster interface {
 	// RPC sends a notify of a session to a node that serves the route.
 	RPC(s *session.Session, route string, data []byte) error
 	// Call makes a call of a session and waits for its reply.
 	Call(ctx context.Context, s *session.Session, route string, in, out any) error
-	// Answer answers a call of a session with a reply, or with an error if there is one; mine is false if id is not
-	// that of a call.
+	// Answer answers a call of a session with a reply, or with an error if there is one;
+	// mine is false if id is not that of a call.
 	Answer(session int64, id uint64, v any, e *message.Error) (mine bool, err error)
 	// Bound records another uid of a session, 0 for none.
 	Bound(s *session.Session, old, uid int64)
-	// Routed records that a service was bound for a session, or unbound if address is empty.
+	// Routed records that a service was bound for a session, or unbound if address is
+	// empty.
 	Routed(s *session.Session, service, address string)
 }
 
@@ -48,8 +50,9 @@ func (a *Agent) Call(ctx context.Context, route string, in, out any) error {
 	return a.hub.Cluster.Call(ctx, a.session, route, in, out)
 }
 
-// Relay sends a response or push whose payload another node encoded; the payload is not kept. The error is
-// session.ErrSessionOnNotify for a response to a request that was answered.
+// Relay sends a response or push whose payload another node encoded; the payload is not
+// kept. The error is session.ErrSessionOnNotify for a response to a request that was
+// answered.
 func (a *Agent) Relay(m *message.Message) error {
 	if err := a.sendable(); err != nil {
 		return err
@@ -67,15 +70,17 @@ func (a *Agent) Relay(m *message.Message) error {
 	return err
 }
 
-// RelayError answers the request with the id mid, whose route another node was to serve, with an error.
+// RelayError answers the request with the id mid, whose route another node was to serve,
+// with an error.
 func (a *Agent) RelayError(mid uint64, route string, e *message.Error) {
 	if ok, _ := a.requests.Claim(mid); ok {
 		a.sendError(mid, route, e)
 	}
 }
 
-// isCall reports whether an id may be that of a call: those of clients are smaller, unless a client is malicious. The
-// Cluster knows which calls there are, and sees that their ids cannot be guessed.
+// isCall reports whether an id may be that of a call: those of clients are smaller,
+// unless a client is malicious. The Cluster knows which calls there are, and sees that
+// their ids cannot be guessed.
 func isCall(id uint64) bool { return id>>63 != 0 }
 
 // answerCall answers a call that runs as a request of the session.

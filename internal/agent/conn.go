@@ -13,14 +13,14 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Conn is one connection of a client: it reads packets, shakes hands, watches that the client is alive, and writes what
-// its agent has queued.
+// Conn is one connection of a client: it reads packets, shakes hands, watches that the
+// client is alive, and writes what its agent has queued.
 //
-// A transport is a net.Conn, with or without frames around the packets. What is specific to a transport is in two
-// functions: unframe on the way in and frame on the way out.
+// A transport is a net.Conn, with or without frames around the packets. What is specific
+// to a transport is in two functions: unframe on the way in and frame on the way out.
 //
-// A Conn is made with an agent of its own. That agent may hand it to another one once the handshake was answered: see
-// [Agent.adopt].
+// A Conn is made with an agent of its own. That agent may hand it to another one once the
+// handshake was answered: see [Agent.adopt].
 type Conn struct {
 	hub    *Hub
 	agent  atomic.Pointer[Agent] // whose connection this is; only the reader changes it
@@ -45,12 +45,13 @@ type Conn struct {
 	ended    bool    // they were written
 	handed   bool    // the reader has ended, and left the end of the connection to the writer of the last bytes
 	unread   bool    // the reader has ended
-	// done is closed when the reader of a connection that its agent has left has ended, or when one that is to leave its agent
-	// has no writer. It is nil if nobody waits.
+	// done is closed when the reader of a connection that its agent has left has ended,
+	// or when one that is to leave its agent has no writer. It is nil if nobody waits.
 	done chan struct{}
 }
 
-// The states of a connection. A connection of a session that is closed keeps the state it had.
+// The states of a connection. A connection of a session that is closed keeps the state it
+// had.
 const (
 	stateNew    int32 = iota // nothing came yet
 	stateShaken              // the handshake was answered; the ack is to come
@@ -67,8 +68,9 @@ const (
 	flagBeating                     // timer.at is that of the next heartbeat
 )
 
-// newConn makes a connection with an agent of its own, and registers both. It returns nil once the hub drains, or when a
-// limit is passed, which it returns. The caller must see that serve runs.
+// newConn makes a connection with an agent of its own, and registers both. It returns nil
+// once the hub drains, or when a limit is passed, which it returns. The caller must see
+// that serve runs.
 func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, full limit) {
 	a := newAgent(h)
 	c = &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
@@ -100,14 +102,15 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	return c, noLimit
 }
 
-// serve reads until the connection ends, which it owns. rest was read from it before; left is what the client has
-// for its handshake.
+// serve reads until the connection ends, which it owns. rest was read from it before;
+// left is what the client has for its handshake.
 func (c *Conn) serve(rest []byte, left time.Duration) {
 	c.hub.wheel.add(c, left)
 	c.read(rest)
 }
 
-// read reads until the connection ends, or until a new goroutine goes on with that: see renew.
+// read reads until the connection ends, or until a new goroutine goes on with that: see
+// renew.
 func (c *Conn) read(rest []byte) {
 	err := c.readPackets(rest)
 	if c.renewed(err) {
@@ -158,7 +161,8 @@ func (c *Conn) kill() {
 	c.control = nil
 }
 
-// sendPacket queues a packet of the connection itself. It goes before the messages that wait.
+// sendPacket queues a packet of the connection itself. It goes before the messages that
+// wait.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
 	return c.queue(func(b []byte) ([]byte, error) {
 		if c.frames != nil {
@@ -179,7 +183,8 @@ func (c *Conn) queue(encode func([]byte) ([]byte, error)) error {
 	return a.queued(flush, err)
 }
 
-// appendControl appends to the bytes of c itself. On an error they are as they were. The caller holds mu.
+// appendControl appends to the bytes of c itself. On an error they are as they were. The
+// caller holds mu.
 func (o *outbox) appendControl(c *Conn, most int, encode func([]byte) ([]byte, error)) error {
 	if !o.open() || o.conn != c {
 		return session.ErrBrokenPipe
@@ -203,8 +208,9 @@ func (o *outbox) appendControl(c *Conn, most int, encode func([]byte) ([]byte, e
 	return nil
 }
 
-// closeNow closes a connection without waiting. TLS would first write that it ends, and wait for a client that does not
-// read for five seconds: all other clients would wait with the goroutine that looks after their deadlines.
+// closeNow closes a connection without waiting. TLS would first write that it ends, and
+// wait for a client that does not read for five seconds: all other clients would wait
+// with the goroutine that looks after their deadlines.
 func closeNow(conn net.Conn) {
 	if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = c.NetConn()

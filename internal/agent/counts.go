@@ -69,7 +69,7 @@ func (h *Hub) RefusedBy() map[string]int64 {
 	return m
 }
 
-// Counts is what went through the agents of a host.
+// Counts is what went through the agents of a hub.
 type Counts struct {
 	Accepted, Open        atomic.Int64 // connections
 	MessagesIn, BytesIn   atomic.Int64 // requests and notifies

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"math"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
@@ -10,19 +11,21 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// decoder is what a connection needs to decode packets. It gathers the messages of one read in a batch for the session's
-// mailbox. It belongs to the goroutine that reads.
+// decoder is what a connection needs to decode packets. It gathers the messages of one
+// read in a batch for the session's mailbox. It belongs to the goroutine that reads.
 type decoder struct {
-	room  int              // messages that the mailbox takes, asked for when batch was begun
 	batch *dispatch.Batch  // messages that were decoded and not delivered
 	block []byte           // the payloads they keep, one allocation for all
+	room  int32            // messages that the mailbox takes, asked for when batch was begun
 	size  int32            // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
 	ahead int32            // bytes from its first on that were read
+	state messageState     // of the WebSocket message that is being read
 	last  *handler.Handler // of the message before
 	meter *meter           // what the session has left of its rates; nil for no limit
 }
 
-// decodePackets decodes the whole packets at the beginning of b and returns the rest. Messages are gathered in the batch; see deliver.
+// decodePackets decodes the whole packets at the beginning of b and returns the rest.
+// Messages are gathered in the batch; see deliver.
 func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 	a := c.agent.Load()
 	whole := false
@@ -87,10 +90,12 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	return violation("a client sent a %v packet", t)
 }
 
-// decodeMessage decodes one message into the batch. ahead is the number of bytes from its packet on.
+// decodeMessage decodes one message into the batch. ahead is the number of bytes from its
+// packet on.
 //
-// Code that is seldom needed stands in functions of its own, here and in those that this one calls, that are not inlined:
-// so a raw payload is decoded on the 2 KB of stack that the reader's goroutine begins with, which a growth would double.
+// Code for rare cases stands in functions that are not inlined, here and in the functions
+// that this one calls. So a raw payload is decoded on the 2 KB of stack that the reader's
+// goroutine begins with, which a growth would double.
 func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	if c.state.Load() != stateReady {
 		return errEarly
@@ -106,7 +111,7 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	if c.decode.batch == nil {
 		c.beginBatch()
 	}
-	for c.decode.batch.Len() >= c.decode.room || c.decode.batch.Size() >= a.box.MaxSize() {
+	for c.decode.batch.Len() >= int(c.decode.room) || c.decode.batch.Size() >= a.box.MaxSize() {
 		if !c.waitForRoom() {
 			return nil
 		}
@@ -137,8 +142,8 @@ func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
 
 var errEarly = violation("data before the ack")
 
-// malformedMessage answers a message that does not parse, as far as that can be; err is nil for a type that clients do
-// not send.
+// malformedMessage answers a message that does not parse, as far as that can be; err is
+// nil for a type that clients do not send.
 //
 //go:noinline
 func (c *Conn) malformedMessage(h *message.Header, err error) error {
@@ -152,7 +157,8 @@ func (c *Conn) malformedMessage(h *message.Header, err error) error {
 	return violation("%w", err)
 }
 
-// admit asks the meter for a message, and refuses it if the session has had its share. An error ends the connection.
+// admit asks the meter for a message, and refuses it if the session has had its share. An
+// error ends the connection.
 //
 //go:noinline
 func (c *Conn) admit(h *message.Header) (ok bool, err error) {
@@ -169,8 +175,9 @@ func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 	return false, nil
 }
 
-// accountControl accounts a packet or frame with a payload of size bytes that is no message: heartbeats, pings, pongs and empty
-// frames. A flood of them ends like one of messages.
+// accountControl accounts a packet or frame with a payload of size bytes that is no
+// message: heartbeats, pings, pongs and empty frames. A flood of them ends like one of
+// messages.
 func (c *Conn) accountControl(size int) error {
 	hub := c.hub
 	hub.Counts.Control.Add(1)
@@ -186,9 +193,9 @@ func (c *Conn) accountControl(size int) error {
 	return nil
 }
 
-// Keep copies the payload of the packet that is decoded into the block. The first block of a read is for as many
-// payloads of this size as may follow: most reads carry messages of one kind. If they turn out larger, the second is
-// for any.
+// Keep copies the payload of the packet that is decoded into the block. The first block
+// of a read is for as many payloads of this size as may follow: most reads carry messages
+// of one kind. If they turn out larger, the second is for any.
 func (d *decoder) Keep(data []byte) []byte {
 	if cap(d.block)-len(d.block) < len(data) {
 		size, ahead := int(d.size), int(d.ahead)
@@ -209,11 +216,11 @@ func (c *Conn) beginBatch() {
 	}
 	c.decode.batch = dispatch.NewBatch()
 	c.decode.block = nil
-	c.decode.room = c.agent.Load().box.Room()
+	c.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
 }
 
-// waitForRoom delivers what was decoded, and waits until the session's mailbox has room. It reports false when nothing
-// more is to be decoded.
+// waitForRoom delivers what was decoded, and waits until the session's mailbox has room.
+// It reports false when nothing more is to be decoded.
 func (c *Conn) waitForRoom() bool {
 	a := c.agent.Load()
 	c.deliver()

@@ -15,7 +15,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// handshake is the answer to every client, in pieces: only the time, and what the program adds, differ.
+// handshake is the answer to every client, in pieces: only the time, and what the program
+// adds, differ.
 //
 //	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
 type handshake struct {
@@ -70,8 +71,8 @@ func (s *handshake) answer(now time.Time, user []byte) []byte {
 	return append(b, '}')
 }
 
-// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's interval too: some clients start a
-// timer with it before they read the code.
+// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's
+// interval too: some clients start a timer with it before they read the code.
 func (s *handshake) refusal(code int, text string) ([]byte, error) {
 	type sys struct {
 		Heartbeat int64 `json:"heartbeat"`
@@ -103,7 +104,6 @@ func (c *Conn) shake(body []byte) error {
 	if len(body) > 0 && !json.Valid(body) {
 		return c.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
-	a.flags.set(flagIntroduced)
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
 		return session.ErrBrokenPipe
 	}
@@ -124,7 +124,8 @@ func (c *Conn) shake(body []byte) error {
 	return c.sendPacket(packet.Handshake, answer)
 }
 
-// introduce asks the program about a client, and for what it wants to tell it. A panic is an error.
+// introduce asks the program about a client, and for what it wants to tell it. A panic is
+// an error.
 func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {
@@ -161,13 +162,18 @@ func (c *Conn) refuseHandshake(code int, why error) error {
 func (c *Conn) enter() {
 	h, a := c.hub, c.agent.Load()
 	c.seen.Store(h.wheel.now())
-	a.flags.set(flagIntroduced)
+	if a.flags.has(flagClosed) {
+		return
+	}
 	c.state.Store(stateReady)
 	a.flags.set(flagOpen | flagCounted)
 	h.Counts.ready.Add(1)
 	if a.flags.has(flagClosed) { // meanwhile, by the program
 		a.uncount()
 		return
+	}
+	if uid := a.session.UID(); uid != 0 { // the validator has bound it, and it counts from now on
+		h.bound(a, 0, uid)
 	}
 	c.flags.set(flagGrown)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))

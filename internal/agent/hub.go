@@ -1,6 +1,12 @@
-// Package agent owns the connected clients of one server: it reads their bytes and takes packets and messages out
-// of them, shakes hands, keeps heartbeats, and writes what the program sends. An Agent is one client, and the
-// network entity of its session; a Hub is what the agents of a server share.
+// Package agent serves the clients of one server.
+//
+// A [Conn] is one connection: it reads bytes, takes frames and packets off them, shakes
+// hands, keeps heartbeats and writes. An [Agent] is one client, and the network entity of
+// its session: it has the mailbox of incoming messages, the outbox of outgoing packets
+// and the record of requests that wait for an answer. An agent can outlive its connection
+// and be given another one. A [Hub] is what the agents of a server share.
+//
+// The package does not know how routes are found.
 package agent
 
 import (
@@ -29,7 +35,7 @@ type Config struct {
 	Dispatcher *dispatch.Dispatcher
 	Serializer serialize.Serializer
 	Dictionary *message.Dictionary
-	Outbound   pipeline.Channel // nil where no hook is to run
+	Outbound   pipeline.Channel // nil if there are no hooks
 	NewID      func() int64
 
 	Heartbeat        time.Duration // interval of the server's heartbeats
@@ -46,10 +52,11 @@ type Config struct {
 	Limits      Limits
 	CheckOrigin func(*http.Request) bool // whether a page of that origin may connect
 
-	// Bound is called when a session binds another uid, with the open sessions that had bound it before; nil where
-	// nobody wants to know. Of two that bind one uid at the same time, one is told of the other.
+	// Bound is called when a session binds another uid, with the open sessions that had
+	// bound it before; it may be nil. Of two sessions that bind one uid at the same time,
+	// one call has the other session.
 	Bound func(s *session.Session, others []*session.Session)
-	// Cluster is the other nodes, and the program's calls; nil where there is neither.
+	// Cluster is the other nodes, and the program's calls; nil if there is neither.
 	Cluster Cluster
 	// Closed is called on the logic goroutine when a session's close callbacks have run.
 	Closed func(s *session.Session)
@@ -73,21 +80,21 @@ type Hub struct {
 	draining bool
 
 	connections int                   // open ones
-	addresses   map[netip.Prefix]int  // open connections by address, where that is limited
-	greeting    map[net.Conn]struct{} // of trusted proxies that have not said for whom they are
+	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
+	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be
 
 	refusals [refusedKinds]refusal
 }
 
-// NewHub makes a host. Start starts it.
+// NewHub makes a hub. Start starts it.
 func NewHub(c Config) (*Hub, error) {
 	h := &Hub{
 		Config:    c,
 		agents:    map[int64]*Agent{},
 		uids:      map[int64]map[int64]*Agent{},
 		addresses: map[netip.Prefix]int{},
-		greeting:  map[net.Conn]struct{}{},
+		proxies:   map[net.Conn]struct{}{},
 		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
@@ -102,19 +109,21 @@ func NewHub(c Config) (*Hub, error) {
 // Start starts the clock that heartbeats and deadlines go by.
 func (h *Hub) Start() { h.wheel.start() }
 
-// Stop ends the goroutines of a host all of whose agents are gone.
+// Stop ends the goroutines of a hub all of whose agents are gone.
 func (h *Hub) Stop() {
 	h.flusher.stop()
 	h.wheel.stop()
 }
 
-// Begin and End enclose what the logic goroutine does in one go: what is sent meanwhile goes out at the End.
+// Begin and End enclose what the logic goroutine does in one go: what is sent meanwhile
+// goes out at the End.
 func (h *Hub) Begin() { h.flusher.hold() }
 
 // End flushes what was sent since Begin.
 func (h *Hub) End() { h.flusher.release() }
 
-// PendingPackets bounds the bytes of messages that wait for the logic goroutine, in packets of the largest size.
+// PendingPackets bounds the bytes of messages that wait for the logic goroutine, in
+// packets of the largest size.
 const PendingPackets = 4
 
 func (h *Hub) snapshot() []*Agent {
@@ -127,19 +136,20 @@ func (h *Hub) snapshot() []*Agent {
 	return list
 }
 
-// Drain accepts no more connections, and has every session closed with ErrShutdown and a kick when the messages it
-// had accepted have run. Connections that are no clients are closed, but for those in a page of the program.
+// Drain accepts no more connections, and has every session closed with ErrShutdown and a
+// kick when the messages it had accepted have run. Connections that are no clients are
+// closed, but for those in a page of the program.
 func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.draining = true
-	strangers := slices.Collect(maps.Keys(h.greeting))
+	others := slices.Collect(maps.Keys(h.proxies))
 	for conn, p := range h.pages {
 		if !p.program {
-			strangers = append(strangers, conn)
+			others = append(others, conn)
 		}
 	}
 	h.mu.Unlock()
-	for _, conn := range strangers {
+	for _, conn := range others {
 		closeNow(conn)
 	}
 	for _, a := range h.snapshot() {
@@ -147,9 +157,9 @@ func (h *Hub) Drain() {
 	}
 }
 
-// Wait returns when every connection has ended and every session has finished. When ctx ends first, clients are told
-// without waiting for their messages, and the error is that of ctx; when last ends too, connections that were to be closed
-// already are cut.
+// Wait returns when every connection has ended and every session has finished. When ctx
+// ends first, clients get the farewell without waiting for their messages, and the error
+// is that of ctx; when last ends too, connections that were to be closed already are cut.
 func (h *Hub) Wait(ctx, last context.Context) error {
 	done := make(chan struct{})
 	go func() {

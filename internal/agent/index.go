@@ -42,13 +42,18 @@ func (h *Hub) Len() (connections, sessions int) {
 	return int(h.Counts.Open.Load()), int(h.Counts.ready.Load())
 }
 
-// bound keeps the index of uids.
+// bound keeps the index of uids, which has open sessions only. The uid of one that is not open yet counts from its
+// handshake's ack on.
 func (h *Hub) bound(a *Agent, old, uid int64) {
+	if !a.Shaken() {
+		return
+	}
 	var others []*session.Session
 	h.mu.Lock()
 	h.unindex(a, old)
 	h.unindex(a, uid)
-	// Another call may have bound another uid meanwhile: what counts is what the session bears now.
+	// Another call may have bound another uid meanwhile: the uid that the session has now
+	// counts.
 	if now := a.session.UID(); now != 0 && !a.flags.has(flagClosed) {
 		if h.Bound != nil {
 			others = sorted(h.uids[now])
@@ -86,7 +91,8 @@ func (h *Hub) connGone(c *Conn) {
 	}
 }
 
-// gone forgets an agent whose connection and session have both ended; which tells what ended now.
+// gone forgets an agent whose connection and session have both ended; which is the flag
+// of the one that ended now.
 func (h *Hub) gone(a *Agent, which uint32) {
 	const both = flagConnGone | flagSessionGone
 	last := (a.flags.bits.Or(which)|which)&both == both

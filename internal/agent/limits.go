@@ -13,7 +13,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Limits bound what strangers may ask for. Zero is no limit, but for the first two, which are always set.
+// Limits bound what unknown clients may ask for. Zero is no limit, but for the first two,
+// which are always set.
 type Limits struct {
 	MaxRoute     int // bytes of a route that a client may send spelled out
 	MaxHandshake int // bytes of a handshake's body
@@ -30,7 +31,8 @@ type Limits struct {
 	Trusted []netip.Prefix // proxies that are believed about where a client is
 }
 
-// abuseForgiven is how long a client must keep within its rate for what it did before to be forgotten.
+// abuseForgiven is how long a client must keep within its rate for what it did before to
+// be forgotten.
 const abuseForgiven = 10 * time.Second
 
 // meter is what one session has left of its rates.
@@ -57,8 +59,8 @@ func (l *Limits) newMeter() *meter {
 
 var errRate = message.Errorf(message.CodeLimit, "too many messages")
 
-// take asks for one message of size bytes; abused tells that the client went too far. What bears no payload costs as
-// many bytes as the head of a packet.
+// take asks for one message of size bytes; abused reports that the client went too far. A
+// message without a payload costs as many bytes as the head of a packet.
 func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	now := time.Now()
 	if m.bytes != nil {

@@ -7,8 +7,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// dueAt is called by the wheel now and then. It closes a connection whose handshake takes too long, or whose client is
-// silent, and sends heartbeats. It returns when to be called again, on the wheel's clock, or 0 for never.
+// dueAt is called by the wheel now and then. It closes a connection whose handshake takes
+// too long, or whose client is silent, and sends heartbeats. It returns when to be called
+// again, on the wheel's clock, or 0 for never.
 func (c *Conn) dueAt(now time.Duration) time.Duration {
 	h := c.hub
 	a := c.agent.Load()
@@ -24,7 +25,8 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 	if unread {
 		last = now // it is the server that does not listen
 	}
-	// Clients' packets can lie two intervals apart; dead is between two and a half and three.
+	// Clients' packets can lie two intervals apart; dead is between two and a half and
+	// three.
 	dead := last + h.Heartbeat*11/4
 	if now >= dead {
 		_ = a.shut(session.ErrHeartbeat, farewell{})

@@ -8,12 +8,15 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// outbox holds the packets that wait for one client, and says which connection takes them away.
+// outbox holds the packets that wait for one client, and says which connection takes them
+// away.
 //
-// A sender appends a packet and adds the agent to the flusher's list. A writer takes all that waits, writes it, and
-// looks again. There is one writer at a time. Neither a write nor code of the program runs under mu.
+// A sender appends a packet and adds the agent to the flusher's list. A writer takes all
+// that waits, writes it, and looks again. There is one writer at a time. Neither a write
+// nor code of the program runs under mu.
 //
-// The outbox has whole packets, without frames of a transport: see [outbox.take], the last place before the wire.
+// The outbox has whole packets, without frames of a transport: see [outbox.take], the
+// last place before the wire.
 type outbox struct {
 	mu       sync.Mutex
 	conn     *Conn   // the connection that takes what waits, nil for none; mu guards it and what follows
@@ -26,8 +29,8 @@ type outbox struct {
 	remote   net.Addr
 }
 
-// buffer is bytes to be sent. It is kept in a pool while it is not used. A shared one is that of many agents: it is never
-// appended to and never kept.
+// buffer is bytes to be sent. It is kept in a pool while it is not used. A shared one is
+// that of many agents: it is never appended to and never kept.
 type buffer struct {
 	b      []byte
 	shared bool
@@ -72,8 +75,9 @@ func (a *Agent) queue(encode func([]byte) ([]byte, error)) error {
 	return a.queued(flush, err)
 }
 
-// queueShared queues a whole packet with a message that goes to other agents as well. If nothing else waits, as is mostly
-// the case, it is not copied: that spares many agents a buffer each.
+// queueShared queues a whole packet with a message that goes to other agents as well. If
+// nothing else waits, as is mostly the case, it is not copied: that spares many agents a
+// buffer each.
 func (a *Agent) queueShared(packet *buffer) error {
 	o := &a.out
 	o.mu.Lock()
@@ -89,8 +93,8 @@ func (a *Agent) queueShared(packet *buffer) error {
 	return a.queued(flush, err)
 }
 
-// queued ends the queuing of a packet. A client for which other packets wait is too slow; a packet that could never fit
-// is the program's fault.
+// queued ends the queuing of a packet. A client for which other packets wait is too slow;
+// a packet that could never fit is the program's fault.
 func (a *Agent) queued(flush bool, err error) error {
 	if flush {
 		a.hub.flusher.add(a)
@@ -154,8 +158,8 @@ func (o *outbox) own() {
 	o.buf = b
 }
 
-// list reports whether the caller has to add the agent to the flusher's list: it is not in it, and no writer looks again.
-// The caller holds mu.
+// list reports whether the caller has to add the agent to the flusher's list: it is not
+// in it, and no writer looks again. The caller holds mu.
 func (o *outbox) list() bool {
 	if o.listed || o.writing || o.conn == nil {
 		return false
@@ -177,8 +181,8 @@ type batch struct {
 	last    bool    // nothing comes behind it
 }
 
-// take gives all that waits to the writer of c, which the caller becomes. It is the one place through which each packet
-// passes on its way to the socket. The caller holds mu.
+// take gives all that waits to the writer of c, which the caller becomes. It is the one
+// place through which each packet passes on its way to the socket. The caller holds mu.
 func (o *outbox) take(c *Conn, s *sent) batch {
 	b := batch{control: c.control, packets: o.buf, last: o.closed}
 	o.taken = b.control.len() + b.packets.len()

@@ -10,19 +10,20 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// readSize is what one read takes at most. The buffers are shared: a connection holds one only while it has bytes
-// in it that were not decoded.
+// readSize is what one read takes at most. The buffers are shared: a connection holds one
+// only while it has bytes in it that were not decoded.
 const readSize = 16 << 10
 
-// smallRead is what one read takes at most of a connection that is not a bare socket, which holds its buffer while
-// it waits.
+// smallRead is what one read takes at most of a connection that is not a bare socket,
+// which holds its buffer while it waits.
 const smallRead = 2 << 10
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // reader is what a connection needs to read. It belongs to the goroutine that reads.
 //
-// The fields that are used together stand together: with many connections each cache line is read from memory.
+// The fields that are used together stand together: with many connections each cache line
+// is read from memory.
 type reader struct {
 	// Of a read from a bare socket.
 	ready func(fd uintptr) bool
@@ -36,8 +37,8 @@ type reader struct {
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
 }
 
-// readPackets reads until the connection ends: bytes of the socket, without their frames if there are any, are decoded as
-// packets. rest was read from it before.
+// readPackets reads until the connection ends: bytes of the socket, without their frames
+// if there are any, are decoded as packets. rest was read from it before.
 func (c *Conn) readPackets(rest []byte) (err error) {
 	err = errGoexit
 	defer func() { c.stopReading(err) }()
@@ -53,10 +54,12 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 	}
 }
 
-// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the validator or the serializer.
+// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the
+// validator or the serializer.
 var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New("its goroutine was ended with runtime.Goexit")}
 
-// stopReading is called when no more is read; err is errGoexit if the goroutine of the reader ends with that.
+// stopReading is called when no more is read; err is errGoexit if the goroutine of the
+// reader ends with that.
 func (c *Conn) stopReading(err error) {
 	c.releaseBuffer()
 	if err == errGoexit {
@@ -65,8 +68,9 @@ func (c *Conn) stopReading(err error) {
 	}
 }
 
-// consume takes in what was read: b, whose first bytes are the remainder of the read before, kept bytes. It is not for
-// readPackets to inline: that is on the stack while the connection waits.
+// consume takes in what was read: b, whose first bytes are the remainder of the read
+// before, kept bytes. It is not for readPackets to inline: that is on the stack while the
+// connection waits.
 //
 //go:noinline
 func (c *Conn) consume(b []byte, kept int) {
@@ -92,13 +96,14 @@ func (c *Conn) consume(b []byte, kept int) {
 	c.saveRemainder(rest)
 }
 
-// discards reports whether what was read does not count: the client is given a while to see the farewell. A WebSocket
-// client is heard until its close frame.
+// discards reports whether what was read does not count: the client is given a while to
+// see the farewell. A WebSocket client is heard until its close frame.
 func (c *Conn) discards() bool {
 	return c.flags.has(flagFaulty|flagLeft) || c.frames == nil && c.agent.Load().flags.has(flagClosed)
 }
 
-// refuse closes the session for what the client sent. Messages that came before that run, and are answered.
+// refuse closes the session for what the client sent. Messages that came before that run,
+// and are answered.
 //
 //go:noinline
 func (c *Conn) refuse(err error) {
@@ -110,8 +115,8 @@ func (c *Conn) refuse(err error) {
 	}
 }
 
-// next returns the remainder, which has kept bytes, and at least one byte more. What it returns holds until the next
-// read.
+// next returns the remainder, which has kept bytes, and at least one byte more. What it
+// returns holds until the next read.
 func (c *Conn) next() (b []byte, kept int, err error) {
 	kept = len(c.in.remainder)
 	switch {
@@ -143,8 +148,9 @@ func (c *Conn) readRaw() ([]byte, error) {
 	return c.in.buf[:c.in.n], nil
 }
 
-// readReady reads into a buffer of the pool, behind a copy of the remainder. When there is nothing to read it gives the
-// buffer back, so that a connection that waits holds none.
+// readReady reads into a buffer of the pool, behind a copy of the remainder. When there
+// is nothing to read it gives the buffer back, so that a connection that waits holds
+// none.
 func (c *Conn) readReady(fd uintptr) bool {
 	if c.in.buf == nil {
 		c.in.buf = readBuffers.Get().(*[readSize]byte)
@@ -163,7 +169,8 @@ func (c *Conn) readReady(fd uintptr) bool {
 	return true
 }
 
-// readConn is read for connections that are not bare sockets. They hold a buffer while they wait, a small one.
+// readConn is read for connections that are not bare sockets. They hold a buffer while
+// they wait, a small one.
 func (c *Conn) readConn() ([]byte, error) {
 	if c.in.small == nil {
 		c.in.small = new([smallRead]byte)
@@ -183,7 +190,8 @@ func (c *Conn) readConn() ([]byte, error) {
 	return nil, err
 }
 
-// readBehind reads behind the remainder itself, which grows as bytes come, not as a header announces.
+// readBehind reads behind the remainder itself, which grows as bytes come, not as a
+// header announces.
 func (c *Conn) readBehind() ([]byte, error) {
 	r := slices.Grow(c.in.remainder, 1)
 	c.in.remainder = r

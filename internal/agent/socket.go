@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// rawWriter writes to sockets without blocking, one at a time. Its function is bound once, so that a write allocates
-// nothing.
+// rawWriter writes to sockets without blocking, one at a time. Its function is bound
+// once, so that a write allocates nothing.
 type rawWriter struct {
 	f    func(fd uintptr) bool
 	b    []byte

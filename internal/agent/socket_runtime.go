@@ -10,8 +10,9 @@ import (
 // rawSupported: sockets are read and written with system calls of their own.
 const rawSupported = true
 
-// rawConn returns the raw side of a connection that can be read and written without its own buffers and goroutines,
-// or nil. Only the concrete types will do: a wrapper with a Read of its own may also satisfy syscall.Conn.
+// rawConn returns the raw side of a connection that can be read and written without its
+// own buffers and goroutines, or nil. Only the concrete types will do: a wrapper with a
+// Read of its own may also satisfy syscall.Conn.
 func rawConn(c net.Conn) syscall.RawConn {
 	var sc syscall.Conn
 	switch c := c.(type) {

@@ -8,11 +8,12 @@ import (
 	"time"
 )
 
-// The reader of a connection that has fallen quiet goes on with a new goroutine. Decoding has grown the stack of the old
-// one to 4 KB or more, and the runtime shrinks a stack only when a quarter of it would do; a reader that only waits needs
-// 2 KB.
+// The reader of a connection that has fallen quiet goes on with a new goroutine. Decoding
+// has grown the stack of the old one to 4 KB or more, and the runtime shrinks a stack
+// only when a quarter of it would do; a reader that only waits needs 2 KB.
 
-// renewAt renews the reader if the connection is quiet, and returns when to look again: at next at the latest.
+// renewAt renews the reader if the connection is quiet, and returns when to look again:
+// at next at the latest.
 func (c *Conn) renewAt(now, last, next time.Duration) time.Duration {
 	if c.raw == nil || !c.flags.has(flagGrown) {
 		return next
@@ -31,7 +32,8 @@ func (c *Conn) renew() {
 	_ = c.socket.SetReadDeadline(time.Unix(1, 0))
 }
 
-// renewed reports whether a read failed with err because of renew, and takes the deadline back.
+// renewed reports whether a read failed with err because of renew, and takes the deadline
+// back.
 func (c *Conn) renewed(err error) bool {
 	if !c.flags.clear(flagRenewing) || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false

@@ -12,12 +12,14 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// wsBuffer is the size of the buffers of the WebSocket library, in bytes. They are small: the library does the upgrade alone.
+// wsBuffer is the size of the buffers of the WebSocket library, in bytes. They are small:
+// the library does the upgrade alone.
 const wsBuffer = 128
 
 var wsWriteBuffers sync.Pool
 
-// ServeWebSocket upgrades a request and serves the client until it is gone, on a goroutine of its own.
+// ServeWebSocket upgrades a request and serves the client until it is gone, on a
+// goroutine of its own.
 func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	left := h.HandshakeTimeout
 	ours := pageOf(r)
@@ -44,7 +46,8 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote}
 	_, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
-		// The library has answered. A connection it had taken over already is closed by it.
+		// The library has answered. A connection it had taken over already is closed by
+		// it.
 		switch {
 		case hijack.conn != nil:
 			hijack.conn.finishReading(io.EOF)

@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// wheel calls connections when their deadlines come, and keeps a coarse clock. One goroutine serves all of a server's
-// connections, where a ticker for each would cost memory and wake-ups. It is a hashed timing wheel: a connection hangs in
-// the slot of the tick it is due at, or earlier if that is more than a turn away.
+// wheel calls connections when their deadlines come, and keeps a coarse clock. One
+// goroutine serves all of a server's connections, where a ticker for each would cost
+// memory and wake-ups. It is a hashed timing wheel: a connection is in the slot of the
+// tick at which it is due, or in an earlier one if that is more than a turn away.
 type wheel struct {
 	tick  time.Duration
 	base  time.Time
@@ -18,7 +19,7 @@ type wheel struct {
 	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
 	at      int64             // the last tick that was served
 	count   int
-	idle    bool // nobody hangs in the wheel, and its goroutine waits on wake
+	idle    bool // the wheel is empty, and its goroutine waits on wake
 	stopped bool
 
 	wake    chan struct{} // capacity 1
@@ -33,12 +34,13 @@ const (
 	maxTick    = 250 * time.Millisecond
 )
 
-// node hangs a connection in the wheel. The wheel's mu guards all but at,
-// which is set before the agent is hung up, and then the wheel's goroutine's own.
+// node is the place of a connection in the wheel. The wheel's mu guards all fields but
+// at: it is set before the connection is inserted, and belongs to the wheel's goroutine
+// from then on.
 type node struct {
 	next, prev *Conn
 	slot       int16
-	hung       bool
+	linked     bool
 	removed    bool          // for good
 	at         time.Duration // the deadline of the handshake, then when the next heartbeat goes out
 }
@@ -77,7 +79,7 @@ func (w *wheel) stop() {
 // now is the coarse clock: up to a tick late.
 func (w *wheel) now() int64 { return w.clock.Load() }
 
-// add hangs c in the wheel, to be called after d, its deadline for the handshake.
+// add inserts c, which is called after d, its deadline for the handshake.
 func (w *wheel) add(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	if c.timer.removed {
@@ -88,7 +90,7 @@ func (w *wheel) add(c *Conn, d time.Duration) {
 		w.refresh()
 	}
 	c.timer.at = time.Since(w.base) + d
-	w.hang(c, c.timer.at)
+	w.insert(c, c.timer.at)
 	wake := w.idle
 	w.idle = false
 	w.mu.Unlock()
@@ -101,13 +103,14 @@ func (w *wheel) add(c *Conn, d time.Duration) {
 func (w *wheel) reset(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if c.timer.hung {
-		w.unhang(c)
-		w.hang(c, time.Since(w.base)+d)
+	if c.timer.linked {
+		w.unlink(c)
+		w.insert(c, time.Since(w.base)+d)
 	}
 }
 
-// refresh sets the clock, which stood still while nobody needed it. The caller holds mu.
+// refresh sets the clock, which stood still while the wheel was empty. The caller holds
+// mu.
 func (w *wheel) refresh() {
 	now := time.Since(w.base)
 	w.clock.Store(int64(now))
@@ -119,16 +122,16 @@ func (w *wheel) remove(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c.timer.removed = true
-	w.unhang(c)
+	w.unlink(c)
 }
 
-// hang puts c into the slot for a moment; the caller holds mu.
-func (w *wheel) hang(c *Conn, when time.Duration) {
+// insert puts c into the slot for a moment; the caller holds mu.
+func (w *wheel) insert(c *Conn, when time.Duration) {
 	tick := int64((when + w.tick - 1) / w.tick)
 	tick = min(max(tick, w.at+1), w.at+wheelSlots-1)
 	slot := tick % wheelSlots
 	n := &c.timer
-	n.slot, n.hung, n.prev, n.next = int16(slot), true, nil, w.slots[slot]
+	n.slot, n.linked, n.prev, n.next = int16(slot), true, nil, w.slots[slot]
 	if n.next != nil {
 		n.next.timer.prev = c
 	}
@@ -136,10 +139,10 @@ func (w *wheel) hang(c *Conn, when time.Duration) {
 	w.count++
 }
 
-// unhang takes c out of its slot, if it is in one; the caller holds mu.
-func (w *wheel) unhang(c *Conn) {
+// unlink takes c out of its slot, if it is in one; the caller holds mu.
+func (w *wheel) unlink(c *Conn) {
 	n := &c.timer
-	if !n.hung {
+	if !n.linked {
 		return
 	}
 	if n.prev != nil {
@@ -150,7 +153,7 @@ func (w *wheel) unhang(c *Conn) {
 	if n.next != nil {
 		n.next.timer.prev = n.prev
 	}
-	n.hung, n.next, n.prev = false, nil, nil
+	n.linked, n.next, n.prev = false, nil, nil
 	w.count--
 }
 
@@ -184,7 +187,7 @@ func (w *wheel) run() {
 			w.at++
 			slot := w.at % wheelSlots
 			for c := w.slots[slot]; c != nil; c = w.slots[slot] {
-				w.unhang(c)
+				w.unlink(c)
 				due = append(due, c)
 			}
 		}
@@ -197,12 +200,12 @@ func (w *wheel) run() {
 	}
 }
 
-// call asks a connection what is due and hangs it up again.
+// call lets a connection do what is due and inserts it again.
 func (w *wheel) call(c *Conn, now time.Duration) {
 	next := c.dueAt(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if next != 0 && !c.timer.removed && !c.timer.hung {
-		w.hang(c, next)
+	if next != 0 && !c.timer.removed && !c.timer.linked {
+		w.insert(c, next)
 	}
 }

@@ -11,7 +11,8 @@ import (
 // chunk is how many bytes a blocking write takes at a time: its deadline is for so many.
 const chunk = 64 << 10
 
-// sent counts what a writer has taken; adding it up once for many clients is cheaper than once each.
+// sent counts what a writer has taken; adding it up once for many clients is cheaper than
+// once each.
 type sent struct{ messages, bytes int64 }
 
 func (s *sent) report(h *Hub) {
@@ -20,8 +21,8 @@ func (s *sent) report(h *Hub) {
 	*s = sent{}
 }
 
-// flush writes what waits, on the caller's goroutine and without blocking if the connection allows it. The rest is
-// written by a goroutine of the connection's own.
+// flush writes what waits, on the caller's goroutine and without blocking if the
+// connection allows it. The rest is written by a goroutine of the connection's own.
 func (a *Agent) flush(w *rawWriter) {
 	o := &a.out
 	o.mu.Lock()
@@ -82,7 +83,8 @@ func (c *Conn) wire(b batch, s *sent) *buffer {
 	return buf
 }
 
-// writeRest leaves the bytes of buf from at on, which the socket did not take at once, to a goroutine.
+// writeRest leaves the bytes of buf from at on, which the socket did not take at once, to
+// a goroutine.
 func (c *Conn) writeRest(a *Agent, buf *buffer, at int) {
 	o := &a.out
 	o.mu.Lock()
@@ -96,9 +98,9 @@ func (c *Conn) writeRest(a *Agent, buf *buffer, at int) {
 	}
 }
 
-// spawnWriter starts a goroutine that writes buf from at on, or b if buf is nil, and then what was queued meanwhile. The
-// caller holds the mu of the agent's outbox, and the connection is not dead: it is not over, so the hub still waits for its
-// writers.
+// spawnWriter starts a goroutine that writes buf from at on, or b if buf is nil, and then
+// what was queued meanwhile. The caller holds the mu of the agent's outbox, and the
+// connection is not dead: it is not over, so the hub still waits for its writers.
 func (c *Conn) spawnWriter(a *Agent, b batch, buf *buffer, at int) {
 	c.hub.wg.Add(1)
 	go func() {
@@ -135,8 +137,8 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 	}
 }
 
-// wrote is called when a writer has written what it took. It takes what was queued meanwhile; if there is nothing, the
-// caller is no writer any more.
+// wrote is called when a writer has written what it took. It takes what was queued
+// meanwhile; if there is nothing, the caller is no writer any more.
 func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 	o := &a.out
 	o.mu.Lock()
@@ -168,8 +170,9 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 	return b, false
 }
 
-// farewellSent closes the sending side; the client is given a while to close its own, since closing a socket with
-// unread input would destroy what is still on its way to the client.
+// farewellSent closes the sending side; the client is given a while to close its own,
+// since closing a socket with unread input would destroy what is still on its way to the
+// client.
 func (c *Conn) farewellSent() {
 	half, ok := c.socket.(interface{ CloseWrite() error })
 	if !ok || half.CloseWrite() != nil {
@@ -203,7 +206,8 @@ func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	}
 }
 
-// setWriteDeadline sets when writes fail; the deadline of the farewell, once there is one, stays.
+// setWriteDeadline sets when writes fail; the deadline of the farewell, once there is
+// one, stays.
 func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 	_ = c.socket.SetWriteDeadline(t)
 	o := &a.out

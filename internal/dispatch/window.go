@@ -50,7 +50,8 @@ func (m *Mailbox) Release(messages, size int) { m.Acquire(-messages, -size) }
 // MaxSize returns how many bytes of payload may wait beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
-// Wait blocks until half of the room is free again, the mailbox is sealed, or Interrupt is called.
+// Wait blocks until half of the room is free again, the mailbox is sealed, or Interrupt is
+// called.
 func (m *Mailbox) Wait() {
 	m.mu.Lock()
 	for !m.sealed && m.full() && !m.interrupted {
@@ -81,7 +82,7 @@ func (m *Mailbox) wakeReader() {
 	}
 }
 
-// signal wakes Wait, if it runs. The caller holds mu.
+// signal wakes Wait. The caller holds mu.
 func (m *Mailbox) signal() {
 	if m.room == nil {
 		return

@@ -360,11 +360,11 @@ func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
 
 // accept completes the handshake and runs f, both on another goroutine: only returning from a call ends a receive that blocks.
 func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) error {
-	shaken := make(chan struct{})
+	ready := make(chan struct{})
 	done := make(chan error, 1)
 	started := t.run(func() {
 		peer, err := t.self.Accept(st)
-		close(shaken)
+		close(ready)
 		if err == nil {
 			err = f(peer)
 		}
@@ -386,7 +386,7 @@ func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) er
 			return status.Error(codes.Unavailable, errStopped.Error())
 		case <-expire.C:
 			select {
-			case <-shaken:
+			case <-ready:
 			default:
 				return status.Error(codes.DeadlineExceeded, "gossip: no handshake in time")
 			}

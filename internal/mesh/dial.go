@@ -36,7 +36,7 @@ func (n *Node) dialLink(p *peer, a *attempt) {
 		if p.attempt != a {
 			return nil, errCrossed
 		}
-		a.helloed, sent = true, n.hello
+		a.sentHello, sent = true, n.hello
 		return sent, nil
 	})
 	if conn != nil {
