@@ -71,13 +71,18 @@ func busy(t *testing.T, opts ...nano.Option) {
 	}
 }
 
-// What clients do, right or wrong, is nothing to log, unless in debug mode.
+// What clients do is not logged, unless in debug mode. The first refusal of a route is: the program may have a typo.
 func TestQuietAtMessageLevel(t *testing.T) {
 	t.Parallel()
 	l := &lines{t: t}
 	busy(t, nano.WithLogger(l))
-	if got := l.all(); got != "" {
-		t.Errorf("logged:\n%s\nwant nothing", got)
+	for line := range strings.Lines(l.all()) {
+		if !strings.Contains(line, `level=INFO msg="nano: message refused" route=`) {
+			t.Errorf("logged %s, want nothing but refusals", line)
+		}
+	}
+	if n := strings.Count(l.all(), "message refused"); n != 2 {
+		t.Errorf("%d refusals logged, want No.Such and Game.Double once", n)
 	}
 	l = &lines{t: t}
 	busy(t, nano.WithLogger(l), nano.WithDebugMode())
@@ -122,5 +127,62 @@ func TestFaultsAreLogged(t *testing.T) {
 				t.Errorf("%s: logged:\n%s\nwant %q in it", name, got, want)
 			}
 		}
+	}
+}
+
+// leveled is a program's logger with a method for each level, as logrus and zap have them.
+type leveled struct {
+	lines
+	levels []string
+}
+
+func (l *leveled) Println(v ...any) { l.t.Errorf("Println(%v), want the method of the level", v) }
+func (l *leveled) Debug(v ...any)   { l.add("debug", v) }
+func (l *leveled) Info(v ...any)    { l.add("info", v) }
+func (l *leveled) Warn(v ...any)    { l.add("warn", v) }
+func (l *leveled) Error(v ...any)   { l.add("error", v) }
+
+func (l *leveled) add(level string, v []any) {
+	l.lines.Println(v...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.levels = append(l.levels, level)
+}
+
+// has reports whether a line was logged at a level.
+func (l *leveled) has(level, line string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, got := range l.list {
+		if l.levels[i] == level && strings.HasPrefix(got, line) {
+			return true
+		}
+	}
+	return false
+}
+
+// A logger that has levels gets each line at its level, and the level is not in the text.
+func TestLoggerWithLevels(t *testing.T) {
+	t.Parallel()
+	l := &leveled{lines: lines{t: t}}
+	at := testkit.Start(t, "tcp", testkit.NewGame(func(*session.Session, []byte) error {
+		time.Sleep(2 * time.Millisecond)
+		return nil
+	}), nano.WithLogger(l), nano.WithDebugMode(), nano.WithSlowHandler(time.Millisecond))
+	p := at.Join()
+	_ = p.CallError(1, "Game.Fail", "")
+	p.Send(testkit.Notify("Game.Do", ""))
+	p.Echo(2, "hello")
+	for level, line := range map[string]string{
+		"error": "nano: handler failed route=Game.Fail",
+		"warn":  "nano: slow handler route=Game.Do",
+		"debug": "nano: ",
+	} {
+		if !l.has(level, line) {
+			t.Errorf("logged:\n%s\nat levels %v, want %q at %s", l.all(), l.levels, line, level)
+		}
+	}
+	if got := l.all(); strings.Contains(got, "level=") || strings.Contains(got, "time=") {
+		t.Errorf("logged:\n%s\nwant neither level nor time in the text", got)
 	}
 }

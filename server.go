@@ -9,27 +9,29 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/logsample"
+	"github.com/lonng/nano/internal/relay"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
 )
 
-// Server is one game server: its components, its logic goroutine and its clients. A process may run several.
-// Its methods may be called concurrently.
+// Server is one game server: its components, its logic goroutine and its clients. A
+// process may run several. Its methods may be called concurrently.
 type Server struct {
 	opts  *options
 	log   *slog.Logger
 	fault error // the bad values of the options; Start returns it
 
 	sched    *scheduler.Scheduler
+	loop     *runloop.Loop // of sched
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
-	broker   *cluster.Broker
+	broker   *relay.Broker
 	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
 
 	clusterListener net.Listener // where other nodes dial; nil for none
@@ -57,8 +59,8 @@ const (
 	stateClosed
 )
 
-// New makes a server. It opens no port and starts no goroutine; [Server.Start] returns the bad values of the
-// options.
+// New makes a server. It opens no port and starts no goroutine; [Server.Start] returns
+// the bad values of the options.
 func New(opts ...Option) *Server { return newServer(nil, newOptions(opts)) }
 
 // newServer makes a server with the given scheduler, or with one of its own for nil.
@@ -79,13 +81,15 @@ func newServer(sched *scheduler.Scheduler, o *options) *Server {
 	case sched != nil:
 		s.sched = sched
 	default:
-		s.sched = scheduler.New(scheduler.Stopped())
+		s.sched = runloop.New(runloop.DefaultConfig()).Public().(*scheduler.Scheduler)
 	}
+	s.loop, _ = runloop.Of(s.sched)
 	s.fault = s.build()
 	return s
 }
 
-// build makes the parts of the server. It returns all faults of options and components, joined.
+// build makes the parts of the server. It returns all faults of options and components,
+// joined.
 func (s *Server) build() error {
 	o := s.opts
 	dictionary, fault := o.check()
@@ -95,7 +99,7 @@ func (s *Server) build() error {
 		Serializer: o.serializer,
 		Inbound:    inbound,
 		Dictionary: dictionary,
-		Scheduler:  s.sched,
+		Loop:       s.loop,
 		Slow:       o.slowHandler,
 		Debug:      o.debug,
 	})
@@ -145,16 +149,18 @@ func (s *Server) build() error {
 	if err != nil {
 		return fmt.Errorf("nano: WithDictionary: %w", err)
 	}
-	s.sched.Configure(
-		scheduler.WithLogger(s.log),
-		scheduler.WithSlow(o.slowHandler),
-		scheduler.WithPrecision(o.timerPrecision),
-		scheduler.WithBatch(s.hub.Begin, s.hub.End),
-	)
+	s.loop.Configure(runloop.Config{
+		Log:       s.log,
+		Slow:      o.slowHandler,
+		Precision: o.timerPrecision,
+		Begin:     s.hub.Begin,
+		End:       s.hub.End,
+	})
 	return nil
 }
 
-// hooks returns the channels of a pipeline, or nil without one, so that messages without hooks cost nothing.
+// hooks returns the channels of a pipeline, or nil without one, so that messages without
+// hooks cost nothing.
 func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
 	if p == nil {
 		return nil, nil
@@ -162,9 +168,10 @@ func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
 	return p.Inbound(), p.Outbound()
 }
 
-// Invoke runs f on the logic goroutine. It never blocks, and any goroutine may call it, also a handler. Slow
-// work that ran on another goroutine returns to the game's state in this way. After Shutdown, f is dropped.
-func (s *Server) Invoke(f func()) { s.sched.PushTask(f) }
+// Invoke runs f on the logic goroutine. It never blocks, and any goroutine may call it,
+// also a handler. Slow work that ran on another goroutine returns to the game's state in
+// this way. After Shutdown, f is dropped.
+func (s *Server) Invoke(f func()) { s.sched.Invoke(f) }
 
 // Scheduler returns the logic goroutine, for its timers.
 func (s *Server) Scheduler() *scheduler.Scheduler { return s.sched }

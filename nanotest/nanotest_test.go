@@ -20,6 +20,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -281,7 +282,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Heartbeats of 30 s pass in no time: whoever answers them stays, and whoever does not is closed.
+// Heartbeats of 30 s pass in no time: a client that answers them stays, and one that does not is closed.
 func TestHeartbeatsInFakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 30 * time.Second
@@ -460,7 +461,8 @@ func TestShutdownFails(t *testing.T) {
 func TestDo(t *testing.T) {
 	srv := nanotest.Start(t, options(&Echo{})...)
 	on := false
-	srv.Do(func() { on = srv.Scheduler().Running() })
+	loop, _ := runloop.Of(srv.Scheduler())
+	srv.Do(func() { on = loop.Running() })
 	if !on {
 		t.Error("Do does not run on the logic goroutine")
 	}

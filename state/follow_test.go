@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-var ticks = flag.Int("ticks", 10000, "ticks that the random tests of the decoders play")
+var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a tenth with -short")
 
 // differ returns where a decoded value differs from what a client should see.
 func differ(have, want any, path string) string {
@@ -72,7 +72,11 @@ func differ(have, want any, path string) string {
 func playWorlds(t *testing.T, joined func(p *peer, schema string), f func(p *peer, msg []byte, want any) error) {
 	t.Helper()
 	const each = 250
-	for seed := range uint64(max(1, *ticks/each)) {
+	n := *ticks
+	if testing.Short() {
+		n /= 10
+	}
+	for seed := range uint64(max(1, n/each)) {
 		w := newWorld(seed)
 		w.next = int(seed) * 100000
 		for range each {

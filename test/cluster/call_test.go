@@ -39,6 +39,12 @@ func (b *Bank) Half(_ context.Context, n *testkit.Number) (*testkit.Number, erro
 	return &testkit.Number{N: n.N / 2}, nil
 }
 
+// Silent returns no reply and no error.
+func (b *Bank) Silent(context.Context, []byte) (*testkit.Number, error) { return nil, nil }
+
+// Quiet is Silent with a session.
+func (b *Bank) Quiet(*session.Session, []byte) (*testkit.Number, error) { return nil, nil }
+
 func (b *Bank) Break(context.Context, []byte) (*testkit.Number, error) { return nil, testkit.ErrSecret }
 
 func (b *Bank) Panic(context.Context, []byte) (*testkit.Number, error) { panic(testkit.ErrSecret) }
@@ -114,6 +120,10 @@ func TestClusterCall(t *testing.T) {
 			var e *nano.Error
 			if err := n.Call(within(t), service+".Half", &testkit.Number{N: 1}, &half); !errors.As(err, &e) || e.Code != "BANK-1" || e.Message != "1 is odd" {
 				t.Errorf("%s: %s.Half of 1 = %v, want the handler's error", from, service, err)
+			}
+			kept := map[string]int{"N": 7}
+			if err := n.Call(within(t), service+".Silent", nil, &kept); err != nil || kept["N"] != 7 {
+				t.Errorf("%s: %s.Silent = %v, %v, want no error and the place for the reply untouched", from, service, kept, err)
 			}
 			for route, code := range map[string]string{
 				".Break": nano.CodeInternal, ".Panic": nano.CodeInternal, ".Nothing": nano.CodeNotFound, ".Answer": nano.CodeNotFound,
@@ -270,7 +280,7 @@ func onHold(t testing.TB, n *testkit.Node) {
 	})
 }
 
-// Calls of a session go to the node that has it, through the gate, whoever makes them.
+// Calls of a session go to the node that has it, through the gate, on whichever node they are made.
 func TestClusterSessionCall(t *testing.T) {
 	t.Parallel()
 	sessions := make(chan *session.Session, 1)
@@ -312,6 +322,12 @@ func TestClusterSessionCall(t *testing.T) {
 			var half testkit.Number
 			if err := s.Call(within(t), service+".Half", &testkit.Number{N: 4}, &half); err != nil || half.N != 2 {
 				t.Errorf("%s: %s.Half, which has no session = %v, %v, want 2", from, service, half, err)
+			}
+			for _, method := range []string{".Quiet", ".Silent"} {
+				kept := map[string]int{"N": 7}
+				if err := s.Call(within(t), service+method, nil, &kept); err != nil || kept["N"] != 7 {
+					t.Errorf("%s: %s%s = %v, %v, want no error and the place for the reply untouched", from, service, method, kept, err)
+				}
 			}
 			if err := s.Call(within(t), service+".Odd", nil, nil); !testkit.HasCode(err, "BANK-2") {
 				t.Errorf("%s: %s.Odd = %v, want BANK-2", from, service, err)
@@ -429,7 +445,7 @@ func TestClusterRoutePanics(t *testing.T) {
 		sessions <- s
 		return s.Response([]byte("ok"))
 	})
-	gate := testkit.StartNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+	gate := testkit.StartNode(t, nil, nil, nano.WithNodeSelector(
 		func(service string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 			if service == "Bank" {
 				panic("no idea")
@@ -447,7 +463,7 @@ func TestClusterRoutePanics(t *testing.T) {
 	p.ExpectError("Bank.Answer", "", nano.CodeInternal)
 }
 
-// RPC goes to whoever serves the route, sessionless handlers and the own node included.
+// RPC goes to a node that serves the route, sessionless handlers and the own node included.
 func TestClusterRPC(t *testing.T) {
 	t.Parallel()
 	heard := make(chan string, 10)
