@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // encoder compares live values with what was sent, appends the differences to buf and
@@ -37,22 +38,22 @@ func (e *encoder) fault(field, format string, args ...any) {
 	if len(e.faults) >= maxFaults {
 		return
 	}
-	path := ""
+	var path strings.Builder
 	for _, s := range e.trail {
 		if s.field != "" {
-			path += "." + s.field
+			path.WriteString("." + s.field)
 		}
 		switch {
 		case s.m != nil:
-			path += "[" + s.m.keyText(s.at) + "]"
+			path.WriteString("[" + s.m.keyText(s.at) + "]")
 		case s.at >= 0:
-			path += "[" + strconv.Itoa(s.at) + "]"
+			path.WriteString("[" + strconv.Itoa(s.at) + "]")
 		}
 	}
 	if field != "" {
-		path += "." + field
+		path.WriteString("." + field)
 	}
-	e.faults = append(e.faults, fmt.Errorf("state: %s: "+format, append([]any{path[1:]}, args...)...))
+	e.faults = append(e.faults, fmt.Errorf("state: %s: "+format, append([]any{path.String()[1:]}, args...)...))
 }
 
 // take returns what was reported since the last call.

@@ -67,22 +67,22 @@ func (g *grid) build(r *region, cell float32) {
 	}
 }
 
-// scan calls f for each entry within reach of the point x, y, maybe twice, and for some
+// scan calls f for each entry within distance of the point x, y, maybe twice, and for some
 // beyond.
-func (r *region) scan(x, y, reach float32, f func(spots []spot)) {
-	if !(reach >= 0) || r.m.n == 0 {
+func (r *region) scan(x, y, distance float32, f func(spots []spot)) {
+	if !(distance >= 0) || r.m.n == 0 {
 		return
 	}
 	g := &r.grid
 	if g.seq != r.s.seq {
-		cell := reach / 3
+		cell := distance / 3
 		if !(cell > 1e-6) || cell > math.MaxFloat32/4 {
 			cell = 1
 		}
 		g.build(r, cell)
 	}
-	x0, x1 := g.cellOf(x-reach), g.cellOf(x+reach)
-	y0, y1 := g.cellOf(y-reach), g.cellOf(y+reach)
+	x0, x1 := g.cellOf(x-distance), g.cellOf(x+distance)
+	y0, y1 := g.cellOf(y-distance), g.cellOf(y+distance)
 	if cells := (float64(x1) - float64(x0) + 1) * (float64(y1) - float64(y0) + 1); !(cells <= float64(r.m.n)) {
 		f(g.spots)
 		return

@@ -45,10 +45,10 @@ type table struct {
 
 // makeTable makes an empty table of values of v.
 func makeTable(v *value) table {
-	switch {
-	case v.kind == kindObj:
+	switch v.kind {
+	case kindObj:
 		return table{numsPer: v.obj.nums, strsPer: v.obj.strs, subsPer: v.obj.subs}
-	case v.kind == kindStr:
+	case kindStr:
 		return table{strsPer: 1}
 	}
 	return table{numsPer: 1}
