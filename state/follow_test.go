@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a tenth with -short")
+var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a tenth with -short or -race")
 
 // differ returns where a decoded value differs from what a client should see.
 func differ(have, want any, path string) string {
@@ -73,7 +73,7 @@ func playWorlds(t *testing.T, joined func(p *peer, schema string), f func(p *pee
 	t.Helper()
 	const each = 250
 	n := *ticks
-	if testing.Short() {
+	if testing.Short() || raceDetector {
 		n /= 10
 	}
 	for seed := range uint64(max(1, n/each)) {
