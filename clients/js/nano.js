@@ -119,7 +119,7 @@ export class Dictionary {
         throw malformed(`the dictionary's code of ${route} is ${code}`);
       }
       if (this.#routes.has(code)) {
-        throw malformed(`the dictionary's code ${code} is there twice`);
+        throw malformed(`the dictionary's code ${code} is double`);
       }
       this.#codes.set(route, code);
       this.#routes.set(code, route);
@@ -426,7 +426,7 @@ export class Client extends EventTarget {
         throw new NanoError('usage', 'the client is connected already');
       }
       if (typeof this.#WebSocket !== 'function') {
-        throw new NanoError('usage', 'no WebSocket here: pass a class as the option WebSocket');
+        throw new NanoError('usage', 'pass the option WebSocket');
       }
       this.#waiters.push({ resolve, reject });
       if (state === 'closed') {
@@ -525,7 +525,10 @@ export class Client extends EventTarget {
     socket.binaryType = 'arraybuffer';
     socket.onopen = () => this.#open(socket);
     socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = (event) => this.#end(new NanoError('closed', describeClose(event, this.#fault)));
+    socket.onclose = ({ code, reason }) => {
+      const why = reason || this.#fault;
+      this.#end(new NanoError('closed', `the connection closed with code ${code}${why && `: ${why}`}`));
+    };
     socket.onerror = ({ message, error }) => {
       this.#fault = message || error?.message || '';
       // The WebSocket of Node 22 fires no close event if the server is down. Browsers fire it within this task.
@@ -886,8 +889,3 @@ export async function connect(url, options) {
 }
 
 const unreadable = (route, cause) => new NanoError('payload', `${route}: ${cause.message}`, {}, { cause });
-
-function describeClose({ code, reason }, fault) {
-  const why = reason || fault;
-  return `the connection closed with code ${code}${why ? `: ${why}` : ''}`;
-}

@@ -181,13 +181,9 @@ describe('over real sockets', () => {
       client.addEventListener('status', ({ state, resumed }) => statuses.push(resumed ? 'resumed' : state));
       client.on('x', ({ n }) => pushes.push(n));
       await client.connect();
-      const want = Array.from({ length: 300 }, (_, i) => i + 1);
-      const answers = await Promise.all(
-        want.map(async (n) => {
-          await new Promise((resolve) => setTimeout(resolve, n));
-          return client.request('r', { n });
-        }),
-      );
+      const want = Array.from({ length: 40 }, (_, i) => i + 1);
+      const answers = [];
+      for (const n of want) answers.push(await client.request('r', { n }));
       assert.deepEqual([got, answers.map(({ n }) => n), pushes], [want, want, want]);
       assert.equal(mock.count.sessions, 1);
       const resumed = statuses.filter((state) => state === 'resumed').length;
