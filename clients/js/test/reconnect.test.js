@@ -200,8 +200,9 @@ describe('events of the page', () => {
     assert.equal(counts.listeners, 2);
     client.close();
     assert.equal(counts.listeners, 0);
-    client.connect();
+    const connected = client.connect();
     client.close();
+    await assert.rejects(connected, { code: 'closed' });
     assert.equal(counts.listeners, 0);
   });
 });
