@@ -10,7 +10,6 @@ import {
   connecting,
   cut,
   dial,
-  ends,
   events,
   heartbeat,
   hex,

@@ -246,6 +246,17 @@ for (const [name, wire, fine] of [
     ...(fine ? [none] : [closed('leave'), events(reconnecting('protocol'))]),
   ]);
 }
+add('ack: a smaller number takes nothing back', [
+  session(),
+  two,
+  send(heartbeat(2), heartbeat(1)),
+  lose(0),
+  send(welcome({ resume: again(1) })),
+  closed('leave'),
+  events(reconnecting('overflow')),
+  advance(200),
+  dial,
+]);
 add('ack: a smaller number is ignored', [
   session(),
   two,

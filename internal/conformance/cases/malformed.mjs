@@ -5,7 +5,6 @@ import {
   ask,
   closed,
   dial,
-  ends,
   events,
   failed,
   notify,

@@ -25,7 +25,6 @@ import {
   send,
   shakes,
   tell,
-  two,
   utf8,
   welcome,
 } from './steps.mjs';

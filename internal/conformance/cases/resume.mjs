@@ -5,7 +5,6 @@ import {
   advance,
   again,
   ask,
-  body,
   cancel,
   closed,
   coded,

@@ -5,7 +5,6 @@ import {
   advance,
   anew,
   ask,
-  body,
   close,
   closed,
   connect,
