@@ -676,7 +676,7 @@ export class Client extends EventTarget {
         this.#forget(lost);
         if (this.#socket !== socket) return;
       }
-      this.#base = this.#sent = this.#received = this.#acked = this.#lastId = 0;
+      this.#base = this.#received = this.#acked = this.#lastId = 0;
       this.#answer = answer.user;
     }
     this.#token = typeof resume.token === 'string' ? resume.token : '';

@@ -393,6 +393,22 @@ add(
   { buffer: 16 },
 );
 add(
+  'resume: what was canceled makes room',
+  [
+    session(),
+    cut,
+    events(reconnecting('lost')),
+    ask('a', 'r'),
+    tell('r', 1, { fails: 'full' }),
+    cancel('a'),
+    events(failed('a', 'canceled')),
+    tell('r', 2),
+    tell('r', 3),
+    tell('r', 4, { fails: 'full' }),
+  ],
+  { buffer: 16 },
+);
+add(
   'resume: what was not acknowledged counts against the bound',
   [
     session(),
