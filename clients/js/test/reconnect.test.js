@@ -207,6 +207,32 @@ describe('events of the page', () => {
   });
 });
 
+describe('a connection', () => {
+  test('that is heard while its death is examined lives on', async (t) => {
+    const { clock, states } = await open(t);
+    await clock.advance(5000);
+    clock.sleep(3_600_000);
+    await clock.advance(500);
+    FakeSocket.last.receive(encodePacket(Packet.HEARTBEAT));
+    await clock.advance(2000);
+    assert.deepEqual(states, ['connecting', 'connected']);
+  });
+
+  test('that was given up brings nothing any more', async (t) => {
+    const { clock, client } = await open(t);
+    const seen = [];
+    client.on('a', (n) => seen.push(n));
+    const old = FakeSocket.last;
+    await clock.advance(90_000);
+    await clock.advance(100);
+    letIn();
+    old.push('a', json(1));
+    old.onclose?.({ code: 1006 });
+    FakeSocket.last.push('a', json(2));
+    assert.deepEqual([seen, client.connected], [[2], true]);
+  });
+});
+
 describe('a hidden tab, whose timers run once a minute,', () => {
   test('stays connected while the server is heard', async (t) => {
     const { clock, states } = await open(t);
