@@ -9,40 +9,40 @@ import (
 
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
-	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/mesh"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/session"
 )
 
-// errNoClusterListener is what Start returns where a node has nowhere to listen for others.
+// errNoClusterListener is returned by Start for a node without a listener for other
+// nodes.
 var errNoClusterListener = errors.New("nano: a node of a cluster is started with StartCluster, which gives it a listener for the other nodes")
 
-// newBroker makes the part of the server that knows of other nodes.
-func (s *Server) newBroker() *cluster.Broker {
+// newBroker makes the part of the server that works with other nodes.
+func (s *Server) newBroker() *relay.Broker {
 	o := s.opts
-	c := cluster.BrokerConfig{
+	c := relay.Config{
 		Log:         s.log,
 		Dispatcher:  s.dispatch,
 		Gate:        gate{s},
-		Route:       o.cluster.route,
+		Route:       o.cluster.selector,
 		SingleLogin: o.singleLogin,
-		// More than twice what a gate with the same options lets be on its way: it does not count all of it, and programs
-		// add to what clients send.
-		MaxPending: 2*max(o.maxPending, dispatch.LentMessages) + dispatch.LentMessages,
-		MaxSize:    2*max(o.maxPacket*agent.PendingPackets, dispatch.LentSize) + dispatch.LentSize,
+		MaxPending:  o.maxPending,
+		MaxSize:     o.maxPacket * agent.PendingPackets,
 	}
 	if !o.cluster.joined {
-		return cluster.NewBroker(c)
+		return relay.New(c)
 	}
 	services := make([]string, 0, len(s.dispatch.Services()))
 	for _, service := range s.dispatch.Services() {
 		services = append(services, service.Name)
 	}
-	c.Node = &cluster.Config{
+	c.Node = &mesh.Config{
 		ID:            o.nodeID,
 		FixedID:       o.hasNodeID,
 		MaxID:         snowflake.MaxNode,
-		Addr:          o.cluster.serviceAddr,
+		Addr:          o.cluster.nodeAddr,
 		Seeds:         o.cluster.seeds,
 		Retry:         o.cluster.retry,
 		Label:         o.cluster.label,
@@ -53,20 +53,21 @@ func (s *Server) newBroker() *cluster.Broker {
 		Logger:        s.log,
 	}
 	if len(o.cluster.changed) > 0 {
-		c.Changed = func(m cluster.Member) {
-			s.sched.PushTask(func() {
+		c.Changed = func(m mesh.Member) {
+			s.sched.Invoke(func() {
 				for _, f := range o.cluster.changed {
-					f(m)
+					f(cluster.Member(m))
 				}
 			})
 		}
 	}
-	b := cluster.NewBroker(c)
+	b := relay.New(c)
 	s.dispatch.SetRemote(b)
 	return b
 }
 
-// numbers gives sessions their ids. The number of a node may change.
+// numbers makes the ids of sessions. The number of the node, which is part of each id,
+// may change.
 type numbers struct {
 	server *Server
 	last   atomic.Pointer[numbering]
@@ -88,10 +89,13 @@ func (n *numbers) next() int64 {
 	return l.ids.Next()
 }
 
-// StartCluster is Start for a node of a cluster: other nodes dial it at l, which it closes when it shuts down. When the
-// components are ready it joins the cluster, and returns when it knows which services the nodes serve that it found, or
-// after half a second: nodes that do not answer are tried on. An error says that another node refuses this one, or that
-// the number of WithNodeId is in use.
+// StartCluster is [Server.Start] for a node of a cluster. Other nodes dial it at l, which
+// it closes when it shuts down.
+//
+// After AfterInit of the components, the node joins the cluster. StartCluster returns
+// when the node knows the services of the nodes that it found, or after half a second; it
+// tries seeds that do not answer again in the background. It returns an error if another
+// node refuses this one, or if the number of [WithNodeID] is in use.
 func (s *Server) StartCluster(l net.Listener) error {
 	s.mu.Lock()
 	fresh := s.state == stateNew
@@ -100,7 +104,7 @@ func (s *Server) StartCluster(l net.Listener) error {
 	case !s.opts.cluster.joined:
 		s.mu.Unlock()
 		_ = l.Close()
-		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithMaster or WithAdvertiseAddr")
+		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithCluster or WithSeeds")
 	default:
 		s.clusterListener = l
 		s.state = stateStarting
@@ -114,7 +118,7 @@ func (s *Server) StartCluster(l net.Listener) error {
 	return s.Start()
 }
 
-// join makes the server part of its cluster.
+// join joins the cluster, if the server is a node.
 func (s *Server) join() error {
 	if !s.broker.Clustered() {
 		return nil
@@ -122,7 +126,8 @@ func (s *Server) join() error {
 	return s.broker.Join(context.Background(), s.clusterListener)
 }
 
-// ClusterAddr returns the address at which other nodes dial this one; "" where it is no node, or has not started.
+// ClusterAddr returns the address at which other nodes dial this one. It is empty if the
+// server is not a node or has not started.
 func (s *Server) ClusterAddr() string {
 	if s.broker == nil || !s.broker.Clustered() {
 		return ""
@@ -130,23 +135,32 @@ func (s *Server) ClusterAddr() string {
 	return s.broker.Node().Self().Addr
 }
 
-// Members returns the other nodes of the cluster, by address: those that are up, with the round-trip time, and those that
-// went down without taking leave and may come back.
+// Members returns the other nodes of the cluster, in the order of their addresses. It
+// includes nodes that went down without leaving the cluster, because they may come back.
+// It returns nil if the server is not a node.
 func (s *Server) Members() []cluster.Member {
 	if s.broker == nil || !s.broker.Clustered() {
 		return nil
 	}
-	return s.broker.Node().Members()
+	members := s.broker.Node().Members()
+	list := make([]cluster.Member, len(members))
+	for i, m := range members {
+		list[i] = cluster.Member(m)
+	}
+	return list
 }
 
-// Call sends in as a request without a session to a node of the cluster that serves route, this one included, waits for
-// the reply and decodes it into out, nil to drop it. A []byte goes as it is, and *[]byte gets the reply as it came. The
-// handler is one without a session, which clients cannot reach:
+// Call sends a request to a node that serves the route, which may be this one, and waits
+// for the reply. The request has no session. in is encoded by the server's serializer,
+// and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
+// out drops the reply. Only handlers without a session can be called, which clients
+// cannot reach:
 //
 //	func (c *Room) Stats(ctx context.Context, req *StatsRequest) (*StatsReply, error)
 //
-// A ctx without a deadline gets one of 10 s; the handler's context bears it, and ends when nobody waits any more. Errors
-// are those of Session.Call. Call waits, so a handler calls it on a goroutine of its own.
+// If ctx has no deadline, Call uses one of 10 s. The handler's context has the deadline
+// too, and ends when the caller stops waiting. The errors are those of
+// [session.Session.Call]. Call blocks, so a handler calls it on a goroutine of its own.
 func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 	if s.broker == nil {
 		return s.fault
@@ -154,17 +168,17 @@ func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 	return s.broker.CallNode(ctx, route, in, out)
 }
 
-// gate is the clients of a server, as the other nodes see them.
+// gate gives other nodes access to the clients of a server.
 type gate struct{ s *Server }
 
 func (g gate) ByUID(uid int64) []*session.Session { return g.s.hub.ByUID(uid) }
 func (g gate) Begin()                             { g.s.hub.Begin() }
 func (g gate) End()                               { g.s.hub.End() }
 
-func (g gate) Multicast(to []cluster.Client, route string, data []byte) {
+func (g gate) Multicast(to []relay.Client, route string, data []byte) {
 	var sender agent.Sender
 	for _, c := range to {
-		if sender.Push(c.(*agent.Agent), route, data) != nil {
+		if p, ok := c.(sharedPusher); ok && p.PushShared(&sender, route, data) != nil {
 			return // it does not fit a packet
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/pipenet"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/pipeline"
@@ -32,8 +33,7 @@ import (
 type club struct {
 	t      *testing.T
 	srv    *nano.Server
-	conns  chan net.Conn
-	closed chan struct{}
+	pipes  *pipenet.Listener
 	enter  chan *session.Session
 	served chan struct{}
 	wg     sync.WaitGroup // clients that read
@@ -53,41 +53,19 @@ func (d *Door) Enter(s *session.Session, _ []byte) error {
 
 func newClub(t *testing.T, opts ...nano.Option) *club {
 	c := &club{
-		t: t, conns: make(chan net.Conn), closed: make(chan struct{}),
-		enter: make(chan *session.Session, 1), served: make(chan struct{}),
+		t: t, pipes: pipenet.New(), enter: make(chan *session.Session, 1), served: make(chan struct{}),
 	}
 	comps := &component.Components{}
 	comps.Register(&Door{enter: c.enter})
 	c.srv = nano.New(append([]nano.Option{nano.WithComponents(comps), nano.WithSerializer(json.NewSerializer())}, opts...)...)
 	go func() {
 		defer close(c.served)
-		if err := c.srv.Serve(c); err != nil {
+		if err := c.srv.Serve(c.pipes); err != nil {
 			t.Errorf("Serve = %v", err)
 		}
 	}()
 	return c
 }
-
-// The club is the listener of its server.
-func (c *club) Accept() (net.Conn, error) {
-	select {
-	case conn := <-c.conns:
-		return conn, nil
-	case <-c.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (c *club) Close() error {
-	select {
-	case <-c.closed:
-	default:
-		close(c.closed)
-	}
-	return nil
-}
-
-func (c *club) Addr() net.Addr { return mock.NetAddr{} }
 
 func (c *club) shutdown() {
 	c.t.Helper()
@@ -115,8 +93,10 @@ type guest struct {
 // join connects a client and returns when its session is open.
 func (c *club) join() *guest {
 	c.t.Helper()
-	near, far := net.Pipe()
-	c.conns <- far
+	near, err := c.pipes.Dial()
+	if err != nil {
+		panic(err)
+	}
 	g := &guest{conn: near, resume: make(chan struct{})}
 	var hello []byte
 	for _, p := range []struct {
@@ -199,6 +179,9 @@ func mocks(t *testing.T, uids ...int64) (list []*session.Session, entities []*mo
 func expectMembers(t *testing.T, g *nano.Group, want ...int64) {
 	t.Helper()
 	got := g.Members()
+	if got == nil {
+		t.Error("Members() = nil, want a slice, which is [] in JSON")
+	}
 	slices.Sort(got)
 	if !slices.Equal(got, want) || g.Count() != len(want) {
 		t.Errorf("Members() = %v, Count() = %d, want %v", got, g.Count(), want)
@@ -589,7 +572,7 @@ func TestGroupForgetsWhoCloses(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if want := []bool{true, true, false}; !slices.Equal(inCallback, want) {
+				if want := []bool{false, false, false}; !slices.Equal(inCallback, want) {
 					t.Errorf("Contains in the close callback = %v, want %v", inCallback, want)
 				}
 				for _, g := range groups {
@@ -606,7 +589,7 @@ func TestGroupForgetsWhoCloses(t *testing.T) {
 	}
 }
 
-// A session that is added in its close callback is forgotten like the others.
+// A session whose close callbacks run is closed, so no group takes it.
 func TestGroupAddWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClub(t)
@@ -614,11 +597,11 @@ func TestGroupAddWhileClosing(t *testing.T) {
 		u := c.join()
 		g := nano.NewGroup("ghosts")
 		u.session.OnClose(func(s *session.Session, _ error) {
-			if err := g.Add(s); err != nil {
-				t.Errorf("Add in a close callback = %v, want nil", err)
+			if err := g.Add(s); !errors.Is(err, session.ErrBrokenPipe) {
+				t.Errorf("Add in a close callback = %v, want ErrBrokenPipe", err)
 			}
-			if g.Count() != 1 {
-				t.Errorf("Count() = %d in the callback, want 1", g.Count())
+			if g.Count() != 0 {
+				t.Errorf("Count() = %d in the callback, want 0", g.Count())
 			}
 		})
 		u.session.Close()
@@ -637,6 +620,7 @@ type kept struct {
 }
 
 func (k *kept) Attach(c sessionctl.Control) { k.lent.Control = c }
+
 func (k *kept) Control() sessionctl.Control { return &k.lent }
 
 // lent is a control that lets the test in when somebody stops to watch.

@@ -1,42 +1,46 @@
-// Package serialize owns the contract between the library and the codecs that turn payloads into values and back.
-// It does not know the wire: a codec sees the payload of one message and nothing else. Packages json and protobuf
-// are the two that come with the library; a program may bring its own.
-//
-// A payload given as []byte never reaches a serializer: it goes over the wire as it is, in both directions.
 package serialize
 
-// Marshaler turns a value into the payload of a message. It is called from many goroutines at once.
+import "reflect"
+
+// Marshaler encodes a value as the payload of a message. The server calls it concurrently.
 type Marshaler interface {
 	// Marshal returns the encoding of v. The bytes belong to the caller.
 	Marshal(v any) ([]byte, error)
 }
 
-// Unmarshaler turns the payload of a message into a value. It is called from many goroutines at once.
+// Unmarshaler decodes the payload of a message. The server calls it concurrently.
 type Unmarshaler interface {
-	// Unmarshal reads data into v, a non-nil pointer. The payload comes from a peer, so nothing about it can be
-	// trusted. It does not change data.
+	// Unmarshal decodes data into v, a non-nil pointer. The data comes from a peer and may be malformed. Unmarshal
+	// must not change data.
 	Unmarshal(data []byte, v any) error
 }
 
-// Serializer is a payload codec: what WithSerializer takes.
+// Serializer encodes and decodes payloads. A server uses the one given to nano.WithSerializer.
 type Serializer interface {
 	Marshaler
 	Unmarshaler
 }
 
-// AppendMarshaler is what a Serializer may implement beside its own methods to write straight into the buffer of a
-// connection, which saves the allocation that Marshal has to make for every message.
+// AppendMarshaler is an optional interface of a Serializer. It saves the allocation that Marshal makes for each message.
 type AppendMarshaler interface {
 	// MarshalAppend appends the encoding of v, the same bytes that Marshal returns, to dst and returns the extended
-	// slice. On an error it returns dst unchanged; what lies past the end of dst may have been written over. It
-	// keeps no reference to dst.
+	// slice. On an error it returns dst unchanged, but may have overwritten bytes between its length and its capacity.
+	// It must not keep a reference to dst.
 	MarshalAppend(dst []byte, v any) ([]byte, error)
 }
 
-// InputCopier is what a Serializer may implement to have its payloads decoded straight out of a read buffer that is
-// reused afterwards. A Serializer that does not implement it gets a copy that nobody else touches.
+// InputCopier is an optional interface of a Serializer. If CopiesInput returns true, the server passes slices of its read
+// buffer to Unmarshal and reuses the buffer afterwards. Otherwise it passes a copy.
 type InputCopier interface {
-	// CopiesInput reports whether Unmarshal copies everything that the value keeps, so that nothing refers to the
-	// payload once it has returned. It answers the same for the life of the Serializer.
+	// CopiesInput reports whether decoded values never refer to the data given to Unmarshal. The result must not change
+	// during the life of the Serializer.
 	CopiesInput() bool
+}
+
+// TypeChecker is an optional interface of a Serializer that takes some types only. A server checks the requests and
+// replies of its handlers when it starts, and logs the handlers that can never be called.
+type TypeChecker interface {
+	// CheckType returns an error that names the expected types if the Serializer can neither marshal nor unmarshal
+	// values of type t, a pointer.
+	CheckType(t reflect.Type) error
 }

@@ -36,7 +36,7 @@ func (e *entity) note(format string, args ...any) error {
 }
 
 func (e *entity) SessionID() int64                    { return e.id }
-func (e *entity) Attach(c sessionctl.Control)               { e.control = c }
+func (e *entity) Attach(c sessionctl.Control)         { e.control = c }
 func (e *entity) Push(route string, v any) error      { return e.note("push %s %v", route, v) }
 func (e *entity) RPC(route string, v any) error       { return e.note("rpc %s %v", route, v) }
 func (e *entity) Response(v any) error                { return e.note("response %v", v) }
@@ -305,7 +305,8 @@ func TestRouter(t *testing.T) {
 	}
 }
 
-// What a session's Router is told becomes known elsewhere through the entity; what its owner hears is not told again.
+// What a session's Router is told becomes known elsewhere through the entity; what its
+// owner hears is not told again.
 func TestRouterTellsTheEntity(t *testing.T) {
 	s, e := newSession()
 	if got := e.control.Routes(); got != nil {

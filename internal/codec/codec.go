@@ -1,5 +1,5 @@
-// Package codec turns bytes into packets and packets into bytes. It keeps no state: who reads a stream keeps the
-// bytes of a packet that is not whole yet. What a data packet carries is read by package message.
+// Package codec decodes and encodes packets. It is stateless: the caller keeps the bytes of an incomplete packet.
+// Package message decodes the body of a data packet.
 package codec
 
 import (
@@ -11,19 +11,19 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// DefaultLimit is the largest packet body, in bytes, that is accepted where nothing else was asked for.
+// DefaultLimit is the default limit of an incoming packet's body, in bytes.
 const DefaultLimit = 64 << 10
 
 var (
-	// ErrPacketType tells of a packet whose type is not one of the protocol.
+	// ErrPacketType is returned for a packet whose type is not part of the protocol.
 	ErrPacketType = errors.New("codec: unknown packet type")
-	// ErrPacketTooLarge tells of a body longer than the limit, or longer than a header can announce.
+	// ErrPacketTooLarge is returned for a body longer than the limit, or longer than a header can announce.
 	ErrPacketTooLarge = errors.New("codec: packet too large")
 )
 
-// Next splits the first packet off b. The body aliases b, and n is the number of bytes that the packet takes with
-// its header. Where b holds no whole packet yet, n is 0 and need says how many bytes it must hold at the least.
-// A type that is not of the protocol, or a body longer than limit bytes, is refused as soon as the header is there.
+// Next decodes the first packet in b. The body aliases b; n is the packet's size in bytes, header included. If b holds
+// no complete packet, n is 0 and need is the minimum number of bytes that b must hold. Next refuses an unknown type and
+// a body longer than limit bytes as soon as it has the header.
 func Next(b []byte, limit int) (t packet.Type, body []byte, n, need int, err error) {
 	if len(b) < packet.HeadLength {
 		if len(b) > 0 && !packet.Type(b[0]).Valid() {
@@ -45,8 +45,8 @@ func Next(b []byte, limit int) (t packet.Type, body []byte, n, need int, err err
 	return t, b[packet.HeadLength:n:n], n, 0, nil
 }
 
-// Append appends a whole packet to dst. A body over packet.MaxLength is ErrPacketTooLarge, and dst comes back as
-// it was.
+// Append appends a complete packet to dst. If the body is longer than packet.MaxLength, it returns dst unchanged and
+// ErrPacketTooLarge.
 func Append(dst []byte, t packet.Type, body []byte) ([]byte, error) {
 	if len(body) > packet.MaxLength {
 		return dst, fmt.Errorf("%w: %d bytes, %d fit", ErrPacketTooLarge, len(body), packet.MaxLength)
@@ -56,8 +56,8 @@ func Append(dst []byte, t packet.Type, body []byte) ([]byte, error) {
 	return append(append(dst, head[:]...), body...), nil
 }
 
-// AppendMessage appends the data packet that carries m to dst. A route that dict knows is compressed; dict may be
-// nil. On an error dst comes back as it was.
+// AppendMessage appends a data packet with the message m to dst. It compresses a route that is in dict; dict may be
+// nil. On an error it returns dst unchanged.
 func AppendMessage(dst []byte, m *message.Message, dict *message.Dictionary) ([]byte, error) {
 	start := len(dst)
 	out := append(dst, 0, 0, 0, 0)
@@ -73,11 +73,11 @@ func AppendMessage(dst []byte, m *message.Message, dict *message.Dictionary) ([]
 	return append(out, m.Data...), nil
 }
 
-// AppendResponse is AppendMessage of a response to the request id that carries data and tells of no error: what most of
-// what a server sends is, without a Message made for it.
+// AppendResponse appends a data packet with a successful response to the request id. It is AppendMessage for the most
+// frequent message of a server, without the cost of building a Message.
 func AppendResponse(dst []byte, id uint64, data []byte) ([]byte, error) {
 	at := len(dst)
-	out := slices.Grow(dst, packet.HeadLength+message.MaxResponseHeader+len(data)) // and written to in place
+	out := slices.Grow(dst, packet.HeadLength+message.MaxResponseHeader+len(data)) // then written in place
 	out = out[:at+packet.HeadLength+message.MaxResponseHeader]
 	k, err := message.PutResponse(out[at+packet.HeadLength:], id)
 	if err != nil {

@@ -1,4 +1,4 @@
-// Package listen owns the loop that accepts connections. It does not know what is spoken on them.
+// Package listen implements the accept loop of a listener. It is independent of the protocol on the connections.
 package listen
 
 import (
@@ -16,7 +16,7 @@ const (
 	maxBackoff = time.Second
 )
 
-// Accept calls serve with every connection of l, until l is closed, which is no error, or fails. Serve must not block.
+// Accept calls serve with each connection of l. It returns nil when l is closed, or the error of l. serve must not block.
 func Accept(l net.Listener, serve func(net.Conn)) error {
 	for {
 		conn, err := l.Accept()
@@ -31,20 +31,21 @@ func Accept(l net.Listener, serve func(net.Conn)) error {
 	}
 }
 
-// Patient returns l such that its Accept waits out a fault that passes, as no file descriptor being free, 5 ms at first
-// and a second at most. Each is logged, and failed is called. When closing is closed, all errors are net.ErrClosed.
-func Patient(l net.Listener, closing <-chan struct{}, log *slog.Logger, failed func()) net.Listener {
-	return &patient{l, closing, log, failed}
+// Retry returns a listener that retries Accept after a temporary error of l, such as a lack of file descriptors. It waits
+// 5 ms at first, then twice as long each time, up to one second. It logs each error and calls failed. After closing is
+// closed, Accept returns net.ErrClosed.
+func Retry(l net.Listener, closing <-chan struct{}, log *slog.Logger, failed func()) net.Listener {
+	return &retrier{l, closing, log, failed}
 }
 
-type patient struct {
+type retrier struct {
 	net.Listener
 	closing <-chan struct{}
 	log     *slog.Logger
 	failed  func()
 }
 
-func (p *patient) Accept() (net.Conn, error) {
+func (p *retrier) Accept() (net.Conn, error) {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		conn, err := p.Listener.Accept()
 		if err == nil {
@@ -55,11 +56,11 @@ func (p *patient) Accept() (net.Conn, error) {
 			return nil, net.ErrClosed
 		default:
 		}
-		if !passes(err) {
+		if !temporary(err) {
 			return nil, err
 		}
 		p.failed()
-		p.log.Error("nano: accept failed", "error", err, "again in", backoff)
+		p.log.Error("nano: accept failed", "error", err, "retry_in", backoff)
 		wait := time.NewTimer(backoff)
 		select {
 		case <-p.closing:
@@ -70,14 +71,15 @@ func (p *patient) Accept() (net.Conn, error) {
 	}
 }
 
-// passing is faults that pass but are not called temporary: of the connection that was to be accepted, and of memory.
-var passing = []error{
+// temporaryErrors are the errors of accept(2) that concern one connection, or a lack of memory. Package net does not
+// report them as temporary.
+var temporaryErrors = []error{
 	syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN,
 	syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.ENOMEM,
 }
 
-func passes(err error) bool {
+func temporary(err error) bool {
 	var t interface{ Temporary() bool }
 	return errors.As(err, &t) && t.Temporary() ||
-		slices.ContainsFunc(passing, func(target error) bool { return errors.Is(err, target) })
+		slices.ContainsFunc(temporaryErrors, func(target error) bool { return errors.Is(err, target) })
 }

@@ -68,7 +68,7 @@ func (lasting) Temporary() bool { return false }
 func accept(l net.Listener, closing chan struct{}, serve func(net.Conn)) (log string, err error) {
 	var buf bytes.Buffer
 	failed := 0
-	l = listen.Patient(l, closing, slog.New(slog.NewTextHandler(&buf, nil)), func() { failed++ })
+	l = listen.Retry(l, closing, slog.New(slog.NewTextHandler(&buf, nil)), func() { failed++ })
 	err = listen.Accept(l, serve)
 	if n := strings.Count(buf.String(), "accept failed"); n != failed {
 		err = fmt.Errorf("%d faults were counted and %d logged", failed, n)

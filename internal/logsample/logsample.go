@@ -1,5 +1,5 @@
-// Package logsample owns a log handler that does not let one message drown the others: what a client can cause, it can cause
-// as often as it likes. It does not know what is logged.
+// Package logsample limits each distinct log message to 10 records per second, since clients can repeat the event that a
+// message reports as often as they like.
 package logsample
 
 import (
@@ -9,16 +9,16 @@ import (
 	"time"
 )
 
-// PerSecond is how many records of one message pass in a second.
+// PerSecond is the maximum number of records per second with the same message.
 const PerSecond = 10
 
-// Log returns a logger to the same place as log. Of warnings and errors with the same message PerSecond pass in a second;
-// the next one that passes bears how many did not, as "suppressed".
+// Log returns a logger with the handler of log that limits warnings and errors to PerSecond records per message. After
+// it has dropped records, the next one has an attribute "suppressed" with their number.
 func Log(log *slog.Logger) *slog.Logger {
 	return slog.New(&handler{log.Handler(), &lines{of: map[string]*line{}}})
 }
 
-// maxMessages is how many messages are told apart: more than the library has.
+// maxMessages is the maximum number of distinct messages that are tracked. The library has fewer.
 const maxMessages = 256
 
 type handler struct {
@@ -26,20 +26,20 @@ type handler struct {
 	lines *lines
 }
 
-// lines are the messages that were logged.
+// lines counts the records of each message.
 type lines struct {
 	mu sync.Mutex
 	of map[string]*line // mu guards it, and what it holds
 }
 
-// line is what came with one message.
+// line counts the records of one message.
 type line struct {
-	since      time.Time // when its second began
-	n          int       // in that second
-	suppressed int       // since one passed
+	since      time.Time // start of the current second
+	n          int       // records in that second
+	suppressed int       // records dropped since the last one that passed
 }
 
-// pass reports whether a record of a message passes now, and how many before it did not.
+// pass reports whether a record passes now, and how many records of the message were dropped before it.
 func (l *lines) pass(message string) (suppressed int, ok bool) {
 	now := time.Now()
 	l.mu.Lock()

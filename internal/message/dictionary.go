@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// ErrCodeUnknown tells of a route code that the dictionary does not hold.
+// ErrCodeUnknown is returned for a route code that is not in the dictionary.
 var ErrCodeUnknown = errors.New("message: unknown route code")
 
-// Dictionary maps routes to two-byte codes and back. It never changes once made, so any number of goroutines may
-// use it. A nil *Dictionary is an empty one.
+// Dictionary maps routes to two-byte codes and back. It is immutable, and may be used concurrently. A nil *Dictionary
+// is empty.
 type Dictionary struct {
 	codes  map[string]uint16
 	routes map[uint16]string
 }
 
-// NewDictionary makes a dictionary of a copy of codes; an empty map makes nil. A route that is empty or over
-// MaxRouteLength bytes, or two routes with one code, are an error.
+// NewDictionary returns a dictionary with a copy of codes, or nil if codes is empty. It returns an error if a route is
+// empty or longer than MaxRouteLength bytes, and if two routes have the same code.
 func NewDictionary(codes map[string]uint16) (*Dictionary, error) {
 	if len(codes) == 0 {
 		return nil, nil
@@ -44,7 +44,7 @@ func (d *Dictionary) Code(route string) (uint16, bool) {
 	return code, ok
 }
 
-// Route returns the route that a code stands for.
+// Route returns the route of a code.
 func (d *Dictionary) Route(code uint16) (string, bool) {
 	if d == nil {
 		return "", false
@@ -53,7 +53,7 @@ func (d *Dictionary) Route(code uint16) (string, bool) {
 	return route, ok
 }
 
-// Codes returns the whole dictionary, for the handshake. The caller does not change it.
+// Codes returns all entries, for the handshake. The caller must not change the map.
 func (d *Dictionary) Codes() map[string]uint16 {
 	if d == nil {
 		return nil

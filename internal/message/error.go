@@ -8,25 +8,25 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// The codes of errors that the library itself answers with. Programs are free to use codes of their own.
+// The error codes of the library. A program may use any other code for its own errors.
 const (
 	CodeBadRequest  = "NANO-400" // the payload does not decode, or the message is malformed
 	CodeNotFound    = "NANO-404" // no handler is registered for the route
 	CodeLimit       = "NANO-429" // a limit was passed
 	CodeInternal    = "NANO-500" // the handler failed or panicked
-	CodeUnavailable = "NANO-503" // the server is draining, or the node that serves the route is down or not met yet
+	CodeUnavailable = "NANO-503" // the server is draining, or the node that serves the route is down or not known yet
 	CodeDeadline    = "NANO-504" // the deadline of a call has passed
 )
 
-// Error is an error whose text is meant for the peer: a handler that returns one has it sent to the client as the
-// error response. Of any other error a client learns nothing but "internal error".
+// Error is an error that clients may see. If a handler returns an *Error, the server sends it to the client as the error
+// response. For any other error the client receives only "internal error".
 type Error struct {
 	Code     string            `json:"code"`
 	Message  string            `json:"msg"`
 	Metadata map[string]string `json:"metadata,omitempty"`
 }
 
-// Errorf makes an Error with a code and a formatted text.
+// Errorf returns an Error with a code and a formatted text.
 func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
@@ -34,14 +34,14 @@ func Errorf(code, format string, args ...any) *Error {
 // Error returns the code and the text.
 func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
-// Is reports whether target is an *Error with the same code, so that errors.Is(err, &Error{Code: c}) asks for c. A
-// target with a text has to have the same text, too.
+// Is reports whether target is an *Error with the same code: errors.Is(err, &Error{Code: c}) tests for the code c. If
+// target has a text, the texts must be equal as well.
 func (e *Error) Is(target error) bool {
 	t, ok := target.(*Error)
 	return ok && t != nil && t.Code == e.Code && (t.Message == "" || t.Message == e.Message)
 }
 
-// The fields of the protobuf form, as the clients of pitaya read it (pitaya-protos, error.proto):
+// The fields of the protobuf encoding, the same as in pitaya (pitaya-protos, error.proto):
 // message Error { string code = 1; string msg = 2; map<string,string> metadata = 3; }
 const (
 	fieldCode     = 1
@@ -51,8 +51,8 @@ const (
 	fieldMapValue = 2
 )
 
-// MarshalProtobuf returns the error in its protobuf form. Metadata is written in the order of its keys. Bytes that
-// are not UTF-8, which no protobuf string may hold, become U+FFFD, as they do in JSON.
+// MarshalProtobuf returns the protobuf encoding of the error. Metadata is sorted by key. Invalid UTF-8 is replaced by
+// U+FFFD, as in JSON, since a protobuf string has to be valid UTF-8.
 func (e *Error) MarshalProtobuf() ([]byte, error) {
 	var b []byte
 	put := func(dst []byte, field protowire.Number, s string) []byte {
@@ -75,8 +75,8 @@ func (e *Error) MarshalProtobuf() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalProtobuf replaces e by the protobuf form in b, of which it keeps copies. Fields that it does not know are
-// passed over. On an error e may be filled in part.
+// UnmarshalProtobuf decodes the protobuf encoding in b into e. It keeps no reference to b and skips unknown fields. On
+// an error e may be partly filled.
 func (e *Error) UnmarshalProtobuf(b []byte) error {
 	*e = Error{}
 	return fields(b, func(field protowire.Number, v []byte) error {

@@ -1,5 +1,5 @@
-// Package message owns what a data packet carries: the header of a message, the dictionary that compresses
-// routes, and the error that an error response bears. It does not know payloads, nor how packets are framed.
+// Package message implements the body of a data packet: the message header, the route dictionary, and the error of an
+// error response. It does not interpret payloads, and does not frame packets.
 package message
 
 import (
@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// Type tells requests, notifies, responses and pushes apart.
+// Type is the type of a message: request, notify, response or push.
 type Type byte
 
 // The message types of the protocol. Every other value is malformed.
@@ -45,31 +45,31 @@ const (
 	flagsKnown     = flagCompressed | flagTypeMask<<1
 )
 
-// MaxRouteLength is the longest route in bytes: its length has to fit one byte.
+// MaxRouteLength is the maximum length of a route in bytes. The length has to fit in one byte.
 const MaxRouteLength = 255
 
 var (
-	// ErrMalformed tells of a header that does not fit its packet, an id that does not fit 64 bits or is 0, or a
-	// type that is not of the protocol.
+	// ErrMalformed is returned for a header that does not fit its packet, an id that is 0 or does not fit in 64 bits,
+	// and an unknown type.
 	ErrMalformed = errors.New("message: malformed header")
-	// ErrRouteTooLong tells of a route over MaxRouteLength bytes that no dictionary compresses.
+	// ErrRouteTooLong is returned for a route longer than MaxRouteLength bytes that is not in the dictionary.
 	ErrRouteTooLong = errors.New("message: route is longer than 255 bytes")
-	// ErrIDMissing tells of a request or response without an id.
+	// ErrIDMissing is returned when encoding a request or response without an id.
 	ErrIDMissing = errors.New("message: a request or response needs an id above 0")
-	// ErrTypeUnknown tells of a message to be encoded whose type is not of the protocol.
+	// ErrTypeUnknown is returned when encoding a message whose type is not part of the protocol.
 	ErrTypeUnknown = errors.New("message: unknown type")
 )
 
-// Message is one message, as pipeline hooks see it and may change it.
+// Message is one message. Pipeline hooks receive it and may change it.
 type Message struct {
 	Type  Type   // request, notify, response or push
 	ID    uint64 // pairs a response with its request; 0 in a notify and a push
-	Route string // "Service.Method"; for a response, the route of its request where it is known
+	Route string // "Service.Method"; in a response, the route of its request if known
 	Data  []byte // the payload as it goes over the wire
-	Err   bool   // a response that tells of an error; see Error
+	Err   bool   // an error response; see Error
 }
 
-// Encode returns the message as it stands in a data packet, with its route spelled out.
+// Encode returns the body of a data packet with the message. The route is not compressed.
 func (m *Message) Encode() ([]byte, error) {
 	b, err := AppendHeader(make([]byte, 0, 12+len(m.Route)+len(m.Data)), m, nil)
 	if err != nil {
@@ -78,13 +78,13 @@ func (m *Message) Encode() ([]byte, error) {
 	return append(b, m.Data...), nil
 }
 
-// String describes the message for logs; of the payload it gives the size only.
+// String describes the message for logs. It includes the size of the payload, not its content.
 func (m *Message) String() string {
 	return fmt.Sprintf("%v id=%d route=%q bytes=%d", m.Type, m.ID, m.Route, len(m.Data))
 }
 
-// AppendHeader appends the header of m to dst: everything of a message but its payload. A route that dict knows
-// is compressed; dict may be nil. On an error dst comes back as it was.
+// AppendHeader appends the header of m, which is everything before the payload, to dst. It compresses a route that is in
+// dict; dict may be nil. On an error it returns dst unchanged.
 //
 //	+------+----------------+----------------------------+---------+
 //	| flag | id, base-128   | route: 2-byte code, or     | payload |
@@ -122,11 +122,11 @@ func AppendHeader(dst []byte, m *Message, dict *Dictionary) ([]byte, error) {
 	return append(append(dst, byte(len(m.Route))), m.Route...), nil
 }
 
-// MaxResponseHeader is the longest header of a response: its flag and its id.
+// MaxResponseHeader is the maximum length of a response header in bytes: the flag and the id.
 const MaxResponseHeader = 1 + binary.MaxVarintLen64
 
-// PutResponse writes the header of a response that is no error to b, which has room for MaxResponseHeader bytes, and
-// returns its length.
+// PutResponse writes the header of a successful response to b and returns its length. b must have room for
+// MaxResponseHeader bytes.
 func PutResponse(b []byte, id uint64) (int, error) {
 	if id == 0 {
 		return 0, ErrIDMissing
@@ -135,26 +135,26 @@ func PutResponse(b []byte, id uint64) (int, error) {
 	return 1 + binary.PutUvarint(b[1:], id), nil
 }
 
-// Header is a message taken apart in place: Route and Body alias the bytes it was parsed from.
+// Header is a decoded message. Route and Body alias the bytes that it was parsed from.
 type Header struct {
 	Type       Type
 	ID         uint64
 	Err        bool   // an error response
-	Strange    bool   // flag bits are set that no receiver knows
+	Strange    bool   // unknown flag bits are set
 	Compressed bool   // the route is Code
 	Code       uint16 // a code of the dictionary
-	Route      []byte // the route's text, where it is not compressed
+	Route      []byte // the text of the route, if it is not compressed
 	Body       []byte // the payload
 }
 
-// Parse takes the message in b apart. An error is ErrMalformed; where a request's id could be read before, the
-// Header that comes with the error bears it, so that the request can still be answered.
+// Parse decodes the message in b. The error is ErrMalformed. If the id of a request was read before the error, the
+// returned Header holds it, and the request can still be answered.
 func Parse(b []byte) (h Header, err error) {
 	err = h.Parse(b)
 	return h, err
 }
 
-// Parse is the function of that name where a Header is at hand: copying one costs as much as taking a message apart.
+// Parse is the function Parse, writing to h. It avoids a copy of the Header, which costs as much as the decoding.
 func (h *Header) Parse(b []byte) error {
 	*h = Header{}
 	if len(b) == 0 {
@@ -204,8 +204,8 @@ func (h *Header) Parse(b []byte) error {
 	return nil
 }
 
-// Decode reads the message in b into a Message of its own. A compressed route is looked up in dict, which may be
-// nil; a code that it does not hold is an error.
+// Decode decodes the message in b into a Message that does not alias b. It looks up a compressed route in dict, which
+// may be nil, and returns ErrCodeUnknown if the code is not there.
 func Decode(b []byte, dict *Dictionary) (*Message, error) {
 	h, err := Parse(b)
 	if err != nil {

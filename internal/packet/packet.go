@@ -1,5 +1,5 @@
-// Package packet owns the four-byte header that every packet starts with. It knows nothing of what the body
-// means (package message) nor of where the bytes come from (package codec).
+// Package packet implements the four-byte header of a packet. Package codec reads and writes whole packets; package
+// message implements the body of a data packet.
 package packet
 
 // Type is the first byte of a packet.
@@ -21,7 +21,7 @@ const (
 	MaxLength = 1<<24 - 1
 )
 
-// Valid reports whether t is a type of the protocol.
+// Valid reports whether t is part of the protocol.
 func (t Type) Valid() bool { return t >= Handshake && t <= Kick }
 
 // String returns the name of the type for logs.
@@ -41,8 +41,8 @@ func (t Type) String() string {
 	return "unknown"
 }
 
-// PutHeader writes the header of a packet with a body of n bytes into b, which holds HeadLength bytes at least.
-// n is at most MaxLength; the caller checks.
+// PutHeader writes the header of a packet with a body of n bytes to b, which must have room for HeadLength bytes. The
+// caller ensures that n is at most MaxLength.
 //
 //	0        1                          4
 //	+--------+--------+--------+--------+----------------+
@@ -53,7 +53,7 @@ func PutHeader(b []byte, t Type, n int) {
 	b[0], b[1], b[2], b[3] = byte(t), byte(n>>16), byte(n>>8), byte(n)
 }
 
-// Header reads the header in the first HeadLength bytes of b: the type, valid or not, and the length of the body.
+// Header decodes the first HeadLength bytes of b: the type, which may be invalid, and the length of the body.
 func Header(b []byte) (Type, int) {
 	_ = b[3]
 	return Type(b[0]), int(b[1])<<16 | int(b[2])<<8 | int(b[3])

@@ -1,4 +1,4 @@
-// Package snowflake numbers sessions: the numbers of a node grow, and no two nodes give the same.
+// Package snowflake generates session ids. The ids of one node increase, and no two nodes generate the same id.
 package snowflake
 
 import (
@@ -8,32 +8,32 @@ import (
 	"time"
 )
 
-// An id is 41 bits of milliseconds since epoch, 16 bits of node and 6 bits of sequence, after Twitter's Snowflake.
-// More than 64 ids in a millisecond borrow from those to come.
+// An id is 41 bits of milliseconds since epoch, 16 bits of node and 6 bits of sequence, after Twitter's Snowflake. If a
+// node needs more than 64 ids in a millisecond, it uses those of the following milliseconds.
 const (
 	nodeBits     = 16
 	sequenceBits = 6
 
-	// MaxNode is the largest number of a node.
+	// MaxNode is the largest node id.
 	MaxNode = 1<<nodeBits - 1
 )
 
 var epoch = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Generator gives the ids of one node. It may be used concurrently.
+// Generator generates the ids of one node. It may be used concurrently.
 type Generator struct {
 	node int64
 	last atomic.Int64 // milliseconds and sequence of the last id
 }
 
-// The generators of this process, by node: servers that bear one number have to share one.
+// The generators of this process by node. Servers with the same node id share one.
 var (
 	mu         sync.Mutex
 	generators = map[uint64]*Generator{} // mu guards it
 )
 
-// New returns the generator for a node, the same one to all servers of a process that bear the number, so that no two
-// of their sessions are given one id. A number over MaxNode is an error.
+// New returns the generator of a node. All servers of a process with the same node id get the same generator, and so
+// never use an id twice. A node id above MaxNode is an error.
 func New(node uint64) (*Generator, error) {
 	if node > MaxNode {
 		return nil, fmt.Errorf("node id %d is too large, want %d at most", node, MaxNode)
@@ -48,7 +48,7 @@ func New(node uint64) (*Generator, error) {
 	return g, nil
 }
 
-// Next returns an id that is above 0 and above the one before.
+// Next returns the next id. It is positive and larger than all ids before.
 func (g *Generator) Next() int64 {
 	now := time.Since(epoch).Milliseconds() << sequenceBits
 	for {

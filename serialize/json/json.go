@@ -1,4 +1,3 @@
-// Package json is the payload codec for JSON, as encoding/json reads and writes it. Clients in browsers speak it.
 package json
 
 import (
@@ -6,29 +5,29 @@ import (
 	"sync"
 )
 
-// Serializer encodes payloads as JSON with the defaults of encoding/json: struct tags are honoured, <, > and & are
-// escaped, unknown fields are passed over. It keeps no state and may be used from many goroutines at once.
+// Serializer encodes payloads as JSON with the defaults of encoding/json: it uses struct tags, escapes <, > and &, and
+// skips unknown fields. It is stateless and may be used concurrently.
 //
-// Beside serialize.Serializer it implements serialize.AppendMarshaler and serialize.InputCopier.
+// It implements [github.com/lonng/nano/serialize.Serializer] and the optional AppendMarshaler and InputCopier.
 type Serializer struct{}
 
 // NewSerializer returns a Serializer.
 func NewSerializer() *Serializer { return &Serializer{} }
 
-// Name returns "json": what clients are told in the handshake.
+// Name returns "json", the name of the serializer in the handshake.
 func (s *Serializer) Name() string { return "json" }
 
-// Marshal returns the JSON encoding of v. An error is that of encoding/json.
+// Marshal returns the JSON encoding of v, or the error of encoding/json.
 func (s *Serializer) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
 
-// Unmarshal reads the JSON in data into v, a non-nil pointer. An error is that of encoding/json; v may then be
-// filled in part.
+// Unmarshal decodes the JSON in data into v, a non-nil pointer. It returns the error of encoding/json; v may then be
+// partly filled.
 func (s *Serializer) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
 
-// CopiesInput returns true: encoding/json copies what it keeps, and asks the same of an UnmarshalJSON method.
+// CopiesInput returns true. Package encoding/json copies its input, and requires the same of UnmarshalJSON methods.
 func (s *Serializer) CopiesInput() bool { return true }
 
-// MarshalAppend appends what Marshal returns for v to dst. On an error dst comes back unchanged.
+// MarshalAppend appends the JSON encoding of v to dst. On an error it returns dst unchanged.
 func (s *Serializer) MarshalAppend(dst []byte, v any) ([]byte, error) {
 	a := appenders.Get().(*appender)
 	a.dst = dst
@@ -39,11 +38,11 @@ func (s *Serializer) MarshalAppend(dst []byte, v any) ([]byte, error) {
 	if err != nil {
 		return dst, err
 	}
-	return out[:len(out)-1], nil // without the line end that an Encoder adds
+	return out[:len(out)-1], nil // without the newline that an Encoder adds
 }
 
-// appender is an Encoder whose output goes to the end of a slice. An Encoder writes once for each value, and only
-// when all of it was encoded, from a buffer that encoding/json pools.
+// appender is an Encoder that appends to a slice. An Encoder calls Write once for each value, after it has encoded the
+// whole value into a pooled buffer.
 type appender struct {
 	dst     []byte
 	encoder *json.Encoder

@@ -1,40 +1,40 @@
-// Package protobuf is the payload codec for Protocol Buffers, the one a server uses unless it was given another.
-// It takes messages of either generation of protoc-gen-go: those of google.golang.org/protobuf, and the older ones
-// that have no more than the methods Reset, String and ProtoMessage.
 package protobuf
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
 
 	legacy "github.com/golang/protobuf/proto"
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrWrongValueType tells of a value that is not a protobuf message, or of a nil pointer to one. It is returned as
-// it is, never wrapped.
+// ErrWrongValueType is returned for a value that is not a protobuf message, or is a nil pointer to one. It is never
+// wrapped.
 var ErrWrongValueType = errors.New("protobuf: expected a protobuf message that is not nil")
 
-// A value that is no message may bring an encoding of its own. The error of an error response does.
+// A value that is not a message may implement its own encoding. The error of an error response does.
 type (
 	marshaler   interface{ MarshalProtobuf() ([]byte, error) }
 	unmarshaler interface{ UnmarshalProtobuf([]byte) error }
 )
 
 // Serializer encodes payloads as protobuf messages. A value that is not a message may have the methods
-// MarshalProtobuf() ([]byte, error) and UnmarshalProtobuf([]byte) error instead; the latter copies what it keeps of
-// its argument. It keeps no state and may be used from many goroutines at once.
+// MarshalProtobuf() ([]byte, error) and UnmarshalProtobuf([]byte) error instead; the latter must not keep a reference
+// to its argument. Serializer is stateless and may be used concurrently.
 //
-// Beside serialize.Serializer it implements serialize.AppendMarshaler and serialize.InputCopier.
+// It implements [github.com/lonng/nano/serialize.Serializer] and the optional AppendMarshaler, InputCopier and
+// TypeChecker.
 type Serializer struct{}
 
 // NewSerializer returns a Serializer.
 func NewSerializer() *Serializer { return &Serializer{} }
 
-// Name returns "protobuf": what clients are told in the handshake.
+// Name returns "protobuf", the name of the serializer in the handshake.
 func (s *Serializer) Name() string { return "protobuf" }
 
-// Marshal returns the protobuf encoding of v, which is not nil even when it is empty. An error is
-// ErrWrongValueType, or says which required field is not set or which string is not UTF-8.
+// Marshal returns the protobuf encoding of v. The result is not nil, even if it is empty. The error is
+// ErrWrongValueType, or names the required field that is not set or the string that is not UTF-8.
 func (s *Serializer) Marshal(v any) ([]byte, error) {
 	m, ok := message(v)
 	if ok {
@@ -46,7 +46,7 @@ func (s *Serializer) Marshal(v any) ([]byte, error) {
 	return nil, ErrWrongValueType
 }
 
-// MarshalAppend appends what Marshal returns for v to dst. On an error dst comes back unchanged.
+// MarshalAppend appends the protobuf encoding of v to dst. On an error it returns dst unchanged.
 func (s *Serializer) MarshalAppend(dst []byte, v any) ([]byte, error) {
 	m, ok := message(v)
 	if ok {
@@ -63,8 +63,8 @@ func (s *Serializer) MarshalAppend(dst []byte, v any) ([]byte, error) {
 	return append(dst, b...), nil
 }
 
-// Unmarshal replaces what v holds by the protobuf message in data. An error is ErrWrongValueType, or says what is
-// wrong with data; v may then be filled in part.
+// Unmarshal resets v and decodes the protobuf message in data into it. The error is ErrWrongValueType, or describes the
+// fault in data; v may then be partly filled.
 func (s *Serializer) Unmarshal(data []byte, v any) error {
 	m, ok := message(v)
 	if ok {
@@ -76,10 +76,20 @@ func (s *Serializer) Unmarshal(data []byte, v any) error {
 	return ErrWrongValueType
 }
 
-// CopiesInput returns true: messages keep copies of their strings, bytes and unknown fields.
+// CopiesInput returns true. Decoded messages hold copies of strings, bytes and unknown fields.
 func (s *Serializer) CopiesInput() bool { return true }
 
-// message returns v as a message of the present generation, and false where it is none or nil.
+// CheckType returns an error unless t is a pointer to a protobuf message or has one of the methods MarshalProtobuf and
+// UnmarshalProtobuf.
+func (s *Serializer) CheckType(t reflect.Type) error {
+	switch reflect.Zero(t).Interface().(type) {
+	case proto.Message, legacy.Message, marshaler, unmarshaler:
+		return nil
+	}
+	return fmt.Errorf("protobuf: %v is no protobuf message: want a pointer to a type that protoc-gen-go made", t)
+}
+
+// message returns v as a message of google.golang.org/protobuf. It returns false if v is not a message or is nil.
 func message(v any) (proto.Message, bool) {
 	var m proto.Message
 	switch v := v.(type) {

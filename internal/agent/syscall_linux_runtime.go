@@ -1,0 +1,32 @@
+//go:build linux && !race && !386 && !s390x && !nano_portable
+
+package agent
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+// The sockets never block, so these calls need not be announced to the runtime: that
+// saves some 50 ns of each. Calls for sockets take the kernel some 40 ns (reading) to 100
+// ns (writing) less than those for any file. On 386 and s390x they have no numbers of
+// their own.
+
+func readOnce(fd uintptr, b []byte) (int, syscall.Errno) {
+	return transfer(syscall.SYS_RECVFROM, fd, b, 0)
+}
+
+func writeOnce(fd uintptr, b []byte) (int, syscall.Errno) {
+	return transfer(syscall.SYS_SENDTO, fd, b, syscall.MSG_NOSIGNAL)
+}
+
+func transfer(call, fd uintptr, b []byte, flags uintptr) (int, syscall.Errno) {
+	if len(b) == 0 {
+		return 0, 0
+	}
+	n, _, e := syscall.RawSyscall6(call, fd, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), flags, 0, 0)
+	if e != 0 {
+		return 0, e
+	}
+	return int(n), 0
+}
