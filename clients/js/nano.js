@@ -345,7 +345,7 @@ export class Client extends EventTarget {
   #listeners = new Map(); // route -> Set of functions
   #heeded = new Set(); // the types of events that were ever listened to
   #status = { state: 'closed', reason: 'new' };
-  #waiters = []; // what connect promised
+  #waiters = []; // the promises of connect that are not settled
 
   // The session. It outlives connections if it has a token.
   #session = false; // from the handshake until the session ends
@@ -358,7 +358,7 @@ export class Client extends EventTarget {
   #keptBytes = 0;
   #base = 0; // data packets before kept
   #sent = 0; // data packets that were given to a socket
-  #pending = new Map(); // id -> {route, settle}
+  #pending = new Map(); // id -> {route, resolve, reject}
   #lastId = 0;
   #sys = {};
   #answer = undefined;
@@ -823,7 +823,7 @@ export class Client extends EventTarget {
     return { error: new NanoError('kicked', text), code };
   }
 
-  /** Ends the connection, and reconnects if there is a point in it. Without an error, the program called close. */
+  /** Ends the connection, and reconnects unless the reason is final. Without an error, the program called close. */
   #end(error, reason = error?.code === 'closed' ? 'lost' : (error?.code ?? 'client')) {
     const { state } = this.#status;
     if (state === 'closed') return;
@@ -865,7 +865,7 @@ export class Client extends EventTarget {
     this.#emit('close', { error });
   }
 
-  /** Closes the socket, which has no say any more, and stops the timers of the connection. */
+  /** Closes the socket, ignores its later events, and stops the timers of the connection. */
   #hangUp(code, reason) {
     clearTimeout(this.#deadline);
     clearInterval(this.#pulse);
