@@ -25,13 +25,15 @@ func (a *Agent) Kick(reason string) error { return a.KickFor(session.ErrKicked, 
 
 // KickFor is Kick with a reason of the session's own.
 func (a *Agent) KickFor(why error, reason string) error {
-	return a.shut(why, farewell{flush: true, kick: kickBody(reason)})
+	return a.shut(why, farewell{flush: true, kick: kickBody(reason, why)})
 }
 
-func kickBody(reason string) []byte {
+// kickBody returns the body of a kick packet: a text for people, and the close reason.
+func kickBody(reason string, why error) []byte {
 	b, err := json.Marshal(struct {
 		Reason string `json:"reason"`
-	}{reason})
+		Code   string `json:"code"`
+	}{reason, session.ReasonOf(why).String()})
 	if err != nil {
 		return []byte("{}")
 	}
@@ -47,7 +49,7 @@ type farewell struct {
 
 // shutdownFarewell is the farewell of a server that shuts down.
 func shutdownFarewell() farewell {
-	return farewell{flush: true, kick: kickBody("server shutdown"), code: wsframe.CodeGoingAway}
+	return farewell{flush: true, kick: kickBody("server shutdown", session.ErrShutdown), code: wsframe.CodeGoingAway}
 }
 
 // shut closes the session for a reason: nothing more is sent but the farewell. What was
@@ -211,7 +213,7 @@ func (a *Agent) farewellFor(err error) (f farewell, reason error) {
 	}
 	f = farewell{flush: true, code: p.code}
 	if p.kick != "" {
-		f.kick = kickBody(p.kick)
+		f.kick = kickBody(p.kick, p.reason)
 	}
 	return f, fmt.Errorf("%w: %w", p.reason, err)
 }

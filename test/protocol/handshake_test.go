@@ -172,7 +172,7 @@ func TestHandshakeValidator(t *testing.T) {
 	}
 	p := at.Dial()
 	p.Send(testkit.Pack(packet.Handshake, `{"kick":1}`))
-	if e := p.ReadEnd(); e.Kick != `{"reason":"not today"}` {
+	if e := p.ReadEnd(); e.Kick != `{"reason":"not today","code":"kicked"}` {
 		t.Errorf("kicked by the validator: %+v", e)
 	}
 	testkit.Receive(t, calls, "the validator's call")
