@@ -12,8 +12,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
+// Once everything was sent, the client is given a while to close its side. Closing a
+// socket with unread input would destroy what is still on its way to the client, so the
+// reader goes on and discards what comes.
 const (
-	linger       = time.Second     // how long a client is given to close its side once everything was sent
+	linger       = time.Second     // for that long
+	lingerBytes  = 16 << 20        // and for so many bytes
 	closeTimeout = 5 * time.Second // how long the last bytes may take
 )
 
@@ -93,6 +97,7 @@ func (a *Agent) closeOutbox(f farewell) {
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
 		c.code, c.until = f.code, until.UnixNano()
+		c.late = time.AfterFunc(closeTimeout, func() { closeNow(c.socket) }) // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true

@@ -32,6 +32,10 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrHeartbeat, farewell{})
 		return 0
 	}
+	if since := c.blocked.Load(); since != 0 && now >= time.Duration(since)+h.stall+h.wheel.tick { // a write deadline had no effect
+		_ = a.shut(session.ErrSlowClient, farewell{})
+		return 0
+	}
 	if !c.flags.set(flagBeating) {
 		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has asked for this first call
 	}

@@ -118,7 +118,9 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 	for {
 		for at < len(buf.b) {
 			c.setWriteDeadline(a, time.Now().Add(c.hub.stall))
+			c.blocked.Store(c.hub.wheel.now())
 			n, err := c.socket.Write(buf.b[at:min(at+chunk, len(buf.b))])
+			c.blocked.Store(0)
 			at += n
 			if err != nil {
 				c.stalled(a, buf, err)
@@ -153,7 +155,10 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 	}
 	o.writing, o.taken = false, 0
 	end := c.finished && !c.ended && !c.dead
-	c.ended = c.ended || end
+	if end {
+		c.ended = true
+		c.late.Reset(linger)
+	}
 	over := c.handed
 	if c.handed = false; over {
 		o.drop()
@@ -168,18 +173,6 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 		c.farewellSent()
 	}
 	return b, false
-}
-
-// farewellSent closes the sending side; the client is given a while to close its own,
-// since closing a socket with unread input would destroy what is still on its way to the
-// client.
-func (c *Conn) farewellSent() {
-	half, ok := c.socket.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		_ = c.socket.Close()
-		return
-	}
-	_ = c.socket.SetReadDeadline(time.Now().Add(linger))
 }
 
 // writeFailed ends a connection that cannot be written to.
