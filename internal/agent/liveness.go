@@ -25,9 +25,7 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 	if unread {
 		last = now // it is the server that does not listen
 	}
-	// Clients' packets can lie two intervals apart; dead is between two and a half and
-	// three.
-	dead := last + h.Heartbeat*11/4
+	dead := last + h.silence
 	if now >= dead {
 		_ = a.shut(session.ErrHeartbeat, farewell{})
 		return 0
