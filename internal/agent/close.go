@@ -22,14 +22,14 @@ const (
 )
 
 // Close ends the connection when what is queued has been sent.
-func (a *Agent) Close() error { return a.shut(session.ErrClosed, farewell{flush: true}) }
+func (a *Agent) Close() error { return a.shut(session.ErrClosed, farewell{flush: true, answer: true}) }
 
 // Kick sends the client a reason, and ends the connection.
 func (a *Agent) Kick(reason string) error { return a.KickFor(session.ErrKicked, reason) }
 
 // KickFor is Kick with a reason of the session's own.
 func (a *Agent) KickFor(why error, reason string) error {
-	return a.shut(why, farewell{flush: true, kick: kickBody(reason, why)})
+	return a.shut(why, farewell{flush: true, answer: true, kick: kickBody(reason, why)})
 }
 
 // kickBody returns the body of a kick packet: a text for people, and the close reason.
@@ -46,9 +46,10 @@ func kickBody(reason string, why error) []byte {
 
 // farewell is how a connection ends.
 type farewell struct {
-	flush bool   // send what is queued first; else the connection is cut
-	kick  []byte // the body of a kick packet, or nil
-	code  uint16 // of the WebSocket close frame; 0 is 1000, normal closure
+	flush  bool   // send what is queued first; else the connection is cut
+	answer bool   // and the answer to the request that runs
+	kick   []byte // the body of a kick packet, or nil
+	code   uint16 // of the WebSocket close frame; 0 is 1000, normal closure
 }
 
 // shutdownFarewell is the farewell of a server that shuts down.
@@ -73,10 +74,50 @@ func (a *Agent) end(reason error, f farewell) {
 		a.hub.Counts.close(reason)
 	}
 	a.uncount()
-	a.closeOutbox(f)
+	if !f.answer || !a.postpone(f) {
+		a.closeOutbox(f)
+	}
 	if a.hub.Debug {
 		a.hub.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
 	}
+}
+
+// postpone puts the farewell off while a request runs that has no answer: part sends it
+// when the handler has returned, but after closeTimeout at the latest. It reports false
+// if no request runs.
+func (a *Agent) postpone(f farewell) bool {
+	if a.box.Idle() || !a.requests.Waiting(a.requests.Current()) {
+		return false
+	}
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	a.out.parting = &parting{f, time.AfterFunc(closeTimeout, a.part)}
+	return true
+}
+
+// parting is a farewell that was postponed.
+type parting struct {
+	farewell
+	late *time.Timer
+}
+
+// part sends the farewell if it was postponed.
+func (a *Agent) part() {
+	a.out.mu.Lock()
+	p := a.out.parting
+	a.out.parting = nil
+	a.out.mu.Unlock()
+	if p != nil {
+		p.late.Stop()
+		a.closeOutbox(p.farewell)
+	}
+}
+
+// parts reports whether the farewell was postponed.
+func (a *Agent) parts() bool {
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	return a.out.parting != nil
 }
 
 // closeOutbox ends the connection: at once, or when the farewell was written.
@@ -145,6 +186,7 @@ func (a *Agent) retire(reason error, f farewell) {
 
 // finished runs on the logic goroutine after the last message.
 func (a *Agent) finished() {
+	a.part()
 	defer a.hub.wg.Done()
 	defer a.hub.gone(a, flagSessionGone)
 	defer func() {
@@ -213,7 +255,7 @@ func (a *Agent) farewellFor(err error) (f farewell, reason error) {
 	if !errors.As(err, &p) {
 		return farewell{}, session.ErrClientClosed
 	}
-	if a.hub.Debug {
+	if a.hub.Debug && p.reason != session.ErrClientClosed {
 		a.hub.Log.Debug("nano: protocol error", "session", a.id, "remote", a.RemoteAddr(), "error", err)
 	}
 	f = farewell{flush: true, code: p.code}

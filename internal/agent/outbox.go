@@ -19,13 +19,14 @@ import (
 // last place before the wire.
 type outbox struct {
 	mu       sync.Mutex
-	conn     *Conn   // the connection that takes what waits, nil for none; mu guards it and what follows
-	buf      *buffer // packets that wait, nil for none
-	taken    int     // bytes that the writer has taken and not written
-	messages int32   // responses and pushes in buf, which are counted when they are taken
-	listed   bool    // the agent is in the flusher's list
-	writing  bool    // conn has a writer
-	closed   bool    // nothing more may be queued: when all is written, the connection ends
+	conn     *Conn    // the connection that takes what waits, nil for none; mu guards it and what follows
+	buf      *buffer  // packets that wait, nil for none
+	taken    int      // bytes that the writer has taken and not written
+	messages int32    // responses and pushes in buf, which are counted when they are taken
+	listed   bool     // the agent is in the flusher's list
+	writing  bool     // conn has a writer
+	closed   bool     // nothing more may be queued: when all is written, the connection ends
+	parting  *parting // nil if the farewell was not postponed
 	remote   net.Addr
 }
 

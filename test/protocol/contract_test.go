@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lonng/nano"
@@ -238,4 +239,60 @@ func TestContractTimeouts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An answer of a handler that closes its own session comes before the farewell.
+func TestAnswerBeforeTheFarewell(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(s *session.Session) error
+		err  bool
+		kick string
+	}{
+		{"close and respond", func(s *session.Session) error { s.Close(); return s.Response([]byte("ok")) }, false, ""},
+		{"kick and respond", func(s *session.Session) error { _ = s.Kick("bye"); return s.Response([]byte("ok")) }, false, `{"reason":"bye","code":"kicked"}`},
+		{"kick and fail", func(s *session.Session) error { _ = s.Kick("bye"); return nano.Errorf("GAME-1", "no") }, true, `{"reason":"bye","code":"kicked"}`},
+		{"kick and panic", func(s *session.Session) error { _ = s.Kick("bye"); panic("no") }, true, `{"reason":"bye","code":"kicked"}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, transport := range testkit.Sockets {
+				at := testkit.Start(t, transport, testkit.NewGame(func(s *session.Session, _ []byte) error {
+					defer func() {
+						if err := s.Push("late", []byte("x")); !errors.Is(err, session.ErrBrokenPipe) {
+							t.Errorf("Push to the closed session = %v, want ErrBrokenPipe", err)
+						}
+					}()
+					return c.do(s)
+				}))
+				p := at.Join()
+				p.Send(append(testkit.Request(1, "Game.Do", ""), testkit.Request(2, "Game.Echo", "never")...))
+				e := p.ReadEnd()
+				if len(e.Messages) != 1 || e.Messages[0].ID != 1 || e.Messages[0].Err != c.err || e.Kick != c.kick {
+					t.Errorf("%s: %v and kick %q came, want one answer and %q", transport, e.Messages, e.Kick, c.kick)
+				}
+			}
+		})
+	}
+}
+
+// A client is told a whole second, and judged by it.
+func TestHeartbeatsBelowASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := testkit.Start(t, "pipe", testkit.NewGame(nil), nano.WithHeartbeatInterval(50*time.Millisecond))
+		p := at.DialPatient()
+		if a := p.Handshake("{}"); a.Sys.Heartbeat != 1 {
+			t.Fatalf("the server told an interval of %d s, want 1", a.Sys.Heartbeat)
+		}
+		p.Send(testkit.Pack(packet.Ack, ""))
+		go func() { p.ReadUntilEnd() }()
+		for range 10 {
+			time.Sleep(2 * time.Second) // of two heartbeats one is late
+			p.Send(testkit.Pack(packet.Heartbeat, ""))
+		}
+		start := time.Now()
+		testkit.Eventually(t, "the silent client is closed", func() bool { return at.Stats().Closed["heartbeat"] == 1 })
+		if d := time.Since(start); d < 2500*time.Millisecond || d > 4*time.Second {
+			t.Errorf("it was closed after %v, want 2.75 s", d)
+		}
+	})
 }
