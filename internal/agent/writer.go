@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"errors"
 	"net"
+	"os"
 	"time"
 
 	"github.com/lonng/nano/internal/wsframe"
@@ -115,13 +117,19 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 	if buf == nil {
 		buf = c.wire(b, &s)
 	}
+	again := false // a write that failed was tried again
 	for {
 		for at < len(buf.b) {
-			c.setWriteDeadline(a, time.Now().Add(c.hub.stall))
+			until := time.Now().Add(c.hub.stall)
+			c.setWriteDeadline(a, until)
 			c.blocked.Store(c.hub.wheel.now())
 			n, err := c.socket.Write(buf.b[at:min(at+chunk, len(buf.b))])
 			c.blocked.Store(0)
 			at += n
+			if err != nil && !again && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(until) > 2*maxTick {
+				again = true // the process did not run when the time was over
+				continue
+			}
 			if err != nil {
 				c.stalled(a, buf, err)
 				return
