@@ -142,6 +142,9 @@ func (a *Agent) closeOutbox(f farewell) {
 		flush = o.list()
 	}
 	o.closed = true
+	if c != nil {
+		c.wakeReader()
+	}
 	o.mu.Unlock()
 	if c == nil {
 		return

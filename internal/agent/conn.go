@@ -39,15 +39,16 @@ type Conn struct {
 	timer  node
 
 	// The mu of the agent's outbox guards what follows.
-	control  *buffer     // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
-	late     *time.Timer // closes the socket if the farewell takes too long; nil if there is none
-	until    int64       // when the farewell has to be written, in Unix nanoseconds; 0 if there is none
-	code     uint16      // of the close frame at the end
-	dead     bool        // nothing can be written any more
-	finished bool        // a writer has taken the last bytes
-	ended    bool        // they were written
-	handed   bool        // the reader has ended, and left the end of the connection to the writer of the last bytes
-	unread   bool        // the reader has ended
+	control  *buffer       // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
+	late     *time.Timer   // closes the socket if the farewell takes too long; nil if there is none
+	until    int64         // when the farewell has to be written, in Unix nanoseconds; 0 if there is none
+	code     uint16        // of the close frame at the end
+	dead     bool          // nothing can be written any more
+	finished bool          // a writer has taken the last bytes
+	ended    bool          // they were written
+	handed   bool          // the reader has ended, and left the end of the connection to the writer of the last bytes
+	unread   bool          // the reader has ended
+	drained  chan struct{} // closed when the reader is to look at the outbox again; nil if it does not wait
 	// done is closed when the reader of a connection that its agent has left has ended,
 	// or when one that is to leave its agent has no writer. It is nil if nobody waits.
 	done chan struct{}
@@ -170,6 +171,16 @@ func (c *Conn) kill() {
 	c.dead = true
 	c.control.free()
 	c.control = nil
+	c.wakeReader()
+}
+
+// wakeReader has the reader look at the outbox again, if it waits for that. The caller
+// holds the mu of the agent's outbox.
+func (c *Conn) wakeReader() {
+	if c.drained != nil {
+		close(c.drained)
+		c.drained = nil
+	}
 }
 
 // sendPacket queues a packet of the connection itself. It goes before the messages that

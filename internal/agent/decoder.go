@@ -211,6 +211,9 @@ func (d *decoder) Keep(data []byte) []byte {
 }
 
 func (c *Conn) beginBatch() {
+	if a := c.agent.Load(); a.flags.has(flagFull) {
+		c.waitForOutput(a)
+	}
 	if !c.flags.has(flagGrown) {
 		c.flags.set(flagGrown)
 	}
@@ -233,6 +236,29 @@ func (c *Conn) waitForRoom() bool {
 	}
 	c.beginBatch()
 	return true
+}
+
+// waitForOutput waits until the client has taken its answers: one that does not read them
+// is read no more. The write deadline bounds it.
+//
+//go:noinline
+func (c *Conn) waitForOutput(a *Agent) {
+	o := &a.out
+	c.flags.set(flagPaused)
+	for {
+		o.mu.Lock()
+		if c.dead || o.conn != c || o.closed || o.waiting() <= a.hub.MaxQueued/2 {
+			a.flags.clear(flagFull)
+			o.mu.Unlock()
+			break
+		}
+		drained := make(chan struct{})
+		c.drained = drained
+		o.mu.Unlock()
+		<-drained
+	}
+	c.seen.Store(c.hub.wheel.now())
+	c.flags.clear(flagPaused)
 }
 
 // deliver hands the batch to the mailbox.

@@ -38,7 +38,7 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has asked for this first call
 	}
 	if now >= c.timer.at {
-		_ = c.sendPacket(packet.Heartbeat, nil)
+		c.beat()
 		if c.timer.at += h.Heartbeat; c.timer.at <= now {
 			c.timer.at = now + h.Heartbeat
 		}
@@ -48,3 +48,15 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 
 // quietTime is how long a connection is quiet before its reader goes on with a new stack.
 const quietTime = time.Second
+
+// beat sends a heartbeat, unless more waits already than may: the client takes nothing at
+// present, and a write deadline ends that.
+func (c *Conn) beat() {
+	o := &c.agent.Load().out
+	o.mu.Lock()
+	full := o.waiting()+packet.HeadLength > c.hub.MaxQueued
+	o.mu.Unlock()
+	if !full {
+		_ = c.sendPacket(packet.Heartbeat, nil)
+	}
+}

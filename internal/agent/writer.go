@@ -156,12 +156,14 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 		o.mu.Unlock()
 		return b, false
 	}
+	o.taken = 0
+	c.wakeReader()
 	if o.pending(c) {
 		b = o.take(c, s)
 		o.mu.Unlock()
 		return b, true
 	}
-	o.writing, o.taken = false, 0
+	o.writing = false
 	end := c.finished && !c.ended && !c.dead
 	if end {
 		c.ended = true

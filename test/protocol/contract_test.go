@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/testkit"
 	"github.com/lonng/nano/session"
@@ -295,4 +296,39 @@ func TestHeartbeatsBelowASecond(t *testing.T) {
 			t.Errorf("it was closed after %v, want 2.75 s", d)
 		}
 	})
+}
+
+// A request that was accepted is answered, however full the client's write buffer is.
+func TestAnswersFindRoom(t *testing.T) {
+	for _, policy := range []nano.SlowClientPolicy{nano.RefusePush, nano.CloseSlowClient} {
+		for _, transport := range []string{"pipe", "wspipe", "tcp"} {
+			t.Run(fmt.Sprint(policy, transport), func(t *testing.T) {
+				const requests, size, most = 3000, 3000, 20_000
+				at := testkit.Start(t, transport, testkit.NewGame(func(s *session.Session, _ []byte) error {
+					for err := error(nil); err == nil && policy == nano.RefusePush; {
+						err = s.Push("news", make([]byte, 1000))
+					}
+					return s.Response(make([]byte, size))
+				}), nano.WithWriteBuffer(most, policy), nano.WithMaxPending(8))
+				p := at.Join()
+				p.Go(func() {
+					for id := range uint64(requests) {
+						if p.Wire.Send(testkit.Request(id+1, "Game.Do", "")) != nil {
+							return
+						}
+					}
+				})
+				for next := uint64(1); next <= requests; {
+					m := p.Next()
+					if m.Type != message.Response {
+						continue
+					}
+					if m.ID != next || m.Err || len(m.Data) != size {
+						t.Fatalf("%v %s came, want the answer %d", m, m.Data, next)
+					}
+					next++
+				}
+			})
+		}
+	}
 }
