@@ -9,6 +9,8 @@ import (
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
+	"github.com/lonng/nano/session"
 )
 
 // decoder is what a connection needs to decode packets. It gathers the messages of one
@@ -32,7 +34,7 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 	for {
 		t, body, n, _, err := codec.Next(b, c.hub.MaxPacket)
 		if err != nil {
-			return nil, c.malformedPacket(err)
+			return nil, c.malformedPacket(b, err)
 		}
 		if n == 0 {
 			break
@@ -62,9 +64,13 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 // malformedPacket returns why the connection ends if no packet begins.
 //
 //go:noinline
-func (c *Conn) malformedPacket(err error) error {
+func (c *Conn) malformedPacket(b []byte, err error) error {
 	if errors.Is(err, codec.ErrPacketTooLarge) {
 		c.hub.refuse(refusedPacket, c.remote)
+		return &protocolError{reason: session.ErrProtocol, code: wsframe.CodeMessageTooBig, err: err}
+	}
+	if c.state.Load() == stateNew && c.frames == nil {
+		c.wrongTransport(b)
 	}
 	return violation("%w", err)
 }

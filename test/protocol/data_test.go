@@ -640,8 +640,8 @@ func TestContextOfHandlers(t *testing.T) {
 		t.Errorf("Game.Context: %s", got)
 	}
 	p.Send(testkit.Request(2, "Game.Context", "close"))
-	if e := p.ReadEnd(); len(e.Messages) != 0 {
-		t.Errorf("%v came from a session that was closed", e.Messages)
+	if e := p.ReadEnd(); len(e.Messages) != 1 || e.Messages[0].ID != 2 {
+		t.Errorf("%v came, want the answer of the handler that closed the session", e.Messages)
 	}
 	if n := at.Stats().Panics; n != 0 {
 		t.Errorf("%d panics, want the context to end with the session", n)

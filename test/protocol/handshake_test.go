@@ -83,7 +83,7 @@ func TestHandshakeAnswerByteForByte(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := fmt.Sprintf(`{"code":200,"sys":{"heartbeat":30,"servertime":%d,"serializer":"json"}}`, time.Now().Unix())
+			want := fmt.Sprintf(`{"code":200,"sys":{"heartbeat":30,"servertime":%d,"serializer":"json","maxPacket":65536}}`, time.Now().Unix())
 			if got != want {
 				t.Errorf("answer %s, want %s", got, want)
 			}

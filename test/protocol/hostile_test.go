@@ -490,7 +490,7 @@ func TestHostileHandlers(t *testing.T) {
 		"closes its session": {func(_ *testkit.Server, _ []*session.Session, s *session.Session) error {
 			s.Close()
 			panic("and panics")
-		}, "", "", "server", false},
+		}, nano.CodeInternal, "", "server", false},
 		"kicks its session": {func(_ *testkit.Server, _ []*session.Session, s *session.Session) error {
 			return s.Kick("away")
 		}, "", `{"reason":"away","code":"kicked"}`, "kicked", false},
@@ -573,7 +573,7 @@ func TestHostileHandlers(t *testing.T) {
 // blockTime is how long the handler of TestHandlerThatBlocks blocks over sockets. The long form is
 //
 //	go test -run TestHandlerThatBlocks -v -block 10s ./test/protocol
-var blockTime = flag.Duration("block", 2*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
+var blockTime = flag.Duration("block", 5*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
 
 // A handler that blocks holds up the messages of its scheduler and nothing else. It is for 10 s in fake time, and for
 // -block over sockets.
