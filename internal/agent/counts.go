@@ -51,7 +51,7 @@ const logEvery = 10 * time.Second
 // refuse notes that a limit was passed.
 func (h *Hub) refuse(l limit, remote net.Addr) {
 	if n := h.countRefusal(l); n > 0 {
-		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "so far", n, "last", remote)
+		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 // a bounded rate.
 func (h *Hub) mistaken(remote net.Addr, what string) {
 	if n := h.countRefusal(refusedTransport); n > 0 {
-		h.Log.Warn("nano: a client with the wrong transport", "found", what, "so far", n, "last", remote)
+		h.Log.Warn("nano: a client with the wrong transport", "found", what, "total", n, "last", remote)
 	}
 }
 
