@@ -49,7 +49,7 @@ func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 		return session.ErrSessionOnNotify
 	}
 	call := isCall(mid)
-	if err := a.sendable(); err != nil && !call && !(mid == a.requests.Current() && a.parts()) {
+	if err := a.sendable(); err != nil && !call && (mid != a.requests.Current() || !a.parts()) {
 		return err
 	}
 	ok, current := a.requests.ClaimSerial(mid, serial)

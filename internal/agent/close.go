@@ -258,7 +258,7 @@ func (a *Agent) farewellFor(err error) (f farewell, reason error) {
 	if !errors.As(err, &p) {
 		return farewell{}, session.ErrClientClosed
 	}
-	if a.hub.Debug && p.reason != session.ErrClientClosed {
+	if a.hub.Debug && !errors.Is(p.reason, session.ErrClientClosed) {
 		a.hub.Log.Debug("nano: protocol error", "session", a.id, "remote", a.RemoteAddr(), "error", err)
 	}
 	f = farewell{flush: true, code: p.code}

@@ -162,6 +162,9 @@ func (c *Conn) over() {
 	o.mu.Unlock()
 	_ = c.socket.Close()
 	c.hub.Counts.Open.Add(-1)
+	if c.frames != nil {
+		c.hub.upgrades.Delete(c.agent.Load())
+	}
 	c.hub.connGone(c)
 	c.hub.wg.Done()
 }

@@ -109,6 +109,9 @@ func (c *Conn) shake(body []byte) error {
 		return session.ErrBrokenPipe
 	}
 	user, err := a.introduce(body)
+	if c.frames != nil {
+		h.upgrades.Delete(a)
+	}
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", c.remote, "error", err)
 		code := codeRefused

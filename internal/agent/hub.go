@@ -48,9 +48,11 @@ type Config struct {
 	MaxQueued    int  // bytes that may be queued to a client
 	RefuseAtFull bool // refuse what does not fit, instead of closing the slow client
 
-	TLS         *tls.Config // of TCP clients; nil for none
-	Limits      Limits
-	CheckOrigin func(*http.Request) bool // whether a page of that origin may connect
+	TLS    *tls.Config // of TCP clients; nil for none
+	Limits Limits
+	// Subprotocols are the WebSocket subprotocols that the server supports, the preferred one first.
+	Subprotocols []string
+	CheckOrigin  func(*http.Request) bool // whether a page of that origin may connect
 
 	// Bound is called when a session binds another uid, with the open sessions that had
 	// bound it before; it may be nil. Of two sessions that bind one uid at the same time,
@@ -84,6 +86,8 @@ type Hub struct {
 	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
 	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be
+
+	upgrades sync.Map // requests of WebSocket upgrades whose handshake has no answer, by *Agent
 
 	refusals [refusedKinds]refusal
 }

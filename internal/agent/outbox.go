@@ -95,7 +95,7 @@ func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) e
 		a.flags.set(flagFull)
 	}
 	o.mu.Unlock()
-	if err == errTooLarge {
+	if errors.Is(err, errTooLarge) {
 		a.hub.refuse(refusedSend, a.RemoteAddr())
 		return session.ErrBufferExceed
 	}

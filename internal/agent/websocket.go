@@ -43,12 +43,13 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		ReadBufferSize:   wsBuffer,
 		WriteBufferSize:  wsBuffer,
 		WriteBufferPool:  &wsWriteBuffers,
+		Subprotocols:     h.Subprotocols,
 		CheckOrigin: func(r *http.Request) bool {
 			foreign = !h.CheckOrigin(r)
 			return !foreign
 		},
 	}
-	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote}
+	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote, request: r}
 	_, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
 		// The library has answered. A connection it had taken over already is closed by
@@ -73,11 +74,12 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 // hijacker registers the connection that the WebSocket library takes over.
 type hijacker struct {
 	http.ResponseWriter
-	hub    *Hub
-	remote net.Addr
-	tried  bool // the request was one for an upgrade
-	conn   *Conn
-	err    error // why the connection cannot be taken over
+	hub     *Hub
+	remote  net.Addr
+	request *http.Request
+	tried   bool // the request was one for an upgrade
+	conn    *Conn
+	err     error // why the connection cannot be taken over
 }
 
 var errNotTaken = errors.New("the server takes no more connections")
@@ -106,5 +108,6 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_ = conn.Close()
 		return nil, nil, errNotTaken
 	}
+	j.hub.keepUpgrade(j.conn.agent.Load(), j.request)
 	return conn, brw, nil
 }

@@ -56,11 +56,11 @@ func (w *wheel) advance() time.Duration {
 	if excess <= 2*w.tick {
 		return now
 	}
-	real := time.Since(w.base)
-	if excess < w.span && real-w.noted < pauseSpans*w.span {
+	age := time.Since(w.base)
+	if excess < w.span && age-w.noted < pauseSpans*w.span {
 		return now
 	}
-	w.noted = real
+	w.noted = age
 	w.paused.Add(int64(excess))
 	return now - excess
 }

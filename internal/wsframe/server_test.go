@@ -30,7 +30,9 @@ func TestAutobahnServer(t *testing.T) {
 		if err := s.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown = %v", err)
 		}
-		<-served
+		if err := <-served; err != nil {
+			t.Errorf("ServeWebSocket = %v", err)
+		}
 	}()
 	for _, c := range autobahnCases() {
 		t.Run(c.id, func(t *testing.T) {
@@ -47,6 +49,7 @@ func TestAutobahnServer(t *testing.T) {
 			if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 				t.Fatalf("the upgrade = %v, %v", response, err)
 			}
+			defer response.Body.Close()
 			wrote := make(chan struct{})
 			go func() {
 				defer close(wrote)
