@@ -3,10 +3,10 @@ package js
 
 import "embed"
 
-// FS holds nano.js, the client as one ES module, and starx.js, which gives the client the API
-// of nano-websocket-client and starx-wsclient.
+// FS holds the modules of the client: nano.js, the client itself; starx.js, which gives it the API of
+// nano-websocket-client and starx-wsclient; state.js and smooth.js, for the state of rooms.
 //
 //	http.Handle("/nano.js", http.FileServerFS(js.FS))
 //
-//go:embed nano.js starx.js
+//go:embed nano.js starx.js state.js smooth.js
 var FS embed.FS

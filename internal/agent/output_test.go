@@ -86,7 +86,7 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 		default:
 			t.Error("the connection is not closed")
 		}
-		if want := pack(t, packet.Kick, `{"reason":"bye"}`); !bytes.HasSuffix(conn.out.Bytes(), want) {
+		if want := pack(t, packet.Kick, `{"reason":"bye","code":"kicked"}`); !bytes.HasSuffix(conn.out.Bytes(), want) {
 			t.Errorf("written: %q, want a kick at the end", conn.out.Bytes())
 		}
 	})
@@ -212,10 +212,10 @@ func TestAnswerOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				switch err := a.ResponseMid(7, []byte("mine")); err {
-				case nil:
+				switch err := a.ResponseMid(7, []byte("mine")); {
+				case err == nil:
 					answered.Add(1)
-				case session.ErrSessionOnNotify:
+				case errors.Is(err, session.ErrSessionOnNotify):
 				default:
 					t.Errorf("ResponseMid = %v", err)
 				}
