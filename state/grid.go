@@ -1,0 +1,133 @@
+package state
+
+import (
+	"iter"
+	"math"
+	"math/bits"
+)
+
+// keep is how much further than it entered an entry may go until it leaves a view.
+const keep = 1.08
+
+// grid finds entries by position. It is a hash table of square cells, built once a tick
+// by a counting sort.
+type grid struct {
+	seq    uint64
+	cell   float32 // edge of a cell
+	shift  int     // of a hash
+	starts []int32 // of a bucket in spots
+	spots  []spot
+}
+
+type spot struct {
+	x, y float32
+	h    int32
+}
+
+// cellOf returns the number of the cell of coordinate x.
+func (g *grid) cellOf(x float32) int32 {
+	c := math.Floor(float64(x / g.cell))
+	return int32(min(max(c, -1<<30), 1<<30))
+}
+
+func (g *grid) bucket(cx, cy int32) uint32 {
+	return (uint32(cx)*0x9e3779b1 ^ uint32(cy)*0x85ebca6b) * 0xc2b2ae35 >> g.shift
+}
+
+// build sorts the live entries of r into cells of edge cell.
+func (g *grid) build(r *region, cell float32) {
+	g.seq, g.cell = r.s.seq, cell
+	width := max(bits.Len(uint(2*r.m.n)), 4)
+	g.shift = 32 - width
+	n := 1<<width + 1
+	if cap(g.starts) < n {
+		g.starts = make([]int32, n)
+	}
+	g.starts = g.starts[:n]
+	clear(g.starts)
+	extend(&g.spots, r.m.n)
+	g.spots = g.spots[:r.m.n]
+	// Count, then make each start the end of its bucket, then fill from the end.
+	for h := range r.m.live.all {
+		g.starts[g.bucket(g.cellOf(r.xs[h]), g.cellOf(r.ys[h]))]++
+	}
+	sum := int32(0)
+	for i, c := range g.starts {
+		sum += c
+		g.starts[i] = sum
+	}
+	for h := range r.m.live.all {
+		b := g.bucket(g.cellOf(r.xs[h]), g.cellOf(r.ys[h]))
+		g.starts[b]--
+		g.spots[g.starts[b]] = spot{r.xs[h], r.ys[h], int32(h)}
+	}
+}
+
+// scan calls f for each entry within reach of the point x, y, maybe twice, and for some
+// beyond.
+func (r *region) scan(x, y, reach float32, f func(spots []spot)) {
+	if !(reach >= 0) || r.m.n == 0 {
+		return
+	}
+	g := &r.grid
+	if g.seq != r.s.seq {
+		cell := reach / 2
+		if !(cell > 1e-6) || cell > math.MaxFloat32/4 {
+			cell = 1
+		}
+		g.build(r, cell)
+	}
+	x0, x1 := g.cellOf(x-reach), g.cellOf(x+reach)
+	y0, y1 := g.cellOf(y-reach), g.cellOf(y+reach)
+	if cells := (float64(x1) - float64(x0) + 1) * (float64(y1) - float64(y0) + 1); !(cells <= float64(r.m.n)) {
+		f(g.spots)
+		return
+	}
+	for cx := x0; cx <= x1; cx++ {
+		for cy := y0; cy <= y1; cy++ {
+			b := g.bucket(cx, cy)
+			if from, to := g.starts[b], g.starts[b+1]; from < to {
+				f(g.spots[from:to])
+			}
+		}
+	}
+}
+
+// search adds to now the entries within the circle, and those of before that are only a
+// little beyond.
+func (r *region) search(c circle, before, now bitmap) {
+	near, far := c.r*c.r, c.r*keep*c.r*keep
+	r.scan(c.x, c.y, c.r*keep, func(spots []spot) {
+		for i := range spots {
+			s := &spots[i]
+			dx, dy := s.x-c.x, s.y-c.y
+			if d := dx*dx + dy*dy; d <= near || d <= far && before.has(int(s.h)) {
+				now[s.h>>6] |= 1 << (s.h & 63)
+			}
+		}
+	})
+}
+
+// Near yields the entries within r of the point x, y, in the same order in each run of a
+// game. Positions are those of the last [Sync.Tick]; entries that were put since are not
+// found. It is for a map of the root. Near panics if the values have no numeric fields X
+// and Y.
+func (m *Map[K, T]) Near(x, y, r float32) iter.Seq2[K, *T] {
+	return func(yield func(K, *T) bool) {
+		if m.c == nil || m.c.m == nil || m.c.m.region == nil {
+			return
+		}
+		c, at := m.c, m.c.m.region
+		if !at.positioned() {
+			panic("state: Near: the values have no numeric fields X and Y")
+		}
+		var found bitmap
+		found.grow(len(at.m.live))
+		at.search(circle{x, y, r}, nil, found)
+		for h := range found.all {
+			if v := c.vals[h]; v != nil && !yield(c.keys[h], v) {
+				return
+			}
+		}
+	}
+}
