@@ -74,16 +74,15 @@ func (e *encoder) unsent(v *value, field string, fv reflect.Value) {
 
 // fieldOf returns the field f of the struct v.
 func fieldOf(v reflect.Value, f *field) reflect.Value {
-	v = v.Field(f.index[0])
-	for _, i := range f.index[1:] {
-		v = v.Field(i)
+	if len(f.index) == 1 {
+		return v.Field(f.index[0])
 	}
-	return v
+	return v.FieldByIndex(f.index)
 }
 
 // compare appends the fields of v that differ from r and returns which they are. ends, if
 // it is not nil, receives the end of the bytes that each level sees.
-func (e *encoder) compare(p *plan, r row, v reflect.Value, ends []uint32) (mask uint64) {
+func (e *encoder) compare(p *plan, r *row, v reflect.Value, ends []uint32) (mask uint64) {
 	level := 0
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -91,7 +90,11 @@ func (e *encoder) compare(p *plan, r row, v reflect.Value, ends []uint32) (mask 
 			ends[level] = uint32(len(e.buf))
 			level++
 		}
-		if e.field(f, r, fieldOf(v, f)) {
+		fv := fieldOf(v, f)
+		if f.kind == kindStr && fv.String() == r.strs[f.slot] {
+			continue // most texts never change
+		}
+		if e.field(f, r, fv) {
 			mask |= 1 << i
 		}
 	}
@@ -102,7 +105,7 @@ func (e *encoder) compare(p *plan, r row, v reflect.Value, ends []uint32) (mask 
 }
 
 // field appends the field if it differs from r and reports whether it did.
-func (e *encoder) field(f *field, r row, fv reflect.Value) bool {
+func (e *encoder) field(f *field, r *row, fv reflect.Value) bool {
 	switch f.kind {
 	case kindStr:
 		s := fv.String()
@@ -139,7 +142,7 @@ func (e *encoder) field(f *field, r row, fv reflect.Value) bool {
 
 // body appends the mask and the changed fields of a struct and reports whether there are
 // any. If always is set it appends the mask even if it is 0.
-func (e *encoder) body(p *plan, r row, v reflect.Value, always bool) bool {
+func (e *encoder) body(p *plan, r *row, v reflect.Value, always bool) bool {
 	at := len(e.buf)
 	mask := e.compare(p, r, v, nil)
 	if mask != 0 || always {
@@ -164,7 +167,7 @@ func (e *encoder) pointer(f *field, s *sub, fv reflect.Value) bool {
 	at := len(e.buf)
 	e.buf = append(e.buf, 1)
 	e.push(f.path)
-	changed := e.body(f.obj, *s.obj, fv.Elem(), isNew)
+	changed := e.body(f.obj, s.obj, fv.Elem(), isNew)
 	e.pop()
 	if !changed && !isNew {
 		e.buf = e.buf[:at]
@@ -279,7 +282,7 @@ func (e *encoder) structs(v *value, l *list, fv reflect.Value) bool {
 	case v.kind == kindStruct && old == n:
 		start = n
 	case v.kind == kindStruct:
-		same = func(i, j int) bool { return equal(v.obj, *l.rows[i], fv.Index(j)) }
+		same = func(i, j int) bool { return equal(v.obj, l.rows[i], fv.Index(j)) }
 	}
 	for start < shared && same(start, start) {
 		start++
@@ -306,7 +309,7 @@ func (e *encoder) structs(v *value, l *list, fv reflect.Value) bool {
 				item = item.Elem()
 			}
 			rows[i] = newRow(v.obj)
-			e.body(v.obj, *rows[i], item, true)
+			e.body(v.obj, rows[i], item, true)
 		}
 		l.rows = slices.Replace(l.rows, start, start+removed, rows...)
 		l.ids = slices.Replace(l.ids, start, start+removed, ids...)
@@ -325,7 +328,7 @@ func (e *encoder) structs(v *value, l *list, fv reflect.Value) bool {
 		}
 		e.trail[len(e.trail)-1].at = i
 		from := len(e.buf)
-		mask := e.compare(v.obj, *l.rows[i], item, nil)
+		mask := e.compare(v.obj, l.rows[i], item, nil)
 		if mask == 0 {
 			continue
 		}
@@ -353,7 +356,7 @@ func (e *encoder) record(from, gap int, mask uint64, same bool) {
 }
 
 // equal reports whether v is what was sent as r. Of maps it does not know.
-func equal(p *plan, r row, v reflect.Value) bool {
+func equal(p *plan, r *row, v reflect.Value) bool {
 	for i := range p.fields {
 		f := &p.fields[i]
 		fv := fieldOf(v, f)
@@ -364,7 +367,7 @@ func equal(p *plan, r row, v reflect.Value) bool {
 			}
 		case kindObj:
 			obj := r.subs[f.slot].obj
-			if fv.IsNil() != (obj == nil) || obj != nil && !equal(f.obj, *obj, fv.Elem()) {
+			if fv.IsNil() != (obj == nil) || obj != nil && !equal(f.obj, obj, fv.Elem()) {
 				return false
 			}
 		case kindList:
@@ -397,11 +400,11 @@ func equalList(v *value, l *list, fv reflect.Value) bool {
 				return false
 			}
 		case kindObj:
-			if item.IsNil() != (l.rows[i] == nil) || l.rows[i] != nil && !equal(v.obj, *l.rows[i], item.Elem()) {
+			if item.IsNil() != (l.rows[i] == nil) || l.rows[i] != nil && !equal(v.obj, l.rows[i], item.Elem()) {
 				return false
 			}
 		case kindStruct:
-			if !equal(v.obj, *l.rows[i], item) {
+			if !equal(v.obj, l.rows[i], item) {
 				return false
 			}
 		default:

@@ -2,7 +2,7 @@ package state
 
 // full appends the fields of r that are not zero and returns which they are: the
 // difference against zero, made from what was sent. ends is as in [encoder.compare].
-func (e *encoder) full(p *plan, r row, ends []uint32) (mask uint64) {
+func (e *encoder) full(p *plan, r *row, ends []uint32) (mask uint64) {
 	level := 0
 	for i := range p.fields {
 		f := &p.fields[i]
@@ -21,7 +21,7 @@ func (e *encoder) full(p *plan, r row, ends []uint32) (mask uint64) {
 }
 
 // fullField appends the field if it is not zero and reports whether it did.
-func (e *encoder) fullField(f *field, r row) bool {
+func (e *encoder) fullField(f *field, r *row) bool {
 	switch f.kind {
 	case kindStr:
 		if r.strs[f.slot] == "" {
@@ -35,7 +35,7 @@ func (e *encoder) fullField(f *field, r row) bool {
 			return false
 		}
 		e.buf = append(e.buf, 1)
-		e.fullBody(f.obj, *obj)
+		e.fullBody(f.obj, obj)
 		return true
 	case kindList:
 		return e.fullList(f.elem, r.subs[f.slot].list)
@@ -66,7 +66,7 @@ func (e *encoder) fullField(f *field, r row) bool {
 }
 
 // fullBody appends a struct from zeros: its mask, 0 included, and its fields.
-func (e *encoder) fullBody(p *plan, r row) {
+func (e *encoder) fullBody(p *plan, r *row) {
 	at := len(e.buf)
 	mask := e.full(p, r, nil)
 	e.buf = insertUint(e.buf, at, mask)
@@ -90,12 +90,12 @@ func (e *encoder) fullList(v *value, l *list) bool {
 	for _, r := range l.rows {
 		switch {
 		case v.kind == kindStruct:
-			e.fullBody(v.obj, *r)
+			e.fullBody(v.obj, r)
 		case r == nil:
 			e.buf = append(e.buf, 0)
 		default:
 			e.buf = append(e.buf, 1)
-			e.fullBody(v.obj, *r)
+			e.fullBody(v.obj, r)
 		}
 	}
 	e.buf = append(e.buf, 0)
@@ -106,7 +106,8 @@ func (e *encoder) fullList(v *value, l *list) bool {
 func (e *encoder) fullValue(m *members, h int) (mask uint64) {
 	switch {
 	case m.val.kind == kindObj:
-		return e.full(m.val.obj, m.tab.row(h), nil)
+		r := m.tab.row(h)
+		return e.full(m.val.obj, &r, nil)
 	case m.val.kind == kindStr:
 		e.buf = appendString(e.buf, m.tab.strs[h])
 	default:

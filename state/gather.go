@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"encoding/binary"
 	"math/bits"
 	"slices"
 )
@@ -127,11 +128,22 @@ func (r *region) records(b []byte, a *area, turned []int, before, now bitmap, le
 				b = appendUint(b, tag)
 				b = appendUint(b, c.mask)
 			}
-			b = append(b, buf[c.from:c.to]...)
+			b = appendShort(b, buf, c.span)
 			last, mask = h, c.mask
 		}
 	}
 	return b
+}
+
+// appendShort appends the span of src, mostly a few bytes: it copies eight at once if there
+// is room, which is faster than a call of memmove.
+func appendShort(b, src []byte, s span) []byte {
+	n, size := len(b), int(s.to-s.from)
+	if size > 8 || cap(b)-n < 8 || len(src)-int(s.from) < 8 {
+		return append(b, src[s.from:s.to]...)
+	}
+	binary.LittleEndian.PutUint64(b[n:n+8], binary.LittleEndian.Uint64(src[s.from:]))
+	return b[:n+size]
 }
 
 // levelOf returns the level of handle h, and the raised entries from there on.
@@ -172,6 +184,9 @@ func (a *area) trim(r *region, before bitmap, own, limit int) bool {
 	}
 	if entering <= limit {
 		return true
+	}
+	if len(a.circles) > 0 {
+		r.locate()
 	}
 	type candidate struct {
 		handle   int

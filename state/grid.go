@@ -14,7 +14,7 @@ const keep = 1.08
 type grid struct {
 	seq    uint64
 	cell   float32 // edge of a cell
-	shift  int     // of a hash
+	mask   uint32  // of a bucket
 	starts []int32 // of a bucket in spots
 	spots  []spot
 }
@@ -30,15 +30,19 @@ func (g *grid) cellOf(x float32) int32 {
 	return int32(min(max(c, -1<<30), 1<<30))
 }
 
+// bucket returns the bucket of a cell. Cells of one column are in buckets that follow each
+// other, so that a search reads each column at once.
 func (g *grid) bucket(cx, cy int32) uint32 {
-	return (uint32(cx)*0x9e3779b1 ^ uint32(cy)*0x85ebca6b) * 0xc2b2ae35 >> g.shift
+	h := uint32(cx) * 0x9e3779b1
+	return (h ^ h>>15 + uint32(cy)) & g.mask
 }
 
 // build sorts the live entries of r into cells of edge cell.
 func (g *grid) build(r *region, cell float32) {
+	r.locate()
 	g.seq, g.cell = r.s.seq, cell
 	width := max(bits.Len(uint(2*r.m.n)), 4)
-	g.shift = 32 - width
+	g.mask = 1<<width - 1
 	n := 1<<width + 1
 	if cap(g.starts) < n {
 		g.starts = make([]int32, n)
@@ -84,11 +88,16 @@ func (r *region) scan(x, y, reach float32, f func(spots []spot)) {
 		return
 	}
 	for cx := x0; cx <= x1; cx++ {
-		for cy := y0; cy <= y1; cy++ {
-			b := g.bucket(cx, cy)
-			if from, to := g.starts[b], g.starts[b+1]; from < to {
-				f(g.spots[from:to])
-			}
+		// Both ends are buckets; the range wraps if the last is below the first.
+		first, last := g.bucket(cx, y0), g.bucket(cx, y1)
+		switch {
+		case uint32(y1-y0) >= g.mask:
+			f(g.spots)
+		case first <= last:
+			f(g.spots[g.starts[first]:g.starts[last+1]])
+		default:
+			f(g.spots[g.starts[first]:])
+			f(g.spots[:g.starts[last+1]])
 		}
 	}
 }

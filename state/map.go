@@ -36,6 +36,9 @@ type core[K Key, T any] struct {
 	pending []*item[K, T]
 	gone    []int
 	touched []*item[K, T]
+
+	probe  *K // where handle makes a key; reflect cannot convert without an allocation
+	probed reflect.Value
 }
 
 // item is one entry. val is nil once it is deleted.
@@ -193,8 +196,8 @@ func byKey[K Key, T any](a, b *item[K, T]) int { return cmp.Compare(a.key, b.key
 type typedCore interface {
 	// sync brings m up to the map.
 	sync(e *encoder, m *members, to sink)
-	// handle returns the handle of key k, which has the type of the keys.
-	handle(k any) (int, bool)
+	// handle returns the handle of key k.
+	handle(k key) (int, bool)
 }
 
 // attach makes m the place that the map is sent from: entries keep the handle that their
@@ -317,12 +320,20 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 	}
 }
 
-func (c *core[K, T]) handle(k any) (int, bool) {
-	typed, ok := k.(K)
-	if !ok {
-		return 0, false
+func (c *core[K, T]) handle(k key) (int, bool) {
+	if c.probe == nil {
+		c.probe = new(K)
+		c.probed = reflect.ValueOf(c.probe).Elem()
 	}
-	it := c.index[typed]
+	switch {
+	case c.probed.CanInt():
+		c.probed.SetInt(int64(k.n))
+	case c.probed.CanUint():
+		c.probed.SetUint(k.n)
+	default:
+		c.probed.SetString(k.s)
+	}
+	it := c.index[*c.probe]
 	if it == nil || it.handle < 0 {
 		return 0, false
 	}

@@ -273,7 +273,8 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask ui
 		if m.region != nil {
 			ends = m.region.endsOf(h)
 		}
-		mask = e.compare(m.val.obj, m.tab.row(h), v, ends)
+		r := m.tab.row(h)
+		mask = e.compare(m.val.obj, &r, v, ends)
 		return mask, mask != 0
 	case kindStr:
 		s := v.String()

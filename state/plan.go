@@ -124,9 +124,10 @@ func (c *compiler) structPlan(t reflect.Type, path string, root bool) *plan {
 	c.plans[t] = p
 	c.order = append(c.order, p)
 	c.open = append(c.open, t)
+	faults := len(c.faults)
 	c.flatten(p, t, path, prefix{}, root)
 	c.open = c.open[:len(c.open)-1]
-	if len(p.fields) == 0 && !root {
+	if len(p.fields) == 0 && !root && len(c.faults) == faults {
 		c.fault(path, "%s has no exported fields", t)
 	}
 	if len(p.fields) > maxFields {
@@ -266,13 +267,13 @@ func (c *compiler) flatten(p *plan, t reflect.Type, path string, pre prefix, roo
 			if promoted && g.name == "" {
 				next.name, next.path = pre.name, pre.path
 			}
-			before := len(p.fields)
+			before, faults := len(p.fields), len(c.faults)
 			if slices.Contains(c.open[:len(c.open)-1], sf.Type) {
 				c.fault(at, "%s contains itself", sf.Type)
 				continue
 			}
 			c.flatten(p, sf.Type, at, next, root)
-			if len(p.fields) == before && sf.IsExported() && !promoted {
+			if len(p.fields) == before && !promoted && len(c.faults) == faults {
 				c.fault(at, "%s has no exported fields", sf.Type)
 			}
 			continue

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -49,11 +50,18 @@ func Owner[K Key]() Option {
 //
 // The first Tick sends the state as it is then.
 func New[T any](root *T, opts ...Option) (*Sync, error) {
+	if root == nil {
+		return nil, errors.New("state: the state is nil")
+	}
+	return newSync(reflect.ValueOf(root).Elem(), opts...)
+}
+
+func newSync(root reflect.Value, opts ...Option) (*Sync, error) {
 	var cfg config
 	for _, o := range opts {
 		o(&cfg)
 	}
-	t := reflect.TypeFor[T]()
+	t := root.Type()
 	if t.Kind() != reflect.Struct || isMap(t) {
 		return nil, fmt.Errorf("state: the state has to be a struct, not %s", t)
 	}
@@ -69,11 +77,8 @@ func New[T any](root *T, opts ...Option) (*Sync, error) {
 	if len(c.faults) > 0 {
 		return nil, fmt.Errorf("state: %s cannot be sent:\n\t%s", t, strings.Join(c.faults, "\n\t"))
 	}
-	if root == nil {
-		return nil, fmt.Errorf("state: the state is nil")
-	}
 	s := &Sync{
-		plan: p, root: reflect.ValueOf(root).Elem(), owner: cfg.owner, schema: makeSchema(c.order),
+		plan: p, root: root, owner: cfg.owner, schema: makeSchema(c.order),
 		sent: *newRow(p), spans: make([]span, len(p.fields)), fulls: make([]span, len(p.fields)),
 		byField: make([]*region, len(p.fields)),
 	}
@@ -120,7 +125,7 @@ func (s *Sync) Tick(tick uint64) error {
 		from := len(e.buf)
 		if r := s.byField[i]; r != nil {
 			r.tick()
-		} else if e.field(f, s.sent, fieldOf(s.root, f)) {
+		} else if e.field(f, &s.sent, fieldOf(s.root, f)) {
 			s.changed |= 1 << i
 		}
 		s.spans[i] = span{uint32(from), uint32(len(e.buf))}
@@ -139,7 +144,7 @@ func (s *Sync) fill() {
 			continue
 		}
 		from := len(s.enc.buf)
-		if s.enc.fullField(&s.plan.fields[i], s.sent) {
+		if s.enc.fullField(&s.plan.fields[i], &s.sent) {
 			s.filled |= 1 << i
 		}
 		s.fulls[i] = span{uint32(from), uint32(len(s.enc.buf))}
@@ -168,6 +173,7 @@ type region struct {
 	shared    []byte // the section of a view that sees everything at level 0
 	sharedSeq uint64
 	grid      grid
+	placed    uint64    // seq of xs and ys
 	xs, ys    []float32 // by handle
 }
 
@@ -222,7 +228,6 @@ func (r *region) enter(h int, v reflect.Value) {
 	if r.levels > 1 {
 		copy(r.fullEnd[h*r.levels:], r.endsOf(h))
 	}
-	r.locate(h)
 }
 
 func (r *region) update(h int, v reflect.Value) {
@@ -233,8 +238,7 @@ func (r *region) update(h int, v reflect.Value) {
 		return
 	}
 	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
-	r.changed.set(h)
-	r.locate(h)
+	r.changed[h>>6] |= 1 << (h & 63)
 }
 
 // full returns where the fields of entry h from zero are.
@@ -246,7 +250,8 @@ func (r *region) full(h int) rec {
 	from := uint32(len(e.buf))
 	var mask uint64
 	if r.levels > 1 {
-		mask = e.full(r.m.val.obj, r.m.tab.row(h), r.fullEnd[h*r.levels:(h+1)*r.levels])
+		row := r.m.tab.row(h)
+		mask = e.full(r.m.val.obj, &row, r.fullEnd[h*r.levels:(h+1)*r.levels])
 	} else {
 		mask = e.fullValue(r.m, h)
 	}
@@ -268,14 +273,17 @@ func (r *region) cut(c rec, ends []uint32, h, level int) rec {
 // positioned reports whether entries have fields X and Y.
 func (r *region) positioned() bool { return r.levels > 0 && r.m.val.obj.x >= 0 }
 
-// locate notes the position of entry h.
-func (r *region) locate(h int) {
-	if !r.positioned() {
+// locate notes the positions of all entries, once a tick.
+func (r *region) locate() {
+	if r.placed == r.s.seq {
 		return
 	}
+	r.placed = r.s.seq
 	p := r.m.val.obj
-	nums := r.m.tab.nums[h*p.nums:]
 	x, y := &p.fields[p.x], &p.fields[p.y]
-	r.xs[h] = float32(x.float(nums[x.slot]))
-	r.ys[h] = float32(y.float(nums[y.slot]))
+	for h := range r.m.live.all {
+		nums := r.m.tab.nums[h*p.nums:]
+		r.xs[h] = float32(x.float(nums[x.slot]))
+		r.ys[h] = float32(y.float(nums[y.slot]))
+	}
 }

@@ -65,7 +65,7 @@ func (c *compiler) value(t reflect.Type, g tags, at string, top, nest bool) *val
 		}
 		return c.mapOf(key, reflect.PointerTo(elem), g, at, top, true)
 	}
-	c.fault(at, "a field cannot be a %s: %s", t.Kind(), t)
+	c.fault(at, "%s cannot be sent", t)
 	return nil
 }
 

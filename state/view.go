@@ -14,7 +14,8 @@ import (
 // a client sees calls them before each Append.
 type View struct {
 	s      *Sync
-	owner  any
+	owner  key
+	owns   bool
 	level  int
 	limit  int
 	reset  bool
@@ -55,7 +56,11 @@ func (s *Sync) NewView(owner any) *View {
 	if owner != nil && reflect.TypeOf(owner) != s.owner {
 		panic(fmt.Sprintf("state: a view's owner is a %v, not a %T", s.owner, owner))
 	}
-	return &View{s: s, owner: owner, reset: true, areas: make([]area, len(s.regions)), starts: make([]int, len(s.regions)+1)}
+	v := &View{s: s, reset: true, areas: make([]area, len(s.regions)), starts: make([]int, len(s.regions)+1)}
+	if owner != nil {
+		v.owner, v.owns = reflectKey(reflect.ValueOf(owner)), true
+	}
+	return v
 }
 
 // Reset makes the next message a snapshot, which needs nothing of those before it.
@@ -103,9 +108,9 @@ func (v *View) Show(m, key any, level int) {
 	i := v.s.regionOf(m, "Show")
 	r := v.s.regions[i]
 	if t := reflect.TypeOf(key); t != r.field.keyType {
-		panic(fmt.Sprintf("state: Show: a key of %s is a %s, not a %v", r.field.path, r.field.keyType, t))
+		panic(fmt.Sprintf("state: Show: a key of %s is a %v, not a %v", r.field.path, r.field.keyType, t))
 	}
-	if h, ok := r.handle(key); ok {
+	if h, ok := r.handle(reflectKey(reflect.ValueOf(key))); ok {
 		v.areas[i].shown = append(v.areas[i].shown, raise{h, level})
 	}
 }
@@ -120,16 +125,16 @@ func (s *Sync) regionOf(m any, call string) int {
 	panic(fmt.Sprintf("state: %s: a %T does not point to a map of the state", call, m))
 }
 
-// handle returns the handle of a key of the region, if it is in view of anything.
-func (r *region) handle(key any) (int, bool) {
-	if r.m.core != nil {
-		return r.m.core.handle(key)
+// handle returns the handle of key k.
+func (r *region) handle(k key) (int, bool) {
+	switch {
+	case r.m.core != nil:
+		return r.m.core.handle(k)
+	case r.m.plain != nil:
+		h, ok := r.m.plain.handles[k]
+		return h, ok
 	}
-	if r.m.plain == nil {
-		return 0, false
-	}
-	h, ok := r.m.plain.handles[reflectKey(reflect.ValueOf(key))]
-	return h, ok
+	return 0, false
 }
 
 // Append appends the message for the client to dst and returns it: what changed since the
@@ -208,7 +213,7 @@ func (v *View) section(a *area, r *region, snapshot, hidden bool) {
 	}
 	picky := a.hide || len(a.circles) > 0
 	own := -1
-	if r.field.owned && v.owner != nil {
+	if r.field.owned && v.owns {
 		if h, ok := r.handle(v.owner); ok {
 			own = h
 		}

@@ -44,14 +44,14 @@ func appendNum(b []byte, x float64) []byte {
 	if n := int64(x); n >= -4096 && n <= 16383 && float64(n) == x {
 		switch {
 		case n >= 128:
-			return append(b, byte(numInt2|n>>8), byte(n))
+			return append(b, byte(numInt2|(n>>8)), byte(n))
 		case n >= 0:
 			return append(b, byte(n))
 		case n >= -32:
-			return append(b, byte(numNeg1|-1-n))
+			return append(b, byte(numNeg1|(-1-n)))
 		}
 		n = -1 - n
-		return append(b, byte(numNeg2|n>>8), byte(n))
+		return append(b, byte(numNeg2|(n>>8)), byte(n))
 	}
 	if f := float32(x); float64(f) == x || x != x {
 		return binary.LittleEndian.AppendUint32(append(b, numFloat32), math.Float32bits(f))
