@@ -3,6 +3,7 @@ module github.com/lonng/nano
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/golang/protobuf v1.5.4
 	github.com/gorilla/websocket v1.5.3
 	github.com/hashicorp/memberlist v0.7.0

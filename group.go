@@ -3,8 +3,8 @@ package nano
 import (
 	"sync"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
@@ -220,8 +220,8 @@ var _ sharedPusher = (*agent.Agent)(nil)
 // snapshot holds the members at one moment, and the state of a send to them.
 type snapshot struct {
 	list   []*session.Session
-	sender agent.Sender      // encodes for clients of this process
-	others cluster.Multicast // gathers clients of other nodes
+	sender agent.Sender    // encodes for clients of this process
+	others relay.Multicast // gathers clients of other nodes
 }
 
 var snapshots = sync.Pool{New: func() any { return &snapshot{} }}
@@ -236,6 +236,6 @@ func (g *Group) snapshot() *snapshot {
 
 func (p *snapshot) free() {
 	clear(p.list)
-	p.sender, p.others = agent.Sender{}, cluster.Multicast{}
+	p.sender, p.others = agent.Sender{}, relay.Multicast{}
 	snapshots.Put(p)
 }

@@ -45,6 +45,9 @@ func (s *Server) Start() error {
 func (s *Server) start() {
 	defer close(s.started)
 	err := s.fault
+	if err == nil {
+		err = errors.Wrap(s.dispatch.Check(), "nano: WithComponents") // nil stays nil
+	}
 	if err == nil && s.broker.Clustered() && s.clusterListener == nil {
 		err = errNoClusterListener
 	}
@@ -52,7 +55,7 @@ func (s *Server) start() {
 		_ = s.clusterListener.Close()
 	}
 	if err == nil {
-		s.sched.Start()
+		s.loop.Start()
 		s.hub.Start()
 		if err = s.initComponents(); err == nil {
 			err = s.join()
@@ -109,8 +112,8 @@ func (s *Server) initComponents() error {
 func (s *Server) lifecycle(ctx context.Context, service string, c component.Component, step step) error {
 	name := service + "." + step.name
 	done := make(chan error, 1)
-	accepted := s.sched.Offer(func() {
-		s.sched.Watched() // a component may take its time
+	accepted := s.loop.Invoke(func() {
+		s.loop.SelfTimed() // a component may take its time
 		finished := false
 		defer func() {
 			if p := recover(); p != nil {
@@ -144,7 +147,7 @@ func (s *Server) watchStuck() {
 		case <-s.closing:
 			return
 		case <-t.C:
-			s.sched.CheckStuck()
+			s.loop.CheckStuck()
 		}
 	}
 }
@@ -163,7 +166,7 @@ func (s *Server) watchStuck() {
 // Called again, it waits likewise. While Start runs, it waits for Start first. Called on the logic goroutine, it
 // returns nil at once and continues in the background.
 func (s *Server) Shutdown(ctx context.Context) error {
-	if s.sched.Running() {
+	if s.loop.Running() {
 		go func() { _ = s.shutdownOnce(ctx) }()
 		return nil
 	}

@@ -71,13 +71,18 @@ func busy(t *testing.T, opts ...nano.Option) {
 	}
 }
 
-// What clients do, right or wrong, is nothing to log, unless in debug mode.
+// What clients do is not logged, unless in debug mode. The first refusal of a route is: the program may have a typo.
 func TestQuietAtMessageLevel(t *testing.T) {
 	t.Parallel()
 	l := &lines{t: t}
 	busy(t, nano.WithLogger(l))
-	if got := l.all(); got != "" {
-		t.Errorf("logged:\n%s\nwant nothing", got)
+	for line := range strings.Lines(l.all()) {
+		if !strings.Contains(line, `level=INFO msg="nano: message refused" route=`) {
+			t.Errorf("logged %s, want nothing but refusals", line)
+		}
+	}
+	if n := strings.Count(l.all(), "message refused"); n != 2 {
+		t.Errorf("%d refusals logged, want No.Such and Game.Double once", n)
 	}
 	l = &lines{t: t}
 	busy(t, nano.WithLogger(l), nano.WithDebugMode())

@@ -44,4 +44,4 @@ func Shutdown() { standard.stop() }
 
 // Invoke runs f on the logic goroutine of the server of [Listen]. It never blocks, and any goroutine may call it.
 // Before Listen, f waits until Listen starts the server.
-func Invoke(f func()) { scheduler.PushTask(f) }
+func Invoke(f func()) { scheduler.Invoke(f) }

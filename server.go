@@ -9,10 +9,11 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/logsample"
+	"github.com/lonng/nano/internal/relay"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/scheduler"
@@ -27,9 +28,10 @@ type Server struct {
 	fault error // the bad values of the options; Start returns it
 
 	sched    *scheduler.Scheduler
+	loop     *runloop.Loop // of sched
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
-	broker   *cluster.Broker
+	broker   *relay.Broker
 	fallback http.Handler // serves what is not a WebSocket, on listeners of ServeWebSocket; nil for none
 
 	clusterListener net.Listener // where other nodes dial; nil for none
@@ -79,8 +81,9 @@ func newServer(sched *scheduler.Scheduler, o *options) *Server {
 	case sched != nil:
 		s.sched = sched
 	default:
-		s.sched = scheduler.New(scheduler.Stopped())
+		s.sched = runloop.New(runloop.DefaultConfig()).Public().(*scheduler.Scheduler)
 	}
+	s.loop, _ = runloop.Of(s.sched)
 	s.fault = s.build()
 	return s
 }
@@ -95,7 +98,7 @@ func (s *Server) build() error {
 		Serializer: o.serializer,
 		Inbound:    inbound,
 		Dictionary: dictionary,
-		Scheduler:  s.sched,
+		Loop:       s.loop,
 		Slow:       o.slowHandler,
 		Debug:      o.debug,
 	})
@@ -145,12 +148,13 @@ func (s *Server) build() error {
 	if err != nil {
 		return fmt.Errorf("nano: WithDictionary: %w", err)
 	}
-	s.sched.Configure(
-		scheduler.WithLogger(s.log),
-		scheduler.WithSlow(o.slowHandler),
-		scheduler.WithPrecision(o.timerPrecision),
-		scheduler.WithBatch(s.hub.Begin, s.hub.End),
-	)
+	s.loop.Configure(runloop.Config{
+		Log:       s.log,
+		Slow:      o.slowHandler,
+		Precision: o.timerPrecision,
+		Begin:     s.hub.Begin,
+		End:       s.hub.End,
+	})
 	return nil
 }
 
@@ -164,7 +168,7 @@ func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
 
 // Invoke runs f on the logic goroutine. It never blocks, and any goroutine may call it, also a handler. Slow
 // work that ran on another goroutine returns to the game's state in this way. After Shutdown, f is dropped.
-func (s *Server) Invoke(f func()) { s.sched.PushTask(f) }
+func (s *Server) Invoke(f func()) { s.sched.Invoke(f) }
 
 // Scheduler returns the logic goroutine, for its timers.
 func (s *Server) Scheduler() *scheduler.Scheduler { return s.sched }

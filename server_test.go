@@ -390,9 +390,9 @@ func tcpClient(t testing.TB, addr string) *testkit.Client {
 func TestListen(t *testing.T) {
 	// Pushed before, run when the server starts, on its logic goroutine.
 	early := make(chan bool, 1)
-	nano.Invoke(func() { early <- scheduler.Default().Running() })
+	nano.Invoke(func() { early <- testkit.Running(scheduler.Default()) })
 	timer := make(chan bool, 1)
-	scheduler.NewAfterTimer(0, func() { timer <- scheduler.Default().Running() })
+	scheduler.NewAfterTimer(0, func() { timer <- testkit.Running(scheduler.Default()) })
 	for range 3 { // a second Listen serves as the first did
 		addr, returned := listen(t, &testkit.Game{OnDo: func(*session.Session, []byte) error {
 			nano.Shutdown() // a handler may
@@ -405,7 +405,7 @@ func TestListen(t *testing.T) {
 		p := tcpClient(t, addr)
 		p.Echo(1, "hello")
 		late := make(chan bool, 1)
-		nano.Invoke(func() { late <- scheduler.Default().Running() })
+		nano.Invoke(func() { late <- testkit.Running(scheduler.Default()) })
 		if !testkit.Receive(t, late, "Invoke") {
 			t.Error("Invoke ran elsewhere than on the logic goroutine")
 		}

@@ -74,7 +74,7 @@ func serve(t testing.TB, l net.Listener, ws bool, c component.Component, opts ..
 		nano.WithComponents(components),
 		nano.WithSerializer(jsonserializer.NewSerializer()),
 		nano.WithSlog(slog.New(slog.DiscardHandler)),
-		nano.WithWSPath("/nano"),
+		nano.WithWebSocket("/nano"),
 	}, opts...)
 	s := nano.New(opts...)
 	served := make(chan error, 1)

@@ -62,6 +62,9 @@ type conn struct {
 func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return c.remote }
 
+// NetConn returns the pipe. Package client closes one at once, since a pipe holds no bytes.
+func (c *conn) NetConn() net.Conn { return c.Conn }
+
 // serverConn is the server's end. It knows when the client's ack has been dealt with: the ack is what comes after the
 // server has answered the handshake, and has been dealt with when the server reads on.
 type serverConn struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -460,7 +461,8 @@ func TestShutdownFails(t *testing.T) {
 func TestDo(t *testing.T) {
 	srv := nanotest.Start(t, options(&Echo{})...)
 	on := false
-	srv.Do(func() { on = srv.Scheduler().Running() })
+	loop, _ := runloop.Of(srv.Scheduler())
+	srv.Do(func() { on = loop.Running() })
 	if !on {
 		t.Error("Do does not run on the logic goroutine")
 	}

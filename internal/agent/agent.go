@@ -94,8 +94,14 @@ func (a *Agent) Hub() *Hub { return a.hub }
 // RemoteAddr returns the client's address, as a trusted proxy gives it if there is one.
 func (a *Agent) RemoteAddr() net.Addr { return a.remote }
 
-// LastMid returns the id of the request that runs or ran last, 0 for a notify.
-func (a *Agent) LastMid() uint64 { return a.requests.Current() }
+// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls it answers later.
+func (a *Agent) LastMid() uint64 { return a.requests.Take() }
+
+// Deferred reports whether the handler that runs has called LastMid.
+func (a *Agent) Deferred() bool { return a.requests.Taken() }
+
+// Waiting reports whether a request has no answer yet.
+func (a *Agent) Waiting(id uint64) bool { return a.requests.Waiting(id) }
 
 // Bound is told of the session's uid. It returns nil.
 func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
@@ -517,6 +523,7 @@ var heartbeatPacket = func() []byte {
 var _ interface {
 	session.NetworkEntity
 	dispatch.Entity
+	dispatch.Deferrer
 	sessionctl.Attacher
 	sessionctl.Keeper
 	sessionctl.Deferrer

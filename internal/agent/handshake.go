@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/stacktrace"
 	"github.com/lonng/nano/session"
 )
 
@@ -129,7 +129,7 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {
 		if p := recover(); p != nil {
-			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), stacktrace.Attr())
 			err = errors.New("internal error")
 		}
 	}()

@@ -342,7 +342,7 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 func TestRoomForPayloadsCounts(t *testing.T) {
 	h := newHost(t, nil)
 	gate := make(chan struct{})
-	h.Dispatcher.Scheduler.PushTask(func() { <-gate })
+	h.Dispatcher.Loop.Invoke(func() { <-gate })
 	conn := &script{}
 	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
 	in := newInput(a)

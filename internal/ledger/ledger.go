@@ -20,6 +20,7 @@ type Ledger struct {
 	current  uint64 // the request that runs or ran last, 0 for a notify; mu guards it and what follows
 	serial   uint64 // of current: how many messages have begun
 	answered bool   // current has its answer
+	taken    bool   // the handler of current asked for its id, to answer it later
 	deferred *deferred
 }
 
@@ -39,7 +40,7 @@ func (l *Ledger) Begin(id uint64) {
 	if l.current != 0 && !l.answered {
 		l.wait(l.current, l.serial)
 	}
-	l.current, l.answered = id, false
+	l.current, l.answered, l.taken = id, false, false
 	l.serial++
 }
 
@@ -48,6 +49,32 @@ func (l *Ledger) Current() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.current
+}
+
+// Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
+func (l *Ledger) Take() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken = true
+	return l.current
+}
+
+// Taken reports whether Take was called since Begin.
+func (l *Ledger) Taken() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.taken
+}
+
+// Waiting reports whether the request id has begun and has no answer. Of the requests that were forgotten it
+// knows none.
+func (l *Ledger) Waiting(id uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if id == l.current {
+		return id != 0 && !l.answered
+	}
+	return l.deferred != nil && slices.ContainsFunc(l.deferred.waiting, func(r request) bool { return r.id == id })
 }
 
 // Serial returns the serial number of the message that runs or ran last. It differs for two requests with one id.

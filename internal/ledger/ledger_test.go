@@ -143,6 +143,33 @@ func BenchmarkBeginClaim(b *testing.B) {
 	}
 }
 
+func TestTakeAndWaiting(t *testing.T) {
+	var l Ledger
+	if l.Taken() || l.Waiting(0) || l.Waiting(7) {
+		t.Error("a new ledger has a request")
+	}
+	l.Begin(7)
+	if l.Current() != 7 || l.Taken() || !l.Waiting(7) {
+		t.Errorf("after Begin(7): Taken = %v, Waiting(7) = %v, want false, true", l.Taken(), l.Waiting(7))
+	}
+	if id := l.Take(); id != 7 || !l.Taken() {
+		t.Errorf("Take = %d, Taken = %v, want 7, true", id, l.Taken())
+	}
+	l.Begin(8)
+	if l.Taken() || !l.Waiting(7) || !l.Waiting(8) {
+		t.Errorf("after Begin(8): Taken = %v, Waiting = %v, %v, want false, true, true", l.Taken(), l.Waiting(7), l.Waiting(8))
+	}
+	l.Claim(7)
+	l.Claim(8)
+	if l.Waiting(7) || l.Waiting(8) {
+		t.Error("answered requests wait")
+	}
+	l.Begin(0)
+	if l.Waiting(0) {
+		t.Error("a notify waits for an answer")
+	}
+}
+
 // A client that uses an id again makes two requests, which the serial number tells apart.
 func TestSerial(t *testing.T) {
 	var l Ledger

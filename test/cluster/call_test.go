@@ -39,6 +39,12 @@ func (b *Bank) Half(_ context.Context, n *testkit.Number) (*testkit.Number, erro
 	return &testkit.Number{N: n.N / 2}, nil
 }
 
+// Silent returns no reply and no error.
+func (b *Bank) Silent(context.Context, []byte) (*testkit.Number, error) { return nil, nil }
+
+// Quiet is Silent with a session.
+func (b *Bank) Quiet(*session.Session, []byte) (*testkit.Number, error) { return nil, nil }
+
 func (b *Bank) Break(context.Context, []byte) (*testkit.Number, error) { return nil, testkit.ErrSecret }
 
 func (b *Bank) Panic(context.Context, []byte) (*testkit.Number, error) { panic(testkit.ErrSecret) }
@@ -114,6 +120,10 @@ func TestClusterCall(t *testing.T) {
 			var e *nano.Error
 			if err := n.Call(within(t), service+".Half", &testkit.Number{N: 1}, &half); !errors.As(err, &e) || e.Code != "BANK-1" || e.Message != "1 is odd" {
 				t.Errorf("%s: %s.Half of 1 = %v, want the handler's error", from, service, err)
+			}
+			kept := map[string]int{"N": 7}
+			if err := n.Call(within(t), service+".Silent", nil, &kept); err != nil || kept["N"] != 7 {
+				t.Errorf("%s: %s.Silent = %v, %v, want no error and the place for the reply untouched", from, service, kept, err)
 			}
 			for route, code := range map[string]string{
 				".Break": nano.CodeInternal, ".Panic": nano.CodeInternal, ".Nothing": nano.CodeNotFound, ".Answer": nano.CodeNotFound,
@@ -312,6 +322,12 @@ func TestClusterSessionCall(t *testing.T) {
 			var half testkit.Number
 			if err := s.Call(within(t), service+".Half", &testkit.Number{N: 4}, &half); err != nil || half.N != 2 {
 				t.Errorf("%s: %s.Half, which has no session = %v, %v, want 2", from, service, half, err)
+			}
+			for _, method := range []string{".Quiet", ".Silent"} {
+				kept := map[string]int{"N": 7}
+				if err := s.Call(within(t), service+method, nil, &kept); err != nil || kept["N"] != 7 {
+					t.Errorf("%s: %s%s = %v, %v, want no error and the place for the reply untouched", from, service, method, kept, err)
+				}
 			}
 			if err := s.Call(within(t), service+".Odd", nil, nil); !testkit.HasCode(err, "BANK-2") {
 				t.Errorf("%s: %s.Odd = %v, want BANK-2", from, service, err)

@@ -397,7 +397,7 @@ type Slow struct {
 
 func (s *Slow) Init() {
 	time.Sleep(time.Minute)
-	s.on.Store(s.server().Scheduler().Running())
+	s.on.Store(testkit.Running(s.server().Scheduler()))
 }
 
 func (s *Slow) AfterInit() {
@@ -537,7 +537,7 @@ func TestServersSideBySide(t *testing.T) {
 		o := &other{}
 		o.at = testkit.Start(t, "tcp", &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 			o.runs.Add(1)
-			if !o.at.Scheduler().Running() {
+			if !testkit.Running(o.at.Scheduler()) {
 				t.Error("a handler runs elsewhere than on its server's logic goroutine")
 			}
 			return s.Response(data)
@@ -558,7 +558,7 @@ func TestServersSideBySide(t *testing.T) {
 		}
 		ids[id] = true
 		ran := make(chan bool, 1)
-		o.at.Invoke(func() { ran <- o.at.Scheduler().Running() })
+		o.at.Invoke(func() { ran <- testkit.Running(o.at.Scheduler()) })
 		if !testkit.Receive(t, ran, "Invoke") {
 			t.Error("Invoke ran elsewhere than on the server's logic goroutine")
 		}

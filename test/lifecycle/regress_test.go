@@ -315,7 +315,7 @@ func TestTasksFromTasks(t *testing.T) {
 		count := 0
 		for range n {
 			at.Invoke(func() {
-				at.Scheduler().PushTask(func() {
+				at.Scheduler().Invoke(func() {
 					if count++; count == n {
 						ran <- count
 					}

@@ -299,7 +299,6 @@ func TestRefusedAlone(t *testing.T) {
 		{"all flags, unknown route", "\xf0", "\x07No.Such", "", nano.CodeBadRequest},
 		{"a payload cut off", "", "\x0bGame.Double", `{"N":`, nano.CodeBadRequest},
 		{"a payload of another type", "", "\x0bGame.Double", `{"N":"x"}`, nano.CodeBadRequest},
-		{"no payload", "", "\x0bGame.Double", ``, nano.CodeBadRequest},
 		{"an error", "", "\x09Game.Fail", "", nano.CodeInternal},
 		{"a panic", "", "\x0aGame.Panic", "", nano.CodeInternal},
 		{"an error meant for the client", "", "\x0bGame.Refuse", "", "GAME-1"},
