@@ -236,6 +236,18 @@ func (o *output) raw(a *Agent, b []byte) error {
 	return nil
 }
 
+// Queued returns how many bytes wait for the client, those that are being written included.
+func (a *Agent) Queued() int {
+	o := &a.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.inflight
+	if o.buf != nil {
+		n += len(o.buf.b)
+	}
+	return n
+}
+
 // close ends the connection: at once, or when the farewell was written.
 func (o *output) close(a *Agent, f farewell) {
 	if !f.flush {
