@@ -2,6 +2,7 @@ package room
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lonng/nano/scheduler"
@@ -32,13 +33,13 @@ func (b *Base[S]) newSync() (*state.Sync, error) {
 func (b *Base[S]) ID() string { return b.core.id }
 
 // Players returns the players and spectators in the order in which they took their seats.
-func (b *Base[S]) Players() []*Player { return append([]*Player(nil), b.core.players...) }
+func (b *Base[S]) Players() []*Player { return slices.Clone(b.core.players) }
 
 // Player returns the player with an id, nil if that seat is empty.
 func (b *Base[S]) Player(id PlayerID) *Player { return b.core.player(id) }
 
-// Broadcast sends a message to every player and spectator who is connected. It is written together with the next flush
-// of the state, before it. The error is that of the serializer.
+// Broadcast sends a message to all players and spectators who are connected. It is written together with the next flush
+// of the state, before it. It returns the first error of [session.Session.Push] other than that of a closed session.
 func (b *Base[S]) Broadcast(route string, v any) error { return b.core.broadcast(route, v) }
 
 // Ticks returns the number of the tick that runs or ran last, 0 before the first.
@@ -61,10 +62,19 @@ func (b *Base[S]) Rand() *rand.Rand { return b.core.rng }
 // or a number.
 func (b *Base[S]) SetLabel(key string, value any) { b.core.setLabel(key, value) }
 
+// Label returns the value of a label, nil if there is none. Numbers are float64. A room that JoinOrCreate makes has the labels
+// of its filter before OnCreate runs.
+func (b *Base[S]) Label(key string) any { return b.core.label(key) }
+
+// Reserve holds a seat for each user until the user joins, as long as the option [Reserve] says. It holds all or none:
+// the error is [ErrFull].
+func (b *Base[S]) Reserve(uids ...int64) error { return b.core.reserve(uids) }
+
 // Lock refuses new players until Lock(false). Players who come back and players with a reservation are not refused.
 func (b *Base[S]) Lock(locked bool) { b.core.lock(locked) }
 
-// Close ends the room with a reason, which the players receive as the push room.closed.
+// Close ends the room. It runs OnLeave for each player and OnClose, and sends the last state; then the clients get the push
+// room.closed with the reason. Closing again does nothing.
 func (b *Base[S]) Close(reason string) { b.core.close(reason) }
 
 // Scheduler returns the scheduler on which the room runs. It may be called from any goroutine.

@@ -1,28 +1,38 @@
 package room
 
 import (
-	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
 )
 
-// What a room needs of the library beyond its public API. Entities that lack an optional interface are those of unit tests.
+// The optional parts of a session and its entity that a room uses. Entities of unit tests and of
+// other nodes may lack them.
 
 // queuer is an entity that knows how many bytes wait for its client.
 type queuer interface{ Queued() int }
 
-// statePusher is an entity that can push a message that later ones replace: see package sessionctl.
+// statePusher is an entity that can push a message which is not kept for a resume: if the client
+// misses it, it gets an empty push of the route in its place.
 type statePusher interface {
 	PushReplaceable(route string, data []byte) error
 }
 
-func waiting(s *session.Session) int {
+// suspender is a session that outlives its connection for a while.
+type suspender interface {
+	OnSuspend(func(*session.Session))
+	OnResume(func(*session.Session))
+}
+
+// queued returns how many bytes wait for the client of s, 0 if that is not known.
+func queued(s *session.Session) int {
 	if q, ok := s.NetworkEntity().(queuer); ok {
 		return q.Queued()
 	}
 	return 0
 }
 
+// pushState sends a message of the state.
 func pushState(s *session.Session, data []byte) error {
 	if p, ok := s.NetworkEntity().(statePusher); ok {
 		return p.PushReplaceable(routeState, data)
@@ -30,22 +40,22 @@ func pushState(s *session.Session, data []byte) error {
 	return s.Push(routeState, data)
 }
 
-// follow calls drop when the session is suspended, and back when it is resumed.
-func follow(s *session.Session, drop, back func()) {}
-
-// onScheduler reports whether the caller runs on a scheduler's goroutine.
-func onScheduler(s *scheduler.Scheduler) bool { return false }
-
-// nodeName returns the name of the server's node in room ids.
-func nodeName(*nano.Server) string { return "0" }
-
-// Server is a server that was given a kind by its Option.
-type Server = *nano.Server
-
-func nodeFor(srv Server) (*node, error) {
-	n, ok := nodes.Load(srv)
-	if !ok {
-		return nil, ErrNotFound
+// onSuspend calls drop when s is suspended and back when it is resumed, if sessions can be.
+func onSuspend(s *session.Session, drop, back func()) {
+	if v, ok := any(s).(suspender); ok {
+		v.OnSuspend(func(*session.Session) { drop() })
+		v.OnResume(func(*session.Session) { back() })
 	}
-	return n.(*node), nil
+}
+
+// onScheduler reports whether the caller runs on s.
+func onScheduler(s *scheduler.Scheduler) bool {
+	l, ok := runloop.Of(s)
+	return ok && l.Running()
+}
+
+// ended reports whether s has closed.
+func ended(s *scheduler.Scheduler) bool {
+	l, ok := runloop.Of(s)
+	return ok && l.Closed()
 }

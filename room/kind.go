@@ -10,99 +10,6 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// Kind is a kind of rooms. Its methods may be called from any goroutine.
-type Kind[R any] struct{ kind *kind }
-
-// Define describes a kind of rooms by the type of their struct. Call it once for each kind, as a package variable. Faults of
-// the type, of its state and of the options are all reported together when a server starts with the kind.
-func Define[R any](name string, opts ...Option) *Kind[R] {
-	return &Kind[R]{define(name, reflect.TypeFor[R](), opts)}
-}
-
-// Err returns the faults of the definition, joined; nil if there are none.
-func (k *Kind[R]) Err() error { return k.kind.err }
-
-// Name returns the name of the kind: the first part of the routes of its messages.
-func (k *Kind[R]) Name() string { return k.kind.name }
-
-// Option configures a kind.
-type Option func(*options)
-
-type options struct {
-	seats      int
-	tickRate   float64
-	sendRate   float64
-	catchUp    int
-	hold       time.Duration
-	reserve    time.Duration
-	empty      time.Duration
-	inputs     int
-	schedulers int
-	private    bool
-	maxRooms   int
-	seed       *[32]byte
-}
-
-// Seats sets how many players a room has, without spectators. The default is 16.
-func Seats(n int) Option { return func(o *options) { o.seats = n } }
-
-// TickRate sets how often a second Tick runs: 0.1 to 240, or 0 for a room that only reacts to messages and timers. The
-// default is 0.
-func TickRate(hz float64) Option { return func(o *options) { o.tickRate = hz } }
-
-// SendRate sets how often a second the state is sent, at most the tick rate. The default is the tick rate.
-func SendRate(hz float64) Option { return func(o *options) { o.sendRate = hz } }
-
-// CatchUp sets how many ticks more than one may run at once when the room is late. Further ticks are skipped and counted in
-// Stats. The default is 3.
-func CatchUp(n int) Option { return func(o *options) { o.catchUp = n } }
-
-// Hold sets how long the seat of a player who lost the connection is held. The default is 30 s; 0 holds no seat.
-func Hold(d time.Duration) Option { return func(o *options) { o.hold = d } }
-
-// Reserve sets how long a reserved seat waits for its player. The default is 10 s.
-func Reserve(d time.Duration) Option { return func(o *options) { o.reserve = d } }
-
-// Empty sets how long a room without players stays. The default is 5 s.
-func Empty(d time.Duration) Option { return func(o *options) { o.empty = d } }
-
-// Inputs sets how many inputs of one player may wait for a tick. Of more, the oldest are dropped and counted in Stats. The
-// default is 8.
-func Inputs(n int) Option { return func(o *options) { o.inputs = n } }
-
-// Schedulers spreads the rooms over n schedulers of their own, that is, over up to n cores. The default is 0: all rooms run
-// on the logic goroutine.
-func Schedulers(n int) Option { return func(o *options) { o.schedulers = n } }
-
-// Private leaves the rooms out of lists and of JoinOrCreate. They are joined by id or by code.
-func Private() Option { return func(o *options) { o.private = true } }
-
-// MaxRooms sets how many rooms of the kind a node may have. The default is 10,000.
-func MaxRooms(n int) Option { return func(o *options) { o.maxRooms = n } }
-
-// Seed sets the seed of Base.Rand of every room, for tests.
-func Seed(seed [32]byte) Option { return func(o *options) { o.seed = &seed } }
-
-func (o *options) check() []error {
-	var errs []error
-	fault := func(bad bool, format string, args ...any) {
-		if bad {
-			errs = append(errs, fmt.Errorf(format, args...))
-		}
-	}
-	fault(o.seats < 1 || o.seats > 1<<20, "Seats(%d): want 1 to %d", o.seats, 1<<20)
-	fault(o.tickRate != 0 && (o.tickRate < 0.1 || o.tickRate > 240), "TickRate(%v): want 0, or 0.1 to 240", o.tickRate)
-	fault(o.sendRate < 0 || o.sendRate > o.tickRate, "SendRate(%v): want at most the tick rate, %v", o.sendRate, o.tickRate)
-	fault(o.catchUp < 0, "CatchUp(%d): want 0 or more", o.catchUp)
-	fault(o.hold < 0, "Hold(%v): want 0 or more", o.hold)
-	fault(o.reserve <= 0, "Reserve(%v): want more than 0", o.reserve)
-	fault(o.empty < 0, "Empty(%v): want 0 or more", o.empty)
-	fault(o.inputs < 1, "Inputs(%d): want 1 or more", o.inputs)
-	fault(o.schedulers < 0 || o.schedulers > 1024, "Schedulers(%d): want 0 to 1024", o.schedulers)
-	fault(o.maxRooms < 1, "MaxRooms(%d): want 1 or more", o.maxRooms)
-	return errs
-}
-
 // kind is a Kind without its type parameter.
 type kind struct {
 	name     string
@@ -113,7 +20,7 @@ type kind struct {
 	every    uint64        // ticks between two flushes
 	create   *hook
 	join     *hook
-	messages []*handler // sorted by name
+	messages []*method // sorted by name
 	schema   state.Schema
 }
 
@@ -126,8 +33,8 @@ type hook struct {
 	err     bool
 }
 
-// handler is a method that serves messages.
-type handler struct {
+// method is a method that serves messages.
+type method struct {
 	name    string
 	index   int
 	request reflect.Type // what the message points to
@@ -148,7 +55,7 @@ func define(name string, t reflect.Type, opts []Option) *kind {
 	k := &kind{
 		name: name,
 		typ:  t,
-		options: options{seats: 16, catchUp: 3, hold: 30 * time.Second, reserve: 10 * time.Second, empty: 5 * time.Second,
+		options: options{seats: 16, spectators: 100, catchUp: 3, hold: 30 * time.Second, reserve: 10 * time.Second, empty: 5 * time.Second,
 			inputs: 8, maxRooms: 10_000},
 	}
 	for _, o := range opts {
@@ -194,7 +101,7 @@ func (k *kind) inspect() (errs []error) {
 			errs = append(errs, fmt.Errorf("method %s: %w", m.Name, err))
 		}
 	}
-	if k.dt == 0 && slices.ContainsFunc(k.messages, func(h *handler) bool { return h.input }) {
+	if k.dt == 0 && slices.ContainsFunc(k.messages, func(h *method) bool { return h.input }) {
 		errs = append(errs, errors.New("a message embeds room.Input, which needs a TickRate"))
 	}
 	if _, ticks := reflect.New(k.typ).Interface().(interface{ Tick() }); ticks && k.dt == 0 {
@@ -242,7 +149,7 @@ func (k *kind) method(m reflect.Method) error {
 	if len(in) == 0 || in[0] != typePlayer {
 		return nil // a method of the program's own
 	}
-	h := &handler{name: m.Name, index: m.Index}
+	h := &method{name: m.Name, index: m.Index}
 	if len(in) != 2 || in[1].Kind() != reflect.Pointer {
 		return fmt.Errorf("has the signature %v, want func(*room.Player, *Message), with a reply, an error or both as results", m.Type)
 	}

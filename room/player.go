@@ -1,7 +1,7 @@
 package room
 
 import (
-	"time"
+	"sync/atomic"
 
 	"github.com/lonng/nano/session"
 	"github.com/lonng/nano/state"
@@ -34,15 +34,14 @@ type Player struct {
 	spectator bool
 	dropped   bool
 	why       error
-	inputs    []queued
-	hold      *timer // ends the seat of a player who has dropped
-	sent      int64  // bytes of state
-	skipping  bool   // the client is slow: it gets a snapshot later
-	released  func() // forgets the callbacks of the session
+	inputs    []input
+	hold      *timer       // ends the seat of a player who has dropped
+	sent      int64        // bytes of state
+	hops      atomic.Int32 // messages on their way to the room's scheduler
 }
 
-// queued is an input that waits for the next tick.
-type queued struct {
+// input is an input that waits for the next tick.
+type input struct {
 	seq uint32
 	run func()
 }
@@ -56,11 +55,11 @@ func (p *Player) Dropped() bool { return p.dropped }
 // Spectator reports whether the player only watches. A spectator takes no seat and can send no messages.
 func (p *Player) Spectator() bool { return p.spectator }
 
-// Why returns why the player left, in OnLeave: ErrLeft, ErrKicked, ErrHoldExpired, ErrReplaced, ErrClosed.
+// Why returns why the player left, in OnLeave: [ErrLeft], [ErrKicked], [ErrHoldExpired] or [ErrClosed]. Before, it is nil.
 func (p *Player) Why() error { return p.why }
 
-// Send sends a message to the player. While the player is dropped the message is lost, unless the session can be resumed.
-// The errors are those of session.Session.Push, and session.ErrBrokenPipe for a player without a session.
+// Send sends a message to the player. It is written together with the next flush of the state, before it. The errors are
+// those of [session.Session.Push]; a player without a session is [session.ErrBrokenPipe], and the message is lost.
 func (p *Player) Send(route string, v any) error {
 	if p.session == nil {
 		return session.ErrBrokenPipe
@@ -75,10 +74,3 @@ func (p *Player) Kick(reason string) {
 
 // Bytes returns how many bytes of state the player was sent.
 func (p *Player) Bytes() int64 { return p.sent }
-
-// timer is a function that the room calls later.
-type timer struct {
-	at  time.Duration // on the room's clock
-	seq uint64        // of two with one time the first that was made runs first
-	f   func()        // nil after it was canceled or has run
-}

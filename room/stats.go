@@ -10,7 +10,6 @@ import (
 
 // roomStats counts what a room does. The room's scheduler writes, anybody reads.
 type roomStats struct {
-	began         int64 // not 0 while a tick runs; of the scheduler alone
 	ticks         atomic.Int64
 	skipped       atomic.Int64
 	panics        atomic.Int64
@@ -86,14 +85,7 @@ func (c *core) read() Stats {
 
 // stats returns the rooms of the node, those that took the most time first.
 func (n *node) stats(k *kind) []Stats {
-	n.mu.Lock()
-	var cores []*core
-	for _, c := range n.rooms {
-		if c.kind == k {
-			cores = append(cores, c)
-		}
-	}
-	n.mu.Unlock()
+	cores := n.cores(k)
 	list := make([]Stats, len(cores))
 	for i, c := range cores {
 		list[i] = c.read()
