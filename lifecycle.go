@@ -174,7 +174,7 @@ func (s *Server) watchStuck() {
 //
 // If ctx ends before that, Shutdown closes the connections and returns the error of ctx; the rest ends in the
 // background. The last tenth of the time until the deadline of ctx, 1 s at most, is kept for kicking clients whose
-// messages have not run.
+// messages have not run; the context of Drain ends as much earlier again.
 //
 // Called again, it waits likewise. While Start runs, it waits for Start first. Called on the logic goroutine, it
 // returns nil at once and continues in the background.
@@ -278,8 +278,11 @@ func (s *Server) shutdown(ctx context.Context) error {
 	return err
 }
 
-// drainComponents runs Drain of every component that has it, and waits until all have returned or ctx has ended.
+// drainComponents runs Drain of every component that has it, and waits until all have returned or ctx has ended. Their
+// context ends earlier, so that they can still say goodbye to their clients.
 func (s *Server) drainComponents(ctx context.Context) {
+	work, cancel := beforeFarewell(ctx)
+	defer cancel()
 	var wg sync.WaitGroup
 	for i, c := range s.opts.components {
 		d, ok := c.Comp.(Drainer)
@@ -293,7 +296,7 @@ func (s *Server) drainComponents(ctx context.Context) {
 					s.log.Error("nano: panic in "+name+".Drain", "panic", fmt.Sprint(p), stacktrace.Attr())
 				}
 			}()
-			d.Drain(ctx)
+			d.Drain(work)
 		})
 	}
 	drained := make(chan struct{})

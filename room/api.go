@@ -237,7 +237,7 @@ func (k *Kind[R]) List(f Filter) iter.Seq[Info] {
 		if err != nil {
 			return
 		}
-		for _, i := range f.order(n.list(k.kind)) {
+		for _, i := range n.list(k.kind, f, false) {
 			if !yield(i) {
 				return
 			}

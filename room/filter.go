@@ -20,11 +20,33 @@ type Info struct {
 func (c *core) info() Info {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.infoLocked()
+}
+
+// infoLocked is info; the caller holds mu.
+func (c *core) infoLocked() Info {
 	return Info{ID: c.id, Kind: c.kind.name, Players: c.taken, Seats: c.kind.options.seats, Locked: c.locked, Label: maps.Clone(c.labels)}
 }
 
-// open reports whether a new player may join, as far as one can know without asking the room.
-func (i Info) open() bool { return !i.Locked && i.Players < i.Seats }
+// ranked is a room that fits a filter.
+type ranked struct {
+	Info
+	off float64 // how far its label Near is off
+}
+
+// rank returns the room if it fits a filter and, with free, if a new player may join it at present.
+func (c *core) rank(f Filter, free bool) (ranked, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone || free && (c.locked || c.taken >= c.kind.options.seats) {
+		return ranked{}, false
+	}
+	off, ok := f.accepts(c.labels)
+	if !ok {
+		return ranked{}, false
+	}
+	return ranked{c.infoLocked(), off}, true
+}
 
 // Filter selects rooms by their labels.
 type Filter struct {
@@ -52,10 +74,10 @@ func normal(v any) any {
 	return v
 }
 
-// accepts reports whether a room fits the filter, and how far its label Near is off.
-func (f Filter) accepts(i Info) (off float64, ok bool) {
+// accepts reports whether a room with these labels fits the filter, and how far its label Near is off.
+func (f Filter) accepts(label map[string]any) (off float64, ok bool) {
 	for k, v := range f.Equal {
-		have, ok := i.Label[k]
+		have, ok := label[k]
 		if !ok || have != normal(v) {
 			return 0, false
 		}
@@ -63,7 +85,7 @@ func (f Filter) accepts(i Info) (off float64, ok bool) {
 	if f.Near == "" {
 		return 0, true
 	}
-	n, ok := i.Label[f.Near].(float64)
+	n, ok := label[f.Near].(float64)
 	if !ok {
 		return 0, false
 	}
@@ -72,22 +94,12 @@ func (f Filter) accepts(i Info) (off float64, ok bool) {
 }
 
 // order sorts rooms: the closest first, then the fullest, then by id.
-func (f Filter) order(list []Info) []Info {
-	type ranked struct {
-		Info
-		off float64
-	}
-	var fit []ranked
-	for _, i := range list {
-		if off, ok := f.accepts(i); ok {
-			fit = append(fit, ranked{i, off})
-		}
-	}
-	slices.SortFunc(fit, func(a, b ranked) int {
+func order(list []ranked) []Info {
+	slices.SortFunc(list, func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.off, b.off), cmp.Compare(b.Players, a.Players), cmp.Compare(a.ID, b.ID))
 	})
-	out := make([]Info, len(fit))
-	for i, r := range fit {
+	out := make([]Info, len(list))
+	for i, r := range list {
 		out[i] = r.Info
 	}
 	return out

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/internal/handler"
@@ -214,18 +214,19 @@ func (n *node) room(id string) *core {
 	return n.rooms[id]
 }
 
-// list returns the rooms of a kind that are not private, sorted by id.
-func (n *node) list(k *kind) []Info {
+// list returns the rooms of a kind that fit a filter, in its order; with free, only those that have a free seat. Private
+// rooms are left out.
+func (n *node) list(k *kind, f Filter, free bool) []Info {
 	if k.options.private {
 		return nil
 	}
-	cores := n.cores(k)
-	list := make([]Info, len(cores))
-	for i, c := range cores {
-		list[i] = c.info()
+	var list []ranked
+	for _, c := range n.cores(k) {
+		if r, ok := c.rank(f, free); ok {
+			list = append(list, r)
+		}
 	}
-	slices.SortFunc(list, func(a, b Info) int { return strings.Compare(a.ID, b.ID) })
-	return list
+	return order(list)
 }
 
 // sit notes the seat of a session. A session has one seat at a time.
@@ -345,7 +346,14 @@ func (n *node) drain(ctx context.Context) {
 	for _, c := range n.cores(nil) {
 		c.do(func() { c.close("shutdown") })
 	}
+	select {
+	case <-empty:
+	case <-time.After(closeTime): // a room blocks its scheduler
+	}
 }
+
+// closeTime is how long a server that shuts down waits for rooms that it closes.
+const closeTime = time.Second
 
 func (n *node) isDraining() bool {
 	n.mu.Lock()
@@ -381,8 +389,8 @@ func (n *node) joinOrCreate(s *session.Session, k *kind, f Filter, opts decoder,
 		list = append(list, c)
 	}
 	n.mu.Unlock()
-	for _, i := range f.order(n.list(k)) {
-		if c := n.room(i.ID); c != nil && i.open() {
+	for _, i := range n.list(k, f, true) {
+		if c := n.room(i.ID); c != nil {
 			list = append(list, c)
 		}
 	}

@@ -226,7 +226,7 @@ func (s *server) onList(_ *session.Session, req *request, answer func(any, error
 		answer(nil, err)
 		return
 	}
-	list := req.Filter.order(s.node.list(k))
+	list := s.node.list(k, req.Filter, false)
 	answer(list[:min(len(list), maxListed)], nil)
 }
 
