@@ -3,9 +3,9 @@ package js
 
 import "embed"
 
-// FS holds nano.js, the client as one ES module.
+// FS holds nano.js, the client as one ES module, and the modules for rooms beside it: room.js, state.js and smooth.js.
 //
 //	http.Handle("/nano.js", http.FileServerFS(js.FS))
 //
-//go:embed nano.js
+//go:embed nano.js room.js state.js smooth.js
 var FS embed.FS
