@@ -1,4 +1,4 @@
-// Package room runs games in rooms: seats, a fixed tick, and state that reaches the players by itself.
+// Package room runs games in rooms, with seats, an optional fixed tick, and state that is sent to the players.
 //
 // A room is a struct that embeds [Base] with the type of its state. Its exported methods with a [Player] are its messages:
 //
@@ -26,25 +26,35 @@
 //
 //	var Ponds = room.Define[Pond]("pond", room.Seats(50), room.TickRate(20))
 //
-//	func main() { nano.Listen(":3250", Ponds.Option(), nano.WithWebSocket("/nano")) }
+//	func main() {
+//		nano.Listen(":3250", Ponds.Option(), nano.WithSerializer(json.NewSerializer()))
+//	}
 //
 // # Methods of a room
 //
-// All are optional. O, M and R are types that the server's serializer supports.
+// All are optional. O, M and R are types that the server's serializer supports. [Define] checks the signatures.
 //
-//	OnCreate() / OnCreate(*O)            before the first player; may return an error, which refuses the room
-//	OnJoin(*Player) / OnJoin(*Player, *O)  a player takes a seat; may return a reply, an error, or both
-//	OnDrop(*Player)                      the player's connection was lost; the seat is held
-//	OnReturn(*Player)                    the player is back
-//	OnLeave(*Player)                     the player gives the seat up; Player.Why says why
-//	OnClose()                            the room ends
-//	Tick()                               at the tick rate
-//	View(*Player, *state.View)           before each flush: what this player sees
-//	Save() ([]byte, error), Load([]byte) error
-//	anything else (*Player, *M)          a message; may return a reply, an error, or both
+//	OnCreate(), OnCreate(*O)               before the first player; an error refuses the room
+//	OnJoin(*Player), OnJoin(*Player, *O)   a player takes a seat; returns R, an error, both or nothing
+//	OnDrop(*Player)                        the player's connection is lost; the seat is held
+//	OnReturn(*Player)                      the player is back
+//	OnLeave(*Player)                       the player gives the seat up; see Player.Why
+//	OnClose()                              the room ends
+//	Tick()                                 at the tick rate
+//	View(*Player, *state.View)             before each flush: selects what the player sees
+//	any other name (*Player, *M)           serves messages; returns R, an error, both or nothing
 //
-// [Define] checks the signatures. A message type that embeds [Input] waits for the next tick.
+// A message whose type embeds [Input] waits for the next tick.
+//
+// # Concurrency
 //
 // All methods of one room run on its scheduler, one at a time, so they need no locks. Methods of [Base], [Player] and the
-// state are for that scheduler too, unless their comments say otherwise. Use [Kind.Do] from other goroutines.
+// state are for that scheduler too, unless their comments say otherwise. Other goroutines use [Kind.Do].
+//
+// # Routes
+//
+// Clients join with requests to the routes room.create, room.join, room.joinOrCreate, room.spectate, room.leave and
+// room.list, whose payloads are JSON with every serializer. A message has the route NAME.Method. The server pushes
+// room.state, whose bytes package state describes, and room.left and room.closed with {"reason": ...}. Package client/room
+// and clients/js/room.js implement the client.
 package room

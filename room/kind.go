@@ -47,7 +47,6 @@ var (
 	typePlayer = reflect.TypeFor[*Player]()
 	typeView   = reflect.TypeFor[*state.View]()
 	typeError  = reflect.TypeFor[error]()
-	typeBytes  = reflect.TypeFor[[]byte]()
 	typeInput  = reflect.TypeFor[numbered]()
 )
 
@@ -124,8 +123,6 @@ var fixed = map[string][2][]reflect.Type{
 	"OnClose":  {nil, nil},
 	"Tick":     {nil, nil},
 	"View":     {{typePlayer, typeView}, nil},
-	"Save":     {nil, {typeBytes, typeError}},
-	"Load":     {{typeBytes}, {typeError}},
 }
 
 func (k *kind) method(m reflect.Method) error {

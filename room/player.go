@@ -25,7 +25,7 @@ type numbered interface{ sequence() uint32 }
 type Player struct {
 	ID   PlayerID
 	UID  int64 // of the session that took the seat, 0 if it had none
-	Team int   // set by matchmaking; the room may change it
+	Team int   // for the room
 	Data any   // for the room
 
 	core      *core
