@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // encoder compares live values with what was sent, appends the differences to buf and
@@ -37,22 +38,22 @@ func (e *encoder) fault(field, format string, args ...any) {
 	if len(e.faults) >= maxFaults {
 		return
 	}
-	path := ""
+	var path strings.Builder
 	for _, s := range e.trail {
 		if s.field != "" {
-			path += "." + s.field
+			path.WriteString("." + s.field)
 		}
 		switch {
 		case s.m != nil:
-			path += "[" + s.m.keyText(s.at) + "]"
+			path.WriteString("[" + s.m.keyText(s.at) + "]")
 		case s.at >= 0:
-			path += "[" + strconv.Itoa(s.at) + "]"
+			path.WriteString("[" + strconv.Itoa(s.at) + "]")
 		}
 	}
 	if field != "" {
-		path += "." + field
+		path.WriteString("." + field)
 	}
-	e.faults = append(e.faults, fmt.Errorf("state: %s: "+format, append([]any{path[1:]}, args...)...))
+	e.faults = append(e.faults, fmt.Errorf("state: %s: "+format, append([]any{path.String()[1:]}, args...)...))
 }
 
 // take returns what was reported since the last call.
@@ -74,8 +75,8 @@ func (e *encoder) unsent(v *value, field string, fv reflect.Value) {
 
 // fieldOf returns the field f of the struct v.
 func fieldOf(v reflect.Value, f *field) reflect.Value {
-	if len(f.index) == 1 {
-		return v.Field(f.index[0])
+	if f.direct {
+		return v.Field(f.first)
 	}
 	return v.FieldByIndex(f.index)
 }
@@ -91,9 +92,6 @@ func (e *encoder) compare(p *plan, r *row, v reflect.Value, ends []uint32) (mask
 			level++
 		}
 		fv := fieldOf(v, f)
-		if f.kind == kindStr && fv.String() == r.strs[f.slot] {
-			continue // most texts never change
-		}
 		if e.field(f, r, fv) {
 			mask |= 1 << i
 		}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // ErrMalformed is returned by [Decoder.Decode] for a message that no [View] of the
@@ -470,33 +469,9 @@ func (d *Decoder) Get(path ...string) (any, bool) {
 	return at, true
 }
 
-// object is a struct of a schema.
-type object struct {
-	name   string
-	fields []member
-}
-
-// member is a field of an object.
-type member struct {
-	path  []string
-	value shape
-}
-
-// shape describes a value of a schema.
-type shape struct {
-	kind  kind
-	scale float64
-	enum  []string
-	obj   *object
-	elem  *shape
-	key   kind
-}
-
 // maxHandles bounds handles and gaps: those of full maps, and as many freed in a tick.
 const maxHandles = 2 * maxEntries
 
 func (o *object) zero() *tree { return &tree{cells: make([]cell, len(o.fields))} }
 
 func (v *shape) float(n uint64) float64 { return (&value{kind: v.kind, scale: v.scale}).float(n) }
-
-func splitName(s string) []string { return strings.Split(s, ".") }

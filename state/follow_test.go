@@ -7,12 +7,13 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
 )
 
-var ticks = flag.Int("ticks", 10000, "ticks that the random tests of the decoders play")
+var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a tenth with -short or -race")
 
 // differ returns where a decoded value differs from what a client should see.
 func differ(have, want any, path string) string {
@@ -71,7 +72,11 @@ func differ(have, want any, path string) string {
 func playWorlds(t *testing.T, joined func(p *peer, schema string), f func(p *peer, msg []byte, want any) error) {
 	t.Helper()
 	const each = 250
-	for seed := range uint64(max(1, *ticks/each)) {
+	n := *ticks
+	if testing.Short() || raceDetector {
+		n /= 10
+	}
+	for seed := range uint64(max(1, n/each)) {
 		w := newWorld(seed)
 		w.next = int(seed) * 100000
 		for range each {
@@ -109,6 +114,9 @@ func TestDecodersFollowRandomStates(t *testing.T) {
 func startNode(t *testing.T) (tell func(line map[string]any), wait func()) {
 	node, err := exec.LookPath("node")
 	if err != nil {
+		if os.Getenv("NANO_REQUIRE_NODE") != "" {
+			t.Fatal(err)
+		}
 		t.Log("node is not installed: only the decoder in Go is compared")
 		return func(map[string]any) {}, func() {}
 	}

@@ -104,11 +104,12 @@ func (e *encoder) fullList(v *value, l *list) bool {
 
 // fullValue appends the value of handle h of m without its mask, which it returns.
 func (e *encoder) fullValue(m *members, h int) (mask uint64) {
-	switch {
-	case m.val.kind == kindObj:
-		r := m.tab.row(h)
+	switch m.val.kind {
+	case kindObj:
+		var r row
+		m.tab.row(&r, h)
 		return e.full(m.val.obj, &r, nil)
-	case m.val.kind == kindStr:
+	case kindStr:
 		e.buf = appendString(e.buf, m.tab.strs[h])
 	default:
 		e.buf = m.val.append(e.buf, 0, m.tab.nums[h])

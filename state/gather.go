@@ -78,7 +78,7 @@ func (r *region) enters(b []byte, a *area, turned []int, before, now bitmap, lev
 			h := w<<6 + bits.TrailingZeros64(x)
 			c := r.full(h)
 			if r.levels > 1 {
-				at := level
+				var at int
 				at, raised = levelOf(raised, h, level)
 				c = r.cut(c, r.fullEnd, h, at)
 			}
@@ -112,7 +112,7 @@ func (r *region) records(b []byte, a *area, turned []int, before, now bitmap, le
 			h := w<<6 + bits.TrailingZeros64(x)
 			c := r.recs[h]
 			if r.levels > 1 {
-				at := level
+				var at int
 				at, raised = levelOf(raised, h, level)
 				if c = r.cut(c, r.ends, h, at); c.mask == 0 {
 					continue // only what the client does not see

@@ -21,7 +21,7 @@ type grid struct {
 
 type spot struct {
 	x, y float32
-	h    int32
+	h    uint32
 }
 
 // cellOf returns the number of the cell of coordinate x.
@@ -63,26 +63,26 @@ func (g *grid) build(r *region, cell float32) {
 	for h := range r.m.live.all {
 		b := g.bucket(g.cellOf(r.xs[h]), g.cellOf(r.ys[h]))
 		g.starts[b]--
-		g.spots[g.starts[b]] = spot{r.xs[h], r.ys[h], int32(h)}
+		g.spots[g.starts[b]] = spot{r.xs[h], r.ys[h], uint32(h)}
 	}
 }
 
-// scan calls f for each entry within reach of the point x, y, maybe twice, and for some
+// scan calls f for each entry within distance of the point x, y, maybe twice, and for some
 // beyond.
-func (r *region) scan(x, y, reach float32, f func(spots []spot)) {
-	if !(reach >= 0) || r.m.n == 0 {
+func (r *region) scan(x, y, distance float32, f func(spots []spot)) {
+	if !(distance >= 0) || r.m.n == 0 {
 		return
 	}
 	g := &r.grid
 	if g.seq != r.s.seq {
-		cell := reach / 2
+		cell := distance / 3
 		if !(cell > 1e-6) || cell > math.MaxFloat32/4 {
 			cell = 1
 		}
 		g.build(r, cell)
 	}
-	x0, x1 := g.cellOf(x-reach), g.cellOf(x+reach)
-	y0, y1 := g.cellOf(y-reach), g.cellOf(y+reach)
+	x0, x1 := g.cellOf(x-distance), g.cellOf(x+distance)
+	y0, y1 := g.cellOf(y-distance), g.cellOf(y+distance)
 	if cells := (float64(x1) - float64(x0) + 1) * (float64(y1) - float64(y0) + 1); !(cells <= float64(r.m.n)) {
 		f(g.spots)
 		return
@@ -103,18 +103,27 @@ func (r *region) scan(x, y, reach float32, f func(spots []spot)) {
 }
 
 // search adds to now the entries within the circle, and those of before that are only a
-// little beyond.
+// little beyond. Both bitmaps are as long as the one of the live entries.
 func (r *region) search(c circle, before, now bitmap) {
 	near, far := c.r*c.r, c.r*keep*c.r*keep
 	r.scan(c.x, c.y, c.r*keep, func(spots []spot) {
 		for i := range spots {
 			s := &spots[i]
 			dx, dy := s.x-c.x, s.y-c.y
-			if d := dx*dx + dy*dy; d <= near || d <= far && before.has(int(s.h)) {
-				now[s.h>>6] |= 1 << (s.h & 63)
-			}
+			d := dx*dx + dy*dy
+			// Without a branch: the processor could not predict it.
+			w, bit := s.h>>6, s.h&63
+			now[w] |= (one(d <= near) | one(d <= far)&(before[w]>>bit)) << bit
 		}
 	})
+}
+
+// one returns 1 for true.
+func one(b bool) (n uint64) {
+	if b {
+		n = 1
+	}
+	return n
 }
 
 // Near yields the entries within r of the point x, y, in the same order in each run of a
@@ -132,7 +141,7 @@ func (m *Map[K, T]) Near(x, y, r float32) iter.Seq2[K, *T] {
 		}
 		var found bitmap
 		found.grow(len(at.m.live))
-		at.search(circle{x, y, r}, nil, found)
+		at.search(circle{x, y, r}, found, found)
 		for h := range found.all {
 			if v := c.vals[h]; v != nil && !yield(c.keys[h], v) {
 				return

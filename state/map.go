@@ -29,16 +29,42 @@ type core[K Key, T any] struct {
 	tail  int           // items from here on are new and not yet in order
 	dead  int           // items in order that were deleted
 
-	m       *members // attached to
-	vals    []*T     // by handle
-	keys    []K      // by handle
-	sent    []T      // by handle: the structs as last compared, if T is flat
+	m       *members    // attached to
+	vals    []*T        // by handle
+	keys    []K         // by handle
+	sent    []T         // by handle: the structs as last compared, if T is flat
+	moving  []motion[T] // by handle, if T is flat
 	pending []*item[K, T]
 	gone    []int
 	touched []*item[K, T]
 
 	probe  *K // where handle makes a key; reflect cannot convert without an allocation
 	probed reflect.Value
+}
+
+// motion is kept of an entry of a flat type that changes. If it changed in the last tick
+// it probably changed again, and comparing it as a whole would be in vain.
+type motion[T any] struct {
+	val   *T // what parts belong to
+	parts []any
+	hot   bool
+}
+
+// update compares entry h of a flat type field by field.
+func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
+	m := &c.moving[h]
+	if m.val != v {
+		m.val, m.parts = v, nil
+		if h < maxParts {
+			m.parts = partsOf(p, reflect.ValueOf(v).Elem())
+		}
+	}
+	if m.parts != nil {
+		m.hot = to.update(h, reflect.Value{}, m.parts)
+	} else {
+		m.hot = to.update(h, reflect.ValueOf(v).Elem(), nil)
+	}
+	c.sent[h] = *v
 }
 
 // item is one entry. val is nil once it is deleted.
@@ -204,13 +230,14 @@ type typedCore interface {
 // key has there.
 func (c *core[K, T]) attach(m *members) {
 	c.m, m.core = m, c
-	c.vals, c.keys, c.sent = nil, nil, nil
+	c.vals, c.keys, c.sent, c.moving = nil, nil, nil, nil
 	c.pending, c.gone, c.touched = c.pending[:0], c.gone[:0], c.touched[:0]
 	n := len(m.used) * 64
 	extend(&c.vals, n)
 	extend(&c.keys, n)
 	if m.flat {
 		extend(&c.sent, n)
+		extend(&c.moving, n)
 	}
 	known := make(map[key]int, m.n)
 	for h := range m.live.all {
@@ -263,6 +290,7 @@ func (c *core[K, T]) settle(e *encoder, m *members) {
 			extend(&c.keys, h+1)
 			if m.flat {
 				extend(&c.sent, h+1)
+				extend(&c.moving, h+1)
 			}
 			it.handle = h
 			c.vals[h], c.keys[h] = it.val, it.key
@@ -284,15 +312,19 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 	for _, h := range m.added {
 		to.enter(h, reflect.ValueOf(c.vals[h]).Elem())
 		if m.flat {
-			c.sent[h] = *c.vals[h]
+			c.sent[h], c.moving[h] = *c.vals[h], motion[T]{}
 		}
 	}
 	if m.touch && !all {
 		slices.SortFunc(c.touched, func(a, b *item[K, T]) int { return a.handle - b.handle })
 		for _, it := range c.touched {
 			it.touched = false
-			if it.val != nil {
-				to.update(it.handle, reflect.ValueOf(it.val).Elem())
+			switch {
+			case it.val == nil:
+			case m.flat:
+				c.update(m.val.obj, it.handle, it.val, to)
+			default:
+				to.update(it.handle, reflect.ValueOf(it.val).Elem(), nil)
 			}
 		}
 		clear(c.touched)
@@ -309,14 +341,12 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			continue
 		}
 		if !m.flat {
-			to.update(h, reflect.ValueOf(v).Elem())
+			to.update(h, reflect.ValueOf(v).Elem(), nil)
 			continue
 		}
-		if !all && any(*v) == any(c.sent[h]) {
-			continue
+		if all || c.moving[h].hot || any(*v) != any(c.sent[h]) {
+			c.update(m.val.obj, h, v, to)
 		}
-		to.update(h, reflect.ValueOf(v).Elem())
-		c.sent[h] = *v
 	}
 }
 

@@ -137,18 +137,18 @@ func TestMapNear(t *testing.T) {
 	s := mustNew(t, w)
 	mustTick(t, s)
 	for range 200 {
-		x, y, reach := r.Float32()*240-120, r.Float32()*240-120, r.Float32()*r.Float32()*150
+		x, y, distance := r.Float32()*240-120, r.Float32()*240-120, r.Float32()*r.Float32()*150
 		var got, want []int
-		for k := range w.Dots.Near(x, y, reach) {
+		for k := range w.Dots.Near(x, y, distance) {
 			got = append(got, k)
 		}
 		for k, v := range w.Dots.All() {
-			if dx, dy := v.X-x, v.Y-y; dx*dx+dy*dy <= reach*reach {
+			if dx, dy := v.X-x, v.Y-y; dx*dx+dy*dy <= distance*distance {
 				want = append(want, k)
 			}
 		}
 		if slices.Sort(got); !slices.Equal(got, want) {
-			t.Fatalf("Near(%v, %v, %v) yields %v, want %v", x, y, reach, got, want)
+			t.Fatalf("Near(%v, %v, %v) yields %v, want %v", x, y, distance, got, want)
 		}
 	}
 	w.Dots.Delete(3)

@@ -191,11 +191,12 @@ func (e *encoder) members(m *members, v *value, fv reflect.Value, to sink) {
 }
 
 // sink takes what changed in a map: block after the handles that leave are known, then
-// enter for each handle that was added, then update for others. Handles ascend.
+// enter for each handle that was added, then update for others. Handles ascend. If parts
+// are not nil, they stand for v. update reports whether v changed.
 type sink interface {
 	block()
 	enter(h int, v reflect.Value)
-	update(h int, v reflect.Value)
+	update(h int, v reflect.Value, parts []any) bool
 }
 
 // inline is the sink of a map within an entity: it appends to the entity's bytes.
@@ -242,17 +243,17 @@ func (w *inline) end() bool {
 
 func (w *inline) enter(h int, v reflect.Value) {
 	from := len(w.e.buf)
-	mask, _ := w.e.entry(w.m, h, v, true)
+	mask, _ := w.e.entry(w.m, h, v, nil, true)
 	w.mask = w.e.enter(w.m, h, from, h-w.before, w.mask, mask)
 	w.before = h
 }
 
-func (w *inline) update(h int, v reflect.Value) {
+func (w *inline) update(h int, v reflect.Value, parts []any) bool {
 	w.endBlock()
 	from := len(w.e.buf)
-	mask, changed := w.e.entry(w.m, h, v, false)
+	mask, changed := w.e.entry(w.m, h, v, parts, false)
 	if !changed {
-		return
+		return false
 	}
 	w.changed = true
 	if w.m.val.kind == kindObj {
@@ -261,20 +262,27 @@ func (w *inline) update(h int, v reflect.Value) {
 		w.e.buf = insertUint(w.e.buf, from, uint64(h-w.before)<<1)
 	}
 	w.before, w.mask = h, mask
+	return true
 }
 
 // entry compares the value of handle h with what was sent. An entry that is new is
 // appended even if it is zero.
-func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask uint64, changed bool) {
-	e.trail[len(e.trail)-1].m, e.trail[len(e.trail)-1].at = m, h
+func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew bool) (mask uint64, changed bool) {
+	last := &e.trail[len(e.trail)-1]
+	last.m, last.at = m, h
 	switch m.val.kind {
 	case kindObj:
 		var ends []uint32
 		if m.region != nil {
 			ends = m.region.endsOf(h)
 		}
-		r := m.tab.row(h)
-		mask = e.compare(m.val.obj, &r, v, ends)
+		var r row
+		m.tab.row(&r, h)
+		if parts != nil {
+			mask = e.compareParts(m.val.obj, &r, parts, ends)
+		} else {
+			mask = e.compare(m.val.obj, &r, v, ends)
+		}
 		return mask, mask != 0
 	case kindStr:
 		s := v.String()
@@ -285,28 +293,36 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask ui
 		m.tab.strs[h] = s
 		return 0, true
 	}
-	last := m.tab.nums[h]
-	n, ok := m.val.read(v, last)
+	sent := m.tab.nums[h]
+	n, ok := m.val.read(v, sent)
 	if !ok {
 		e.unsent(m.val, "", v)
 	}
-	if n == last && !isNew {
+	if n == sent && !isNew {
 		return 0, false
 	}
-	e.buf = m.val.append(e.buf, last, n)
+	e.buf = m.val.append(e.buf, sent, n)
 	m.tab.nums[h] = n
 	return 0, true
 }
 
 // plainMap reads a map of Go's own.
 type plainMap struct {
-	iter    reflect.MapIter
-	k       reflect.Value // where the iterator puts a key
-	scalar  reflect.Type  // of the values, nil if they are structs
-	handles map[key]int
-	vals    []reflect.Value // by handle: the structs of this tick, or places for scalars
-	seen    bitmap
-	fresh   []freshEntry
+	iter   reflect.MapIter
+	k      reflect.Value  // where the iterator puts a key
+	scalar reflect.Type   // of the values, nil if they are structs
+	ints   map[uint64]int // handles by key, of one kind
+	texts  map[string]int
+	vals   []plainValue // by handle
+	seen   bitmap
+	fresh  []freshEntry
+}
+
+// plainValue is a struct, or a place that a scalar is read into.
+type plainValue struct {
+	v     reflect.Value
+	ptr   uintptr // of a struct, which v keeps alive
+	parts []any   // its fields, or nil
 }
 
 // freshEntry is an entry that has no handle yet.
@@ -316,11 +332,20 @@ type freshEntry struct {
 }
 
 func newPlainMap(v *value) *plainMap {
-	p := &plainMap{handles: map[key]int{}, k: reflect.New(v.keyType).Elem()}
+	p := &plainMap{ints: map[uint64]int{}, texts: map[string]int{}, k: reflect.New(v.keyType).Elem()}
 	if v.elem.kind != kindObj {
 		p.scalar = v.elemType
 	}
 	return p
+}
+
+func (p *plainMap) handle(m *members, k key) (h int, ok bool) {
+	if m.keyKind == kindStr {
+		h, ok = p.texts[k.s]
+	} else {
+		h, ok = p.ints[k.n]
+	}
+	return h, ok
 }
 
 // sync collects the entries by handle, because a map's own order is random.
@@ -335,34 +360,35 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 	for p.iter.Next() {
 		p.k.SetIterKey(&p.iter)
 		k := reflectKey(p.k)
-		h, known := p.handles[k]
+		h, known := p.handle(m, k)
 		var v reflect.Value
 		switch {
 		case p.scalar == nil:
 			if v = p.iter.Value(); v.IsNil() {
 				continue
 			}
-			v = v.Elem()
+			if known && p.vals[h].ptr != v.Pointer() {
+				p.keep(m, h, v.Elem())
+			}
 		case known:
-			v = p.vals[h]
-			v.SetIterValue(&p.iter)
+			p.vals[h].v.SetIterValue(&p.iter)
 		default:
-			v = reflect.New(p.scalar).Elem()
-			v.SetIterValue(&p.iter)
+			v = reflect.New(p.scalar)
+			v.Elem().SetIterValue(&p.iter)
 		}
 		if !known {
-			p.fresh = append(p.fresh, freshEntry{k, v})
+			p.fresh = append(p.fresh, freshEntry{k, v.Elem()})
 			continue
 		}
 		p.seen.set(h)
-		p.vals[h] = v
 	}
 	p.iter.Reset(reflect.Value{})
 	p.seen.grow(len(m.live))
 	for h := range m.live.all {
 		if !p.seen.has(h) {
-			delete(p.handles, m.keyOf(h))
-			p.vals[h] = reflect.Value{}
+			delete(p.ints, m.keyOf(h).n)
+			delete(p.texts, m.keyOf(h).s)
+			p.vals[h] = plainValue{}
 			m.leave(h)
 		}
 	}
@@ -374,21 +400,34 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 		}
 		h := m.give()
 		m.setKey(h, f.k)
-		p.handles[f.k] = h
+		if m.keyKind == kindStr {
+			p.texts[f.k.s] = h
+		} else {
+			p.ints[f.k.n] = h
+		}
 		extend(&p.vals, h+1)
-		p.vals[h] = f.v
+		p.keep(m, h, f.v)
 	}
 	clear(p.fresh)
 	slices.Sort(m.added)
 	to.block()
 	for _, h := range m.added {
-		to.enter(h, p.vals[h])
+		to.enter(h, p.vals[h].v)
 	}
 	for h := range p.seen.all {
-		to.update(h, p.vals[h])
+		to.update(h, p.vals[h].v, p.vals[h].parts)
 	}
-	if p.scalar == nil {
-		clear(p.vals) // the structs may go before the next tick
+}
+
+// keep makes v the value of handle h.
+func (p *plainMap) keep(m *members, h int, v reflect.Value) {
+	p.vals[h] = plainValue{v: v}
+	if p.scalar != nil {
+		return
+	}
+	p.vals[h].ptr = v.Addr().Pointer()
+	if h < maxParts {
+		p.vals[h].parts = partsOf(m.val.obj, v)
 	}
 }
 

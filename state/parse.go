@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // parseSchema parses the text of a [Schema].
@@ -43,7 +44,7 @@ func parseSchema(text string) ([]*object, error) {
 			if err != nil {
 				return nil, fmt.Errorf("%s.%s: %w", types[i].name, name, err)
 			}
-			types[i].fields = append(types[i].fields, member{splitName(name), *v})
+			types[i].fields = append(types[i].fields, member{strings.Split(name, "."), *v})
 		}
 	}
 	return types, acyclic(types[0], nil)
@@ -129,4 +130,26 @@ func parseShape(types []*object, parts []json.RawMessage, depth int) (*shape, er
 		return v, err
 	}
 	return v, nil
+}
+
+// object is a struct of a schema.
+type object struct {
+	name   string
+	fields []member
+}
+
+// member is a field of an object.
+type member struct {
+	path  []string
+	value shape
+}
+
+// shape describes a value of a schema.
+type shape struct {
+	kind  kind
+	scale float64
+	enum  []string
+	obj   *object
+	elem  *shape
+	key   kind
 }

@@ -47,6 +47,7 @@ func (k kind) scalar() bool { return k <= kindStr }
 // value describes a field, an item of a list or a value of a map.
 type value struct {
 	kind     kind
+	goKind   reflect.Kind
 	unsigned bool     // kindInt: the Go type is unsigned
 	single   bool     // kindQ, kindTurn: the Go type is float32
 	snap     bool     // write the rounded value back
@@ -65,11 +66,13 @@ type value struct {
 // field is one field of a plan.
 type field struct {
 	value
-	name  string // as clients see it; parts of nested structs are joined by dots
-	path  string // as Go sees it, below its struct
-	index []int  // of reflect.Value.Field
-	level uint8
-	slot  int // in the row's nums, strs or subs
+	name   string // as clients see it; parts of nested structs are joined by dots
+	path   string // as Go sees it, below its struct
+	index  []int  // of reflect.Value.FieldByIndex
+	first  int    // index[0]
+	direct bool   // index has no more than that
+	level  uint8
+	slot   int // in the row's nums, strs or subs
 }
 
 // plan is the compiled description of a struct type. It does not change once it is made.
@@ -83,6 +86,7 @@ type plan struct {
 	owner            string   // path of a field tagged owner, if any
 	leveled          string   // path of a field above level 0, if any
 	flat             bool     // == on the whole struct finds every change
+	simple           bool     // all fields are scalars that are not written back
 	x, y             int      // fields of the position, or -1
 	height           int      // structs within each other, this one included
 }
@@ -196,6 +200,7 @@ func (c *compiler) settle(p *plan, path string) {
 		p.x, p.y = -1, -1
 	}
 	p.flat = flat(p.typ) && p.subs == 0
+	p.simple = p.subs == 0 && !slices.ContainsFunc(p.fields, func(f field) bool { return f.snap })
 }
 
 // flat reports whether == compares values of t without a panic and without following
@@ -207,8 +212,8 @@ func flat(t reflect.Type) bool {
 	case reflect.Array:
 		return flat(t.Elem())
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if !flat(t.Field(i).Type) {
+		for f := range t.Fields() {
+			if !flat(f.Type) {
 				return false
 			}
 		}
@@ -282,8 +287,10 @@ func (c *compiler) flatten(p *plan, t reflect.Type, path string, pre prefix, roo
 		if v == nil {
 			continue
 		}
+		v.goKind = sf.Type.Kind()
 		p.fields = append(p.fields, field{
-			value: *v, name: pre.name + name, path: pre.path + sf.Name, index: index, level: level,
+			value: *v, name: pre.name + name, path: pre.path + sf.Name, level: level,
+			index: index, first: index[0], direct: len(index) == 1,
 		})
 	}
 }

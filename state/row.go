@@ -45,10 +45,10 @@ type table struct {
 
 // makeTable makes an empty table of values of v.
 func makeTable(v *value) table {
-	switch {
-	case v.kind == kindObj:
+	switch v.kind {
+	case kindObj:
 		return table{numsPer: v.obj.nums, strsPer: v.obj.strs, subsPer: v.obj.subs}
-	case v.kind == kindStr:
+	case kindStr:
 		return table{strsPer: 1}
 	}
 	return table{numsPer: 1}
@@ -68,18 +68,24 @@ func extend[T any](s *[]T, n int) {
 	}
 }
 
-// row returns row i. It stays valid until the table grows.
-func (t *table) row(i int) row {
-	return row{
-		nums: t.nums[i*t.numsPer : (i+1)*t.numsPer],
-		strs: t.strs[i*t.strsPer : (i+1)*t.strsPer],
-		subs: t.subs[i*t.subsPer : (i+1)*t.subsPer],
+// row makes r row i, until the table grows. It fills r in place: a copy of three slices that
+// were just written is slow.
+func (t *table) row(r *row, i int) {
+	if n := t.numsPer; n > 0 {
+		r.nums = t.nums[i*n : (i+1)*n]
+	}
+	if n := t.strsPer; n > 0 {
+		r.strs = t.strs[i*n : (i+1)*n]
+	}
+	if n := t.subsPer; n > 0 {
+		r.subs = t.subs[i*n : (i+1)*n]
 	}
 }
 
 // clear makes row i zero.
 func (t *table) clear(i int) {
-	r := t.row(i)
+	var r row
+	t.row(&r, i)
 	clear(r.nums)
 	clear(r.strs)
 	clear(r.subs)
@@ -91,56 +97,21 @@ var canonicalNaN = math.Float64bits(math.NaN())
 // read returns the slot for v's value in fv: what is sent and compared. Of a value that
 // cannot be sent it returns last and false.
 func (v *value) read(fv reflect.Value, last uint64) (uint64, bool) {
-	switch v.kind {
-	case kindNum:
-		f := fv.Float() + 0 // makes -0 0
-		if f != f {
-			return canonicalNaN, true
-		}
-		return math.Float64bits(f), true
-	case kindQ:
-		f := fv.Float() * v.scale
-		switch {
-		case f != f:
-			return 0, true
-		case f > maxInt:
-			return maxInt, true
-		case f < -maxInt:
-			return uint64(-maxInt & math.MaxUint64), true
-		}
-		return uint64(int64(math.RoundToEven(f))), true
-	case kindTurn:
-		f := fv.Float() / (2 * math.Pi)
-		f -= math.RoundToEven(f) // within half a turn either way
-		if f != f {
-			return 0, true
-		}
-		n := int64(math.RoundToEven(f * v.scale))
-		if n == int64(v.scale)/2 {
-			n = -n
-		}
-		return uint64(n), true
-	case kindBool:
-		if fv.Bool() {
-			return 1, true
-		}
-		return 0, true
-	}
-	if v.unsigned || v.kind == kindUbig {
-		n := fv.Uint()
-		switch {
-		case v.kind == kindInt && n > maxInt, v.kind == kindEnum && n >= uint64(len(v.enum)):
-			return last, false
-		}
-		return n, true
-	}
-	n := fv.Int()
+	var n uint64
 	switch {
-	case v.kind == kindInt && (n > maxInt || n < -maxInt),
-		v.kind == kindEnum && uint64(n) >= uint64(len(v.enum)):
+	case fv.CanFloat():
+		return v.fromFloat(fv.Float()), true
+	case fv.CanInt():
+		n = uint64(fv.Int())
+	case fv.CanUint():
+		n = fv.Uint()
+	case fv.Bool():
+		n = 1
+	}
+	if !v.holds(n) {
 		return last, false
 	}
-	return uint64(n), true
+	return n, true
 }
 
 // float returns what slot n of v means. It is for the numeric kinds.

@@ -222,7 +222,7 @@ func (r *region) block() {
 func (r *region) enter(h int, v reflect.Value) {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	mask, _ := e.entry(r.m, h, v, true)
+	mask, _ := e.entry(r.m, h, v, nil, true)
 	r.fulls[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.fullSeq[h] = r.s.seq
 	if r.levels > 1 {
@@ -230,15 +230,27 @@ func (r *region) enter(h int, v reflect.Value) {
 	}
 }
 
-func (r *region) update(h int, v reflect.Value) {
+func (r *region) update(h int, v reflect.Value, parts []any) bool {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	mask, changed := e.entry(r.m, h, v, false)
-	if !changed {
-		return
+	var mask uint64
+	if parts != nil && r.levels == 1 { // most entries: what entry would do
+		last := &e.trail[len(e.trail)-1]
+		last.m, last.at = r.m, h
+		var sent row
+		r.m.tab.row(&sent, h)
+		if mask = e.compareParts(r.m.val.obj, &sent, parts, nil); mask == 0 {
+			return false
+		}
+	} else {
+		var changed bool
+		if mask, changed = e.entry(r.m, h, v, parts, false); !changed {
+			return false
+		}
 	}
 	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.changed[h>>6] |= 1 << (h & 63)
+	return true
 }
 
 // full returns where the fields of entry h from zero are.
@@ -250,8 +262,9 @@ func (r *region) full(h int) rec {
 	from := uint32(len(e.buf))
 	var mask uint64
 	if r.levels > 1 {
-		row := r.m.tab.row(h)
-		mask = e.full(r.m.val.obj, &row, r.fullEnd[h*r.levels:(h+1)*r.levels])
+		var sent row
+		r.m.tab.row(&sent, h)
+		mask = e.full(r.m.val.obj, &sent, r.fullEnd[h*r.levels:(h+1)*r.levels])
 	} else {
 		mask = e.fullValue(r.m, h)
 	}

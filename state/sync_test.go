@@ -76,7 +76,9 @@ func TestDecoderFollows(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := s.NewView(playerID(1))
-	s.Tick(5)
+	if err := s.Tick(5); err != nil {
+		t.Fatal(err)
+	}
 	if err := d.Decode(v.Append(nil)); err != nil {
 		t.Fatal(err)
 	}

@@ -131,8 +131,7 @@ func (r *region) handle(k key) (int, bool) {
 	case r.m.core != nil:
 		return r.m.core.handle(k)
 	case r.m.plain != nil:
-		h, ok := r.m.plain.handles[k]
-		return h, ok
+		return r.m.plain.handle(r.m, k)
 	}
 	return 0, false
 }
@@ -224,6 +223,7 @@ func (v *View) section(a *area, r *region, snapshot, hidden bool) {
 		a.raised, a.next = a.next, a.raised
 		return
 	}
+	a.before.grow(len(r.m.live))
 	before := a.before
 	switch {
 	case snapshot:
@@ -238,7 +238,6 @@ func (v *View) section(a *area, r *region, snapshot, hidden bool) {
 		a.choose(r, before, own)
 		now = a.now
 	}
-	a.before.grow(len(r.m.live))
 	complete := !picky
 	if v.limit > 0 {
 		if !picky {

@@ -289,12 +289,16 @@ func TestViewAck(t *testing.T) {
 	if n := c.flush(); n != 6 || c.d.Ack() != math.MaxUint32 {
 		t.Errorf("%d bytes, Ack() = %d, want 6 bytes and the largest number", n, c.d.Ack())
 	}
-	s.Tick(1000)
+	if err := s.Tick(1000); err != nil {
+		t.Fatal(err)
+	}
 	if n := c.flush(); n != 0 || c.d.Tick() != 2 {
 		t.Errorf("nothing to say: %d bytes, tick %d", n, c.d.Tick())
 	}
 	w.Dots.Get(0).X = 1
-	s.Tick(1001)
+	if err := s.Tick(1001); err != nil {
+		t.Fatal(err)
+	}
 	c.flush()
 	if c.d.Tick() != 1001 {
 		t.Errorf("Tick() = %d, want 1001", c.d.Tick())

@@ -33,7 +33,7 @@ type bag struct {
 	Cards []card
 	Best  *card
 	Items map[string]int64 `state:"big"`
-	inner int
+	inner int              //nolint:unused // it is never sent
 }
 
 type base struct {
@@ -65,7 +65,7 @@ type unit struct {
 	Bags   map[int16]*bag
 	Typed  Map[string, card]
 	Flags  map[uint64]bool
-	hidden int
+	hidden int //nolint:unused // it is never sent
 }
 
 // dot is compared as a whole.
@@ -74,8 +74,8 @@ type dot struct {
 	Color int16
 	Hurt  bool
 	Label string
-	speed float32
-	ptr   *int
+	speed float32 //nolint:unused // it is never sent
+	ptr   *int    //nolint:unused // it is never sent
 }
 
 var palette = []reflect.StructField{
@@ -118,7 +118,6 @@ type peer struct {
 	level  int
 	view   *View
 	dec    *Decoder
-	stops  bool
 	sees   map[string]map[string]bool // by map of the root: keys
 	picked map[string]pick
 	ack    uint32

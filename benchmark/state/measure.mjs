@@ -16,13 +16,20 @@ const cpuTime = () => {
   return (user + system) * 1000;
 };
 
-/** A fixed loop; how long it takes tells how quiet the machine is. */
+/** A fixed loop, as the one of measure.go; how long it takes tells how quiet the machine is. */
+const scratch = new Uint32Array(1 << 16);
 let sink;
 const calibrate = () => {
   const from = cpuTime();
-  let x = 1;
-  for (let i = 0; i < 8e6; i++) x = (Math.imul(x ^ (x >>> 13), 0x5bd1e995) + i) | 0;
-  sink = x;
+  let [a, b, c, d] = [1, 2, 3, 4];
+  for (let i = 0; i < 2e6; i++) {
+    a = (Math.imul(a, 1664525) + i) | 0;
+    b = (Math.imul(b, 22695477) + scratch[a >>> 16]) | 0;
+    c = ((c ^ (c >>> 13)) + i) | 0;
+    d = (d + (scratch[b >>> 16] ^ c)) | 0;
+    scratch[c >>> 16] = d;
+  }
+  sink = a + b + c + d;
   return cpuTime() - from;
 };
 

@@ -85,21 +85,25 @@ const ticks = () => {
   encoder.encodeAll();
   encoder.discardChanges();
   const stride = Math.floor(list.length / Math.max(1, spec.changed));
+  // Made before, so that the generator is not measured.
   const next = random(2);
+  const numbers = Array.from({ length: 1 << 12 }, () => Math.floor(next() * spec.range));
+  let at = 0;
   return measure(() => {
     for (let i = 0; i < spec.changed; i++) {
       const p = list[i * stride];
-      p.x = Math.floor(next() * spec.range);
-      p.y = Math.floor(next() * spec.range);
+      p.x = numbers[at & 0xfff];
+      p.y = numbers[(at + 1) & 0xfff];
+      at += 2;
     }
     encoder.encode();
     encoder.discardChanges();
   }, spec);
 };
 
-/** A grid of cells as wide as the radius, with typed arrays: the search that a program would write. */
+/** A grid of cells as wide as a search reaches, with typed arrays: the search that a program would write. */
 const grid = (list, radius, range, scale) => {
-  const cells = Math.max(1, Math.floor(range / radius));
+  const cells = Math.max(1, Math.floor(range / (radius * 1.08)));
   const cellOf = (v) => Math.min(cells - 1, Math.floor(v / scale / (range / cells)));
   const heads = new Int32Array(cells * cells);
   const nexts = new Int32Array(list.length);
@@ -117,8 +121,8 @@ const grid = (list, radius, range, scale) => {
       const cy = cellOf(y);
       const near = (radius * scale) ** 2;
       const far = near * 1.08 * 1.08;
-      for (let gx = Math.max(0, cx - 2); gx <= Math.min(cells - 1, cx + 2); gx++) {
-        for (let gy = Math.max(0, cy - 2); gy <= Math.min(cells - 1, cy + 2); gy++) {
+      for (let gx = Math.max(0, cx - 1); gx <= Math.min(cells - 1, cx + 1); gx++) {
+        for (let gy = Math.max(0, cy - 1); gy <= Math.min(cells - 1, cy + 1); gy++) {
           for (let i = heads[gx * cells + gy]; i >= 0; i = nexts[i]) {
             const dx = list[i].x - x;
             const dy = list[i].y - y;
@@ -185,7 +189,7 @@ const viewed = () => {
   }
   const result = measure(() => {
     move();
-    if (!spec.still) look();
+    look();
     flush();
   }, spec);
   return { ...result, visible };

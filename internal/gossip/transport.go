@@ -226,11 +226,9 @@ func (t *transport) runLocked(f func()) bool {
 	if t.closed {
 		return false
 	}
-	t.wg.Add(1)
-	go func() {
-		defer t.wg.Done()
+	t.wg.Go(func() {
 		f()
-	}()
+	})
 	return true
 }
 
@@ -360,11 +358,11 @@ func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
 
 // accept completes the handshake and runs f, both on another goroutine: only returning from a call ends a receive that blocks.
 func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) error {
-	shaken := make(chan struct{})
+	ready := make(chan struct{})
 	done := make(chan error, 1)
 	started := t.run(func() {
 		peer, err := t.self.Accept(st)
-		close(shaken)
+		close(ready)
 		if err == nil {
 			err = f(peer)
 		}
@@ -386,7 +384,7 @@ func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) er
 			return status.Error(codes.Unavailable, errStopped.Error())
 		case <-expire.C:
 			select {
-			case <-shaken:
+			case <-ready:
 			default:
 				return status.Error(codes.DeadlineExceeded, "gossip: no handshake in time")
 			}
@@ -401,9 +399,7 @@ func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) 
 	stop := context.AfterFunc(ctx, func() { _ = far.Close() })
 	defer stop()
 	defer far.Close()
-	t.wg.Add(1) // the caller of pump is counted too, so Shutdown is still waiting
-	go func() {
-		defer t.wg.Done()
+	t.wg.Go(func() {
 		defer far.Close()
 		for {
 			var e clusterpb.Envelope
@@ -414,7 +410,7 @@ func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) 
 				return
 			}
 		}
-	}()
+	})
 	for {
 		b := make([]byte, chunkSize)
 		n, err := far.Read(b)

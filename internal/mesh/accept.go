@@ -16,9 +16,9 @@ import (
 // does the work.
 func (n *Node) accept(st clusterpb.Cluster_LinkServer) error {
 	done := make(chan error, 1)
-	shaken := make(chan struct{}) // closed when the handshake has ended
+	ready := make(chan struct{}) // closed when the handshake has ended
 	n.mu.Lock()
-	started := n.spawn(func() { done <- n.acceptLink(st, shaken) })
+	started := n.spawn(func() { done <- n.acceptLink(st, ready) })
 	n.mu.Unlock()
 	if !started {
 		return errStopping
@@ -31,7 +31,7 @@ func (n *Node) accept(st clusterpb.Cluster_LinkServer) error {
 			return err
 		case <-expire.C:
 			select {
-			case <-shaken:
+			case <-ready:
 			default:
 				return status.Error(codes.DeadlineExceeded, "cluster: no handshake in time")
 			}
@@ -44,12 +44,12 @@ func (n *Node) accept(st clusterpb.Cluster_LinkServer) error {
 var errStopping = status.Error(codes.Unavailable, "cluster: node is stopping")
 
 // acceptLink completes the handshake, and runs the link until it ends. The error is a status for the peer.
-func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, shaken chan<- struct{}) error {
+func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, ready chan<- struct{}) error {
 	who, err := n.self.Accept(st)
 	if err == nil {
 		who.Hello, err = nodeauth.ReceiveHello(st)
 	}
-	close(shaken)
+	close(ready)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (n *Node) claim(l *link.Link) (*peer, *attempt, error) {
 		err = status.Error(codes.Aborted, errCrossed.Error())
 	case old != nil && old.Err() == nil && old.Epoch > l.Epoch:
 		err = status.Errorf(codes.FailedPrecondition, "cluster: a newer process is linked under the address %s", l.Addr)
-	case a != nil && a.dialing && n.self.Addr < l.Addr && (a.helloed || time.Since(a.started) < n.t.Crossing):
+	case a != nil && a.dialing && n.self.Addr < l.Addr && (a.sentHello || time.Since(a.started) < n.t.Crossing):
 		// If two nodes dial each other, the one with the smaller address continues, unless its dial takes too long.
 		err = status.Error(codes.Aborted, errCrossed.Error())
 	case a != nil && a.cancel != nil:

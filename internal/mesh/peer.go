@@ -43,10 +43,10 @@ type peer struct {
 // attempt is a link that is not up yet. A goroutine gives up when the peer's attempt is not its own any more. The node that
 // dialed checks this before it sends its hello, so it never gives up one link for another link that is given up too.
 type attempt struct {
-	dialing bool // by this node
-	helloed bool // this node has sent its hello: the link may already exist at the peer
-	started time.Time
-	cancel  context.CancelFunc
+	dialing   bool // by this node
+	sentHello bool // this node has sent its hello: the link may already exist at the peer
+	started   time.Time
+	cancel    context.CancelFunc
 }
 
 // peerAt returns the peer at addr, and creates it if it is missing. The caller holds mu.
