@@ -1,11 +1,12 @@
-// Package js carries the browser client, so that a Go program can serve it beside its pages. It knows nothing of HTTP.
+// Package js holds the JavaScript client, which a Go program can serve beside its pages.
 package js
 
 import "embed"
 
-// FS holds nano.js, the client as one ES module, and the modules for rooms beside it: room.js, state.js and smooth.js.
+// FS holds the modules of the client: nano.js, the client itself; starx.js, which gives it the API of
+// nano-websocket-client and starx-wsclient; room.js, for rooms, with state.js and smooth.js.
 //
 //	http.Handle("/nano.js", http.FileServerFS(js.FS))
 //
-//go:embed nano.js room.js state.js smooth.js
+//go:embed nano.js starx.js room.js state.js smooth.js
 var FS embed.FS

@@ -93,7 +93,16 @@ const KEYS = { str: string, uint: () => `${bigUint()}`, int: () => `${bigInt()}`
 // r[i] of a struct is {o, r, h}: h has the objects of its fields, which differ from o if structs nest by value.
 // r[i] of a list is {o, r}; of a map {o, e, old}: its entries {p, r} by handle, and those that left by key.
 const ZERO = {
-  bool: false, u8: 0, i8: 0, int: 0, q: 0, turn: 0, num: 0, big: 0n, ubig: 0n, str: '',
+  bool: false,
+  u8: 0,
+  i8: 0,
+  int: 0,
+  q: 0,
+  turn: 0,
+  num: 0,
+  big: 0n,
+  ubig: 0n,
+  str: '',
 };
 
 /** Makes o[p] zero. What the objects of maps hold is zeroed once their key comes again. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { RoomClient } from './room.js';
-import { StateError } from './state.js';
+import { RoomClient } from '../room.js';
+import { StateError } from '../state.js';
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
 

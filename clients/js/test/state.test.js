@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { StateDecoder, StateError } from './state.js';
-import { Smoother } from './smooth.js';
+import { StateDecoder, StateError } from '../state.js';
+import { Smoother } from '../smooth.js';
 
 const POND = JSON.stringify([
   ['Pond', ['round', 'int'], ['frogs', 'map', 'uint', ['obj', 1]]],
