@@ -126,7 +126,7 @@ func (c *core) start(opts any) (err error) {
 		if err := c.guard("OnCreate", func() error {
 			out := c.value.Method(h.index).Call(in)
 			if h.err {
-				err, _ := out[len(out)-1].Interface().(error)
+				err, _ := reflect.TypeAssert[error](out[len(out)-1])
 				return err
 			}
 			return nil

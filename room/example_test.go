@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -62,7 +63,9 @@ func Example() {
 	if err := server.Shutdown(ctx); err != nil {
 		log.Fatal(err)
 	}
-	<-served
+	if err := <-served; !errors.Is(err, nano.ErrServerClosed) && err != nil {
+		log.Fatal(err)
+	}
 	// Output:
 	// reply: 3
 	// state: map[count:3]

@@ -20,7 +20,7 @@ type statePusher interface {
 
 // suspender is a session that outlives its connection for a while.
 type suspender interface {
-	OnSuspend(func(*session.Session))
+	OnSuspend(func(s *session.Session, reason error))
 	OnResume(func(*session.Session))
 }
 
@@ -43,7 +43,7 @@ func pushState(s *session.Session, data []byte) error {
 // onSuspend calls drop when s is suspended and back when it is resumed, if sessions can be.
 func onSuspend(s *session.Session, drop, back func()) {
 	if v, ok := any(s).(suspender); ok {
-		v.OnSuspend(func(*session.Session) { drop() })
+		v.OnSuspend(func(*session.Session, error) { drop() })
 		v.OnResume(func(*session.Session) { back() })
 	}
 }

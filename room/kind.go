@@ -82,7 +82,7 @@ func (k *kind) inspect() (errs []error) {
 		return []error{fmt.Errorf("%v is no struct", k.typ)}
 	}
 	ptr := reflect.PointerTo(k.typ)
-	sample, ok := reflect.New(k.typ).Interface().(embedded)
+	sample, ok := reflect.TypeAssert[embedded](reflect.New(k.typ))
 	if !ok {
 		return []error{fmt.Errorf("%v does not embed room.Base", k.typ)}
 	}
@@ -91,8 +91,7 @@ func (k *kind) inspect() (errs []error) {
 	} else {
 		k.schema = s.Schema()
 	}
-	for i := range ptr.NumMethod() {
-		m := ptr.Method(i)
+	for m := range ptr.Methods() {
 		if isBase(m.Name) {
 			continue
 		}
@@ -103,7 +102,7 @@ func (k *kind) inspect() (errs []error) {
 	if k.dt == 0 && slices.ContainsFunc(k.messages, func(h *method) bool { return h.input }) {
 		errs = append(errs, errors.New("a message embeds room.Input, which needs a TickRate"))
 	}
-	if _, ticks := reflect.New(k.typ).Interface().(interface{ Tick() }); ticks && k.dt == 0 {
+	if _, ticks := reflect.TypeAssert[interface{ Tick() }](reflect.New(k.typ)); ticks && k.dt == 0 {
 		errs = append(errs, errors.New("method Tick needs a TickRate"))
 	}
 	return errs

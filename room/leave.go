@@ -1,6 +1,8 @@
 package room
 
 import (
+	"errors"
+	"reflect"
 	"slices"
 
 	"github.com/lonng/nano/session"
@@ -42,7 +44,7 @@ func (c *core) returned(p *Player) {
 	p.dropped = false
 	p.hold.stop()
 	p.view.Reset()
-	if r, ok := c.value.Interface().(interface{ OnReturn(*Player) }); ok {
+	if r, ok := reflect.TypeAssert[interface{ OnReturn(*Player) }](c.value); ok {
 		c.call("OnReturn", func() { r.OnReturn(p) })
 	}
 	c.touch()
@@ -67,7 +69,7 @@ func (c *core) drop(p *Player) {
 func (c *core) dropped(p *Player) {
 	p.dropped = true
 	p.inputs = nil
-	if d, ok := c.value.Interface().(interface{ OnDrop(*Player) }); ok {
+	if d, ok := reflect.TypeAssert[interface{ OnDrop(*Player) }](c.value); ok {
 		c.call("OnDrop", func() { d.OnDrop(p) })
 	}
 	c.touch()
@@ -90,7 +92,7 @@ func (c *core) remove(p *Player, why error, reason string) {
 		c.taken--
 	}
 	c.mu.Unlock()
-	if s != nil && why == ErrKicked {
+	if s != nil && errors.Is(why, ErrKicked) {
 		_ = s.Push(routeLeft, reasonBody(reason))
 	}
 	c.watchEmpty()
@@ -99,7 +101,7 @@ func (c *core) remove(p *Player, why error, reason string) {
 }
 
 func (c *core) onLeave(p *Player) {
-	if l, ok := c.value.Interface().(interface{ OnLeave(*Player) }); ok && !p.spectator {
+	if l, ok := reflect.TypeAssert[interface{ OnLeave(*Player) }](c.value); ok && !p.spectator {
 		c.call("OnLeave", func() { l.OnLeave(p) })
 	}
 }
@@ -168,7 +170,7 @@ func (c *core) close(reason string) {
 		p.why = ErrClosed
 		c.onLeave(p)
 	}
-	if cl, ok := c.value.Interface().(interface{ OnClose() }); ok {
+	if cl, ok := reflect.TypeAssert[interface{ OnClose() }](c.value); ok {
 		c.call("OnClose", cl.OnClose)
 	}
 	c.flush(max(c.ticks, c.sentAt+1))

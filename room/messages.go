@@ -20,7 +20,7 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 			reply = out[0].Interface()
 		}
 		if h.err {
-			err, _ := out[len(out)-1].Interface().(error)
+			err, _ := reflect.TypeAssert[error](out[len(out)-1])
 			return err
 		}
 		return nil

@@ -3,6 +3,7 @@ package room
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -402,7 +403,7 @@ func (n *node) tryJoin(s *session.Session, k *kind, list []*core, f Filter, opts
 	for i, c := range list {
 		if c.do(func() {
 			c.joinWith(s, opts, func(c *core, r seated, err error) {
-				if err == ErrFull || err == ErrLocked || err == ErrNotFound {
+				if errors.Is(err, ErrFull) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) {
 					n.tryJoin(s, k, list[i+1:], f, opts, done)
 					return
 				}

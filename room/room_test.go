@@ -190,8 +190,7 @@ func text(r *croom.Room) string {
 }
 
 func code(err error) string {
-	var e *client.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*client.Error](err); ok {
 		return e.Code
 	}
 	return fmt.Sprint(err)

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -150,7 +151,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	c.empty.stop()
 	reply, err := c.onJoin(p, opts)
 	switch {
-	case p.why == ErrClosed:
+	case errors.Is(p.why, ErrClosed):
 		return seated{}, ErrNotFound // OnJoin closed the room
 	case p.why != nil:
 		return seated{}, errRefused // OnJoin kicked the player
@@ -188,7 +189,7 @@ func (c *core) onJoin(p *Player, opts any) (reply any, err error) {
 			reply = out[0].Interface()
 		}
 		if h.err {
-			err, _ := out[len(out)-1].Interface().(error)
+			err, _ := reflect.TypeAssert[error](out[len(out)-1])
 			return err
 		}
 		return nil
