@@ -163,6 +163,13 @@ func (o *outbox) append(most, total int, encode func([]byte) ([]byte, error)) er
 	return nil
 }
 
+// Queued returns how many bytes wait for the client, those that are being written included.
+func (a *Agent) Queued() int {
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	return a.out.waiting()
+}
+
 // open reports whether packets may be queued. The caller holds mu.
 func (o *outbox) open() bool { return !o.closed && (o.conn == nil || !o.conn.dead) }
 
