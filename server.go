@@ -142,6 +142,7 @@ func (s *Server) build() error {
 		TLS:              o.tlsConfig,
 		Limits:           o.limits,
 		CheckOrigin:      o.mayConnect,
+		Resume:           o.resume,
 		Bound:            bound,
 		Cluster:          s.broker,
 		Debug:            o.debug,

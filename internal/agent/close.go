@@ -67,17 +67,25 @@ func (a *Agent) end(reason error, f farewell) {
 		a.hub.Counts.close(reason)
 	}
 	a.uncount()
-	a.closeOutbox(f)
+	a.closeOutbox(reason, f)
 	if a.hub.Debug {
 		a.hub.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
 	}
 }
 
 // closeOutbox ends the connection: at once, or when the farewell was written.
-func (a *Agent) closeOutbox(f farewell) {
+func (a *Agent) closeOutbox(reason error, f farewell) {
 	o := &a.out
 	until := time.Now().Add(closeTimeout)
 	o.mu.Lock()
+	var pending *Conn
+	if r := o.resume; r != nil {
+		if r.begun {
+			f = farewellOf(reason, f)
+		}
+		pending, r.pending = r.pending, nil
+		r.end(a, reason, f.kick)
+	}
 	c, flush := o.conn, false
 	switch {
 	case c == nil, c.dead, !f.flush:
@@ -95,6 +103,12 @@ func (a *Agent) closeOutbox(f farewell) {
 	}
 	o.closed = true
 	o.mu.Unlock()
+	if pending != nil && pending.state.Load() == stateShaken { // its client was told that the session goes on
+		if first := pending.agent.Load(); first != a {
+			f.flush = f.kick != nil
+			_ = first.shut(reason, f)
+		}
+	}
 	if c == nil {
 		return
 	}

@@ -32,6 +32,11 @@ type Conn struct {
 	in     reader
 	decode decoder
 
+	resuming *Agent        // whose connection this is when the ack has come; nil for its own agent's. For the reader
+	ackSent  atomic.Uint64 // the last acknowledgement that was sent
+	ackArmed atomic.Bool   // ackTimer will call
+	ackTimer *time.Timer   // nil until it is needed; for the reader
+
 	socket net.Conn
 	remote net.Addr // the client's, as a trusted proxy gives it
 	timer  node
@@ -123,8 +128,17 @@ func (c *Conn) read(rest []byte) {
 // finishReading ends a connection from which nothing more will be read.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
-	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {
+	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && !(isLoss(err) && a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
+	}
+	if r := c.resuming; r != nil {
+		r.abandon(c)
+	}
+	if c.ackTimer != nil {
+		c.ackTimer.Stop()
+	}
+	if c.left() {
+		a.readerEnded(c)
 	}
 	o := &a.out
 	o.mu.Lock()

@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
@@ -51,6 +52,7 @@ type Config struct {
 	TLS         *tls.Config // of TCP clients; nil for none
 	Limits      Limits
 	CheckOrigin func(*http.Request) bool // whether a page of that origin may connect
+	Resume      Resume
 
 	// Bound is called when a session binds another uid, with the open sessions that had
 	// bound it before; it may be nil. Of two sessions that bind one uid at the same time,
@@ -85,6 +87,9 @@ type Hub struct {
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be
 
 	refusals [refusedKinds]refusal
+
+	tokens     tokens
+	reclaiming atomic.Bool // a goroutine frees memory of sessions with resume
 }
 
 // NewHub makes a hub. Start starts it.
@@ -98,6 +103,7 @@ func NewHub(c Config) (*Hub, error) {
 		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
+	h.tokens.init()
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,9 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 	// three.
 	dead := last + h.Heartbeat*11/4
 	if now >= dead {
-		_ = a.shut(session.ErrHeartbeat, farewell{})
+		if !a.suspend(c, session.ErrHeartbeat) {
+			_ = a.shut(session.ErrHeartbeat, farewell{})
+		}
 		return 0
 	}
 	if !c.flags.set(flagBeating) {

@@ -27,6 +27,10 @@ type outbox struct {
 	writing  bool    // conn has a writer
 	closed   bool    // nothing more may be queued: when all is written, the connection ends
 	remote   net.Addr
+
+	resume   *resumption // nil unless the client has asked for resume; set before the ack
+	replay   int         // bytes of the replay that waits or was taken: they count for no bound
+	fleeting []span      // packets in buf that are replaced by something newer; for resume alone
 }
 
 // buffer is bytes to be sent. It is kept in a pool while it is not used. A shared one is
@@ -63,6 +67,7 @@ func (b *buffer) len() int {
 var (
 	errFull     = errors.New("agent: the packet does not fit behind what waits")
 	errTooLarge = errors.New("agent: the packet does not fit an empty queue")
+	errParked   = errors.New("agent: the suspended session keeps too much")
 )
 
 // queue appends the packet of one message, which encode appends to the bytes it is given.
@@ -70,9 +75,21 @@ func (a *Agent) queue(encode func([]byte) ([]byte, error)) error {
 	o := &a.out
 	o.mu.Lock()
 	err := o.append(a.hub.MaxQueued, encode)
+	if err == nil {
+		err = o.parkIfSuspended(a.hub)
+	}
 	flush := err == nil && o.list()
 	o.mu.Unlock()
 	return a.queued(flush, err)
+}
+
+// parkIfSuspended moves what waits to the history if there is no connection. The error is
+// errParked if it does not fit. The caller holds mu.
+func (o *outbox) parkIfSuspended(h *Hub) error {
+	if o.conn == nil && o.suspended() && !o.park(h) {
+		return errParked
+	}
+	return nil
 }
 
 // queueShared queues a whole packet with a message that goes to other agents as well. If
@@ -88,6 +105,9 @@ func (a *Agent) queueShared(packet *buffer) error {
 	} else {
 		err = o.append(a.hub.MaxQueued, func(b []byte) ([]byte, error) { return append(b, packet.b...), nil })
 	}
+	if err == nil {
+		err = o.parkIfSuspended(a.hub)
+	}
 	flush := err == nil && o.list()
 	o.mu.Unlock()
 	return a.queued(flush, err)
@@ -99,6 +119,10 @@ func (a *Agent) queued(flush bool, err error) error {
 	if flush {
 		a.hub.flusher.add(a)
 		return nil
+	}
+	if err == errParked {
+		a.overflow()
+		return session.ErrSlowClient
 	}
 	if err != errFull && err != errTooLarge {
 		return err
@@ -122,7 +146,7 @@ func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	if len(b)+o.waiting()-start > most {
+	if !o.fits(start, len(b), most) {
 		o.buf.b = b[:start]
 		if len(b)-start > most {
 			return errTooLarge
@@ -134,12 +158,16 @@ func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
 	return nil
 }
 
+// fits reports whether a packet fits that begins at start and ends at end of the buffer,
+// whose length does not have it yet. The caller holds mu.
+func (o *outbox) fits(start, end, most int) bool { return end-start+o.waiting() <= most }
+
 // open reports whether packets may be queued. The caller holds mu.
 func (o *outbox) open() bool { return !o.closed && (o.conn == nil || !o.conn.dead) }
 
 // waiting returns how many bytes are not written. The caller holds mu.
 func (o *outbox) waiting() int {
-	n := o.buf.len() + o.taken
+	n := o.buf.len() + o.taken - o.replay
 	if o.conn != nil {
 		n += o.conn.control.len()
 	}
@@ -171,7 +199,7 @@ func (o *outbox) list() bool {
 // drop discards what waits. The caller holds mu.
 func (o *outbox) drop() {
 	o.buf.free()
-	o.buf, o.messages = nil, 0
+	o.buf, o.messages, o.fleeting = nil, 0, o.fleeting[:0]
 }
 
 // batch is what a writer has taken.
@@ -185,8 +213,18 @@ type batch struct {
 // place through which each packet passes on its way to the socket. The caller holds mu.
 func (o *outbox) take(c *Conn, s *sent) batch {
 	b := batch{control: c.control, packets: o.buf, last: o.closed}
+	if o.taken > 0 {
+		o.replay = 0 // it was written
+	}
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
+	if r := o.resume; r != nil && o.buf != nil && !o.closed {
+		r.history.keep(o.buf, int(o.messages), o.fleeting)
+		r.history.sent = r.history.last
+		r.history.trim(c.hub.Resume.Buffer)
+		r.charge(c.hub, false)
+		o.fleeting = o.fleeting[:0]
+	}
 	o.buf, c.control, o.messages, o.writing = nil, nil, 0, true
 	if b.last {
 		c.finished = true

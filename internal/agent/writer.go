@@ -151,7 +151,7 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 		o.mu.Unlock()
 		return b, true
 	}
-	o.writing, o.taken = false, 0
+	o.writing, o.taken, o.replay = false, 0, 0
 	end := c.finished && !c.ended && !c.dead
 	c.ended = c.ended || end
 	over := c.handed
@@ -185,6 +185,9 @@ func (c *Conn) farewellSent() {
 // writeFailed ends a connection that cannot be written to.
 func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	buf.free()
+	if a.suspend(c, session.ErrClientClosed) {
+		return
+	}
 	o := &a.out
 	o.mu.Lock()
 	left := o.conn != c
@@ -221,7 +224,7 @@ func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 
 // stalled ends a connection whose blocking write failed.
 func (c *Conn) stalled(a *Agent, buf *buffer, err error) {
-	if t, ok := err.(net.Error); ok && t.Timeout() && !c.left() {
+	if t, ok := err.(net.Error); ok && t.Timeout() && !c.left() && !a.suspend(c, session.ErrClientClosed) {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 	}
 	c.writeFailed(a, buf)
