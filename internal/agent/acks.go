@@ -16,12 +16,13 @@ const (
 
 // accepted counts data packets that were handed to the mailbox, with size bytes.
 func (c *Conn) accepted(r *resumption, packets, size int) {
-	r.received.Add(uint64(packets))
+	n, told := r.received.Add(uint64(packets)), c.ackSent.Load()
 	d := &c.decode
-	d.unacked += packets
-	d.unackedBytes += size
-	if d.unacked >= ackPackets || d.unackedBytes >= ackBytes {
-		d.unacked, d.unackedBytes = 0, 0
+	if told+uint64(packets) == n {
+		d.unacked = 0
+	}
+	d.unacked += size
+	if n-told >= ackPackets || d.unacked >= ackBytes {
 		c.acknowledge()
 		return
 	}

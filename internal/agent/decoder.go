@@ -24,10 +24,9 @@ type decoder struct {
 	meter *meter           // what the session has left of its rates; nil for no limit
 
 	// For connections with resume.
-	packets      int   // bytes of the packets in batch
-	unacked      int   // packets that were accepted since the last acknowledgement
-	unackedBytes int   // and their bytes
-	given        token // in the answer to the handshake
+	packets int   // bytes of the packets in batch
+	unacked int   // bytes of packets that were accepted since the last acknowledgement
+	given   token // in the answer to the handshake
 }
 
 // decodePackets decodes the whole packets at the beginning of b and returns the rest.

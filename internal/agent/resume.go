@@ -423,6 +423,7 @@ func (c *Conn) goOn() error {
 	}
 	c.resuming = nil
 	c.decode.meter = a.out.resume.meter
+	c.ackSent.Store(a.out.resume.received.Load()) // the answer has told it
 	a.hub.Counts.Resumed.Add(1)
 	a.box.Announce(dispatch.Do(0, func() error { a.control.Resume(); return nil }))
 	return nil
