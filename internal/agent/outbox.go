@@ -120,15 +120,15 @@ func (a *Agent) queued(flush bool, err error) error {
 		a.hub.flusher.add(a)
 		return nil
 	}
-	if err == errParked {
+	if errors.Is(err, errParked) {
 		a.overflow()
 		return session.ErrSlowClient
 	}
-	if err != errFull && err != errTooLarge {
+	if !errors.Is(err, errFull) && !errors.Is(err, errTooLarge) {
 		return err
 	}
 	a.hub.refuse(refusedSend, a.RemoteAddr())
-	if err == errTooLarge || a.hub.RefuseAtFull {
+	if errors.Is(err, errTooLarge) || a.hub.RefuseAtFull {
 		return session.ErrBufferExceed
 	}
 	_ = a.shut(session.ErrSlowClient, farewell{})

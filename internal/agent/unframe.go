@@ -84,11 +84,8 @@ var errClosed = errors.New("a close frame")
 // isLoss reports whether a connection that ends with err was lost: the client did not
 // mean to leave. A close frame means that with the codes 1000 and 1001.
 func isLoss(err error) bool {
-	var p *protocolError
-	if !errors.As(err, &p) {
-		return true
-	}
-	return p.err == errClosed && p.code != wsframe.CodeNormal && p.code != wsframe.CodeGoingAway
+	p, ok := errors.AsType[*protocolError](err)
+	return !ok || errors.Is(p, errClosed) && p.code != wsframe.CodeNormal && p.code != wsframe.CodeGoingAway
 }
 
 // echoClose echoes the close frame of a client that means to come back, unless a writer
@@ -102,9 +99,8 @@ func (c *Conn) echoClose(a *Agent) bool {
 	}
 	o.mu.Unlock()
 	if !skip {
-		var p *protocolError
 		code := uint16(wsframe.CodeNoStatus)
-		if errors.As(c.in.fault, &p) {
+		if p, ok := errors.AsType[*protocolError](c.in.fault); ok {
 			code = p.code
 		}
 		_ = c.socket.SetWriteDeadline(time.Now().Add(linger))
@@ -121,8 +117,8 @@ func (c *Conn) leave() error {
 // leavePending is called when a connection ends with err before its ack: the session that
 // it was to go on with ends if the client has left.
 func (c *Conn) leavePending(err error) {
-	var p *protocolError
-	if isLoss(err) || !errors.As(err, &p) || p.reason != session.ErrClientClosed {
+	p, ok := errors.AsType[*protocolError](err)
+	if isLoss(err) || !ok || !errors.Is(p.reason, session.ErrClientClosed) {
 		return
 	}
 	a := c.resuming
@@ -139,8 +135,7 @@ var errLeft = errors.New("the client leaves")
 // frameFault returns why the connection ends for a fault in the client's frames.
 func frameFault(err error) error {
 	code := uint16(wsframe.CodeProtocolError)
-	var fault *wsframe.Error
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*wsframe.Error](err); ok {
 		code = fault.Code
 	}
 	return &protocolError{reason: session.ErrProtocol, code: code, err: err}
