@@ -88,7 +88,7 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	}
 	a.out.conn, a.out.remote = c, remote
 	h.mu.Lock()
-	full = h.full(remote)
+	full, extra := h.admit(remote)
 	if h.draining {
 		h.mu.Unlock()
 		return nil, noLimit
@@ -99,6 +99,10 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 		return nil, full
 	}
 	h.occupy(remote, 1)
+	if extra {
+		h.extra++
+		c.flags.set(flagExtra)
+	}
 	h.agents[a.id] = a
 	h.wg.Add(2) // the connection, and the session
 	h.mu.Unlock()
@@ -163,6 +167,7 @@ func (c *Conn) finishReading(err error) {
 // over ends a connection that is neither read nor written any more.
 func (c *Conn) over() {
 	_ = c.socket.Close()
+	c.decideExtra()
 	c.hub.Counts.Open.Add(-1)
 	c.hub.connGone(c)
 	c.hub.wg.Done()

@@ -47,7 +47,7 @@ func (s *handshake) prepare(c *Config) error {
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
 	s.tail = append(tail, '}')
-	body, err := s.refusal(codeRefused, "too many connections")
+	body, err := s.refusal(codeRefused, errNoRoom.Error())
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,8 @@ const (
 // ErrOldClient is what the program returns to refuse a client whose version is too old.
 var ErrOldClient = errors.New("nano: the client version is too old")
 
+var errNoRoom = errors.New("too many connections")
+
 // shake answers a client's handshake: the client may send messages when its ack has come.
 func (c *Conn) shake(body []byte) error {
 	h, a := c.hub, c.agent.Load()
@@ -121,6 +123,10 @@ func (c *Conn) shake(body []byte) error {
 			if resume, err = c.negotiate(&ask); err != nil {
 				return err
 			}
+		}
+		if c.decideExtra() && c.resuming == nil {
+			h.refuse(refusedConnections, c.remote)
+			return c.refuseHandshake(codeRefused, errNoRoom)
 		}
 		if c.resuming != nil {
 			c.state.Store(stateShaken)

@@ -82,6 +82,7 @@ type Hub struct {
 	draining bool
 
 	connections int                   // open ones
+	extra       int                   // those that were let in beyond the limits, see admit
 	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
 	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be

@@ -45,6 +45,9 @@ const minCharge = 1 << 10
 // flagResume is set for a connection whose client has asked for resume.
 const flagResume = flagBeating << 1
 
+// flagExtra is set for a connection that was let in beyond the limits.
+const flagExtra = flagResume << 1
+
 // Suspended reports whether the session has no connection, and waits for its client to
 // come back.
 func (a *Agent) Suspended() bool {

@@ -125,8 +125,8 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 		if err == nil && !begun {
 			synctest.Wait()
 			begun = true
-			go send()
 			cut.in, cut.out = limit, limit
+			go send()
 		}
 		for err == nil && next < 2*requests {
 			m, e := client.Next(w)

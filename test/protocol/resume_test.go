@@ -594,6 +594,37 @@ var contract = []struct {
 			b.t.Errorf("%+v came", e)
 		}
 	}},
+	{"a resume is let in beyond the connection limits", []nano.Option{nano.WithMaxConnections(2)}, func(b *resumeBed) {
+		b.drop()
+		for range 2 {
+			if err := b.dial().Join(); err != nil {
+				b.t.Fatal(err)
+			}
+		}
+		for _, handshake := range []string{`{}`, `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"x"}}}`} {
+			w := b.dial()
+			text, err := w.Handshake(handshake)
+			if err != nil || text != `{"code":500,"message":"too many connections","sys":{"heartbeat":30}}` {
+				b.t.Errorf("handshake %s was answered by %s, %v", handshake, text, err)
+			}
+			_ = w.Conn.Close()
+		}
+		synctest.Wait()
+		if a := b.connect(); !a.Resumed {
+			b.t.Errorf("answer %+v", a)
+		}
+		var extra []*testkit.Wire // that say nothing
+		for range 64 {
+			extra = append(extra, b.dial())
+		}
+		synctest.Wait()
+		if n := b.at.Stats().Connections; n > 2+1+64 {
+			b.t.Errorf("%d connections", n)
+		}
+		for _, w := range extra {
+			_ = w.Conn.Close()
+		}
+	}},
 	{"rates are not refilled", []nano.Option{nano.WithMessageRate(1, 5)}, func(b *resumeBed) {
 		for id := range uint64(4) {
 			b.client.Send(testkit.Request(id+2, "Game.Do", "x"))
