@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/lonng/nano/internal/sessionctl"
 )
@@ -58,7 +59,7 @@ func callbacks[F any](e *ending, pick func(*listeners) []F) []F {
 		return nil
 	}
 	list := pick(e.more)
-	return list[:len(list):len(list)] // only appended to
+	return slices.Clip(list) // only appended to
 }
 
 // runAll runs callbacks, and panics if one did when all have run.

@@ -132,7 +132,7 @@ func (c *Conn) read(rest []byte) {
 // finishReading ends a connection from which nothing more will be read.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
-	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && !(isLoss(err) && a.suspend(c, session.ErrClientClosed)) {
+	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
 	}
 	if r := c.resuming; r != nil {

@@ -215,7 +215,7 @@ func farewellOf(reason error, f farewell) farewell {
 	if f.kick != nil {
 		return f
 	}
-	text := ""
+	var text string
 	switch session.ReasonOf(reason) {
 	case session.ReasonServer:
 		text = "closed"
@@ -448,8 +448,9 @@ func (r *resumption) reattach(a *Agent, c *Conn) {
 		if c.control == nil {
 			c.control = newBuffer()
 		}
-		start, n := len(c.control.b), 0
-		c.control.b, n = r.history.appendTo(c.control.b, c.frames != nil)
+		start := len(c.control.b)
+		b, n := r.history.appendTo(c.control.b, c.frames != nil)
+		c.control.b = b
 		a.out.replay = len(c.control.b) - start
 		a.hub.Counts.Replayed.Add(int64(n))
 	}
