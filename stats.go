@@ -34,6 +34,7 @@ type Stats struct {
 	//   - "notify": dropped notifies,
 	//   - "send": messages that did not fit a client's write buffer,
 	//   - "accept": errors of accepting connections,
+	//   - "transport": clients that speak another transport than the port,
 	//   - "origin": WebSocket clients from pages of other origins,
 	//   - "packet size", "route length", "handshake size", "rate", "connections" and
 	//     "address": by the limit.

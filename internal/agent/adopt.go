@@ -63,7 +63,7 @@ func (a *Agent) adopt(c *Conn) error {
 func (a *Agent) detach() bool {
 	o := &a.out
 	o.mu.Lock()
-	if o.closed {
+	if o.closed || o.parting != nil {
 		o.mu.Unlock()
 		return false
 	}

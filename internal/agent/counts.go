@@ -23,6 +23,7 @@ const (
 	refusedSend
 	refusedOrigin
 	refusedAccept
+	refusedTransport
 	refusedKinds
 )
 
@@ -36,6 +37,7 @@ var refusedNames = [refusedKinds]string{
 	refusedSend:        "send",
 	refusedOrigin:      "origin",
 	refusedAccept:      "accept",
+	refusedTransport:   "transport",
 }
 
 // refusal counts what one limit refused, and logs it now and then.
@@ -49,13 +51,20 @@ const logEvery = 10 * time.Second
 
 // refuse notes that a limit was passed.
 func (h *Hub) refuse(l limit, remote net.Addr) {
+	if n := h.countRefusal(l); n > 0 {
+		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
+	}
+}
+
+// countRefusal counts, and returns how many there were if that is to be logged.
+func (h *Hub) countRefusal(l limit) (n int64) {
 	r := &h.refusals[l]
-	n := r.count.Add(1)
+	n = r.count.Add(1)
 	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stands still without agents
 	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
-		return
+		return 0
 	}
-	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
+	return n
 }
 
 // AcceptFailed counts a connection that could not be accepted.

@@ -9,6 +9,8 @@ import (
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
+	"github.com/lonng/nano/session"
 )
 
 // decoder is what a connection needs to decode packets. It gathers the messages of one
@@ -37,7 +39,7 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 	for {
 		t, body, n, _, err := codec.Next(b, c.hub.MaxPacket)
 		if err != nil {
-			return nil, c.malformedPacket(err)
+			return nil, c.malformedPacket(b, err)
 		}
 		if n == 0 {
 			break
@@ -67,9 +69,13 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 // malformedPacket returns why the connection ends if no packet begins.
 //
 //go:noinline
-func (c *Conn) malformedPacket(err error) error {
+func (c *Conn) malformedPacket(b []byte, err error) error {
 	if errors.Is(err, codec.ErrPacketTooLarge) {
 		c.hub.refuse(refusedPacket, c.remote)
+		return &protocolError{reason: session.ErrProtocol, code: wsframe.CodeMessageTooBig, err: err}
+	}
+	if c.state.Load() == stateNew && c.frames == nil {
+		c.wrongTransport(b)
 	}
 	return violation("%w", err)
 }
@@ -232,6 +238,9 @@ func (d *decoder) Keep(data []byte) []byte {
 }
 
 func (c *Conn) beginBatch() {
+	if a := c.agent.Load(); a.flags.has(flagFull) {
+		c.waitForOutput(a)
+	}
 	if !c.flags.has(flagGrown) {
 		c.flags.set(flagGrown)
 	}
@@ -254,6 +263,29 @@ func (c *Conn) waitForRoom() bool {
 	}
 	c.beginBatch()
 	return true
+}
+
+// waitForOutput waits until the client has taken its answers: one that does not read them
+// is read no more. The write deadline bounds it.
+//
+//go:noinline
+func (c *Conn) waitForOutput(a *Agent) {
+	o := &a.out
+	c.flags.set(flagPaused)
+	for {
+		o.mu.Lock()
+		if c.dead || o.conn != c || o.closed || o.waiting() <= a.hub.MaxQueued/2 {
+			a.flags.clear(flagFull)
+			o.mu.Unlock()
+			break
+		}
+		drained := make(chan struct{})
+		c.drained = drained
+		o.mu.Unlock()
+		<-drained
+	}
+	c.seen.Store(c.hub.wheel.now())
+	c.flags.clear(flagPaused)
 }
 
 // deliver hands the batch to the mailbox.

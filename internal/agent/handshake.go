@@ -18,7 +18,7 @@ import (
 // handshake is the answer to every client, in pieces: only the time, and what the program
 // adds, differ.
 //
-//	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
+//	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json","maxPacket":65536},"user":...}
 type handshake struct {
 	head, tail []byte // before and after the time
 	heartbeat  int64  // in seconds
@@ -46,6 +46,7 @@ func (s *handshake) prepare(c *Config) error {
 		}
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
+	tail = fmt.Appendf(tail, `,"maxPacket":%d`, c.MaxPacket)
 	s.tail = append(tail, '}')
 	body, err := s.refusal(codeRefused, errNoRoom.Error())
 	if err != nil {

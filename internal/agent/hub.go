@@ -71,6 +71,7 @@ type Hub struct {
 	hello   handshake
 	flusher flusher
 	wheel   wheel
+	silence time.Duration // after how long a silent client is closed
 	stall   time.Duration // how long a blocked write may take without progress
 	Counts  Counts
 
@@ -108,6 +109,9 @@ func NewHub(c Config) (*Hub, error) {
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}
+	// Clients keep the interval that the handshake tells, and their packets can lie two
+	// intervals apart: this is between two and a half and three.
+	h.silence = max(c.Heartbeat, time.Duration(h.hello.heartbeat)*time.Second) * 11 / 4
 	h.flusher.init(h, runtime.GOMAXPROCS(0))
 	h.wheel.init(min(c.Heartbeat, c.HandshakeTimeout))
 	return h, nil

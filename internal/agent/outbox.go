@@ -2,9 +2,11 @@ package agent
 
 import (
 	"errors"
+	"math"
 	"net"
 	"sync"
 
+	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
 )
 
@@ -19,13 +21,14 @@ import (
 // last place before the wire.
 type outbox struct {
 	mu       sync.Mutex
-	conn     *Conn   // the connection that takes what waits, nil for none; mu guards it and what follows
-	buf      *buffer // packets that wait, nil for none
-	taken    int     // bytes that the writer has taken and not written
-	messages int32   // responses and pushes in buf, which are counted when they are taken
-	listed   bool    // the agent is in the flusher's list
-	writing  bool    // conn has a writer
-	closed   bool    // nothing more may be queued: when all is written, the connection ends
+	conn     *Conn    // the connection that takes what waits, nil for none; mu guards it and what follows
+	buf      *buffer  // packets that wait, nil for none
+	taken    int      // bytes that the writer has taken and not written
+	messages int32    // responses and pushes in buf, which are counted when they are taken
+	listed   bool     // the agent is in the flusher's list
+	writing  bool     // conn has a writer
+	closed   bool     // nothing more may be queued: when all is written, the connection ends
+	parting  *parting // nil if the farewell was not postponed
 	remote   net.Addr
 
 	resume   *resumption // nil unless the client has asked for resume; set before the ack
@@ -74,7 +77,7 @@ var (
 func (a *Agent) queue(encode func([]byte) ([]byte, error)) error {
 	o := &a.out
 	o.mu.Lock()
-	err := o.append(a.hub.MaxQueued, encode)
+	err := o.append(a.hub.MaxQueued, a.hub.MaxQueued, encode)
 	if err == nil {
 		err = o.parkIfSuspended(a.hub)
 	}
@@ -92,18 +95,45 @@ func (o *outbox) parkIfSuspended(h *Hub) error {
 	return nil
 }
 
+// queueAnswer is queue for an answer, which always finds room behind other packets: a
+// request that was accepted is answered. What answers take is bounded because the reader
+// stops at MaxQueued bytes. A reply over MaxQueued is refused, and then answered with an
+// error.
+func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) error {
+	o := &a.out
+	most := a.hub.MaxQueued
+	if isError {
+		most = packet.MaxLength + packet.HeadLength
+	}
+	o.mu.Lock()
+	err := o.append(most, math.MaxInt, encode)
+	if err == nil {
+		err = o.parkIfSuspended(a.hub)
+	}
+	flush := err == nil && o.list()
+	if o.buf.len() > a.hub.MaxQueued && !a.flags.has(flagFull) {
+		a.flags.set(flagFull)
+	}
+	o.mu.Unlock()
+	if err == errTooLarge {
+		a.hub.refuse(refusedSend, a.RemoteAddr())
+		return session.ErrBufferExceed
+	}
+	return a.queued(flush, err)
+}
+
 // queueShared queues a whole packet with a message that goes to other agents as well. If
 // nothing else waits, as is mostly the case, it is not copied: that spares many agents a
 // buffer each.
-func (a *Agent) queueShared(packet *buffer) error {
+func (a *Agent) queueShared(shared *buffer) error {
 	o := &a.out
 	o.mu.Lock()
 	var err error
-	if o.buf == nil && o.open() && len(packet.b)+o.waiting() <= a.hub.MaxQueued {
-		o.buf = packet
+	if o.buf == nil && o.open() && len(shared.b)+o.waiting() <= a.hub.MaxQueued {
+		o.buf = shared
 		o.messages++
 	} else {
-		err = o.append(a.hub.MaxQueued, func(b []byte) ([]byte, error) { return append(b, packet.b...), nil })
+		err = o.append(a.hub.MaxQueued, a.hub.MaxQueued, func(b []byte) ([]byte, error) { return append(b, shared.b...), nil })
 	}
 	if err == nil {
 		err = o.parkIfSuspended(a.hub)
@@ -135,8 +165,9 @@ func (a *Agent) queued(flush bool, err error) error {
 	return session.ErrSlowClient
 }
 
-// append appends a packet. On an error the outbox is as it was. The caller holds mu.
-func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
+// append appends a packet of most bytes at most, behind which total bytes may wait. On an
+// error the outbox is as it was. The caller holds mu.
+func (o *outbox) append(most, total int, encode func([]byte) ([]byte, error)) error {
 	if !o.open() {
 		return session.ErrBrokenPipe
 	}
@@ -146,11 +177,12 @@ func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	if !o.fits(start, len(b), most) {
+	switch size := len(b) - start; {
+	case size > most:
 		o.buf.b = b[:start]
-		if len(b)-start > most {
-			return errTooLarge
-		}
+		return errTooLarge
+	case !o.fits(start, len(b), total):
+		o.buf.b = b[:start]
 		return errFull
 	}
 	o.buf.b = b

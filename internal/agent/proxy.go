@@ -61,6 +61,8 @@ func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 // https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends
 // without a byte is io.EOF.
 func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
+	late := time.AfterFunc(timeout+time.Second, func() { _ = conn.Close() }) // deadlines may have no effect
+	defer late.Stop()
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
 	}

@@ -42,12 +42,6 @@ const maxTokens = 8
 // minCharge is the memory with which a suspended session counts at least, in bytes.
 const minCharge = 1 << 10
 
-// flagResume is set for a connection whose client has asked for resume.
-const flagResume = flagBeating << 1
-
-// flagExtra is set for a connection that was let in beyond the limits.
-const flagExtra = flagResume << 1
-
 // Suspended reports whether the session has no connection, and waits for its client to
 // come back.
 func (a *Agent) Suspended() bool {
@@ -93,6 +87,8 @@ func (a *Agent) unhook(reason error) (fits bool) {
 	c.kill()
 	c.flags.set(flagLeft)
 	a.flags.set(flagConnGone)
+	a.flags.clear(flagFull)
+	c.wakeReader()
 	r.lost = reason
 	if !c.unread {
 		r.previous = c
@@ -230,7 +226,7 @@ func farewellOf(reason error, f farewell) farewell {
 	default:
 		text = session.ReasonOf(reason).String()
 	}
-	f.kick = kickBody(text)
+	f.kick = kickBody(text, reason)
 	return f
 }
 

@@ -97,10 +97,14 @@ func (a *Agent) Queued() int {
 
 // queueMessage queues the packet of a message.
 func (a *Agent) queueMessage(m *message.Message) error {
-	return a.queue(func(b []byte) ([]byte, error) { return codec.AppendMessage(b, m, a.hub.Dictionary) })
+	encode := func(b []byte) ([]byte, error) { return codec.AppendMessage(b, m, a.hub.Dictionary) }
+	if m.Type == message.Response {
+		return a.queueAnswer(m.Err, encode)
+	}
+	return a.queue(encode)
 }
 
 // queueResponse queues a response that no hook has to see.
 func (a *Agent) queueResponse(mid uint64, data []byte) error {
-	return a.queue(func(b []byte) ([]byte, error) { return codec.AppendResponse(b, mid, data) })
+	return a.queueAnswer(false, func(b []byte) ([]byte, error) { return codec.AppendResponse(b, mid, data) })
 }

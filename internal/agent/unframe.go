@@ -35,6 +35,7 @@ func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 		case wsframe.Pong:
 			err = c.accountControl(len(f.Payload))
 		case wsframe.Close:
+			c.flags.set(flagHeardClose)
 			err = &protocolError{reason: session.ErrClientClosed, code: f.Code(), err: errClosed}
 		}
 		if err != nil {

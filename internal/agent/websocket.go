@@ -32,6 +32,11 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
+	if r.Header.Get("Upgrade") == "" {
+		h.mistaken(remote, "an HTTP request without an upgrade, want a WebSocket client")
+		http.Error(w, "this is the path of WebSocket clients: the request asks for no upgrade", http.StatusBadRequest)
+		return
+	}
 	foreign := false
 	up := websocket.Upgrader{
 		HandshakeTimeout: left,
@@ -53,7 +58,10 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 			hijack.conn.finishReading(io.EOF)
 		case foreign:
 			h.refuse(refusedOrigin, remote)
-		case !hijack.tried && r.Header.Get("Upgrade") != "":
+		case hijack.err != nil:
+			h.Counts.HandshakesRefused.Add(1)
+			h.Log.Error("nano: upgrade failed: the http.ResponseWriter of a middleware needs Hijack or Unwrap", "remote", remote, "error", hijack.err)
+		case !hijack.tried:
 			h.Counts.HandshakesRefused.Add(1)
 			h.Log.Debug("nano: upgrade refused", "remote", remote, "error", err)
 		}
@@ -69,6 +77,7 @@ type hijacker struct {
 	remote net.Addr
 	tried  bool // the request was one for an upgrade
 	conn   *Conn
+	err    error // why the connection cannot be taken over
 }
 
 var errNotTaken = errors.New("the server takes no more connections")
@@ -87,6 +96,7 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	j.tried = true
 	conn, brw, err := http.NewResponseController(j.ResponseWriter).Hijack()
 	if err != nil {
+		j.err = err
 		return nil, nil, err
 	}
 	if j.remote == nil {

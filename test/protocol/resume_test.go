@@ -156,7 +156,7 @@ func (b *resumeBed) refused(reason string) {
 	}
 }
 
-var contract = []struct {
+var resumeContract = []struct {
 	name string
 	opts []nano.Option
 	run  func(b *resumeBed)
@@ -441,7 +441,7 @@ var contract = []struct {
 			b.t.Error(err)
 		}
 		b.steps("close: " + session.ErrKicked.Error())
-		if a := b.connect(); a.Reason != "ended" || string(a.Kick) != `{"reason":"cheating"}` {
+		if a := b.connect(); a.Reason != "ended" || string(a.Kick) != `{"reason":"cheating","code":"kicked"}` {
 			b.t.Errorf("answer %+v", a)
 		}
 	}},
@@ -449,7 +449,7 @@ var contract = []struct {
 		b.drop()
 		w, _ := b.ask(b.client.Token(), 1)
 		_ = b.s.Kick("cheating")
-		if typ, body, err := w.Packet(); typ != packet.Kick || body != `{"reason":"cheating"}` {
+		if typ, body, err := w.Packet(); typ != packet.Kick || body != `{"reason":"cheating","code":"kicked"}` {
 			b.t.Errorf("%v %s, %v came, want the kick", typ, body, err)
 		}
 	}},
@@ -665,7 +665,7 @@ var validated int
 // TestResumeContract checks the sentences of the resume protocol, in memory and in fake time.
 func TestResumeContract(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
-		for _, c := range contract {
+		for _, c := range resumeContract {
 			t.Run(kind+"/"+c.name, func(t *testing.T) { inResumeBed(t, kind, c.opts, c.run) })
 		}
 	}
