@@ -143,6 +143,7 @@ func (s *Server) build() error {
 		Limits:           o.limits,
 		CheckOrigin:      o.mayConnect,
 		Subprotocols:     o.web.subprotocols,
+		Resume:           o.resume,
 		Bound:            bound,
 		Cluster:          s.broker,
 		Debug:            o.debug,

@@ -46,6 +46,8 @@ type Stats struct {
 	// "client". It has each reason, also with the count 0.
 	Closed map[string]int64
 
+	Resume ResumeStats // of sessions that outlive their connections; see WithResume
+
 	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
 
@@ -91,6 +93,7 @@ func (s *Server) Stats() Stats {
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
 	maps.Copy(st.Refused, s.hub.RefusedBy())
 	st.Closed = c.ClosedBy()
+	st.Resume = s.resumeStats()
 	if c := s.broker.Stats(); c != nil {
 		st.Cluster = (*cluster.Stats)(c)
 	}

@@ -72,6 +72,7 @@ var (
 	_ binder                = (*Agent)(nil)
 	_ router                = (*Agent)(nil)
 	_ caller                = (*Agent)(nil)
+	_ sessionctl.Suspender  = (*Agent)(nil)
 	_ sessionctl.Deferrer   = (*Agent)(nil)
 )
 

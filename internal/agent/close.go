@@ -75,7 +75,7 @@ func (a *Agent) end(reason error, f farewell) {
 	}
 	a.uncount()
 	if !f.answer || !a.postpone(f) {
-		a.closeOutbox(f)
+		a.closeOutbox(reason, f)
 	}
 	if a.hub.Debug {
 		a.hub.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
@@ -91,6 +91,9 @@ func (a *Agent) postpone(f farewell) bool {
 	}
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
+	if a.out.resume != nil {
+		return false // the client would come back meanwhile
+	}
 	a.out.parting = &parting{f, time.AfterFunc(closeTimeout, a.part)}
 	return true
 }
@@ -109,7 +112,7 @@ func (a *Agent) part() {
 	a.out.mu.Unlock()
 	if p != nil {
 		p.late.Stop()
-		a.closeOutbox(p.farewell)
+		a.closeOutbox(a.control.Reason(), p.farewell)
 	}
 }
 
@@ -121,10 +124,18 @@ func (a *Agent) parts() bool {
 }
 
 // closeOutbox ends the connection: at once, or when the farewell was written.
-func (a *Agent) closeOutbox(f farewell) {
+func (a *Agent) closeOutbox(reason error, f farewell) {
 	o := &a.out
 	until := time.Now().Add(closeTimeout)
 	o.mu.Lock()
+	var pending *Conn
+	if r := o.resume; r != nil {
+		if r.begun {
+			f = farewellOf(reason, f)
+		}
+		pending, r.pending = r.pending, nil
+		r.end(a, reason, f.kick)
+	}
 	c, flush := o.conn, false
 	switch {
 	case c == nil, c.dead, !f.flush:
@@ -146,6 +157,12 @@ func (a *Agent) closeOutbox(f farewell) {
 		c.wakeReader()
 	}
 	o.mu.Unlock()
+	if pending != nil && pending.state.Load() == stateShaken { // its client was told that the session goes on
+		if first := pending.agent.Load(); first != a {
+			f.flush = f.kick != nil
+			_ = first.shut(reason, f)
+		}
+	}
 	if c == nil {
 		return
 	}

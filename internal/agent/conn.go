@@ -32,6 +32,11 @@ type Conn struct {
 	in     reader
 	decode decoder
 
+	resuming *Agent        // whose connection this is when the ack has come; nil for its own agent's. For the reader
+	ackSent  atomic.Uint64 // the last acknowledgement that was sent
+	ackArmed atomic.Bool   // ackTimer will call
+	ackTimer *time.Timer   // nil until it is needed; for the reader
+
 	blocked atomic.Int64 // when the write that runs has begun, on the wheel's clock; 0 if none runs on a goroutine of its own
 
 	socket net.Conn
@@ -72,6 +77,8 @@ const (
 	flagBeating                       // timer.at is that of the next heartbeat
 	flagHeardClose                    // the client's close frame has come
 	flagLingering                     // the farewell was sent, and the client may close its side
+	flagResume                        // its client has asked for resume
+	flagExtra                         // it was let in beyond the limits
 )
 
 // newConn makes a connection with an agent of its own, and registers both. It returns nil
@@ -89,7 +96,7 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	}
 	a.out.conn, a.out.remote = c, remote
 	h.mu.Lock()
-	full = h.full(remote)
+	full, extra := h.admit(remote)
 	if h.draining {
 		h.mu.Unlock()
 		return nil, noLimit
@@ -100,6 +107,10 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 		return nil, full
 	}
 	h.occupy(remote, 1)
+	if extra {
+		h.extra++
+		c.flags.set(flagExtra)
+	}
 	h.agents[a.id] = a
 	h.wg.Add(2) // the connection, and the session
 	h.mu.Unlock()
@@ -129,8 +140,17 @@ func (c *Conn) read(rest []byte) {
 // finishReading ends a connection from which nothing more will be read.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
-	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {
+	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
+	}
+	if r := c.resuming; r != nil {
+		r.abandon(c)
+	}
+	if c.ackTimer != nil {
+		c.ackTimer.Stop()
+	}
+	if c.left() {
+		a.readerEnded(c)
 	}
 	o := &a.out
 	o.mu.Lock()
@@ -161,6 +181,7 @@ func (c *Conn) over() {
 	}
 	o.mu.Unlock()
 	_ = c.socket.Close()
+	c.decideExtra()
 	c.hub.Counts.Open.Add(-1)
 	if c.frames != nil {
 		c.hub.upgrades.Delete(c.agent.Load())

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -84,10 +85,38 @@ type Counts struct {
 	MessagesIn, BytesIn   atomic.Int64 // requests and notifies
 	MessagesOut, BytesOut atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	HandshakesRefused     atomic.Int64
-	Control               atomic.Int64                             // heartbeats and pings of clients
-	ready                 atomic.Int64                             // open sessions
-	closed                [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
+	Control               atomic.Int64 // heartbeats and pings of clients
+	ready                 atomic.Int64 // open sessions
+
+	// Of sessions with resume.
+	Suspensions, Resumed            atomic.Int64
+	ResumeExpired, ResumeOverflowed atomic.Int64
+	Replayed                        atomic.Int64 // packets that were sent again, or for the first time after a resume
+	Held                            atomic.Int64 // bytes that are kept, see charge
+	suspended                       atomic.Int64 // sessions that are suspended
+	refusedResumes                  [len(resumeReasons)]atomic.Int64
+	closed                          [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
 }
+
+// resumeReasons are the reasons why a session does not go on.
+var resumeReasons = [...]string{reasonUnknown, reasonExpired, reasonOverflow, reasonEnded}
+
+// refuseResume counts a client whose session does not go on.
+func (c *Counts) refuseResume(reason string) {
+	c.refusedResumes[slices.Index(resumeReasons[:], reason)].Add(1)
+}
+
+// ResumesRefused returns how many sessions did not go on, by the reason.
+func (c *Counts) ResumesRefused() map[string]int64 {
+	m := make(map[string]int64, len(resumeReasons))
+	for i, name := range resumeReasons {
+		m[name] = c.refusedResumes[i].Load()
+	}
+	return m
+}
+
+// Suspended returns the number of sessions that are suspended.
+func (c *Counts) Suspended() int { return int(c.suspended.Load()) }
 
 func (c *Counts) close(reason error) {
 	if r := session.ReasonOf(reason); r != session.ReasonNone {

@@ -24,6 +24,11 @@ type decoder struct {
 	state messageState     // of the WebSocket message that is being read
 	last  *handler.Handler // of the message before
 	meter *meter           // what the session has left of its rates; nil for no limit
+
+	// For connections with resume.
+	packets int   // bytes of the packets in batch
+	unacked int   // bytes of packets that were accepted since the last acknowledgement
+	given   token // in the answer to the handshake
 }
 
 // decodePackets decodes the whole packets at the beginning of b and returns the rest.
@@ -79,7 +84,14 @@ func (c *Conn) malformedPacket(b []byte, err error) error {
 func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	switch t {
 	case packet.Heartbeat:
+		if c.flags.has(flagResume) {
+			return c.acknowledged(body)
+		}
 		return c.accountControl(len(body))
+	case packet.Kick:
+		if c.flags.has(flagResume) {
+			return c.leave()
+		}
 	case packet.Handshake:
 		if c.state.Load() != stateNew {
 			return violation("a second handshake")
@@ -88,6 +100,13 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	case packet.Ack:
 		if c.state.Load() != stateShaken {
 			return violation("an ack without a handshake before it")
+		}
+		if c.resuming != nil {
+			if err := c.goOn(); err != nil {
+				return err
+			}
+			c.ready()
+			return nil
 		}
 		c.decode.meter = c.hub.Limits.newMeter()
 		c.enter()
@@ -128,6 +147,7 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 		}
 	}
 	c.decode.size, c.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
+	c.decode.packets += packet.HeadLength + len(body)
 	call := c.decode.batch.Next(len(h.Body))
 	if a.flags.has(flagRouted) {
 		c.decodeRouted(call, &h)
@@ -177,6 +197,7 @@ func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 	if abused {
 		return false, errAbuse
 	}
+	c.decode.packets += packet.HeadLength + len(h.Body)
 	c.decode.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
 	return false, nil
 }
@@ -274,7 +295,8 @@ func (c *Conn) deliver() {
 		return
 	}
 	unused := cap(c.decode.block) - len(c.decode.block)
-	c.decode.batch, c.decode.block = nil, nil
+	n, size := b.Len(), c.decode.packets
+	c.decode.batch, c.decode.block, c.decode.packets = nil, nil, 0
 	c.hub.Counts.MessagesIn.Add(int64(b.Len()))
 	c.hub.Counts.BytesIn.Add(int64(b.Size()))
 	b.Pin(unused)
@@ -282,5 +304,9 @@ func (c *Conn) deliver() {
 		b.Free()
 		return
 	}
-	c.agent.Load().box.Deliver(b)
+	a := c.agent.Load()
+	a.box.Deliver(b)
+	if c.flags.has(flagResume) {
+		c.accepted(a.out.resume, n, size)
+	}
 }

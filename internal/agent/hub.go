@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
@@ -53,6 +54,7 @@ type Config struct {
 	// Subprotocols are the WebSocket subprotocols that the server supports, the preferred one first.
 	Subprotocols []string
 	CheckOrigin  func(*http.Request) bool // whether a page of that origin may connect
+	Resume       Resume
 
 	// Bound is called when a session binds another uid, with the open sessions that had
 	// bound it before; it may be nil. Of two sessions that bind one uid at the same time,
@@ -83,6 +85,7 @@ type Hub struct {
 	draining bool
 
 	connections int                   // open ones
+	extra       int                   // those that were let in beyond the limits, see admit
 	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
 	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be
@@ -90,6 +93,9 @@ type Hub struct {
 	upgrades sync.Map // requests of WebSocket upgrades whose handshake has no answer, by *Agent
 
 	refusals [refusedKinds]refusal
+
+	tokens     tokens
+	reclaiming atomic.Bool // a goroutine frees memory of sessions with resume
 }
 
 // NewHub makes a hub. Start starts it.
@@ -103,6 +109,7 @@ func NewHub(c Config) (*Hub, error) {
 		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
+	h.tokens.init()
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}

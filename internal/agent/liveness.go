@@ -27,7 +27,9 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 	}
 	dead := last + h.silence
 	if now >= dead {
-		_ = a.shut(session.ErrHeartbeat, farewell{})
+		if !a.suspend(c, session.ErrHeartbeat) {
+			_ = a.shut(session.ErrHeartbeat, farewell{})
+		}
 		return 0
 	}
 	if since := c.blocked.Load(); since != 0 && now >= time.Duration(since)+h.stall+h.wheel.tick { // a write deadline had no effect

@@ -118,7 +118,13 @@ func (c *Conn) refuse(err error) {
 	c.deliver()
 	c.in.fault, c.in.remainder = err, nil
 	c.flags.set(flagFaulty)
+	if c.resuming != nil {
+		c.leavePending(err)
+	}
 	if a := c.agent.Load(); !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {
+		if isLoss(err) && c.echoClose(a) && a.suspend(c, session.ErrClientClosed) {
+			return
+		}
 		a.refuseLater(err)
 	}
 }

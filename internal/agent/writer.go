@@ -152,7 +152,7 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 		o.mu.Unlock()
 		return b, false
 	}
-	o.taken = 0
+	o.taken, o.replay = 0, 0
 	c.wakeReader()
 	if o.pending(c) {
 		b = o.take(c, s)
@@ -184,6 +184,9 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 // writeFailed ends a connection that cannot be written to.
 func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	buf.free()
+	if a.suspend(c, session.ErrClientClosed) {
+		return
+	}
 	o := &a.out
 	o.mu.Lock()
 	left := o.conn != c
@@ -220,7 +223,7 @@ func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 
 // stalled ends a connection whose blocking write failed.
 func (c *Conn) stalled(a *Agent, buf *buffer, err error) {
-	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() && !c.left() {
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() && !c.left() && !a.suspend(c, session.ErrClientClosed) {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 	}
 	c.writeFailed(a, buf)
