@@ -31,8 +31,7 @@ type resumeChaos struct {
 	until time.Time
 
 	// For the logic goroutine.
-	sessions []*session.Session
-	rounds   int // of broadcasts
+	rounds int // of broadcasts
 
 	cuts, resumes, received, requests atomic.Int64
 	closed                            atomic.Int64 // sessions that closed before the end
@@ -178,8 +177,7 @@ func (c *resumeChaos) client(p *cutter) {
 		}
 		client.Lost()
 		w.Abort()
-		var kick testkit.KickError
-		if errors.As(err, &kick) {
+		if kick, ok := errors.AsType[testkit.KickError](err); ok {
 			c.t.Errorf("kicked: %v", kick)
 			return
 		}

@@ -684,8 +684,7 @@ func TestResumeCloseFrames(t *testing.T) {
 				}
 				_ = b.wire.Raw(testkit.Frame(0x88, payload))
 				_, err := b.client.Next(b.wire)
-				var closed testkit.CloseError
-				if !errors.As(err, &closed) {
+				if _, ok := errors.AsType[testkit.CloseError](err); !ok {
 					t.Errorf("%v came, want the echo of the close frame", err)
 				}
 				b.drop()

@@ -135,16 +135,16 @@ type State struct {
 	Claims  []Kind    // what seats with options have answered
 	Has     []bool    // which of them have
 
-	AfterKong int // the index of the kong after which the tile was drawn, -1 for none
-	ShotKong  int // the same of the discard that can be claimed
+	AfterKong int  // the index of the kong after which the tile was drawn, -1 for none
+	ShotKong  int  // the same of the discard that can be claimed
 	Untouched bool // nobody has melded or claimed a tile yet
-	Turns     int // how many turns have begun
+	Turns     int  // how many turns have begun
 
-	Kongs      []Kong
-	Payments   []Payment
-	Winners    int
-	FirstWin   int // the next dealer by the first win; -1 while nobody has won
-	WallEnded  bool
+	Kongs     []Kong
+	Payments  []Payment
+	Winners   int
+	FirstWin  int // the next dealer by the first win; -1 while nobody has won
+	WallEnded bool
 }
 
 // New deals a hand. The seed decides the wall and the dice: the same seed gives the same hand. The config must be valid,

@@ -1,3 +1,0 @@
-module github.com/lonng/nano/examples/demo/mahjong
-
-go 1.26.0
