@@ -2,13 +2,17 @@
 // tile, and the sum of the scores.
 package sim
 
-import "github.com/lonng/nano/examples/demo/mahjong/rules"
+import (
+	"slices"
+
+	"github.com/lonng/nano/examples/demo/mahjong/rules"
+)
 
 // Best is a slow evaluation of a win that shares no code with package rules: it lists every way to group the tiles, values
 // each by the definitions, and returns the largest fan. It reports false if no way wins.
 func Best(c rules.Config, hand rules.Counts, melds []rules.Meld, missing rules.Suit, at rules.Circumstances) (fan int, ok bool) {
 	var tiles []rules.Tile
-	for t := rules.Tile(0); t < 27; t++ {
+	for t := range rules.Tile(27) {
 		if hand[t] > 0 && missing != rules.NoSuit && t/9 == rules.Tile(missing) {
 			return 0, false
 		}
@@ -50,7 +54,7 @@ func groups(tiles []rules.Tile, done [][]rules.Tile, f func([][]rules.Tile)) {
 	}
 	first := tiles[0]
 	if len(tiles) >= 3 && tiles[1] == first && tiles[2] == first {
-		groups(tiles[3:], append(done[:len(done):len(done)], tiles[:3]), f)
+		groups(tiles[3:], append(slices.Clip(done), tiles[:3]), f)
 	}
 	if first%9 < 7 {
 		second, third := -1, -1
@@ -69,7 +73,7 @@ func groups(tiles []rules.Tile, done [][]rules.Tile, f func([][]rules.Tile)) {
 					rest = append(rest, t)
 				}
 			}
-			groups(rest, append(done[:len(done):len(done)], []rules.Tile{first, first + 1, first + 2}), f)
+			groups(rest, append(slices.Clip(done), []rules.Tile{first, first + 1, first + 2}), f)
 		}
 	}
 }
