@@ -1,0 +1,186 @@
+package contract
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/token"
+	"go/types"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/tools/go/packages"
+)
+
+// The import paths that a program is searched for.
+const (
+	module        = "github.com/lonng/nano"
+	componentPath = module + "/component"
+	sessionPath   = module + "/session"
+	roomPath      = module + "/room"
+)
+
+// source is the parsed source of a program.
+type source struct {
+	fset     *token.FileSet
+	main     *packages.Package
+	own      []*packages.Package // of the program's module, dependencies first
+	packages map[string]*packages.Package
+	docs     map[token.Pos]string // doc comments, by the position of the declared name
+	contract *Contract
+}
+
+// Load reads the contract of the program in a package. Dir is where the pattern is resolved, "" for the working directory.
+// Packages that do not compile are an error.
+func Load(ctx context.Context, dir, pattern string) (*Contract, error) {
+	s := &source{fset: token.NewFileSet(), packages: map[string]*packages.Package{}, docs: map[token.Pos]string{}}
+	list, err := packages.Load(&packages.Config{
+		Context: ctx,
+		Dir:     dir,
+		Fset:    s.fset,
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedDeps |
+			packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedModule,
+	}, pattern)
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", pattern, err)
+	}
+	if len(list) != 1 {
+		return nil, fmt.Errorf("%s names %d packages, want 1", pattern, len(list))
+	}
+	s.main = list[0]
+	if err := s.collect(); err != nil {
+		return nil, err
+	}
+	s.contract = &Contract{
+		Version:    Version,
+		Package:    s.main.PkgPath,
+		Serializer: "protobuf",
+		Routes:     []Route{},
+		Pushes:     []Push{},
+		Rooms:      []Room{},
+		Errors:     []Error{},
+		Types:      map[string]*Type{},
+	}
+	dynamic, err := s.scan()
+	if err != nil {
+		return nil, err
+	}
+	if dynamic != "" {
+		routes, err := ask(ctx, dir, pattern)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the routes are not constant, and the program did not print them: %w", dynamic, err)
+		}
+		if err := s.addRoutes(routes); err != nil {
+			return nil, err
+		}
+	}
+	s.sort()
+	return s.contract, nil
+}
+
+// collect finds the packages of the program, and the doc comments in them.
+func (s *source) collect() error {
+	var errs []error
+	packages.Visit([]*packages.Package{s.main}, nil, func(p *packages.Package) {
+		for _, e := range p.Errors {
+			errs = append(errs, e)
+		}
+		s.packages[p.PkgPath] = p
+		if s.isOwn(p) {
+			s.own = append(s.own, p)
+			for _, f := range p.Syntax {
+				s.readDocs(f)
+			}
+		}
+	})
+	if len(errs) > 0 {
+		return errors.Join(errs[:min(len(errs), 10)]...)
+	}
+	return nil
+}
+
+// isOwn reports whether a package belongs to the program: it is in the module of the main package, or in one that a replace
+// line finds beside it. The library itself does not.
+func (s *source) isOwn(p *packages.Package) bool {
+	if p == s.main || strings.HasPrefix(p.PkgPath, s.main.PkgPath+"/") {
+		return true
+	}
+	if p.Module == nil || p.Module.Path == module || s.main.Module == nil {
+		return false
+	}
+	return p.Module.Path == s.main.Module.Path || p.Module.Replace != nil && p.Module.Replace.Version == ""
+}
+
+func (s *source) readDocs(f *ast.File) {
+	text := func(groups ...*ast.CommentGroup) string {
+		for _, g := range groups {
+			if t := strings.TrimSpace(g.Text()); t != "" {
+				return t
+			}
+		}
+		return ""
+	}
+	for _, d := range f.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			s.docs[d.Name.Pos()] = text(d.Doc)
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					doc := spec.Doc
+					if len(d.Specs) == 1 && doc == nil {
+						doc = d.Doc
+					}
+					s.docs[spec.Name.Pos()] = text(doc, spec.Comment)
+				case *ast.ValueSpec:
+					doc := spec.Doc
+					if len(d.Specs) == 1 && doc == nil {
+						doc = d.Doc
+					}
+					for _, n := range spec.Names {
+						s.docs[n.Pos()] = text(doc, spec.Comment)
+					}
+				}
+			}
+		}
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if st, ok := n.(*ast.StructType); ok {
+			for _, field := range st.Fields.List {
+				for _, name := range field.Names {
+					s.docs[name.Pos()] = text(field.Doc, field.Comment)
+				}
+			}
+		}
+		return true
+	})
+}
+
+func (s *source) doc(o types.Object) string { return s.docs[o.Pos()] }
+
+// at returns where a node stands, for messages.
+func (s *source) at(n ast.Node) string {
+	p := s.fset.Position(n.Pos())
+	return fmt.Sprintf("%s:%d", filepath.Base(p.Filename), p.Line)
+}
+
+func (s *source) sort() {
+	c := s.contract
+	slices.SortFunc(c.Routes, func(a, b Route) int { return strings.Compare(a.Route, b.Route) })
+	slices.SortFunc(c.Pushes, func(a, b Push) int { return strings.Compare(a.Route, b.Route) })
+	slices.SortFunc(c.Rooms, func(a, b Room) int { return strings.Compare(a.Kind, b.Kind) })
+	codes := map[string]Error{}
+	for _, e := range c.Errors {
+		if old, ok := codes[e.Code]; !ok || e.Text < old.Text {
+			codes[e.Code] = e
+		}
+	}
+	c.Errors = []Error{}
+	for _, code := range slices.Sorted(maps.Keys(codes)) {
+		c.Errors = append(c.Errors, codes[code])
+	}
+}
