@@ -31,6 +31,6 @@ func command() *cli.Command {
 		Description: "Start with a list of what a program offers to its clients:\n\n" +
 			"   nano routes ./examples/demo/chat",
 		EnableShellCompletion: true,
-		Commands:              []*cli.Command{routesCommand()},
+		Commands:              []*cli.Command{routesCommand(), genCommand()},
 	}
 }

@@ -321,7 +321,7 @@ func (s *source) route(route string, component *types.Named, m *types.Func, sig 
 	return nil
 }
 
-// answered returns the type that a handler gives to Session.Response or to Deferred.Reply, nil if there is no such call or
+// answered returns the type that a handler gives to Session.Response or to Responder.Reply, nil if there is no such call or
 // several types.
 func (s *source) answered(m *types.Func) (reply types.Type) {
 	p := s.packages[m.Pkg().Path()]
@@ -345,7 +345,7 @@ func (s *source) answered(m *types.Func) (reply types.Type) {
 					return true
 				}
 				switch receiver(fn) + fn.Name() {
-				case "Session.Response", "Session.ResponseMID", "Deferred.Reply":
+				case "Session.Response", "Session.ResponseMID", "Responder.Reply":
 					t := p.TypesInfo.TypeOf(call.Args[len(call.Args)-1])
 					several = several || reply != nil && !types.Identical(reply, t)
 					reply = t
