@@ -9,7 +9,8 @@ import (
 
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
-	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/mesh"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/session"
 )
@@ -18,31 +19,29 @@ import (
 var errNoClusterListener = errors.New("nano: a node of a cluster is started with StartCluster, which gives it a listener for the other nodes")
 
 // newBroker makes the part of the server that knows of other nodes.
-func (s *Server) newBroker() *cluster.Broker {
+func (s *Server) newBroker() *relay.Broker {
 	o := s.opts
-	c := cluster.BrokerConfig{
+	c := relay.Config{
 		Log:         s.log,
 		Dispatcher:  s.dispatch,
 		Gate:        gate{s},
-		Route:       o.cluster.route,
+		Route:       o.cluster.selector,
 		SingleLogin: o.singleLogin,
-		// More than twice what a gate with the same options lets be on its way: it does not count all of it, and programs
-		// add to what clients send.
-		MaxPending: 2*max(o.maxPending, dispatch.LentMessages) + dispatch.LentMessages,
-		MaxSize:    2*max(o.maxPacket*agent.PendingPackets, dispatch.LentSize) + dispatch.LentSize,
+		MaxPending:  o.maxPending,
+		MaxSize:     o.maxPacket * agent.PendingPackets,
 	}
 	if !o.cluster.joined {
-		return cluster.NewBroker(c)
+		return relay.New(c)
 	}
 	services := make([]string, 0, len(s.dispatch.Services()))
 	for _, service := range s.dispatch.Services() {
 		services = append(services, service.Name)
 	}
-	c.Node = &cluster.Config{
+	c.Node = &mesh.Config{
 		ID:            o.nodeID,
 		FixedID:       o.hasNodeID,
 		MaxID:         snowflake.MaxNode,
-		Addr:          o.cluster.serviceAddr,
+		Addr:          o.cluster.nodeAddr,
 		Seeds:         o.cluster.seeds,
 		Retry:         o.cluster.retry,
 		Label:         o.cluster.label,
@@ -53,15 +52,15 @@ func (s *Server) newBroker() *cluster.Broker {
 		Logger:        s.log,
 	}
 	if len(o.cluster.changed) > 0 {
-		c.Changed = func(m cluster.Member) {
-			s.sched.PushTask(func() {
+		c.Changed = func(m mesh.Member) {
+			s.sched.Invoke(func() {
 				for _, f := range o.cluster.changed {
-					f(m)
+					f(cluster.Member(m))
 				}
 			})
 		}
 	}
-	b := cluster.NewBroker(c)
+	b := relay.New(c)
 	s.dispatch.SetRemote(b)
 	return b
 }
@@ -91,7 +90,7 @@ func (n *numbers) next() int64 {
 // StartCluster is Start for a node of a cluster: other nodes dial it at l, which it closes when it shuts down. When the
 // components are ready it joins the cluster, and returns when it knows which services the nodes serve that it found, or
 // after half a second: nodes that do not answer are tried on. An error says that another node refuses this one, or that
-// the number of WithNodeId is in use.
+// the number of WithNodeID is in use.
 func (s *Server) StartCluster(l net.Listener) error {
 	s.mu.Lock()
 	fresh := s.state == stateNew
@@ -100,7 +99,7 @@ func (s *Server) StartCluster(l net.Listener) error {
 	case !s.opts.cluster.joined:
 		s.mu.Unlock()
 		_ = l.Close()
-		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithMaster or WithAdvertiseAddr")
+		return errors.New("nano: StartCluster: want an option that makes the server a node, such as WithCluster or WithSeeds")
 	default:
 		s.clusterListener = l
 		s.state = stateStarting
@@ -136,7 +135,12 @@ func (s *Server) Members() []cluster.Member {
 	if s.broker == nil || !s.broker.Clustered() {
 		return nil
 	}
-	return s.broker.Node().Members()
+	members := s.broker.Node().Members()
+	list := make([]cluster.Member, len(members))
+	for i, m := range members {
+		list[i] = cluster.Member(m)
+	}
+	return list
 }
 
 // Call sends in as a request without a session to a node of the cluster that serves route, this one included, waits for
@@ -161,10 +165,10 @@ func (g gate) ByUID(uid int64) []*session.Session { return g.s.hub.ByUID(uid) }
 func (g gate) Begin()                             { g.s.hub.Begin() }
 func (g gate) End()                               { g.s.hub.End() }
 
-func (g gate) Multicast(to []cluster.Client, route string, data []byte) {
+func (g gate) Multicast(to []relay.Client, route string, data []byte) {
 	var sender agent.Sender
 	for _, c := range to {
-		if sender.Push(c.(*agent.Agent), route, data) != nil {
+		if p, ok := c.(sharedPusher); ok && p.PushShared(&sender, route, data) != nil {
 			return // it does not fit a packet
 		}
 	}

@@ -3,8 +3,8 @@ package nano
 import (
 	"sync"
 
-	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
@@ -186,30 +186,43 @@ func (g *Group) send(route string, v any, filter SessionFilter) error {
 	if closed {
 		return ErrClosedGroup
 	}
+	if err := session.CheckRoute(route); err != nil {
+		return err
+	}
 	snapshot := g.snapshot()
 	defer snapshot.free()
-	var sender agent.Sender
-	var others cluster.Multicast
 	for _, s := range snapshot.list {
 		if filter != nil && !filter(s) {
 			continue
 		}
-		a, ok := s.NetworkEntity().(*agent.Agent)
-		if !ok {
-			if !others.Add(s.NetworkEntity()) {
+		switch e := s.NetworkEntity().(type) {
+		case sharedPusher:
+			if err := e.PushShared(&snapshot.sender, route, v); err != nil {
+				return err
+			}
+		default:
+			if !snapshot.others.Add(e) {
 				_ = s.Push(route, v)
 			}
-			continue
-		}
-		if err := sender.Push(a, route, v); err != nil {
-			return err
 		}
 	}
-	return others.Send(route, v)
+	return snapshot.others.Send(route, v)
 }
 
-// snapshot is the members at one moment, for loops that call others.
-type snapshot struct{ list []*session.Session }
+// sharedPusher is a network entity that encodes a push once for all members that have the same server.
+type sharedPusher interface {
+	// PushShared pushes v. An error means that v cannot be encoded, not that this client cannot be sent to.
+	PushShared(s *agent.Sender, route string, v any) error
+}
+
+var _ sharedPusher = (*agent.Agent)(nil)
+
+// snapshot holds the members at one moment, and the state of a send to them.
+type snapshot struct {
+	list   []*session.Session
+	sender agent.Sender    // encodes for clients of this process
+	others relay.Multicast // gathers clients of other nodes
+}
 
 var snapshots = sync.Pool{New: func() any { return &snapshot{} }}
 
@@ -223,5 +236,6 @@ func (g *Group) snapshot() *snapshot {
 
 func (p *snapshot) free() {
 	clear(p.list)
+	p.sender, p.others = agent.Sender{}, relay.Multicast{}
 	snapshots.Put(p)
 }

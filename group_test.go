@@ -21,6 +21,7 @@ import (
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/pipenet"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/pipeline"
@@ -32,8 +33,7 @@ import (
 type club struct {
 	t      *testing.T
 	srv    *nano.Server
-	conns  chan net.Conn
-	closed chan struct{}
+	pipes  *pipenet.Listener
 	enter  chan *session.Session
 	served chan struct{}
 	wg     sync.WaitGroup // clients that read
@@ -53,41 +53,19 @@ func (d *Door) Enter(s *session.Session, _ []byte) error {
 
 func newClub(t *testing.T, opts ...nano.Option) *club {
 	c := &club{
-		t: t, conns: make(chan net.Conn), closed: make(chan struct{}),
-		enter: make(chan *session.Session, 1), served: make(chan struct{}),
+		t: t, pipes: pipenet.New(), enter: make(chan *session.Session, 1), served: make(chan struct{}),
 	}
 	comps := &component.Components{}
 	comps.Register(&Door{enter: c.enter})
 	c.srv = nano.New(append([]nano.Option{nano.WithComponents(comps), nano.WithSerializer(json.NewSerializer())}, opts...)...)
 	go func() {
 		defer close(c.served)
-		if err := c.srv.Serve(c); err != nil {
+		if err := c.srv.Serve(c.pipes); err != nil {
 			t.Errorf("Serve = %v", err)
 		}
 	}()
 	return c
 }
-
-// The club is the listener of its server.
-func (c *club) Accept() (net.Conn, error) {
-	select {
-	case conn := <-c.conns:
-		return conn, nil
-	case <-c.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (c *club) Close() error {
-	select {
-	case <-c.closed:
-	default:
-		close(c.closed)
-	}
-	return nil
-}
-
-func (c *club) Addr() net.Addr { return mock.NetAddr{} }
 
 func (c *club) shutdown() {
 	c.t.Helper()
@@ -115,8 +93,10 @@ type guest struct {
 // join connects a client and returns when its session is open.
 func (c *club) join() *guest {
 	c.t.Helper()
-	near, far := net.Pipe()
-	c.conns <- far
+	near, err := c.pipes.Dial()
+	if err != nil {
+		panic(err)
+	}
 	g := &guest{conn: near, resume: make(chan struct{})}
 	var hello []byte
 	for _, p := range []struct {
@@ -637,6 +617,7 @@ type kept struct {
 }
 
 func (k *kept) Attach(c sessionctl.Control) { k.lent.Control = c }
+
 func (k *kept) Control() sessionctl.Control { return &k.lent }
 
 // lent is a control that lets the test in when somebody stops to watch.

@@ -1,8 +1,6 @@
 package nano_test
 
 import (
-	"context"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/testkit"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -34,7 +33,8 @@ func (l *lines) Println(v ...any) {
 	l.list = append(l.list, line)
 }
 
-func (l *lines) Fatal(v ...any)            { l.t.Errorf("Fatal(%v)", v) }
+func (l *lines) Fatal(v ...any) { l.t.Errorf("Fatal(%v)", v) }
+
 func (l *lines) Fatalf(f string, v ...any) { l.t.Errorf("Fatalf(%s, %v)", f, v) }
 
 func (l *lines) all() string {
@@ -47,37 +47,42 @@ func (l *lines) all() string {
 func busy(t *testing.T, opts ...nano.Option) {
 	t.Helper()
 	components := &component.Components{}
-	components.Register(&Game{do: func(s *session.Session, _ []byte) error { return s.Kick("enough") }})
+	components.Register(&testkit.Game{OnDo: func(s *session.Session, _ []byte) error { return s.Kick("enough") }})
 	s := nano.New(append([]nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer())}, opts...)...)
-	for _, kind := range sockets {
-		at := serve(t, s, kind)
-		p := at.client()
-		p.echo(1, "hello")
-		p.call(2, "Game.Double", `{"N":1}`)
-		_ = p.fails(3, "Game.Refuse", "")
-		_ = p.fails(4, "No.Such", "")
-		_ = p.fails(5, "Game.Double", "{")
-		p.send(notify("No.Such", ""), notify("Game.Do", ""))
-		p.ends()
-		p = at.client()
-		p.send([]byte{0})
-		p.ends()
-		p = at.dial()
-		p.shake("{")
-		p.ends()
+	for _, kind := range testkit.Sockets {
+		at := testkit.Serve(t, s, kind)
+		p := at.Join()
+		p.Echo(1, "hello")
+		p.Call(2, "Game.Double", `{"N":1}`)
+		_ = p.CallError(3, "Game.Refuse", "")
+		_ = p.CallError(4, "No.Such", "")
+		_ = p.CallError(5, "Game.Double", "{")
+		p.Send(testkit.Notify("No.Such", ""), testkit.Notify("Game.Do", ""))
+		p.ReadEnd()
+		p = at.Join()
+		p.Send([]byte{0})
+		p.ReadEnd()
+		p = at.Dial()
+		p.Handshake("{")
+		p.ReadEnd()
 	}
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// What clients do, right or wrong, is nothing to log, unless in debug mode.
+// What clients do is not logged, unless in debug mode. The first refusal of a route is: the program may have a typo.
 func TestQuietAtMessageLevel(t *testing.T) {
 	t.Parallel()
 	l := &lines{t: t}
 	busy(t, nano.WithLogger(l))
-	if got := l.all(); got != "" {
-		t.Errorf("logged:\n%s\nwant nothing", got)
+	for line := range strings.Lines(l.all()) {
+		if !strings.Contains(line, `level=INFO msg="nano: message refused" route=`) {
+			t.Errorf("logged %s, want nothing but refusals", line)
+		}
+	}
+	if n := strings.Count(l.all(), "message refused"); n != 2 {
+		t.Errorf("%d refusals logged, want No.Such and Game.Double once", n)
 	}
 	l = &lines{t: t}
 	busy(t, nano.WithLogger(l), nano.WithDebugMode())
@@ -95,27 +100,27 @@ func TestQuietAtMessageLevel(t *testing.T) {
 // What a program does wrong is logged, wherever it is told to.
 func TestFaultsAreLogged(t *testing.T) {
 	t.Parallel()
-	l, j := &lines{t: t}, newJournal()
-	for _, opt := range []nano.Option{nano.WithLogger(l), j.option()} {
-		at := open(t, "tcp", &Game{do: func(*session.Session, []byte) error {
+	l, j := &lines{t: t}, testkit.NewLogCapture()
+	for _, opt := range []nano.Option{nano.WithLogger(l), j.Option()} {
+		at := testkit.Start(t, "tcp", &testkit.Game{OnDo: func(*session.Session, []byte) error {
 			time.Sleep(2 * time.Millisecond)
 			return nil
 		}}, opt, nano.WithSlowHandler(time.Millisecond))
-		p := at.client()
-		_ = p.fails(1, "Game.Fail", "")
-		_ = p.fails(2, "Game.Panic", "")
-		p.send(notify("Game.Do", ""))
-		p.echo(3, "still here")
+		p := at.Join()
+		_ = p.CallError(1, "Game.Fail", "")
+		_ = p.CallError(2, "Game.Panic", "")
+		p.Send(testkit.Notify("Game.Do", ""))
+		p.Echo(3, "still here")
 		at.Invoke(func() { panic("a task") })
-		p.abort()
+		p.Abort()
 		if err := at.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, got := range map[string]string{"Logger": l.all(), "slog": j.all()} {
+	for name, got := range map[string]string{"Logger": l.all(), "slog": j.All()} {
 		for _, want := range []string{
-			"nano: handler failed", "route=Game.Fail", errSecret.Error(),
-			"nano: panic in a handler", "route=Game.Panic", "site_test.go", // the stack
+			"nano: handler failed", "route=Game.Fail", testkit.ErrSecret.Error(),
+			"nano: panic in a handler", "route=Game.Panic", "game.go", // the stack
 			"nano: slow handler", "route=Game.Do", "nano: panic in a task",
 		} {
 			if !strings.Contains(got, want) {
@@ -123,16 +128,4 @@ func TestFaultsAreLogged(t *testing.T) {
 			}
 		}
 	}
-}
-
-// all returns every record as text.
-func (l *journal) all() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var b strings.Builder
-	h := slog.NewTextHandler(&b, nil)
-	for _, r := range l.records {
-		_ = h.Handle(context.Background(), r)
-	}
-	return b.String()
 }

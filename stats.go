@@ -80,6 +80,8 @@ func (s *Server) Stats() Stats {
 		st.Refused[name] = n
 	}
 	st.Closed = c.ClosedBy()
-	st.Cluster = s.broker.Stats()
+	if c := s.broker.Stats(); c != nil {
+		st.Cluster = (*cluster.Stats)(c)
+	}
 	return st
 }

@@ -1,8 +1,15 @@
 package client
 
-import "sync/atomic"
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+)
 
-// call is a request that waits for its answer. Whoever takes it from its link's pending calls resolves it.
+// call is a request that waits for its answer. It is resolved once, by the goroutine that
+// takes it from the calls that wait.
 type call struct {
 	id    uint64
 	route string
@@ -13,9 +20,9 @@ type call struct {
 
 	fn      func(*Message, error) // RequestFunc
 	release func()
-	link    atomic.Pointer[link] // set once registered
 }
 
+// resolve gives the call its answer or its error.
 func (p *call) resolve(q *inbox, m *Message, err error) {
 	if p.fn == nil {
 		p.answer, p.err = m, err
@@ -24,4 +31,152 @@ func (p *call) resolve(q *inbox, m *Message, err error) {
 	}
 	p.release()
 	q.event(func() { p.fn(m, failed("request", p.route, err)) })
+}
+
+// calls are the requests of a client that wait for an answer. They belong to the client and
+// not to its connection, which ends before they do if the session goes on.
+type calls struct {
+	inbox *inbox
+
+	mu      sync.Mutex // guards what follows
+	pending map[uint64]*call
+	err     error // why no call can be added; nil if calls can be made
+}
+
+func newCalls(q *inbox) *calls { return &calls{inbox: q, pending: map[uint64]*call{}} }
+
+// add adds a call to those that wait for an answer.
+func (s *calls) add(p *call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return s.err
+	}
+	s.pending[p.id] = p
+	return nil
+}
+
+// take removes a call from those that wait. The caller has to resolve it. It returns nil if
+// no call waits for the answer to id.
+func (s *calls) take(id uint64) *call {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.pending[id]
+	delete(s.pending, id)
+	return p
+}
+
+// open lets calls in, over a new connection.
+func (s *calls) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = nil
+}
+
+// fail resolves every call that waits with err, in the order in which they were made, and
+// lets no more in.
+func (s *calls) fail(err error) {
+	s.mu.Lock()
+	failed := slices.Collect(maps.Values(s.pending))
+	clear(s.pending)
+	s.err = err
+	s.mu.Unlock()
+	slices.SortFunc(failed, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
+	for _, p := range failed {
+		p.resolve(s.inbox, nil, err)
+	}
+}
+
+// Request sends in to route and waits for the answer, which it decodes into out. If ctx has
+// no deadline, WithRequestTimeout sets one. A nil in is the zero value of the handler's
+// request, and with a nil out the answer's payload is ignored.
+//
+// An error response is returned as it is, an [*Error]. Every other error names the route and
+// wraps its cause: that of ctx, [ErrDisconnected] if the connection was lost meanwhile,
+// [ErrClosed], [ErrTooLarge], or the error of the serializer or of a hook. While the send
+// buffer is full, Request waits for room.
+func (c *Client) Request(ctx context.Context, route string, in, out any) error {
+	ctx, cancel := c.deadline(ctx)
+	defer cancel()
+	p := &call{id: c.ids.Add(1), route: route, done: make(chan struct{})}
+	if err := c.begin(ctx, p, in); err != nil {
+		return failed("request", route, err)
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		if c.calls.take(p.id) != nil {
+			return failed("request", route, ctx.Err())
+		}
+		<-p.done // answered at the same moment
+	}
+	if p.err == nil && out != nil {
+		p.err = p.answer.Decode(out)
+	}
+	return failed("request", route, p.err)
+}
+
+// RequestFunc sends in to route and returns once it is queued. fn runs once, as a handler
+// does, with the answer or with an error as [Client.Request] returns it; after
+// [Client.Close] it does not run any more. If ctx has no deadline, WithRequestTimeout sets
+// one. If RequestFunc itself returns an error, fn does not run.
+func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(*Message, error)) error {
+	ctx, cancel := c.deadline(ctx)
+	p := &call{id: c.ids.Add(1), route: route, fn: fn}
+	// A context that ends before the call was added is seen below.
+	stop := context.AfterFunc(ctx, func() {
+		if c.calls.take(p.id) != nil {
+			p.resolve(c.inbox, nil, ctx.Err())
+		}
+	})
+	p.release = func() { stop(); cancel() }
+	err := c.begin(ctx, p, in)
+	if err == nil && ctx.Err() != nil && c.calls.take(p.id) != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		p.release()
+	}
+	return failed("request", route, err)
+}
+
+// begin adds p to the calls that wait, and sends its request.
+func (c *Client) begin(ctx context.Context, p *call, in any) error {
+	conn, err := c.current()
+	if err != nil {
+		return err
+	}
+	m, err := conn.encode(Request, p.id, p.route, in)
+	if err != nil {
+		return err
+	}
+	if err := c.calls.add(p); err != nil {
+		return err
+	}
+	if err := conn.send(ctx, m); err != nil && c.calls.take(p.id) != nil {
+		return err
+	}
+	return nil // if the call was taken, it was resolved with an error
+}
+
+// Notify sends in to route; there is no answer. It returns when the message is queued.
+// Messages go out in the order of the calls, and are lost if the connection breaks first.
+// While the send buffer is full, Notify waits for room, at most for the time of
+// WithRequestTimeout. It returns the errors of [Client.Request], except for error responses.
+func (c *Client) Notify(route string, in any) error {
+	return c.NotifyContext(context.Background(), route, in)
+}
+
+// NotifyContext is [Client.Notify] with a context that bounds the wait for room. If ctx has
+// no deadline, WithRequestTimeout sets one.
+func (c *Client) NotifyContext(ctx context.Context, route string, in any) error {
+	conn, err := c.current()
+	if err != nil {
+		return failed("notify", route, err)
+	}
+	m, err := conn.encode(Notify, 0, route, in)
+	if err != nil {
+		return failed("notify", route, err)
+	}
+	return failed("notify", route, conn.send(ctx, m))
 }

@@ -21,31 +21,33 @@
 //
 // # Payloads
 //
-// The handshake says whether the server speaks JSON or protobuf, and the client follows; WithSerializer decides
-// otherwise. A []byte is sent as it is, and a *[]byte receives the payload as it came. nil is an empty payload, or
-// one that is of no interest.
+// The client uses the serializer that the server names in the handshake, JSON or protobuf;
+// WithSerializer sets another one. A []byte is sent as it is, and a *[]byte receives the payload
+// unchanged. nil is the zero value of the request: {} in JSON and an empty payload otherwise.
 //
 // # Handlers
 //
-// Handlers of pushes, the functions given to RequestFunc, and the hooks of connections run one at a time, in the order in which things
-// arrived, on one goroutine of the client that does nothing else. A handler may call every method, Request and
-// Close included; while it blocks, pushes wait, up to the bound of WithPushBuffer. A panic in a handler is not
-// recovered.
+// Handlers of pushes, the functions given to RequestFunc, and the hooks of connections run one
+// at a time in the order of arrival, on one goroutine of the client. A handler may call every
+// method, Request and Close included. While it blocks, pushes wait, up to the bound of
+// WithPushBuffer. A panic in a handler is not recovered.
 //
 // # Connections
 //
-// Heartbeats go out at the interval that the server names, and a server that is silent for two and a half of them
-// is given up with ErrHeartbeat. Once the connection is gone the client has ended: Done is closed, Err says why, and
-// every call fails with ErrClosed. With WithReconnect it connects anew instead, and until it has, calls fail
-// with ErrDisconnected. Nothing is sent twice: whether the server has seen a request that failed with
-// ErrDisconnected is for the program to find out.
+// The client sends heartbeats at the interval that the server names. If the server is silent
+// for two and a half intervals, the connection ends with ErrHeartbeat; time in which the process
+// was stopped does not count. When the connection has ended the client has ended: Done is
+// closed, Err returns the reason, and every call fails with ErrClosed. With WithReconnect the
+// client connects again, and until then calls fail with ErrDisconnected. No message is sent
+// twice: after ErrDisconnected a request may have been executed or not.
 //
 // # Errors
 //
-// What a server answers instead of a reply is an *Error; a kick is a *KickError; a refused handshake is a
-// *HandshakeError; a context that ended is its own error. Test them with errors.Is and errors.As.
+// An error response is an *Error, a kick a *KickError, and a refused handshake a
+// *HandshakeError. If a context has ended, the error is that of the context. Test them with
+// errors.Is and errors.As.
 //
-// The package knows the wire and nothing of the server: it imports no other part of the library but the serializers.
+// The package does not import the server.
 package client
 
 import (
@@ -57,23 +59,24 @@ import (
 	"sync/atomic"
 )
 
-// Client is a connection to a server, or with WithReconnect one connection after the other. Every method may be
-// called from any goroutine.
+// Client is a connection to a server, or with WithReconnect one connection after the other. Its
+// methods may be called concurrently.
 type Client struct {
 	opts   options
-	dial   func(context.Context) (transport, error) // nil: nothing to reconnect to
-	ids    atomic.Uint64                            // of requests; grows over all connections
+	dial   func(context.Context) (transport, error) // nil if there is nothing to dial again
+	ids    atomic.Uint64                            // of requests, over all connections
+	calls  *calls
 	inbox  *inbox
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
 	done   chan struct{} // closed when err is final
 	ended  chan struct{} // closed when every goroutine has ended
 
-	attempt int // of reconnecting, the exponent of the backoff; run owns it
+	attempt int // of reconnecting, the exponent of the backoff; owned by run
 
-	mu        sync.Mutex // guards what follows
-	link      *link      // nil while there is no connection
-	connected bool       // there has been one
+	mu        sync.Mutex  // guards what follows
+	conn      *connection // nil while there is no connection
+	connected bool        // there has been one
 	user      json.RawMessage
 	err       error // why the client ended
 	closeErr  error // what Close returns
@@ -84,12 +87,13 @@ type Client struct {
 //
 //	host:port           tcp://host:port           TCP
 //	tls://host:port                               TLS over TCP
-//	ws://host:port/path                           WebSocket; the port is 80 where none is given
-//	wss://host:port/path                          WebSocket over TLS; 443 where none is given
+//	ws://host:port/path                           WebSocket; the default port is 80
+//	wss://host:port/path                          WebSocket over TLS; the default port is 443
 //
-// Dial returns when data may be sent, or with an error when ctx ends, when WithDialTimeout has passed or when the
-// server refuses (*HandshakeError). It tries once, also with WithReconnect. Once it has returned, ctx has no
-// more influence.
+// Dial returns when data may be sent, or with an error when ctx ends, when WithDialTimeout has
+// passed or when the server refuses ([HandshakeError]). If the server expects another scheme
+// and the client can see that, the error is [ErrWrongTransport]. Dial tries once, also with
+// WithReconnect. After it has returned, ctx has no effect.
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	c := newClient(opts)
 	dial, err := dialer(addr, &c.opts)
@@ -97,24 +101,25 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c.dial = dial
-	l, err := c.connect(ctx)
-	return c.start(l, err)
+	conn, err := c.connect(ctx)
+	return c.start(conn, err)
 }
 
-// New completes the handshake over a connection that was made already, and owns it from then on: on an error it is
-// closed. It is how a client runs over net.Pipe. WithReconnect has no effect, since there is nothing to dial; give
-// Dial a WithDialer for that.
+// New completes the handshake over a connection that carries packets without WebSocket frames,
+// such as one end of a net.Pipe. The client owns conn, and closes it also on an error.
+// WithReconnect has no effect; use Dial and WithDialer for that.
 func New(ctx context.Context, conn net.Conn, opts ...Option) (*Client, error) {
 	c := newClient(opts)
 	ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
 	defer cancel()
-	l, err := c.open(ctx, conn)
-	return c.start(l, err)
+	first, err := c.open(ctx, transport{conn: conn})
+	return c.start(first, err)
 }
 
 func newClient(opts []Option) *Client {
 	c := &Client{opts: newOptions(opts), done: make(chan struct{}), ended: make(chan struct{})}
 	c.inbox = newInbox(c.opts.pushBuffer)
+	c.calls = newCalls(c.inbox)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.handlers = c.opts.handlers
 	c.opts.handlers = nil
@@ -122,65 +127,65 @@ func newClient(opts []Option) *Client {
 }
 
 // start runs the client on its first connection.
-func (c *Client) start(l *link, err error) (*Client, error) {
+func (c *Client) start(conn *connection, err error) (*Client, error) {
 	if err != nil {
 		c.cancel()
 		return nil, err
 	}
 	go c.inbox.run(c.ctx, c.handle)
-	go c.run(l)
+	go c.run(conn)
 	return c, nil
 }
 
-// connect makes a connection and completes the handshake over it.
-func (c *Client) connect(ctx context.Context) (*link, error) {
+// connect makes a connection and completes the handshake.
+func (c *Client) connect(ctx context.Context) (*connection, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
 	defer cancel()
-	conn, err := c.dial(ctx)
+	t, err := c.dial(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("client: %w", err)
 	}
-	return c.open(ctx, conn)
+	return c.open(ctx, t)
 }
 
-// open completes the handshake over conn, which it closes on an error.
-func (c *Client) open(ctx context.Context, conn transport) (*link, error) {
+// open completes the handshake over a transport, which it closes on an error.
+func (c *Client) open(ctx context.Context, t transport) (*connection, error) {
 	hello, err := c.hello(ctx)
 	if err != nil {
-		abort(conn)
+		abort(t.conn)
 		return nil, err
 	}
-	l := newLink(c, conn)
-	l.start(hello)
+	conn := newConnection(c, t)
+	conn.start(hello)
 	select {
-	case <-l.ready:
-	case <-l.broken:
+	case <-conn.ready:
+	case <-conn.broken:
 	case <-ctx.Done():
-		l.fail(fmt.Errorf("client: handshake: %w", ctx.Err()))
+		conn.fail(fmt.Errorf("client: handshake: %w", ctx.Err()))
 	}
 	select {
-	case <-l.ready: // if it broke since, whoever watches the link finds out
-		return l, nil
+	case <-conn.ready: // if it has ended since, watch returns that
+		return conn, nil
 	default:
 	}
-	// The link is broken, but its reader may still be in the middle of a packet.
-	l.wg.Wait()
+	// The connection has ended, but its reader may still be in the middle of a packet.
+	conn.wg.Wait()
 	select {
-	case <-l.ready:
-		return l, nil
+	case <-conn.ready:
+		return conn, nil
 	default:
-		return nil, l.reason()
+		return nil, conn.reason()
 	}
 }
 
 // run owns the connections until the client ends.
-func (c *Client) run(l *link) {
+func (c *Client) run(conn *connection) {
 	defer close(c.ended)
 	for {
-		closeErr := l.watch()
-		cause := l.reason()
+		closeErr := conn.watch()
+		cause := conn.reason()
 		c.mu.Lock()
-		c.link = nil
+		c.conn = nil
 		c.mu.Unlock()
 		c.opts.logger.Info("client: disconnected", "error", cause)
 		if c.ctx.Err() != nil {
@@ -192,16 +197,16 @@ func (c *Client) run(l *link) {
 			return
 		}
 		c.inbox.event(c.onDisconnect(cause))
-		next, err := c.reconnect(l)
+		next, err := c.reconnect(conn)
 		if next == nil {
 			c.finish(err, nil, nil)
 			return
 		}
-		l = next
+		conn = next
 	}
 }
 
-// finish ends the client for good. lost is why an established connection ended, if that is what ended the client.
+// finish ends the client. lost is why the connection ended, if the client ends for that.
 func (c *Client) finish(err, lost, closeErr error) {
 	c.mu.Lock()
 	c.err, c.closeErr = err, closeErr
@@ -222,10 +227,12 @@ func (c *Client) onDisconnect(err error) func() {
 	return func() { c.opts.onDisconnect(err) }
 }
 
-// adopt makes l the connection that calls go to. The link's reader calls it, before anything else arrives.
-func (c *Client) adopt(l *link, user json.RawMessage) {
+// adopt makes conn the connection that calls use. The reader of conn calls it before it acts on
+// the next packet.
+func (c *Client) adopt(conn *connection, user json.RawMessage) {
+	c.calls.open()
 	c.mu.Lock()
-	c.link = l
+	c.conn = conn
 	c.user = user
 	again := c.connected
 	c.connected = true
@@ -241,7 +248,7 @@ func (c *Client) adopt(l *link, user json.RawMessage) {
 }
 
 // current returns the connection, or why there is none.
-func (c *Client) current() (*link, error) {
+func (c *Client) current() (*connection, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -249,109 +256,16 @@ func (c *Client) current() (*link, error) {
 		return nil, closed(c.err)
 	case c.ctx.Err() != nil:
 		return nil, ErrClosed
-	case c.link == nil:
+	case c.conn == nil:
 		return nil, ErrDisconnected
 	}
-	return c.link, nil
+	return c.conn, nil
 }
 
-// Request sends in to route and waits for the answer, which it decodes into out. Where ctx has no deadline,
-// WithRequestTimeout sets one.
-//
-// An error response comes back as an *Error, as it is. Every other error names the route and wraps its cause: that
-// of ctx, ErrDisconnected when the connection was lost meanwhile, ErrClosed, or what the serializer or a hook said.
-// While the send buffer is full, Request waits for room.
-func (c *Client) Request(ctx context.Context, route string, in, out any) error {
-	ctx, cancel := c.deadline(ctx)
-	defer cancel()
-	p := &call{route: route, done: make(chan struct{})}
-	l, err := c.begin(ctx, p, in)
-	if err != nil {
-		return failed("request", route, err)
-	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		if l.take(p.id) != nil {
-			return failed("request", route, ctx.Err())
-		}
-		<-p.done // answered at the same moment
-	}
-	if p.err == nil && out != nil {
-		p.err = p.answer.Decode(out)
-	}
-	return failed("request", route, p.err)
-}
-
-// RequestFunc sends in to route and returns once it is queued. fn runs once, as a handler does, with the answer or
-// with an error as Request returns it; only after Close it does not run any more. Where ctx has no deadline,
-// WithRequestTimeout sets one. When RequestFunc itself returns an error, fn does not run.
-func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(*Message, error)) error {
-	ctx, cancel := c.deadline(ctx)
-	p := &call{route: route, fn: fn}
-	// A context that ends before the call is registered is seen below.
-	stop := context.AfterFunc(ctx, func() {
-		if l := p.link.Load(); l != nil && l.take(p.id) != nil {
-			p.resolve(c.inbox, nil, ctx.Err())
-		}
-	})
-	p.release = func() { stop(); cancel() }
-	l, err := c.begin(ctx, p, in)
-	if err == nil && ctx.Err() != nil && l.take(p.id) != nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		p.release()
-	}
-	return failed("request", route, err)
-}
-
-// begin registers p and sends its request.
-func (c *Client) begin(ctx context.Context, p *call, in any) (*link, error) {
-	l, err := c.current()
-	if err != nil {
-		return nil, err
-	}
-	p.id = c.ids.Add(1)
-	m, err := l.encode(Request, p.id, p.route, in)
-	if err != nil {
-		return nil, err
-	}
-	if err := l.register(p); err != nil {
-		return nil, err
-	}
-	p.link.Store(l)
-	if err := l.send(ctx, m); err != nil && l.take(p.id) != nil {
-		return nil, err
-	}
-	// A call that somebody else took has its error already.
-	return l, nil
-}
-
-// Notify sends in to route; there is no answer. It returns when the message is queued: it goes out in the order of
-// the calls, and is lost if the connection breaks first. While the send buffer is full, Notify waits for room, up to
-// WithRequestTimeout. Errors are those of Request, but for error responses.
-func (c *Client) Notify(route string, in any) error {
-	return c.NotifyContext(context.Background(), route, in)
-}
-
-// NotifyContext is Notify with a context that bounds the wait for room; where it has no deadline,
-// WithRequestTimeout sets one.
-func (c *Client) NotifyContext(ctx context.Context, route string, in any) error {
-	l, err := c.current()
-	if err != nil {
-		return failed("notify", route, err)
-	}
-	m, err := l.encode(Notify, 0, route, in)
-	if err != nil {
-		return failed("notify", route, err)
-	}
-	return failed("notify", route, l.send(ctx, m))
-}
-
-// On sets the handler of the pushes to route, in place of the one before; nil removes it. It stays when the client
-// reconnects. A server may push as soon as it has a connection: handlers that must not miss anything are set with
-// WithHandler, before there is one. Pushes without a handler go to that of WithFallback, or are dropped.
+// On sets the handler of the pushes to route, in place of the one before; nil removes it. It
+// stays when the client reconnects. A server may push as soon as the handshake is complete: to
+// miss no push, set the handler with WithHandler. A push without a handler goes to that of
+// WithFallback, or is dropped.
 func (c *Client) On(route string, fn func(*Message)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -377,18 +291,27 @@ func (c *Client) handle(m *Message) {
 	fn(m)
 }
 
-// Handshake returns the user data of the server's handshake response as JSON, nil where it sent none; after
-// reconnecting, that of the latest. The caller does not change it.
+// Handshake returns the user data of the server's latest handshake response as JSON, or nil if
+// it had none. The caller must not change it.
 func (c *Client) Handshake() json.RawMessage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.user
 }
 
-// Close sends what is queued, closes the connection and waits for the goroutines of the client. Calls that wait for
-// an answer fail with ErrClosed at once; pushes that wait for their handlers are dropped, and no handler or hook
-// starts any more. It takes two seconds at most, plus the handler that is running, unless that is where Close was
-// called. An error tells of queued messages that could not be sent. Further calls wait likewise and return the same.
+// Close sends what is queued, closes the connection and waits for the goroutines of the client.
+// Calls that wait for an answer fail with ErrClosed at once. Pushes that wait for their handlers
+// are dropped, and no handler or hook starts any more.
+//
+// Close takes two seconds at most, plus the time of a handler that runs, unless that handler
+// called Close. It returns an error if queued messages could not be sent. Further calls wait as
+// well and return the same.
+//
+// The client tells the server that nothing follows, and reads until the server closes its side,
+// so that the server gets everything that was sent. Without WebSocket frames this takes a
+// CloseWrite method, which the connections of packages net and crypto/tls have; that of a
+// connection behind a NetConn method is used too. Without it, the client reads until two seconds
+// after it last wrote, or 16 MiB.
 func (c *Client) Close() error {
 	c.cancel()
 	<-c.done
@@ -400,20 +323,21 @@ func (c *Client) Close() error {
 	return c.closeErr
 }
 
-// Done returns a channel that is closed when the client has ended: by Close, or because the connection is gone and
-// will not be made again. Pushes that came before may still wait for their handlers then; OnDisconnect comes after
-// them.
+// Done returns a channel that is closed when the client has ended: by Close, or because the
+// connection was lost and the client does not connect again. Pushes that came before may still
+// wait for their handlers then; the hook of WithOnDisconnect runs after them.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err returns why the client ended: ErrClosed, a *KickError, ErrHeartbeat, ErrProtocol, ErrSlowHandlers, a
-// *HandshakeError when reconnecting, or what the network said. It is nil until Done is closed.
+// Err returns why the client ended: [ErrClosed], a [*KickError], [ErrHeartbeat], [ErrProtocol],
+// [ErrSlowHandlers], a [*CloseError], a [*HandshakeError] when reconnecting, or an error of the
+// network. It is nil until Done is closed.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// deadline gives ctx the request timeout where it has no deadline.
+// deadline gives ctx the request timeout, if it has no deadline.
 func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok || c.opts.requestTimeout <= 0 {
 		return ctx, func() {}

@@ -62,11 +62,42 @@ func TestRawPayloads(t *testing.T) {
 				t.Errorf("Request of %T = %x, %v, want %x", payload, out, err, in)
 			}
 		}
-		out := []byte("before")
-		if err := c.Request(t.Context(), "Map.Move", nil, &out); err != nil || len(out) != 0 {
-			t.Errorf("Request of nil = %q, %v, want nothing", out, err)
-		}
 	})
+}
+
+// nil is the zero request with every serializer.
+func TestNilPayload(t *testing.T) {
+	for _, test := range []struct {
+		speaks string
+		opts   []Option
+		want   string
+	}{
+		{"json", nil, "{}"},
+		{"protobuf", nil, ""},
+		{"", nil, ""},
+		{"other", nil, ""},
+		{"json", []Option{WithSerializer(protobuf.NewSerializer())}, ""},
+		{"other", []Option{WithSerializer(jsonserializer.NewSerializer())}, "{}"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c := pipe(t, func(f *fake) {
+				f.greet(`{"code":200,"sys":{"serializer":"` + test.speaks + `"}}`)
+				m := f.receive()
+				f.respond(m.ID, string(m.Data))
+				if m := f.receive(); string(m.Data) != test.want {
+					t.Errorf("with %q Notify of nil sends %q, want %q", test.speaks, m.Data, test.want)
+				}
+			}, test.opts...)
+			out := []byte("before")
+			if err := c.Request(t.Context(), "Map.Move", nil, &out); err != nil || string(out) != test.want {
+				t.Errorf("with %q Request of nil sends %q, %v, want %q", test.speaks, out, err, test.want)
+			}
+			if err := c.Notify("Map.Move", nil); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		})
+	}
 }
 
 func TestNotifyAndPush(t *testing.T) {
@@ -339,7 +370,8 @@ func TestHandshakeFails(t *testing.T) {
 		{"dictionary that is ambiguous", answer(`{"code":200,"sys":{"dict":{"a":1,"b":1}}}`), nil, is(ErrProtocol)},
 		{"dictionary out of range", answer(`{"code":200,"sys":{"dict":{"a":65536}}}`), nil, is(ErrProtocol)},
 		{"data first", func(f *fake) { f.expect(packet.Handshake); f.push("a", "b") }, nil, is(ErrProtocol)},
-		{"HTTP", func(f *fake) { f.expect(packet.Handshake); f.raw([]byte("HTTP/1.1 400")) }, nil, is(ErrProtocol)},
+		{"HTTP", func(f *fake) { f.expect(packet.Handshake); f.raw([]byte("HTTP/1.1 400")) }, nil, is(ErrWrongTransport)},
+		{"TLS", func(f *fake) { f.expect(packet.Handshake); f.raw([]byte{21, 3, 3, 0, 2, 2, 22}) }, nil, is(ErrWrongTransport)},
 		{"kicked", func(f *fake) { f.expect(packet.Handshake); f.write(packet.Kick, []byte(`{"reason":"full"}`)) }, nil,
 			func(err error) bool { var e *KickError; return errors.As(err, &e) && e.Reason == "full" }},
 		{"closed", func(f *fake) { f.expect(packet.Handshake) }, nil, is(io.EOF)},
@@ -387,12 +419,22 @@ func TestHandshakeCancelled(t *testing.T) {
 }
 
 func TestKick(t *testing.T) {
-	for _, test := range []struct{ body, reason string }{
-		{`{"reason":"replaced"}`, "replaced"},
-		{`"late"`, "late"},
-		{`{}`, ""},
-		{"go away", "go away"},
-		{strings.Repeat("x", 5000), strings.Repeat("x", maxReason)},
+	for _, test := range []struct {
+		body, reason, code string
+		shutdown           bool
+	}{
+		{`{"reason":"replaced"}`, "replaced", "", false},
+		{`{"reason":"replaced","code":"single_login"}`, "replaced", "single_login", false},
+		{`{"reason":"back in a minute","code":"shutdown"}`, "back in a minute", "shutdown", true},
+		{`{"reason":"server shutdown"}`, "server shutdown", "", true},
+		{`{"reason":"server shutdown","code":"kicked"}`, "server shutdown", "kicked", false},
+		{`{"reason":"server shutdown","code":7}`, "server shutdown", "", true},
+		{`{"reason":[],"code":"shutdown"}`, "", "shutdown", true},
+		{`"late"`, "late", "", false},
+		{`"server shutdown"`, "server shutdown", "", true},
+		{`{}`, "", "", false},
+		{"go away", "go away", "", false},
+		{strings.Repeat("x", 5000), strings.Repeat("x", maxReason), "", false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			seen := newCollect()
@@ -414,6 +456,12 @@ func TestKick(t *testing.T) {
 			<-c.Done()
 			if !errors.As(c.Err(), &kick) || kick.Reason != test.reason {
 				t.Errorf("Err() = %v, want a kick with reason %q", c.Err(), test.reason)
+			}
+			if kick.Code != test.code || kick.Shutdown() != test.shutdown {
+				t.Errorf("the kick %s has code %q and Shutdown() = %v, want %q and %v", test.body, kick.Code, kick.Shutdown(), test.code, test.shutdown)
+			}
+			if again := unlessRefused(kick); again != test.shutdown {
+				t.Errorf("the client connects again after %s: %v, want %v", test.body, again, test.shutdown)
 			}
 			seen.want(t, "last words", "disconnected")
 			err = c.Notify("Game.Play", nil)
@@ -746,6 +794,64 @@ func TestClose(t *testing.T) {
 	})
 }
 
+// wrapped is a connection with the methods of net.Conn, as a program may have one.
+type wrapped struct{ net.Conn }
+
+// visible shows what it wraps.
+type visible struct{ wrapped }
+
+func (v visible) NetConn() net.Conn { return v.Conn }
+
+// Without CloseWrite the client reads on for a while, unless the connection is a pipe.
+func TestCloseWithoutCloseWrite(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		wrap func(net.Conn) net.Conn
+		idle time.Duration
+		want time.Duration
+	}{
+		{"pipe", func(c net.Conn) net.Conn { return c }, 0, 0},
+		{"visible pipe", func(c net.Conn) net.Conn { return visible{wrapped{c}} }, 0, 0},
+		{"wrapped", func(c net.Conn) net.Conn { return addressless{wrapped{c}} }, 0, linger},
+		{"wrapped, after half of the time", func(c net.Conn) net.Conn { return addressless{wrapped{c}} }, linger / 2, linger / 2},
+		{"wrapped, and quiet", func(c net.Conn) net.Conn { return addressless{wrapped{c}} }, time.Minute, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				ended := make(chan int, 1)
+				go func() {
+					defer theirs.Close()
+					f := &fake{t: t, conn: theirs}
+					f.greet(`{"code":200,"sys":{}}`)
+					ended <- len(f.untilClosed())
+				}()
+				c, err := New(t.Context(), test.wrap(ours))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Notify("a", nil); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				time.Sleep(test.idle)
+				start := time.Now()
+				if err := c.Close(); err != nil || time.Since(start) != test.want {
+					t.Errorf("Close = %v after %v, want nil after %v", err, time.Since(start), test.want)
+				}
+				if n := <-ended; n != 1 {
+					t.Errorf("%d messages arrived, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// addressless hides that it is a pipe.
+type addressless struct{ wrapped }
+
+func (addressless) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
 func TestCloseWithAServerThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
@@ -886,13 +992,55 @@ func TestMessageThatCannotBeSent(t *testing.T) {
 		if err := c.Notify(long, nil); !errors.Is(err, message.ErrRouteTooLong) {
 			t.Errorf("Notify with a route of 256 bytes = %v, want ErrRouteTooLong", err)
 		}
-		if err := c.Request(t.Context(), "Big.Big", make([]byte, packet.MaxLength), nil); !errors.Is(err, codec.ErrPacketTooLarge) {
-			t.Errorf("Request of 16 MiB = %v, want ErrPacketTooLarge", err)
+		if err := c.Request(t.Context(), "Big.Big", make([]byte, packet.MaxLength), nil); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("Request of 16 MiB = %v, want ErrTooLarge", err)
 		}
 		if err := c.Request(t.Context(), "Echo.Echo", 1, nil); err != nil {
 			t.Errorf("Request afterwards = %v", err)
 		}
 	})
+}
+
+// The server tells the largest packet body that it takes. Header and route count.
+func TestMaxPacket(t *testing.T) {
+	for _, test := range []struct {
+		maxPacket string
+		size      int // of the payload of a notify to a route of 1 byte, whose header has 3 bytes
+		want      error
+	}{
+		{`100`, 97, nil},
+		{`100`, 98, ErrTooLarge},
+		{`1e2`, 98, ErrTooLarge},
+		{`0`, 60_000, nil},
+		{`-1`, 60_000, nil},
+		{`null`, 60_000, nil},
+		{`1e300`, 60_000, nil},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			got := make(chan []*message.Message, 1)
+			c := pipe(t, func(f *fake) {
+				f.greet(`{"code":200,"sys":{"serializer":"json","maxPacket":` + test.maxPacket + `}}`)
+				got <- f.untilClosed()
+			})
+			err := c.Notify("r", make([]byte, test.size))
+			if !errors.Is(err, test.want) {
+				t.Errorf("with maxPacket %s Notify of %d bytes = %v, want %v", test.maxPacket, test.size, err, test.want)
+			}
+			if test.want != nil {
+				if err := c.Request(t.Context(), "r", make([]byte, test.size), nil); !errors.Is(err, test.want) {
+					t.Errorf("with maxPacket %s Request of %d bytes = %v, want %v", test.maxPacket, test.size, err, test.want)
+				}
+			}
+			if err := c.Notify("r", nil); err != nil {
+				t.Errorf("Notify afterwards = %v", err)
+			}
+			c.Close()
+			messages := <-got
+			if last := messages[len(messages)-1]; string(last.Data) != "{}" || test.want != nil && len(messages) != 1 {
+				t.Errorf("%d messages arrived, the last is %.20q, want what was accepted", len(messages), last.Data)
+			}
+		})
+	}
 }
 
 func TestSlowHandlers(t *testing.T) {
@@ -1056,7 +1204,7 @@ func TestLogger(t *testing.T) {
 			`level=INFO msg="client: connected" again=false`,
 			`level=DEBUG msg="client: push dropped: no handler" route=nobody.listens`,
 			`level=WARN msg="client: push dropped: its route code is not in the dictionary" code=516`,
-			`level=DEBUG msg="client: response dropped: nobody waits for it" id=99`,
+			`level=DEBUG msg="client: response dropped: no request waits for it" id=99`,
 			`level=INFO msg="client: disconnected" error="client: closed"`,
 		} {
 			if !strings.Contains(log.String(), want) {

@@ -4,11 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 )
 
-// dialer returns what opens connections to addr.
+// dialer returns a function that opens connections to addr.
 func dialer(addr string, o *options) (func(context.Context) (transport, error), error) {
 	if !strings.Contains(addr, "://") {
 		addr = "tcp://" + addr
@@ -30,26 +31,43 @@ func dialer(addr string, o *options) (func(context.Context) (transport, error), 
 		if u.Scheme == "tls" {
 			return func(ctx context.Context) (transport, error) { return dialTLS(ctx, u, o) }, nil
 		}
-		return func(ctx context.Context) (transport, error) { return o.dial(ctx, "tcp", u.Host) }, nil
+		return func(ctx context.Context) (transport, error) { return dialTCP(ctx, u, o) }, nil
 	}
 	return nil, fmt.Errorf("client: address %q: expected the scheme tcp, tls, ws or wss", addr)
+}
+
+func dialTCP(ctx context.Context, u *url.URL, o *options) (transport, error) {
+	conn, err := o.dial(ctx, "tcp", u.Host)
+	if err != nil {
+		return transport{}, err
+	}
+	return transport{conn: conn}, nil
 }
 
 func dialTLS(ctx context.Context, u *url.URL, o *options) (transport, error) {
 	raw, err := o.dial(ctx, "tcp", u.Host)
 	if err != nil {
-		return nil, err
+		return transport{}, err
 	}
+	conn, err := secure(ctx, raw, u, o)
+	if err != nil {
+		return transport{}, err
+	}
+	return transport{conn: conn}, nil
+}
+
+// secure starts TLS over conn, which it closes on an error.
+func secure(ctx context.Context, conn net.Conn, u *url.URL, o *options) (net.Conn, error) {
 	config := tlsConfig(o)
 	if config.ServerName == "" {
 		config.ServerName = u.Hostname()
 	}
-	conn := tls.Client(raw, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
-		_ = raw.Close() // the handshake's error is the one to tell
+	secured := tls.Client(conn, config)
+	if err := secured.HandshakeContext(ctx); err != nil {
+		_ = conn.Close() // the handshake's error says more
 		return nil, fmt.Errorf("TLS with %s: %w", u.Host, err)
 	}
-	return conn, nil
+	return secured, nil
 }
 
 func tlsConfig(o *options) *tls.Config {

@@ -117,7 +117,7 @@ func socketServer(t *testing.T, secure *tls.Config, serve func(*fake, *websocket
 		}
 		defer conn.Close()
 		_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		serve(&fake{t: t, conn: &webSocket{Conn: conn}}, conn, r)
+		serve(&fake{t: t, conn: &socketStream{Conn: conn}}, conn, r)
 	})
 	s := httptest.NewUnstartedServer(mux)
 	scheme := "ws://"
@@ -132,6 +132,38 @@ func socketServer(t *testing.T, secure *tls.Config, serve func(*fake, *websocket
 		s.Close()
 	})
 	return scheme + s.Listener.Addr().String() + "/nano"
+}
+
+// socketStream is a WebSocket of gorilla's library as a stream of bytes.
+type socketStream struct {
+	*websocket.Conn
+	message io.Reader
+}
+
+func (s *socketStream) Read(p []byte) (int, error) {
+	for {
+		if s.message == nil {
+			_, message, err := s.NextReader()
+			if websocket.IsCloseError(err, websocket.CloseNormalClosure) {
+				return 0, io.EOF
+			}
+			if err != nil {
+				return 0, err
+			}
+			s.message = message
+		}
+		n, err := s.message.Read(p)
+		if err == io.EOF {
+			s.message, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+func (s *socketStream) Write(p []byte) (int, error) {
+	return len(p), s.WriteMessage(websocket.BinaryMessage, p)
 }
 
 func TestDialWebSocket(t *testing.T) {

@@ -8,28 +8,39 @@ import (
 )
 
 var (
-	// ErrClosed tells that the client has ended. It comes with the reason where that was not Close.
+	// ErrClosed is returned when the client has ended. If it was not ended by Close, the
+	// reason is joined to it.
 	ErrClosed = errors.New("client: closed")
-	// ErrDisconnected tells, with WithReconnect, that there is no connection at the moment, and always, that it was
-	// lost while an answer was awaited; it then comes with the reason.
+	// ErrDisconnected is returned when the connection was lost while an answer was awaited,
+	// with the reason. With WithReconnect it is also returned while there is no connection.
 	ErrDisconnected = errors.New("client: disconnected")
-	// ErrHeartbeat tells of a server that was silent for two and a half heartbeat intervals.
+	// ErrHeartbeat ends a connection whose server was silent for two and a half heartbeat
+	// intervals.
 	ErrHeartbeat = errors.New("client: no heartbeat from the server")
-	// ErrProtocol tells of bytes from the server that are not of the protocol, or of a packet over the limit of
-	// WithPacketLimit.
+	// ErrProtocol ends a connection whose server sent bytes that are not of the protocol, or a
+	// packet over the limit of WithPacketLimit.
 	ErrProtocol = errors.New("client: protocol error")
-	// ErrSlowHandlers tells of handlers that left more waiting than WithPushBuffer allows.
+	// ErrWrongTransport is returned by Dial when the server seems to expect another scheme in
+	// the address: WebSocket in place of TCP, TCP in place of WebSocket, or TLS.
+	ErrWrongTransport = errors.New("client: the server uses another transport")
+	// ErrTooLarge is returned for a message whose packet is larger than the server takes
+	// (sys.maxPacket of the handshake; older servers do not tell it), or than the protocol can
+	// carry, 16 MiB less one byte. It is not sent.
+	ErrTooLarge = errors.New("client: message too large")
+	// ErrSlowHandlers ends a connection when more pushes wait for their handlers than
+	// WithPushBuffer allows.
 	ErrSlowHandlers = errors.New("client: handlers are too slow, and the push buffer is full")
-	// ErrNoSerializer tells of a server that speaks neither JSON nor protobuf, and of a client without WithSerializer.
-	// Payloads of []byte pass.
+	// ErrNoSerializer is returned if the server uses neither JSON nor protobuf, and the client
+	// has no WithSerializer. Payloads of []byte need none.
 	ErrNoSerializer = errors.New("client: no serializer")
 )
 
-// Error is what a server answers instead of a reply: Code, one of the codes below or one of the program's own; Message,
-// a text for people; and Metadata, if any. errors.Is(err, &client.Error{Code: code}) asks for a code.
+// Error is an error response. Code is one of the codes below or one of the program's own,
+// Message is a text for people, and Metadata may be nil. Use
+// errors.Is(err, &client.Error{Code: code}) to test for a code.
 type Error = message.Error
 
-// The codes of errors that servers of this library answer with by themselves.
+// The codes of error responses that servers of this library send.
 const (
 	CodeBadRequest  = message.CodeBadRequest  // the payload does not decode, or the message is malformed
 	CodeNotFound    = message.CodeNotFound    // no handler is registered for the route
@@ -39,12 +50,18 @@ const (
 	CodeDeadline    = message.CodeDeadline    // the deadline of a call between nodes has passed
 )
 
-// KickShutdown is the reason of the kick that servers of this library send to everybody when they shut down.
-const KickShutdown = "server shutdown"
+const (
+	// KickShutdown is the reason of the kick that a server sends to every client when it shuts
+	// down. Use [KickError.Shutdown] to recognize it.
+	KickShutdown = "server shutdown"
+	// KickCodeShutdown is the code of that kick.
+	KickCodeShutdown = "shutdown"
+)
 
-// KickError tells that the server kicked the client.
+// KickError ends a connection when the server has kicked the client.
 type KickError struct {
-	Reason string // as the server gave it; may be empty
+	Reason string // a text for people; may be empty
+	Code   string // why, for programs: "shutdown" or another; empty with older servers
 }
 
 // Error returns the reason.
@@ -55,10 +72,31 @@ func (e *KickError) Error() string {
 	return "client: kicked by the server: " + e.Reason
 }
 
-// HandshakeError tells that the server refused the handshake.
+// Shutdown reports whether the server kicked the client because it shuts down: by the code,
+// or if there is none, by the reason.
+func (e *KickError) Shutdown() bool {
+	return e.Code == KickCodeShutdown || e.Code == "" && e.Reason == KickShutdown
+}
+
+// CloseError ends a connection when the server has closed the WebSocket with a code that is not
+// for an orderly end, which are 1000, 1001 and none.
+type CloseError struct {
+	Code   int
+	Reason string // may be empty
+}
+
+// Error returns the code and the reason.
+func (e *CloseError) Error() string {
+	if e.Reason == "" {
+		return fmt.Sprintf("WebSocket closed with code %d", e.Code)
+	}
+	return fmt.Sprintf("WebSocket closed with code %d: %s", e.Code, e.Reason)
+}
+
+// HandshakeError is returned when the server has refused the handshake.
 type HandshakeError struct {
-	Code    int    // as the server gave it: 500 or 501 as a rule
-	Message string // the same; may be empty
+	Code    int    // not 200: 500, or 501 for a client that is too old
+	Message string // a text for people; may be empty
 }
 
 // Error returns the code and the message.
@@ -69,18 +107,10 @@ func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("client: the server refused the handshake with code %d: %s", e.Code, e.Message)
 }
 
-// errUnsent is what Close returns when it gave up on the queue.
+// errUnsent is returned by Close if the queue could not be sent in time.
 var errUnsent = errors.New("client: queued messages could not be sent before the connection was closed")
 
-// lost is the reason of a connection that could not be read or written any more.
-func lost(err error) error {
-	if errors.Is(err, ErrProtocol) {
-		return err
-	}
-	return fmt.Errorf("client: connection lost: %w", err)
-}
-
-// closed is the error of a call to a client that ended for a reason.
+// closed returns the error of a call to a client that ended for a reason.
 func closed(reason error) error {
 	if errors.Is(reason, ErrClosed) {
 		return ErrClosed
@@ -88,7 +118,7 @@ func closed(reason error) error {
 	return fmt.Errorf("%w: %w", ErrClosed, reason)
 }
 
-// disconnected is the error of a call whose connection ended for a reason.
+// disconnected returns the error of a call whose connection ended for a reason.
 func disconnected(reason error) error {
 	if errors.Is(reason, ErrClosed) {
 		return ErrClosed
@@ -96,7 +126,7 @@ func disconnected(reason error) error {
 	return fmt.Errorf("%w: %w", ErrDisconnected, reason)
 }
 
-// failed adds what was tried to err. An error response stays as it is.
+// failed wraps err with what was tried. An error response is returned unchanged.
 func failed(what, route string, err error) error {
 	var response *Error
 	if err == nil || errors.As(err, &response) {

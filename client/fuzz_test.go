@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
 )
 
 // chunks is a connection that hands out what it was given, one chunk a read, and takes everything.
@@ -39,7 +41,9 @@ type outcome struct {
 	heartbeats bool
 }
 
-func receiveAll(parts ...[]byte) outcome {
+func receiveAll(parts ...[]byte) outcome { return receiveFrom(transport{conn: (*chunks)(&parts)}) }
+
+func receiveFrom(t transport) outcome {
 	c := newClient([]Option{WithPacketLimit(1 << 16), WithInbound(func(m *Message) error {
 		if len(m.Data) > 0 && m.Data[0] == 'R' {
 			return errForged
@@ -47,17 +51,16 @@ func receiveAll(parts ...[]byte) outcome {
 		return nil
 	})})
 	defer c.cancel()
-	conn := chunks(parts)
-	l := newLink(c, &conn)
+	conn := newConnection(c, t)
 	var calls []*call
 	for id := range uint64(4) {
 		p := &call{id: id, route: fmt.Sprint("r", id), done: make(chan struct{})}
 		calls = append(calls, p)
-		_ = l.register(p) // the link is not broken yet
+		_ = c.calls.add(p) // the client has just been made
 	}
-	err := l.receive()
-	o := outcome{err: err.Error(), handshake: string(c.Handshake()), heartbeats: l.interval > 0}
-	l.fail(err)
+	err := conn.receive()
+	o := outcome{err: err.Error(), handshake: string(c.Handshake()), heartbeats: conn.interval > 0}
+	conn.fail(err)
 	for _, p := range calls {
 		<-p.done
 		answer := ""
@@ -105,7 +108,29 @@ func FuzzClientReceive(f *testing.F) {
 		if !reflect.DeepEqual(whole, split) {
 			t.Errorf("received whole: %+v\nsplit at %d: %+v", whole, at, split)
 		}
+
+		// The same in WebSocket frames, which come in one read with the answer to the upgrade and in
+		// pieces.
+		frames := wsframe.AppendFrame(nil, wsframe.Binary, data[:at])
+		frames = wsframe.AppendFrame(frames, wsframe.Ping, []byte("ping"))
+		frames = wsframe.AppendFrame(frames, wsframe.Binary, data[at:])
+		first := int(cut / 7 % uint(len(frames)+1))
+		rest := chunks{frames[first : first+(len(frames)-first)/2], frames[first+(len(frames)-first)/2:]}
+		framed := receiveFrom(transport{conn: &rest, frame: true, read: frames[:first]})
+		whole.err, framed.err = "", "" // an end without a close frame is another error
+		for i := range framed.calls {
+			whole.calls[i], framed.calls[i] = beforeError(whole.calls[i]), beforeError(framed.calls[i])
+		}
+		if !reflect.DeepEqual(whole, framed) {
+			t.Errorf("received without frames: %+v\nin frames: %+v", whole, framed)
+		}
 	})
+}
+
+// beforeError cuts off why a connection was lost.
+func beforeError(s string) string {
+	before, _, _ := strings.Cut(s, ErrDisconnected.Error())
+	return before
 }
 
 func FuzzErrorResponse(f *testing.F) {
@@ -115,11 +140,11 @@ func FuzzErrorResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, speaks := range []string{"json", "protobuf", "other"} {
 			c := newClient(nil)
-			l := newLink(c, &chunks{})
-			if err := l.accept([]byte(`{"code":200,"sys":{"serializer":"` + speaks + `"}}`)); err != nil {
+			conn := newConnection(c, transport{conn: &chunks{}})
+			if err := conn.accept([]byte(`{"code":200,"sys":{"serializer":"` + speaks + `"}}`)); err != nil {
 				t.Fatal(err)
 			}
-			if e := l.answerError(data); e == nil || e.Code == "" {
+			if e := conn.answerError(data); e == nil || e.Code == "" {
 				t.Errorf("an error response of %q to a client of %s became %#v, want a code", data, speaks, e)
 			}
 			c.cancel()

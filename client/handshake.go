@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,25 +41,27 @@ func (c *Client) hello(ctx context.Context) ([]byte, error) {
 
 const (
 	codeOK = 200
-	// maxHeartbeat bounds the interval that a server may name, in seconds; it keeps the arithmetic from overflowing.
-	maxHeartbeat = 365 * 24 * 3600
+	// minInterval and maxInterval bound the heartbeat interval that a server names.
+	minInterval = time.Second
+	maxInterval = 365 * 24 * time.Hour
 )
 
-// welcome is the body of a handshake response, as far as the client understands it.
+// welcome is the body of a handshake response, as far as the client uses it.
 type welcome struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
 	Msg     string `json:"msg"`
 	Sys     struct {
 		Heartbeat  float64           `json:"heartbeat"` // seconds
+		MaxPacket  float64           `json:"maxPacket"` // bytes of a packet's body
 		Dict       map[string]uint16 `json:"dict"`
 		Serializer string            `json:"serializer"`
 	} `json:"sys"`
 	User json.RawMessage `json:"user"`
 }
 
-// accept acts on the handshake response, and answers it with the ack.
-func (l *link) accept(body []byte) error {
+// accept acts on the handshake response, and sends the ack.
+func (c *connection) accept(body []byte) error {
 	var w welcome
 	if err := json.Unmarshal(body, &w); err != nil {
 		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
@@ -74,51 +77,62 @@ func (l *link) accept(body []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
 	}
-	l.dict = dict
-	if seconds := min(w.Sys.Heartbeat, maxHeartbeat); seconds > 0 {
-		l.interval = time.Duration(max(seconds, 1) * float64(time.Second))
+	c.dict = dict
+	if seconds := min(w.Sys.Heartbeat, maxInterval.Seconds()); seconds > 0 {
+		c.interval = max(time.Duration(seconds*float64(time.Second)), minInterval)
 	}
-	l.speaks = w.Sys.Serializer
-	l.serializer = l.client.opts.serializer
-	if l.serializer == nil {
-		switch l.speaks {
+	if size := w.Sys.MaxPacket; size >= 1 {
+		c.maxPacket = int(min(size, packet.MaxLength))
+	}
+	c.speaks = w.Sys.Serializer
+	c.serializer = c.client.opts.serializer
+	if c.serializer == nil {
+		switch c.speaks {
 		case "json":
-			l.serializer = jsonserializer.NewSerializer()
+			c.serializer = jsonserializer.NewSerializer()
 		case "protobuf", "":
-			l.serializer = protobuf.NewSerializer()
+			c.serializer = protobuf.NewSerializer()
 		}
 	}
-	if err := l.control(packet.Ack, nil); err != nil {
+	if err := c.control(packet.Ack, nil); err != nil {
 		return err
 	}
-	l.shaken = true
-	l.client.adopt(l, w.User)
-	close(l.ready)
+	c.shaken = true
+	c.client.adopt(c, w.User)
+	close(c.ready)
 	return nil
 }
 
 // maxReason bounds a reason that is not JSON, in bytes.
 const maxReason = 1 << 10
 
-// kicked reads the body of a kick: {"reason": "..."}, or from other servers a JSON string or anything else.
+// kicked reads the body of a kick: {"reason":"...","code":"..."}. Older servers send no code,
+// and others send a JSON string or any text.
 func kicked(body []byte) error {
 	var k struct {
 		Reason string `json:"reason"`
+		Code   string `json:"code"`
 	}
-	if json.Unmarshal(body, &k) != nil && json.Unmarshal(body, &k.Reason) != nil {
-		k.Reason = strings.ToValidUTF8(string(body[:min(len(body), maxReason)]), "")
+	err := json.Unmarshal(body, &k)
+	var mismatch *json.UnmarshalTypeError // a field of another type does not hide the other one
+	if err == nil || errors.As(err, &mismatch) && mismatch.Field != "" {
+		return &KickError{Reason: k.Reason, Code: k.Code}
 	}
-	return &KickError{Reason: k.Reason}
+	var reason string
+	if json.Unmarshal(body, &reason) != nil {
+		reason = strings.ToValidUTF8(string(body[:min(len(body), maxReason)]), "")
+	}
+	return &KickError{Reason: reason}
 }
 
-// answerError reads the payload of an error response: as the server's serializer writes it, or else in any form that
-// makes sense, since it may come from another server.
-func (l *link) answerError(data []byte) *Error {
+// answerError reads the payload of an error response. It tries the server's serializer first,
+// then JSON and protobuf, since the server may be another one.
+func (c *connection) answerError(data []byte) *Error {
 	read := []func(*Error) error{
 		func(e *Error) error { return json.Unmarshal(data, e) },
 		func(e *Error) error { return e.UnmarshalProtobuf(data) },
 	}
-	if s := l.serializer; s != nil {
+	if s := c.serializer; s != nil {
 		read = slices.Insert(read, 0, func(e *Error) error { return s.Unmarshal(data, e) })
 	}
 	for _, f := range read {

@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,4 +172,110 @@ type writeOnly struct {
 func (w writeOnly) Read([]byte) (int, error) {
 	<-w.end
 	return 0, io.EOF
+}
+
+// A server whose interval is below a second names a whole second. An older one closes a client
+// that is silent for two and a half of its real intervals.
+func TestHeartbeatsOfLessThanASecond(t *testing.T) {
+	for _, interval := range []time.Duration{100 * time.Millisecond, 300 * time.Millisecond, 999 * time.Millisecond, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			var gap atomic.Int64 // the longest time between two packets of the client
+			c := pipe(t, func(f *fake) {
+				f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+				var beats sync.WaitGroup
+				defer beats.Wait()
+				beats.Go(func() {
+					beat := []byte{byte(packet.Heartbeat), 0, 0, 0}
+					for err := error(nil); err == nil; time.Sleep(interval) {
+						_, err = f.conn.Write(beat)
+					}
+				})
+				for last := time.Now(); ; last = time.Now() {
+					if _, _, err := f.next(); err != nil {
+						return
+					}
+					gap.Store(max(gap.Load(), int64(time.Since(last))))
+				}
+			})
+			time.Sleep(time.Minute)
+			if got := time.Duration(gap.Load()); got > interval {
+				t.Errorf("with heartbeats every %v the client is silent for %v", interval, got)
+			}
+			if err := c.Err(); err != nil {
+				t.Errorf("Err() = %v", err)
+			}
+		})
+	}
+}
+
+// A server may answer heartbeats, and then neither side may answer the other without end.
+func TestHeartbeatsThatAreAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rtt = 10 * time.Millisecond
+		var beats atomic.Int64
+		pipe(t, func(f *fake) {
+			f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+			for {
+				if _, _, err := f.next(); err != nil {
+					return
+				}
+				beats.Add(1)
+				time.Sleep(rtt)
+				if _, err := f.conn.Write([]byte{byte(packet.Heartbeat), 0, 0, 0}); err != nil {
+					return
+				}
+			}
+		})
+		time.Sleep(10*time.Second + rtt)
+		if n := beats.Load(); n != 10 {
+			t.Errorf("%d heartbeats in 10 s, want 10", n)
+		}
+	})
+}
+
+func TestSilenceJudge(t *testing.T) {
+	const patience, tick = 25 * time.Second, 2500 * time.Millisecond
+	// run returns when the judge gives up, if bytes came at the times of heard and the process
+	// did not run in each of pauses.
+	type pause struct{ from, to time.Duration }
+	run := func(heard []time.Duration, pauses ...pause) time.Duration {
+		j := newSilenceJudge(patience)
+		last := time.Duration(0)
+		for now := time.Duration(0); ; {
+			for len(heard) > 0 && heard[0] <= now {
+				last, heard = heard[0], heard[1:]
+			}
+			wait := j.wait(now, last)
+			if wait <= 0 {
+				return now
+			}
+			now += wait
+			for _, p := range pauses {
+				if now >= p.from && now < p.to {
+					now = p.to
+				}
+			}
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		heard  []time.Duration
+		pauses []pause
+		want   time.Duration
+	}{
+		{"silence", nil, nil, patience},
+		{"bytes", []time.Duration{3 * time.Second, 11 * time.Second}, nil, 11*time.Second + patience},
+		{"a pause", nil, []pause{{5 * time.Second, 100 * time.Second}}, patience + 95*time.Second},
+		{"two pauses", nil, []pause{{5 * time.Second, 100 * time.Second}, {105 * time.Second, 200 * time.Second}}, patience + 95*time.Second + 95*time.Second},
+		{"a late tick", nil, []pause{{22500 * time.Millisecond, 27 * time.Second}}, 27 * time.Second},
+		{"a pause before bytes", []time.Duration{100*time.Second + 1}, []pause{{5 * time.Second, 100 * time.Second}}, 100*time.Second + 1 + patience},
+		{"a pause, then bytes before the tick", []time.Duration{100 * time.Second}, []pause{{5 * time.Second, 100 * time.Second}}, 100*time.Second + patience},
+	} {
+		if got := run(test.heard, test.pauses...); got != test.want {
+			t.Errorf("%s: the judge gives up after %v, want %v", test.name, got, test.want)
+		}
+	}
+	if tick != newSilenceJudge(patience).tick {
+		t.Errorf("a tick is %v, want %v", newSilenceJudge(patience).tick, tick)
+	}
 }

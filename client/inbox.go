@@ -1,24 +1,24 @@
 package client
 
 import (
-	"bytes"
 	"context"
-	"runtime"
 	"sync"
-	"sync/atomic"
+
+	"github.com/lonng/nano/internal/goid"
 )
 
-// itemOverhead is what an item in the inbox counts beside its payload, in bytes.
+// itemOverhead is how many bytes an item in the inbox counts beside its payload.
 const itemOverhead = 128
 
-// inbox is the queue before the handlers: pushes, and events such as answers for RequestFunc. One goroutine runs them.
+// inbox is the queue of pushes for their handlers, and of events such as answers for RequestFunc.
+// One goroutine runs them.
 type inbox struct {
 	limit int
-	wake  chan struct{} // holds a token when there is something to see
+	wake  chan struct{} // holds a token when items or finished may have changed
 	done  chan struct{} // closed when the goroutine has ended
-	id    atomic.Pointer[string]
+	goid  goid.Mark     // marks the goroutine
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
 	items    []item
 	size     int // bytes of items, overhead included
 	finished bool
@@ -41,7 +41,7 @@ func newInbox(limit int) *inbox {
 	return &inbox{limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// push queues a message for its handler. It reports false when too much waits already.
+// push queues a message for its handler. It reports false if the queue is full.
 func (q *inbox) push(m *Message) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -52,7 +52,7 @@ func (q *inbox) push(m *Message) bool {
 	return true
 }
 
-// event queues a call, however much waits; nil is none.
+// event queues a call of f, also if the queue is full. A nil f is ignored.
 func (q *inbox) event(f func()) {
 	if f == nil {
 		return
@@ -72,7 +72,7 @@ func (q *inbox) add(i item) {
 	q.signal()
 }
 
-// next returns the first item. finished says that there is none and none will come.
+// next removes the first item. If there is none, finished says that none will come.
 func (q *inbox) next() (i item, ok, finished bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -86,7 +86,7 @@ func (q *inbox) next() (i item, ok, finished bool) {
 	return i, true, false
 }
 
-// finish makes run return once it has run what waits.
+// finish makes run return when the queue is empty.
 func (q *inbox) finish() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -103,9 +103,12 @@ func (q *inbox) signal() {
 
 // run calls handle with every push and calls every event, one at a time in order, until finish or until ctx ends.
 func (q *inbox) run(ctx context.Context, handle func(*Message)) {
-	defer close(q.done) // also where a handler ends the goroutine, as t.FailNow does
-	id := goroutine()
-	q.id.Store(&id)
+	defer close(q.done) // also if a handler ends the goroutine, as t.FailNow does
+	q.goid.Run(func() { q.loop(ctx, handle) })
+}
+
+// loop runs what is queued until finish or until ctx ends.
+func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
 	for ctx.Err() == nil {
 		i, ok, finished := q.next()
 		switch {
@@ -124,17 +127,6 @@ func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 	}
 }
 
-// inside reports whether the caller runs on the goroutine of the inbox, so that it must not wait for its end.
-func (q *inbox) inside() bool {
-	id := q.id.Load()
-	return id != nil && *id == goroutine()
-}
-
-// goroutine returns the number of the calling goroutine as a text. It heads every stack trace:
-// "goroutine 7 [running]:".
-func goroutine() string {
-	var b [64]byte
-	head := b[:runtime.Stack(b[:], false)]
-	fields := bytes.Fields(head)
-	return string(fields[1])
-}
+// inside reports whether the caller runs on the goroutine of the inbox, which must not wait for
+// its own end.
+func (q *inbox) inside() bool { return q.goid.Current() }

@@ -10,32 +10,33 @@ const (
 	Push     = message.Push
 )
 
-// Type tells requests, notifies, responses and pushes apart.
+// Type is the type of a message.
 type Type = message.Type
 
-// Message is one message: what handlers are given, and what hooks see and may change.
+// Message is one message. Handlers get it, and hooks may change it.
 type Message struct {
 	Type  Type
 	ID    uint64 // pairs a response with its request; 0 in a notify and a push
-	Route string // of a response: that of its request, or empty where nobody waits for it any more
-	Data  []byte // the payload as it goes over the wire; belongs to whoever has the message
-	Err   bool   // a response that tells of an error
+	Route string // a response has that of its request, or none if no request waits for it any more
+	Data  []byte // the encoded payload; a handler may keep and change it
+	Err   bool   // an error response
 
-	link *link
+	conn *connection
 }
 
-// Decode reads the payload into v with the serializer of the connection; a *[]byte gets the payload itself.
+// Decode decodes the payload into v with the serializer of the connection. A *[]byte gets the
+// payload itself.
 func (m *Message) Decode(v any) error {
 	if raw, ok := v.(*[]byte); ok {
 		*raw = m.Data
 		return nil
 	}
-	s := m.link.serializer
+	s := m.conn.serializer
 	if s == nil {
-		return m.link.noSerializer()
+		return m.conn.noSerializer()
 	}
 	return s.Unmarshal(m.Data, v)
 }
 
-// Client returns the client that the message came to or goes out from.
-func (m *Message) Client() *Client { return m.link.client }
+// Client returns the client that received or sends the message.
+func (m *Message) Client() *Client { return m.conn.client }

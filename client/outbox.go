@@ -2,18 +2,18 @@ package client
 
 import "sync"
 
-// keepBuffer is the capacity, in bytes, over which a buffer that has become empty is let go.
+// keepBuffer is the largest capacity, in bytes, of an empty buffer that is kept.
 const keepBuffer = 64 << 10
 
-// outbox is the bytes that wait for one connection's writer.
+// outbox holds the packets that wait for the writer of one connection.
 type outbox struct {
 	limit int
-	wake  chan struct{} // holds a token when there is something for the writer to see
+	wake  chan struct{} // holds a token when the writer has to look again
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards what follows
 	buf      []byte
 	spare    []byte        // the buffer that was written last
-	room     chan struct{} // closed when the writer takes buf; nil where nobody waits
+	room     chan struct{} // closed when the writer takes buf; nil if no sender waits
 	finished bool
 }
 
@@ -21,8 +21,9 @@ func newOutbox(limit int) *outbox {
 	return &outbox{limit: limit, wake: make(chan struct{}, 1)}
 }
 
-// put has encode append to the buffer. Where the buffer is full it does not, and returns a channel that is closed when
-// there is room again; urgent bytes are not held up. After finish it returns ErrClosed.
+// put calls encode to append to the buffer. If the buffer is full it does not, and returns a
+// channel that is closed when there is room again; urgent bytes do not wait for room. After finish
+// it returns ErrClosed.
 func (o *outbox) put(urgent bool, encode func([]byte) ([]byte, error)) (<-chan struct{}, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -44,7 +45,8 @@ func (o *outbox) put(urgent bool, encode func([]byte) ([]byte, error)) (<-chan s
 	return nil, nil
 }
 
-// take hands over what waits, and takes back the buffer handed over before. finished says that nothing will follow.
+// take returns what waits, and gets back the buffer that it returned before. finished says that
+// nothing will follow.
 func (o *outbox) take(written []byte) (b []byte, finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -62,14 +64,14 @@ func (o *outbox) take(written []byte) (b []byte, finished bool) {
 	return b, false
 }
 
-// empty reports whether nothing waits.
+// empty reports whether no bytes wait.
 func (o *outbox) empty() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.buf) == 0
 }
 
-// finish lets nothing more in.
+// finish makes put fail from now on.
 func (o *outbox) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Reconnect says how a client connects anew. Its zero value is good as it is.
+// Reconnect configures how a client connects again. Its zero value has the defaults.
 type Reconnect struct {
-	// Min and Max bound the wait before a try: it is chosen at random between 0 and Min, and for every further try
-	// the upper end doubles, up to Max. It starts from Min again after a connection that lasted for Max.
-	// Defaults: 500 ms and 30 s. The randomness is what keeps the players of a server that restarts from
-	// coming back all at once.
+	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and Min,
+	// and for every further try the upper end doubles, up to Max. It starts from Min again
+	// after a connection that lasted for Max. Defaults: 500 ms and 30 s. Because of the
+	// randomness, the players of a server that restarts do not come back all at once.
 	Min, Max time.Duration
-	// Attempts is how many tries in a row may fail before the client ends with the error of the last; 0 or less: it
-	// tries for ever.
+	// Attempts is how many tries in a row may fail before the client ends with the error of the
+	// last. With 0 or less there is no limit.
 	Attempts int
-	// If says whether the client connects anew after err: why the connection was lost, or why a try failed. It is
-	// called on a goroutine that handlers don't run on, and must not call Close. By default everything is tried again
-	// but a *HandshakeError and a *KickError, with which a server says that it does not want this client; a kick for
-	// KickShutdown is tried again, since it is what a server says to everybody before it restarts.
+	// If reports whether the client connects again after err, which is why the connection was
+	// lost or why a try failed. It is not called on the goroutine of the handlers, and must not
+	// call Close. By default the client gives up after a *HandshakeError and after a *KickError
+	// that is not for a shutdown, since the server refuses this client with them.
 	If func(err error) bool
 }
 
@@ -42,12 +42,12 @@ func unlessRefused(err error) bool {
 	var kick *KickError
 	var refusal *HandshakeError
 	if errors.As(err, &kick) {
-		return kick.Reason == KickShutdown
+		return kick.Shutdown()
 	}
 	return !errors.As(err, &refusal)
 }
 
-// bound returns the longest wait before a try that has n tries before it.
+// bound returns the longest wait before the try that follows n others.
 func (r *Reconnect) bound(n int) time.Duration {
 	d := r.Min
 	for ; n > 0 && d < r.Max; n-- {
@@ -56,16 +56,16 @@ func (r *Reconnect) bound(n int) time.Duration {
 	return min(d, r.Max)
 }
 
-// delay returns the wait before a try that has n tries before it.
+// delay returns the wait before the try that follows n others.
 func (r *Reconnect) delay(n int) time.Duration {
 	return rand.N(r.bound(n) + 1)
 }
 
-// reconnect dials until there is a connection, after the link before was lost. A nil link comes with the reason to
-// give up.
-func (c *Client) reconnect(lost *link) (*link, error) {
+// reconnect dials until there is a connection, after lost has ended. If it gives up, it returns
+// why.
+func (c *Client) reconnect(lost *connection) (*connection, error) {
 	r := c.opts.reconnect
-	// A server that takes connections and drops them again is met with longer and longer waits, too.
+	// The waits also grow if the server accepts connections and drops them again.
 	if time.Since(lost.born) >= r.Max {
 		c.attempt = 0
 	}
@@ -78,10 +78,10 @@ func (c *Client) reconnect(lost *link) (*link, error) {
 			wait.Stop()
 			return nil, ErrClosed
 		}
-		l, err := c.connect(c.ctx)
+		conn, err := c.connect(c.ctx)
 		switch {
-		case l != nil:
-			return l, nil
+		case conn != nil:
+			return conn, nil
 		case c.ctx.Err() != nil:
 			return nil, ErrClosed
 		case r.Attempts > 0 && try >= r.Attempts, !c.retries(err):
@@ -91,7 +91,7 @@ func (c *Client) reconnect(lost *link) (*link, error) {
 	}
 }
 
-// retries reports whether err is one that connecting anew may mend.
+// retries reports whether the client connects again after err.
 func (c *Client) retries(err error) bool {
 	return c.opts.reconnect != nil && c.dial != nil && c.opts.reconnect.If(err)
 }

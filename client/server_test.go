@@ -21,6 +21,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/pipenet"
 	jsonserializer "github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -73,7 +74,7 @@ func serve(t testing.TB, l net.Listener, ws bool, c component.Component, opts ..
 		nano.WithComponents(components),
 		nano.WithSerializer(jsonserializer.NewSerializer()),
 		nano.WithSlog(slog.New(slog.DiscardHandler)),
-		nano.WithWSPath("/nano"),
+		nano.WithWebSocket("/nano"),
 	}, opts...)
 	s := nano.New(opts...)
 	served := make(chan error, 1)
@@ -263,8 +264,8 @@ func TestServerHandshake(t *testing.T) {
 		t.Errorf("Handshake() = %s", got)
 	}
 	var refusal *client.HandshakeError
-	if _, err := client.Dial(deadline(t), l.Addr().String()); !errors.As(err, &refusal) || refusal.Code != 501 || refusal.Message != "bad token" {
-		t.Errorf("Dial without a token = %v, want a refusal with code 501", err)
+	if _, err := client.Dial(deadline(t), l.Addr().String()); !errors.As(err, &refusal) || refusal.Code != 500 || refusal.Message != "bad token" {
+		t.Errorf("Dial without a token = %v, want a refusal with code 500", err)
 	}
 }
 
@@ -347,48 +348,11 @@ func TestServerRestarts(t *testing.T) {
 	}
 }
 
-// memory is a listener whose connections are pipes.
-type memory struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func newMemory() *memory { return &memory{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-func (m *memory) Accept() (net.Conn, error) {
-	select {
-	case c := <-m.conns:
-		return c, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (m *memory) Close() error {
-	m.once.Do(func() { close(m.done) })
-	return nil
-}
-
-func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
-
-func (m *memory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	select {
-	case m.conns <- theirs:
-		return ours, nil
-	case <-m.done:
-		return nil, net.ErrClosed
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
 func TestIdleForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory()
+		m := pipenet.New()
 		s := serve(t, m, false, &Game{}, nano.WithHeartbeatInterval(30*time.Second))
-		c, err := client.Dial(t.Context(), "memory:1", client.WithDialer(m.dial))
+		c, err := client.Dial(t.Context(), "memory:1", client.WithDialer(m.DialContext))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,80 +1,129 @@
 package client
 
 import (
-	"context"
+	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
+	"sync"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"github.com/lonng/nano/internal/wsframe"
 )
 
-// webSocket is a WebSocket as a stream of bytes: what it reads is the binary frames one after the other, what it
-// writes goes out as one binary frame, which may hold several packets.
+// closeWait is how long the reader waits at most for the writer to send a close frame.
+const closeWait = time.Second
+
+// fromServer accepts messages of any size, since packets have a limit of their own.
+var fromServer = wsframe.Config{}
+
+// webSocket turns the bytes of a WebSocket connection into bytes of packets and back: packets
+// are the payload of binary frames, which they need not begin or end with.
 type webSocket struct {
-	*websocket.Conn
-	frame io.Reader // what is being read; nil between frames
+	decoder wsframe.Decoder // owned by the reader
+	buf     []byte          // owned by the writer
+	closed  chan struct{}   // closed by the writer when it has sent a close frame
+
+	mu      sync.Mutex // guards what follows
+	control []byte     // a pong and a close frame, if they wait for the writer
+	closing bool       // a close frame was queued, and nothing goes out behind it
 }
 
-func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, error) {
-	d := websocket.Dialer{
-		NetDialContext:  o.dial,
-		Proxy:           http.ProxyFromEnvironment,
-		TLSClientConfig: tlsConfig(o),
-		ReadBufferSize:  readBuffer,
-		WriteBufferSize: readBuffer,
-	}
-	conn, response, err := d.DialContext(ctx, u.String(), o.header)
-	if err != nil {
-		if response != nil {
-			err = fmt.Errorf("%w: HTTP status %s", err, response.Status)
+func newWebSocket() *webSocket { return &webSocket{closed: make(chan struct{})} }
+
+// payload takes the frames in b, moves their payloads together and returns their length. The
+// error is io.EOF after a close frame of an orderly end. Unless a close frame was queued
+// before, payload queues one when it returns an error.
+func (s *webSocket) payload(b []byte) (n int, err error) {
+	for rest := b; len(rest) > 0; {
+		f, size, err := s.decoder.Next(&fromServer, rest)
+		if err != nil {
+			var fault *wsframe.Error
+			errors.As(err, &fault)
+			s.close(fault.Code)
+			return n, fmt.Errorf("%w: WebSocket: %w", ErrProtocol, err)
 		}
-		return nil, fmt.Errorf("WebSocket with %s: %w", u.Host, err)
+		rest = rest[size:]
+		switch f.Op {
+		case wsframe.Binary:
+			n += copy(b[n:], f.Payload)
+		case wsframe.Ping:
+			s.pong(f.Payload)
+		case wsframe.Close:
+			s.close(f.Code())
+			return n, closeError(&f)
+		}
 	}
-	return &webSocket{Conn: conn}, nil
+	return n, nil
 }
 
-// Read reads the next bytes of binary frames. A close frame of an orderly end is io.EOF; a text frame is ErrProtocol.
-func (w *webSocket) Read(p []byte) (int, error) {
-	for {
-		if w.frame == nil {
-			kind, frame, err := w.NextReader()
-			if websocket.IsCloseError(err, websocket.CloseNormalClosure, websocket.CloseGoingAway, websocket.CloseNoStatusReceived) {
-				return 0, io.EOF
-			}
-			if websocket.IsCloseError(err, websocket.CloseAbnormalClosure) {
-				return 0, io.ErrUnexpectedEOF // without a close frame
-			}
-			if err != nil {
-				return 0, err
-			}
-			if kind != websocket.BinaryMessage {
-				return 0, fmt.Errorf("%w: WebSocket frame of text, expected binary ones", ErrProtocol)
-			}
-			w.frame = frame
-		}
-		n, err := w.frame.Read(p)
-		if err == io.EOF {
-			w.frame, err = nil, nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
+// closeError returns why the server closed the connection.
+func closeError(f *wsframe.Frame) error {
+	switch code := f.Code(); code {
+	case wsframe.CodeNormal, wsframe.CodeGoingAway, wsframe.CodeNoStatus:
+		return io.EOF
+	default:
+		return &CloseError{Code: int(code), Reason: string(f.Reason())}
 	}
 }
 
-// Write sends p as one frame.
-func (w *webSocket) Write(p []byte) (int, error) {
-	if err := w.WriteMessage(websocket.BinaryMessage, p); err != nil {
-		return 0, err
+// pong queues the answer to a ping. Only the latest ping needs one.
+func (s *webSocket) pong(payload []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.control = wsframe.AppendMasked(s.control[:0], wsframe.Pong, maskKey(), payload)
 	}
-	return len(p), nil
 }
 
-// CloseWrite sends a close frame, which the server answers with its own.
-func (w *webSocket) CloseWrite() error {
-	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	return w.WriteControl(websocket.CloseMessage, bye, time.Now().Add(linger))
+// close queues a close frame, the first time it is called; code 0 is a normal end.
+func (s *webSocket) close(code uint16) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return
+	}
+	s.closing = true
+	var b [wsframe.MaxControl]byte
+	s.control = wsframe.AppendMasked(s.control, wsframe.Close, maskKey(), wsframe.AppendClosePayload(b[:0], code, ""))
+}
+
+// pending reports whether a control frame waits for the writer.
+func (s *webSocket) pending() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.control) > 0
+}
+
+// awaitClose waits until the close frame that was queued has gone out.
+func (s *webSocket) awaitClose(broken <-chan struct{}) {
+	late := time.NewTimer(closeWait)
+	defer late.Stop()
+	select {
+	case <-s.closed:
+	case <-broken:
+	case <-late.C:
+	}
+}
+
+// frames returns what has to be written to send data: nothing if there is none and no control
+// frame waits. It is valid until the next call. last says that nothing may follow it.
+func (s *webSocket) frames(data []byte) (wire []byte, last bool) {
+	if cap(s.buf) > keepBuffer {
+		s.buf = nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buf = append(s.buf[:0], s.control...)
+	s.control = s.control[:0]
+	if len(data) > 0 && !s.closing {
+		s.buf = wsframe.AppendMasked(s.buf, wsframe.Binary, maskKey(), data)
+	}
+	return s.buf, s.closing
+}
+
+// maskKey returns a key for one frame.
+func maskKey() (key [4]byte) {
+	_, _ = rand.Read(key[:]) // it never fails
+	return key
 }

@@ -1,31 +1,34 @@
 package cluster
 
 import (
-	"errors"
-
-	"github.com/lonng/nano/internal/nodeauth"
 	"github.com/lonng/nano/internal/link"
+	"github.com/lonng/nano/internal/mesh"
+	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/session"
 )
 
 var (
-	// ErrMemberDown tells that a member is down. What was sent to it before may have arrived or not: delivery is at most
-	// once.
+	// ErrMemberDown is returned when a member is down. What was sent to it before may have arrived or not: messages are
+	// delivered at most once.
 	ErrMemberDown = link.ErrDown
-	// ErrQueueFull tells that a member takes frames slower than they come. The frame was not sent.
+	// ErrQueueFull is returned when the queue to a member is full, because the member reads too slowly. The message was not
+	// sent.
 	ErrQueueFull = link.ErrQueueFull
-	// ErrRefused tells that this node and a member do not want each other: their secrets or versions differ, or both
-	// say that they are at the same address.
-	ErrRefused = nodeauth.ErrRefused
-	// ErrDuplicateID tells that another member has the node id that was asked for.
-	ErrDuplicateID = errors.New("cluster: node id is in use")
-	// ErrStopped tells that this node was stopped.
-	ErrStopped = link.ErrStopped
-
-	errReplaced = errors.New("cluster: member opened a new link")
+	// ErrLogicGoroutine is returned by Session.Call on the logic goroutine when this node would have to serve the call
+	// there: the call would wait for itself.
+	ErrLogicGoroutine = relay.ErrLogicGoroutine
+	// ErrRefused is returned when this node and a member refuse each other: their secrets or versions differ, or both have
+	// the same address. Another attempt fails as well.
+	ErrRefused = mesh.ErrRefused
+	// ErrDuplicateID is returned when another member has the node id that this node asks for.
+	ErrDuplicateID = mesh.ErrDuplicateID
+	// ErrInvalidRegisterReq is returned when a node has no address at which other nodes can dial it.
+	ErrInvalidRegisterReq = mesh.ErrNoAddr
+	// ErrStopped is returned when this node was stopped.
+	ErrStopped = mesh.ErrStopped
 )
 
-// What sessions return, under the names that programs know them by here.
+// Errors of sessions, under the names that programs know here. They are those of package session.
 var (
 	ErrBrokenPipe         = session.ErrBrokenPipe
 	ErrBufferExceed       = session.ErrBufferExceed
@@ -33,5 +36,5 @@ var (
 	ErrSessionOnNotify    = session.ErrSessionOnNotify
 )
 
-// ErrInvalidRegisterReq tells of a node that does not say where it can be dialed.
-var ErrInvalidRegisterReq = errors.New("cluster: node without an address")
+// CallTimeout is the time limit of a call whose context has no deadline.
+const CallTimeout = relay.CallTimeout

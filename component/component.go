@@ -1,12 +1,12 @@
-// Package component owns the program's side: values whose exported methods become handlers. It finds the methods
-// by reflection, once, and knows nothing of connections.
 package component
 
-// Component is what a program registers. Embed Base, and write what you need.
+import "github.com/lonng/nano/internal/handler"
+
+// Component is a value that a program registers. Embed [Base] and write the methods that you need.
 //
-// All four run on the logic goroutine: Init and then AfterInit of every component in the order of registration,
-// before the first client is accepted; BeforeShutdown and then Shutdown in reverse order, the former while the
-// sessions are still open.
+// All four methods run on the logic goroutine. Init and then AfterInit of every component run in
+// the order of registration, before the first client is accepted. BeforeShutdown and then
+// Shutdown run in reverse order; the sessions are still open during BeforeShutdown.
 type Component interface {
 	Init()
 	AfterInit()
@@ -14,8 +14,10 @@ type Component interface {
 	Shutdown()
 }
 
-// Base is a Component that does nothing.
+// Base is a [Component] whose methods do nothing.
 type Base struct{}
+
+var _ Component = (*Base)(nil)
 
 // Init does nothing.
 func (c *Base) Init() {}
@@ -29,19 +31,20 @@ func (c *Base) BeforeShutdown() {}
 // Shutdown does nothing.
 func (c *Base) Shutdown() {}
 
-// CompWithOptions is a registered component.
+// CompWithOptions is a registered component with its options.
 type CompWithOptions struct {
 	Comp Component
 	Opts []Option
 }
 
-// Components is the list of what a server offers. Register before the server starts, from one goroutine. The zero
-// value is ready.
+// Components is the list of components of a server. The zero value is ready. Register components
+// from one goroutine, before the server starts.
 type Components struct {
 	comps []CompWithOptions
 }
 
-// Register adds a component. Faults of it (a name taken, no handlers) are reported when the server starts.
+// Register adds a component. If it cannot serve, because a name is taken or it has no handlers,
+// the server returns an error when it starts.
 func (cs *Components) Register(c Component, options ...Option) {
 	cs.comps = append(cs.comps, CompWithOptions{c, options})
 }
@@ -52,18 +55,15 @@ func (cs *Components) List() []CompWithOptions { return cs.comps }
 // Option changes how a component is offered.
 type Option func(*options)
 
-type options struct {
-	name      string
-	nameFunc  func(string) string
-	scheduler string
-}
+type options = handler.Options
 
-// WithName names the service, the first part of its routes. By default it is the name of the type.
-func WithName(name string) Option { return func(o *options) { o.name = name } }
+// WithName names the service, the first part of its routes. The default is the name of the type.
+func WithName(name string) Option { return func(o *options) { o.Name = name } }
 
-// WithNameFunc renames the methods, the last part of the routes: strings.ToLower makes Join answer to "join".
-func WithNameFunc(f func(string) string) Option { return func(o *options) { o.nameFunc = f } }
+// WithNameFunc renames the methods, the last part of the routes: with strings.ToLower the route of
+// Join ends in "join". The default keeps the names.
+func WithNameFunc(f func(string) string) Option { return func(o *options) { o.NameFunc = f } }
 
-// WithSchedulerName has the component's messages run on the scheduler.LocalScheduler that the session holds under
-// this key, instead of on the server's own.
-func WithSchedulerName(name string) Option { return func(o *options) { o.scheduler = name } }
+// WithSchedulerName runs the component's messages on the scheduler.LocalScheduler that the session
+// holds under this key. The default is the server's own scheduler.
+func WithSchedulerName(name string) Option { return func(o *options) { o.SchedName = name } }

@@ -4,45 +4,32 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"sync"
 	"sync/atomic"
+
+	"github.com/lonng/nano/internal/pipenet"
 )
 
 // Listener is a net.Listener in memory: its connections are pairs of net.Pipe, which hold no bytes back, so a write
 // returns when the other side has read it. Make one with Listen. Its methods may be called concurrently.
 type Listener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
+	pipes  *pipenet.Listener
 	dialed atomic.Int64
 }
 
-// Listen makes a Listener. Nothing is opened; Close ends whoever waits in Accept or DialContext.
-func Listen() *Listener {
-	return &Listener{conns: make(chan net.Conn), closed: make(chan struct{})}
-}
+// Listen makes a Listener. Nothing is opened; Close ends every call that waits in Accept or DialContext.
+func Listen() *Listener { return &Listener{pipes: pipenet.Listen(madeUp(1, 3250))} }
 
 // Accept waits for a DialContext and returns its other end; net.ErrClosed once the listener is closed.
-func (l *Listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
+func (l *Listener) Accept() (net.Conn, error) { return l.pipes.Accept() }
 
 // Close accepts no more connections. Those that were accepted stay. Closing again does nothing.
-func (l *Listener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return nil
-}
+func (l *Listener) Close() error { return l.pipes.Close() }
 
 // Addr returns 192.0.2.1:3250, a made-up address.
-func (l *Listener) Addr() net.Addr { return madeUp(1, 3250) }
+func (l *Listener) Addr() net.Addr { return l.pipes.Addr() }
 
 // DialContext connects to the listener, whatever network and addr say, and returns when the connection was accepted. It
-// is what client.WithDialer takes. The error wraps net.ErrClosed when the listener is closed, and is that of ctx when
+// is what client.WithDialer takes. The error wraps net.ErrClosed when the listener is closed, and that of ctx when
 // ctx ends. The server sees every connection come from an address of its own, 192.0.2.2 with ports from 1 on.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	c, _, err := l.dial(ctx)
@@ -55,14 +42,10 @@ func (l *Listener) dial(ctx context.Context) (_ net.Conn, entered <-chan struct{
 	here, there := l.Addr(), madeUp(2, int((l.dialed.Add(1)-1)%ports)+1)
 	ours, theirs := net.Pipe()
 	server := &serverConn{conn: conn{theirs, here, there}, entered: make(chan struct{})}
-	select {
-	case l.conns <- server:
-		return &conn{ours, there, here}, server.entered, nil
-	case <-l.closed:
-		return nil, nil, fmt.Errorf("nanotest: dial: %w", net.ErrClosed)
-	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+	if err := l.pipes.Deliver(ctx, server); err != nil {
+		return nil, nil, fmt.Errorf("nanotest: dial: %w", err)
 	}
+	return &conn{ours, there, here}, server.entered, nil
 }
 
 // madeUp returns an address of a network that is reserved for documentation, and so nobody's.
@@ -78,6 +61,9 @@ type conn struct {
 
 func (c *conn) LocalAddr() net.Addr  { return c.local }
 func (c *conn) RemoteAddr() net.Addr { return c.remote }
+
+// NetConn returns the pipe. Package client closes one at once, since a pipe holds no bytes.
+func (c *conn) NetConn() net.Conn { return c.Conn }
 
 // serverConn is the server's end. It knows when the client's ack has been dealt with: the ack is what comes after the
 // server has answered the handshake, and has been dealt with when the server reads on.

@@ -157,7 +157,7 @@ func (s *Server) Do(f func()) {
 	s.t.Helper()
 	done := make(chan struct{})
 	fault := "the function ended the logic goroutine"
-	accepted := s.Scheduler().Offer(func() {
+	accepted := s.Scheduler().Invoke(func() {
 		defer close(done)
 		defer func() {
 			if p := recover(); p != nil {

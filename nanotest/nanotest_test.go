@@ -20,6 +20,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -440,7 +441,7 @@ func TestFailures(t *testing.T) {
 
 func TestStartFails(t *testing.T) {
 	got := failure(t, func(t testing.TB) { nanotest.Start(t, nano.WithMaxPending(0)) })
-	if want := "nanotest: Start = nano: option: WithMaxPending"; !strings.Contains(got, want) {
+	if want := "nanotest: Start = nano: WithMaxPending"; !strings.Contains(got, want) {
 		t.Errorf("the test fails with %q, want %q in it", got, want)
 	}
 }
@@ -460,7 +461,8 @@ func TestShutdownFails(t *testing.T) {
 func TestDo(t *testing.T) {
 	srv := nanotest.Start(t, options(&Echo{})...)
 	on := false
-	srv.Do(func() { on = srv.Scheduler().Running() })
+	loop, _ := runloop.Of(srv.Scheduler())
+	srv.Do(func() { on = loop.Running() })
 	if !on {
 		t.Error("Do does not run on the logic goroutine")
 	}

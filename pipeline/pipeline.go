@@ -1,5 +1,3 @@
-// Package pipeline owns the hooks that see every message: the inbound ones before its payload is decoded, the
-// outbound ones before its header is written. Hooks may change a message, or refuse it with an error.
 package pipeline
 
 import (
@@ -11,32 +9,33 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Message is one message, as hooks see it. A hook owns Data: it may keep, change or replace it.
+// Message is one message, as hooks see it. Data belongs to the hook: it may keep, change or replace
+// it.
 type Message = message.Message
 
-// Func is a hook. Hooks run on the goroutines of connections and of whoever sends, concurrently across sessions
-// and, outbound, within one: a hook that keeps state guards it.
+// Func is a hook. Hooks run on the goroutines of connections and of senders: concurrently for
+// different sessions, and outbound ones also within one session. A hook guards its own state.
 //
-// An inbound hook that returns an error refuses the message: a request is answered with it (an *Error as it is,
-// anything else as NANO-500), a notify is dropped. An error of an outbound hook is returned to the sender, and
-// nothing goes out.
+// If an inbound hook returns an error, the message does not reach its handler. A request is
+// answered with the error: an *Error as it is, any other error as NANO-500. A notify is dropped. If
+// an outbound hook returns an error, nothing is sent, and the sender gets the error.
 type Func func(s *session.Session, msg *message.Message) error
 
-// Channel is a row of hooks. Its methods may be called concurrently.
+// Channel is an ordered list of hooks. Its methods may be called concurrently.
 type Channel interface {
-	// PushFront adds a hook before the others.
+	// PushFront adds a hook that runs before the others.
 	PushFront(h Func)
-	// PushBack adds a hook after the others.
+	// PushBack adds a hook that runs after the others.
 	PushBack(h Func)
-	// Process calls the hooks in order, and stops at the first error.
+	// Process calls the hooks in order. It stops at the first error and returns it.
 	Process(s *session.Session, msg *message.Message) error
 }
 
-// Pipeline is the hooks of one server.
+// Pipeline holds the hooks of one server.
 type Pipeline interface {
-	// Outbound is the hooks for responses and pushes.
+	// Outbound returns the hooks for responses and pushes.
 	Outbound() Channel
-	// Inbound is the hooks for requests and notifies.
+	// Inbound returns the hooks for requests and notifies.
 	Inbound() Channel
 }
 
@@ -50,7 +49,7 @@ type pipeline struct {
 func (p *pipeline) Outbound() Channel { return &p.outbound }
 func (p *pipeline) Inbound() Channel  { return &p.inbound }
 
-// channel is copied on write: messages pass without a lock.
+// channel implements Channel. Its list is copied on write, so messages pass without a lock.
 type channel struct {
 	mu    sync.Mutex // writers
 	hooks atomic.Pointer[[]Func]

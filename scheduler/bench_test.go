@@ -15,7 +15,7 @@ func BenchmarkPushTask(b *testing.B) {
 	task := func() { ran++ }
 	b.ReportAllocs()
 	for b.Loop() {
-		s.PushTask(task)
+		s.Invoke(task)
 	}
 	do(s, func() {}) // what is queued runs before the clock stops
 }
@@ -28,7 +28,7 @@ func BenchmarkPushTaskParallel(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			s.PushTask(task)
+			s.Invoke(task)
 		}
 	})
 	do(s, func() {})
@@ -43,7 +43,7 @@ func BenchmarkPushTaskFromTask(b *testing.B) {
 	var task func()
 	task = func() {
 		if left--; left > 0 {
-			s.PushTask(task)
+			s.Invoke(task)
 			return
 		}
 		done <- struct{}{}
@@ -51,7 +51,7 @@ func BenchmarkPushTaskFromTask(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		left = 100
-		s.PushTask(task)
+		s.Invoke(task)
 		<-done
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(100*b.N), "ns/task")

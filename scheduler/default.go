@@ -2,38 +2,100 @@ package scheduler
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"strings"
 	"sync"
 	"time"
 )
 
+// startLimit is how long the default scheduler may wait for its server before that is logged.
+const startLimit = 5 * time.Second
+
 var (
 	defaultMu sync.Mutex
-	standard  *Scheduler // the default scheduler; defaultMu guards it
+	standard  *Scheduler  // the default scheduler; defaultMu guards it and what follows
+	watch     *time.Timer // logs that standard was not started; nil if nothing was queued
 )
 
-// Default returns the scheduler that the functions of this package serve: the one that nano.Listen starts. Until
-// then it keeps what it is given.
+// Default returns the default scheduler, which the functions of this package use. Only
+// nano.Listen starts it, or a server with the option nano.WithScheduler(scheduler.Default()).
+// Until then it keeps its tasks and timers.
 func Default() *Scheduler {
 	defaultMu.Lock()
 	defer defaultMu.Unlock()
-	if standard == nil || standard.ended() {
-		standard = New(Stopped())
+	return current()
+}
+
+// current is Default; the caller holds defaultMu.
+func current() *Scheduler {
+	if standard == nil || standard.loop.Closed() {
+		standard = newScheduler()
+		stopWatch()
 	}
 	return standard
 }
 
-// Sched starts the default scheduler, unless it runs. nano.Listen does so; programs need it only in tests.
-func Sched() { Default().Start() }
+// used is Default for a function of this package that queues something. If the scheduler does
+// not start soon, the first such call is logged.
+func used() *Scheduler {
+	defaultMu.Lock()
+	defer defaultMu.Unlock()
+	s := current()
+	if watch == nil && !s.loop.Started() {
+		name, at := caller()
+		watch = time.AfterFunc(startLimit, func() {
+			if s.loop.Started() {
+				return
+			}
+			slog.Warn("nano: the default scheduler has not started, so its tasks and timers wait: "+
+				"only nano.Listen starts it; with nano.New, nanotest or cluster tests use the server's Invoke and Scheduler, "+
+				"or nano.WithScheduler(scheduler.Default())", "function", name, "caller", at)
+		})
+	}
+	return s
+}
 
-// Close closes the default scheduler as Scheduler.Close does, and leaves a fresh one in its place for the next
-// Listen.
+// stopWatch forgets the pending warning. The caller holds defaultMu.
+func stopWatch() {
+	if watch != nil {
+		watch.Stop()
+		watch = nil
+	}
+}
+
+// caller returns the function of this package, or of package nano, that the program called, and
+// where.
+func caller() (name, at string) {
+	const module = "github.com/lonng/nano"
+	var pcs [8]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		function, ours := strings.CutPrefix(f.Function, module)
+		if !ours || !strings.HasPrefix(function, ".") && !strings.HasPrefix(function, "/scheduler.") {
+			return name, fmt.Sprintf("%s:%d", f.File, f.Line)
+		}
+		name = "nano" + function
+		if i := strings.LastIndexByte(function, '/'); i >= 0 {
+			name = function[i+1:]
+		}
+	}
+	return name, ""
+}
+
+// Close closes the default scheduler as [Scheduler.Close] does. The next call of [Default] makes
+// a new one.
 func Close() {
 	if s := take(); s != nil {
 		s.Close()
 	}
 }
 
-// Shutdown is Close that waits until ctx ends at the most, and then returns its error; the tasks run on meanwhile.
+// Shutdown is [Close] with a deadline: if ctx ends first, Shutdown returns its error, and the
+// tasks run on.
 func Shutdown(ctx context.Context) error {
 	s := take()
 	if s == nil {
@@ -52,28 +114,29 @@ func Shutdown(ctx context.Context) error {
 	}
 }
 
-// take takes the default scheduler away; nil where there is none.
+// take takes the default scheduler away and returns it, or nil if there is none.
 func take() *Scheduler {
 	defaultMu.Lock()
 	defer defaultMu.Unlock()
 	s := standard
 	standard = nil
+	stopWatch()
 	return s
 }
 
-// PushTask queues a task on the default scheduler. It never blocks.
-func PushTask(t Task) { Default().PushTask(t) }
+// Invoke queues f on the default scheduler; see [Scheduler.Invoke].
+func Invoke(f func()) bool { return used().Invoke(f) }
 
-// NewTimer is Scheduler.NewTimer of the default scheduler.
-func NewTimer(interval time.Duration, f TimerFunc) *Timer { return Default().NewTimer(interval, f) }
+// NewTimer makes a timer of the default scheduler; see [Scheduler.NewTimer].
+func NewTimer(interval time.Duration, f TimerFunc) *Timer { return used().NewTimer(interval, f) }
 
-// NewCountTimer is Scheduler.NewCountTimer of the default scheduler.
+// NewCountTimer makes a timer of the default scheduler; see [Scheduler.NewCountTimer].
 func NewCountTimer(interval time.Duration, count int, f TimerFunc) *Timer {
-	return Default().NewCountTimer(interval, count, f)
+	return used().NewCountTimer(interval, count, f)
 }
 
-// NewAfterTimer is Scheduler.NewAfterTimer of the default scheduler.
-func NewAfterTimer(d time.Duration, f TimerFunc) *Timer { return Default().NewAfterTimer(d, f) }
+// NewAfterTimer makes a timer of the default scheduler; see [Scheduler.NewAfterTimer].
+func NewAfterTimer(d time.Duration, f TimerFunc) *Timer { return used().NewAfterTimer(d, f) }
 
-// NewCondTimer is Scheduler.NewCondTimer of the default scheduler.
-func NewCondTimer(cond TimerCondition, f TimerFunc) *Timer { return Default().NewCondTimer(cond, f) }
+// NewCondTimer makes a timer of the default scheduler; see [Scheduler.NewCondTimer].
+func NewCondTimer(cond TimerCondition, f TimerFunc) *Timer { return used().NewCondTimer(cond, f) }

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/scheduler"
 
 	"go.uber.org/goleak"
@@ -98,10 +99,19 @@ func (r *trace) expect(t *testing.T, want ...string) {
 	}
 }
 
+// loop returns the run loop of a scheduler.
+func loop(s *scheduler.Scheduler) *runloop.Loop {
+	l, ok := runloop.Of(s)
+	if !ok {
+		panic("the scheduler has no loop")
+	}
+	return l
+}
+
 // do runs f on the scheduler and waits for it.
 func do(s *scheduler.Scheduler, f func()) {
 	done := make(chan struct{})
-	s.PushTask(func() { defer close(done); f() })
+	s.Invoke(func() { defer close(done); f() })
 	<-done
 }
 
@@ -111,12 +121,12 @@ func TestTasksRunInOrder(t *testing.T) {
 		for i := range 1000 {
 			switch i % 3 {
 			case 0:
-				s.PushTask(func() { got = append(got, i) })
+				s.Invoke(func() { got = append(got, i) })
 			case 1:
 				s.Schedule(func() { got = append(got, i) })
 			default:
-				if !s.Offer(func() { got = append(got, i) }) {
-					t.Error("Offer() = false on a running scheduler, want true")
+				if !s.Invoke(func() { got = append(got, i) }) {
+					t.Error("Invoke() = false on a running scheduler, want true")
 				}
 			}
 		}
@@ -137,7 +147,7 @@ func TestTasksOfManyGoroutines(t *testing.T) {
 	for g := range goroutines {
 		wg.Go(func() {
 			for i := range each {
-				s.PushTask(func() {
+				s.Invoke(func() {
 					if seen[g] != i {
 						t.Errorf("task %d of goroutine %d ran after %d others of it", i, g, seen[g])
 					}
@@ -162,7 +172,7 @@ func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
 		var ran []int
 		do(s, func() {
 			for i := range n {
-				s.PushTask(func() { ran = append(ran, i) })
+				s.Invoke(func() { ran = append(ran, i) })
 			}
 			if len(ran) != 0 {
 				t.Errorf("%d tasks ran inside the task that pushed them, want none", len(ran))
@@ -182,10 +192,10 @@ func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
 func TestPushToABusySchedulerNeverBlocks(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		release := make(chan struct{})
-		s.PushTask(func() { <-release })
+		s.Invoke(func() { <-release })
 		synctest.Wait()
 		for range 100_000 {
-			s.PushTask(func() {})
+			s.Invoke(func() {})
 		}
 		if s.Pending() != 100_000 {
 			t.Errorf("Pending() = %d, want 100000", s.Pending())
@@ -202,21 +212,21 @@ func TestPushToABusySchedulerNeverBlocks(t *testing.T) {
 func TestCloseRunsWhatIsQueued(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		var ran int
-		s.PushTask(func() { time.Sleep(50 * time.Millisecond) })
+		s.Invoke(func() { time.Sleep(50 * time.Millisecond) })
 		for range 100 {
-			s.PushTask(func() {
+			s.Invoke(func() {
 				ran++
-				s.PushTask(func() { ran++; s.PushTask(func() { ran++ }) })
+				s.Invoke(func() { ran++; s.Invoke(func() { ran++ }) })
 			})
 		}
 		s.Close()
 		if ran != 300 {
 			t.Errorf("%d tasks ran before Close returned, want 300", ran)
 		}
-		if s.Offer(func() { t.Error("a task ran that was offered after Close") }) {
-			t.Error("Offer() = true after Close, want false")
+		if s.Invoke(func() { t.Error("a task ran that was offered after Close") }) {
+			t.Error("Invoke() = true after Close, want false")
 		}
-		s.PushTask(func() { t.Error("a task ran that was pushed after Close") })
+		s.Invoke(func() { t.Error("a task ran that was pushed after Close") })
 		return false
 	})
 }
@@ -224,7 +234,7 @@ func TestCloseRunsWhatIsQueued(t *testing.T) {
 func TestCloseTwice(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		start := time.Now()
-		s.PushTask(func() { time.Sleep(80 * time.Millisecond) })
+		s.Invoke(func() { time.Sleep(80 * time.Millisecond) })
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
@@ -243,18 +253,18 @@ func TestCloseTwice(t *testing.T) {
 func TestCloseFromInsideATask(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		var steps trace
-		s.PushTask(func() {
-			s.PushTask(func() { steps.add("queued before Close") })
+		s.Invoke(func() {
+			s.Invoke(func() { steps.add("queued before Close") })
 			s.Close()
 			s.Close()
 			steps.add("Close returned")
-			s.PushTask(func() { steps.add("queued after Close") })
+			s.Invoke(func() { steps.add("queued after Close") })
 		})
 		synctest.Wait()
 		s.Close()
 		steps.expect(t, "Close returned", "queued before Close", "queued after Close")
-		if s.Offer(func() {}) {
-			t.Error("Offer() = true when the scheduler has ended, want false")
+		if s.Invoke(func() {}) {
+			t.Error("Invoke() = true when the scheduler has ended, want false")
 		}
 		return false
 	})
@@ -280,11 +290,11 @@ func TestCloseWithTasksThatGoOn(t *testing.T) {
 		var again func()
 		again = func() {
 			ran++
-			if s.Offer(again) {
+			if s.Invoke(again) {
 				accepted++
 			}
 		}
-		s.PushTask(again)
+		s.Invoke(again)
 		s.Close()
 		if ran < 2 {
 			t.Errorf("a task that queues itself ran %d times, want more", ran)
@@ -292,8 +302,8 @@ func TestCloseWithTasksThatGoOn(t *testing.T) {
 		if ran != accepted {
 			t.Errorf("%d tasks were accepted and %d ran, want all that were accepted to run", accepted, ran)
 		}
-		if log.count("closed while tasks went on") != 1 {
-			t.Errorf("log = %q, want a line that tells of tasks that went on", log)
+		if log.count("although tasks kept queuing") != 1 {
+			t.Errorf("log = %q, want a line about the tasks that kept queuing", log)
 		}
 		return true
 	})
@@ -308,10 +318,10 @@ func TestPanicCostsOneTask(t *testing.T) {
 			nil,
 			func() { _ = []int{}[s.Pending()] },
 		} {
-			s.PushTask(f)
+			s.Invoke(f)
 		}
 		ran := false
-		s.PushTask(func() { ran = true })
+		s.Invoke(func() { ran = true })
 		synctest.Wait()
 		if !ran {
 			t.Error("the task after those that panicked did not run")
@@ -354,15 +364,15 @@ func TestGoexit(t *testing.T) {
 			runtime.Goexit()
 		})
 		release := make(chan struct{})
-		s.PushTask(func() { <-release })
-		s.PushTask(func() { runtime.Goexit() })
-		s.PushTask(func() {
+		s.Invoke(func() { <-release })
+		s.Invoke(func() { runtime.Goexit() })
+		s.Invoke(func() {
 			steps.add("queued")
-			if !s.Running() {
+			if !loop(s).Running() {
 				t.Error("Running() = false in a task after Goexit, want true")
 			}
 		})
-		s.PushTask(func() { runtime.Goexit() })
+		s.Invoke(func() { runtime.Goexit() })
 		close(release)
 		synctest.Wait()
 		steps.expect(t, "queued")
@@ -374,94 +384,13 @@ func TestGoexit(t *testing.T) {
 		}
 		ran := 0
 		for range 3 {
-			s.PushTask(func() { ran++; runtime.Goexit() })
+			s.Invoke(func() { ran++; runtime.Goexit() })
 		}
 		s.Close()
 		if ran != 3 {
 			t.Errorf("%d tasks ran before Close returned, want 3", ran)
 		}
 		return true
-	})
-}
-
-func TestRunning(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		other := scheduler.New()
-		defer other.Close()
-		if s.Running() {
-			t.Error("Running() = true outside, want false")
-		}
-		do(s, func() {
-			if !s.Running() || other.Running() {
-				t.Errorf("Running() = %v, of another scheduler %v, in a task, want true and false", s.Running(), other.Running())
-			}
-			done := make(chan bool)
-			go func() { done <- s.Running() }()
-			if <-done {
-				t.Error("Running() = true on a goroutine that a task started, want false")
-			}
-		})
-		var inTimer bool
-		s.NewAfterTimer(time.Millisecond, func() { inTimer = s.Running() })
-		pass(time.Millisecond)
-		if !inTimer {
-			t.Error("Running() = false in a timer, want true")
-		}
-		s.Close()
-		if s.Running() {
-			t.Error("Running() = true after Close, want false")
-		}
-		return false
-	})
-}
-
-func TestStopped(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		var steps trace
-		s.PushTask(func() { steps.add("first") })
-		s.NewAfterTimer(10*time.Millisecond, func() { steps.add("timer") })
-		pass(5 * time.Millisecond)
-		steps.expect(t)
-		s.Start()
-		s.Start()
-		s.PushTask(func() { steps.add("second") })
-		synctest.Wait()
-		steps.expect(t, "first", "second")
-		pass(5 * time.Millisecond)
-		steps.expect(t, "first", "second", "timer")
-		return false
-	}, scheduler.Stopped())
-}
-
-func TestCloseWithoutStart(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		ran := false
-		s.PushTask(func() { ran = true })
-		s.Close()
-		if !ran {
-			t.Error("Close of a scheduler that was not started dropped what it had accepted")
-		}
-		s.Start()
-		if s.Offer(func() {}) {
-			t.Error("Offer() = true after Close and Start, want false")
-		}
-		return false
-	}, scheduler.Stopped())
-}
-
-func TestConfigure(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log, option := newLog()
-		ignored, other := newLog()
-		s := scheduler.New(scheduler.Stopped())
-		s.Configure(option, scheduler.WithSlow(time.Millisecond))
-		s.Start()
-		s.Configure(other, scheduler.WithSlow(time.Hour))
-		s.PushTask(func() { time.Sleep(2 * time.Millisecond) })
-		s.Close()
-		if log.count("slow task") != 1 || ignored.String() != "" {
-			t.Errorf("logs = %q and %q, want what was configured before Start to hold", log, ignored)
-		}
 	})
 }
 
@@ -475,7 +404,7 @@ func TestSlowTaskIsLogged(t *testing.T) {
 		if log.String() != "" {
 			t.Errorf("log = %q after 99 ms, want nothing below 100 ms", log)
 		}
-		s.PushTask(slowpoke)
+		s.Invoke(slowpoke)
 		pass(time.Second)
 		if log.count("slow task") != 1 || log.count("scheduler_test.slowpoke") != 1 || log.count("took=150ms") != 1 {
 			t.Errorf("log = %q, want the slow task with its name and its 150 ms, once", log)
@@ -485,15 +414,15 @@ func TestSlowTaskIsLogged(t *testing.T) {
 		if log.count("slow timer") != 1 || log.count("scheduler_test.slowpoke") != 2 {
 			t.Errorf("log = %q, want the slow timer with its name, once", log)
 		}
-		do(s, func() { s.Watched(); slowpoke() })
+		do(s, func() { loop(s).SelfTimed(); slowpoke() })
 		synctest.Wait()
 		if log.count("slow") != 2 {
 			t.Errorf("log = %q, want nothing more of a task that watches itself", log)
 		}
-		s.PushTask(slowpoke)
+		s.Invoke(slowpoke)
 		pass(time.Second)
 		if log.count("slow task") != 2 {
-			t.Errorf("log = %q, want Watched to hold for one task only", log)
+			t.Errorf("log = %q, want SelfTimed to hold for one task only", log)
 		}
 		return true
 	})
@@ -501,90 +430,13 @@ func TestSlowTaskIsLogged(t *testing.T) {
 
 func TestSlowOff(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		s.PushTask(func() { time.Sleep(time.Minute) })
+		s.Invoke(func() { time.Sleep(time.Minute) })
 		s.NewAfterTimer(0, func() { time.Sleep(time.Minute) })
 		pass(10 * time.Second)
-		s.CheckStuck()
+		loop(s).CheckStuck()
 		pass(5 * time.Minute)
 		return false
 	}, scheduler.WithSlow(0))
-}
-
-func sleepSixSeconds() { time.Sleep(6 * time.Second) }
-
-func TestCheckStuck(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
-		for i, push := range []func(){
-			func() { s.PushTask(sleepSixSeconds) },
-			func() { s.NewAfterTimer(0, sleepSixSeconds) },
-			func() { s.PushTask(func() { s.Watched(); sleepSixSeconds() }) },
-		} {
-			push()
-			pass(4900 * time.Millisecond)
-			s.CheckStuck()
-			if n := log.count("stuck"); n != i {
-				t.Fatalf("task %d: %d lines tell of a stuck task after 4.9 s, want %d: %s", i, n, i, log)
-			}
-			pass(200 * time.Millisecond)
-			for range 3 {
-				s.CheckStuck()
-			}
-			if n := log.count("stuck"); n != i+1 {
-				t.Fatalf("task %d: %d lines tell of a stuck task after 5.1 s, want %d, once a task: %s", i, n, i+1, log)
-			}
-			if n := log.count("scheduler_test.sleepSixSeconds("); n != i+1 {
-				t.Errorf("task %d: %d stacks logged, want %d: %s", i, n, i+1, log)
-			}
-			pass(time.Minute)
-			s.CheckStuck()
-		}
-		if n := log.count("stuck"); n != 3 {
-			t.Errorf("%d lines tell of a stuck task while nothing runs, want 3: %s", n, log)
-		}
-		return true
-	})
-}
-
-func TestWithBatch(t *testing.T) {
-	var events trace
-	note := func(what string) func() { return func() { events.add(what) } }
-	synctest.Test(t, func(t *testing.T) {
-		_, option := newLog()
-		s := scheduler.New(option, scheduler.Stopped(), scheduler.WithBatch(note("begin"), note("end")))
-		s.PushTask(note("1"))
-		s.PushTask(note("2"))
-		s.Start()
-		synctest.Wait()
-		s.NewAfterTimer(time.Second, note("timer"))
-		synctest.Wait() // woken, with nothing to do
-		pass(2 * time.Second)
-		s.PushTask(func() {
-			events.add("3")
-			s.PushTask(note("4"))
-		})
-		synctest.Wait()
-		release := make(chan struct{})
-		s.PushTask(func() { <-release })
-		synctest.Wait()
-		for range 5 { // one batch that takes 3.5 ms
-			s.PushTask(func() { time.Sleep(700 * time.Microsecond); events.add("slow") })
-		}
-		close(release)
-		pass(time.Second)
-		s.PushTask(func() { events.add("exit"); runtime.Goexit() })
-		synctest.Wait()
-		s.PushTask(func() { panic("boom") })
-		s.Close()
-	})
-	events.expect(t,
-		"begin", "1", "2", "end",
-		"begin", "timer", "end",
-		"begin", "3", "end", "begin", "4", "end",
-		"begin", "end",
-		"begin", "slow", "slow", "end", "begin", "slow", "slow", "end", "begin", "slow", "end",
-		"begin", "exit", "end",
-		"begin", "end",
-	)
 }
 
 func TestDelayAndPending(t *testing.T) {
@@ -594,11 +446,11 @@ func TestDelayAndPending(t *testing.T) {
 			t.Errorf("Delay() = %v, Pending() = %d of an idle scheduler, want 0 and 0", s.Delay(), s.Pending())
 		}
 		release := make(chan struct{})
-		s.PushTask(func() { <-release })
+		s.Invoke(func() { <-release })
 		synctest.Wait()
-		s.PushTask(func() {})
+		s.Invoke(func() {})
 		pass(30 * time.Millisecond)
-		s.PushTask(func() {})
+		s.Invoke(func() {})
 		pass(10 * time.Millisecond)
 		if s.Pending() != 2 {
 			t.Errorf("Pending() = %d, want 2", s.Pending())
@@ -621,13 +473,13 @@ func TestConcurrentUse(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for i := range 200 {
-				if s.Offer(func() { ran.Add(1) }) {
+				if s.Invoke(func() { ran.Add(1) }) {
 					accepted.Add(1)
 				}
 				timer := s.NewTimer(100*time.Microsecond, func() {})
 				poll := s.NewCondTimer(check(func(time.Time) bool { return true }), func() {})
-				_, _, _ = s.Pending(), s.Delay(), s.Running()
-				s.CheckStuck()
+				_, _, _ = s.Pending(), s.Delay(), loop(s).Running()
+				loop(s).CheckStuck()
 				s.SetPrecision(time.Duration(i%2) * time.Millisecond)
 				timer.Stop()
 				if i%10 > 0 {
@@ -653,7 +505,7 @@ func TestDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer scheduler.Close()
 		var steps trace
-		scheduler.PushTask(func() { steps.add("before Sched") })
+		scheduler.Invoke(func() { steps.add("before Sched") })
 		pass(time.Second)
 		steps.expect(t)
 		first := scheduler.Default()
@@ -662,17 +514,17 @@ func TestDefault(t *testing.T) {
 		if scheduler.Default() != first {
 			t.Error("Sched replaced the default scheduler, want it to start it")
 		}
-		scheduler.PushTask(func() { steps.add("after Sched") })
+		scheduler.Invoke(func() { steps.add("after Sched") })
 		synctest.Wait()
 		steps.expect(t, "before Sched", "after Sched")
 
-		scheduler.PushTask(func() { steps.add("queued") })
+		scheduler.Invoke(func() { steps.add("queued") })
 		scheduler.Close()
 		steps.expect(t, "before Sched", "after Sched", "queued")
-		if first.Offer(func() {}) {
-			t.Error("Offer() = true on the scheduler that Close closed, want false")
+		if first.Invoke(func() {}) {
+			t.Error("Invoke() = true on the scheduler that Close closed, want false")
 		}
-		scheduler.PushTask(func() { steps.add("fresh") })
+		scheduler.Invoke(func() { steps.add("fresh") })
 		if scheduler.Default() == first {
 			t.Error("Close left the closed scheduler in place, want a fresh one")
 		}
@@ -708,7 +560,7 @@ func TestDefaultConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for range 100 {
 				scheduler.Sched()
-				scheduler.PushTask(func() {})
+				scheduler.Invoke(func() {})
 				if i == 0 {
 					scheduler.Close()
 				}
@@ -723,7 +575,7 @@ func ExampleScheduler() {
 	room := scheduler.New()
 	score := 0 // only tasks of room touch it, so it needs no lock
 	for i := range 4 {
-		room.PushTask(func() { score += i })
+		room.Invoke(func() { score += i })
 	}
 	room.Close() // runs what was queued
 	fmt.Println(score)
@@ -748,14 +600,14 @@ func ExampleScheduler_NewCountTimer() {
 	// 1
 }
 
-// Slow work runs on a goroutine of its own, and comes back to the logic goroutine with PushTask.
-func ExamplePushTask() {
+// Slow work runs on a goroutine of its own, and returns to the logic goroutine with Invoke.
+func ExampleInvoke() {
 	scheduler.Sched() // nano.Listen does this
 	profiles := map[string]int{}
 	loaded := make(chan struct{})
 	go func() {
 		level := 7 // from a database, say
-		scheduler.PushTask(func() {
+		scheduler.Invoke(func() {
 			profiles["ann"] = level
 			close(loaded)
 		})
@@ -764,27 +616,4 @@ func ExamplePushTask() {
 	scheduler.Close()
 	fmt.Println(profiles["ann"])
 	// Output: 7
-}
-
-// A task that has just looked at the clock spares the loop a look: the next one begins when it ended.
-func TestDone(t *testing.T) {
-	s := scheduler.New()
-	defer s.Close()
-	var began, ended, next time.Duration
-	ran := make(chan struct{})
-	s.PushTask(func() {
-		s.PushTask(func() {
-			began = s.Watched()
-			ended = s.Now()
-			s.Done(ended)
-		})
-		s.PushTask(func() {
-			next = s.Watched()
-			close(ran)
-		})
-	})
-	<-ran
-	if began <= 0 || ended < began || next != ended {
-		t.Errorf("a task began at %v and ended at %v, the next began at %v, want at the same time", began, ended, next)
-	}
 }

@@ -111,7 +111,7 @@ func TestTimerSkipsWhatItMissed(t *testing.T) {
 		c := newClock()
 		timer := s.NewTimer(10*ms, c.note)
 		pass(15 * ms)
-		s.PushTask(func() { time.Sleep(52 * ms) })
+		s.Invoke(func() { time.Sleep(52 * ms) })
 		pass(80 * ms)
 		timer.Stop()
 		c.expect(t, "behind a task of 52 ms", 10*ms, 67*ms, 70*ms, 80*ms, 90*ms)
@@ -139,7 +139,7 @@ func TestTimersFireBetweenTasks(t *testing.T) {
 		c := newClock()
 		timer := s.NewTimer(10*ms, c.note)
 		for range 20 {
-			s.PushTask(func() { time.Sleep(4 * ms) })
+			s.Invoke(func() { time.Sleep(4 * ms) })
 		}
 		pass(41 * ms)
 		timer.Stop()
@@ -183,20 +183,6 @@ func TestCondTimerIsPolledOncePerPrecision(t *testing.T) {
 	}, scheduler.WithPrecision(100*ms))
 }
 
-// Programs make timers before nano.Listen, which is told the precision.
-func TestCondTimerMadeBeforeThePrecisionWasSet(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		polls := newClock()
-		timer := s.NewCondTimer(check(func(time.Time) bool { polls.note(); return false }), func() {})
-		s.Configure(scheduler.WithPrecision(250 * ms))
-		s.Start()
-		pass(1800 * ms)
-		timer.Stop()
-		polls.expect(t, "Check", 1000*ms, 1250*ms, 1500*ms, 1750*ms)
-		return false
-	}, scheduler.Stopped())
-}
-
 func TestStop(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		c := newClock()
@@ -232,7 +218,7 @@ func TestStop(t *testing.T) {
 
 		// A stop while a task holds the goroutine counts, although the timer is due.
 		due := s.NewAfterTimer(10*ms, func() { t.Error("a timer was called after Stop") })
-		s.PushTask(func() { time.Sleep(50 * ms) })
+		s.Invoke(func() { time.Sleep(50 * ms) })
 		pass(30 * ms)
 		due.Stop()
 		pass(50 * ms)
@@ -335,7 +321,7 @@ func TestTimerThatIsDueEarlier(t *testing.T) {
 		synctest.Wait()
 		s.NewAfterTimer(70*ms, c.note)
 		pass(10 * ms)
-		s.PushTask(c.note)
+		s.Invoke(c.note)
 		pass(time.Second)
 		c.expect(t, "timers of 100, 50 and 70 ms and a task at 10 ms", 10*ms, 50*ms, 70*ms, 100*ms)
 		return false
@@ -394,14 +380,14 @@ func ExampleScheduler_NewCondTimer() {
 	night := &nightfall{hour: 21}
 	done := make(chan struct{})
 	var timer *scheduler.Timer
-	s.PushTask(func() {
+	s.Invoke(func() {
 		timer = s.NewCondTimer(night, func() {
 			fmt.Println("lights on")
 			timer.Stop()
 			close(done)
 		})
 	})
-	s.PushTask(func() { night.hour++ })
+	s.Invoke(func() { night.hour++ })
 	<-done
 	s.Close()
 	// Output: lights on

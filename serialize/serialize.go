@@ -1,9 +1,6 @@
-// Package serialize defines the interfaces of payload serializers. A serializer converts the payload of one message to a
-// Go value and back. Packages [github.com/lonng/nano/serialize/json] and [github.com/lonng/nano/serialize/protobuf]
-// implement it; a program may use its own.
-//
-// A []byte payload never passes through a serializer. It is sent and delivered as it is.
 package serialize
+
+import "reflect"
 
 // Marshaler encodes a value as the payload of a message. The server calls it concurrently.
 type Marshaler interface {
@@ -38,4 +35,12 @@ type InputCopier interface {
 	// CopiesInput reports whether decoded values never refer to the data given to Unmarshal. The result must not change
 	// during the life of the Serializer.
 	CopiesInput() bool
+}
+
+// TypeChecker is an optional interface of a Serializer that takes some types only. A server checks the requests and
+// replies of its handlers when it starts, and logs the handlers that can never be called.
+type TypeChecker interface {
+	// CheckType returns an error that names the expected types if the Serializer can neither marshal nor unmarshal
+	// values of type t, a pointer.
+	CheckType(t reflect.Type) error
 }

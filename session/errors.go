@@ -2,43 +2,48 @@ package session
 
 import "errors"
 
-// Why a session closed: what OnClose is told, and context.Cause of Context.
+// These errors say why a session closed. Callbacks of [Session.OnClose] get one of them, possibly
+// wrapped, and [context.Cause] of [Session.Context] returns it. [ReasonOf] returns its name.
 var (
-	// ErrClientClosed: the client went away, or its connection broke.
+	// ErrClientClosed is the reason when the client closed the connection, or the connection broke.
 	ErrClientClosed = errors.New("session: the client closed the connection")
-	// ErrClosed: the program closed the session.
+	// ErrClosed is the reason when the program called [Session.Close].
 	ErrClosed = errors.New("session: closed by the server")
-	// ErrKicked: the program kicked the client.
+	// ErrKicked is the reason when the program called [Session.Kick].
 	ErrKicked = errors.New("session: kicked")
-	// ErrReplaced: the user logged in again elsewhere, and only one login is allowed.
+	// ErrReplaced is the reason when the user logged in again and the server allows one login per user.
 	ErrReplaced = errors.New("session: replaced by a later login")
-	// ErrHeartbeat: the client was silent for longer than two and a half heartbeat intervals.
+	// ErrHeartbeat is the reason when the client was silent for two and a half heartbeat intervals or more.
 	ErrHeartbeat = errors.New("session: no heartbeat from the client")
-	// ErrHandshake: the client did not complete the handshake in time, or the validator refused it.
+	// ErrHandshake is the reason when the client did not complete the handshake in time, or was refused.
 	ErrHandshake = errors.New("session: handshake failed")
-	// ErrSlowClient: the client reads more slowly than it is sent to.
+	// ErrSlowClient is the reason when the client read more slowly than the server sent.
 	ErrSlowClient = errors.New("session: the client is too slow")
-	// ErrProtocol: the client sent bytes that are not of the protocol.
+	// ErrProtocol is the reason when the client violated the protocol.
 	ErrProtocol = errors.New("session: protocol error")
-	// ErrLimit: the client went on sending more than its limits allow.
+	// ErrLimit is the reason when the client kept sending more than its limits allow.
 	ErrLimit = errors.New("session: over the limits")
-	// ErrShutdown: the server shuts down.
+	// ErrShutdown is the reason when the server shut down.
 	ErrShutdown = errors.New("session: the server shuts down")
 )
 
-// What the methods of a session return.
+// These errors are returned by the methods of a session.
 var (
-	// ErrIllegalUID tells of a uid below 1.
+	// ErrIllegalUID is returned by [Session.Bind] for a uid below 1.
 	ErrIllegalUID = errors.New("session: illegal uid, want 1 or more")
-	// ErrBrokenPipe tells of something sent to a session that is closed.
+	// ErrNotReady is returned when sending to a client that has not completed its handshake.
+	ErrNotReady = errors.New("session: the handshake is not complete")
+	// ErrBrokenPipe is returned when sending to a closed session.
 	ErrBrokenPipe = errors.New("session: broken pipe: the session is closed")
-	// ErrBufferExceed tells of a message that does not fit what may be queued for the client.
+	// ErrBufferExceed is returned when a message does not fit the client's write buffer.
 	ErrBufferExceed = errors.New("session: the client's send buffer is full")
-	// ErrCloseClosedSession tells of a session that was closed before.
+	// ErrCloseClosedSession is returned when closing or kicking a closed session.
 	ErrCloseClosedSession = errors.New("session: close of a closed session")
-	// ErrSessionOnNotify tells of a response where there is no request to answer: in the handler of a notify, or
-	// when the request has been answered.
+	// ErrSessionOnNotify is returned by an answer if there is no request to answer: the message was a
+	// notify, or the request has been answered.
 	ErrSessionOnNotify = errors.New("session: no request to respond to")
-	// ErrNotSupported tells of something that the session's network entity cannot do.
+	// ErrIllegalRoute is returned by a push with a route that is empty or not UTF-8.
+	ErrIllegalRoute = errors.New("session: illegal route, want UTF-8 of 1 byte or more")
+	// ErrNotSupported is returned if the network entity of the session lacks the operation.
 	ErrNotSupported = errors.New("session: the network entity does not support this")
 )

@@ -2,9 +2,10 @@ package session
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"sync"
+
+	"github.com/lonng/nano/internal/stacktrace"
 )
 
 // LifetimeHandler is called with a session that has closed.
@@ -51,7 +52,7 @@ func (lt *lifetime) close(s *Session, panics *[]error) {
 func guard(panics *[]error, f func()) {
 	defer func() {
 		if p := recover(); p != nil {
-			*panics = append(*panics, fmt.Errorf("close callback: %v\n%s", p, debug.Stack()))
+			*panics = append(*panics, fmt.Errorf("close callback: %v at %s", p, stacktrace.Line()))
 		}
 	}()
 	f()

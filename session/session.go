@@ -9,6 +9,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/lonng/nano/internal/sessionctl"
 )
@@ -91,23 +92,32 @@ func (s *Session) bound(old, uid int64) error {
 	return nil
 }
 
-// Push sends v to the client as a message of the given route. A []byte goes as it is, everything else through the
-// server's serializer. It returns at once. ErrBrokenPipe if the session is closed; where the message does not fit what may
-// be queued, ErrSlowClient if that closes the session, ErrBufferExceed if not: see nano.WithWriteBuffer. Before the client
-// has completed its handshake it is an error too, as is what the serializer or a hook returns.
-func (s *Session) Push(route string, v any) error { return s.entity.Push(route, v) }
+// Push sends v to the client as a message of the given route and returns without waiting for the network. A []byte goes
+// as it is, and any other value through the server's serializer. Push returns:
+//   - [ErrIllegalRoute] if the route is empty or not UTF-8,
+//   - [ErrNotReady] before the client has completed its handshake,
+//   - [ErrBrokenPipe] if the session is closed,
+//   - [ErrSlowClient] or [ErrBufferExceed] if the message does not fit the client's write buffer, as the policy of
+//     nano.WithWriteBuffer says,
+//   - the error of the serializer or of a hook.
+func (s *Session) Push(route string, v any) error {
+	if err := CheckRoute(route); err != nil {
+		return err
+	}
+	return s.entity.Push(route, v)
+}
+
+// CheckRoute returns [ErrIllegalRoute] if no client can handle a push of this route: it is empty or not UTF-8.
+func CheckRoute(route string) error {
+	if route == "" || !utf8.ValidString(route) {
+		return ErrIllegalRoute
+	}
+	return nil
+}
 
 // Response answers the request of the running handler, once. An *Error (of nano.Errorf) makes it an error response.
 // ErrSessionOnNotify if there is nothing to answer; other errors are those of Push.
 func (s *Session) Response(v any) error { return s.entity.Response(v) }
-
-// ResponseMID answers the request whose LastMid was mid, for a handler that took the answer over. An *Error makes it
-// an error response. Errors are those of Response; whether a request before the last one was answered already is for the
-// program to know.
-func (s *Session) ResponseMID(mid uint64, v any) error { return s.entity.ResponseMid(mid, v) }
-
-// LastMid returns the id of the request whose handler runs, or ran last; 0 for a notify.
-func (s *Session) LastMid() uint64 { return s.entity.LastMid() }
 
 // RPC sends v as a notify to the node of the cluster that serves route, this one included, and returns without
 // waiting. The session travels with it, and keeps to the node that served the service before. An error says that

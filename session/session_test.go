@@ -36,7 +36,7 @@ func (e *entity) note(format string, args ...any) error {
 }
 
 func (e *entity) SessionID() int64                    { return e.id }
-func (e *entity) Attach(c sessionctl.Control)               { e.control = c }
+func (e *entity) Attach(c sessionctl.Control)         { e.control = c }
 func (e *entity) Push(route string, v any) error      { return e.note("push %s %v", route, v) }
 func (e *entity) RPC(route string, v any) error       { return e.note("rpc %s %v", route, v) }
 func (e *entity) Response(v any) error                { return e.note("response %v", v) }

@@ -145,10 +145,10 @@ func (l *Lobby) Join(s *session.Session, _ []byte) (*joinReply, error) {
 	l.count[r.number]++
 	s.Set(keyRoom, r)
 	s.Set(keyScheduler, r.sched) // from the next message on
-	r.sched.PushTask(func() { r.enter(s) })
+	r.sched.Invoke(func() { r.enter(s) })
 	s.OnClose(func(s *session.Session, _ error) {
 		l.count[r.number]--
-		r.sched.PushTask(func() { r.leave(s) })
+		r.sched.Invoke(func() { r.leave(s) })
 	})
 	return &joinReply{Room: r.number, Size: size}, nil
 }

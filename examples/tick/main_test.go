@@ -117,7 +117,7 @@ func TestRoomsAreApart(t *testing.T) {
 		}
 		// Bob's room is held up: the others do not wait.
 		held := make(chan struct{})
-		lobby.rooms[1].sched.PushTask(func() { <-held })
+		lobby.rooms[1].sched.Invoke(func() { <-held })
 		time.Sleep(10*tick + tick/2)
 		if list := states(t, ann); len(list) < 10 || len(list[len(list)-1].Players) != 2 {
 			t.Errorf("Ann sees %+v, want ten states or more, with Cem at the end", list)

@@ -14,8 +14,10 @@ import (
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/ledger"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/payload"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
@@ -53,9 +55,6 @@ func (f *flags) set(flag uint32) bool { return f.bits.Or(flag)&flag != 0 }
 // clear clears a flag and reports whether it was set before.
 func (f *flags) clear(flag uint32) bool { return f.bits.And(^flag)&flag != 0 }
 
-// ErrNotReady tells of something sent to a client that has not completed its handshake.
-var ErrNotReady = errors.New("session: the handshake is not complete")
-
 // Agent is one connected client. It is the session.NetworkEntity of its session, and may be used concurrently.
 //
 // What every message needs comes first, and what few need last: with many connections each cache line has to come from
@@ -66,10 +65,9 @@ type Agent struct {
 	state    atomic.Int32
 	flags    flags
 	out      output
-	seen     atomic.Int64  // when the last packet came, on the wheel's clock
-	lastMid  atomic.Uint64 // of the message that runs, or ran last; written by the run alone
-	answered atomic.Uint64 // the request that was answered last; set under out.mu
-	ws       bool          // output goes in WebSocket frames
+	seen     atomic.Int64 // when the last packet came, on the wheel's clock
+	requests ledger.Ledger
+	ws       bool // output goes in WebSocket frames
 	box      dispatch.Mailbox
 	session  *session.Session
 	route    atomic.Pointer[string]
@@ -96,8 +94,14 @@ func (a *Agent) Hub() *Hub { return a.hub }
 // RemoteAddr returns the client's address, as a trusted proxy gives it if there is one.
 func (a *Agent) RemoteAddr() net.Addr { return a.remote }
 
-// LastMid returns the id of the request that runs or ran last, 0 for a notify.
-func (a *Agent) LastMid() uint64 { return a.lastMid.Load() }
+// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls it answers later.
+func (a *Agent) LastMid() uint64 { return a.requests.Take() }
+
+// Deferred reports whether the handler that runs has called LastMid.
+func (a *Agent) Deferred() bool { return a.requests.Taken() }
+
+// Waiting reports whether a request has no answer yet.
+func (a *Agent) Waiting(id uint64) bool { return a.requests.Waiting(id) }
 
 // Bound is told of the session's uid. It returns nil.
 func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
@@ -107,10 +111,7 @@ func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
 
 // Begin notes which request runs.
 func (a *Agent) Begin(id uint64, route *string) {
-	storeRelaxed(&a.lastMid, id)
-	if id != 0 && a.answered.Load() == id {
-		a.answered.Store(0) // the client uses an id again
-	}
+	a.requests.Begin(id)
 	if a.hub.Outbound != nil {
 		a.route.Store(route) // for the hooks
 	}
@@ -127,70 +128,62 @@ func (a *Agent) Push(route string, v any) error {
 	if err := a.sendable(); err != nil {
 		return err
 	}
-	return a.send(&message.Message{Type: message.Push, Route: route}, v, 0)
+	return a.send(&message.Message{Type: message.Push, Route: route}, v)
 }
 
 // Response answers the request that runs, or ran last.
-func (a *Agent) Response(v any) error { return a.ResponseMid(a.lastMid.Load(), v) }
+func (a *Agent) Response(v any) error { return a.ResponseMid(a.requests.Current(), v) }
 
-// ResponseMid answers the request with the id mid; an *Error makes the answer an error response.
-func (a *Agent) ResponseMid(mid uint64, v any) error {
+// ResponseMid answers the request with the id mid, once; an *Error makes the answer an error response.
+func (a *Agent) ResponseMid(mid uint64, v any) error { return a.ResponseTo(mid, 0, v) }
+
+// Serial returns the serial number of the request that runs, or ran last.
+func (a *Agent) Serial() uint64 { return a.requests.Serial() }
+
+// Public returns an error of a deferred answer as the client may see it.
+func (a *Agent) Public(err error) error { return a.hub.Dispatcher.PublicDeferred(a.session, err) }
+
+// ResponseTo is ResponseMid for the request with both the id and the serial number; serial 0 is any.
+func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
-	}
-	if e, ok := v.(*message.Error); ok && e != nil {
-		return a.respondError(mid, e)
 	}
 	call := isCall(mid)
 	if err := a.sendable(); err != nil && !call {
 		return err
 	}
-	var claim uint64
-	if mid == a.lastMid.Load() {
-		if a.answered.Load() == mid {
-			return session.ErrSessionOnNotify
-		}
-		claim = mid
+	ok, current := a.requests.ClaimSerial(mid, serial)
+	if !ok {
+		return session.ErrSessionOnNotify
+	}
+	err := a.answer(mid, v, current, call)
+	if err != nil {
+		a.requests.RestoreSerial(mid, serial) // so that it can be answered yet, with the error if there is one
+	}
+	return err
+}
+
+// answer sends the answer to a request that was claimed.
+func (a *Agent) answer(mid uint64, v any, current, call bool) error {
+	if e, ok := v.(*message.Error); ok && e != nil {
+		a.sendFailure(mid, e, current, call)
+		return nil
 	}
 	if call {
-		if mine, err := a.respondCall(mid, claim, v); mine || err != nil {
+		if mine, err := a.answerCall(mid, v, nil); mine || err != nil {
 			return err
 		}
 	}
 	if data, ok := v.([]byte); ok && a.hub.Outbound == nil {
-		return a.respond(mid, data, claim)
+		return a.respond(mid, data)
 	}
-	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid)}
-	return a.send(&m, v, claim)
-}
-
-// respondCall is ResponseMid for an id that may be that of a call.
-func (a *Agent) respondCall(mid, claim uint64, v any) (mine bool, err error) {
-	if claim != 0 && !a.out.claim(a, claim) {
-		return false, session.ErrSessionOnNotify
-	}
-	mine, err = a.answerCall(mid, v, nil)
-	if claim != 0 && (!mine || err != nil) {
-		a.answered.Store(0) // so that it can be answered yet, with the error if there is one
-	}
-	return mine, err
-}
-
-// respondError is ResponseMid for an error.
-func (a *Agent) respondError(mid uint64, e *message.Error) error {
-	if err := a.sendable(); err != nil && !isCall(mid) {
-		return err
-	}
-	if mid == a.lastMid.Load() && a.answered.Load() == mid {
-		return session.ErrSessionOnNotify
-	}
-	a.Fail(mid, e)
-	return nil
+	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(current)}
+	return a.send(&m, v)
 }
 
 // routeOf returns the route of a request, for the hooks; "" where it is not known.
-func (a *Agent) routeOf(mid uint64) string {
-	if r := a.route.Load(); r != nil && mid == a.lastMid.Load() {
+func (a *Agent) routeOf(current bool) string {
+	if r := a.route.Load(); r != nil && current {
 		return *r
 	}
 	return ""
@@ -198,28 +191,28 @@ func (a *Agent) routeOf(mid uint64) string {
 
 // Fail answers a request with an error, unless it was answered.
 func (a *Agent) Fail(mid uint64, e *message.Error) {
-	if mid == a.lastMid.Load() && !a.out.claim(a, mid) {
-		return
+	if ok, current := a.requests.Claim(mid); ok {
+		a.sendFailure(mid, e, current, isCall(mid))
 	}
-	if isCall(mid) {
+}
+
+// Refuse answers a request that did not begin with an error.
+func (a *Agent) Refuse(mid uint64, e *message.Error) { a.sendFailure(mid, e, false, isCall(mid)) }
+
+// sendFailure sends an error to the client, or to the program if the request is a call.
+func (a *Agent) sendFailure(mid uint64, e *message.Error, current, call bool) {
+	if call {
 		if mine, _ := a.answerCall(mid, nil, e); mine {
 			return
 		}
 	}
-	a.fail(mid, e)
+	a.sendError(mid, a.routeOf(current), e)
 }
 
-// fail answers a request with an error.
-func (a *Agent) fail(mid uint64, e *message.Error) { a.sendError(mid, nil, e) }
-
-// sendError is fail; route is that of the request where it is not the one that runs.
-func (a *Agent) sendError(mid uint64, route *string, e *message.Error) {
-	data := a.hub.encodeError(e)
-	m := message.Message{Type: message.Response, ID: mid, Route: a.routeOf(mid), Err: true}
-	if route != nil {
-		m.Route = *route
-	}
-	if err := a.send(&m, data, 0); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
+// sendError sends an error response.
+func (a *Agent) sendError(mid uint64, route string, e *message.Error) {
+	m := message.Message{Type: message.Response, ID: mid, Route: route, Data: a.hub.encodeError(e), Err: true}
+	if err := a.sendData(&m); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
 		a.hub.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
 	}
 }
@@ -244,7 +237,7 @@ func (h *Hub) encodeError(e *message.Error) (data []byte) {
 
 // RPC sends a notify to the node that serves the route.
 func (a *Agent) RPC(route string, v any) error {
-	data, err := a.payload(v)
+	data, err := payload.Encode(a.hub.Serializer, v)
 	if err != nil {
 		return err
 	}
@@ -254,19 +247,12 @@ func (a *Agent) RPC(route string, v any) error {
 	return a.hub.Cluster.RPC(a.session, route, data)
 }
 
-func (a *Agent) payload(v any) ([]byte, error) {
-	if data, ok := v.([]byte); ok {
-		return data, nil
-	}
-	return a.hub.Serializer.Marshal(v)
-}
-
 func (a *Agent) sendable() error {
 	if a.flags.has(flagClosed) {
 		return session.ErrBrokenPipe
 	}
 	if a.state.Load() != stateReady {
-		return ErrNotReady
+		return session.ErrNotReady
 	}
 	return nil
 }
@@ -537,6 +523,8 @@ var heartbeatPacket = func() []byte {
 var _ interface {
 	session.NetworkEntity
 	dispatch.Entity
+	dispatch.Deferrer
 	sessionctl.Attacher
 	sessionctl.Keeper
+	sessionctl.Deferrer
 } = (*Agent)(nil)

@@ -21,8 +21,8 @@ import (
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/pipeline"
-	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -41,7 +41,7 @@ func (g *Game) Note(*session.Session, []byte) error { return nil }
 // newHost makes a host with the defaults of a server, and a scheduler of its own. The test ends them.
 func newHost(t testing.TB, change func(*Config)) *Hub {
 	t.Helper()
-	sched := scheduler.New(scheduler.Stopped())
+	loop := runloop.New(runloop.DefaultConfig())
 	log := slog.New(slog.DiscardHandler)
 	var ids atomic.Int64
 	c := Config{
@@ -56,7 +56,7 @@ func newHost(t testing.TB, change func(*Config)) *Hub {
 		Limits:           Limits{MaxRoute: 255, MaxHandshake: 16 << 10},
 		CheckOrigin:      func(*http.Request) bool { return true },
 	}
-	d := dispatch.Config{Log: log, Serializer: c.Serializer, Scheduler: sched}
+	d := dispatch.Config{Log: log, Serializer: c.Serializer, Loop: loop}
 	c.Dispatcher = dispatch.New(d)
 	if change != nil {
 		change(&c)
@@ -72,8 +72,10 @@ func newHost(t testing.TB, change func(*Config)) *Hub {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sched.Configure(scheduler.WithLogger(log), scheduler.WithBatch(h.Begin, h.End))
-	sched.Start()
+	config := runloop.DefaultConfig()
+	config.Log, config.Begin, config.End = log, h.Begin, h.End
+	loop.Configure(config)
+	loop.Start()
 	h.Start()
 	t.Cleanup(func() {
 		h.Drain()
@@ -82,7 +84,7 @@ func newHost(t testing.TB, change func(*Config)) *Hub {
 		if err := h.Wait(ctx, ctx); err != nil {
 			t.Errorf("Wait = %v, want every connection and session to end", err)
 		}
-		sched.Close()
+		loop.Close()
 		h.Stop()
 		h.mu.Lock()
 		defer h.mu.Unlock()

@@ -3,6 +3,7 @@ package agent
 import (
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/payload"
 )
 
 // Sender pushes one message to many agents. It is encoded once for each server, and not at all while there is
@@ -30,12 +31,15 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 		return nil
 	}
 	if b.hub.Outbound != nil {
-		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data}, 0)
+		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data})
 		return nil
 	}
 	_ = a.queueShared(b.frame)
 	return nil
 }
+
+// PushShared is Push of s to the agent, for callers that know the agent by an interface.
+func (a *Agent) PushShared(s *Sender, route string, v any) error { return s.Push(a, route, v) }
 
 // turn makes the message for h the one that goes out.
 func (b *Sender) turn(h *Hub, route string, v any) error {
@@ -57,11 +61,9 @@ func (b *Sender) turn(h *Hub, route string, v any) error {
 }
 
 func encode(h *Hub, route string, v any) (e encoded, err error) {
-	data, ok := v.([]byte)
-	if !ok {
-		if data, err = h.Serializer.Marshal(v); err != nil {
-			return e, err
-		}
+	data, err := payload.Encode(h.Serializer, v)
+	if err != nil {
+		return e, err
 	}
 	m := message.Message{Type: message.Push, Route: route, Data: data}
 	frame, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)

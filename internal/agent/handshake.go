@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"strconv"
 	"time"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/stacktrace"
 	"github.com/lonng/nano/session"
 )
 
@@ -19,12 +19,15 @@ import (
 //	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
 type handshake struct {
 	head, tail []byte // before and after the time
+	heartbeat  int64  // in seconds
+	noRoom     []byte // the packet that refuses a client when a limit of connections is passed
 }
 
 // prepare encodes what does not change.
 func (s *handshake) prepare(c *Config) error {
 	// Clients read the interval into an integer; less than a second would be none.
 	seconds := max(int64((c.Heartbeat+time.Second/2)/time.Second), 1)
+	s.heartbeat = seconds
 	s.head = fmt.Appendf(nil, `{"code":200,"sys":{"heartbeat":%d,"servertime":`, seconds)
 	var tail []byte
 	if c.Dictionary != nil {
@@ -42,8 +45,12 @@ func (s *handshake) prepare(c *Config) error {
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
 	s.tail = append(tail, '}')
+	var err error
+	if s.noRoom, err = s.refusal(codeRefused, "too many connections"); err != nil {
+		return err
+	}
 	// The packet must be one that can be sent, whatever the dictionary.
-	_, err := codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
+	_, err = codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
 	return err
 }
 
@@ -59,11 +66,31 @@ func (s *handshake) answer(now time.Time, user []byte) []byte {
 	return append(b, '}')
 }
 
+// refusal returns the packet that refuses a handshake. It has the heartbeat's interval too: some clients start a
+// timer with it before they read the code.
+func (s *handshake) refusal(code int, text string) ([]byte, error) {
+	type sys struct {
+		Heartbeat int64 `json:"heartbeat"`
+	}
+	body, err := json.Marshal(struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Sys     sys    `json:"sys"`
+	}{code, text, sys{s.heartbeat}})
+	if err != nil {
+		return nil, err
+	}
+	return codec.Append(nil, packet.Handshake, body)
+}
+
 // The codes of a refused handshake, as pomelo's clients know them.
 const (
-	codeRefused   = 500 // the request is not valid
-	codeOldClient = 501 // the program's validator said no
+	codeRefused   = 500 // the request is not valid, or the program refused it
+	codeOldClient = 501 // the program refused it with ErrOldClient
 )
+
+// ErrOldClient is what the program returns to refuse a client whose version is too old.
+var ErrOldClient = errors.New("nano: the client version is too old")
 
 // shake answers a client's handshake: it is let in when its ack comes.
 func (a *Agent) shake(body []byte) error {
@@ -83,7 +110,11 @@ func (a *Agent) shake(body []byte) error {
 	user, err := a.introduce(body)
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
-		return a.refuseHandshake(codeOldClient, err)
+		code := codeRefused
+		if errors.Is(err, ErrOldClient) {
+			code = codeOldClient
+		}
+		return a.refuseHandshake(code, err)
 	}
 	a.state.Store(stateShook)
 	answer, err := codec.Append(nil, packet.Handshake, h.hello.answer(time.Now(), user))
@@ -98,7 +129,7 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {
 		if p := recover(); p != nil {
-			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), stacktrace.Attr())
 			err = errors.New("internal error")
 		}
 	}()
@@ -120,14 +151,8 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 // refuseHandshake tells the client why and returns the reason to close.
 func (a *Agent) refuseHandshake(code int, why error) error {
 	a.hub.Counts.HandshakesRefused.Add(1)
-	body, err := json.Marshal(struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-	}{code, why.Error()})
-	if err == nil {
-		if answer, err := codec.Append(nil, packet.Handshake, body); err == nil {
-			_ = a.queueFrame(answer, false)
-		}
+	if answer, err := a.hub.hello.refusal(code, why.Error()); err == nil {
+		_ = a.queueFrame(answer, false)
 	}
 	return &protocolError{reason: session.ErrHandshake, code: closeProtocolError, err: why}
 }

@@ -6,7 +6,6 @@ package agent
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"io"
 	"log/slog"
 	"maps"
@@ -19,10 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
-	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
@@ -157,42 +154,22 @@ type Counts struct {
 	MessagesIn, BytesIn   atomic.Int64 // requests and notifies
 	MessagesOut, BytesOut atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	HandshakesRefused     atomic.Int64
-	Control               atomic.Int64               // heartbeats and pings of clients
-	ready                 atomic.Int64               // open sessions
-	closed                [len(reasons)]atomic.Int64 // sessions, by the index of reasons
-}
-
-// reasons are why sessions close, with the names they are counted under.
-var reasons = [...]struct {
-	name string
-	err  error
-}{
-	{"client", session.ErrClientClosed},
-	{"server", session.ErrClosed},
-	{"kicked", session.ErrKicked},
-	{"replaced", session.ErrReplaced},
-	{"heartbeat", session.ErrHeartbeat},
-	{"handshake", session.ErrHandshake},
-	{"slow", session.ErrSlowClient},
-	{"protocol", session.ErrProtocol},
-	{"limit", session.ErrLimit},
-	{"shutdown", session.ErrShutdown},
+	Control               atomic.Int64                             // heartbeats and pings of clients
+	ready                 atomic.Int64                             // open sessions
+	closed                [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
 }
 
 func (c *Counts) close(reason error) {
-	for i, r := range reasons {
-		if errors.Is(reason, r.err) {
-			c.closed[i].Add(1)
-			return
-		}
+	if r := session.ReasonOf(reason); r != session.ReasonNone {
+		c.closed[r].Add(1)
 	}
 }
 
-// ClosedBy returns how many sessions closed for each reason.
+// ClosedBy returns how many sessions closed for each reason, by the reason's name.
 func (c *Counts) ClosedBy() map[string]int64 {
-	m := make(map[string]int64, len(reasons))
-	for i, r := range reasons {
-		m[r.name] = c.closed[i].Load()
+	m := make(map[string]int64, len(c.closed))
+	for _, r := range session.CloseReasons() {
+		m[r.String()] = c.closed[r].Load()
 	}
 	return m
 }
@@ -250,7 +227,7 @@ func (h *Hub) Accept(conn net.Conn) {
 		_ = conn.Close()
 	case full != noLimit:
 		h.refuse(full, conn.RemoteAddr())
-		answer := noRoom
+		answer := h.hello.noRoom
 		if h.TLS != nil {
 			answer = nil // nothing can be told before TLS
 		}
@@ -301,7 +278,7 @@ func (h *Hub) admit(conn net.Conn, remote net.Addr) *Agent {
 		return a
 	}
 	if full != noLimit {
-		turnAway(conn, noRoom)
+		turnAway(conn, h.hello.noRoom)
 		return nil
 	}
 	_ = conn.Close()
@@ -318,19 +295,8 @@ func turnAway(conn net.Conn, answer []byte) {
 	_ = conn.Close()
 }
 
-// noRoom and noRoomPage are what clients are told when a limit of connections is passed.
-var (
-	noRoom     = mustPacket(packet.Handshake, `{"code":500,"message":"too many connections"}`)
-	noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-)
-
-func mustPacket(t packet.Type, body string) []byte {
-	b, err := codec.Append(nil, t, []byte(body))
-	if err != nil {
-		panic(err)
-	}
-	return b
-}
+// noRoomPage is the answer to an HTTP request when a limit of connections is passed.
+var noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 
 // newAgent registers a connection. It returns nil once the host drains, or when a limit is passed, which it
 // returns. The caller must see that serve runs.

@@ -7,9 +7,9 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
@@ -41,13 +41,13 @@ type input struct {
 	part []byte // the beginning of a packet that is not whole
 	room int    // messages that the mailbox takes, asked for when batch was begun
 
-	batch  *dispatch.Batch    // messages that were decoded and not delivered
-	block  []byte             // the payloads they keep, one allocation for all
-	taken  int32              // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
-	ahead  int32              // bytes from its first on that were read
-	last   *component.Handler // of the message before
-	meter  *meter             // what the session has left of its rates; nil for no limit
-	socket *wsConn            // nil where the bytes are not in WebSocket frames
+	batch  *dispatch.Batch  // messages that were decoded and not delivered
+	block  []byte           // the payloads they keep, one allocation for all
+	taken  int32            // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
+	ahead  int32            // bytes from its first on that were read
+	last   *handler.Handler // of the message before
+	meter  *meter           // what the session has left of its rates; nil for no limit
+	socket *wsConn          // nil where the bytes are not in WebSocket frames
 
 	small  *[smallRead]byte // what a connection that is no bare socket reads into
 	frame  *[readSize]byte  // payloads of WebSocket frames that were not fed yet
@@ -188,7 +188,7 @@ const maxTurns = 2
 //
 //go:noinline
 func (in *input) giveWay() {
-	if !in.a.hub.Dispatcher.Scheduler.Pressed() {
+	if !in.a.hub.Dispatcher.Loop.Saturated() {
 		return
 	}
 	in.turns--
@@ -422,7 +422,7 @@ func (in *input) malformed(h *message.Header, err error) error {
 	}
 	in.deliver()
 	if h.Type == message.Request && h.ID != 0 {
-		in.a.fail(h.ID, message.Errorf(message.CodeBadRequest, "malformed message"))
+		in.a.sendError(h.ID, "", message.Errorf(message.CodeBadRequest, "malformed message"))
 	}
 	return violation("%w", err)
 }

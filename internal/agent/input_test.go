@@ -150,11 +150,8 @@ func (p *player) end(conn *script) outcome {
 	p.h.wg.Wait()
 	o := outcome{messages: p.seen, reason: p.last.NetworkEntity().(*Agent).control.Reason()}
 	p.seen = nil
-	for _, r := range reasons {
-		if errors.Is(o.reason, r.err) {
-			o.reason = r.err
-			break
-		}
+	if err := session.ReasonOf(o.reason).Err(); err != nil {
+		o.reason = err
 	}
 	p.checkOutput(conn)
 	return o
@@ -345,7 +342,7 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 func TestRoomForPayloadsCounts(t *testing.T) {
 	h := newHost(t, nil)
 	gate := make(chan struct{})
-	h.Dispatcher.Scheduler.PushTask(func() { <-gate })
+	h.Dispatcher.Loop.Invoke(func() { <-gate })
 	conn := &script{}
 	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
 	in := newInput(a)

@@ -8,8 +8,8 @@ import (
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/payload"
 	"github.com/lonng/nano/pipeline"
-	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
 )
 
@@ -51,57 +51,36 @@ func (b *buffer) free() {
 	}
 }
 
-// send encodes v and queues the message m with it as its payload. A claim is the id of the request that m answers, if it
-// is to be sent only where that has not been answered, and 0 otherwise.
-func (a *Agent) send(m *message.Message, v any, claim uint64) error {
-	if data, ok := v.([]byte); ok {
-		m.Data = data
-		return a.sendData(m, claim)
-	}
-	am, ok := a.hub.Serializer.(serialize.AppendMarshaler)
-	if !ok {
-		data, err := a.hub.Serializer.Marshal(v)
-		if err != nil {
-			return err
-		}
-		m.Data = data
-		return a.sendData(m, claim)
-	}
-	// Marshal into a buffer of the pool, from which it is copied behind its header.
-	scratch := buffers.Get().(*buffer)
-	defer scratch.free()
-	data, err := am.MarshalAppend(scratch.b[:0], v)
+// send encodes v and queues the message m with it as its payload.
+func (a *Agent) send(m *message.Message, v any) error {
+	p, err := payload.EncodeTemporary(a.hub.Serializer, v)
 	if err != nil {
 		return err
 	}
-	scratch.b, m.Data = data, data
-	return a.sendData(m, claim)
+	defer p.Free()
+	m.Data = p.Data
+	return a.sendData(m)
 }
 
 // sendData queues a message, after the outbound hooks.
-func (a *Agent) sendData(m *message.Message, claim uint64) error {
+func (a *Agent) sendData(m *message.Message) error {
 	if a.hub.Outbound == nil {
-		return a.queue(m, claim)
+		return a.queue(m)
 	}
 	hooked := &pipeline.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: append([]byte{}, m.Data...), Err: m.Err}
 	if err := a.hub.Dispatcher.Hooks(a.hub.Outbound, a.session, hooked); err != nil {
 		return err
 	}
 	hooked.Type, hooked.ID, hooked.Err = m.Type, m.ID, m.Err
-	return a.queue(hooked, claim)
+	return a.queue(hooked)
 }
 
 // queue appends a message to what waits.
-func (a *Agent) queue(m *message.Message, claim uint64) error {
+func (a *Agent) queue(m *message.Message) error {
 	o := &a.out
 	start, err := o.open(a)
 	if err != nil {
 		return err
-	}
-	if claim != 0 && a.answered.Load() == claim {
-		o.buf.b = o.buf.b[:start]
-		o.mu.Unlock()
-		return session.ErrSessionOnNotify
 	}
 	b, err := codec.AppendMessage(o.buf.b, m, a.hub.Dictionary)
 	if err != nil {
@@ -110,27 +89,24 @@ func (a *Agent) queue(m *message.Message, claim uint64) error {
 		return err
 	}
 	o.buf.b = b
-	return o.commit(a, start, true, claim)
+	return o.commit(a, start, true)
 }
 
 // respond is queue for an answer that no hook is to see: data as it is, in response to mid.
-func (a *Agent) respond(mid uint64, data []byte, claim uint64) error {
+func (a *Agent) respond(mid uint64, data []byte) error {
 	o := &a.out
 	start, err := o.open(a)
 	if err != nil {
 		return err
 	}
-	if claim != 0 && a.answered.Load() == claim {
-		err = session.ErrSessionOnNotify
-	} else {
-		o.buf.b, err = codec.AppendResponse(o.buf.b, mid, data)
-	}
+	b, err := codec.AppendResponse(o.buf.b, mid, data)
 	if err != nil {
 		o.buf.b = o.buf.b[:start]
 		o.mu.Unlock()
 		return err
 	}
-	return o.commit(a, start, true, claim)
+	o.buf.b = b
+	return o.commit(a, start, true)
 }
 
 // queueShared queues a whole packet with a message that goes to other agents as well. Where nothing else waits, as is
@@ -148,7 +124,7 @@ func (a *Agent) queueShared(frame *buffer) error {
 		return err
 	}
 	o.buf.b = append(o.buf.b, frame.b...)
-	return o.commit(a, start, true, 0)
+	return o.commit(a, start, true)
 }
 
 // queueFrame appends a whole packet that was encoded before.
@@ -159,7 +135,7 @@ func (a *Agent) queueFrame(frame []byte, isMessage bool) error {
 		return err
 	}
 	o.buf.b = append(o.buf.b, frame...)
-	return o.commit(a, start, isMessage, 0)
+	return o.commit(a, start, isMessage)
 }
 
 // open locks o, makes room for a packet and returns where what is appended begins: commit or an Unlock must follow.
@@ -185,27 +161,13 @@ func (o *output) begin(a *Agent) (start int, err error) {
 	return start, nil
 }
 
-// claim notes that a request is answered; it reports false if it was before.
-func (o *output) claim(a *Agent, mid uint64) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if a.answered.Load() == mid {
-		return false
-	}
-	a.answered.Store(mid)
-	return true
-}
-
-// commit makes what was appended since open part of the queue, if it fits, and unlocks o. A claim is noted with it.
-func (o *output) commit(a *Agent, start int, isMessage bool, claim uint64) error {
+// commit makes what was appended since open part of the queue, if it fits, and unlocks o.
+func (o *output) commit(a *Agent, start int, isMessage bool) error {
 	if a.ws {
 		o.buf.b = completeFrame(o.buf.b, start)
 	}
 	if len(o.buf.b)+o.inflight > a.hub.MaxQueued {
 		return o.overflow(a, start)
-	}
-	if claim != 0 {
-		storeRelaxed(&a.answered, claim)
 	}
 	o.queued(a, isMessage)
 	return nil

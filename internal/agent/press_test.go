@@ -15,17 +15,17 @@ import (
 // a stream that came together with its last bytes: neither these nor the end may be missed.
 func TestStreamsEndUnderPressure(t *testing.T) {
 	h := newHost(t, nil)
-	sched := h.Dispatcher.Scheduler
+	sched := h.Dispatcher.Loop
 	var over atomic.Bool
 	var more func()
 	more = func() { // the loop always has something to do
 		if !over.Load() {
-			sched.PushTask(more)
+			sched.Invoke(more)
 		}
 	}
-	sched.PushTask(more)
+	sched.Invoke(more)
 	defer over.Store(true)
-	eventually(t, sched.Pressed)
+	eventually(t, sched.Saturated)
 
 	const clients, rounds, window = 16, 20, 4
 	var group sync.WaitGroup

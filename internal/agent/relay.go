@@ -50,11 +50,24 @@ func (a *Agent) Relay(m *message.Message) error {
 	if err := a.sendable(); err != nil {
 		return err
 	}
-	return a.sendData(m, 0)
+	if m.Type == message.Response {
+		if ok, _ := a.requests.Claim(m.ID); !ok {
+			return session.ErrSessionOnNotify
+		}
+	}
+	err := a.sendData(m)
+	if err != nil && m.Type == message.Response {
+		a.requests.Restore(m.ID)
+	}
+	return err
 }
 
 // RelayError answers the request with the id mid, of a route that another node was to serve, with an error.
-func (a *Agent) RelayError(mid uint64, route string, e *message.Error) { a.sendError(mid, &route, e) }
+func (a *Agent) RelayError(mid uint64, route string, e *message.Error) {
+	if ok, _ := a.requests.Claim(mid); ok {
+		a.sendError(mid, route, e)
+	}
+}
 
 // isCall reports whether an id may be that of a call: those of clients are smaller, but for clients that mean mischief.
 // Which calls there are, and that nobody guesses their ids, is for the Cluster to say.

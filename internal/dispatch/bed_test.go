@@ -14,6 +14,7 @@ import (
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/mock"
 	"github.com/lonng/nano/scheduler"
@@ -31,6 +32,7 @@ type bed struct {
 	t       *testing.T
 	log     *record
 	sched   *scheduler.Scheduler
+	loop    *runloop.Loop // of sched
 	session *session.Session
 	entity  *entity
 	box     dispatch.Mailbox
@@ -42,7 +44,8 @@ func newBed(t *testing.T, configure func(*dispatch.Config), comps ...component.C
 	b := &bed{t: t, log: &record{}}
 	log := slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	b.sched = scheduler.New(scheduler.WithLogger(log))
-	c := dispatch.Config{Log: log, Serializer: json.NewSerializer(), Scheduler: b.sched}
+	b.loop, _ = runloop.Of(b.sched)
+	c := dispatch.Config{Log: log, Serializer: json.NewSerializer(), Loop: b.loop}
 	if configure != nil {
 		configure(&c)
 	}
@@ -148,12 +151,16 @@ type entity struct {
 	responses map[uint64]any
 	fails     map[uint64]string
 	answered  map[uint64]bool
+	taken     bool // LastMid was called since Begin
 	holds     int
 	mostHolds int
 	held      int // how often it was held
 }
 
-var _ dispatch.Entity = (*entity)(nil)
+var (
+	_ dispatch.Entity   = (*entity)(nil)
+	_ dispatch.Deferrer = (*entity)(nil)
+)
 
 func (e *entity) Attach(c sessionctl.Control) { e.control = c }
 
@@ -165,16 +172,34 @@ func (e *entity) Begin(id uint64, route *string) {
 		name = *route
 	}
 	e.begun = append(e.begun, fmt.Sprint(id, " ", name))
-	e.last = id
+	e.last, e.taken = id, false
 }
 
 func (e *entity) LastMid() uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.taken = true
 	return e.last
 }
 
-func (e *entity) Response(v any) error { return e.ResponseMid(e.LastMid(), v) }
+func (e *entity) Deferred() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.taken
+}
+
+func (e *entity) Waiting(id uint64) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !e.answered[id]
+}
+
+func (e *entity) Response(v any) error {
+	e.mu.Lock()
+	id := e.last
+	e.mu.Unlock()
+	return e.ResponseMid(id, v)
+}
 
 func (e *entity) ResponseMid(id uint64, v any) error {
 	e.mu.Lock()
@@ -207,6 +232,8 @@ func (e *entity) Fail(id uint64, err *message.Error) {
 	e.answer(id)
 	e.fails[id] = err.Error()
 }
+
+func (e *entity) Refuse(id uint64, err *message.Error) { e.Fail(id, err) }
 
 func (e *entity) Hold() {
 	e.mu.Lock()
@@ -351,4 +378,10 @@ func (d *desk) Ctx(ctx context.Context, _ *session.Session, _ []byte) (*value, e
 		return nil, context.Cause(ctx)
 	}
 	return &value{}, nil
+}
+
+// running reports whether the caller is on a scheduler's goroutine.
+func running(s *scheduler.Scheduler) bool {
+	l, ok := runloop.Of(s)
+	return ok && l.Running()
 }

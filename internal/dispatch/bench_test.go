@@ -10,9 +10,10 @@ import (
 
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/mock"
-	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/serialize/protobuf"
@@ -34,10 +35,11 @@ func (b *Bench) Protobuf(*session.Session, *wrapperspb.StringValue) error { retu
 // benchEntity takes part in nothing.
 type benchEntity struct{ mock.NetworkEntity }
 
-func (e *benchEntity) Begin(uint64, *string)       {}
-func (e *benchEntity) Fail(uint64, *message.Error) {}
-func (e *benchEntity) Hold()                       {}
-func (e *benchEntity) Release()                    {}
+func (e *benchEntity) Begin(uint64, *string)         {}
+func (e *benchEntity) Fail(uint64, *message.Error)   {}
+func (e *benchEntity) Refuse(uint64, *message.Error) {}
+func (e *benchEntity) Hold()                         {}
+func (e *benchEntity) Release()                      {}
 
 // block keeps payloads in one piece of memory, as those who read do.
 type block []byte
@@ -75,9 +77,10 @@ func BenchmarkMailbox(b *testing.B) {
 }
 
 func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.Message, together int) {
-	sched := scheduler.New()
+	sched := runloop.New(runloop.DefaultConfig())
+	sched.Start()
 	defer sched.Close()
-	d := dispatch.New(dispatch.Config{Log: slog.New(slog.DiscardHandler), Serializer: serializer, Scheduler: sched})
+	d := dispatch.New(dispatch.Config{Log: slog.New(slog.DiscardHandler), Serializer: serializer, Loop: sched})
 	if err := d.Add(&Bench{}, nil); err != nil {
 		b.Fatal(err)
 	}
@@ -92,7 +95,7 @@ func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.
 	}
 	drained := make(chan struct{})
 	end := func() { drained <- struct{}{} }
-	var last *component.Handler
+	var last *handler.Handler
 
 	b.ReportAllocs()
 	var batch *dispatch.Batch
@@ -115,7 +118,7 @@ func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.
 			box.Wait()
 		}
 		if n%limit == 0 { // what is queued runs while the clock does
-			sched.PushTask(end)
+			sched.Invoke(end)
 			<-drained
 		}
 	}

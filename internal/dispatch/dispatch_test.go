@@ -59,7 +59,7 @@ func TestWhatIsRefused(t *testing.T) {
 					{"error flag", "\x20\x01\x08desk.Raw", "NANO-400: the message has flags"},
 					{"flag 0x40", "\x40\x01\x08desk.Raw", "NANO-400: the message has flags"},
 					{"flag 0x80", "\x80\x01\x08desk.Raw", "NANO-400: the message has flags"},
-					{"no payload", "\x00\x01\x0adesk.Typed", "NANO-400: the payload of desk.Typed does not decode"},
+					{"no payload", "\x00\x01\x0adesk.Typed", ""},
 					{"a broken payload", "\x00\x01\x0adesk.Typed{", "NANO-400: the payload of desk.Typed does not decode"},
 				} {
 					id := uint64(i + 1)
@@ -79,7 +79,7 @@ func TestWhatIsRefused(t *testing.T) {
 						}
 					})
 				}
-				b.counted(0, 15, 0)
+				b.counted(0, 14, 0)
 			})
 		})
 	}
@@ -128,6 +128,12 @@ func TestDraining(t *testing.T) {
 	}
 }
 
+// faultOfPrograms is an error type with a value in every method, so a nil pointer to it panics.
+type faultOfPrograms struct{ text string }
+
+func (f *faultOfPrograms) Error() string { return f.text }
+func (f *faultOfPrograms) Unwrap() error { return errors.New(f.text) }
+
 func TestErrorsThatClientsSee(t *testing.T) {
 	coded := &message.Error{Code: "GAME-1", Message: "no seat is free"}
 	for _, debug := range []bool{false, true} {
@@ -139,7 +145,8 @@ func TestErrorsThatClientsSee(t *testing.T) {
 			{coded, "GAME-1: no seat is free", "", 0},
 			{fmt.Errorf("joining: %w", coded), "GAME-1: no seat is free", "", 0},
 			{errors.New("password is 1234"), "NANO-500: internal error", "NANO-500: password is 1234", 1},
-			{(*message.Error)(nil), "NANO-500: internal error", "NANO-500: <nil>", 1},
+			{(*message.Error)(nil), "NANO-500: internal error", "NANO-500: a nil *message.Error was returned as an error", 1},
+			{(*faultOfPrograms)(nil), "NANO-500: internal error", "NANO-500: a nil *dispatch_test.faultOfPrograms was returned as an error", 1},
 			{fmt.Errorf("joining: %w", (*message.Error)(nil)), "NANO-500: internal error", "NANO-500: joining: ", 1},
 		} {
 			d := &desk{raw: func(*session.Session, []byte) error { return test.err }}
@@ -151,6 +158,7 @@ func TestErrorsThatClientsSee(t *testing.T) {
 				}
 				b.failed(7, want)
 				b.logged("nano: handler failed", test.logs)
+				b.logged("error=<nil>", 0)
 				b.counted(0, 1, 0)
 			})
 		}
@@ -187,7 +195,9 @@ func TestPanics(t *testing.T) {
 		b.counted(0, 2, 2)
 		b.logged("nano: panic in a handler", 2)
 		b.logged("boom one", 1)
-		b.logged("dispatch_test.go", 2) // the stack
+		b.logged(`stack.1="dispatch_test.TestPanics.func1 `, 2) // the program's frame comes first
+		b.logged("dispatch_test.go:", 2)
+		b.logged(`\\n`, 0) // no stack in one escaped line
 		b.logged("nano: handler failed", 0)
 	})
 }
@@ -196,7 +206,8 @@ func TestReplies(t *testing.T) {
 	d := &desk{typed: func(s *session.Session, v *value) (*value, error) {
 		switch v.N {
 		case 0:
-			return nil, nil // it answers later
+			s.Defer()
+			return nil, nil
 		case 1:
 			return &value{10}, nil
 		case 2:
@@ -219,7 +230,7 @@ func TestReplies(t *testing.T) {
 		b.failed(3, "")
 		b.logged("no request to respond to", 1)
 		b.failed(4, "NANO-500")
-		if err := b.session.ResponseMID(1, "later"); err != nil {
+		if err := b.entity.ResponseMid(1, "later"); err != nil {
 			t.Error(err)
 		}
 		b.responded(1, "later")
@@ -441,7 +452,7 @@ type others struct {
 
 func (o *others) Serves(service string) bool { return service == "bank" || service == "desk" }
 
-func (o *others) Away(_ *session.Session, route string) bool { return o.away == route }
+func (o *others) BoundAway(_ *session.Session, route string) bool { return o.away == route }
 
 func (o *others) Forward(s *session.Session, m *message.Message) error {
 	if s == nil {

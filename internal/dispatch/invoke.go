@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 
-	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 )
 
-// Sessionless makes a task of a call that another node, or the program, makes without a session. The task belongs on the
-// dispatcher's scheduler; it hands the handler's reply or error to done, exactly once. The error that is returned is
-// instead of a task. data is not kept: see Here.
+// Sessionless makes a task of a call without a session, which another node or the program makes.
+// The caller queues the task on the dispatcher's loop. The task calls done exactly once, with the
+// handler's reply or error. If Sessionless returns an error, there is no task. data is not kept:
+// k copies it if necessary.
 func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte, k Keeper,
 	done func(reply any, err error)) (task func(), err error) {
 	if d.draining.Load() {
@@ -25,22 +26,22 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 	}
 	c := Call{handler: h}
 	if h.IsRawArg {
-		c.arg = component.Raw(k.Keep(data))
+		c.arg = handler.Raw(k.Keep(data))
 	} else {
 		if !d.copies {
 			data = k.Keep(data)
 		}
 		d.decode(&c, h, 0, data)
-		if c.more != nil {
-			return nil, c.more.fail
+		if c.special != nil {
+			return nil, c.special.fail
 		}
 	}
 	return func() { d.invoke(ctx, h, c.arg, done) }, nil
 }
 
 // invoke runs a handler that has no session.
-func (d *Dispatcher) invoke(ctx context.Context, h *component.Handler, arg component.Arg, done func(reply any, err error)) {
-	if ctx.Err() != nil { // so the handler is not called
+func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, arg handler.Arg, done func(reply any, err error)) {
+	if ctx.Err() != nil { // the handler is not called
 		d.Counts.Failed.Add(1)
 		done(nil, errLate)
 		return
@@ -60,8 +61,8 @@ func (d *Dispatcher) invoke(ctx context.Context, h *component.Handler, arg compo
 		}
 		if err != nil {
 			d.Counts.Failed.Add(1)
-			if _, public := errorAs(err); !public && !errors.Is(err, errLogged) {
-				d.Log.Error("nano: handler failed", "route", h.Route, "error", err)
+			if unexpected(err) {
+				d.Log.Error("nano: handler failed", "route", h.Route, "error", loggable(err))
 			}
 			reply = nil
 		}
@@ -70,6 +71,8 @@ func (d *Dispatcher) invoke(ctx context.Context, h *component.Handler, arg compo
 	if d.Debug {
 		d.Log.Debug("nano: call", "route", h.Route)
 	}
-	d.Scheduler.Watched()
-	reply, err = h.Call(ctx, nil, arg)
+	d.Loop.SelfTimed()
+	if reply, err = h.Call(ctx, nil, arg); err == nil && reply == nil {
+		reply, err = d.emptyReply(h)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/runloop"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/session"
 )
@@ -54,7 +55,7 @@ func TestOrderAcrossSchedulers(t *testing.T) {
 			if inside.Add(1) != 1 {
 				t.Errorf("handler %s %s runs beside another one of its session", name, data)
 			}
-			if !where().Running() {
+			if !running(where()) {
 				t.Errorf("handler %s %s runs elsewhere, want it on its scheduler", name, data)
 			}
 			order = append(order, name+" "+string(data))
@@ -107,9 +108,9 @@ func TestSchedulerChangesOnTheWay(t *testing.T) {
 		defer blue.Close()
 		where := func() string {
 			switch {
-			case red.Running():
+			case running(red):
 				return "red"
-			case blue.Running():
+			case running(blue):
 				return "blue"
 			}
 			return "main"
@@ -207,7 +208,7 @@ func TestSchedulersOfPrograms(t *testing.T) {
 				b.send(notify("room.Raw", "1"), notify("room.Raw", "2"), notify("main.Raw", "3"), notify("room.Raw", "4"))
 				b.send(notify("room.Raw", "5"), notify("main.Raw", "6"))
 				b.box.Seal(func() {
-					steps.add("last, on main %v", b.sched.Running())
+					steps.add("last, on main %v", b.loop.Running())
 				})
 				synctest.Wait()
 				steps.expect(t, "room 1", "room 2", "main 3", "room 4", "room 5", "main 6", "last, on main true")
@@ -246,7 +247,7 @@ func TestSchedulersThatHaveEnded(t *testing.T) {
 				b.send(request(1, "room.Raw", "lost"), request(2, "room.Raw", "lost"), request(3, "main.Raw", "a"),
 					request(4, "room.Raw", "lost"), request(5, "other.Raw", "b"), request(6, "room.Raw", "lost"))
 				b.send(notify("room.Raw", "lost"), request(7, "main.Raw", "c"))
-				b.box.Seal(func() { steps.add("last, on main %v", b.sched.Running()) })
+				b.box.Seal(func() { steps.add("last, on main %v", b.loop.Running()) })
 				synctest.Wait()
 				steps.expect(t, "main a", "other b", "main c", "last, on main true")
 				for id, want := range map[uint64]string{1: "NANO-500", 2: "NANO-500", 3: "", 4: "NANO-500", 5: "", 6: "NANO-500", 7: ""} {
@@ -353,7 +354,7 @@ func TestSeal(t *testing.T) {
 		defer room.Close()
 		b.session.Set("room", room)
 		last := func(name string) func() {
-			return func() { steps.add("%s, on main %v", name, b.sched.Running()) }
+			return func() { steps.add("%s, on main %v", name, b.loop.Running()) }
 		}
 		if !b.send(notify("main.Raw", "1"), notify("room.Raw", "2")) {
 			t.Error("Deliver() = false, want true before Seal")
@@ -380,7 +381,7 @@ func TestSeal(t *testing.T) {
 func TestSealOfAnIdleMailbox(t *testing.T) {
 	var steps trace
 	inBed(t, nil, with("desk", tracing(&steps, "desk")), func(b *bed) {
-		b.box.Seal(func() { steps.add("last, on main %v", b.sched.Running()) })
+		b.box.Seal(func() { steps.add("last, on main %v", b.loop.Running()) })
 		synctest.Wait()
 		steps.expect(t, "last, on main true")
 	})
@@ -414,7 +415,7 @@ func TestLastThatPanics(t *testing.T) {
 		b.box.Seal(func() { panic("boom") })
 		synctest.Wait()
 		b.logged("boom", 1)
-		b.sched.PushTask(func() { steps.add("goes on") })
+		b.sched.Invoke(func() { steps.add("goes on") })
 		synctest.Wait()
 		steps.expect(t, "desk 1", "goes on")
 	})
@@ -715,9 +716,10 @@ func BenchmarkMessage(b *testing.B) {
 }
 
 func benchmarkMessage(b *testing.B, size int, route string) {
-	s := scheduler.New()
-	defer s.Close()
-	d := dispatch.New(dispatch.Config{Scheduler: s, Serializer: nothing{}})
+	loop := runloop.New(runloop.DefaultConfig())
+	loop.Start()
+	defer loop.Close()
+	d := dispatch.New(dispatch.Config{Loop: loop, Serializer: nothing{}})
 	if err := d.Add(&desk{typed: func(*session.Session, *value) (*value, error) { return nil, nil }},
 		[]component.Option{component.WithName("desk")}); err != nil {
 		b.Fatal(err)
@@ -755,6 +757,7 @@ func (nothing) CopiesInput() bool           { return true }
 type idle struct{ entity }
 
 func (*idle) Begin(uint64, *string)         {}
+func (*idle) Deferred() bool                { return true }
 func (*idle) Hold()                         {}
 func (*idle) Release()                      {}
 func (*idle) ResponseMid(uint64, any) error { return nil }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -118,7 +119,7 @@ func TestSessionless(t *testing.T) {
 				func(r any, e error) {
 					done++
 					reply, err = r, e
-					if !b.sched.Running() {
+					if !b.loop.Running() {
 						t.Error("done was called elsewhere, want it on the dispatcher's scheduler")
 					}
 				})
@@ -132,7 +133,7 @@ func TestSessionless(t *testing.T) {
 				return nil, err
 			}
 			err = errors.New("done was not called")
-			b.sched.PushTask(task)
+			b.sched.Invoke(task)
 			time.Sleep(time.Second)
 			synctest.Wait()
 			if done != 1 {
@@ -192,7 +193,7 @@ func TestDoAndRefuse(t *testing.T) {
 		do := func(id uint64, what string, err error) {
 			batch := dispatch.NewBatch()
 			batch.Add(dispatch.Do(id, func() error {
-				steps.add("%s on main %v", what, b.sched.Running())
+				steps.add("%s on main %v", what, b.loop.Running())
 				return err
 			}), 0)
 			b.box.Deliver(batch)
@@ -273,15 +274,15 @@ func TestOffer(t *testing.T) {
 }
 
 // Messages that went on to other nodes take room until they are returned.
-func TestLend(t *testing.T) {
+func TestWindow(t *testing.T) {
 	inBed(t, nil, nil, func(b *bed) {
-		const limit = 2 * dispatch.LentMessages
-		b.box.Init(b.Dispatcher, b.session, b.entity, limit, 2*dispatch.LentSize)
-		b.box.Lend(limit-1, 100)
+		const limit = 2 * flow.MinMessages
+		b.box.Init(b.Dispatcher, b.session, b.entity, limit, 2*flow.MinSize)
+		b.box.Acquire(limit-1, 100)
 		if b.box.Room() != 1 {
 			t.Errorf("Room() = %d with all but one lent, want 1", b.box.Room())
 		}
-		b.box.Lend(1, 100)
+		b.box.Acquire(1, 100)
 		if b.box.Room() != 0 {
 			t.Errorf("Room() = %d with all lent, want 0", b.box.Room())
 		}
@@ -290,20 +291,20 @@ func TestLend(t *testing.T) {
 			defer close(returned)
 			b.box.Wait()
 		}()
-		b.box.Lend(-(limit/2 - 1), -100)
+		b.box.Acquire(-(limit/2 - 1), -100)
 		synctest.Wait()
 		select {
 		case <-returned:
 			t.Error("Wait returned when less than half were returned")
 		default:
 		}
-		b.box.Lend(-1, -100)
+		b.box.Acquire(-1, -100)
 		<-returned
-		b.box.Lend(-limit/2, 0)
+		b.box.Acquire(-limit/2, 0)
 		if b.box.Room() != limit {
 			t.Errorf("Room() = %d when all were returned, want %d", b.box.Room(), limit)
 		}
-		b.box.Lend(1, 2*dispatch.LentSize)
+		b.box.Acquire(1, 2*flow.MinSize)
 		if b.box.Room() != 0 {
 			t.Errorf("Room() = %d with all bytes lent, want 0", b.box.Room())
 		}

@@ -1,5 +1,5 @@
-// Package gossip finds the members of a cluster: memberlist, carried over the gRPC port of the node. It says whom to
-// dial; whether a member is up is for its link to say.
+// Package gossip finds the members of a cluster with memberlist, over the gRPC port of the node. It reports which members to
+// dial. Whether a member is up, its link decides.
 package gossip
 
 import (
@@ -19,16 +19,16 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Timing sets the pace of the gossip.
+// Timing holds the periods and deadlines of the gossip.
 type Timing struct {
-	Probe    time.Duration // between two probes of a member, and how long one takes at most
+	Probe    time.Duration // between two probes of a member, and the longest time for one
 	Gossip   time.Duration // between two rounds of gossip
-	PushPull time.Duration // between two exchanges of everything known with some member
-	Stream   time.Duration // within which a stream is opened, and an exchange done
+	PushPull time.Duration // between two exchanges of the whole state with a random member
+	Stream   time.Duration // the longest time to open a stream, and for an exchange
 	Idle     time.Duration // after which an unused connection is closed
 }
 
-// DefaultTiming returns what suits the machines of one site.
+// DefaultTiming returns the periods and deadlines for nodes of one site.
 func DefaultTiming() Timing {
 	return Timing{
 		Probe:    500 * time.Millisecond,
@@ -39,14 +39,14 @@ func DefaultTiming() Timing {
 	}
 }
 
-// Config is what a Gossip is made of.
+// Config configures a Gossip.
 type Config struct {
 	Self   *nodeauth.Self
 	Dial   []grpc.DialOption
 	Timing Timing
 	Logger *slog.Logger
-	// Alive and Gone tell of members other than this one that appear and disappear. They are called under memberlist's
-	// lock: they must not block, and must not call the Gossip.
+	// Alive and Gone are called when another member appears or disappears. They run under memberlist's lock, so they must
+	// not block and must not call the Gossip.
 	Alive func(addr string, epoch uint64)
 	Gone  func(addr string, epoch uint64)
 }
@@ -59,7 +59,7 @@ type Gossip struct {
 	ended time.Time
 }
 
-// New starts to take part. Nobody else is known before Join, or before somebody else joins this node.
+// New starts the gossip of a node. It knows no other node before Join, or before another node joins this one.
 func New(cfg Config) (*Gossip, error) {
 	g := &Gossip{transport: newTransport(cfg.Self, cfg.Dial, cfg.Timing), cfg: cfg}
 	c := memberlist.DefaultLANConfig()
@@ -69,7 +69,7 @@ func New(cfg Config) (*Gossip, error) {
 	c.Logger = log.New(logWriter{cfg.Logger}, "", 0)
 	c.ProbeInterval = cfg.Timing.Probe
 	c.ProbeTimeout = cfg.Timing.Probe * 2 / 5
-	c.AwarenessMaxMultiplier = 1 // a probe takes no longer than Probe, whatever happens
+	c.AwarenessMaxMultiplier = 1 // a probe never takes longer than Probe
 	c.SuspicionMaxTimeoutMult = 3
 	c.GossipInterval = cfg.Timing.Gossip
 	c.PushPullInterval = cfg.Timing.PushPull
@@ -85,8 +85,8 @@ func New(cfg Config) (*Gossip, error) {
 	return g, nil
 }
 
-// Join exchanges what is known with the node at target, "host:port", and returns who that is. If authority is not
-// empty it is the name that TLS expects of the node. It takes no longer than opening a stream and an exchange may.
+// Join exchanges the state with the node at target, "host:port", and returns that node. If authority is not empty, it is the
+// name that TLS expects of the node. Join takes at most twice Timing.Stream.
 func (g *Gossip) Join(target, authority string) (nodeauth.Peer, error) {
 	alias := seed{target, authority}.String()
 	_, err := g.list.Join([]string{alias + "/" + placeholder})
@@ -100,22 +100,22 @@ func (g *Gossip) Join(target, authority string) (nodeauth.Peer, error) {
 	return peer, nil
 }
 
-// Leave tells the others that this node goes, and waits at most timeout until one was told.
+// Leave announces that this node leaves, and waits at most timeout until another node knows.
 func (g *Gossip) Leave(timeout time.Duration) {
 	if err := g.list.Leave(timeout); err != nil {
 		g.cfg.Logger.Debug("gossip: leaving", "err", err)
 	}
 }
 
-// Stop ends the part of this node without a word to the others. It waits for the transport's goroutines; for those of
-// memberlist see Wait.
+// Stop ends the gossip without an announcement. It waits for the transport's goroutines; for those of memberlist see
+// [Gossip.Wait].
 func (g *Gossip) Stop() {
 	_ = g.list.Shutdown()
 	g.ended = time.Now()
 }
 
-// Wait returns when memberlist's goroutines have ended: a probe under way at Stop can't be broken off, and memberlist
-// does not tell when it is through.
+// Wait returns when memberlist's goroutines have ended. A probe that runs at Stop cannot be canceled, and memberlist does not
+// report its end, so Wait waits for as long as a probe can take.
 func (g *Gossip) Wait(ctx context.Context) {
 	last := g.lastWrite()
 	if last.IsZero() {
@@ -129,7 +129,7 @@ func (g *Gossip) Wait(ctx context.Context) {
 	}
 }
 
-// events passes on what memberlist says of other nodes.
+// events calls Alive and Gone for memberlist's events.
 type events struct{ g *Gossip }
 
 func (e events) NotifyJoin(n *memberlist.Node) {
@@ -148,13 +148,13 @@ func (events) NotifyUpdate(*memberlist.Node) {}
 
 func (g *Gossip) other(n *memberlist.Node) (addr string, epoch uint64, ok bool) {
 	if addr, epoch, ok = parseName(n.Name); addr == g.cfg.Self.Addr {
-		return "", 0, false // this node, or one that had its address before
+		return "", 0, false // this node, or a previous process at its address
 	}
 	return addr, epoch, ok
 }
 
-// A node's name in the gossip is its address and epoch: every process is a member of its own, and whoever knows the
-// name knows where to dial, host names included. (memberlist's own field holds an IP address only.)
+// A node's name in the gossip is its address and epoch, so every process is a member of its own, and the name shows where to
+// dial it. The address may contain a host name, which memberlist's own field cannot hold.
 func name(addr string, epoch uint64) string { return addr + "#" + strconv.FormatUint(epoch, 16) }
 
 func parseName(s string) (addr string, epoch uint64, ok bool) {
@@ -169,10 +169,10 @@ func parseName(s string) (addr string, epoch uint64, ok bool) {
 	return s[:i], epoch, true
 }
 
-// placeholder stands where memberlist insists on an IP address; the name beside it is what counts.
+// placeholder is the IP address that memberlist requires; the transport uses the name beside it.
 const placeholder = "0.0.0.0:1"
 
-// seed is a node to join of which no more than the address is known. It passes through memberlist as a name.
+// seed is a node to join, of which only the address is known. It passes through memberlist as a name.
 type seed struct{ target, authority string }
 
 const seedMark = "?"
@@ -188,24 +188,20 @@ func parseSeed(s string) (seed, bool) {
 	return seed{target, authority}, ok
 }
 
-// logWriter passes memberlist's lines on. What it calls an error is no more than a note here: the links tell who is
-// up.
+// logWriter logs memberlist's lines, warnings and errors included, at level debug: after a failure or a restart memberlist
+// writes many of them. Operators see the state of the links, which mesh logs.
 type logWriter struct{ logger *slog.Logger }
 
 func (w logWriter) Write(b []byte) (int, error) {
-	level := slog.LevelDebug
-	if bytes.HasPrefix(b, []byte("[ERR]")) || bytes.HasPrefix(b, []byte("[WARN]")) {
-		level = slog.LevelInfo
-	}
 	text := string(bytes.TrimSpace(b))
 	if _, rest, ok := strings.Cut(text, "] "); ok {
 		text = rest
 	}
-	w.logger.Log(context.Background(), level, text)
+	w.logger.Debug(text)
 	return len(b), nil
 }
 
-// advertised returns the IP address that memberlist shows for addr. It is for the eye only.
+// advertised returns the IP address that memberlist logs for addr.
 func advertised(addr string) (net.IP, int) {
 	if host, port, err := net.SplitHostPort(addr); err == nil {
 		n, _ := strconv.Atoi(port)

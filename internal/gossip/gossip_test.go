@@ -157,7 +157,7 @@ func TestMembersFindEachOther(t *testing.T) {
 			one.knows(t, two, three)
 			two.knows(t, one, three)
 			three.knows(t, one, two)
-			// Every pair probes each other: nobody may be taken for dead.
+			// Every pair probes each other: no node may be considered dead.
 			rounds := time.NewTimer(10 * quick().Probe)
 			<-rounds.C
 			two.knows(t, one, three)
@@ -218,7 +218,7 @@ func TestJoinNobody(t *testing.T) {
 	}
 }
 
-// A destination that takes no connection costs nobody any time, and what is too much for its queue is dropped.
+// A destination without a connection delays no other, and packets beyond its queue are dropped.
 func TestWriteNeverBlocks(t *testing.T) {
 	t.Parallel()
 	one := begin(t, "", "")
@@ -325,7 +325,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	}
 }
 
-// A connection that nobody uses is closed.
+// An unused connection is closed.
 func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	one, two := transportAt(t), transportAt(t)
@@ -386,7 +386,7 @@ func TestNames(t *testing.T) {
 
 func TestLogLevels(t *testing.T) {
 	var b strings.Builder
-	w := logWriter{slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	w := logWriter{slog.New(slog.NewTextHandler(&b, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
 		}
@@ -397,7 +397,7 @@ func TestLogLevels(t *testing.T) {
 			t.Errorf("Write(%q) = %d, %v", line, n, err)
 		}
 	}
-	want := "level=INFO msg=\"memberlist: bad\"\nlevel=INFO msg=\"memberlist: odd\"\n"
+	want := "level=DEBUG msg=\"memberlist: bad\"\nlevel=DEBUG msg=\"memberlist: odd\"\nlevel=DEBUG msg=\"memberlist: chatter\"\nlevel=DEBUG msg=plain\n"
 	if b.String() != want {
 		t.Errorf("logged %q, want %q", b.String(), want)
 	}

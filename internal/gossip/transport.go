@@ -20,18 +20,18 @@ import (
 )
 
 const (
-	packetSize  = 8 << 10  // of a gossip packet, at most
+	packetSize  = 8 << 10  // largest gossip packet, in bytes
 	packetQueue = 128      // packets that wait for one destination; more are dropped
-	chunkSize   = 32 << 10 // of what a stream sends at once
+	chunkSize   = 32 << 10 // largest message of a stream, in bytes
 )
 
 var (
 	errStopped = errors.New("gossip: stopped")
-	errDropped = errors.New("the connection was given up")
+	errDropped = errors.New("the connection was closed")
 )
 
-// transport carries packets and streams of memberlist over gRPC. A destination gets a connection when something is
-// to be sent there, and loses it when it is broken or was not used for a while.
+// transport carries packets and streams of memberlist over gRPC. It opens a connection when there is something to send to a
+// destination, and closes it after an error or when it was not used for Timing.Idle.
 type transport struct {
 	self    *nodeauth.Self
 	options []grpc.DialOption
@@ -42,12 +42,12 @@ type transport struct {
 
 	ctx  context.Context // ends with Shutdown
 	stop context.CancelFunc
-	wg   sync.WaitGroup // of every goroutine that runs for the transport
+	wg   sync.WaitGroup // every goroutine of the transport
 
-	mu     sync.Mutex // guards what follows; wg.Add is called under it, and not once closed is set
+	mu     sync.Mutex // guards the fields below; wg.Add is called under it, and not after closed is set
 	closed bool
 	routes map[seed]*route
-	seeds  map[string]answer // by the name that a seed was dialed under
+	seeds  map[string]answer // by the name under which a seed was dialed
 }
 
 // route is the connection to a destination.
@@ -60,7 +60,7 @@ type route struct {
 	used    atomic.Bool // since the idle timer last fired
 }
 
-// answer is how dialing a seed ended.
+// answer is the result of dialing a seed.
 type answer struct {
 	peer nodeauth.Peer
 	err  error
@@ -94,7 +94,7 @@ func (t *transport) WriteTo(b []byte, addr string) (time.Time, error) {
 	return t.WriteToAddress(b, memberlist.Address{Addr: addr})
 }
 
-// WriteToAddress never blocks: a packet that finds the queue full is dropped.
+// WriteToAddress never blocks. If the queue is full, it drops the packet.
 func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time, error) {
 	now := time.Now()
 	r, err := t.route(addr)
@@ -113,7 +113,7 @@ func (t *transport) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 	return t.DialAddressTimeout(memberlist.Address{Addr: addr}, timeout)
 }
 
-// DialAddressTimeout opens a stream and greets on it.
+// DialAddressTimeout opens a stream and completes its handshake.
 func (t *transport) DialAddressTimeout(addr memberlist.Address, timeout time.Duration) (net.Conn, error) {
 	conn, peer, err := t.dial(addr, timeout)
 	if _, ok := parseSeed(addr.Name); ok {
@@ -150,8 +150,8 @@ func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Co
 		if peer.Epoch == t.self.Epoch {
 			return nil, peer, ErrSelf
 		}
-		// An earlier process of this node would not answer any more.
-		return nil, peer, fmt.Errorf("%w: the address %s is that of another node, which answers at %s", nodeauth.ErrRefused, peer.Addr, r.to.target)
+		// It is not an earlier process of this node: that would not answer any more.
+		return nil, peer, fmt.Errorf("%w: another node, which answers at %s, has the address %s", nodeauth.ErrRefused, r.to.target, peer.Addr)
 	}
 	near, far := net.Pipe()
 	started := t.run(func() {
@@ -165,12 +165,12 @@ func (t *transport) dial(addr memberlist.Address, timeout time.Duration) (net.Co
 	return conn{near, address(peer.Addr)}, peer, nil
 }
 
-// ErrSelf tells that the address that was to be joined leads to this very node.
+// ErrSelf is returned by Join if the target is this node.
 var ErrSelf = errors.New("gossip: the address is this node's own")
 
 func noAnswer(timeout time.Duration) error { return fmt.Errorf("no answer within %v", timeout) }
 
-// plain takes the gRPC wrapping off an error that does not say more than its text.
+// plain removes the gRPC status from an error and keeps its text.
 func plain(err error) error {
 	if st, ok := status.FromError(err); ok {
 		return errors.New(st.Message())
@@ -178,7 +178,7 @@ func plain(err error) error {
 	return err
 }
 
-// dialed returns how dialing a seed last ended, and forgets it.
+// dialed returns the result of dialing a seed last, and forgets it.
 func (t *transport) dialed(name string) (nodeauth.Peer, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -194,8 +194,8 @@ func (t *transport) lastWrite() time.Time {
 	return time.Time{}
 }
 
-// Reset closes the connection to a node, so that the next packet opens a new one. After a silence of the network that
-// is quicker than waiting for TCP to try again.
+// Reset closes the connection to a node, so the next packet opens a new one. After a network failure that is faster than
+// waiting for TCP to retransmit.
 func (t *transport) Reset(addr string) {
 	t.mu.Lock()
 	r := t.routes[seed{target: addr}]
@@ -215,7 +215,7 @@ func (t *transport) Shutdown() error {
 	return nil
 }
 
-// run starts a goroutine that Shutdown waits for, unless it is too late for one.
+// run starts a goroutine that Shutdown waits for. It reports false after Shutdown.
 func (t *transport) run(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -254,7 +254,7 @@ func (t *transport) route(addr memberlist.Address) (*route, error) {
 	}
 	conn, err := grpc.NewClient("passthrough:///"+to.target, options...)
 	if err != nil && to.authority != "" {
-		// The program's TLS has a name of its own to expect, which gRPC lets nobody override: that one counts.
+		// The program's TLS options name the server themselves, and gRPC does not allow another name.
 		conn, err = grpc.NewClient("passthrough:///"+to.target, t.options...)
 	}
 	if err != nil {
@@ -272,7 +272,7 @@ func (t *transport) route(addr memberlist.Address) (*route, error) {
 	return r, nil
 }
 
-// drop gives a connection up.
+// drop closes a connection.
 func (t *transport) drop(r *route) {
 	t.mu.Lock()
 	if t.routes[r.to] == r {
@@ -282,7 +282,7 @@ func (t *transport) drop(r *route) {
 	r.stop(errDropped)
 }
 
-// serve owns a connection: it sends the packets and closes the connection in the end.
+// serve sends the packets of a connection, and closes it when it ends.
 func (t *transport) serve(r *route) {
 	defer r.conn.Close()
 	defer t.drop(r)
@@ -358,13 +358,13 @@ func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
 	})
 }
 
-// accept greets and runs f on a goroutine of its own: returning from a call is the only way to break off its receives.
+// accept completes the handshake and runs f, both on another goroutine: only returning from a call ends a receive that blocks.
 func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) error {
-	greeted := make(chan struct{})
+	ready := make(chan struct{})
 	done := make(chan error, 1)
 	started := t.run(func() {
 		peer, err := t.self.Accept(st)
-		close(greeted)
+		close(ready)
 		if err == nil {
 			err = f(peer)
 		}
@@ -386,22 +386,22 @@ func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) er
 			return status.Error(codes.Unavailable, errStopped.Error())
 		case <-expire.C:
 			select {
-			case <-greeted:
+			case <-ready:
 			default:
-				return status.Error(codes.DeadlineExceeded, "gossip: no greeting in time")
+				return status.Error(codes.DeadlineExceeded, "gossip: no handshake in time")
 			}
 		}
 	}
 }
 
-// pump carries bytes between a pipe and a stream until the pipe's other end is closed or the stream is done. It leaves a
-// goroutine that ends with the stream. memberlist closes a stream only when it has read the answer, so there is no need
-// to wait until the last bytes have arrived.
+// pump copies bytes between a pipe and a stream until the other end of the pipe is closed or the stream ends. It starts a
+// goroutine that ends with the stream. memberlist closes a stream only after it has read the answer, so pump need not wait
+// until the last bytes have arrived.
 func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) {
 	stop := context.AfterFunc(ctx, func() { _ = far.Close() })
 	defer stop()
 	defer far.Close()
-	t.wg.Add(1) // pump itself runs for the transport: Shutdown can't have stopped waiting
+	t.wg.Add(1) // the caller of pump is counted too, so Shutdown is still waiting
 	go func() {
 		defer t.wg.Done()
 		defer far.Close()
@@ -427,7 +427,7 @@ func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) 
 	}
 }
 
-// conn is a stream as memberlist sees it: the near end of a pipe, which has the deadlines.
+// conn is a stream for memberlist: the near end of a pipe, which supports deadlines.
 type conn struct {
 	net.Conn
 	remote net.Addr
@@ -435,7 +435,7 @@ type conn struct {
 
 func (c conn) RemoteAddr() net.Addr { return c.remote }
 
-// address is that of a node.
+// address is the address of a node.
 type address string
 
 func (address) Network() string  { return "grpc" }

@@ -10,23 +10,23 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// A batch travels as a clusterpb.Envelope whose data are its frames. What the general codec would copy and allocate
-// for it, this one does not: the queue leaves room for the field's head in front of the frames.
+// A batch is sent as a clusterpb.Envelope whose data are its frames. This codec does not copy a batch, as the general codec
+// would: the queue leaves room for the field's head in front of the frames.
 const (
-	// headSize is the size of the field's head: the tag and a length that is padded to five bytes.
+	// headSize is the size of the field's head: the tag, and a length that is padded to five bytes.
 	headSize = 6
 	dataTag  = 1<<3 | 2
 )
 
-// Codec returns the codec of a node: on the wire it is that of protobuf.
+// Codec returns the codec of a node. Its encoding is that of protobuf.
 func Codec() encoding.CodecV2 { return codec{encoding.GetCodecV2("proto")} }
 
 type codec struct{ encoding.CodecV2 }
 
-// outbound is a batch to send: headSize bytes of room, then the frames. Sending hands the buffer over.
+// outbound is a batch to send: headSize bytes of room, then the frames. gRPC takes over the buffer.
 type outbound struct{ buf *[]byte }
 
-// inbound is a batch that came in. Its frames are valid until it is freed.
+// inbound is a received batch. Its frames are valid until it is freed.
 type inbound struct {
 	frames []byte
 	buf    mem.Buffer
@@ -49,7 +49,7 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 	return mem.BufferSlice{mem.NewBuffer(out.buf, pool{})}, nil
 }
 
-var errEnvelope = errors.New("link: malformed envelope: one with data was expected")
+var errEnvelope = errors.New("link: malformed envelope, want one with data")
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	in, ok := v.(*inbound)
@@ -69,7 +69,7 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	size, frames, ok := uvarint(b[1:])
 	if !ok || size != uint64(len(frames)) {
 		buf.Free()
-		return fmt.Errorf("%w: %d bytes announced, %d came", errEnvelope, size, len(frames))
+		return fmt.Errorf("%w: %d bytes announced, %d received", errEnvelope, size, len(frames))
 	}
 	in.buf, in.frames = buf, frames
 	return nil
@@ -85,7 +85,7 @@ func putHead(b []byte, size int) {
 	b[headSize-1] = byte(size)
 }
 
-// The sizes of pooled buffers: most batches of a quiet link fit the small one.
+// The sizes of pooled buffers. Most batches of a link with little traffic fit the small one.
 const (
 	smallBatch = 4 << 10
 	largeBatch = 64 << 10
@@ -96,7 +96,7 @@ var (
 	largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBatch); return &b }}
 )
 
-// pool hands out the buffers of batches. Those larger than a large batch are left to the garbage collector.
+// pool provides the buffers of batches. Buffers over largeBatch are not reused.
 type pool struct{}
 
 func (pool) Get(size int) *[]byte {

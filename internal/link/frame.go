@@ -7,46 +7,46 @@ import (
 	"math/bits"
 )
 
-// Kind says what a frame is for. The kinds below FirstKind are the link's own and never reach a Handler; what the
-// others mean is for those who send them to say.
+// Kind is the kind of a frame. Kinds below FirstKind belong to the link and never reach a Handler. The sender and the Handler
+// define the others.
 type Kind uint8
 
 const (
 	kindPing  Kind = iota // ID: the sender's clock
 	kindPong              // ID: that of the ping
 	kindHello             // Data: a clusterpb.Hello that replaces the one before
-	kindBye               // nothing: the peer leaves
-	kindPart              // Data: the next bytes of a frame; ID: how many of its bytes are still to come
+	kindBye               // empty: the peer leaves
+	kindPart              // Data: the next bytes of a frame; ID: how many of its bytes are missing yet
 
-	// FirstKind is the first kind that is free to use.
+	// FirstKind is the first kind for users of the link.
 	FirstKind Kind = 16
 )
 
 // Limits of a frame, in bytes.
 const (
-	// MaxFrame bounds a whole frame: 16 MiB of payload and what goes with it.
+	// MaxFrame bounds a whole frame: 16 MiB of payload and 64 KiB for the other fields.
 	MaxFrame = 16<<20 + 64<<10
-	// internSize bounds the routes that a reader keeps.
+	// internSize and internCount bound the routes that a Decoder keeps.
 	internSize  = 128
 	internCount = 4096
 )
 
 var (
-	// ErrFrame tells of bytes that are no frame. The link that they came over is closed.
+	// ErrFrame is the reason of a link that has ended because of malformed bytes.
 	ErrFrame = errors.New("link: malformed frame")
-	// ErrFrameTooLarge tells of a frame over MaxFrame bytes.
+	// ErrFrameTooLarge is returned for a frame over MaxFrame bytes.
 	ErrFrameTooLarge = errors.New("link: frame too large")
 )
 
-// Frame is one message between nodes. Fields that are zero take no bytes on the wire, but for Kind.
+// Frame is one message between nodes. Except Kind, fields that are zero take no bytes on the wire.
 //
 //	+--------+------+-------+---------+--------+----------------+---------------+-----------+
 //	| length | kind | flags | Session | ID     | length | Route | length | Meta | Data      |
 //	+--------+------+-------+---------+--------+----------------+---------------+-----------+
 //	 varint   1 byte 1 byte  varint    varint   varint           varint          to the end
 //
-// length counts what follows it. The low four bits of flags say which of Session, ID, Route and Meta are there;
-// the high four are Flags. Varints are those of encoding/binary.
+// length counts the bytes behind it. The low four bits of flags show which of Session, ID, Route and Meta are present; the
+// high four bits are Flags. Varints are those of encoding/binary.
 type Frame struct {
 	Kind    Kind
 	Flags   uint8 // 0 to 15
@@ -65,13 +65,13 @@ const (
 	flagShift = iota
 )
 
-// Size returns how many bytes the frame takes on the wire.
+// Size returns the size of the encoded frame in bytes.
 func (f *Frame) Size() int {
 	n := f.body()
 	return uvarintLen(uint64(n)) + n
 }
 
-// body returns the size of what follows the length.
+// body returns the size of the encoded frame without its length field.
 func (f *Frame) body() int {
 	n := 2 + len(f.Data)
 	if f.Session != 0 {
@@ -117,18 +117,18 @@ func (f *Frame) Append(dst []byte) []byte {
 	return append(dst, f.Data...)
 }
 
-// Decoder reads frames. It keeps the routes that it has seen, up to a bound, so that they are allocated once. It is
-// for one goroutine.
+// Decoder decodes frames. It keeps a bounded number of routes, so that each is allocated once. It must not be used
+// concurrently.
 type Decoder struct {
 	routes map[string]string
 }
 
-// Next splits the first frame off b. The frame's Meta and Data alias b. It returns what is left of b, and ErrFrame if
-// b does not begin with a whole frame.
+// Next decodes the first frame of b, and returns the rest of b. The frame's Meta and Data alias b. The error is ErrFrame if b
+// does not begin with a whole frame.
 func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	size, b, ok := uvarint(b)
 	if !ok || size > uint64(len(b)) || size < 2 {
-		return nil, fmt.Errorf("%w: %d bytes are left of one", ErrFrame, len(b))
+		return nil, fmt.Errorf("%w: %d bytes of an incomplete frame", ErrFrame, len(b))
 	}
 	b, rest = b[:size:size], b[size:]
 	flags := b[1]
@@ -176,7 +176,7 @@ func (d *Decoder) route(b []byte) string {
 	return s
 }
 
-// uvarint splits a varint off b.
+// uvarint decodes a varint at the start of b, and returns the rest of b.
 func uvarint(b []byte) (v uint64, rest []byte, ok bool) {
 	v, n := binary.Uvarint(b)
 	if n <= 0 {
@@ -185,7 +185,7 @@ func uvarint(b []byte) (v uint64, rest []byte, ok bool) {
 	return v, b[n:], true
 }
 
-// field splits a length and as many bytes off b.
+// field decodes a length and as many bytes at the start of b, and returns the rest of b.
 func field(b []byte) (v, rest []byte, ok bool) {
 	n, b, ok := uvarint(b)
 	if !ok || n > uint64(len(b)) {

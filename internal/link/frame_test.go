@@ -182,7 +182,7 @@ func marshal(t *testing.T, v any) []byte {
 	return data.Materialize()
 }
 
-// A batch is an Envelope to whoever reads it as one, and the other way about.
+// A batch decodes as an Envelope, and an Envelope as a batch.
 func TestCodecIsProtobuf(t *testing.T) {
 	for _, size := range []int{1, 127, 128, 300, 5000, largeBatch, 3 << 20} {
 		payload := bytes.Repeat([]byte{7}, size)

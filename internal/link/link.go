@@ -1,5 +1,5 @@
-// Package link is the data stream of a pair of nodes: frames in order both ways, written in batches, and a ping that
-// says whether the peer is there. It knows neither who dials whom nor what the frames mean.
+// Package link implements the data stream of a pair of nodes: frames in order in both directions, written in batches, and
+// pings that detect whether the peer answers. It knows neither which node dials nor what the frames mean.
 package link
 
 import (
@@ -19,32 +19,32 @@ import (
 )
 
 var (
-	// ErrDown tells that the link is down. Frames are delivered at most once: what was sent on the link before may have
+	// ErrDown is returned when the link is down. Frames are delivered at most once: a frame that was sent before may have
 	// arrived or not, and is not sent again.
 	ErrDown = errors.New("cluster: member is down")
-	// ErrQueueFull tells that the peer takes frames slower than they come: this one was not queued.
+	// ErrQueueFull is returned when the queue is full, because the peer reads too slowly. The frame was not queued.
 	ErrQueueFull = errors.New("cluster: queue to the member is full")
 )
 
-// Why a link ended, beside a broken stream. Down gets them.
+// Reasons why a link ended, for Handler.Down. A broken stream is ErrDown.
 var (
 	ErrLeft    = errors.New("cluster: member has left")
 	ErrSilent  = errors.New("cluster: member does not answer pings")
 	ErrStopped = errors.New("cluster: this node has stopped")
-	// errGoexit: frames run code of the program, such as hooks and serializers, which may end the goroutine.
+	// errGoexit: hooks and serializers of the program run on the link's goroutine and may end it.
 	errGoexit = errors.New("cluster: the goroutine of the link was ended with runtime.Goexit")
 )
 
-// Config sets the limits of links.
+// Config holds the limits of links.
 type Config struct {
 	Ping        time.Duration // between two pings
-	Dead        time.Duration // a ping unanswered for so long ends the link
-	QueueBytes  int           // that may wait to be sent, of frames
-	QueueFrames int           // that may wait to be sent
-	Counts      *Counts       // that the link adds to, beside others; nil for some of its own
+	Dead        time.Duration // the longest time without an answer to a ping before the link ends
+	QueueBytes  int           // bytes of frames that may wait to be sent
+	QueueFrames int           // frames that may wait to be sent
+	Counts      *Counts       // shared with other links; nil for counters of its own
 }
 
-// Counts is what has gone over links. Pings and pongs do not count.
+// Counts counts the frames of links, except pings and pongs.
 type Counts struct {
 	FramesIn, FramesOut atomic.Int64
 	BytesIn, BytesOut   atomic.Int64 // of the frames
@@ -55,58 +55,58 @@ func DefaultConfig() Config {
 	return Config{Ping: 500 * time.Millisecond, Dead: 2 * time.Second, QueueBytes: 32 << 20, QueueFrames: 1 << 18}
 }
 
-// Stream is what a link needs of a gRPC stream whose codec is Codec.
+// Stream is the part of a gRPC stream that a link uses. Its codec is Codec.
 type Stream interface {
 	SendMsg(m any) error
 	RecvMsg(m any) error
 }
 
-// Handler is told what happens on a link. All calls for one link come from one goroutine, one after the other: Up,
-// then any number of Received and Changed, then Down. It must not block: the link's pings wait meanwhile, and a peer
-// whose pings go unanswered for too long gives the link up.
+// Handler receives what happens on a link. All calls for one link come from one goroutine: Up, then any number of Received
+// and Changed, then Down. A Handler must not block, because this node does not answer pings meanwhile, and a peer without an
+// answer ends the link.
 type Handler interface {
-	// Up comes before the first frame.
+	// Up is called before the first frame.
 	Up(l *Link)
-	// Received is handed frames in the order in which the peer sent them. The slice and the bytes of the frames (Meta,
+	// Received is called with frames in the order in which the peer sent them. The slice and the bytes of the frames (Meta,
 	// Data) are valid until it returns.
 	Received(l *Link, frames []Frame)
-	// Changed tells that the peer sent a new hello.
+	// Changed is called when the peer has sent a new hello.
 	Changed(l *Link)
-	// Down tells why the link ended. No frame comes after it.
+	// Down is called when the link has ended, with the reason. It is the last call.
 	Down(l *Link, err error)
 }
 
-// Link is one end of the stream to a peer. Its methods may be called concurrently, also by its Handler.
+// Link is one end of the stream to a peer. Its methods may be called concurrently, and by its Handler.
 type Link struct {
 	Addr  string // of the peer
 	Epoch uint64 // of the peer
 
-	// Owner is for the Handler, which may set it in Up.
+	// Owner belongs to the Handler, which may set it in Up.
 	Owner any
 
 	cfg     Config
 	stream  Stream
 	handler Handler
-	started time.Time // what pings are measured from
+	started time.Time // the origin of the clock of pings
 	hello   atomic.Pointer[clusterpb.Hello]
 	rtt     atomic.Int64
 
 	wake     chan struct{} // holds a token if there is something to write
-	done     chan struct{} // closed by close
+	done     chan struct{} // closed by Close
 	finished chan struct{} // closed after Down
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	out      queue
 	ping     uint64        // to be sent before the batches; 0 for none
-	pong     uint64        // likewise; the last ping of the peer answers for those before it
+	pong     uint64        // likewise; the answer to the peer's last ping also answers earlier pings
 	lastPing uint64        // the clock of the newest ping
-	answered time.Duration // when the newest answered ping was due
-	ponged   chan struct{} // closed with the next answer; nil if nobody waits for one
-	leaving  bool          // a bye is queued: nothing goes behind it
+	answered time.Duration // the clock of the newest ping that was answered
+	ponged   chan struct{} // closed at the next answer; nil if no goroutine waits for it
+	leaving  bool          // a bye is queued, which has to be the last frame
 	err      error         // why the link ended; set once
 }
 
-// New makes the link of a stream that both sides have greeted on. It does nothing until Run.
+// New returns the link of a stream whose handshake is complete. It does nothing until Run.
 func New(stream Stream, addr string, epoch uint64, hello *clusterpb.Hello, cfg Config, h Handler) *Link {
 	l := &Link{
 		Addr: addr, Epoch: epoch,
@@ -123,7 +123,7 @@ func New(stream Stream, addr string, epoch uint64, hello *clusterpb.Hello, cfg C
 	return l
 }
 
-// setHello keeps what the peer told of itself. Where it can be dialed is not for the hello to say: see Addr.
+// setHello stores the peer's hello. The address in the hello is replaced by Addr, which the handshake has proved.
 func (l *Link) setHello(h *clusterpb.Hello) {
 	if h.Info == nil {
 		h.Info = new(clusterpb.MemberInfo)
@@ -132,13 +132,13 @@ func (l *Link) setHello(h *clusterpb.Hello) {
 	l.hello.Store(h)
 }
 
-// Hello returns what the peer last told of itself. It must not be changed.
+// Hello returns the peer's last hello. It must not be changed.
 func (l *Link) Hello() *clusterpb.Hello { return l.hello.Load() }
 
-// RTT returns the round-trip time of the pings, smoothed; 0 before the first answer.
+// RTT returns the smoothed round-trip time of the pings; 0 before the first answer.
 func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 
-// Done is closed when the link has ended. Down may still be to come.
+// Done is closed when the link has ended. Handler.Down may be called later.
 func (l *Link) Done() <-chan struct{} { return l.done }
 
 // Finished is closed when Down has returned and the link's goroutines have ended.
@@ -158,12 +158,12 @@ func (l *Link) Queued() (frames, bytes int) {
 	return l.out.frames, l.out.bytes
 }
 
-// Send queues a frame; it copies it and never blocks. The error is ErrDown, ErrQueueFull or ErrFrameTooLarge.
+// Send queues a copy of a frame and never blocks. The error is ErrDown, ErrQueueFull or ErrFrameTooLarge.
 func (l *Link) Send(f *Frame) error { return l.queue(f, l.cfg.QueueBytes, l.cfg.QueueFrames) }
 
-// Insist queues a frame without which the peer would be left with a wrong picture of this node. There is room for them
-// beyond the limits, for a quarter of what those allow; a link that has none left closes, with ErrQueueFull.
-func (l *Link) Insist(f *Frame) error {
+// SendReserved queues a frame that keeps the state of the peer correct. Such frames have a reserved part of the queue, a
+// quarter of its limits. If the reserved part is full too, the link closes with ErrQueueFull.
+func (l *Link) SendReserved(f *Frame) error {
 	err := l.queue(f, l.cfg.QueueBytes+l.cfg.QueueBytes/4, l.cfg.QueueFrames+l.cfg.QueueFrames/4)
 	if err == ErrQueueFull {
 		l.Close(err)
@@ -171,7 +171,7 @@ func (l *Link) Insist(f *Frame) error {
 	return err
 }
 
-// queue is Send, with so much room.
+// queue is Send with the given limits.
 func (l *Link) queue(f *Frame, bytes, frames int) error {
 	size := f.Size()
 	if size > MaxFrame {
@@ -192,7 +192,7 @@ func (l *Link) queue(f *Frame, bytes, frames int) error {
 	return nil
 }
 
-// Ping sends a ping and waits for its answer. It fails if the link or ctx ends before.
+// Ping sends a ping and waits for its answer. It fails if the link or ctx ends first.
 func (l *Link) Ping(ctx context.Context) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -219,7 +219,7 @@ func (l *Link) Ping(ctx context.Context) error {
 	return l.err
 }
 
-// SendHello queues a new hello. It has its place among the frames, and is queued even if the queue is full.
+// SendHello queues a new hello behind the frames that wait, even if the queue is full.
 func (l *Link) SendHello(h *clusterpb.Hello) error {
 	data, err := proto.Marshal(h)
 	if err != nil {
@@ -229,8 +229,8 @@ func (l *Link) SendHello(h *clusterpb.Hello) error {
 	return nil
 }
 
-// Leave queues a goodbye behind the frames that wait: the peer ends the link when it gets there, and Send refuses
-// from now on.
+// Leave queues a bye behind the frames that wait. The peer ends the link when it reads the bye. Send returns ErrDown from now
+// on.
 func (l *Link) Leave() {
 	l.force(&Frame{Kind: kindBye})
 }
@@ -261,8 +261,8 @@ func (l *Link) Close(err error) {
 	close(l.done)
 }
 
-// Run starts the link and returns when it has ended. The caller then ends the stream, which ends the goroutines that
-// still read and write; Finished tells when.
+// Run starts the link and returns when it has ended. The caller then ends the stream, which ends the goroutines that still
+// read and write. After that Finished is closed.
 func (l *Link) Run() {
 	var wg sync.WaitGroup
 	wg.Add(2)
@@ -273,7 +273,7 @@ func (l *Link) Run() {
 	go func() {
 		defer wg.Done()
 		defer func() {
-			l.Close(errGoexit) // of no effect where read has returned: the link has ended then
+			l.Close(errGoexit) // has no effect if read has returned, because the link has ended then
 			l.handler.Down(l, l.Err())
 		}()
 		l.handler.Up(l)
@@ -286,15 +286,15 @@ func (l *Link) Run() {
 	l.watch()
 }
 
-// watch has pings sent, and ends the link when the peer leaves one unanswered.
+// watch sends pings, and ends the link when the peer does not answer them.
 func (l *Link) watch() {
 	tick := time.NewTicker(l.cfg.Ping)
 	defer tick.Stop()
 	for {
 		l.mu.Lock()
 		now := time.Since(l.started)
-		// The first ping that is unanswered is one Ping younger than the last that was answered. Half of one makes up for a
-		// tick that comes early, so that this is seen at the tick that it is due at.
+		// The first ping without an answer was sent one Ping after the last one with an answer. Half a Ping compensates for
+		// early ticks, so that the link ends at the right tick.
 		if now-l.answered >= l.cfg.Dead+l.cfg.Ping/2 {
 			l.mu.Unlock()
 			l.Close(ErrSilent)
@@ -328,14 +328,14 @@ func (l *Link) write() {
 		if !ok {
 			select {
 			case <-l.wake:
-				yielder.Yield() // they may have more frames: a batch of many costs both nodes little more than one of a few
+				yielder.Yield() // the senders may have more frames: a large batch costs little more than a small one
 				continue
 			case <-l.done:
 				return
 			}
 		}
 		if err := l.stream.SendMsg(&outbound{buf: b.buf}); err != nil {
-			// The reader gets to know why the stream broke: here gRPC says no more than EOF.
+			// The reader gets the reason why the stream broke: here gRPC reports only EOF.
 			if err != io.EOF {
 				l.Close(broken(err))
 			}
@@ -351,7 +351,7 @@ func (l *Link) write() {
 	}
 }
 
-// next returns what is to be sent next: ping and pong go before the frames. Their batch counts no frames.
+// next returns the next batch to send. Ping and pong go first, in a batch that counts no frames.
 func (l *Link) next() (batch, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -372,10 +372,10 @@ func (l *Link) next() (batch, bool) {
 	return batch{buf: buf}, true
 }
 
-// runLength bounds how many frames the handler gets in one call.
+// runLength bounds the frames of one call of the handler.
 const runLength = 512
 
-// read hands frames to the handler until the stream or the link ends. It alone receives from the stream.
+// read passes frames to the handler until the stream or the link ends. It alone receives from the stream.
 func (l *Link) read() {
 	var in inbound
 	defer in.free()
@@ -438,7 +438,7 @@ func (l *Link) ended() bool {
 	}
 }
 
-// control acts on a frame of the link's own, and reports whether the link goes on.
+// control handles a frame of the link itself, and reports whether the link continues.
 func (l *Link) control(f *Frame) bool {
 	switch f.Kind {
 	case kindPing:
@@ -476,7 +476,7 @@ func (l *Link) control(f *Frame) bool {
 	return true
 }
 
-// measure takes a round trip into account: the newest counts an eighth.
+// measure updates the smoothed round-trip time: the newest one counts an eighth.
 func (l *Link) measure(rtt time.Duration) {
 	old := l.RTT()
 	if old != 0 {
@@ -485,10 +485,10 @@ func (l *Link) measure(rtt time.Duration) {
 	l.rtt.Store(int64(max(rtt, 1)))
 }
 
-// broken says that the stream ended, and why.
+// broken returns the error of a link whose stream ended with err.
 func broken(err error) error {
 	if err == io.EOF {
-		return fmt.Errorf("%w: it ended the stream", ErrDown)
+		return fmt.Errorf("%w: it has ended the stream", ErrDown)
 	}
 	return fmt.Errorf("%w: %s", ErrDown, status.Convert(err).Message())
 }

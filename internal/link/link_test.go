@@ -78,7 +78,7 @@ func (w *wire) RecvMsg(m any) error {
 	}
 }
 
-// keeper is a Handler that keeps what it was told.
+// keeper is a Handler that records its calls.
 type keeper struct {
 	mu      sync.Mutex
 	up      int
@@ -519,10 +519,10 @@ func TestHelloChanges(t *testing.T) {
 		}
 		synctest.Wait()
 		if !slices.Equal(kb.changed, []uint64{5}) {
-			t.Errorf("Changed was told of ids %v, want 5", kb.changed)
+			t.Errorf("Changed was called with ids %v, want 5", kb.changed)
 		}
 		if info := b.Hello().GetInfo(); info.GetLabel() != "gate" || info.GetServiceAddr() != "peer:1" {
-			t.Errorf("the hello says %v, want label gate at the address that the peer greeted with", info)
+			t.Errorf("the hello says %v, want label gate at the address of the handshake", info)
 		}
 		a.Close(ErrStopped)
 		<-a.Finished()

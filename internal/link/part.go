@@ -2,12 +2,12 @@ package link
 
 import "fmt"
 
-// A frame that is larger than a batch travels in parts, so that pings pass between them.
+// A frame that is larger than a batch is sent in parts, so that pings can be sent between them.
 
-// partSize is how many bytes of a frame a part has at most: with its heads it fills a large batch.
+// partSize is the most bytes of a frame in a part: with its heads such a part fills a large batch.
 const partSize = largeBatch - headSize - 16
 
-// cut makes a batch of the first part of what is left of a frame.
+// cut returns a batch with the next part of a frame, and the rest of the frame.
 func cut(left []byte) (part batch, rest []byte) {
 	n := min(len(left), partSize)
 	left, rest = left[:n], left[n:]
@@ -20,18 +20,18 @@ func cut(left []byte) (part batch, rest []byte) {
 	return part, rest
 }
 
-// largeRoom is how many bytes a frame in parts gets at once: beyond that its memory grows as the parts come, not as the first
-// one announces.
+// largeRoom is the most bytes that the first part of a frame allocates. Beyond that memory grows as parts arrive, whatever size
+// the first part announces.
 const largeRoom = 1 << 20
 
-// assembler reads frames, also those that come in parts. It is for one goroutine.
+// assembler decodes frames, including those in parts. It must not be used concurrently.
 type assembler struct {
 	decoder Decoder
-	whole   []byte // what has come of a frame in parts; nil if none is under way
+	whole   []byte // the received bytes of a frame in parts; nil if there is none
 	size    int    // of that frame
 }
 
-// next splits a frame off b, as Decoder.Next does, and returns its size; 0 if it is a part of one that is not whole yet.
+// next decodes a frame like Decoder.Next, and returns its size. The size is 0 for a part of a frame that is not complete.
 func (a *assembler) next(b []byte, f *Frame) (rest []byte, size int, err error) {
 	rest, err = a.decoder.Next(b, f)
 	if err != nil || f.Kind != kindPart {
@@ -43,23 +43,23 @@ func (a *assembler) next(b []byte, f *Frame) (rest []byte, size int, err error) 
 	}
 	more, err := a.decoder.Next(whole, f)
 	if err == nil && (len(more) > 0 || f.Kind == kindPart) {
-		err = fmt.Errorf("%w: parts of one hold something else", ErrFrame)
+		err = fmt.Errorf("%w: the parts of a frame do not hold one frame", ErrFrame)
 	}
 	return rest, len(whole), err
 }
 
-// add takes a part, and returns the bytes of the frame when that was the last.
+// add appends a part, and returns the bytes of the frame after the last part.
 func (a *assembler) add(part *Frame) (whole []byte, err error) {
 	if a.whole == nil {
 		if part.ID > MaxFrame || len(part.Data)+int(part.ID) > MaxFrame {
-			return nil, fmt.Errorf("%w: one in parts has %d bytes left, %d fit", ErrFrame, part.ID, MaxFrame)
+			return nil, fmt.Errorf("%w: %d bytes of a frame in parts are missing, the limit is %d", ErrFrame, part.ID, MaxFrame)
 		}
 		a.size = len(part.Data) + int(part.ID)
 		a.whole = make([]byte, 0, min(a.size, largeRoom))
 	}
 	left := a.size - len(a.whole) - len(part.Data)
 	if left < 0 || uint64(left) != part.ID || len(part.Data) == 0 {
-		return nil, fmt.Errorf("%w: a part of %d bytes leaves %d, want %d", ErrFrame, len(part.Data), part.ID, left)
+		return nil, fmt.Errorf("%w: after a part of %d bytes %d are missing, want %d", ErrFrame, len(part.Data), part.ID, left)
 	}
 	a.whole = append(a.whole, part.Data...)
 	if left > 0 {

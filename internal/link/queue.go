@@ -1,18 +1,18 @@
 package link
 
-// queue holds the encoded frames that wait to be written, cut into batches. The owner's lock guards it.
+// queue holds the encoded frames that wait to be written, in batches. The owner's lock guards it.
 type queue struct {
 	batches []batch // the last one is still being filled
-	left    []byte  // of the first one, if it is a frame that is being sent in parts
-	bytes   int     // of frames, with those of batches that are being sent
+	left    []byte  // the rest of the first one, if it is a frame that is being sent in parts
+	bytes   int     // of frames, including batches that are being sent
 	frames  int
 }
 
-// batch is a buffer as outbound wants it, with room in front for the head.
+// batch is a buffer for outbound, with room for the head in front.
 type batch struct {
 	buf    *[]byte
-	bytes  int // of frames; a part has some of a frame's
-	frames int // that are whole with it
+	bytes  int // of frames; in a part, those of its piece of a frame
+	frames int // that are complete with this batch
 }
 
 // add encodes a frame of size bytes into the last batch. A frame that does not fit a batch gets one of its own.
@@ -25,7 +25,7 @@ func (q *queue) add(f *Frame, size int) {
 	q.frames++
 }
 
-// room returns a batch with room for size bytes more.
+// room returns a batch with room for size more bytes.
 func (q *queue) room(size int) *batch {
 	if n := len(q.batches); n > 0 {
 		last := &q.batches[n-1]
@@ -47,8 +47,8 @@ func (q *queue) room(size int) *batch {
 	return &q.batches[len(q.batches)-1]
 }
 
-// take removes the first batch, or the next part of it if it is a frame that is larger than a batch. Bytes and frames count
-// until they are released.
+// take removes the first batch, or its next part if it is a frame that is larger than a batch. Its bytes and frames count until
+// release.
 func (q *queue) take() (b batch, ok bool) {
 	if len(q.batches) == 0 {
 		return batch{}, false
@@ -69,13 +69,13 @@ func (q *queue) take() (b batch, ok bool) {
 	return b, true
 }
 
-// release is told of a batch that was taken, once it was sent.
+// release stops counting a batch that take returned and that was sent.
 func (q *queue) release(b batch) {
 	q.bytes -= b.bytes
 	q.frames -= b.frames
 }
 
-// drop empties the queue for good.
+// drop empties the queue. It is not used afterwards.
 func (q *queue) drop() {
 	for _, b := range q.batches {
 		pool{}.Put(b.buf)

@@ -1,5 +1,5 @@
-// Package nodeauth opens the streams between nodes: each side says who it is and proves that it knows the cluster's
-// secret, which is never sent. It does not know what a stream carries afterwards.
+// Package nodeauth implements the handshake of streams between nodes: each node sends its address and proves that it knows the
+// cluster's secret, which is never sent. The package does not know what a stream carries afterwards.
 package nodeauth
 
 import (
@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Version is the version of the contract. Nodes of different versions refuse each other.
+// Version is the version of the protocol between nodes. Nodes of different versions refuse each other.
 const Version = 1
 
 const (
@@ -24,46 +24,47 @@ const (
 	maxAddrSize = 255
 )
 
-// ErrRefused tells that two nodes do not want each other, and that trying again as they are won't change it: their
-// secrets or versions differ, or both say that they are at the same address. The text around it says what was expected.
+// ErrRefused is returned when two nodes refuse each other: their secrets or versions differ, or both have the same address.
+// Another attempt fails as well. The error that wraps it says what was expected.
 var ErrRefused = errors.New("cluster: node refused")
 
-// Stream is what a greeting needs of a gRPC stream.
+// Stream is the part of a gRPC stream that the handshake uses.
 type Stream interface {
 	SendMsg(m any) error
 	RecvMsg(m any) error
 }
 
-// Self is what a node tells of itself on every stream. It is not changed once it is in use.
+// Self is what a node sends about itself on every stream. It must not be changed after its first use.
 type Self struct {
 	Addr   string // where the node can be dialed, "host:port"
-	Epoch  uint64 // tells this process from earlier ones at the same address
-	Secret []byte // shared by all nodes; empty for none
+	Epoch  uint64 // start time of the process; a restarted process has another
+	Secret []byte // of the cluster; empty for none
 
-	// Refused, if set, is told why a node that dialed this one was refused. It may be called concurrently.
+	// Refused, if it is not nil, is called with the reason when this node refuses a node that dialed it. It may be called
+	// concurrently.
 	Refused func(why string)
 }
 
-// Peer is who greeted.
+// Peer is the node at the other end of a stream.
 type Peer struct {
 	Addr  string
 	Epoch uint64
-	Hello *clusterpb.Hello // only on a link
+	Hello *clusterpb.Hello // only of a link
 }
 
-// The roles keep a proof from being played back to the side that made it.
+// The roles are part of a proof, so that a proof cannot be sent back to the node that made it.
 const (
 	roleDialer   = 'D'
 	roleAcceptor = 'A'
 )
 
-// Dial greets on a stream that this node opened, and returns when the peer has proved itself. On a link hello is asked
-// for this node's hello at that time, or for a reason to give up, and the peer's is waited for; elsewhere hello is nil.
+// Dial completes the handshake of a stream that this node opened, with the proof of the peer. On a link it then calls hello,
+// which returns this node's hello or an error to give up, and waits for the peer's hello. For other streams hello is nil.
 //
-// The dialer gives its proof first: anybody who reaches a member can dial it, and a proof is enough to try guesses of the
-// secret on. A node itself dials seeds and members only.
+// The dialer sends its proof first. A proof allows its receiver to test guesses of the secret. Any process that reaches a
+// member can dial it, but a node dials only seeds and members.
 func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, error) {
-	mine, err := s.introduce()
+	mine, err := s.greeting()
 	if err != nil {
 		return Peer{}, err
 	}
@@ -74,7 +75,7 @@ func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, er
 	if err != nil {
 		return Peer{}, clientError(err)
 	}
-	if err := introduced(theirs); err != nil {
+	if err := checkGreeting(theirs); err != nil {
 		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
 	}
 	if err := send(st, &clusterpb.Greeting{Proof: s.proof(roleDialer, mine, theirs)}); err != nil {
@@ -95,17 +96,17 @@ func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, er
 	if err != nil {
 		return peer, err
 	}
-	if err := Hello(st, own); err != nil {
+	if err := SendHello(st, own); err != nil {
 		return peer, refusal(st, err)
 	}
-	if peer.Hello, err = Hear(st); err != nil {
+	if peer.Hello, err = ReceiveHello(st); err != nil {
 		return peer, clientError(err)
 	}
 	return peer, nil
 }
 
-// Accept greets on a stream that a peer opened, and returns when the peer has proved itself. On a link the caller goes
-// on with Hear and Hello. An error is a gRPC status that tells the peer why it was refused.
+// Accept completes the handshake of a stream that a peer opened, with the proof of the peer. On a link the caller then calls
+// ReceiveHello and SendHello. An error is a gRPC status for the peer, with the reason of a refusal.
 func (s *Self) Accept(st Stream) (Peer, error) {
 	peer, err := s.accept(st)
 	if c := status.Code(err); s.Refused != nil && (c == codes.Unauthenticated || c == codes.FailedPrecondition) {
@@ -119,10 +120,10 @@ func (s *Self) accept(st Stream) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
-	if err := introduced(theirs); err != nil {
+	if err := checkGreeting(theirs); err != nil {
 		return Peer{}, status.Error(codes.FailedPrecondition, err.Error())
 	}
-	mine, err := s.introduce()
+	mine, err := s.greeting()
 	if err != nil {
 		return Peer{}, status.Error(codes.Internal, err.Error())
 	}
@@ -142,24 +143,24 @@ func (s *Self) accept(st Stream) (Peer, error) {
 	return Peer{Addr: theirs.GetAddr(), Epoch: theirs.GetEpoch()}, nil
 }
 
-// Hello sends the hello of a side of a link: the dialer's goes first.
-func Hello(st Stream, hello *clusterpb.Hello) error {
+// SendHello sends the hello of this node on a link. The dialer sends first.
+func SendHello(st Stream, hello *clusterpb.Hello) error {
 	return send(st, &clusterpb.Greeting{Hello: hello})
 }
 
-// Hear receives the hello of the other side.
-func Hear(st Stream) (*clusterpb.Hello, error) {
+// ReceiveHello receives the hello of the peer.
+func ReceiveHello(st Stream) (*clusterpb.Hello, error) {
 	g, err := receive(st)
 	if err != nil {
 		return nil, err
 	}
 	if g.GetHello() == nil {
-		return nil, status.Error(codes.InvalidArgument, "cluster: greeting without a hello, one was expected")
+		return nil, status.Error(codes.InvalidArgument, "cluster: greeting without a hello")
 	}
 	return g.GetHello(), nil
 }
 
-func (s *Self) introduce() (*clusterpb.Greeting, error) {
+func (s *Self) greeting() (*clusterpb.Greeting, error) {
 	nonce := make([]byte, nonceSize)
 	if _, err := rand.Read(nonce); err != nil {
 		return nil, err
@@ -167,14 +168,14 @@ func (s *Self) introduce() (*clusterpb.Greeting, error) {
 	return &clusterpb.Greeting{Version: Version, Addr: s.Addr, Epoch: s.Epoch, Nonce: nonce}, nil
 }
 
-func introduced(g *clusterpb.Greeting) error {
+func checkGreeting(g *clusterpb.Greeting) error {
 	switch {
 	case g.GetVersion() != Version:
-		return fmt.Errorf("version %d of the cluster's contract met version %d", g.GetVersion(), Version)
+		return fmt.Errorf("version %d of the cluster protocol, want version %d", g.GetVersion(), Version)
 	case len(g.GetNonce()) != nonceSize:
-		return fmt.Errorf("nonce of %d bytes, %d expected", len(g.GetNonce()), nonceSize)
+		return fmt.Errorf("nonce of %d bytes, want %d", len(g.GetNonce()), nonceSize)
 	case g.GetAddr() == "" || len(g.GetAddr()) > maxAddrSize:
-		return fmt.Errorf("address of %d bytes, 1 to %d expected", len(g.GetAddr()), maxAddrSize)
+		return fmt.Errorf("address of %d bytes, want 1 to %d", len(g.GetAddr()), maxAddrSize)
 	}
 	return nil
 }
@@ -196,7 +197,7 @@ func (s *Self) proof(role byte, dialer, acceptor *clusterpb.Greeting) []byte {
 	return mac.Sum(nil)
 }
 
-// verify checks the proof that the peer gave in its role.
+// verify checks the proof of the peer, which has the given role.
 func (s *Self) verify(role byte, dialer, acceptor *clusterpb.Greeting, proof []byte) error {
 	peer := dialer.GetAddr()
 	if role == roleAcceptor {
@@ -225,12 +226,12 @@ func receive(st Stream) (*clusterpb.Greeting, error) {
 		return nil, err
 	}
 	if e.GetGreeting() == nil {
-		return nil, status.Error(codes.FailedPrecondition, "cluster: data before the greeting")
+		return nil, status.Error(codes.FailedPrecondition, "cluster: data before the handshake")
 	}
 	return e.GetGreeting(), nil
 }
 
-// refusal finds out why sending failed: on the dialer's side gRPC tells it to the receiver only.
+// refusal returns why sending failed: at the dialer, gRPC reports the reason only to the receiver.
 func refusal(st Stream, err error) error {
 	if _, e := receive(st); e != nil {
 		return clientError(e)
@@ -238,7 +239,7 @@ func refusal(st Stream, err error) error {
 	return err
 }
 
-// clientError marks the statuses of Accept that trying again won't change.
+// clientError wraps a status of Accept with ErrRefused if another attempt fails as well.
 func clientError(err error) error {
 	switch st := status.Convert(err); st.Code() {
 	case codes.Unauthenticated, codes.FailedPrecondition:

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// half is one end of a stream in memory. Closing it is told to the other end with an error.
+// half is one end of a stream in memory. Closing it gives the other end an error.
 type half struct{ in, out chan any }
 
 func streams() (dialer, acceptor *half) {
@@ -47,7 +47,7 @@ func (h *half) end(err error) {
 	close(h.out)
 }
 
-// meet has the two sides greet each other on a link.
+// meet completes the handshake of two sides of a link.
 func meet(dialer, acceptor *Self) (seenByDialer, seenByAcceptor Peer, dialErr, acceptErr error) {
 	d, a := streams()
 	done := make(chan struct{})
@@ -55,10 +55,10 @@ func meet(dialer, acceptor *Self) (seenByDialer, seenByAcceptor Peer, dialErr, a
 		defer close(done)
 		seenByAcceptor, acceptErr = acceptor.Accept(a)
 		if acceptErr == nil {
-			seenByAcceptor.Hello, acceptErr = Hear(a)
+			seenByAcceptor.Hello, acceptErr = ReceiveHello(a)
 		}
 		if acceptErr == nil {
-			acceptErr = Hello(a, &clusterpb.Hello{Id: 2})
+			acceptErr = SendHello(a, &clusterpb.Hello{Id: 2})
 		}
 		a.end(acceptErr)
 	}()
@@ -125,7 +125,7 @@ func TestAcceptWithoutProof(t *testing.T) {
 				_, err := self.Accept(a)
 				done <- err
 			}()
-			mine, err := dialer.introduce()
+			mine, err := dialer.greeting()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func TestDialWithoutProof(t *testing.T) {
 			if _, err := receive(a); err != nil {
 				t.Fatal(err)
 			}
-			mine, err := impostor.introduce()
+			mine, err := impostor.greeting()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,13 +220,13 @@ func TestMalformedGreeting(t *testing.T) {
 		send *clusterpb.Envelope
 		want string
 	}{
-		"data first":  {&clusterpb.Envelope{Data: []byte("x")}, "data before the greeting"},
-		"empty":       {&clusterpb.Envelope{}, "data before the greeting"},
+		"data first":  {&clusterpb.Envelope{Data: []byte("x")}, "data before the handshake"},
+		"empty":       {&clusterpb.Envelope{}, "data before the handshake"},
 		"version":     {&clusterpb.Envelope{Greeting: &clusterpb.Greeting{Version: 9, Addr: "a:1", Nonce: nonce}}, "version 9"},
-		"short nonce": {&clusterpb.Envelope{Greeting: &clusterpb.Greeting{Version: 1, Addr: "a:1", Nonce: nonce[1:]}}, "nonce of 31 bytes, 32 expected"},
+		"short nonce": {&clusterpb.Envelope{Greeting: &clusterpb.Greeting{Version: 1, Addr: "a:1", Nonce: nonce[1:]}}, "nonce of 31 bytes, want 32"},
 		"no address":  {&clusterpb.Envelope{Greeting: &clusterpb.Greeting{Version: 1, Nonce: nonce}}, "address of 0 bytes"},
 		"long address": {&clusterpb.Envelope{Greeting: &clusterpb.Greeting{Version: 1, Addr: strings.Repeat("a", 256), Nonce: nonce}},
-			"address of 256 bytes, 1 to 255 expected"},
+			"address of 256 bytes, want 1 to 255"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			self := &Self{Addr: "two:2", Epoch: 2}

@@ -40,3 +40,13 @@ type Attacher interface {
 type Keeper interface {
 	Control() Control
 }
+
+// Deferrer is an entity that binds a deferred answer to its request, also if the client uses the id again.
+type Deferrer interface {
+	// Serial numbers the request that runs or ran last.
+	Serial() uint64
+	// ResponseTo is ResponseMid for the request with both the id and the serial number.
+	ResponseTo(mid, serial uint64, v any) error
+	// Public returns an error as the client may see it, and logs it if that hides what it was.
+	Public(err error) error
+}

@@ -1,4 +1,3 @@
-// Package json implements a JSON serializer with package encoding/json. Browser clients use JSON by default.
 package json
 
 import (

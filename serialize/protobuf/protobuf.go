@@ -1,10 +1,9 @@
-// Package protobuf implements a Protocol Buffers serializer. It is the default of a server. It accepts messages of both
-// APIs of protoc-gen-go: those of google.golang.org/protobuf, and older ones that only have the methods Reset, String
-// and ProtoMessage.
 package protobuf
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
 
 	legacy "github.com/golang/protobuf/proto"
 	"google.golang.org/protobuf/proto"
@@ -24,7 +23,8 @@ type (
 // MarshalProtobuf() ([]byte, error) and UnmarshalProtobuf([]byte) error instead; the latter must not keep a reference
 // to its argument. Serializer is stateless and may be used concurrently.
 //
-// It implements [github.com/lonng/nano/serialize.Serializer] and the optional AppendMarshaler and InputCopier.
+// It implements [github.com/lonng/nano/serialize.Serializer] and the optional AppendMarshaler, InputCopier and
+// TypeChecker.
 type Serializer struct{}
 
 // NewSerializer returns a Serializer.
@@ -78,6 +78,16 @@ func (s *Serializer) Unmarshal(data []byte, v any) error {
 
 // CopiesInput returns true. Decoded messages hold copies of strings, bytes and unknown fields.
 func (s *Serializer) CopiesInput() bool { return true }
+
+// CheckType returns an error unless t is a pointer to a protobuf message or has one of the methods MarshalProtobuf and
+// UnmarshalProtobuf.
+func (s *Serializer) CheckType(t reflect.Type) error {
+	switch reflect.Zero(t).Interface().(type) {
+	case proto.Message, legacy.Message, marshaler, unmarshaler:
+		return nil
+	}
+	return fmt.Errorf("protobuf: %v is no protobuf message: want a pointer to a type that protoc-gen-go made", t)
+}
 
 // message returns v as a message of google.golang.org/protobuf. It returns false if v is not a message or is nil.
 func message(v any) (proto.Message, bool) {

@@ -1,0 +1,188 @@
+package client
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/serialize"
+)
+
+const (
+	// linger is how long a connection that is being closed may still send what is queued,
+	// and wait for the server to close its side.
+	linger = 2 * time.Second
+	// lingerBytes is how much the server may send meanwhile.
+	lingerBytes = 16 << 20
+)
+
+// transport is a connection that was made and has not carried packets yet.
+type transport struct {
+	conn  io.ReadWriteCloser // Close ends a Read or Write that is under way
+	frame bool               // packets are in WebSocket frames
+	read  []byte             // bytes that were read with the answer to the upgrade
+}
+
+// connection is one connection to the server: its reader, its writer and its heartbeats.
+// A client has one after the other.
+type connection struct {
+	client *Client
+	conn   io.ReadWriteCloser
+	socket *webSocket // nil if packets are not in WebSocket frames
+	out    *outbox
+	born   time.Time
+	ready  chan struct{} // closed by the reader when the handshake is complete
+	broken chan struct{} // closed when err is set
+	wg     sync.WaitGroup
+
+	heard   atomic.Int64 // when bytes came last, in nanoseconds after born
+	wrote   atomic.Int64 // when a write began or ended last, in nanoseconds after born
+	writing atomic.Bool  // the writer has taken bytes that are not written yet
+
+	// Set by the reader before it closes ready, and fixed from then on.
+	shaken     bool
+	dict       *message.Dictionary
+	serializer serialize.Serializer // nil if the server has one that is not known
+	speaks     string               // what the server calls its serializer
+	interval   time.Duration        // between heartbeats; 0 if there are none
+	maxPacket  int                  // the largest packet body that the server takes; 0 if it did not say
+
+	unread []byte // read with the answer to the upgrade; owned by the reader
+
+	mu  sync.Mutex // guards what follows
+	err error      // why the connection ended
+}
+
+func newConnection(c *Client, t transport) *connection {
+	conn := &connection{
+		client: c,
+		conn:   t.conn,
+		unread: t.read,
+		out:    newOutbox(c.opts.sendBuffer),
+		born:   time.Now(),
+		ready:  make(chan struct{}),
+		broken: make(chan struct{}),
+	}
+	if t.frame {
+		conn.socket = newWebSocket()
+	}
+	return conn
+}
+
+// start starts the reader and the writer, and sends the handshake.
+func (c *connection) start(hello []byte) {
+	if err := c.control(packet.Handshake, hello); err != nil {
+		c.fail(fmt.Errorf("client: handshake: %w", err))
+		return
+	}
+	c.wg.Go(func() { c.fail(c.receive()) })
+	c.wg.Go(c.write)
+}
+
+// age returns the time since the connection was made.
+func (c *connection) age() time.Duration { return time.Since(c.born) }
+
+// close sends what is queued and ends the connection in order. It returns when the reader
+// and the writer have ended. The client's context has ended before, so that the reader
+// discards what still comes.
+func (c *connection) close() error {
+	c.client.calls.fail(ErrClosed)
+	c.out.finish()
+	late := time.NewTimer(linger)
+	defer late.Stop()
+	select {
+	case <-c.broken: // the server closed its side as well
+	case <-late.C:
+	}
+	unsent := c.writing.Load() || !c.out.empty()
+	c.fail(ErrClosed)
+	c.wg.Wait()
+	if unsent {
+		return errUnsent
+	}
+	return nil
+}
+
+// closeWrite tells the server that nothing follows. The server answers by closing its side,
+// so that no reset destroys what was sent before. If the connection cannot be closed for
+// writing alone, the reader gets time to take what the server still sends: closing a socket
+// with unread bytes resets it.
+func (c *connection) closeWrite() {
+	half, synchronous := halfCloser(c.conn)
+	if half != nil && half.CloseWrite() == nil {
+		return
+	}
+	if !synchronous {
+		rest := time.Duration(c.wrote.Load()) + linger - c.age()
+		late := time.NewTimer(rest)
+		defer late.Stop()
+		select {
+		case <-late.C:
+		case <-c.broken:
+		}
+	}
+	c.fail(ErrClosed)
+}
+
+// halfCloser finds the CloseWrite method of conn, or of a connection that conn wraps and
+// shows with a NetConn method. synchronous reports whether it found a net.Pipe: what was
+// written there was read.
+func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchronous bool) {
+	for {
+		if half, ok := conn.(interface{ CloseWrite() error }); ok {
+			return half, false
+		}
+		if wrapper, ok := conn.(interface{ NetConn() net.Conn }); ok {
+			conn = wrapper.NetConn()
+			continue
+		}
+		c, ok := conn.(net.Conn)
+		return nil, ok && c.LocalAddr().Network() == "pipe"
+	}
+}
+
+// fail ends the connection, the first time it is called, and fails the calls that wait.
+func (c *connection) fail(err error) {
+	c.mu.Lock()
+	first := c.err == nil
+	if first {
+		c.err = err
+	}
+	c.mu.Unlock()
+	if !first {
+		return
+	}
+	close(c.broken)
+	c.client.calls.fail(disconnected(err))
+	abort(c.conn)
+}
+
+// abort closes a connection without the closing alert of TLS, which may block.
+func abort(conn io.Closer) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	_ = conn.Close() // an error does not matter any more
+}
+
+// reason returns why the connection ended, or nil.
+func (c *connection) reason() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err
+}
+
+// lost is the reason of a connection that cannot be read or written any more.
+func lost(err error) error {
+	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrWrongTransport) {
+		return err
+	}
+	return fmt.Errorf("client: connection lost: %w", err)
+}

@@ -1,0 +1,348 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/lonng/nano/internal/packet"
+)
+
+// What the client promises must hold over every connection that keeps the contract of
+// net.Conn, and not only over those of package net.
+
+// shortReads reads a few bytes at once.
+type shortReads struct{ *net.TCPConn }
+
+func (c shortReads) Read(p []byte) (int, error) { return c.TCPConn.Read(p[:min(len(p), 3)]) }
+
+// emptyReads returns neither bytes nor an error every other time.
+type emptyReads struct {
+	*net.TCPConn
+	empty *bool
+}
+
+func (c emptyReads) Read(p []byte) (int, error) {
+	if *c.empty = !*c.empty; *c.empty {
+		return 0, nil
+	}
+	return c.TCPConn.Read(p)
+}
+
+// lastReads returns the last bytes together with the end of the stream. It waits for the end
+// for a moment, since only the server knows which bytes are the last.
+type lastReads struct {
+	*net.TCPConn
+	ahead *[]byte
+}
+
+func (c lastReads) Read(p []byte) (n int, err error) {
+	if n = copy(p, *c.ahead); n > 0 {
+		*c.ahead = (*c.ahead)[n:]
+	} else if n, err = c.TCPConn.Read(p); err != nil {
+		return n, err
+	}
+	if len(*c.ahead) > 0 {
+		return n, nil
+	}
+	next := make([]byte, 1)
+	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
+	m, err := c.TCPConn.Read(next)
+	_ = c.SetReadDeadline(time.Time{})
+	*c.ahead = next[:m]
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = nil
+	}
+	return n, err
+}
+
+// noCloseWrite has the methods of net.Conn alone.
+type noCloseWrite struct{ net.Conn }
+
+// noDeadlines has deadlines without effect.
+type noDeadlines struct{ *net.TCPConn }
+
+func (noDeadlines) SetDeadline(time.Time) error      { return nil }
+func (noDeadlines) SetReadDeadline(time.Time) error  { return nil }
+func (noDeadlines) SetWriteDeadline(time.Time) error { return nil }
+
+var connections = []struct {
+	name string
+	wrap func(*net.TCPConn) net.Conn
+}{
+	{"bare", func(c *net.TCPConn) net.Conn { return c }},
+	{"short reads", func(c *net.TCPConn) net.Conn { return shortReads{c} }},
+	{"reads of nothing", func(c *net.TCPConn) net.Conn { return emptyReads{c, new(bool)} }},
+	{"bytes with the end", func(c *net.TCPConn) net.Conn { return lastReads{c, new([]byte)} }},
+	{"no CloseWrite", func(c *net.TCPConn) net.Conn { return noCloseWrite{c} }},
+	{"no deadlines", func(c *net.TCPConn) net.Conn { return noDeadlines{c} }},
+}
+
+// contract runs test with every kind of connection, over TCP and WebSocket. dial connects to a
+// server that serves one connection, and the server has to end by itself. Tests that wait most of
+// the time run at once.
+func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool, dial func(serve func(*fake), opts ...Option) (*Client, error))) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for _, webSocket := range []bool{false, true} {
+		for _, kind := range connections {
+			each := func(t *testing.T) {
+				test(t, webSocket, func(serve func(*fake), opts ...Option) (*Client, error) {
+					var addr string
+					if webSocket {
+						addr = socketServer(t, nil, func(f *fake, _ *websocket.Conn, _ *http.Request) { serve(f) })
+					} else {
+						addr = accept(t, serve)
+					}
+					dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+						c, err := new(net.Dialer).DialContext(ctx, network, addr)
+						if err != nil {
+							return nil, err
+						}
+						return kind.wrap(c.(*net.TCPConn)), nil
+					}
+					return Dial(within(t), addr, append(opts, WithDialer(dial))...)
+				})
+			}
+			run := func() { t.Run(fmt.Sprintf("%s, WebSocket %v", kind.name, webSocket), each) }
+			if atOnce {
+				all.Go(run)
+			} else {
+				run()
+			}
+		}
+	}
+}
+
+// Close sends what is queued, also to a server that is slow to read and goes on sending.
+func TestContractFlushOfClose(t *testing.T) {
+	contract(t, false, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
+		const notifies = 100
+		got, closing := make(chan int, 1), make(chan struct{})
+		c, err := dial(func(f *fake) {
+			// What is not read stays with the client, where a reset destroys it.
+			if err := f.netConn().SetReadBuffer(64 << 10); err != nil {
+				t.Error(err)
+			}
+			f.greet(welcomeJSON)
+			end := make(chan struct{})
+			var pushes sync.WaitGroup
+			pushes.Go(func() {
+				b := f.encode(push("noise", strings.Repeat("x", 100)))
+				for {
+					select {
+					case <-end:
+						return
+					case <-time.After(time.Millisecond):
+						_, _ = f.conn.Write(b) // the client may have gone
+					}
+				}
+			})
+			<-closing
+			n := 0
+			for {
+				if n%10 == 0 {
+					time.Sleep(5 * time.Millisecond)
+				}
+				kind, _, err := f.next()
+				if err != nil {
+					break
+				}
+				if kind == packet.Data {
+					n++
+				}
+			}
+			close(end)
+			pushes.Wait()
+			got <- n
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range notifies {
+			if err := c.Notify("Log.Line", make([]byte, 5000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(closing)
+		if err := c.Close(); err != nil {
+			t.Errorf("Close = %v", err)
+		}
+		if n := <-got; n != notifies {
+			t.Errorf("the server got %d notifies of %d", n, notifies)
+		}
+	})
+}
+
+// A server that never closes its side does not hold up Close.
+func TestContractCloseIsBounded(t *testing.T) {
+	contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
+		closed := make(chan struct{})
+		c, err := dial(func(f *fake) {
+			f.greet(welcomeJSON)
+			b := f.encode(push("noise", strings.Repeat("x", 100)))
+			for err := error(nil); err == nil; {
+				select {
+				case <-closed:
+					return
+				case <-time.After(time.Millisecond):
+					_, err = f.conn.Write(b)
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Notify("Log.Line", "x"); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		err = c.Close()
+		close(closed)
+		if d := time.Since(start); err != nil || d > linger+5*time.Second {
+			t.Errorf("Close = %v after %v, want nil after %v", err, d, linger)
+		}
+	})
+}
+
+// The last pushes and the reason of the end arrive, however the server ends the connection.
+func TestContractLastWords(t *testing.T) {
+	type check func(error) bool
+	isKick := func(shutdown bool) check {
+		return func(err error) bool {
+			var kick *KickError
+			return errors.As(err, &kick) && kick.Shutdown() == shutdown
+		}
+	}
+	for _, end := range []struct {
+		name  string
+		write func(*fake, bool)
+		want  check
+	}{
+		{"kick", func(f *fake, _ bool) { f.write(packet.Kick, []byte(`{"reason":"enough","code":"kicked"}`)) }, isKick(false)},
+		{"shutdown", func(f *fake, _ bool) { f.write(packet.Kick, []byte(`{"reason":"bye","code":"shutdown"}`)) }, isKick(true)},
+		{"packet over the limit", func(f *fake, _ bool) { f.write(packet.Data, make([]byte, 1001)) },
+			func(err error) bool { return errors.Is(err, ErrProtocol) }},
+		{"close code", func(f *fake, webSocket bool) {
+			if webSocket {
+				closeFrame(f, websocket.ClosePolicyViolation, "rate")
+			}
+		}, func(err error) bool {
+			var closed *CloseError
+			return errors.Is(err, io.EOF) || errors.As(err, &closed) && closed.Code == 1008 && closed.Reason == "rate"
+		}},
+		{"close", func(f *fake, webSocket bool) {
+			if webSocket {
+				closeFrame(f, websocket.CloseGoingAway, "")
+			}
+		}, func(err error) bool { return errors.Is(err, io.EOF) }},
+	} {
+		t.Run(end.name, func(t *testing.T) {
+			contract(t, true, func(t *testing.T, webSocket bool, dial func(func(*fake), ...Option) (*Client, error)) {
+				seen := newCollect()
+				c, err := dial(func(f *fake) {
+					f.greet(welcomeJSON)
+					f.expect(packet.Data)
+					for i := range 50 {
+						f.push("last", fmt.Sprint(i))
+					}
+					end.write(f, webSocket)
+				}, WithFallback(seen.handler), WithPacketLimit(1000))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if err := c.Notify("go", nil); err != nil {
+					t.Fatal(err)
+				}
+				for i := range 50 {
+					seen.want(t, fmt.Sprint("last ", i))
+				}
+				select {
+				case <-c.Done():
+				case <-within(t).Done():
+					t.Fatal("the client has not ended")
+				}
+				if !end.want(c.Err()) {
+					t.Errorf("Err() = %v", c.Err())
+				}
+			})
+		})
+	}
+}
+
+// netConn returns the connection of the server.
+func (f *fake) netConn() *net.TCPConn {
+	if ws, ok := f.conn.(*socketStream); ok {
+		return ws.NetConn().(*net.TCPConn)
+	}
+	return f.conn.(*net.TCPConn)
+}
+
+func closeFrame(f *fake, code int, reason string) {
+	ws := f.conn.(*socketStream)
+	if err := ws.WriteMessage(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason)); err != nil {
+		f.t.Errorf("the server writes a close frame: %v", err)
+	}
+	if _, _, err := ws.NextReader(); !websocket.IsCloseError(err, code) {
+		f.t.Errorf("the server reads %v, want its close code %d", err, code)
+	}
+}
+
+// The timeouts of the client hold over every connection.
+func TestContractTimeouts(t *testing.T) {
+	t.Run("dial", func(t *testing.T) {
+		for _, scheme := range []string{"tcp://", "ws://", "wss://", "tls://"} {
+			for _, kind := range connections {
+				t.Run(scheme+" "+kind.name, func(t *testing.T) {
+					t.Parallel()
+					addr := accept(t, func(f *fake) { _, _ = io.Copy(io.Discard, f.conn) })
+					dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+						c, err := new(net.Dialer).DialContext(ctx, network, addr)
+						if err != nil {
+							return nil, err
+						}
+						return kind.wrap(c.(*net.TCPConn)), nil
+					}
+					start := time.Now()
+					_, err := Dial(within(t), scheme+addr, WithDialer(dial), WithDialTimeout(50*time.Millisecond))
+					if d := time.Since(start); !errors.Is(err, context.DeadlineExceeded) || d > 10*time.Second {
+						t.Errorf("Dial of a silent server = %v after %v, want context.DeadlineExceeded after 50 ms", err, d)
+					}
+				})
+			}
+		}
+	})
+	t.Run("heartbeat", func(t *testing.T) {
+		contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
+			c, err := dial(func(f *fake) {
+				f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+				for err := error(nil); err == nil; {
+					_, _, err = f.next()
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			select {
+			case <-c.Done():
+			case <-within(t).Done():
+				t.Fatal("the client has not ended")
+			}
+			if !errors.Is(c.Err(), ErrHeartbeat) {
+				t.Errorf("Err() = %v, want ErrHeartbeat", c.Err())
+			}
+		})
+	})
+}

@@ -1,0 +1,112 @@
+package client
+
+import (
+	"time"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/packet"
+)
+
+// minReply is how long the client has sent nothing before it replies to a heartbeat.
+const minReply = 100 * time.Millisecond
+
+// watch sends heartbeats and judges the silence of the server, until the connection ends or
+// the client closes it. It returns when the reader and the writer have ended, with the error
+// of Close.
+func (c *connection) watch() error {
+	var beats, silence <-chan time.Time
+	every, patience := c.interval, c.interval*5/2
+	if own := c.client.opts.heartbeat; own > 0 {
+		every = own
+	} else if own < 0 {
+		every, patience = 0, 0
+	}
+	if every > 0 {
+		ticker := time.NewTicker(every)
+		defer ticker.Stop()
+		beats = ticker.C
+	}
+	var judge silenceJudge
+	var timer *time.Timer
+	if patience > 0 {
+		judge = newSilenceJudge(patience)
+		timer = time.NewTimer(judge.wait(c.age(), c.lastHeard()))
+		defer timer.Stop()
+		silence = timer.C
+	}
+	for closing := c.client.ctx.Done(); ; {
+		select {
+		case <-beats:
+			c.beat()
+		case <-silence:
+			wait := judge.wait(c.age(), c.lastHeard())
+			if wait <= 0 {
+				c.fail(ErrHeartbeat)
+			} else {
+				timer.Reset(wait)
+			}
+		case <-closing:
+			return c.close()
+		case <-c.broken:
+			c.wg.Wait()
+			return nil
+		}
+	}
+}
+
+// lastHeard returns when bytes came last, after born.
+func (c *connection) lastHeard() time.Duration { return time.Duration(c.heard.Load()) }
+
+// silenceJudge decides how long the server may stay silent. It looks at the clock at ticks:
+// if one comes more than two ticks late, this process did not run meanwhile, and could not
+// hear the server either. Then the deadline moves by the time that was lost.
+//
+// Times count from the start of the connection.
+type silenceJudge struct {
+	patience time.Duration // how long the server may be silent
+	tick     time.Duration
+	due      time.Duration // when the next tick is due; 0 before the first
+	since    time.Duration // when bytes had come last, at the latest tick
+	lost     time.Duration // time that was lost since then
+}
+
+func newSilenceJudge(patience time.Duration) silenceJudge {
+	return silenceJudge{patience: patience, tick: patience / 10}
+}
+
+// wait returns the time until the next tick; 0 or less means that the server was silent for
+// too long.
+func (j *silenceJudge) wait(now, heard time.Duration) time.Duration {
+	if heard != j.since {
+		j.since, j.lost = heard, 0
+	}
+	if late := now - j.due; j.due > 0 && late > 2*j.tick && heard <= j.due {
+		j.lost += late
+	}
+	left := j.patience + j.lost - (now - heard)
+	wait := min(left, j.tick)
+	j.due = now + wait
+	return wait
+}
+
+// beat sends a heartbeat, unless there are bytes to send anyway.
+func (c *connection) beat() {
+	// An outbox that is finished needs no heartbeat.
+	_, _ = c.out.put(true, func(b []byte) ([]byte, error) {
+		if len(b) > 0 {
+			return b, nil
+		}
+		return codec.Append(b, packet.Heartbeat, nil)
+	})
+}
+
+// reply answers a heartbeat if the interval is a second and nothing was sent just before.
+// Servers name whole seconds, so that the interval may be shorter, and older servers expect
+// heartbeats within the shorter one. A server that answers heartbeats itself gets at most ten
+// replies per second.
+func (c *connection) reply() {
+	wrote := time.Duration(c.wrote.Load())
+	if c.interval == minInterval && c.client.opts.heartbeat == 0 && c.age()-wrote >= minReply {
+		c.beat()
+	}
+}

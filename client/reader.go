@@ -1,0 +1,226 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+)
+
+const (
+	// readBuffer is the size that a reader starts with, in bytes; it grows for a packet
+	// that does not fit.
+	readBuffer = 4 << 10
+	// maxEmptyReads is how many reads in a row may return neither bytes nor an error.
+	maxEmptyReads = 100
+)
+
+// receive reads packets and acts on them until the connection ends. It returns why.
+func (c *connection) receive() error {
+	buf := make([]byte, 0, max(readBuffer, len(c.unread)))
+	for {
+		n, err := c.read(buf[len(buf):cap(buf)])
+		if err == nil && c.client.ctx.Err() != nil {
+			return c.discard()
+		}
+		rest, packetErr := c.packets(buf[:len(buf)+n])
+		switch {
+		case packetErr != nil:
+			return packetErr
+		case err == io.EOF && len(rest) > 0:
+			return lost(io.ErrUnexpectedEOF)
+		case err != nil:
+			return lost(err)
+		}
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(rest) == 0 && cap(buf) > keepBuffer:
+			buf = make([]byte, 0, readBuffer)
+		case len(rest) == cap(buf), len(buf) == cap(buf) && cap(buf) < keepBuffer:
+			// It doubles as bytes arrive: an announced length alone costs nothing.
+			buf = append(make([]byte, 0, 2*cap(buf)), rest...)
+		default:
+			buf = buf[:copy(buf, rest)]
+		}
+	}
+}
+
+// read reads into p once, and returns how many bytes of packets p begins with. With
+// WebSocket that may be 0 without an error. At the end of the connection it returns the last
+// bytes together with the error.
+func (c *connection) read(p []byte) (n int, err error) {
+	if len(c.unread) > 0 {
+		n = copy(p, c.unread)
+		c.unread = c.unread[n:]
+	} else {
+		for range maxEmptyReads {
+			if n, err = c.conn.Read(p); n > 0 || err != nil {
+				break
+			}
+		}
+		if n == 0 && err == nil {
+			err = io.ErrNoProgress
+		}
+	}
+	if n > 0 {
+		c.heard.Store(int64(c.age()))
+	}
+	if c.socket == nil {
+		return n, err
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF // without a close frame
+	}
+	n, frameErr := c.socket.payload(p[:n])
+	if c.socket.pending() {
+		c.out.signal()
+	}
+	if frameErr != nil {
+		c.socket.awaitClose(c.broken)
+		err = frameErr
+	}
+	return n, err
+}
+
+// discard reads until the server closes its side too, while the client closes the connection.
+func (c *connection) discard() error {
+	p := make([]byte, readBuffer)
+	for n := 0; n < lingerBytes; {
+		m, err := c.read(p)
+		if err != nil {
+			break
+		}
+		n += max(m, 1)
+	}
+	return ErrClosed
+}
+
+// packets acts on the whole packets that b begins with, and returns the rest.
+func (c *connection) packets(b []byte) ([]byte, error) {
+	for {
+		t, body, n, _, err := codec.Next(b, c.client.opts.packetLimit)
+		if err != nil {
+			return b, c.noPacket(b, err)
+		}
+		if n == 0 {
+			return b, nil
+		}
+		if err := c.packet(t, body); err != nil {
+			return b, err
+		}
+		b = b[n:]
+	}
+}
+
+// noPacket returns why the connection ends if no packet begins b.
+func (c *connection) noPacket(b []byte, err error) error {
+	if !c.shaken {
+		switch {
+		case bytes.HasPrefix(b, []byte("HTTP")):
+			return fmt.Errorf("%w: it answered with HTTP, dial it with ws:// or wss://", ErrWrongTransport)
+		case bytes.HasPrefix(b, []byte{tlsAlert, tlsMajor}):
+			return fmt.Errorf("%w: it answered with TLS, dial it with tls:// or wss://", ErrWrongTransport)
+		}
+	}
+	return fmt.Errorf("%w: %w", ErrProtocol, err)
+}
+
+// The first two bytes of a TLS record with which a server refuses other bytes.
+const (
+	tlsAlert = 21
+	tlsMajor = 3
+)
+
+// packet acts on one packet. body is valid until it returns.
+func (c *connection) packet(t packet.Type, body []byte) error {
+	switch {
+	case t == packet.Kick:
+		return kicked(body)
+	case t == packet.Heartbeat:
+		c.reply()
+		return nil
+	case t == packet.Handshake && !c.shaken:
+		return c.accept(body)
+	case t == packet.Data && c.shaken:
+		return c.message(body)
+	case c.shaken:
+		return fmt.Errorf("%w: %v packet after the handshake", ErrProtocol, t)
+	}
+	return fmt.Errorf("%w: %v packet before the handshake", ErrProtocol, t)
+}
+
+// message acts on the message of a data packet.
+func (c *connection) message(body []byte) error {
+	h, err := message.Parse(body)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	switch h.Type {
+	case Response:
+		c.response(h)
+		return nil
+	case Push:
+		return c.push(h)
+	}
+	return fmt.Errorf("%w: %v from the server", ErrProtocol, h.Type)
+}
+
+// response resolves the call that h answers.
+func (c *connection) response(h message.Header) {
+	p := c.client.calls.take(h.ID)
+	if p == nil && len(c.client.opts.inbound) == 0 {
+		c.client.opts.logger.Debug("client: response dropped: no request waits for it", "id", h.ID)
+		return
+	}
+	m := &Message{Type: Response, ID: h.ID, Data: bytes.Clone(h.Body), Err: h.Err, conn: c}
+	if p != nil {
+		m.Route = p.route
+	}
+	err := c.inbound(h, m)
+	switch {
+	case p == nil:
+	case err != nil:
+		p.resolve(c.client.inbox, nil, err)
+	case m.Err:
+		p.resolve(c.client.inbox, nil, c.answerError(m.Data))
+	default:
+		p.resolve(c.client.inbox, m, nil)
+	}
+}
+
+// push queues a push for its handler.
+func (c *connection) push(h message.Header) error {
+	route, known := string(h.Route), true
+	if h.Compressed {
+		route, known = c.dict.Route(h.Code)
+	}
+	if !known {
+		c.client.opts.logger.Warn("client: push dropped: its route code is not in the dictionary", "code", h.Code)
+		return nil
+	}
+	m := &Message{Type: Push, Route: route, Data: bytes.Clone(h.Body), conn: c}
+	if err := c.inbound(h, m); err != nil {
+		c.client.opts.logger.Warn("client: push dropped", "route", route, "error", err)
+		return nil
+	}
+	if !c.client.inbox.push(m) {
+		return ErrSlowHandlers
+	}
+	return nil
+}
+
+// inbound runs the inbound hooks.
+func (c *connection) inbound(h message.Header, m *Message) error {
+	if h.Strange {
+		return fmt.Errorf("%w: message with flags that are not known", ErrProtocol)
+	}
+	for _, hook := range c.client.opts.inbound {
+		if err := hook(m); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,16 @@
+package dispatch
+
+import (
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// PublicDeferred counts and logs the error of a deferred answer as if the handler had returned it, and returns it as the
+// client may see it.
+func (d *Dispatcher) PublicDeferred(s *session.Session, err error) *message.Error {
+	d.Counts.Failed.Add(1)
+	if _, public := errorAs(err); !public {
+		d.Log.Error("nano: deferred answer failed", "session", s.ID(), "uid", s.UID(), "error", err)
+	}
+	return d.Public(err)
+}

@@ -1,0 +1,79 @@
+// Package handler finds the methods of a component that serve routes, and calls them.
+//
+// Package component is its public face: what a program registers. The call of a method is here
+// because a caller could give it a request of the wrong type.
+package handler
+
+import (
+	"context"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
+)
+
+// Handler is a method that serves a route; package component lists its possible signatures. Its
+// methods may be called concurrently.
+type Handler struct {
+	Route     string         // "Service.Method"
+	SchedName string         // the session's key of the scheduler that runs it; "" for the server's own
+	Receiver  reflect.Value  // the component
+	Method    reflect.Method // the method
+	Type      reflect.Type   // of the request: a pointer, or []byte
+	IsRawArg  bool           // the request is []byte
+	Stats     Stats          // of the calls so far
+	Watched   atomic.Bool    // package dispatch waits for the answer of a request, or has logged its lack
+
+	sig  signature
+	call call
+}
+
+// newHandler returns the handler that a method is. ok is false if it is none.
+func newHandler(receiver reflect.Value, m reflect.Method) (h *Handler, ok bool) {
+	sig, fault := signatureOf(m.Type)
+	if fault != "" {
+		return nil, false
+	}
+	h = &Handler{
+		Receiver: receiver,
+		Method:   m,
+		Type:     m.Type.In(m.Type.NumIn() - 1),
+		IsRawArg: sig.raw,
+		sig:      sig,
+	}
+	h.call = newCall(receiver, m, sig)
+	return h, true
+}
+
+// Sessionless reports whether the handler has no session: only other nodes may call it.
+func (h *Handler) Sessionless() bool { return !h.sig.session }
+
+// Context reports whether the handler takes a context.
+func (h *Handler) Context() bool { return h.sig.context }
+
+// Reply returns the type of the reply, a pointer. It is nil if the handler returns an error
+// alone.
+func (h *Handler) Reply() reflect.Type {
+	if !h.sig.reply {
+		return nil
+	}
+	return h.Method.Type.Out(0)
+}
+
+// Decode makes the argument of a handler without IsRawArg: u decodes the payload into a new value
+// of Type. An empty payload is the zero value, whatever the serializer.
+func (h *Handler) Decode(u serialize.Unmarshaler, data []byte) (Arg, error) {
+	arg, v := h.newArg()
+	if len(data) == 0 {
+		return arg, nil
+	}
+	return arg, u.Unmarshal(data, v)
+}
+
+// Call calls the method and returns its reply, nil if it has none. ctx is used only if Context
+// reports true, and s only if Sessionless reports false. arg was made by Decode of this handler,
+// or by Raw if IsRawArg is true.
+func (h *Handler) Call(ctx context.Context, s *session.Session, arg Arg) (reply any, err error) {
+	return h.call.do(ctx, s, arg)
+}

@@ -1,0 +1,184 @@
+package handler
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Options are how a component is offered; see the functions of package component.
+type Options struct {
+	Name      string
+	NameFunc  func(string) string
+	SchedName string
+}
+
+// Service is a component with its handlers.
+type Service struct {
+	Name      string              // the first part of its routes
+	Type      reflect.Type        // of the component
+	Receiver  reflect.Value       // the component
+	SchedName string              // see Handler
+	Handlers  map[string]*Handler // by the last part of their routes
+	Ignored   []Ignored           // methods that are nearly handlers
+
+	opts Options
+}
+
+// Ignored is an exported method with a session or a context that is no handler.
+type Ignored struct {
+	Method    string // such as "Room.Join"
+	Signature string // without the receiver
+	Reason    string // what is wrong and what is expected
+}
+
+// Describe makes a service of a component without looking for its handlers.
+func Describe(comp any, o Options) *Service {
+	s := &Service{
+		Name:      o.Name,
+		Type:      reflect.TypeOf(comp),
+		Receiver:  reflect.ValueOf(comp),
+		SchedName: o.SchedName,
+		opts:      o,
+	}
+	if s.Name == "" && s.Receiver.IsValid() {
+		s.Name = typeName(s.Type)
+	}
+	return s
+}
+
+// New makes a service of a component and finds its handlers. It is an error if there are none, if
+// two end up under one name, if a name cannot be part of a route, or if the component's type is not
+// exported and has no other name.
+func New(comp any, o Options) (*Service, error) {
+	s := Describe(comp, o)
+	if !s.Receiver.IsValid() || s.Receiver.Kind() == reflect.Pointer && s.Receiver.IsNil() {
+		return nil, fmt.Errorf("component: a nil component cannot be registered")
+	}
+	name := typeName(s.Type)
+	switch {
+	case s.Name == "":
+		return nil, fmt.Errorf("component: %v has no name of its own: name it with WithName", s.Type)
+	case o.Name == "" && !exported(name):
+		return nil, fmt.Errorf("component: type %s is not exported: export it, or name it with WithName", name)
+	}
+	if fault := nameFault(s.Name); fault != "" {
+		return nil, fmt.Errorf("component: the name %q of %v %s", s.Name, s.Type, fault)
+	}
+	if err := s.find(); err != nil {
+		return nil, err
+	}
+	if len(s.Handlers) == 0 {
+		return nil, s.noHandlers()
+	}
+	return s, nil
+}
+
+// noHandlers returns the error of a component without handlers.
+func (s *Service) noHandlers() error {
+	hint := ""
+	if s.Type.Kind() != reflect.Pointer && hasHandlers(reflect.PointerTo(s.Type)) {
+		hint = fmt.Sprintf(" (its handlers have pointer receivers: register &%s{})", typeName(s.Type))
+	} else if len(s.Ignored) > 0 {
+		hint = fmt.Sprintf(" (%s: %s)", s.Ignored[0].Method, s.Ignored[0].Reason)
+	}
+	return fmt.Errorf("component: %s has no handlers: want exported methods like "+
+		"func(*session.Session, *Request) error%s", s.Name, hint)
+}
+
+// find sets Handlers and Ignored.
+func (s *Service) find() error {
+	receiver := s.Receiver
+	if receiver.Kind() != reflect.Pointer {
+		// A pointer to a copy has all methods of the value, and is what a call needs.
+		p := reflect.New(s.Type)
+		p.Elem().Set(receiver)
+		receiver = p
+		if !hasHandlers(s.Type) {
+			return nil
+		}
+	}
+	s.Handlers = make(map[string]*Handler)
+	for m := range receiver.Type().Methods() {
+		h, ok := newHandler(receiver, m)
+		if !ok {
+			s.ignore(m)
+			continue
+		}
+		name := m.Name
+		if s.opts.NameFunc != nil {
+			name = s.opts.NameFunc(name)
+		}
+		if other, taken := s.Handlers[name]; taken {
+			names := []string{other.Method.Name, m.Name}
+			slices.Sort(names)
+			return fmt.Errorf("component: methods %s and %s of %s are both named %q", names[0], names[1], s.Name, name)
+		}
+		fault := nameFault(name)
+		if strings.Contains(name, ".") {
+			fault = "contains a dot: the last dot of a route ends the service's part"
+		}
+		if fault != "" {
+			return fmt.Errorf("component: the name %q of method %s of %s %s", name, m.Name, s.Name, fault)
+		}
+		h.Route = s.Name + "." + name
+		h.SchedName = s.SchedName
+		s.Handlers[name] = h
+	}
+	return nil
+}
+
+// ignore notes a method that is no handler, if it is nearly one.
+func (s *Service) ignore(m reflect.Method) {
+	if !nearlyHandler(m.Type) {
+		return
+	}
+	_, fault := signatureOf(m.Type)
+	_, parameters, _ := strings.Cut(m.Type.String(), "(")
+	_, parameters, _ = strings.Cut(parameters, ", ") // the receiver
+	s.Ignored = append(s.Ignored, Ignored{
+		Method:    s.Name + "." + m.Name,
+		Signature: "func(" + parameters,
+		Reason:    fault,
+	})
+}
+
+// nameFault says why a name cannot be part of a route, "" if it can.
+func nameFault(name string) string {
+	switch {
+	case name == "":
+		return "is empty: want at least one character"
+	case !utf8.ValidString(name):
+		return "is not UTF-8: want text"
+	case slices.Contains(strings.Split(name, "."), ""):
+		return "begins or ends with a dot, or has two in a row: want words with one dot between"
+	case strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }):
+		return "contains blanks or control characters: want letters, digits and marks"
+	}
+	return ""
+}
+
+func hasHandlers(t reflect.Type) bool {
+	for m := range t.Methods() {
+		if _, fault := signatureOf(m.Type); fault == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// typeName returns the name of a component's type, pointer or not.
+func typeName(t reflect.Type) string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
+}
+
+func exported(name string) bool {
+	r, _ := utf8.DecodeRuneInString(name)
+	return unicode.IsUpper(r)
+}

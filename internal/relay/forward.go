@@ -1,0 +1,85 @@
+package relay
+
+import (
+	"github.com/lonng/nano/internal/link"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// Forward sends a client's request or notify to the node that serves it; it is part of dispatch.Remote.
+func (b *Broker) Forward(s *session.Session, m *message.Message) error {
+	f := link.Frame{Kind: kindNotify, Session: s.ID(), ID: m.ID, Route: m.Route, Data: m.Data}
+	if m.ID != 0 {
+		f.Kind = kindRequest
+	}
+	return b.send(s, &f)
+}
+
+// send sends a frame of a client's session to the node that serves its route.
+func (b *Broker) send(s *session.Session, f *link.Frame) error {
+	c, ok := s.NetworkEntity().(Client)
+	if !ok {
+		return errNoClient
+	}
+	service, _ := serviceOf(f.Route)
+	meta := len(f.Meta)
+	for {
+		pc, err := b.choose(c, service)
+		if err != nil {
+			return err
+		}
+		err = pc.send(c, f)
+		if err != link.ErrDown {
+			return sendError(err)
+		}
+		pc.dead.Store(true) // f was not sent
+		f.Meta = f.Meta[:meta]
+	}
+}
+
+// send sends a frame of a client's session, and introduces the session if the peer does not know it. It returns the error
+// of the link's Send, session.ErrBrokenPipe if the session has finished, or errWaiting.
+func (pc *peerConn) send(c Client, f *link.Frame) error {
+	pc.mu.Lock()
+	defer pc.mu.Unlock()
+	if pc.down {
+		return link.ErrDown
+	}
+	fs := pc.clients[f.Session]
+	fresh := fs == nil
+	if fresh {
+		if !c.Control().Watch(pc, func() { pc.finished(c.Session()) }) {
+			return session.ErrBrokenPipe
+		}
+		i := introduce(c.Session(), c.Control())
+		f.Meta = i.append(f.Meta)
+		fs = &forwardedSession{client: c}
+	}
+	if f.Kind == kindRequest && len(fs.waiting) >= maxWaiting {
+		return errWaiting
+	}
+	if err := pc.link.Send(f); err != nil {
+		if fresh {
+			c.Control().Unwatch(pc)
+		}
+		return err
+	}
+	if fresh {
+		pc.clients[f.Session] = fs
+	}
+	if f.Kind == kindRequest {
+		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route})
+	}
+	fs.share.Acquire(c.Mailbox(), 1, len(f.Data))
+	return nil
+}
+
+// sendCall sends a call without a session. It returns the error of the link's Send.
+func (pc *peerConn) sendCall(f *link.Frame) error {
+	pc.mu.Lock()
+	defer pc.mu.Unlock()
+	if pc.down {
+		return link.ErrDown
+	}
+	return pc.link.Send(f)
+}

@@ -1,0 +1,72 @@
+package relay
+
+import "github.com/lonng/nano/internal/link"
+
+// The kinds of frames between nodes. In this table the gate is the node to which a client is connected, and the server is a
+// node that serves the client's session. Every node may be both. Session is the id of a session of the gate's client.
+//
+//	kind       from -> to      Session  ID        Route    Meta                 Data       Flags
+//	request    gate -> server  yes      request   route    [introduction]       payload
+//	notify     gate -> server  yes      -         route    [introduction]       payload    byProgram
+//	closed     gate -> server  yes      reason    -        -                    its text
+//	uid        both            yes      uid or 0  -        -                    -          toGate or echo
+//	route      both            yes      how       service  -                    [address]  toGate or echo
+//	response   server -> gate  yes      request   -        -                    payload    isError, later
+//	push       server -> gate  yes      -         route    -                    payload
+//	kick       server -> gate  yes      -         -        -                    reason
+//	close      server -> gate  yes      -         -        -                    -
+//	done       server -> gate  yes      messages  -        [bytes]              -
+//	rpc        server -> gate  yes      -         route    -                    payload
+//	multicast  server -> gate  -        -         route    sessions             payload
+//	call       any             [yes]    call      [route]  time [introduction]  payload    toGate
+//	return     any             -        call      -        [cause]              payload    isError
+//	cancel     any             -        call      -        -                    -
+//	logins     gate -> any     -        -         -        -                    logins
+//	pushUser   any -> gate     -        uid       route    -                    payload
+//	kickUser   any -> gate     -        uid       -        -                    reason
+//
+// Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is the
+// protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings with their
+// length in front:
+//
+//	introduction  uid, network, address, number of services, (service, address of its node)...
+//	sessions      session...
+//	time          microseconds until the call's deadline
+//	bytes         of payload
+//	cause         of an error: its number in causes
+//	logins        (session, uid now or 0, uid before or 0, time)...
+const (
+	kindRequest = link.FirstKind + iota
+	kindNotify
+	kindClosed
+	kindUID
+	kindRoute
+	kindResponse
+	kindPush
+	kindKick
+	kindClose
+	kindDone
+	kindRPC
+	kindMulticast
+	kindCall
+	kindReturn
+	kindCancel
+	kindLogins
+	kindPushUser
+	kindKickUser
+)
+
+// The flags of frames.
+const (
+	flagError     = 1 << iota // the payload is an error
+	flagToGate                // the session belongs to a client of the receiver
+	flagByProgram             // a program has sent it, not a client: the handler may be one without a session
+	flagEcho                  // it answers a frame with flagToGate
+)
+
+// flagLater in a response: the request ran before, so a done frame acknowledges it, as it does a notify. It is the bit of
+// flagByProgram, which only other kinds of frames have.
+const flagLater = flagByProgram
+
+// ifUnbound in a route frame binds a service only if the session has no binding of it; 0 binds it in any case.
+const ifUnbound = 1

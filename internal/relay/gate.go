@@ -1,0 +1,37 @@
+package relay
+
+import (
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/sessionctl"
+	"github.com/lonng/nano/session"
+)
+
+// Client is one client that is connected to this node: the network entity of its session.
+type Client interface {
+	session.NetworkEntity
+	Session() *session.Session
+	Control() sessionctl.Control
+	Mailbox() *dispatch.Mailbox
+	// Relay sends a response or push whose payload is encoded. It does not keep the payload.
+	Relay(m *message.Message) error
+	// RelayError answers a request of the client with an error.
+	RelayError(mid uint64, route string, e *message.Error)
+	// KickFor kicks the client for a reason.
+	KickFor(why error, reason string) error
+	// Bound is called when the session's uid has changed.
+	Bound(s *session.Session, old, uid int64) error
+	// Routed is called when the session has a new binding of a service.
+	Routed(s *session.Session, service, address string)
+}
+
+// Gate is the clients that are connected to this node. Its methods may be called concurrently.
+type Gate interface {
+	// ByUID returns the open sessions of a user.
+	ByUID(uid int64) []*session.Session
+	// Multicast pushes one message to many clients. It does not keep the payload.
+	Multicast(to []Client, route string, data []byte)
+	// Begin and End enclose a series of messages to clients, which may be written together at End.
+	Begin()
+	End()
+}

@@ -1,0 +1,100 @@
+package relay
+
+import (
+	"errors"
+
+	"github.com/lonng/nano/internal/link"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// This file handles what a node sends to the clients of this gate.
+
+// response sends an answer on to the client.
+func (pc *peerConn) response(f *link.Frame) {
+	pc.mu.Lock()
+	fs := pc.clients[f.Session]
+	if fs == nil {
+		pc.mu.Unlock()
+		pc.b.counts.late.Add(1)
+		return
+	}
+	route, ok := fs.take(f.ID)
+	if f.Flags&flagLater == 0 {
+		fs.share.Release(fs.client.Mailbox(), 1, 0)
+	}
+	pc.mu.Unlock()
+	if !ok {
+		pc.b.counts.late.Add(1)
+		return
+	}
+	if f.Flags&flagError != 0 {
+		fs.client.RelayError(f.ID, route, errorOf(f.Data))
+		return
+	}
+	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: route, Data: f.Data}
+	if err := fs.client.Relay(&pc.message); err != nil {
+		pc.b.counts.lost.Add(1)
+		if !errors.Is(err, session.ErrBrokenPipe) {
+			fs.client.RelayError(f.ID, route, pc.b.Dispatcher.Public(err))
+		}
+	}
+}
+
+// push sends a push on to the client.
+func (pc *peerConn) push(f *link.Frame) {
+	if c := pc.client(f.Session); c != nil {
+		pc.relayPush(c, f)
+	}
+}
+
+// relayPush sends a push to a client, and counts it if it is lost.
+func (pc *peerConn) relayPush(c Client, f *link.Frame) {
+	pc.message = message.Message{Type: message.Push, Route: f.Route, Data: f.Data}
+	if c.Relay(&pc.message) != nil {
+		pc.b.counts.lost.Add(1)
+	}
+}
+
+// multicast sends a push on to many clients.
+func (pc *peerConn) multicast(f *link.Frame) error {
+	pc.members = pc.members[:0]
+	pc.mu.Lock()
+	err := parseIDs(f.Meta, func(id int64) {
+		if fs := pc.clients[id]; fs != nil {
+			pc.members = append(pc.members, fs.client)
+		}
+	})
+	pc.mu.Unlock()
+	pc.b.counts.multicasts.Add(1)
+	pc.b.Gate.Multicast(pc.members, f.Route, f.Data)
+	clear(pc.members)
+	return err
+}
+
+// close closes or kicks a client.
+func (pc *peerConn) close(f *link.Frame) {
+	c := pc.client(f.Session)
+	switch {
+	case c == nil:
+	case f.Kind == kindKick:
+		_ = c.KickFor(session.ErrKicked, string(f.Data))
+	default:
+		_ = c.Close()
+	}
+}
+
+// done handles an acknowledgment: messages of a client have run.
+func (pc *peerConn) done(f *link.Frame) error {
+	rd := reader{b: f.Meta}
+	size := uint64(0)
+	if len(f.Meta) > 0 {
+		size = rd.uvarint()
+	}
+	pc.mu.Lock()
+	defer pc.mu.Unlock()
+	if fs := pc.clients[f.Session]; fs != nil && !rd.fault {
+		fs.share.Release(fs.client.Mailbox(), int(min(f.ID, 1<<30)), int(min(size, 1<<30)))
+	}
+	return rd.err("bytes")
+}

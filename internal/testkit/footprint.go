@@ -1,0 +1,56 @@
+package testkit
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// Mebibyte is 1024 * 1024 bytes.
+const Mebibyte = 1 << 20
+
+// Footprint is the number of goroutines, open files and heap bytes of this process.
+type Footprint struct {
+	goroutines, files int
+	Heap              uint64
+}
+
+// MeasureFootprint collects garbage and returns the current footprint.
+func MeasureFootprint() Footprint {
+	runtime.GC()
+	runtime.GC() // the second one empties the pools
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	f := Footprint{goroutines: runtime.NumGoroutine(), Heap: m.HeapAlloc}
+	if list, err := os.ReadDir("/proc/self/fd"); err == nil { // Linux has it
+		f.files = len(list)
+	}
+	return f
+}
+
+// CheckReleased waits until the footprint is back at f, within 4 MiB of heap.
+func (f Footprint) CheckReleased(t testing.TB) {
+	t.Helper()
+	f.CheckGrowth(t, 4*Mebibyte)
+}
+
+// CheckGrowth waits until the footprint is back at f, within memory bytes of heap.
+func (f Footprint) CheckGrowth(t testing.TB, memory uint64) {
+	t.Helper()
+	t.Helper()
+	var now Footprint
+	deadline := time.Now().Add(Patience)
+	for {
+		now = MeasureFootprint()
+		if now.goroutines <= f.goroutines && now.files <= f.files && now.Heap <= f.Heap+memory {
+			return
+		}
+		if time.Now().After(deadline) {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("%d goroutines, %d files and %d KiB are held, before it was %d, %d and %d",
+		now.goroutines, now.files, now.Heap>>10, f.goroutines, f.files, f.Heap>>10)
+}

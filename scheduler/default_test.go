@@ -1,0 +1,74 @@
+package scheduler_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/scheduler"
+)
+
+// captureDefault redirects slog.Default for the test's time.
+func captureDefault(t *testing.T) *record {
+	t.Helper()
+	r := &record{}
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(r, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return r
+}
+
+// Nothing starts the default scheduler under nano.New, so functions of the package queue without
+// end. That is logged once, with the function and the place of the call.
+func TestDefaultThatNoServerStarts(t *testing.T) {
+	log := captureDefault(t)
+	for name, use := range map[string]func(){
+		"scheduler.Invoke":        func() { scheduler.Invoke(func() {}) },
+		"scheduler.PushTask":      func() { scheduler.PushTask(func() {}) },
+		"nano.Invoke":             func() { nano.Invoke(func() {}) },
+		"scheduler.NewTimer":      func() { scheduler.NewTimer(time.Second, func() {}).Stop() },
+		"scheduler.NewAfterTimer": func() { scheduler.NewAfterTimer(time.Second, func() {}).Stop() },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			defer scheduler.Close()
+			before := log.count("default scheduler")
+			use()
+			pass(4900 * time.Millisecond)
+			if n := log.count("default scheduler") - before; n != 0 {
+				t.Errorf("%s: logged %d times after 4.9 s, want 0: %s", name, n, log)
+			}
+			use()
+			pass(200 * time.Millisecond)
+			use()
+			pass(time.Minute)
+			if n := log.count("default scheduler") - before; n != 1 {
+				t.Errorf("%s: logged %d times, want once: %s", name, n, log)
+			}
+			if log.count("function="+name+" ") != 1 || !strings.Contains(log.String(), "default_test.go:") {
+				t.Errorf("%s: log = %s, want the function and its caller", name, log)
+			}
+		})
+	}
+}
+
+func TestDefaultThatAServerStarts(t *testing.T) {
+	log := captureDefault(t)
+	synctest.Test(t, func(t *testing.T) {
+		defer scheduler.Close()
+		scheduler.Invoke(func() {})
+		pass(4 * time.Second)
+		scheduler.Sched()
+		pass(time.Minute)
+		scheduler.Invoke(func() {})
+		pass(time.Minute)
+		scheduler.Close()
+		_ = scheduler.Default() // queues nothing
+		pass(time.Minute)
+		if log.String() != "" {
+			t.Errorf("log = %s, want nothing: the default scheduler ran within 5 s", log)
+		}
+	})
+}

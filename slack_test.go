@@ -1,6 +1,0 @@
-//go:build !race
-
-package nano_test
-
-// slack is how much slower than on its own a server may be in these tests.
-const slack = 1

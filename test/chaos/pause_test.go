@@ -1,0 +1,72 @@
+package chaos_test
+
+import (
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/testkit"
+)
+
+// A process that hangs is found out, costs others nothing, and is back when it goes on.
+func TestClusterPause(t *testing.T) {
+	t.Parallel()
+	g := startProcessGate(t)
+	a := spawn(t, nodeSpec{Name: "a", Listen: "127.0.0.1:0", Seeds: g.ClusterAddr()})
+	b := spawn(t, nodeSpec{Name: "b", Listen: "127.0.0.1:0", Seeds: g.ClusterAddr()})
+	g.calls(a, time.Now())
+	g.calls(b, time.Now())
+	bound, other := g.at(a), g.at(b)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := bound.Ask("Room.Never", "")
+		failed <- err
+	}()
+
+	stopped := time.Now()
+	signal(t, a, syscall.SIGSTOP)
+	var worst atomic.Int64
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			began := time.Now()
+			if who, err := other.Ask("Room.Who", ""); err != nil || who != "b" {
+				t.Errorf("Room.Who of a player at b = %q, %v", who, err)
+			}
+			worst.Store(max(worst.Load(), int64(time.Since(began))))
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	inTime(t, "the callback tells", g.sees(a, false).Sub(stopped), 3*time.Second)
+	err := testkit.Receive(t, failed, "the end of a request")
+	if !testkit.HasCode(err, nano.CodeUnavailable) {
+		t.Errorf("the request = %v, want %s", err, nano.CodeUnavailable)
+	}
+	inTime(t, "a request to it fails", time.Since(stopped), 3*time.Second)
+	inTime(t, "its player is served elsewhere", bound.AwaitAnswer("b", stopped), 4*time.Second)
+	time.Sleep(time.Until(stopped.Add(5 * time.Second))) // long enough for everybody to have given it up
+
+	signal(t, a, syscall.SIGCONT)
+	resumed := time.Now()
+	inTime(t, "the callback tells that it is back", g.sees(a, true).Sub(resumed), 5*time.Second)
+	inTime(t, "it serves again", g.calls(a, resumed), 5*time.Second)
+	close(over)
+	testkit.Receive(t, ended, "the end of the other player")
+	inTime(t, "the longest that another player waited", time.Duration(worst.Load()), time.Second)
+	g.at(a)
+	bound.Expect("Room.Who", "", "b")
+}
+
+func signal(t testing.TB, p *nodeCmd, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}

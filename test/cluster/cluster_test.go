@@ -1,0 +1,746 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/snowflake"
+	"github.com/lonng/nano/internal/testkit"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/session"
+)
+
+// The figures of a node tell what went between it and others.
+func TestClusterStats(t *testing.T) {
+	t.Parallel()
+	gate, backend := testkit.StartPair(t, testkit.Services{"Room": testkit.NewNamedGame("room")})
+	before := [2]nano.Stats{gate.Stats(), backend.Stats()}
+	const requests = 100
+	p := gate.Connect()
+	for range requests {
+		p.Expect("Room.Do", "payload", "room")
+	}
+	g, b := gate.Stats().Cluster, backend.Stats().Cluster
+	for name, c := range map[string]*cluster.Stats{"gate": g, "backend": b} {
+		if c.Members != 1 || c.Late+c.Lost+c.Refused != 0 {
+			t.Errorf("%s: %+v, want one member and nothing late, lost or refused", name, *c)
+		}
+	}
+	if g.Sessions != 0 || b.Sessions != 1 {
+		t.Errorf("%d and %d sessions of the other's clients, want none and one", g.Sessions, b.Sessions)
+	}
+	if out := g.MessagesOut - before[0].Cluster.MessagesOut; out < requests {
+		t.Errorf("the gate counts %d messages out, want %d and a few", out, requests)
+	}
+	if in := b.MessagesIn - before[1].Cluster.MessagesIn; in < requests || in > 2*requests {
+		t.Errorf("the backend counts %d messages in, want %d and a few", in, requests)
+	}
+	if in := b.BytesIn - before[1].Cluster.BytesIn; in < requests*int64(len("Room.Do")+len("payload")) {
+		t.Errorf("the backend counts %d bytes in, want more than those of routes and payloads", in)
+	}
+	_ = p.Close()
+	testkit.Eventually(t, "the session has closed", func() bool { return backend.Stats().Cluster.Sessions == 0 })
+	if st := nano.New().Stats(); st.Cluster != nil {
+		t.Errorf("a server on its own has figures of a cluster: %+v", *st.Cluster)
+	}
+}
+
+// Everything that a client can do with a handler of its gate works with one of another node.
+func TestClusterThereAndBack(t *testing.T) {
+	t.Parallel()
+	notified := make(chan string, 1)
+	game := testkit.NewGame(func(s *session.Session, data []byte) error {
+		notified <- string(data)
+		return s.Push("onNews", data)
+	})
+	gate, _ := testkit.StartPair(t, testkit.Services{"Room": game})
+	p := gate.Connect()
+	p.Expect("Room.Echo", "hello", "hello")
+	p.Expect("Room.Echo", "", "")
+	const head = len("fil" + "Room.Echo") // a flag, an id, a length and the route
+	long := strings.Repeat("x", 64<<10-head)
+	p.Expect("Room.Echo", long, long)
+	var n testkit.Number
+	if err := p.Request(t.Context(), "Room.Double", &testkit.Number{N: 21}, &n); err != nil || n.N != 42 {
+		t.Errorf("Room.Double = %v, %v, want 42", n, err)
+	}
+	p.ExpectError("Room.Fail", "", nano.CodeInternal)
+	p.ExpectError("Room.Panic", "", nano.CodeInternal)
+	p.ExpectError("Room.Double", "{", nano.CodeBadRequest)
+	p.ExpectError("Room.Nothing", "", nano.CodeNotFound)
+	p.ExpectError("Nobody.Echo", "", nano.CodeNotFound)
+	p.ExpectError("Room.Elsewhere", `{"N":1}`, nano.CodeNotFound) // for nodes only
+	_, err := p.Ask("Room.Refuse", "")
+	var refused *client.Error
+	if !errors.As(err, &refused) || refused.Code != "GAME-1" || refused.Message != "not your turn" || refused.Metadata["turn"] != "7" {
+		t.Errorf("Room.Refuse = %v, want the handler's error with its metadata", err)
+	}
+	p.Send("Room.Do", "goal")
+	if got := testkit.Receive(t, notified, "the notify"); got != "goal" {
+		t.Errorf("the notify said %q", got)
+	}
+	p.ExpectPush("onNews", "goal")
+	p.Send("Room.Elsewhere", `{"N":1}`)
+	p.Expect("Room.Echo", "still there", "still there")
+}
+
+// Through a gate fits what fits a packet of the largest size, as on a server on its own, and no byte more.
+func TestClusterLargestPacket(t *testing.T) {
+	t.Parallel()
+	const largest = 1<<24 - 1
+	game := testkit.NewGame(func(s *session.Session, data []byte) error {
+		send := func(n int) error { return s.Response(make([]byte, n-2)) } // behind a flag and an id
+		if string(data) == "push" {
+			send = func(n int) error { return s.Push("onNews", make([]byte, n-3)) } // behind a flag and a code
+		}
+		if err := send(largest + 1); !errors.Is(err, codec.ErrPacketTooLarge) {
+			t.Errorf("a message of one byte too many was sent: %v", err)
+		}
+		return send(largest)
+	})
+	opts := []nano.Option{
+		nano.WithMaxPacketSize(largest), nano.WithWriteBuffer(64<<20, nano.RefusePush), nano.WithDictionary(map[string]uint16{"onNews": 1}),
+	}
+	gate, _ := testkit.StartPair(t, testkit.Services{"Room": game}, opts...)
+	p := gate.Connect()
+	p.Send("Room.Do", "push")
+	if m := testkit.Receive(t, p.Pushes, "the push"); len(m.Data) != largest-3 {
+		t.Errorf("a push of %d bytes came, want %d", len(m.Data), largest-3)
+	}
+	if got, err := p.Ask("Room.Do", "answer"); err != nil || len(got) != largest-2 {
+		t.Errorf("an answer of %d bytes came, %v, want %d", len(got), err, largest-2)
+	}
+}
+
+// Gates give ids of their own before they have met.
+func TestClusterIDsBeforeMeeting(t *testing.T) {
+	t.Parallel()
+	numbers := map[string]bool{}
+	for range 4 {
+		gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(func(s *session.Session, _ []byte) error {
+			return s.Response(fmt.Append(nil, s.ID()>>6&snowflake.MaxNode))
+		})}, nil)
+		number, err := gate.Connect().Ask("Door.Do", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers[number] = true
+	}
+	if len(numbers) == 1 { // that two are the same may happen, seldom
+		t.Errorf("four gates that have not met number their sessions alike: %v", numbers)
+	}
+}
+
+func TestClusterIdentity(t *testing.T) {
+	t.Parallel()
+	sessions := make(chan *session.Session, 1)
+	keep := func(s *session.Session, _ []byte) error {
+		sessions <- s
+		return s.Response([]byte("ok"))
+	}
+	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(keep)}, nil)
+	backend := testkit.StartNode(t, testkit.Services{"Room": testkit.NewGame(keep)}, []*testkit.Node{gate})
+	p := gate.Connect()
+	p.Expect("Door.Do", "", "ok")
+	at := testkit.Receive(t, sessions, "the gate's session")
+	if err := at.Bind(7); err != nil {
+		t.Fatal(err)
+	}
+	at.Router().Bind("Elsewhere", "10.0.0.1:1")
+	p.Expect("Room.Do", "", "ok")
+	far := testkit.Receive(t, sessions, "the backend's session")
+	address, bound := far.Router().Find("Elsewhere")
+	if far == at || far.ID() != at.ID() || far.UID() != 7 || far.RemoteAddr().String() != at.RemoteAddr().String() || !bound || address != "10.0.0.1:1" {
+		t.Errorf("the backend has session %d of user %d at %v, Elsewhere at %q, want those of the gate: %d, 7, %v, 10.0.0.1:1",
+			far.ID(), far.UID(), far.RemoteAddr(), address, at.ID(), at.RemoteAddr())
+	}
+	if address, _ := far.Router().Find("Room"); address != backend.ClusterAddr() {
+		t.Errorf("Room is bound to %q, want the backend", address)
+	}
+	if s, ok := backend.Session(at.ID()); !ok || s != far {
+		t.Errorf("the backend's Session = %v, %v, want its own", s, ok)
+	}
+	if list := backend.SessionsByUID(7); len(list) != 1 || list[0] != far {
+		t.Errorf("the backend's SessionsByUID = %v, want its own", list)
+	}
+	p.Expect("Room.Do", "", "ok")
+	if again := testkit.Receive(t, sessions, "the backend's session"); again != far {
+		t.Error("the second request came with another session, want the same")
+	}
+}
+
+// What a handler of another node does to its session reaches the client: late answers, kicks, closing.
+func TestClusterEntity(t *testing.T) {
+	t.Parallel()
+	var saved struct {
+		s   *session.Session
+		mid uint64
+	}
+	ended := make(chan error, 3)
+	game := testkit.NewGame(func(s *session.Session, data []byte) error {
+		s.OnClose(func(_ *session.Session, reason error) { ended <- reason })
+		switch string(data) {
+		case "later":
+			saved.s, saved.mid = s, s.LastMid()
+		case "now":
+			err := saved.s.ResponseMID(saved.mid, []byte("late"))
+			return errors.Join(err, s.Response([]byte("done")))
+		case "twice":
+			first := s.Response([]byte("first"))
+			if second := s.Response([]byte("second")); !errors.Is(second, session.ErrSessionOnNotify) {
+				t.Errorf("a second answer returned %v, want ErrSessionOnNotify", second)
+			}
+			return first
+		case "kick":
+			err := s.Kick("enough")
+			if push := s.Push("onNews", data); !errors.Is(push, session.ErrBrokenPipe) {
+				t.Errorf("Push after Kick = %v, want ErrBrokenPipe", push)
+			}
+			if again := s.Kick("again"); !errors.Is(again, session.ErrCloseClosedSession) {
+				t.Errorf("a second Kick = %v, want ErrCloseClosedSession", again)
+			}
+			return err
+		case "close":
+			s.Close()
+		}
+		return nil
+	})
+	gate, backend := testkit.StartPair(t, testkit.Services{"Room": game})
+	p := gate.Connect()
+	late := make(chan string, 1)
+	go func() {
+		reply, err := p.Ask("Room.Do", "later")
+		late <- fmt.Sprint(reply, " ", err)
+	}()
+	onLogic(t, backend, func() bool { return saved.mid != 0 })
+	p.Expect("Room.Do", "now", "done")
+	if got := testkit.Receive(t, late, "the late answer"); got != "late <nil>" {
+		t.Errorf("the late answer = %s", got)
+	}
+	p.Expect("Room.Do", "twice", "first")
+	p.Send("Room.Do", "kick")
+	testkit.Receive(t, p.Done(), "the end of the kicked client")
+	var kick *client.KickError
+	if !errors.As(p.Err(), &kick) || kick.Reason != "enough" {
+		t.Errorf("the client ended with %v, want a kick", p.Err())
+	}
+	for range 4 {
+		if err := testkit.Receive(t, ended, "OnClose"); !errors.Is(err, session.ErrKicked) {
+			t.Errorf("OnClose got %v, want ErrKicked", err)
+		}
+	}
+	p = gate.Connect()
+	p.Send("Room.Do", "close")
+	testkit.Receive(t, p.Done(), "the end of the closed client")
+	if err := testkit.Receive(t, ended, "OnClose"); !errors.Is(err, session.ErrClosed) {
+		t.Errorf("OnClose got %v, want ErrClosed", err)
+	}
+	p = gate.Connect()
+	p.Send("Room.Do", "")
+	p.Expect("Room.Echo", "", "")
+	_ = p.Close()
+	if err := testkit.Receive(t, ended, "OnClose"); !errors.Is(err, session.ErrClientClosed) {
+		t.Errorf("OnClose got %v, want ErrClientClosed", err)
+	}
+}
+
+// onLogic waits until something is so, asked on the logic goroutine of a node.
+func onLogic(t testing.TB, n *testkit.Node, so func() bool) {
+	t.Helper()
+	testkit.Eventually(t, "what the logic goroutine is asked", func() bool {
+		answer := make(chan bool, 1)
+		n.Invoke(func() { answer <- so() })
+		return testkit.Receive(t, answer, "an answer")
+	})
+}
+
+// Numbered requests and notifies of many sessions, many of them under way at a time, are run and answered in order, each
+// with its own answer, among the pushes as they were sent, and however many are sent none is refused.
+func TestClusterOrder(t *testing.T) {
+	t.Parallel()
+	const players, messages = 8, 2000
+	var mu sync.Mutex
+	last := map[int64]int{}
+	game := testkit.NewGame(func(s *session.Session, data []byte) error {
+		n, _ := strconv.Atoi(string(data)) // what is no number comes out of order
+		mu.Lock()
+		defer mu.Unlock()
+		if n != last[s.ID()]+1 {
+			t.Errorf("message %d of session %d came after %d", n, s.ID(), last[s.ID()])
+		}
+		last[s.ID()] = n
+		if err := s.Push("onNumber", data); err != nil {
+			return err
+		}
+		if s.LastMid() != 0 {
+			return s.Response(data)
+		}
+		return nil
+	})
+	gate, _ := testkit.StartPair(t, testkit.Services{"Room": game}, nano.WithMaxPending(16))
+	var wg sync.WaitGroup
+	for range players {
+		pushed := 0 // what comes runs on one goroutine
+		p := gate.Connect(client.WithHandler("onNumber", func(m *client.Message) {
+			if pushed++; string(m.Data) != fmt.Sprint(pushed) {
+				t.Errorf("push %s came as number %d", m.Data, pushed)
+			}
+		}))
+		wg.Go(func() {
+			answered := 0
+			done := make(chan struct{})
+			for n := 1; n <= messages; n++ {
+				data := []byte(fmt.Sprint(n))
+				if n%3 != 0 {
+					if err := p.Notify("Room.Do", data); err != nil {
+						t.Error(err)
+					}
+					continue
+				}
+				err := p.RequestFunc(context.Background(), "Room.Do", data, func(m *client.Message, err error) {
+					if err != nil || string(m.Data) != string(data) {
+						t.Errorf("request %s was answered with %v, %v", data, m, err)
+					}
+					if fmt.Sprint(pushed) != string(data) {
+						t.Errorf("the answer to request %s came behind push %d, want it right behind its own", data, pushed)
+					}
+					if answered++; answered == messages/3 {
+						close(done)
+					}
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			select {
+			case <-done:
+			case <-time.After(testkit.Patience):
+				t.Error("not every request was answered")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A uid that is bound anywhere is known wherever the session is.
+func TestClusterBind(t *testing.T) {
+	t.Parallel()
+	bind := func(s *session.Session, data []byte) error {
+		uid, err := strconv.ParseInt(string(data), 10, 64)
+		if err != nil {
+			return err
+		}
+		if uid == 0 {
+			s.Clear()
+		} else if err := s.Bind(uid); err != nil {
+			return err
+		}
+		return s.Response(fmt.Append(nil, s.UID()))
+	}
+	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(bind)}, nil)
+	a := testkit.StartNode(t, testkit.Services{"A": testkit.NewGame(bind)}, []*testkit.Node{gate})
+	b := testkit.StartNode(t, testkit.Services{"B": testkit.NewGame(bind)}, []*testkit.Node{gate, a})
+	p := gate.Connect()
+	known := func(uid int64, nodes ...*testkit.Node) {
+		t.Helper()
+		for _, n := range nodes {
+			testkit.Eventually(t, "the uid is known", func() bool { return len(n.SessionsByUID(uid)) == 1 })
+		}
+	}
+	p.Expect("A.Echo", "", "")
+	p.Expect("A.Do", "7", "7")
+	known(7, gate, a)
+	p.Expect("B.Do", "8", "8") // which did not have the session when 7 was bound
+	known(8, gate, a, b)
+	p.Expect("Door.Do", "9", "9")
+	known(9, gate, a, b)
+	// However fast uids change, here and there, in the end all say the same.
+	for i := range 50 {
+		for _, service := range []string{"A", "B", "Door"} {
+			p.Send(service+".Do", fmt.Sprint(10+i))
+		}
+	}
+	p.Expect("A.Echo", "", "")
+	p.Expect("B.Do", "100", "100")
+	known(100, gate, a, b)
+	p.Expect("A.Do", "0", "0")
+	for _, n := range []*testkit.Node{gate, a, b} {
+		testkit.Eventually(t, "the uid is gone", func() bool { return len(n.SessionsByUID(100)) == 0 })
+	}
+	p.Expect("B.Do", "101", "101")
+	known(101, gate, a, b)
+	_ = p.Close()
+	for _, n := range []*testkit.Node{gate, a, b} {
+		testkit.Eventually(t, "the session is gone", func() bool { return len(n.SessionsByUID(101)) == 0 })
+	}
+}
+
+// A session keeps to the node that served it; the program may say which that is, on any node.
+func TestClusterRouter(t *testing.T) {
+	t.Parallel()
+	var target atomic.Pointer[string]
+	bind := func(s *session.Session, data []byte) error {
+		if string(data) == "free" {
+			s.Router().Delete("Room")
+		} else {
+			s.Router().Bind("Room", *target.Load())
+		}
+		return s.Response(data)
+	}
+	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(bind)}, nil)
+	a := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("a")}, []*testkit.Node{gate})
+	b := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("b")}, []*testkit.Node{gate, a})
+	c := testkit.StartNode(t, testkit.Services{"Lobby": testkit.NewGame(bind)}, []*testkit.Node{gate, a, b})
+	seen := map[string]int{}
+	players := make([]*testkit.Player, 10)
+	for i := range players {
+		players[i] = gate.Connect()
+		first, err := players[i].Ask("Room.Do", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[first]++
+		for range 10 {
+			players[i].Expect("Room.Do", "", first)
+		}
+	}
+	if seen["a"] != 5 || seen["b"] != 5 {
+		t.Errorf("the sessions went to %v, want 5 to each", seen)
+	}
+	p := players[0]
+	for _, by := range []string{"Door", "Lobby"} {
+		for name, n := range map[string]*testkit.Node{"a": a, "b": b} {
+			target.Store(new(string))
+			*target.Load() = n.ClusterAddr()
+			p.Expect(by+".Do", "bind", "bind")
+			p.Expect("Room.Do", "", name)
+			p.Expect("Room.Do", "", name)
+		}
+	}
+	// Unbound on any node, it is one of those whose turn it is.
+	for _, by := range []string{"Door", "Lobby"} {
+		seen := map[string]bool{}
+		for range 4 {
+			p.Expect(by+".Do", "free", "free")
+			name, err := p.Ask("Room.Do", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[name] = true
+		}
+		if len(seen) != 2 {
+			t.Errorf("unbound by %s, the session went to %v, want to both nodes in turn", by, seen)
+		}
+	}
+	*target.Load() = c.ClusterAddr() // which does not serve it
+	p.Expect("Lobby.Do", "bind", "bind")
+	if got, err := p.Ask("Room.Do", ""); err != nil || got != "a" && got != "b" {
+		t.Errorf("Room.Do = %q, %v, want one of the nodes that serve it", got, err)
+	}
+}
+
+// Sessions go to one node after the other for each service, whatever else they use meanwhile.
+func TestClusterTurns(t *testing.T) {
+	t.Parallel()
+	nodes := []*testkit.Node{testkit.StartNode(t, nil, nil)}
+	for _, name := range []string{"a", "b"} {
+		nodes = append(nodes, testkit.StartNode(t, testkit.Services{"Auth": testkit.NewNamedGame(name), "Room": testkit.NewNamedGame(name)}, nodes))
+	}
+	seen := map[string]int{}
+	for range 10 {
+		p := nodes[0].Connect()
+		for _, service := range []string{"Auth", "Room"} {
+			name, err := p.Ask(service+".Do", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[service+" at "+name]++
+		}
+	}
+	for _, what := range []string{"Auth at a", "Auth at b", "Room at a", "Room at b"} {
+		if seen[what] != 5 {
+			t.Errorf("%d sessions used %s, want 5: %v", seen[what], what, seen)
+		}
+	}
+}
+
+// The program chooses the node.
+func TestClusterRoute(t *testing.T) {
+	t.Parallel()
+	var nobody atomic.Bool
+	route := func(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+		if nobody.Load() {
+			return nil
+		}
+		// The list is the function's own.
+		members = slices.DeleteFunc(members, func(m *clusterpb.MemberInfo) bool {
+			return m.Label != s.String("room") || !slices.Contains(m.Services, service)
+		})
+		if len(members) == 0 {
+			return nil
+		}
+		return members[0]
+	}
+	choose := func(s *session.Session, data []byte) error {
+		s.Set("room", string(data))
+		s.Router().Delete("Room")
+		return s.Response(data)
+	}
+	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(choose)}, nil, nano.WithCustomerRemoteServiceRoute(route))
+	a := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("a")}, []*testkit.Node{gate}, nano.WithLabel("red"))
+	testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("b")}, []*testkit.Node{gate, a}, nano.WithLabel("blue"))
+	p := gate.Connect()
+	for range 3 {
+		p.Expect("Door.Do", "red", "red")
+		p.Expect("Room.Do", "", "a")
+		p.Expect("Door.Do", "blue", "blue")
+		p.Expect("Room.Do", "", "b")
+	}
+	nobody.Store(true)
+	p.Expect("Room.Do", "", "b") // it keeps to it
+	p.Expect("Door.Do", "red", "red")
+	p.ExpectError("Room.Do", "", nano.CodeUnavailable)
+}
+
+// A node that serves what another one serves too does so for the sessions that are not bound to that one.
+func TestClusterRouterOfServingGate(t *testing.T) {
+	t.Parallel()
+	hooks := pipeline.New()
+	hooks.Inbound().PushBack(func(*session.Session, *pipeline.Message) error { return nil })
+	for name, opts := range map[string][]nano.Option{"": nil, "with hooks": {nano.WithPipeline(hooks)}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var target atomic.Pointer[string]
+			bind := testkit.NewGame(func(s *session.Session, data []byte) error {
+				if string(data) == "free" {
+					s.Router().Delete("Room")
+				} else {
+					s.Router().Bind("Room", *target.Load())
+				}
+				return s.Response(data)
+			})
+			gate := testkit.StartNode(t, testkit.Services{"Door": bind, "Room": testkit.NewNamedGame("gate")}, nil, opts...)
+			back := testkit.StartNode(t, testkit.Services{"Hall": bind, "Room": testkit.NewNamedGame("back")}, []*testkit.Node{gate}, opts...)
+			address := back.ClusterAddr()
+			target.Store(&address)
+			p := gate.Connect()
+			for _, by := range []string{"Door", "Hall"} {
+				p.Expect("Room.Do", "", "gate")
+				p.Expect(by+".Do", "bind", "bind")
+				p.Expect("Room.Do", "", "back")
+				gate.Connect().Expect("Room.Do", "", "gate")
+				p.Expect(by+".Do", "free", "free")
+				p.Expect("Room.Do", "", "gate")
+			}
+			p.Expect("Hall.Do", "bind", "bind")
+			p.Expect("Room.Do", "", "back")
+			back.Kill()
+			testkit.Eventually(t, "the node is down", func() bool { return gate.Stats().Cluster.Members == 0 })
+			p.Expect("Room.Do", "", "gate")
+		})
+	}
+}
+
+// What a gate serves of a service it goes on serving when its clients ask for what only other nodes have of it, or nobody.
+func TestClusterDividedService(t *testing.T) {
+	t.Parallel()
+	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate")}, nil)
+	a := testkit.StartNode(t, testkit.Services{"Room": newBank("a")}, []*testkit.Node{gate})
+	b := testkit.StartNode(t, testkit.Services{"Room": newBank("b")}, []*testkit.Node{gate, a})
+	p := gate.Connect()
+	p.Expect("Room.Do", "", "gate")
+	first, err := p.Ask("Room.Answer", "")
+	if err != nil {
+		t.Fatalf("Room.Answer = %v", err)
+	}
+	for range 3 {
+		p.Expect("Room.Do", "", "gate")
+		p.Expect("Room.Answer", "", first)
+		p.ExpectError("Room.Nothing", "", nano.CodeNotFound)
+	}
+	gone, other := a, "b "
+	if first == "b " {
+		gone, other = b, "a "
+	}
+	gone.Kill()
+	testkit.Eventually(t, "the node is down", func() bool { return gate.Stats().Cluster.Members == 1 })
+	p.Expect("Room.Answer", "", other)
+	p.Expect("Room.Do", "", "gate")
+}
+
+// A session that is bound to its gate stays there too when it asks for what its gate lacks of the service.
+func TestClusterDividedServiceBoundToItsGate(t *testing.T) {
+	t.Parallel()
+	bind := testkit.NewGame(func(s *session.Session, data []byte) error {
+		s.Router().Bind("Room", string(data))
+		return s.Response([]byte{})
+	})
+	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate"), "Door": bind}, nil)
+	testkit.StartNode(t, testkit.Services{"Room": newBank("back")}, []*testkit.Node{gate})
+	p := gate.Connect()
+	p.Expect("Door.Do", gate.ClusterAddr(), "")
+	for range 2 {
+		p.Expect("Room.Do", "", "gate")
+		p.Expect("Room.Answer", "", "back ")
+	}
+}
+
+// A service that a gate has itself is used there by what backends do for its clients' sessions, and stays there.
+func TestClusterServiceOfGateAndBackend(t *testing.T) {
+	t.Parallel()
+	heard := make(chan string, 10)
+	hear := func(name string) *testkit.Game {
+		return testkit.NewGame(func(s *session.Session, data []byte) error {
+			if s.LastMid() == 0 {
+				heard <- name
+				return nil
+			}
+			return s.Response([]byte(name))
+		})
+	}
+	sessions := make(chan *session.Session, 1)
+	hall := testkit.NewGame(func(s *session.Session, data []byte) error {
+		sessions <- s
+		return s.Response(data)
+	})
+	gate := testkit.StartNode(t, testkit.Services{"Room": hear("gate")}, nil)
+	back := testkit.StartNode(t, testkit.Services{"Room": hear("back"), "Hall": hall}, []*testkit.Node{gate})
+	p := gate.Connect()
+	p.Expect("Hall.Do", "", "")
+	s := testkit.Receive(t, sessions, "the backend's session")
+	try := func(want string) {
+		t.Helper()
+		testkit.Eventually(t, "the gate knows where the service is", func() bool {
+			got, err := p.Ask("Room.Do", "")
+			return err == nil && got == want
+		})
+		if err := s.RPC("Room.Do", []byte{}); err != nil {
+			t.Fatalf("RPC = %v", err)
+		}
+		if got := testkit.Receive(t, heard, "the RPC"); got != want {
+			t.Errorf("the RPC came to %s, want %s", got, want)
+		}
+		var name []byte
+		if err := s.Call(within(t), "Room.Do", nil, &name); err != nil || string(name) != want {
+			t.Errorf("Call = %q, %v, want %s", name, err, want)
+		}
+		p.Expect("Room.Do", "", want)
+	}
+	try("gate")
+	s.Router().Bind("Room", back.ClusterAddr())
+	try("back")
+	s.Router().Delete("Room")
+	try("gate")
+}
+
+// Of two choices that are made for a session at the same time the first counts, for both.
+func TestClusterRouteOnce(t *testing.T) {
+	t.Parallel()
+	var first atomic.Bool
+	choosing, chosen := make(chan struct{}), make(chan struct{})
+	sessions := make(chan *session.Session, 1)
+	door := testkit.NewGame(func(s *session.Session, _ []byte) error {
+		sessions <- s
+		return s.Response([]byte("ok"))
+	})
+	gate := testkit.StartNode(t, testkit.Services{"Door": door}, nil, nano.WithCustomerRemoteServiceRoute(
+		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
+			if first.Swap(true) {
+				return members[1]
+			}
+			close(choosing)
+			<-chosen
+			return members[0]
+		}))
+	a := testkit.StartNode(t, testkit.Services{"Room": newBank("a")}, []*testkit.Node{gate})
+	testkit.StartNode(t, testkit.Services{"Room": newBank("b")}, []*testkit.Node{gate, a})
+	p := gate.Connect()
+	p.Expect("Door.Do", "", "ok")
+	s := testkit.Receive(t, sessions, "the session")
+	called := make(chan string, 1)
+	go func() {
+		var name []byte
+		err := s.Call(within(t), "Room.Answer", nil, &name)
+		called <- fmt.Sprint(string(name), err)
+	}()
+	testkit.Receive(t, choosing, "the first choice")
+	name, err := p.Ask("Room.Answer", "")
+	close(chosen)
+	if got := testkit.Receive(t, called, "the reply"); err != nil || got != name+"<nil>" {
+		t.Errorf("the call was answered by %s, and the request by %s, %v: want one node", got, name, err)
+	}
+	p.Expect("Room.Answer", "", name)
+}
+
+// Closing reaches the nodes that know the session, and no other.
+func TestClusterClose(t *testing.T) {
+	t.Parallel()
+	gate := testkit.StartNode(t, nil, nil)
+	type end struct {
+		at     string
+		reason error
+	}
+	ended := make(chan end, 10)
+	nodes := []*testkit.Node{gate}
+	for _, name := range []string{"A", "B", "C"} {
+		nodes = append(nodes, testkit.StartNode(t, testkit.Services{name: testkit.NewGame(func(s *session.Session, data []byte) error {
+			switch string(data) {
+			case "kick":
+				return s.Kick("enough")
+			case "close":
+				s.Close()
+				return nil
+			}
+			s.OnClose(func(_ *session.Session, reason error) {
+				if cause := context.Cause(s.Context()); cause != reason {
+					t.Errorf("OnClose at %s got %v, the context %v", name, reason, cause)
+				}
+				ended <- end{name, reason}
+			})
+			return s.Response([]byte{})
+		})}, nodes))
+	}
+	other := gate.Connect()
+	other.Expect("B.Do", "", "")
+	for how, want := range map[string]error{"": session.ErrClientClosed, "kick": session.ErrKicked, "close": session.ErrClosed} {
+		p := gate.Connect()
+		p.Expect("A.Do", "", "")
+		p.Expect("C.Do", "", "")
+		if how == "" {
+			_ = p.Close()
+		} else {
+			p.Send("A.Do", how)
+		}
+		var at []string
+		for range 2 {
+			e := testkit.Receive(t, ended, "OnClose")
+			at = append(at, e.at)
+			if !errors.Is(e.reason, want) {
+				t.Errorf("%q: OnClose at %s got %v, want %v", how, e.at, e.reason, want)
+			}
+		}
+		slices.Sort(at)
+		if !slices.Equal(at, []string{"A", "C"}) {
+			t.Errorf("%q: OnClose ran at %v, want A and C", how, at)
+		}
+	}
+	other.Expect("B.Echo", "", "")
+	select {
+	case e := <-ended:
+		t.Errorf("OnClose ran at %s too", e.at)
+	default:
+	}
+}

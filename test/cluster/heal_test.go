@@ -1,0 +1,62 @@
+package cluster_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/internal/testkit"
+)
+
+// A user who logs in on both sides of a network that is cut in two is left with the later login when it is whole again,
+// whichever side that was on.
+func TestClusterSingleLoginHeals(t *testing.T) {
+	t.Parallel()
+	one := testkit.StartNode(t, testkit.Services{"Door": login()}, nil, nano.WithSingleLogin())
+	two := testkit.StartNode(t, testkit.Services{"Door": login()}, []*testkit.Node{one}, nano.WithSingleLogin())
+	back := testkit.StartNode(t, testkit.Services{"Hall": login()}, []*testkit.Node{one}, nano.WithSingleLogin())
+	for i, order := range [][2]*testkit.Node{{one, two}, {two, one}} {
+		testkit.AwaitMembers(t, one, two, back)
+		two.Links.Cut()
+		two.AwaitAlone()
+		testkit.Eventually(t, "the others have lost the node", func() bool {
+			for _, n := range []*testkit.Node{one, back} {
+				for _, m := range n.Members() {
+					if m.Addr == two.ClusterAddr() && m.Up {
+						return false
+					}
+				}
+			}
+			return true
+		})
+		early, late := order[0].Connect(), order[1].Connect()
+		early.Expect("Door.Do", "7", "7")
+		late.Expect("Door.Do", "7", "7")
+		early.Expect("Door.Echo", "me", "me") // nobody knows better yet
+
+		two.Links.Mend()
+		testkit.Receive(t, early.Done(), "the end of the earlier login")
+		var kick *client.KickError
+		if !errors.As(early.Err(), &kick) {
+			t.Errorf("round %d: the earlier login ended with %v, want a kick", i, early.Err())
+		}
+		testkit.AwaitMembers(t, one, two, back)
+		for _, n := range []*testkit.Node{one, two, back} {
+			n.AwaitUser(7)
+		}
+		testkit.Eventually(t, "the user is found at one gate", func() bool {
+			return len(order[0].SessionsByUID(7)) == 0 && len(order[1].SessionsByUID(7)) == 1
+		})
+		if err := back.Push(7, "onNumber", &testkit.Number{N: i}); err != nil {
+			t.Errorf("round %d: Push = %v", i, err)
+		}
+		for testkit.Receive(t, late.Pushes, "the push").Route != "onNumber" {
+		}
+		late.Expect("Door.Echo", "still there", "still there")
+		_ = late.Close()
+		testkit.Eventually(t, "the user is gone", func() bool {
+			return errors.Is(back.Push(7, "onFound", []byte{}), nano.ErrUserNotFound)
+		})
+	}
+}
