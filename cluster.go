@@ -15,10 +15,11 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// errNoClusterListener is what Start returns where a node has nowhere to listen for others.
+// errNoClusterListener is returned by Start for a node without a listener for other
+// nodes.
 var errNoClusterListener = errors.New("nano: a node of a cluster is started with StartCluster, which gives it a listener for the other nodes")
 
-// newBroker makes the part of the server that knows of other nodes.
+// newBroker makes the part of the server that works with other nodes.
 func (s *Server) newBroker() *relay.Broker {
 	o := s.opts
 	c := relay.Config{
@@ -65,7 +66,8 @@ func (s *Server) newBroker() *relay.Broker {
 	return b
 }
 
-// numbers gives sessions their ids. The number of a node may change.
+// numbers makes the ids of sessions. The number of the node, which is part of each id,
+// may change.
 type numbers struct {
 	server *Server
 	last   atomic.Pointer[numbering]
@@ -87,10 +89,13 @@ func (n *numbers) next() int64 {
 	return l.ids.Next()
 }
 
-// StartCluster is Start for a node of a cluster: other nodes dial it at l, which it closes when it shuts down. When the
-// components are ready it joins the cluster, and returns when it knows which services the nodes serve that it found, or
-// after half a second: nodes that do not answer are tried on. An error says that another node refuses this one, or that
-// the number of WithNodeID is in use.
+// StartCluster is [Server.Start] for a node of a cluster. Other nodes dial it at l, which
+// it closes when it shuts down.
+//
+// After AfterInit of the components, the node joins the cluster. StartCluster returns
+// when the node knows the services of the nodes that it found, or after half a second; it
+// tries seeds that do not answer again in the background. It returns an error if another
+// node refuses this one, or if the number of [WithNodeID] is in use.
 func (s *Server) StartCluster(l net.Listener) error {
 	s.mu.Lock()
 	fresh := s.state == stateNew
@@ -113,7 +118,7 @@ func (s *Server) StartCluster(l net.Listener) error {
 	return s.Start()
 }
 
-// join makes the server part of its cluster.
+// join joins the cluster, if the server is a node.
 func (s *Server) join() error {
 	if !s.broker.Clustered() {
 		return nil
@@ -121,7 +126,8 @@ func (s *Server) join() error {
 	return s.broker.Join(context.Background(), s.clusterListener)
 }
 
-// ClusterAddr returns the address at which other nodes dial this one; "" where it is no node, or has not started.
+// ClusterAddr returns the address at which other nodes dial this one. It is empty if the
+// server is not a node or has not started.
 func (s *Server) ClusterAddr() string {
 	if s.broker == nil || !s.broker.Clustered() {
 		return ""
@@ -129,8 +135,9 @@ func (s *Server) ClusterAddr() string {
 	return s.broker.Node().Self().Addr
 }
 
-// Members returns the other nodes of the cluster, by address: those that are up, with the round-trip time, and those that
-// went down without taking leave and may come back.
+// Members returns the other nodes of the cluster, in the order of their addresses. It
+// includes nodes that went down without leaving the cluster, because they may come back.
+// It returns nil if the server is not a node.
 func (s *Server) Members() []cluster.Member {
 	if s.broker == nil || !s.broker.Clustered() {
 		return nil
@@ -143,14 +150,17 @@ func (s *Server) Members() []cluster.Member {
 	return list
 }
 
-// Call sends in as a request without a session to a node of the cluster that serves route, this one included, waits for
-// the reply and decodes it into out, nil to drop it. A []byte goes as it is, and *[]byte gets the reply as it came. The
-// handler is one without a session, which clients cannot reach:
+// Call sends a request to a node that serves the route, which may be this one, and waits
+// for the reply. The request has no session. in is encoded by the server's serializer,
+// and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
+// out drops the reply. Only handlers without a session can be called, which clients
+// cannot reach:
 //
 //	func (c *Room) Stats(ctx context.Context, req *StatsRequest) (*StatsReply, error)
 //
-// A ctx without a deadline gets one of 10 s; the handler's context bears it, and ends when nobody waits any more. Errors
-// are those of Session.Call. Call waits, so a handler calls it on a goroutine of its own.
+// If ctx has no deadline, Call uses one of 10 s. The handler's context has the deadline
+// too, and ends when the caller stops waiting. The errors are those of
+// [session.Session.Call]. Call blocks, so a handler calls it on a goroutine of its own.
 func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 	if s.broker == nil {
 		return s.fault
@@ -158,7 +168,7 @@ func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 	return s.broker.CallNode(ctx, route, in, out)
 }
 
-// gate is the clients of a server, as the other nodes see them.
+// gate gives other nodes access to the clients of a server.
 type gate struct{ s *Server }
 
 func (g gate) ByUID(uid int64) []*session.Session { return g.s.hub.ByUID(uid) }

@@ -33,8 +33,9 @@ type listenOptions struct {
 	clientAddr string          // where clients connect
 }
 
-// WithContext makes [Listen] shut down and return nil when ctx ends, whenever that is: if ctx has ended
-// before, Listen opens no port. A server of [New] does not use it; call [Server.Shutdown] instead.
+// WithContext makes [Listen] shut down and return nil when ctx ends, whenever that is: if
+// ctx has ended before, Listen opens no port. A server of [New] does not use it; call
+// [Server.Shutdown] instead.
 func WithContext(ctx context.Context) Option {
 	return func(o *options) {
 		if ctx == nil {
@@ -45,21 +46,24 @@ func WithContext(ctx context.Context) Option {
 	}
 }
 
-// WithClientAddr sets the address at which [Listen] accepts clients, such as ":3250". On a node of a
-// cluster, the address given to Listen is the one for other nodes; without WithClientAddr such a node
-// accepts no clients. On any other server, Listen uses this address instead of its own argument, which it
-// does not open. The empty address is the same as no option. WithClientAddr alone does not make a node.
+// WithClientAddr sets the address at which [Listen] accepts clients, such as ":3250". On
+// a node of a cluster, the address given to Listen is the one for other nodes; without
+// WithClientAddr such a node accepts no clients. On any other server, Listen uses this
+// address instead of its own argument, which it does not open. The empty address is the
+// same as no option. WithClientAddr alone does not make a node.
 func WithClientAddr(addr string) Option {
 	return func(o *options) { o.listen.clientAddr = addr }
 }
 
-// WithCluster makes the server a node of a cluster. Without [WithSeeds] it waits for other nodes that have
-// it as a seed. All nodes are equal: the cluster works on if this one ends.
+// WithCluster makes the server a node of a cluster. Without [WithSeeds] it waits for
+// other nodes that have it as a seed. All nodes are equal: the cluster works on if this
+// one ends.
 func WithCluster() Option { return func(o *options) { o.cluster.joined = true } }
 
-// WithSeeds makes the server a node of the cluster that the nodes at these addresses belong to. Each address
-// is "host:port", and one node that answers is enough. If a host has several IP addresses, the node tries
-// them all. It tries seeds that do not answer every second, or as [WithSeedRetry] says, without end.
+// WithSeeds makes the server a node of the cluster that the nodes at these addresses
+// belong to. Each address is "host:port", and one node that answers is enough. If a host
+// has several IP addresses, the node tries them all. It tries seeds that do not answer
+// every second, or as [WithSeedRetry] says, without end.
 func WithSeeds(addrs ...string) Option {
 	return func(o *options) { o.addSeeds("WithSeeds", addrs) }
 }
@@ -80,8 +84,8 @@ func (o *options) addSeeds(option string, addrs []string) {
 	}
 }
 
-// WithSeedRetry sets how long a node waits before it tries seeds again that did not answer: 1 s by default,
-// any time above 0.
+// WithSeedRetry sets how long a node waits before it tries seeds again that did not
+// answer: 1 s by default, any time above 0.
 func WithSeedRetry(d time.Duration) Option {
 	return func(o *options) {
 		if o.above("WithSeedRetry", d) {
@@ -90,17 +94,18 @@ func WithSeedRetry(d time.Duration) Option {
 	}
 }
 
-// WithNodeAddress makes the server a node, and sets the address, "host:port", at which other nodes dial it.
-// It is needed if that is not the address on which the node listens, for example behind NAT. An address
-// without a host, or of every interface such as 0.0.0.0, is an error. The default is the listener's
-// address, or an address of this machine if the listener is on every interface.
+// WithNodeAddress makes the server a node, and sets the address, "host:port", at which
+// other nodes dial it. It is needed if that is not the address on which the node listens,
+// for example behind NAT. An address without a host, or of every interface such as
+// 0.0.0.0, is an error. The default is the listener's address, or an address of this
+// machine if the listener is on every interface.
 func WithNodeAddress(addr string) Option {
 	return func(o *options) { o.cluster.joined, o.cluster.nodeAddr = true, addr }
 }
 
-// WithClusterSecret makes the server a node, and makes nodes prove to each other that they know the secret.
-// The secret itself is never sent, and a node that does not know it is refused. Messages between nodes are
-// not encrypted; see [WithGrpcOptions] for TLS.
+// WithClusterSecret makes the server a node, and makes nodes prove to each other that
+// they know the secret. The secret itself is never sent, and a node that does not know it
+// is refused. Messages between nodes are not encrypted; see [WithGrpcOptions] for TLS.
 func WithClusterSecret(secret string) Option {
 	return func(o *options) {
 		if secret == "" {
@@ -111,12 +116,14 @@ func WithClusterSecret(secret string) Option {
 	}
 }
 
-// WithLabel sets a name for the node, or for its kind, that other nodes see in [cluster.Member].
+// WithLabel sets a name for the node, or for its kind, that other nodes see in
+// [cluster.Member].
 func WithLabel(label string) Option { return func(o *options) { o.cluster.label = label } }
 
-// WithMemberCallback sets a function to call when another node comes up and when it goes down; Member.Up
-// says which. It runs on the logic goroutine, and calls about one node alternate. A process that restarts
-// is a new node at the same address. It may be given several times.
+// WithMemberCallback sets a function to call when another node comes up and when it goes
+// down; Member.Up says which. It runs on the logic goroutine, and calls about one node
+// alternate. A process that restarts is a new node at the same address. It may be given
+// several times.
 func WithMemberCallback(f func(cluster.Member)) Option {
 	return func(o *options) {
 		if f == nil {
@@ -127,23 +134,24 @@ func WithMemberCallback(f func(cluster.Member)) Option {
 	}
 }
 
-// WithNodeSelector sets a function that chooses the node to serve a session's messages to a service. It
-// gets the nodes that are up and serve the service. The session keeps to the chosen node until that node
-// goes down or the program changes the session's [session.Router]. By default, and for nil, sessions are
-// spread over the nodes in turn. The function runs on the logic goroutine, and on goroutines that call
+// WithNodeSelector sets a function that chooses the node to serve a session's messages to
+// a service. It gets the nodes that are up and serve the service. The session keeps to
+// the chosen node until that node goes down or the program changes the session's
+// [session.Router]. By default, and for nil, sessions are spread over the nodes in turn.
+// The function runs on the logic goroutine, and on goroutines that call
 // [session.Session.Call].
 func WithNodeSelector(f func(service string, s *session.Session, nodes []*clusterpb.MemberInfo) *clusterpb.MemberInfo) Option {
 	return func(o *options) { o.cluster.selector = f }
 }
 
-// WithGrpcOptions adds options with which this node dials other nodes, for messages and membership alike,
-// such as [grpc.WithTransportCredentials] for TLS.
+// WithGrpcOptions adds options with which this node dials other nodes, for messages and
+// membership alike, such as [grpc.WithTransportCredentials] for TLS.
 func WithGrpcOptions(opts ...grpc.DialOption) Option {
 	return func(o *options) { o.cluster.dial = append(o.cluster.dial, opts...) }
 }
 
-// WithGrpcServerOptions adds options with which this node serves other nodes, for messages and membership
-// alike, such as [grpc.Creds] for TLS and client certificates.
+// WithGrpcServerOptions adds options with which this node serves other nodes, for
+// messages and membership alike, such as [grpc.Creds] for TLS and client certificates.
 func WithGrpcServerOptions(opts ...grpc.ServerOption) Option {
 	return func(o *options) { o.cluster.server = append(o.cluster.server, opts...) }
 }

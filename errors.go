@@ -21,7 +21,8 @@ var (
 
 // These errors are returned by a [Server] and by [Listen].
 var (
-	// ErrServerClosed is returned when starting or serving a server that was shut down. It cannot start again.
+	// ErrServerClosed is returned when starting or serving a server that was shut down.
+	// It cannot start again.
 	ErrServerClosed = errors.New("nano: the server is shut down")
 	// ErrRunning is returned by Listen while another Listen runs.
 	ErrRunning = errors.New("nano: Listen runs already: make further servers with New")
@@ -29,12 +30,14 @@ var (
 	ErrUserNotFound = errors.New("nano: no session of this user")
 )
 
-// ErrOldClient is for functions of [WithHandshakeValidator] and [WithHandshakeData] to return, also wrapped. The
-// server then refuses the client with code 501, which clients show as "the client version is too old".
+// ErrOldClient is for functions of [WithHandshakeValidator] and [WithHandshakeData] to
+// return, also wrapped. The server then refuses the client with code 501, which clients
+// show as "the client version is too old".
 var ErrOldClient = agent.ErrOldClient
 
-// Error is an error whose text is meant for the client. If a handler returns one, the server answers the request with
-// its code and text. For any other error the client gets NANO-500 "internal error" only.
+// Error is an error whose text is meant for the client. If a handler returns one, the
+// server answers the request with its code and text. For any other error the client gets
+// NANO-500 "internal error" only.
 type Error = message.Error
 
 // These are the codes with which the library itself answers. A program may use others.
@@ -47,5 +50,6 @@ const (
 	CodeDeadline    = message.CodeDeadline    // NANO-504: the deadline of a call has passed
 )
 
-// Errorf makes an [Error] with a code, one of the above or the program's own, and a formatted text.
+// Errorf makes an [Error] with a code, one of the above or the program's own, and a
+// formatted text.
 func Errorf(code, format string, args ...any) *Error { return message.Errorf(code, format, args...) }

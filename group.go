@@ -9,11 +9,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// SessionFilter picks members of a group.
+// SessionFilter reports whether to pick a session.
 type SessionFilter func(*session.Session) bool
 
-// Group is a set of sessions that are sent to together, such as the players in a room. Its methods may be called
-// concurrently. A session that closes is forgotten, once its close callbacks have run.
+// Group is a set of sessions that get messages together, such as the players in a room.
+// Its members are open: a session leaves the group when it begins to close, before its
+// close callbacks run. The methods may be called concurrently.
 type Group struct {
 	name string
 
@@ -23,7 +24,8 @@ type Group struct {
 	closed  bool
 }
 
-// NewGroup makes a group. The name is for the program's own use.
+// NewGroup makes an empty group. The name is for the program's own use, and groups may
+// share one.
 func NewGroup(name string) *Group {
 	return &Group{name: name, index: make(map[int64]int)}
 }
@@ -31,13 +33,14 @@ func NewGroup(name string) *Group {
 // Name returns the name that the group was made with.
 func (g *Group) Name() string { return g.name }
 
-// Member returns a session of the user with a uid, or ErrMemberNotFound.
+// Member returns a member with the uid, or [ErrMemberNotFound]. If the user has several
+// sessions in the group, it returns any one of them.
 func (g *Group) Member(uid int64) (*session.Session, error) {
 	return g.FindMember(func(s *session.Session) bool { return s.UID() == uid })
 }
 
-// FindMember returns the first session that the filter picks, or ErrMemberNotFound. The filter runs outside the
-// group's lock.
+// FindMember returns a member that the filter picks, or [ErrMemberNotFound]. The filter
+// runs without the group's lock, so it may use the group.
 func (g *Group) FindMember(filter func(s *session.Session) bool) (*session.Session, error) {
 	snapshot := g.snapshot()
 	defer snapshot.free()
@@ -49,7 +52,9 @@ func (g *Group) FindMember(filter func(s *session.Session) bool) (*session.Sessi
 	return nil, ErrMemberNotFound
 }
 
-// Members returns the uids of all members. A uid with two sessions in the group is there twice.
+// Members returns the uids of all members, in no particular order. A user with two
+// sessions in the group is in the result twice. For an empty group the result is empty,
+// not nil, so its JSON is [].
 func (g *Group) Members() []int64 {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
@@ -67,35 +72,53 @@ func (g *Group) Count() int {
 	return len(g.members)
 }
 
-// Contains reports whether a session of the user with a uid is a member.
+// Contains reports whether the group has a member with the uid.
 func (g *Group) Contains(uid int64) bool {
 	_, err := g.Member(uid)
 	return err == nil
 }
 
-// Add makes s a member. ErrSessionDuplication if it is one already, ErrClosedGroup if the group is closed, and
-// session.ErrBrokenPipe if the session has closed and will not come back.
+// Add makes s a member. It returns [ErrSessionDuplication] if s is one already,
+// [ErrClosedGroup] if the group is closed, [session.ErrBrokenPipe] if the session is
+// closed, and [session.ErrNotReady] if its client has not completed the handshake.
 func (g *Group) Add(s *session.Session) error {
-	g.mu.Lock()
-	if g.closed {
-		g.mu.Unlock()
-		return ErrClosedGroup
+	if h, ok := s.NetworkEntity().(shaker); ok && !h.Shaken() {
+		return session.ErrNotReady
 	}
-	if _, ok := g.index[s.ID()]; ok {
-		g.mu.Unlock()
-		return ErrSessionDuplication
+	if err := g.put(s); err != nil {
+		return err
 	}
-	g.index[s.ID()] = len(g.members)
-	g.members = append(g.members, s)
-	g.mu.Unlock()
-	if k, ok := s.NetworkEntity().(sessionctl.Keeper); ok && !k.Control().Watch(g, func() { g.remove(s) }) {
+	if k, ok := s.NetworkEntity().(sessionctl.Keeper); ok && !k.Control().WatchEnd(g, func() { g.remove(s) }) {
 		g.remove(s)
 		return session.ErrBrokenPipe
 	}
 	return nil
 }
 
-// Leave ends the membership of s. It is no error if there was none; ErrClosedGroup if the group is closed.
+// shaker is a network entity that knows whether its client has completed the handshake.
+type shaker interface {
+	Shaken() bool
+}
+
+var _ shaker = (*agent.Agent)(nil)
+
+// put appends s to the members.
+func (g *Group) put(s *session.Session) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return ErrClosedGroup
+	}
+	if _, ok := g.index[s.ID()]; ok {
+		return ErrSessionDuplication
+	}
+	g.index[s.ID()] = len(g.members)
+	g.members = append(g.members, s)
+	return nil
+}
+
+// Leave removes s from the group, and does nothing if s is not a member. It returns
+// [ErrClosedGroup] if the group is closed.
 func (g *Group) Leave(s *session.Session) error {
 	g.mu.RLock()
 	closed := g.closed
@@ -103,7 +126,7 @@ func (g *Group) Leave(s *session.Session) error {
 	if closed {
 		return ErrClosedGroup
 	}
-	unwatch(g, s) // first: another goroutine may add s again once it is removed
+	unwatch(g, s) // before remove, after which another goroutine may add s again
 	g.remove(s)
 	return nil
 }
@@ -129,12 +152,12 @@ func (g *Group) remove(s *session.Session) {
 	delete(g.index, s.ID())
 }
 
-// LeaveAll ends all memberships. ErrClosedGroup if the group is closed.
+// LeaveAll removes all members. It returns [ErrClosedGroup] if the group is closed.
 func (g *Group) LeaveAll() error {
 	members := g.snapshot()
 	defer members.free()
 	for _, s := range members.list {
-		unwatch(g, s) // first, as in Leave
+		unwatch(g, s) // before clear, as in Leave
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -145,14 +168,15 @@ func (g *Group) LeaveAll() error {
 	return nil
 }
 
-// clear empties the group. The caller holds mu.
+// clear removes and returns all members. The caller holds mu.
 func (g *Group) clear() []*session.Session {
 	members := g.members
 	g.members, g.index = nil, make(map[int64]int)
 	return members
 }
 
-// Close ends the group: nothing can be sent to it any more. ErrCloseClosedGroup if it was closed before.
+// Close removes all members and closes the group, whose other methods then return
+// [ErrClosedGroup]. It returns [ErrCloseClosedGroup] if the group is closed already.
 func (g *Group) Close() error {
 	g.mu.Lock()
 	if g.closed {
@@ -168,13 +192,18 @@ func (g *Group) Close() error {
 	return nil
 }
 
-// Broadcast pushes v to every member, encoded once; to members that are connected to another node of the cluster, one
-// message goes to that node. A member that cannot be sent to costs only itself; so does a node whose queue is full, which
-// is counted in Stats.Cluster.Unsent. An error means that v went to nobody: ErrClosedGroup, or a fault of the serializer or
-// the route.
+// Broadcast pushes v to every member and returns without waiting for the network. v is
+// encoded once for all clients of a server. For clients of another node, one message goes
+// to that node. If a member cannot be sent to, the others still get the message; the same
+// holds for a node whose queue is full, which Stats.Cluster.Unsent counts.
+//
+// An error means that nobody gets the message: [ErrClosedGroup],
+// [session.ErrIllegalRoute], or an error of the serializer or the codec, for example
+// because the message does not fit a packet.
 func (g *Group) Broadcast(route string, v any) error { return g.send(route, v, nil) }
 
-// Multicast is Broadcast to the members that the filter picks. The filter runs outside the group's lock.
+// Multicast is [Group.Broadcast] to the members that the filter picks. The filter runs
+// without the group's lock.
 func (g *Group) Multicast(route string, v any, filter SessionFilter) error {
 	return g.send(route, v, filter)
 }
@@ -209,9 +238,11 @@ func (g *Group) send(route string, v any, filter SessionFilter) error {
 	return snapshot.others.Send(route, v)
 }
 
-// sharedPusher is a network entity that encodes a push once for all members that have the same server.
+// sharedPusher is a network entity that encodes a push once for all members that have the
+// same server.
 type sharedPusher interface {
-	// PushShared pushes v. An error means that v cannot be encoded, not that this client cannot be sent to.
+	// PushShared pushes v. An error means that v cannot be encoded, not that this client
+	// cannot be sent to.
 	PushShared(s *agent.Sender, route string, v any) error
 }
 

@@ -18,9 +18,10 @@ const (
 	maxHeader = 64 << 10        // bytes of the head of a request
 )
 
-// ServeWebSocket accepts WebSocket clients on l, over TLS if the server has a certificate. It starts the server
-// if needed, blocks until Shutdown, and then returns nil. Clients connect at the path of [WithWebSocket], "/" by
-// default; the handler of [WithHTTPHandler] serves all other requests, and without one they are not found. l may
+// ServeWebSocket accepts WebSocket clients on l, over TLS if the server has a
+// certificate. It starts the server if needed, blocks until Shutdown, and then returns
+// nil. Clients connect at the path of [WithWebSocket], "/" by default; the handler of
+// [WithHTTPHandler] serves all other requests, and without one they are not found. l may
 // be any listener. ServeWebSocket closes it before it returns.
 func (s *Server) ServeWebSocket(l net.Listener) error {
 	release, err := s.open(l)
@@ -58,8 +59,8 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	return fmt.Errorf("nano: accept: %w", err)
 }
 
-// WebSocketHandler returns the handler that upgrades requests, for a mux of the program. It answers 503 before
-// the server is started and when it shuts down.
+// WebSocketHandler returns the handler that upgrades requests, for a mux of the program.
+// It answers 503 before the server is started and when it shuts down.
 func (s *Server) WebSocketHandler() http.Handler { return http.HandlerFunc(s.upgrade) }
 
 func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
@@ -70,7 +71,8 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
 	s.hub.ServeWebSocket(w, r)
 }
 
-// router is an http.Handler that can tell which of its patterns a request matches, "" for none.
+// router is an http.Handler that can tell which of its patterns a request matches, "" for
+// none.
 type router interface {
 	Handler(*http.Request) (h http.Handler, pattern string)
 }
@@ -111,8 +113,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// publicMux serves a mux without its patterns under /debug/. Packages such as net/http/pprof and expvar register
-// theirs on http.DefaultServeMux when they are imported.
+// publicMux serves a mux without its patterns under /debug/. Packages such as
+// net/http/pprof and expvar register theirs on http.DefaultServeMux when they are
+// imported.
 type publicMux struct {
 	mux *http.ServeMux
 	log *slog.Logger
@@ -146,7 +149,8 @@ func (p *publicMux) refuse(w http.ResponseWriter, r *http.Request) {
 	http.NotFound(w, r)
 }
 
-// isDebug reports whether a pattern of a mux, "[METHOD ][HOST]/[PATH]", is one under /debug/.
+// isDebug reports whether a pattern of a mux, "[METHOD ][HOST]/[PATH]", is one under
+// /debug/.
 func isDebug(pattern string) bool {
 	_, path, ok := strings.Cut(pattern, "/")
 	if unescaped, err := url.PathUnescape(path); err == nil {

@@ -10,18 +10,22 @@ import (
 	"github.com/lonng/nano/component"
 )
 
-// ServerComponent is implemented by a component that uses its server, for example for timers or pushes to users.
+// ServerComponent is implemented by a component that uses its server, for example for
+// timers or pushes to users.
 type ServerComponent interface {
 	component.Component
-	// InitServer gets the server. It runs on the logic goroutine, before Init of any component.
+	// InitServer gets the server. It runs on the logic goroutine, before Init of any
+	// component.
 	InitServer(*Server)
 }
 
-// Start starts the logic goroutine. On it, Start runs InitServer of the components that are a [ServerComponent], then
-// Init and then AfterInit of every component, each in the order of registration. Serve and ServeWebSocket call Start
-// themselves. Calling it again does nothing and returns the same result; after Shutdown it returns [ErrServerClosed].
+// Start starts the logic goroutine. On it, Start runs InitServer of the components that
+// are a [ServerComponent], then Init and then AfterInit of every component, each in the
+// order of registration. Serve and ServeWebSocket call Start themselves. Calling it again
+// does nothing and returns the same result; after Shutdown it returns [ErrServerClosed].
 //
-// Start returns all bad values of options and all faults of components, joined, and a panic in a component as an error.
+// Start returns all bad values of options and all faults of components, joined, and a
+// panic in a component as an error.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	state := s.state
@@ -108,7 +112,8 @@ func (s *Server) initComponents() error {
 	return nil
 }
 
-// lifecycle runs one step of a component on the logic goroutine and waits for it. A panic is an error.
+// lifecycle runs one step of a component on the logic goroutine and waits for it. A panic
+// is an error.
 func (s *Server) lifecycle(ctx context.Context, service string, c component.Component, step step) error {
 	name := service + "." + step.name
 	done := make(chan error, 1)
@@ -137,7 +142,8 @@ func (s *Server) lifecycle(ctx context.Context, service string, c component.Comp
 	}
 }
 
-// watchStuck checks once per second whether a task holds the logic goroutine for too long.
+// watchStuck checks once per second whether a task holds the logic goroutine for too
+// long.
 func (s *Server) watchStuck() {
 	defer s.watch.Done()
 	t := time.NewTicker(time.Second)
@@ -154,17 +160,19 @@ func (s *Server) watchStuck() {
 
 // Shutdown ends the server. In this order it:
 //   - stops accepting clients,
-//   - runs BeforeShutdown of the components in reverse order, while the sessions are still open,
-//   - runs the messages that were accepted, then kicks the clients and runs their close callbacks,
+//   - runs BeforeShutdown of the components in reverse order, while the sessions are
+//     still open,
+//   - runs the messages that were accepted, then kicks the clients and runs their close
+//     callbacks,
 //   - runs Shutdown of the components in reverse order,
 //   - waits until every goroutine of the server has ended.
 //
-// If ctx ends before that, Shutdown closes the connections and returns the error of ctx; the rest ends in the
-// background. The last tenth of the time until the deadline of ctx, 1 s at most, is kept for kicking clients whose
-// messages have not run.
+// If ctx ends before that, Shutdown closes the connections and returns the error of ctx;
+// the rest ends in the background. The last tenth of the time until the deadline of ctx,
+// 1 s at most, is kept for kicking clients whose messages have not run.
 //
-// Called again, it waits likewise. While Start runs, it waits for Start first. Called on the logic goroutine, it
-// returns nil at once and continues in the background.
+// Called again, it waits likewise. While Start runs, it waits for Start first. Called on
+// the logic goroutine, it returns nil at once and continues in the background.
 func (s *Server) Shutdown(ctx context.Context) error {
 	if s.loop.Running() {
 		go func() { _ = s.shutdownOnce(ctx) }()
@@ -180,6 +188,10 @@ func (s *Server) shutdownOnce(ctx context.Context) error {
 		select {
 		case <-s.started:
 		case <-ctx.Done():
+			go func() {
+				<-s.started
+				_ = s.shutdownOnce(ctx)
+			}()
 			return ctx.Err()
 		}
 		s.mu.Lock()
@@ -208,8 +220,8 @@ func (s *Server) shutdownOnce(ctx context.Context) error {
 	}
 }
 
-// farewellTime is how much of the time until its deadline Shutdown keeps for kicking clients. If a tenth of that time is
-// less, it keeps the tenth.
+// farewellTime is how much of the time until its deadline Shutdown keeps for kicking
+// clients. If a tenth of that time is less, it keeps the tenth.
 const farewellTime = time.Second
 
 // beforeFarewell returns ctx with an earlier deadline, if it has one.
@@ -264,8 +276,8 @@ func (s *Server) shutdown(ctx context.Context) error {
 	return err
 }
 
-// endComponents runs one step of every component in reverse order. If a component fails, the others still run. It
-// returns the first error.
+// endComponents runs one step of every component in reverse order. If a component fails,
+// the others still run. It returns the first error.
 func (s *Server) endComponents(ctx context.Context, step step) error {
 	var first error
 	services := s.dispatch.Services()

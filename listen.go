@@ -24,7 +24,8 @@ type listenState struct {
 	asked   chan struct{} // closed by stop; nil once it is
 }
 
-// enter begins a Listen, whose stop channel it returns. It reports false if another one runs.
+// enter begins a Listen, whose stop channel it returns. It reports false if another one
+// runs.
 func (l *listenState) enter() (stop <-chan struct{}, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,8 +171,8 @@ func (s *Server) serveClients(l net.Listener) error {
 	return s.ServeWebSocket(l)
 }
 
-// endListen shuts the server and the default scheduler down. It returns the first error, which may be the given
-// one.
+// endListen shuts the server and the default scheduler down. It returns the first error,
+// which may be the given one.
 func (s *Server) endListen(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.shutdownTimeout)
 	defer cancel()

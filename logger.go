@@ -10,10 +10,11 @@ import (
 	"sync"
 )
 
-// Logger is what [WithLogger] takes. The library calls Println only, with one line at a time, and never ends the
-// process. If the logger has methods Debug, Info, Warn and Error that take ...any, as those of logrus and
-// zap's sugared logger do, the library calls the one for the level of the line instead. Several goroutines use the
-// logger at once if several servers share it.
+// Logger is what [WithLogger] takes. The library calls Println only, with one line at a
+// time, and never ends the process. If the logger has methods Debug, Info, Warn and Error
+// that take ...any, as those of logrus and zap's sugared logger do, the library calls the
+// one for the level of the line instead. Several goroutines use the logger at once if
+// several servers share it.
 type Logger interface {
 	Println(v ...any)
 	Fatal(v ...any)
@@ -71,14 +72,16 @@ func (w lineWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// leveledHandler is a slog.Handler that writes to a leveledLogger: the message, then the attributes as key=value.
+// leveledHandler is a slog.Handler that writes to a leveledLogger: the message, then the
+// attributes as key=value.
 type leveledHandler struct {
 	log   leveledLogger
 	attrs slog.Handler // writes the attributes to buf
 	buf   *lockedBuffer
 }
 
-// lockedBuffer is where a leveledHandler and the handlers derived from it put a line together.
+// lockedBuffer is where a leveledHandler and the handlers derived from it put a line
+// together.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer // mu guards it

@@ -129,3 +129,60 @@ func TestFaultsAreLogged(t *testing.T) {
 		}
 	}
 }
+
+// leveled is a program's logger with a method for each level, as logrus and zap have them.
+type leveled struct {
+	lines
+	levels []string
+}
+
+func (l *leveled) Println(v ...any) { l.t.Errorf("Println(%v), want the method of the level", v) }
+func (l *leveled) Debug(v ...any)   { l.add("debug", v) }
+func (l *leveled) Info(v ...any)    { l.add("info", v) }
+func (l *leveled) Warn(v ...any)    { l.add("warn", v) }
+func (l *leveled) Error(v ...any)   { l.add("error", v) }
+
+func (l *leveled) add(level string, v []any) {
+	l.lines.Println(v...)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.levels = append(l.levels, level)
+}
+
+// has reports whether a line was logged at a level.
+func (l *leveled) has(level, line string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, got := range l.list {
+		if l.levels[i] == level && strings.HasPrefix(got, line) {
+			return true
+		}
+	}
+	return false
+}
+
+// A logger that has levels gets each line at its level, and the level is not in the text.
+func TestLoggerWithLevels(t *testing.T) {
+	t.Parallel()
+	l := &leveled{lines: lines{t: t}}
+	at := testkit.Start(t, "tcp", testkit.NewGame(func(*session.Session, []byte) error {
+		time.Sleep(2 * time.Millisecond)
+		return nil
+	}), nano.WithLogger(l), nano.WithDebugMode(), nano.WithSlowHandler(time.Millisecond))
+	p := at.Join()
+	_ = p.CallError(1, "Game.Fail", "")
+	p.Send(testkit.Notify("Game.Do", ""))
+	p.Echo(2, "hello")
+	for level, line := range map[string]string{
+		"error": "nano: handler failed route=Game.Fail",
+		"warn":  "nano: slow handler route=Game.Do",
+		"debug": "nano: ",
+	} {
+		if !l.has(level, line) {
+			t.Errorf("logged:\n%s\nat levels %v, want %q at %s", l.all(), l.levels, line, level)
+		}
+	}
+	if got := l.all(); strings.Contains(got, "level=") || strings.Contains(got, "time=") {
+		t.Errorf("logged:\n%s\nwant neither level nor time in the text", got)
+	}
+}

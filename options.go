@@ -34,9 +34,10 @@ const (
 	defaultPath             = "/"
 )
 
-// Option configures a [Server]. Options apply in order: of two that set the same thing, the later one
-// counts. [Server.Start], [Server.Serve] and [Listen] return the bad values of all options, joined with
-// [errors.Join]; such a value is never replaced by another one.
+// Option configures a [Server]. Options apply in order: of two that set the same thing,
+// the later one counts. [Server.Start], [Server.Serve] and [Listen] return the bad values
+// of all options, joined with [errors.Join]; such a value is never replaced by another
+// one.
 type Option func(*options)
 
 type options struct {
@@ -103,7 +104,8 @@ func newOptions(opts []Option) *options {
 	return o
 }
 
-// fault records a bad value. The text begins with the option's name and says what it wants.
+// fault records a bad value. The text begins with the option's name and says what it
+// wants.
 func (o *options) fault(format string, args ...any) {
 	o.errs = append(o.errs, fmt.Errorf("nano: "+format, args...))
 }
@@ -126,7 +128,8 @@ func (o *options) check() (*message.Dictionary, error) {
 	return dictionary, errors.Join(errs...)
 }
 
-// WithComponents adds components to those that the server serves. It may be given several times.
+// WithComponents adds components to those that the server serves. It may be given several
+// times.
 func WithComponents(c *component.Components) Option {
 	return func(o *options) {
 		if c == nil {
@@ -137,8 +140,8 @@ func WithComponents(c *component.Components) Option {
 	}
 }
 
-// WithSerializer sets the codec of payloads. The default is protobuf. Several goroutines use the
-// serializer at once.
+// WithSerializer sets the codec of payloads. The default is protobuf. Several goroutines
+// use the serializer at once.
 func WithSerializer(s serialize.Serializer) Option {
 	return func(o *options) {
 		if s == nil {
@@ -149,9 +152,10 @@ func WithSerializer(s serialize.Serializer) Option {
 	}
 }
 
-// WithDictionary replaces routes by two-byte codes on the wire, in both directions. The handshake tells
-// clients the codes. A route is UTF-8 of 1 to 255 bytes, and no two routes share a code; several
-// dictionaries add up. The default is none, because some existing clients cannot read compressed pushes.
+// WithDictionary replaces routes by two-byte codes on the wire, in both directions. The
+// handshake tells clients the codes. A route is UTF-8 of 1 to 255 bytes, and no two
+// routes share a code; several dictionaries add up. The default is none, because some
+// existing clients cannot read compressed pushes.
 func WithDictionary(codes map[string]uint16) Option {
 	return func(o *options) {
 		if o.dictionary == nil {
@@ -163,36 +167,38 @@ func WithDictionary(codes map[string]uint16) Option {
 	}
 }
 
-// WithPipeline sets the hooks that see every message of a client. The default, and nil, is none.
+// WithPipeline sets the hooks that see every message of a client. The default, and nil,
+// is none.
 func WithPipeline(p pipeline.Pipeline) Option { return func(o *options) { o.pipeline = p } }
 
-// WithHandshakeValidator sets a function that accepts or refuses each client. It gets the session, to
-// which it may attach data or a uid, and the JSON that the client sent, which may be empty. The default,
-// and nil, accepts every client.
+// WithHandshakeValidator sets a function that accepts or refuses each client. It gets the
+// session, to which it may attach data or a uid, and the JSON that the client sent, which
+// may be empty. The default, and nil, accepts every client.
 //
-// An error refuses the client, which gets the error's text with code 500, or 501 if the error is
-// [ErrOldClient]. A refused session still calls its [session.Session.OnClose] callbacks, so f may acquire
-// what such a callback releases. Several goroutines call f at once. It may block until the time of
-// [WithHandshakeTimeout] ends.
+// An error refuses the client, which gets the error's text with code 500, or 501 if the
+// error is [ErrOldClient]. A refused session still calls its [session.Session.OnClose]
+// callbacks, so f may acquire what such a callback releases. Several goroutines call f at
+// once. It may block until the time of [WithHandshakeTimeout] ends.
 func WithHandshakeValidator(f func(s *session.Session, handshake []byte) error) Option {
 	return func(o *options) { o.validator = f }
 }
 
-// WithHandshakeData sets a function whose result is the "user" part of the server's answer to the
-// handshake, encoded as JSON. The server calls it after the validator and in the same way: an error
-// refuses the client. The default, and nil, is no "user" part.
+// WithHandshakeData sets a function whose result is the "user" part of the server's
+// answer to the handshake, encoded as JSON. The server calls it after the validator and
+// in the same way: an error refuses the client. The default, and nil, is no "user" part.
 func WithHandshakeData(f func(s *session.Session, handshake []byte) (any, error)) Option {
 	return func(o *options) { o.userData = f }
 }
 
-// WithSingleLogin limits a user to one open session. When a session with a completed handshake binds a
-// uid, the server kicks the older sessions of that uid and closes them with [session.ErrReplaced]. A uid
-// bound earlier, by the handshake's validator, takes effect when the handshake is complete.
+// WithSingleLogin limits a user to one open session. When a session with a completed
+// handshake binds a uid, the server kicks the older sessions of that uid and closes them
+// with [session.ErrReplaced]. A uid bound earlier, by the handshake's validator, takes
+// effect when the handshake is complete.
 func WithSingleLogin() Option { return func(o *options) { o.singleLogin = true } }
 
-// WithScheduler makes the server run on s instead of a scheduler of its own. [Server.Shutdown] closes s.
-// A test of a program that uses package functions such as [Invoke] or [scheduler.NewTimer] gives its
-// server [scheduler.Default], which they use.
+// WithScheduler makes the server run on s instead of a scheduler of its own.
+// [Server.Shutdown] closes s. A test of a program that uses package functions such as
+// [Invoke] or [scheduler.NewTimer] gives its server [scheduler.Default], which they use.
 func WithScheduler(s *scheduler.Scheduler) Option {
 	return func(o *options) {
 		if s == nil {
@@ -203,9 +209,9 @@ func WithScheduler(s *scheduler.Scheduler) Option {
 	}
 }
 
-// WithNodeID sets the number of this server in the ids of its sessions, from 0 to 65,535. No two nodes of
-// a cluster may have the same number. The default is random, and a node that meets another one with the
-// same number takes a new one.
+// WithNodeID sets the number of this server in the ids of its sessions, from 0 to 65,535.
+// No two nodes of a cluster may have the same number. The default is random, and a node
+// that meets another one with the same number takes a new one.
 func WithNodeID(id uint64) Option {
 	return func(o *options) {
 		if id > snowflake.MaxNode {
@@ -216,11 +222,13 @@ func WithNodeID(id uint64) Option {
 	}
 }
 
-// WithLogger sets where the server logs. The default, and nil, is [slog.Default]. See [Logger] for levels.
+// WithLogger sets where the server logs. The default, and nil, is [slog.Default]. See
+// [Logger] for levels.
 func WithLogger(l Logger) Option { return func(o *options) { o.log, o.slog = l, nil } }
 
 // WithSlog sets where the server logs. The default, and nil, is [slog.Default].
 func WithSlog(l *slog.Logger) Option { return func(o *options) { o.log, o.slog = nil, l } }
 
-// WithDebugMode logs every message at level debug, and sends clients the text of every error.
+// WithDebugMode logs every message at level debug, and sends clients the text of every
+// error.
 func WithDebugMode() Option { return func(o *options) { o.debug = true } }

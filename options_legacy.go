@@ -10,13 +10,15 @@ import (
 
 // The options in this file are older names. They stay, so that existing programs compile.
 
-// WithIsWebsocket makes [Listen] accept WebSocket clients instead of TCP clients if enable is true.
+// WithIsWebsocket makes [Listen] accept WebSocket clients instead of TCP clients if
+// enable is true.
 //
 // Deprecated: Use [WithWebSocket].
 func WithIsWebsocket(enable bool) Option { return func(o *options) { o.web.enabled = enable } }
 
-// WithWSPath sets the path at which WebSocket clients connect: "/" by default. A missing leading slash is
-// added. Without an option that makes Listen accept WebSocket clients, [Listen] returns an error.
+// WithWSPath sets the path at which WebSocket clients connect: "/" by default. A missing
+// leading slash is added. Without an option that makes Listen accept WebSocket clients,
+// [Listen] returns an error.
 //
 // Deprecated: Use [WithWebSocket].
 func WithWSPath(path string) Option {
@@ -48,8 +50,8 @@ func WithNodeId(id uint64) Option {
 // Deprecated: Use [WithCluster].
 func WithMaster() Option { return WithCluster() }
 
-// WithAdvertiseAddr is WithSeeds with the addresses in one string, separated by commas, and WithSeedRetry if
-// retry is given. Empty addresses between commas are ignored.
+// WithAdvertiseAddr is WithSeeds with the addresses in one string, separated by commas,
+// and WithSeedRetry if retry is given. Empty addresses between commas are ignored.
 //
 // Deprecated: Use [WithSeeds] and [WithSeedRetry].
 func WithAdvertiseAddr(addr string, retry ...time.Duration) Option {
@@ -74,7 +76,8 @@ func WithCustomerRemoteServiceRoute(f cluster.CustomerRemoteServiceRoute) Option
 	return WithNodeSelector(f)
 }
 
-// WithUnregisterCallback sets a function to call when another node goes down; nil is ignored.
+// WithUnregisterCallback sets a function to call when another node goes down; nil is
+// ignored.
 //
 // Deprecated: Use [WithMemberCallback] and look at Member.Up.
 func WithUnregisterCallback(f func(cluster.Member)) Option {

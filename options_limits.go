@@ -8,13 +8,15 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// SlowClientPolicy says what happens to a message that does not fit the client's write buffer.
+// SlowClientPolicy says what happens to a message that does not fit the client's write
+// buffer.
 type SlowClientPolicy int
 
 const (
 	// CloseSlowClient closes the session with session.ErrSlowClient. It is the default.
 	CloseSlowClient SlowClientPolicy = iota
-	// RefusePush keeps the session open, drops the message and returns session.ErrBufferExceed to the sender.
+	// RefusePush keeps the session open, drops the message and returns
+	// session.ErrBufferExceed to the sender.
 	RefusePush
 )
 
@@ -27,22 +29,24 @@ func (o *options) above(name string, d time.Duration) bool {
 	return true
 }
 
-// within records a fault and reports false unless n is from low to high; high 0 is no upper bound.
+// within records a fault and reports false unless n is from low to high; high 0 is no
+// upper bound.
 func (o *options) within(name, unit string, n, low, high int) bool {
 	switch {
 	case n >= low && (high == 0 || n <= high):
 		return true
 	case high == 0:
-		o.fault("%s: want %d %s or more, got %d", name, low, unit, n)
+		o.fault("%s: want %d or more %s, got %d", name, low, unit, n)
 	default:
 		o.fault("%s: want %d to %d %s, got %d", name, low, high, unit, n)
 	}
 	return false
 }
 
-// WithHeartbeatInterval sets how often the server sends heartbeats: 30 s by default, any time above 0. It
-// closes a client that sends nothing for two and a half to three intervals, with [session.ErrHeartbeat].
-// The handshake tells clients the interval in whole seconds, 1 at least.
+// WithHeartbeatInterval sets how often the server sends heartbeats: 30 s by default, any
+// time above 0. It closes a client that sends nothing for two and a half to three
+// intervals, with [session.ErrHeartbeat]. The handshake tells clients the interval in
+// whole seconds, 1 at least.
 func WithHeartbeatInterval(d time.Duration) Option {
 	return func(o *options) {
 		if o.above("WithHeartbeatInterval", d) {
@@ -51,8 +55,8 @@ func WithHeartbeatInterval(d time.Duration) Option {
 	}
 }
 
-// WithHandshakeTimeout sets how long a client may take from connecting to its handshake's ack, including
-// TLS and the WebSocket upgrade: 10 s by default, any time above 0.
+// WithHandshakeTimeout sets how long a client may take from connecting to its handshake's
+// ack, including TLS and the WebSocket upgrade: 10 s by default, any time above 0.
 func WithHandshakeTimeout(d time.Duration) Option {
 	return func(o *options) {
 		if o.above("WithHandshakeTimeout", d) {
@@ -61,8 +65,9 @@ func WithHandshakeTimeout(d time.Duration) Option {
 	}
 }
 
-// WithShutdownTimeout sets how long [Listen] takes to shut down at most: 10 s by default, any time above 0.
-// The last tenth of it, 1 s at most, is kept for kicking clients whose messages have not run.
+// WithShutdownTimeout sets how long [Listen] takes to shut down at most: 10 s by default,
+// any time above 0. The last tenth of it, 1 s at most, is kept for kicking clients whose
+// messages have not run.
 func WithShutdownTimeout(d time.Duration) Option {
 	return func(o *options) {
 		if o.above("WithShutdownTimeout", d) {
@@ -71,8 +76,8 @@ func WithShutdownTimeout(d time.Duration) Option {
 	}
 }
 
-// WithTimerPrecision makes timers fire at multiples of d only, 1 ms or more. By default timers fire when
-// they are due, and the server polls condition timers every second.
+// WithTimerPrecision makes timers fire at multiples of d only, 1 ms or more. By default
+// timers fire when they are due, and the server polls condition timers every second.
 func WithTimerPrecision(d time.Duration) Option {
 	return func(o *options) {
 		if d < time.Millisecond {
@@ -83,8 +88,9 @@ func WithTimerPrecision(d time.Duration) Option {
 	}
 }
 
-// WithSlowHandler sets how long a handler may hold the logic goroutine before the server logs it: 100 ms
-// by default; 0 turns the log off. After 5 s the server logs the handler's stack too.
+// WithSlowHandler sets how long a handler may hold the logic goroutine before the server
+// logs it: 100 ms by default; 0 turns the log off. After 5 s the server logs the
+// handler's stack too.
 func WithSlowHandler(d time.Duration) Option {
 	return func(o *options) {
 		if d < 0 {
@@ -95,8 +101,9 @@ func WithSlowHandler(d time.Duration) Option {
 	}
 }
 
-// WithMaxPacketSize sets the largest packet body that a client may send, in bytes: 65,536 by default, 1 to
-// 16,777,215. The server closes the connection of a client that announces more, before it reads the body.
+// WithMaxPacketSize sets the largest packet body that a client may send, in bytes: 65,536
+// by default, 1 to 16,777,215. The server closes the connection of a client that
+// announces more, before it reads the body.
 func WithMaxPacketSize(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxPacketSize", "bytes", n, 1, packet.MaxLength) {
@@ -105,9 +112,10 @@ func WithMaxPacketSize(n int) Option {
 	}
 }
 
-// WithMaxPending sets how many messages of a session may wait for the logic goroutine: 256 by default, 1
-// or more. Their payloads may have as many bytes as four packets of the largest size. At either limit the
-// server stops reading from that client until half of both is free.
+// WithMaxPending sets how many messages of a session may wait for the logic goroutine:
+// 256 by default, 1 or more. Their payloads may have as many bytes as four packets of the
+// largest size. At either limit the server stops reading from that client until half of
+// both is free.
 func WithMaxPending(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxPending", "messages", n, 1, 0) {
@@ -116,8 +124,9 @@ func WithMaxPending(n int) Option {
 	}
 }
 
-// WithWriteBuffer sets how many bytes the server queues for a client that reads slowly, 1 MiB by default
-// and 1 or more, and what happens to a message that does not fit. The default policy is CloseSlowClient.
+// WithWriteBuffer sets how many bytes the server queues for a client that reads slowly, 1
+// MiB by default and 1 or more, and what happens to a message that does not fit. The
+// default policy is CloseSlowClient.
 func WithWriteBuffer(bytes int, policy SlowClientPolicy) Option {
 	return func(o *options) {
 		if policy != CloseSlowClient && policy != RefusePush {
@@ -130,8 +139,9 @@ func WithWriteBuffer(bytes int, policy SlowClientPolicy) Option {
 	}
 }
 
-// WithMaxRouteLength sets the longest uncompressed route that a client may send, in bytes: 255 by default,
-// which is the longest that the protocol allows. A request with a longer route is answered with NANO-400.
+// WithMaxRouteLength sets the longest uncompressed route that a client may send, in
+// bytes: 255 by default, which is the longest that the protocol allows. A request with a
+// longer route is answered with NANO-400.
 func WithMaxRouteLength(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxRouteLength", "bytes", n, 1, message.MaxRouteLength) {
@@ -140,8 +150,9 @@ func WithMaxRouteLength(n int) Option {
 	}
 }
 
-// WithMaxHandshakeSize sets the largest JSON that a client may send with its handshake, in bytes: 16,384
-// by default, 0 or more. The server refuses a larger handshake with code 500.
+// WithMaxHandshakeSize sets the largest JSON that a client may send with its handshake,
+// in bytes: 16,384 by default, 0 or more. The server refuses a larger handshake with code
+// 500.
 func WithMaxHandshakeSize(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxHandshakeSize", "bytes", n, 0, 0) {
@@ -150,9 +161,9 @@ func WithMaxHandshakeSize(n int) Option {
 	}
 }
 
-// WithMessageRate limits each session to perSecond messages a second, with bursts of the given size.
-// Heartbeats, pings, pongs and empty frames count too. The server answers a request over the rate with
-// NANO-429 and drops a notify. The default is no limit.
+// WithMessageRate limits each session to perSecond messages a second, with bursts of the
+// given size. Heartbeats, pings, pongs and empty frames count too. The server answers a
+// request over the rate with NANO-429 and drops a notify. The default is no limit.
 func WithMessageRate(perSecond float64, burst int) Option {
 	return func(o *options) {
 		if !(perSecond > 0) || burst < 1 {
@@ -163,10 +174,10 @@ func WithMessageRate(perSecond float64, burst int) Option {
 	}
 }
 
-// WithByteRate limits each session to perSecond bytes of payload a second, with bursts of the given size.
-// The burst is also the largest message that passes. Heartbeats, pings and pongs count with their payload,
-// or with 4 bytes if they have none. The server refuses what is over the rate as with [WithMessageRate].
-// The default is no limit.
+// WithByteRate limits each session to perSecond bytes of payload a second, with bursts of
+// the given size. The burst is also the largest message that passes. Heartbeats, pings
+// and pongs count with their payload, or with 4 bytes if they have none. The server
+// refuses what is over the rate as with [WithMessageRate]. The default is no limit.
 func WithByteRate(perSecond float64, burst int) Option {
 	return func(o *options) {
 		if !(perSecond > 0) || burst < 1 {
@@ -177,8 +188,9 @@ func WithByteRate(perSecond float64, burst int) Option {
 	}
 }
 
-// WithMaxAbuse sets after how many messages over its rate a client is kicked and closed with
-// [session.ErrLimit]: 100 by default; 0 turns it off. Ten seconds within the rate reset the count.
+// WithMaxAbuse sets after how many messages over its rate a client is kicked and closed
+// with [session.ErrLimit]: 100 by default; 0 turns it off. Ten seconds within the rate
+// reset the count.
 func WithMaxAbuse(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxAbuse", "messages", n, 0, 0) {
@@ -187,9 +199,10 @@ func WithMaxAbuse(n int) Option {
 	}
 }
 
-// WithMaxConnections sets how many connections the server holds at once, 1 or more, including those that
-// are not a WebSocket yet. The server tells a client over the limit, if it can, and closes the connection.
-// The default is no limit other than the file descriptors of the process.
+// WithMaxConnections sets how many connections the server holds at once, 1 or more,
+// including those that are not a WebSocket yet. The server tells a client over the limit,
+// if it can, and closes the connection. The default is no limit other than the file
+// descriptors of the process.
 func WithMaxConnections(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxConnections", "connections", n, 1, 0) {
@@ -198,9 +211,9 @@ func WithMaxConnections(n int) Option {
 	}
 }
 
-// WithMaxConnectionsPerAddress sets how many connections one address may hold at once, 1 or more. An IPv6
-// address counts as its /64 network. The default is no limit. For a server behind a proxy, see
-// [WithTrustedProxies].
+// WithMaxConnectionsPerAddress sets how many connections one address may hold at once, 1
+// or more. An IPv6 address counts as its /64 network. The default is no limit. For a
+// server behind a proxy, see [WithTrustedProxies].
 func WithMaxConnectionsPerAddress(n int) Option {
 	return func(o *options) {
 		if o.within("WithMaxConnectionsPerAddress", "connections", n, 1, 0) {
@@ -209,10 +222,11 @@ func WithMaxConnectionsPerAddress(n int) Option {
 	}
 }
 
-// WithTrustedProxies lists networks, such as "10.0.0.0/8" or "192.0.2.7", whose proxies the server
-// believes about a client's address. A TCP connection from such a proxy may begin with a header of the
-// PROXY protocol, version 1 or 2, before any TLS. A WebSocket upgrade through it may have the header
-// X-Forwarded-For. [session.Session.RemoteAddr] and all limits then use the client's own address.
+// WithTrustedProxies lists networks, such as "10.0.0.0/8" or "192.0.2.7", whose proxies
+// the server believes about a client's address. A TCP connection from such a proxy may
+// begin with a header of the PROXY protocol, version 1 or 2, before any TLS. A WebSocket
+// upgrade through it may have the header X-Forwarded-For. [session.Session.RemoteAddr]
+// and all limits then use the client's own address.
 func WithTrustedProxies(networks ...string) Option {
 	return func(o *options) {
 		for _, n := range networks {

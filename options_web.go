@@ -22,9 +22,9 @@ type webOptions struct {
 	handler     http.Handler             // serves all other requests; nil for the default
 }
 
-// WithWebSocket makes [Listen] accept WebSocket clients at the given path, such as "/nano", instead of TCP
-// clients. [Server.ServeWebSocket] uses the path too; its default is "/". [Listen] serves requests for
-// other paths with the handler of [WithHTTPHandler].
+// WithWebSocket makes [Listen] accept WebSocket clients at the given path, such as
+// "/nano", instead of TCP clients. [Server.ServeWebSocket] uses the path too; its default
+// is "/". [Listen] serves requests for other paths with the handler of [WithHTTPHandler].
 func WithWebSocket(path string) Option {
 	return func(o *options) {
 		if u, err := url.Parse(path); err != nil || !strings.HasPrefix(path, "/") || u.Path != path {
@@ -35,10 +35,11 @@ func WithWebSocket(path string) Option {
 	}
 }
 
-// WithHTTPHandler sets what serves the HTTP requests that are not for a WebSocket, on the same address, for
-// [Listen] and [Server.ServeWebSocket]. By default Listen serves [http.DefaultServeMux], except patterns
-// under /debug/ such as those of net/http/pprof and expvar, and ServeWebSocket answers 404. A handler that
-// is given here is served whole: pass http.DefaultServeMux to publish /debug/ to everybody who can connect.
+// WithHTTPHandler sets what serves the HTTP requests that are not for a WebSocket, on the
+// same address, for [Listen] and [Server.ServeWebSocket]. By default Listen serves
+// [http.DefaultServeMux], except patterns under /debug/ such as those of net/http/pprof
+// and expvar, and ServeWebSocket answers 404. A handler that is given here is served
+// whole: pass http.DefaultServeMux to publish /debug/ to everybody who can connect.
 func WithHTTPHandler(h http.Handler) Option {
 	return func(o *options) {
 		if h == nil {
@@ -49,9 +50,9 @@ func WithHTTPHandler(h http.Handler) Option {
 	}
 }
 
-// WithCheckOriginFunc sets a function that decides whether a WebSocket client may connect from the page
-// that it runs on. By default every page may, and nil changes nothing. Several goroutines call f at once. With [WithSameOrigin], both
-// have to agree.
+// WithCheckOriginFunc sets a function that decides whether a WebSocket client may connect
+// from the page that it runs on. By default every page may, and nil changes nothing.
+// Several goroutines call f at once. With [WithSameOrigin], both have to agree.
 func WithCheckOriginFunc(f func(*http.Request) bool) Option {
 	return func(o *options) {
 		if f != nil {
@@ -60,12 +61,14 @@ func WithCheckOriginFunc(f func(*http.Request) bool) Option {
 	}
 }
 
-// WithSameOrigin accepts WebSocket clients only from pages of the server's own host: the Origin header, if
-// there is one, must name the host and port of the request. A missing port is the one of the origin's
-// scheme, so https://game.example.com and the host game.example.com:443 are the same.
+// WithSameOrigin accepts WebSocket clients only from pages of the server's own host: the
+// Origin header, if there is one, must name the host and port of the request. A missing
+// port is the one of the origin's scheme, so https://game.example.com and the host
+// game.example.com:443 are the same.
 func WithSameOrigin() Option { return func(o *options) { o.web.sameOrigin = true } }
 
-// mayConnect reports whether a WebSocket client may connect from the page that it runs on.
+// mayConnect reports whether a WebSocket client may connect from the page that it runs
+// on.
 func (o *options) mayConnect(r *http.Request) bool {
 	if o.web.sameOrigin && !sameOrigin(r) {
 		return false
@@ -73,7 +76,8 @@ func (o *options) mayConnect(r *http.Request) bool {
 	return o.web.checkOrigin == nil || o.web.checkOrigin(r)
 }
 
-// sameOrigin reports whether the origin of a request, if it has one, is the host of the request.
+// sameOrigin reports whether the origin of a request, if it has one, is the host of the
+// request.
 func sameOrigin(r *http.Request) bool {
 	origins := r.Header.Values("Origin")
 	if len(origins) == 0 {
@@ -94,8 +98,9 @@ func sameOrigin(r *http.Request) bool {
 	return hostport.Equal(u.Host, r.Host, port)
 }
 
-// WithTLSFiles serves clients over TLS, with a certificate and its key in two PEM files. The server reads
-// them when it is made. The lowest version is TLS 1.2; see [WithTLSConfig] for more, which it adds to.
+// WithTLSFiles serves clients over TLS, with a certificate and its key in two PEM files.
+// The server reads them when it is made. The lowest version is TLS 1.2; see
+// [WithTLSConfig] for more, which it adds to.
 func WithTLSFiles(certificate, key string) Option {
 	return func(o *options) { o.useTLSFiles("WithTLSFiles", certificate, key) }
 }
@@ -112,8 +117,8 @@ func (o *options) useTLSFiles(option, certificate, key string) {
 	o.tlsFiles = tlsFiles{option, certificate, key}
 }
 
-// WithTLSConfig serves clients over TLS. The server uses a copy of c. GetCertificate in c renews
-// certificates without a restart; ClientAuth asks clients for theirs.
+// WithTLSConfig serves clients over TLS. The server uses a copy of c. GetCertificate in c
+// renews certificates without a restart; ClientAuth asks clients for theirs.
 func WithTLSConfig(c *tls.Config) Option {
 	return func(o *options) {
 		if c == nil {

@@ -9,8 +9,8 @@ import (
 	"github.com/lonng/nano/internal/listen"
 )
 
-// open starts the server if needed and registers a listener, which Shutdown then closes. The caller calls release when
-// it no longer uses the listener.
+// open starts the server if needed and registers a listener, which Shutdown then closes.
+// The caller calls release when it no longer uses the listener.
 func (s *Server) open(l net.Listener) (release func(), err error) {
 	if err := s.Start(); err != nil {
 		_ = l.Close()
@@ -33,8 +33,9 @@ func (s *Server) open(l net.Listener) (release func(), err error) {
 	}, nil
 }
 
-// Serve accepts TCP clients on l, over TLS if the server has a certificate. It starts the server if needed, blocks until
-// Shutdown, and then returns nil. l may be any listener. Serve closes it before it returns.
+// Serve accepts TCP clients on l, over TLS if the server has a certificate. It starts the
+// server if needed, blocks until Shutdown, and then returns nil. l may be any listener.
+// Serve closes it before it returns.
 func (s *Server) Serve(l net.Listener) error {
 	release, err := s.open(l)
 	if err != nil {
@@ -49,8 +50,8 @@ func (s *Server) patient(l net.Listener) net.Listener {
 	return listen.Retry(l, s.closing, s.log, s.hub.AcceptFailed)
 }
 
-// closeListeners closes the listeners. The channel is closed when all pages that were being served are done; when ctx
-// ends, their connections are closed.
+// closeListeners closes the listeners. The channel is closed when all pages that were
+// being served are done; when ctx ends, their connections are closed.
 func (s *Server) closeListeners(ctx context.Context) <-chan struct{} {
 	s.mu.Lock()
 	listeners, servers := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Keys(s.https))

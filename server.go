@@ -20,8 +20,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Server is one game server: its components, its logic goroutine and its clients. A process may run several.
-// Its methods may be called concurrently.
+// Server is one game server: its components, its logic goroutine and its clients. A
+// process may run several. Its methods may be called concurrently.
 type Server struct {
 	opts  *options
 	log   *slog.Logger
@@ -59,8 +59,8 @@ const (
 	stateClosed
 )
 
-// New makes a server. It opens no port and starts no goroutine; [Server.Start] returns the bad values of the
-// options.
+// New makes a server. It opens no port and starts no goroutine; [Server.Start] returns
+// the bad values of the options.
 func New(opts ...Option) *Server { return newServer(nil, newOptions(opts)) }
 
 // newServer makes a server with the given scheduler, or with one of its own for nil.
@@ -88,7 +88,8 @@ func newServer(sched *scheduler.Scheduler, o *options) *Server {
 	return s
 }
 
-// build makes the parts of the server. It returns all faults of options and components, joined.
+// build makes the parts of the server. It returns all faults of options and components,
+// joined.
 func (s *Server) build() error {
 	o := s.opts
 	dictionary, fault := o.check()
@@ -158,7 +159,8 @@ func (s *Server) build() error {
 	return nil
 }
 
-// hooks returns the channels of a pipeline, or nil without one, so that messages without hooks cost nothing.
+// hooks returns the channels of a pipeline, or nil without one, so that messages without
+// hooks cost nothing.
 func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
 	if p == nil {
 		return nil, nil
@@ -166,8 +168,9 @@ func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
 	return p.Inbound(), p.Outbound()
 }
 
-// Invoke runs f on the logic goroutine. It never blocks, and any goroutine may call it, also a handler. Slow
-// work that ran on another goroutine returns to the game's state in this way. After Shutdown, f is dropped.
+// Invoke runs f on the logic goroutine. It never blocks, and any goroutine may call it,
+// also a handler. Slow work that ran on another goroutine returns to the game's state in
+// this way. After Shutdown, f is dropped.
 func (s *Server) Invoke(f func()) { s.sched.Invoke(f) }
 
 // Scheduler returns the logic goroutine, for its timers.

@@ -20,12 +20,12 @@ import (
 // A page that the program serves beside the WebSocket may take longer than the handshake.
 func TestSlowPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := testkit.NewServer(&testkit.Game{})
-		testkit.ShutdownAtEnd(t, s)
-		s.SetFallback(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(time.Minute)
 			_, _ = io.WriteString(w, "a page at last")
-		}))
+		})
+		s := testkit.NewServer(&testkit.Game{}, nano.WithHTTPHandler(page))
+		testkit.ShutdownAtEnd(t, s)
 		at := testkit.Serve(t, s, "wspipe")
 		conn, err := at.DialConn()
 		if err != nil {
@@ -45,8 +45,6 @@ func TestSlowPage(t *testing.T) {
 // pages starts a server of WebSocket clients in fake time that serves a page too, and returns how to connect to it.
 func pages(t *testing.T, opts ...nano.Option) (dial func() *testkit.Client, s *nano.Server) {
 	t.Helper()
-	s = testkit.NewServer(&testkit.Game{}, opts...)
-	testkit.ShutdownAtEnd(t, s)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/page", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "a page") })
 	mux.HandleFunc("/slow", func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +57,8 @@ func pages(t *testing.T, opts ...nano.Option) (dial func() *testkit.Client, s *n
 			t.Errorf("a page: %v", err)
 		}
 	})
-	s.SetFallback(mux)
+	s = testkit.NewServer(&testkit.Game{}, append([]nano.Option{nano.WithHTTPHandler(mux)}, opts...)...)
+	testkit.ShutdownAtEnd(t, s)
 	at := testkit.Serve(t, s, "wspipe")
 	return func() *testkit.Client {
 		t.Helper()

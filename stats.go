@@ -6,8 +6,8 @@ import (
 	"github.com/lonng/nano/cluster"
 )
 
-// Stats is what a server has done so far. Counters only grow; the rest is of this moment. To publish it with package
-// expvar:
+// Stats holds the figures of a server. Counters only grow; the other figures are of the
+// moment. To publish them with package expvar:
 //
 //	expvar.Publish("nano", expvar.Func(func() any { return srv.Stats() }))
 type Stats struct {
@@ -19,35 +19,46 @@ type Stats struct {
 	MessagesOut int64 // responses and pushes
 	BytesIn     int64 // payload of MessagesIn
 	BytesOut    int64 // everything written to clients, headers included
-	ControlIn   int64 // heartbeats, pings, pongs and empty frames
+	ControlIn   int64 // heartbeats, and WebSocket pings, pongs and empty frames
 
 	QueueDepth int           // tasks that wait for the logic goroutine
-	QueueDelay time.Duration // how long the tasks that began to run last had waited
+	QueueDelay time.Duration // how long the last batch of tasks waited for the logic goroutine
 
-	Panics int64                 // of handlers, hooks and serializers
-	Routes map[string]RouteStats // handlers that were called at least once
+	Panics int64                 // in handlers, hooks and serializers
+	Routes map[string]RouteStats // by route; handlers that were called at least once
 
-	// Refused counts what was not served, by reason: "handshake" (clients turned away), "request" (answered with an
-	// error), "notify" (dropped), "send" (did not fit the queue of a slow client), "accept" (faults of accepting); and by
-	// limit: "packet size", "route length", "handshake size", "rate", "connections", "address", "origin" (WebSocket clients
-	// from pages elsewhere). In a cluster a message counts at the node that refused it; at the gate, where its node went down.
+	// Refused counts refusals, by reason:
+	//   - "handshake": refused handshakes,
+	//   - "request": requests answered with an error,
+	//   - "notify": dropped notifies,
+	//   - "send": messages that did not fit a client's write buffer,
+	//   - "accept": errors of accepting connections,
+	//   - "origin": WebSocket clients from pages of other origins,
+	//   - "packet size", "route length", "handshake size", "rate", "connections" and
+	//     "address": by the limit.
+	//
+	// In a cluster, a message counts at the node that refused it, or at the gate if its
+	// node went down.
 	Refused map[string]int64
-	// Closed counts the sessions that closed, by the name of the reason: "client", "server", "kicked", "replaced",
-	// "heartbeat", "handshake", "slow", "protocol", "limit", "shutdown".
+	// Closed counts closed sessions, by the name of the [session.CloseReason], such as
+	// "client". It has each reason, also with the count 0.
 	Closed map[string]int64
 
-	Cluster *cluster.Stats // what went between this node and others; nil on a server that is no node
+	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
 
-// RouteStats is the calls of one handler. The time of a call is what it held the logic goroutine for. Calls of one
-// session that come in a row and take less than 2 µs each are timed up to eight together: Max may then be the time of a
-// few calls, where one of them or more turned out slow.
+// RouteStats holds the figures of one handler. The time of a call is the time for which
+// it holds the logic goroutine. The server times up to eight consecutive calls of one
+// session together if they take less than 2 µs each. Max may then be the time of a few
+// calls.
 type RouteStats struct {
-	Count    int64
-	Sum, Max time.Duration
+	Count int64         // calls
+	Sum   time.Duration // time of all calls
+	Max   time.Duration // time of the longest call
 }
 
-// Stats returns the figures of the server. It takes some microseconds, more with more routes, and holds up nobody.
+// Stats returns the figures of the server. It takes some microseconds, more with more
+// routes, and blocks no other goroutine.
 func (s *Server) Stats() Stats {
 	st := Stats{
 		QueueDepth: s.sched.Pending(),

@@ -8,8 +8,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Session returns the open session with an id. It may belong to a client of another node, if that session has been
-// used on this node. A session is open from the end of its handshake until it begins to close.
+// Session returns the open session with an id. It may belong to a client of another node,
+// if that session has been used on this node. A session is open from the end of its
+// handshake until it begins to close.
 func (s *Server) Session(id int64) (*session.Session, bool) {
 	if s.hub == nil {
 		return nil, false
@@ -20,8 +21,9 @@ func (s *Server) Session(id int64) (*session.Session, bool) {
 	return s.broker.Session(id)
 }
 
-// SessionsByUID returns the open sessions of a user, in the order in which they connected. They include sessions of
-// other nodes' clients that have been used on this node.
+// SessionsByUID returns the open sessions of a user, in the order in which they
+// connected. They include sessions of other nodes' clients that have been used on this
+// node.
 func (s *Server) SessionsByUID(uid int64) []*session.Session {
 	if s.hub == nil {
 		return nil
@@ -34,8 +36,9 @@ func (s *Server) SessionsByUID(uid int64) []*session.Session {
 	return sessions
 }
 
-// Push sends v to every open session of a user, as [session.Session.Push] does, on all nodes of the cluster. It returns
-// [ErrUserNotFound] if the user has none, or else the first error of a session or node.
+// Push sends v to every open session of a user, as [session.Session.Push] does, on all
+// nodes of the cluster. It returns [ErrUserNotFound] if the user has none, or else the
+// first error of a session or node.
 func (s *Server) Push(uid int64, route string, v any) error {
 	if err := session.CheckRoute(route); err != nil {
 		return err
@@ -44,15 +47,15 @@ func (s *Server) Push(uid int64, route string, v any) error {
 		func() (int, error) { return s.broker.Push(uid, route, v) })
 }
 
-// Kick kicks every open session of a user, as [session.Session.Kick] does, on all nodes of the cluster. It returns
-// [ErrUserNotFound] if the user has none.
+// Kick kicks every open session of a user, as [session.Session.Kick] does, on all nodes
+// of the cluster. It returns [ErrUserNotFound] if the user has none.
 func (s *Server) Kick(uid int64, reason string) error {
 	return s.each(uid, func(u *session.Session) error { return u.Kick(reason) },
 		func() (int, error) { return s.broker.Kick(uid, reason) })
 }
 
-// each calls f for every session of a user on this node, and others for the other nodes. others returns the number of
-// nodes that have sessions of the user.
+// each calls f for every session of a user on this node, and others for the other nodes.
+// others returns the number of nodes that have sessions of the user.
 func (s *Server) each(uid int64, f func(*session.Session) error, others func() (int, error)) error {
 	if s.hub == nil {
 		return ErrUserNotFound

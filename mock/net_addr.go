@@ -1,6 +1,7 @@
 package mock
 
-// NetAddr is the address that a NetworkEntity gives as its client's. It implements net.Addr.
+// NetAddr is the address that a NetworkEntity gives as its client's. It implements
+// net.Addr.
 type NetAddr struct{}
 
 // Network returns "mock".

@@ -1,6 +1,3 @@
-// Package mock owns a NetworkEntity without a network: a unit test hands it to session.New, calls a handler with
-// the session, and asks afterwards what the handler sent. Nothing is encoded and nothing is delivered; tests that
-// want a whole server in memory find it in package nanotest. Servers never use this package.
 package mock
 
 import (
@@ -9,9 +6,9 @@ import (
 	"sync"
 )
 
-// NetworkEntity records what is sent through it and can be asked for it. It implements session.NetworkEntity. The
-// zero value is ready for use, and methods may be called concurrently. Values are kept as they were given: neither
-// copied nor encoded.
+// NetworkEntity records what is sent through it. It implements session.NetworkEntity. The
+// zero value is ready to use, and its methods may be called concurrently. It stores
+// values as they are, neither copied nor encoded.
 type NetworkEntity struct {
 	// mu guards all that follows.
 	mu        sync.Mutex
@@ -26,7 +23,7 @@ type sent struct {
 	v     any
 }
 
-// NewNetworkEntity returns a NetworkEntity that nothing was sent through.
+// NewNetworkEntity returns a NetworkEntity without records.
 func NewNetworkEntity() *NetworkEntity { return &NetworkEntity{} }
 
 // Push records v under route for FindResponseByRoute. It returns nil.
@@ -45,7 +42,8 @@ func (n *NetworkEntity) RPC(route string, v any) error {
 	return nil
 }
 
-// LastMid returns 1, as if the handler under test served the first request of its client.
+// LastMid returns 1, as if the handler under test handled the first request of its
+// client.
 func (n *NetworkEntity) LastMid() uint64 { return 1 }
 
 // Response records v for LastResponse. It returns nil.
@@ -56,8 +54,9 @@ func (n *NetworkEntity) Response(v any) error {
 	return nil
 }
 
-// ResponseMid records v as the answer to the request mid, for FindResponseByMID. A second answer to one request is
-// an error and changes nothing.
+// ResponseMid records v as the answer to the request mid, for FindResponseByMID. Replies
+// of a session.Responder are recorded here too, with the mid 1. A second answer to one
+// request is an error and changes nothing.
 func (n *NetworkEntity) ResponseMid(mid uint64, v any) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -71,13 +70,14 @@ func (n *NetworkEntity) ResponseMid(mid uint64, v any) error {
 	return nil
 }
 
-// Close returns nil and does nothing: what was recorded stays, and more may be sent.
+// Close does nothing and returns nil. The records stay.
 func (n *NetworkEntity) Close() error { return nil }
 
 // RemoteAddr returns a NetAddr.
 func (n *NetworkEntity) RemoteAddr() net.Addr { return NetAddr{} }
 
-// LastResponse returns what Response was given last, or nil. What ResponseMid was given does not count.
+// LastResponse returns the value that Response recorded last, or nil. It ignores
+// ResponseMid.
 func (n *NetworkEntity) LastResponse() any {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -87,21 +87,21 @@ func (n *NetworkEntity) LastResponse() any {
 	return n.responses[len(n.responses)-1]
 }
 
-// FindResponseByMID returns what ResponseMid was given for mid, or nil.
+// FindResponseByMID returns the value that ResponseMid recorded for mid, or nil.
 func (n *NetworkEntity) FindResponseByMID(mid uint64) any {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.answers[mid]
 }
 
-// FindResponseByRoute returns what was pushed under route first, or nil.
+// FindResponseByRoute returns the value that Push recorded first for route, or nil.
 func (n *NetworkEntity) FindResponseByRoute(route string) any {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return first(n.pushes, route)
 }
 
-// FindRPCByRoute returns what RPC was given for route first, or nil.
+// FindRPCByRoute returns the value that RPC recorded first for route, or nil.
 func (n *NetworkEntity) FindRPCByRoute(route string) any {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -64,6 +64,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/scheduler"
 )
 
 // shutdownTimeout bounds the end of a server. A test that holds the logic goroutine for longer has a fault.
@@ -81,6 +82,8 @@ type Server struct {
 // Start starts a server with the given options, and fails the test at once if it does not start. When the test
 // ends, the server shuts down, and the test fails unless every goroutine of it ends within 10 s. What the server logs is
 // shown with the test, unless an option says where else it is to go.
+//
+// Package functions such as nano.Invoke do not use this server: see [StartDefault].
 func Start(t testing.TB, opts ...nano.Option) *Server {
 	t.Helper()
 	log := &logger{w: t.Output()}
@@ -104,6 +107,15 @@ func Start(t testing.TB, opts ...nano.Option) *Server {
 		}
 	})
 	return s
+}
+
+// StartDefault is [Start] with a server that is the default one for the time of the test: package functions such as
+// nano.Invoke and scheduler.NewTimer work on its logic goroutine, as in a program that calls nano.Listen. A process has one
+// default server, so StartDefault panics in a parallel test, as [testing.T.Setenv] does.
+func StartDefault(t testing.TB, opts ...nano.Option) *Server {
+	t.Helper()
+	t.Setenv("NANOTEST_DEFAULT_SERVER", "1") // panics in a parallel test, and keeps the test from becoming one
+	return Start(t, append(opts[:len(opts):len(opts)], nano.WithScheduler(scheduler.Default()))...)
 }
 
 // Connect connects a player, and fails the test at once if the server does not let it in. When it returns, the server

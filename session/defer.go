@@ -8,10 +8,11 @@ import (
 	"github.com/lonng/nano/internal/sessionctl"
 )
 
-// Responder answers one request later than its handler returns. [Session.Defer] makes it. Its methods may be called
-// from any goroutine, and the first answer counts.
+// Responder answers one request later than its handler returns. [Session.Defer] makes it.
+// Its methods may be called from any goroutine, and the first answer counts.
 //
-// A client waits for its answer until its own timeout, so answer each request, also after a failure.
+// A client waits for its answer until its own timeout, so answer each request, also after
+// a failure.
 type Responder struct {
 	session *Session
 	mid     uint64 // the request; 0 for a notify
@@ -19,9 +20,9 @@ type Responder struct {
 	taken   atomic.Bool
 }
 
-// Defer takes over the answer to the request whose handler runs. The handler then returns no result, and the program
-// calls [Responder.Reply] or [Responder.Fail] when it has the answer. Call Defer in the handler: afterwards, another
-// request may run.
+// Defer takes over the answer to the request whose handler runs. The handler then returns
+// no result, and the program calls [Responder.Reply] or [Responder.Fail] when it has the
+// answer. Call Defer in the handler: afterwards, another request may run.
 //
 //	func (b *Bank) Balance(s *session.Session, req *Query) error {
 //		r := s.Defer()
@@ -36,8 +37,8 @@ type Responder struct {
 //		return nil
 //	}
 //
-// If the handler panics or returns an error after Defer, that error is the answer, and later answers return
-// [ErrSessionOnNotify].
+// If the handler panics or returns an error after Defer, that error is the answer, and
+// later answers return [ErrSessionOnNotify].
 func (s *Session) Defer() *Responder {
 	r := &Responder{session: s, mid: s.entity.LastMid()}
 	if d, ok := s.entity.(sessionctl.Deferrer); ok {
@@ -46,9 +47,10 @@ func (s *Session) Defer() *Responder {
 	return r
 }
 
-// Reply answers the request with v, as [Session.Response] does. It returns [ErrSessionOnNotify] if the message was a
-// notify or the request has an answer, and otherwise the errors of [Session.Push]. After an error of the serializer or of
-// a hook the request has no answer yet: call Fail.
+// Reply answers the request with v, as [Session.Response] does. It returns
+// [ErrSessionOnNotify] if the message was a notify or the request has an answer, and
+// otherwise the errors of [Session.Push]. After an error of the serializer or of a hook
+// the request has no answer yet: call Fail.
 func (r *Responder) Reply(v any) error {
 	if r.mid == 0 || r.taken.Swap(true) {
 		return ErrSessionOnNotify
@@ -60,9 +62,9 @@ func (r *Responder) Reply(v any) error {
 	return err
 }
 
-// Fail answers the request with an error, as if the handler had returned it: an *Error of package nano reaches the client
-// as it is. Of any other error, or nil, the client gets NANO-500 only, and the server logs it. Fail returns the same errors
-// as Reply.
+// Fail answers the request with an error, as if the handler had returned it: an *Error of
+// package nano reaches the client as it is. Of any other error, or nil, the client gets
+// NANO-500 only, and the server logs it. Fail returns the same errors as Reply.
 func (r *Responder) Fail(err error) error {
 	if r.mid == 0 || r.taken.Load() {
 		return ErrSessionOnNotify // and err is not logged

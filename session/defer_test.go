@@ -25,7 +25,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// foreign is a network entity of a program's own: it has the methods of session.NetworkEntity and no others.
+// foreign is a network entity of a program's own: it has the methods of
+// session.NetworkEntity and no others.
 type foreign struct {
 	mid  uint64
 	mu   sync.Mutex
@@ -171,6 +172,10 @@ func (d *Desk) Answer(s *session.Session, _ []byte) error {
 	d.taken <- s.Defer()
 	return s.Response([]byte(`"now"`))
 }
+func (d *Desk) Later(s *session.Session, _ *struct{}) (*string, error) {
+	d.taken <- s.Defer()
+	return nil, nil
+}
 func (d *Desk) Next(s *session.Session, _ []byte) error { return s.Response([]byte(`"next"`)) }
 
 // desk starts a server with a Desk and connects a player.
@@ -231,7 +236,24 @@ func TestDeferOverAgent(t *testing.T) {
 	}
 }
 
-// What the handler itself answers, or fails with, is the answer: before and after the next message has run.
+// A handler that promises a reply, and returns none after Defer, has deferred its answer.
+func TestDeferByHandlerWithReply(t *testing.T) {
+	p, d := desk(t)
+	got := request(t, p, "Desk.Later")
+	r := <-d.taken
+	if err := <-request(t, p, "Desk.Next"); err.Error() != "reply next" {
+		t.Errorf("the next request = %v, want its reply", err)
+	}
+	if err := r.Reply("later"); err != nil {
+		t.Errorf("Reply = %v, want nil", err)
+	}
+	if err := <-got; err.Error() != "reply later" {
+		t.Errorf("the request = %v, want the deferred reply", err)
+	}
+}
+
+// What the handler itself answers, or fails with, is the answer: before and after the
+// next message has run.
 func TestDeferAfterHandlerAnswered(t *testing.T) {
 	for route, want := range map[string]string{
 		"Desk.Panic": "NANO-500", "Desk.Fail": "GAME-2", "Desk.Answer": "reply now",
@@ -244,7 +266,7 @@ func TestDeferAfterHandlerAnswered(t *testing.T) {
 			}
 			r := <-d.taken
 			if next {
-				<-request(t, p, "Desk.Next")
+				_ = <-request(t, p, "Desk.Next")
 			}
 			if err := r.Reply("late"); err != session.ErrSessionOnNotify {
 				t.Errorf("%s: Reply afterwards = %v, want ErrSessionOnNotify", route, err)
@@ -266,10 +288,11 @@ func TestDeferOfClosedSession(t *testing.T) {
 	if err := r.Reply("late"); err != session.ErrBrokenPipe {
 		t.Errorf("Reply of a closed session = %v, want ErrBrokenPipe", err)
 	}
-	<-gone
+	_ = <-gone
 }
 
-// A client that uses an id again makes another request: the responder of the first one does not answer it.
+// A client that uses an id again makes another request: the responder of the first one
+// does not answer it.
 func TestDeferIsBoundToItsRequest(t *testing.T) {
 	d := &Desk{taken: make(chan *session.Responder, 16), sessions: make(chan *session.Session, 16)}
 	c := &component.Components{}

@@ -8,17 +8,18 @@ import (
 	"sync"
 )
 
-// ending is how a session closes: open, then ended for a reason, then finished when its callbacks have run.
+// ending is the state of a session's end: none, then ended for a reason, then finished
+// when its callbacks have run.
 type ending struct {
 	mu        sync.Mutex
 	reason    error // set once; mu guards it and what follows
 	finishing bool
 	finished  bool
-	more      *farewell // made by whoever needs it
+	more      *listeners // made when first needed
 }
 
-// farewell is who wants to know.
-type farewell struct {
+// listeners are called, or canceled, when a session ends.
+type listeners struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	hooks    []func()
@@ -26,14 +27,15 @@ type farewell struct {
 }
 
 type watcher struct {
-	key any
-	f   func()
+	key   any
+	f     func()
+	atEnd bool // called by End, not by Finish
 }
 
-// lazy returns the farewell. The caller holds mu.
-func (e *ending) lazy() *farewell {
+// lazy returns the listeners. The caller holds mu.
+func (e *ending) lazy() *listeners {
 	if e.more == nil {
-		e.more = &farewell{}
+		e.more = &listeners{}
 	}
 	return e.more
 }
@@ -69,7 +71,7 @@ func (e *ending) Reason() error {
 	return e.reason
 }
 
-// control is a session as its entity sees it; see life.Control.
+// control implements sessionctl.Control for a session.
 type control Session
 
 func (c *control) Reason() error { return c.end.Reason() }
@@ -86,17 +88,32 @@ func (c *control) End(reason error) bool {
 	}
 	e.reason = reason
 	var cancel context.CancelCauseFunc
-	if e.more != nil {
-		cancel = e.more.cancel
+	var atEnd []watcher
+	if m := e.more; m != nil {
+		cancel = m.cancel
+		m.watchers = slices.DeleteFunc(m.watchers, func(w watcher) bool {
+			if w.atEnd {
+				atEnd = append(atEnd, w)
+			}
+			return w.atEnd
+		})
 	}
 	e.mu.Unlock()
 	if cancel != nil {
 		cancel(reason)
 	}
+	for _, w := range atEnd {
+		w.f()
+	}
 	return true
 }
 
-func (c *control) Finish() {
+func (c *control) Finish() { c.finish(true) }
+
+func (c *control) Discard() { c.finish(false) }
+
+// finish runs the close callbacks, those of Lifetime only for a session that was open.
+func (c *control) finish(open bool) {
 	e := &c.end
 	e.mu.Lock()
 	if e.finishing || e.reason == nil {
@@ -107,7 +124,9 @@ func (c *control) Finish() {
 	e.mu.Unlock()
 	var panics []error
 	defer c.finished(&panics) // also when a callback ends the goroutine
-	Lifetime.close((*Session)(c), &panics)
+	if open {
+		Lifetime.close((*Session)(c), &panics)
+	}
 	// Callbacks may register more of them.
 	for {
 		e.mu.Lock()
@@ -139,7 +158,7 @@ func (c *control) finished(panics *[]error) {
 		guard(panics, w.f)
 	}
 	if len(*panics) > 0 {
-		// Every callback has had its turn: now the scheduler may log what went wrong, with this stack.
+		// All callbacks have run. The scheduler logs the panic.
 		panic(errors.Join(*panics...))
 	}
 }
@@ -151,14 +170,31 @@ func (c *control) Watch(key any, f func()) bool {
 	if e.finished {
 		return false
 	}
-	m := e.lazy()
-	i := slices.IndexFunc(m.watchers, func(w watcher) bool { return w.key == key })
-	if i < 0 {
-		m.watchers = append(m.watchers, watcher{key, f})
-	} else {
-		m.watchers[i].f = f
-	}
+	e.watch(watcher{key: key, f: f})
 	return true
+}
+
+func (c *control) WatchEnd(key any, f func()) bool {
+	e := &c.end
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.reason != nil {
+		return false
+	}
+	e.watch(watcher{key: key, f: f, atEnd: true})
+	return true
+}
+
+// watch adds a watcher, or replaces the one of the same kind under its key. The caller
+// holds mu.
+func (e *ending) watch(w watcher) {
+	m := e.lazy()
+	i := slices.IndexFunc(m.watchers, func(o watcher) bool { return o.key == w.key && o.atEnd == w.atEnd })
+	if i < 0 {
+		m.watchers = append(m.watchers, w)
+	} else {
+		m.watchers[i].f = w.f
+	}
 }
 
 func (c *control) Unwatch(key any) {

@@ -191,7 +191,8 @@ func panicOf(f func()) (p any) {
 	return nil
 }
 
-// onClosed has f called when s closes. There is no way to take a callback of Lifetime back, so it looks at the session.
+// onClosed has f called when s closes. There is no way to take a callback of Lifetime
+// back, so it looks at the session.
 func onClosed(s *session.Session, f func()) {
 	session.Lifetime.OnClosed(func(closed *session.Session) {
 		if closed == s {
@@ -287,7 +288,8 @@ func TestWatch(t *testing.T) {
 	e.control.Unwatch("a")
 }
 
-// End and Finish, OnClose, Watch and Context may come at the same time: every callback is called once.
+// End and Finish, OnClose, Watch and Context may come at the same time: every callback is
+// called once.
 func TestConcurrentEnd(t *testing.T) {
 	for range 50 {
 		s, e := newSession()
@@ -335,4 +337,46 @@ func ExampleLifetime() {
 	session.Lifetime.Close(s) // the server does so when a client is gone
 	fmt.Println(len(online))
 	// Output: 0
+}
+
+func TestWatchEnd(t *testing.T) {
+	s, e := newSession()
+	var order []string
+	note := func(what string) func() { return func() { order = append(order, what) } }
+	e.control.Watch("a", note("watch"))
+	e.control.WatchEnd("a", note("end, the first"))
+	if !e.control.WatchEnd("a", note("end")) || !e.control.WatchEnd("b", note("forgotten")) {
+		t.Error("WatchEnd() = false on an open session, want true")
+	}
+	e.control.Unwatch("b")
+	s.OnClose(func(*session.Session, error) { order = append(order, "callback") })
+	e.control.End(session.ErrKicked)
+	if want := []string{"end"}; !slices.Equal(order, want) {
+		t.Errorf("order = %q after End, want %q", order, want)
+	}
+	if e.control.WatchEnd("c", note("refused")) {
+		t.Error("WatchEnd() = true after End, want false")
+	}
+	e.control.End(session.ErrClosed)
+	e.control.Finish()
+	if want := []string{"end", "callback", "watch"}; !slices.Equal(order, want) {
+		t.Errorf("order = %q, want %q", order, want)
+	}
+}
+
+// A session that was never open has its own callbacks and watchers called, and not those
+// of Lifetime.
+func TestDiscard(t *testing.T) {
+	s, e := newSession()
+	var order []string
+	onClosed(s, func() { order = append(order, "Lifetime") })
+	s.OnClose(func(_ *session.Session, reason error) { order = append(order, fmt.Sprint("callback ", reason)) })
+	e.control.Watch("a", func() { order = append(order, "watch") })
+	e.control.End(session.ErrHandshake)
+	e.control.Discard()
+	e.control.Discard()
+	e.control.Finish()
+	if want := []string{"callback " + session.ErrHandshake.Error(), "watch"}; !slices.Equal(order, want) {
+		t.Errorf("order = %q, want %q", order, want)
+	}
 }

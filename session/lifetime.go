@@ -8,11 +8,12 @@ import (
 	"github.com/lonng/nano/internal/stacktrace"
 )
 
-// LifetimeHandler is called with a session that has closed.
+// LifetimeHandler is a callback for sessions that have closed.
 type LifetimeHandler func(*Session)
 
-// Lifetime holds the callbacks for the sessions of every server in the process: Lifetime.OnClosed(h) has h called for
-// every session that closes from then on. It may be called concurrently.
+// Lifetime holds the close callbacks for all sessions of the process: after
+// Lifetime.OnClosed(h), each server calls h for every open session that closes. Its
+// methods may be called concurrently.
 var Lifetime = &lifetime{}
 
 type lifetime struct {
@@ -20,16 +21,17 @@ type lifetime struct {
 	onClosed []LifetimeHandler
 }
 
-// OnClosed has h called for every session that closes from now on, on the logic goroutine of its server, before
-// the session's own OnClose callbacks. It may be called at any time and concurrently; there is no way to take a
-// callback back.
+// OnClosed registers a callback for every open session that closes from now on. It runs
+// on the logic goroutine of the session's server, before the callbacks of
+// [Session.OnClose]. It does not run for a session whose handshake was not completed.
+// OnClosed may be called at any time. A callback cannot be removed.
 func (lt *lifetime) OnClosed(h LifetimeHandler) {
 	lt.mu.Lock()
 	defer lt.mu.Unlock()
 	lt.onClosed = append(lt.onClosed, h)
 }
 
-// Close calls the callbacks for s. Servers do so; programs need it only in tests.
+// Close calls the callbacks for s. Servers call it; programs need it only in tests.
 func (lt *lifetime) Close(s *Session) {
 	var panics []error
 	lt.close(s, &panics)
@@ -47,8 +49,8 @@ func (lt *lifetime) close(s *Session, panics *[]error) {
 	}
 }
 
-// guard calls f and keeps its panic, with the stack, for later: one callback's fault does not cost the others
-// their turn.
+// guard calls f and appends its panic to panics, with the stack, so that the other
+// callbacks still run.
 func guard(panics *[]error, f func()) {
 	defer func() {
 		if p := recover(); p != nil {

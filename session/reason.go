@@ -2,12 +2,12 @@ package session
 
 import "errors"
 
-// CloseReason names why a session closed, for metrics and logs. The values and their names do not
-// change between versions; later versions may add more.
+// CloseReason names why a session closed, for metrics and logs. The values and their
+// names do not change between versions; later versions may add more.
 type CloseReason uint8
 
-// The reasons for which a session closes. Each but ReasonNone has a sentinel error, which callbacks
-// of [Session.OnClose] get and [context.Cause] of [Session.Context] returns.
+// The reasons for which a session closes. Each but ReasonNone has a sentinel error, which
+// callbacks of [Session.OnClose] get and [context.Cause] of [Session.Context] returns.
 const (
 	ReasonNone      CloseReason = iota // the session is open, or the error is none of the sentinels
 	ReasonClient                       // ErrClientClosed
@@ -40,8 +40,8 @@ var closeReasons = [...]struct {
 	ReasonShutdown:  {"shutdown", ErrShutdown},
 }
 
-// ReasonOf returns the close reason of an error, which may wrap a sentinel. It returns ReasonNone
-// for nil and for any other error.
+// ReasonOf returns the close reason of an error, which may wrap a sentinel. It returns
+// ReasonNone for nil and for any other error.
 func ReasonOf(err error) CloseReason {
 	for r := ReasonNone + 1; int(r) < len(closeReasons); r++ {
 		if errors.Is(err, closeReasons[r].err) {
@@ -51,7 +51,8 @@ func ReasonOf(err error) CloseReason {
 	return ReasonNone
 }
 
-// CloseReasons returns every reason for which a session closes, so all but ReasonNone, in order.
+// CloseReasons returns every reason for which a session closes, so all but ReasonNone, in
+// order.
 func CloseReasons() []CloseReason {
 	list := make([]CloseReason, 0, len(closeReasons)-1)
 	for r := ReasonNone + 1; int(r) < len(closeReasons); r++ {
@@ -60,8 +61,9 @@ func CloseReasons() []CloseReason {
 	return list
 }
 
-// String returns the name of the reason, such as "client" or "heartbeat". These names are the keys
-// of Stats.Closed in package nano. It returns "none" for ReasonNone and for an unknown value.
+// String returns the name of the reason, such as "client" or "heartbeat". These names are
+// the keys of Stats.Closed in package nano. It returns "none" for ReasonNone and for an
+// unknown value.
 func (r CloseReason) String() string {
 	if int(r) >= len(closeReasons) {
 		r = ReasonNone
@@ -69,7 +71,8 @@ func (r CloseReason) String() string {
 	return closeReasons[r].name
 }
 
-// Err returns the sentinel error of the reason, nil for ReasonNone and for an unknown value.
+// Err returns the sentinel error of the reason, nil for ReasonNone and for an unknown
+// value.
 func (r CloseReason) Err() error {
 	if int(r) >= len(closeReasons) {
 		return nil

@@ -2,17 +2,19 @@ package session
 
 import "sync"
 
-// Router remembers which node of a cluster serves which service for one session. What it is told on one node becomes
-// known on every node that has the session. Its methods may be called concurrently; the zero value is ready.
+// Router says which node of a cluster serves which service for one session. A change on
+// one node reaches every node that has the session. Its methods may be called
+// concurrently, and the zero value is ready to use.
 type Router struct {
-	changed func(service, address string) // told of what Bind and Delete did; nil where nobody wants to know
+	changed func(service, address string) // called by Bind and Delete; may be nil
 
 	mu     sync.RWMutex
 	routes map[string]string // service -> address; mu guards it
 }
 
-// Bind has the session's messages to service go to the node at address, also where the client's gate serves it itself. It
-// holds for what the gate reads from the client from then on, and as long as that node is up and serves the service.
+// Bind binds service to the node at address: the gate forwards the session's messages for
+// that service to the node, even if the gate serves it too. It applies to messages that
+// the gate reads afterwards, as long as that node is up and serves the service.
 func (r *Router) Bind(service, address string) {
 	r.set(service, address)
 	if r.changed != nil {
@@ -20,15 +22,15 @@ func (r *Router) Bind(service, address string) {
 	}
 }
 
-// set binds service to address, or unbinds it where that is empty.
+// set binds service to address, or unbinds it if address is empty.
 func (r *Router) set(service, address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.put(service, address)
 }
 
-// swap is set for a service that is bound to old, unbound if that is empty. It returns what the binding is then, and whether
-// this call made it.
+// swap is set if the service is bound to old; an empty old means unbound. It returns the
+// address that the service is bound to afterwards, and whether this call changed it.
 func (r *Router) swap(service, old, address string) (now string, done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -51,7 +53,7 @@ func (r *Router) put(service, address string) {
 	r.routes[service] = address
 }
 
-// Find returns the address that service is bound to.
+// Find returns the address that service is bound to, and whether it is bound.
 func (r *Router) Find(service string) (string, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -59,7 +61,7 @@ func (r *Router) Find(service string) (string, bool) {
 	return address, ok
 }
 
-// Delete forgets the binding of service.
+// Delete unbinds service.
 func (r *Router) Delete(service string) {
 	r.set(service, "")
 	if r.changed != nil {

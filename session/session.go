@@ -1,6 +1,3 @@
-// Package session owns what the server knows of one connected user: an id, the uid that the program bound, the
-// program's own data, and the way back to the client. It does not know how bytes travel: a NetworkEntity does,
-// the agent of a connection in a server, or mock.NetworkEntity in a unit test.
 package session
 
 import (
@@ -14,29 +11,52 @@ import (
 	"github.com/lonng/nano/internal/sessionctl"
 )
 
-// NetworkEntity is the connection behind a session. Its methods may be called concurrently.
+// NetworkEntity sends to the client of a session. Its methods may be called concurrently.
 type NetworkEntity interface {
 	// Push sends a message that is not an answer.
 	Push(route string, v any) error
 	// RPC sends a notify to the node that serves the route.
 	RPC(route string, v any) error
-	// LastMid is the id of the request whose handler ran last; 0 for a notify.
+	// LastMid returns the id of the request whose handler runs or ran last; 0 for a
+	// notify.
 	LastMid() uint64
-	// Response answers the request of the running handler.
+	// Response answers the request whose handler runs.
 	Response(v any) error
 	// ResponseMid answers the request with the id mid.
 	ResponseMid(mid uint64, v any) error
-	// Close ends the connection when what is queued has been sent.
+	// Close closes the connection after it has sent the queued messages.
 	Close() error
-	// RemoteAddr is the client's address.
+	// RemoteAddr returns the client's address.
 	RemoteAddr() net.Addr
 }
 
-// lastID counts the sessions over entities that do not number them, as in unit tests of handlers.
+// These are the optional interfaces of a network entity, beside those of package
+// sessionctl.
+type (
+	// numbered is an entity that numbers its session.
+	numbered interface{ SessionID() int64 }
+	// binder is an entity that the session tells when its uid changes; 0 is no uid.
+	binder interface {
+		Bound(s *Session, old, uid int64) error
+	}
+	// caller is an entity that can call other nodes.
+	caller interface {
+		Call(ctx context.Context, route string, in, out any) error
+	}
+	// routed is an entity that the session tells when its Router changes.
+	routed interface {
+		Routed(s *Session, service, address string)
+	}
+	// kicker is an entity that can kick its client.
+	kicker interface{ Kick(reason string) error }
+)
+
+// lastID numbers the sessions of entities that do not number them, as in unit tests of
+// handlers.
 var lastID atomic.Int64
 
-// Session is one connected user. Its methods may be called concurrently. What a handler does with it is in order:
-// the messages of one session run one at a time.
+// Session is one connected client. Its methods may be called concurrently. The messages
+// of one session run one at a time, in the order in which the client sent them.
 type Session struct {
 	id     int64
 	uid    atomic.Int64
@@ -49,11 +69,11 @@ type Session struct {
 	end ending
 }
 
-// New makes a session over entity. The server makes the sessions of its clients itself; programs need New in
-// tests.
+// New makes a session that sends through entity. A server makes the sessions of its
+// clients itself; programs need New in tests.
 func New(entity NetworkEntity) *Session {
 	s := &Session{entity: entity}
-	if n, ok := entity.(interface{ SessionID() int64 }); ok {
+	if n, ok := entity.(numbered); ok {
 		s.id = n.SessionID()
 	} else {
 		s.id = lastID.Add(1)
@@ -64,17 +84,20 @@ func New(entity NetworkEntity) *Session {
 	return s
 }
 
-// NetworkEntity returns the connection behind the session.
+// NetworkEntity returns what the session sends through.
 func (s *Session) NetworkEntity() NetworkEntity { return s.entity }
 
-// ID returns the session's number. Numbers grow, and no two nodes of a cluster give the same.
+// ID returns the number of the session. Later sessions of a server have larger numbers,
+// and no two sessions of a cluster have the same.
 func (s *Session) ID() int64 { return s.id }
 
-// UID returns the uid that was bound, or 0.
+// UID returns the uid that [Session.Bind] bound last, or 0.
 func (s *Session) UID() int64 { return s.uid.Load() }
 
-// Bind ties the session to a user of the program. A uid below 1 is ErrIllegalUID. Binding again replaces the uid.
-// With single login, other sessions of the uid are closed with ErrReplaced.
+// Bind binds the session to a user of the program, in place of the user that it was bound
+// to before. It returns [ErrIllegalUID] for a uid below 1. With nano.WithSingleLogin, the
+// server closes other sessions of the uid with [ErrReplaced]; if the handshake is not
+// complete yet, it does so when it is.
 func (s *Session) Bind(uid int64) error {
 	if uid < 1 {
 		return ErrIllegalUID
@@ -82,23 +105,22 @@ func (s *Session) Bind(uid int64) error {
 	return s.bound(s.uid.Swap(uid), uid)
 }
 
-// bound tells the entity of another uid, 0 for none.
+// bound tells the entity that the uid has changed; 0 is no uid.
 func (s *Session) bound(old, uid int64) error {
-	if b, ok := s.entity.(interface {
-		Bound(s *Session, old, uid int64) error
-	}); ok {
+	if b, ok := s.entity.(binder); ok {
 		return b.Bound(s, old, uid)
 	}
 	return nil
 }
 
-// Push sends v to the client as a message of the given route and returns without waiting for the network. A []byte goes
-// as it is, and any other value through the server's serializer. Push returns:
+// Push sends v to the client as a message of the given route and returns without waiting
+// for the network. A []byte goes as it is, and any other value through the server's
+// serializer. Push returns:
 //   - [ErrIllegalRoute] if the route is empty or not UTF-8,
 //   - [ErrNotReady] before the client has completed its handshake,
 //   - [ErrBrokenPipe] if the session is closed,
-//   - [ErrSlowClient] or [ErrBufferExceed] if the message does not fit the client's write buffer, as the policy of
-//     nano.WithWriteBuffer says,
+//   - [ErrSlowClient] or [ErrBufferExceed] if the message does not fit the client's write
+//     buffer, as the policy of nano.WithWriteBuffer says,
 //   - the error of the serializer or of a hook.
 func (s *Session) Push(route string, v any) error {
 	if err := CheckRoute(route); err != nil {
@@ -107,7 +129,8 @@ func (s *Session) Push(route string, v any) error {
 	return s.entity.Push(route, v)
 }
 
-// CheckRoute returns [ErrIllegalRoute] if no client can handle a push of this route: it is empty or not UTF-8.
+// CheckRoute returns [ErrIllegalRoute] if no client can handle a push of this route: it
+// is empty or not UTF-8.
 func CheckRoute(route string) error {
 	if route == "" || !utf8.ValidString(route) {
 		return ErrIllegalRoute
@@ -115,75 +138,78 @@ func CheckRoute(route string) error {
 	return nil
 }
 
-// Response answers the request of the running handler, once. An *Error (of nano.Errorf) makes it an error response.
-// ErrSessionOnNotify if there is nothing to answer; other errors are those of Push.
+// Response answers the request whose handler runs, once. The values are those of
+// [Session.Push], and an *Error of package nano makes an error response. It returns
+// [ErrSessionOnNotify] if the message is a notify or has been answered, and otherwise the
+// errors of Push.
 func (s *Session) Response(v any) error { return s.entity.Response(v) }
 
-// RPC sends v as a notify to the node of the cluster that serves route, this one included, and returns without
-// waiting. The session travels with it, and keeps to the node that served the service before. An error says that
-// nobody serves the route, or that the notify could not be sent; it is delivered at most once.
+// RPC sends v as a notify to the node that serves the route, which may be this one, and
+// returns without waiting. The handler there gets this session, and the session keeps to
+// the node that served the service before. RPC returns an error if no node serves the
+// route or the notify could not be sent. The notify is delivered at most once.
 func (s *Session) RPC(route string, v any) error { return s.entity.RPC(route, v) }
 
-// Call sends in as a request to the node of the cluster that serves route, this one included, waits for the reply and
-// decodes it into out, nil to drop it. A []byte goes as it is, and *[]byte gets the reply as it came. The session
-// travels with the request, which runs in order with the session's other messages there, and keeps to the node that
-// served the service before. A ctx without a deadline gets one of 10 s; the handler's context bears it.
+// Call sends a request to the node that serves the route, which may be this one, and
+// waits for the reply. in is encoded by the server's serializer, and the reply is decoded
+// into out; a []byte and a *[]byte are passed through, and a nil out drops the reply. The
+// handler gets this session, in order with the session's other messages there. The
+// session keeps to the node that served the service before. If ctx has no deadline, Call
+// uses one of 10 s; the handler's context has it too.
 //
-// An error of the handler or of the library is an *Error with its code: NANO-404 if nobody serves the route, NANO-503 if
-// the node went down, NANO-504 when the deadline has passed. ErrNotSupported if the session has no server behind it,
-// as in unit tests.
+// An error of the handler or of the library is an *Error of package nano with its code:
+// NANO-404 if no node serves the route, NANO-503 if the node went down, NANO-504 if the
+// deadline has passed. Call returns [ErrNotSupported] if the session belongs to no
+// server, as in unit tests.
 //
-// Call waits, so a handler calls it on a goroutine of its own: the logic goroutine would serve nobody meanwhile. There,
-// a call that this node itself would have to serve is refused.
+// Call blocks, so a handler calls it on a goroutine of its own. On the logic goroutine, a
+// call that this node has to serve itself is refused.
 func (s *Session) Call(ctx context.Context, route string, in, out any) error {
-	if c, ok := s.entity.(interface {
-		Call(ctx context.Context, route string, in, out any) error
-	}); ok {
+	if c, ok := s.entity.(caller); ok {
 		return c.Call(ctx, route, in, out)
 	}
 	return ErrNotSupported
 }
 
-// Router returns the bindings of this session to nodes of the cluster.
+// Router returns the router of the session, which binds services to nodes of the cluster.
 func (s *Session) Router() *Router {
 	if r := s.router.Load(); r != nil {
 		return r
 	}
 	r := &Router{}
-	if e, ok := s.entity.(interface {
-		Routed(s *Session, service, address string)
-	}); ok {
+	if e, ok := s.entity.(routed); ok {
 		r.changed = func(service, address string) { e.Routed(s, service, address) }
 	}
 	s.router.CompareAndSwap(nil, r)
 	return s.router.Load()
 }
 
-// RemoteAddr returns the client's address.
+// RemoteAddr returns the client's address. Behind a proxy, see nano.WithTrustedProxies.
 func (s *Session) RemoteAddr() net.Addr { return s.entity.RemoteAddr() }
 
-// Close ends the session with ErrClosed when what is queued has been sent. It returns at once; the close callbacks
-// follow on the logic goroutine. Closing twice does nothing.
+// Close closes the session with [ErrClosed] and returns at once. The server sends the
+// queued messages, closes the connection, and runs the close callbacks on the logic
+// goroutine. Closing a closed session does nothing.
 func (s *Session) Close() { _ = s.entity.Close() }
 
-// Kick sends the client a kick packet with {"reason": reason} and ends the session with ErrKicked when it has been
-// flushed. It returns at once; ErrCloseClosedSession if the session is closed. Over an entity that cannot kick it is
-// Close.
+// Kick is [Session.Close] with [ErrKicked], after a kick packet that tells the client the
+// reason: {"reason": reason}. It returns [ErrCloseClosedSession] if the session is
+// closed. If the network entity cannot kick, Kick closes it.
 func (s *Session) Kick(reason string) error {
-	if k, ok := s.entity.(interface{ Kick(string) error }); ok {
+	if k, ok := s.entity.(kicker); ok {
 		return k.Kick(reason)
 	}
 	return s.entity.Close()
 }
 
-// Remove forgets the value under key.
+// Remove deletes the value under key.
 func (s *Session) Remove(key string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.data, key)
 }
 
-// Set keeps value under key.
+// Set stores value under key, for the life of the session.
 func (s *Session) Set(key string, value any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +219,7 @@ func (s *Session) Set(key string, value any) {
 	s.data[key] = value
 }
 
-// HasKey reports whether there is a value under key.
+// HasKey reports whether the session has a value under key.
 func (s *Session) HasKey(key string) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -214,7 +240,8 @@ func typed[T any](s *Session, key string) T {
 	return v
 }
 
-// Int returns the int under key, or 0 if there is none of that very type; so do its siblings for their types.
+// Int returns the value under key if it is an int, and 0 otherwise. The methods for other
+// types work likewise.
 func (s *Session) Int(key string) int { return typed[int](s, key) }
 
 // Int8 returns the int8 under key, or 0.
@@ -253,7 +280,8 @@ func (s *Session) Float64(key string) float64 { return typed[float64](s, key) }
 // String returns the string under key, or "".
 func (s *Session) String(key string) string { return typed[string](s, key) }
 
-// State returns a copy of all values, to be kept, or given to Restore of another session. It is never nil.
+// State returns a copy of the map of all values, for example for [Session.Restore] of
+// another session. It is never nil.
 func (s *Session) State() map[string]any {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -263,14 +291,14 @@ func (s *Session) State() map[string]any {
 	return maps.Clone(s.data)
 }
 
-// Restore replaces all values by a copy of data.
+// Restore replaces all values by those of a copy of data.
 func (s *Session) Restore(data map[string]any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.data = maps.Clone(data)
 }
 
-// Clear unbinds the uid and forgets all values.
+// Clear unbinds the uid and deletes all values.
 func (s *Session) Clear() {
 	s.mu.Lock()
 	s.data = nil
@@ -280,15 +308,19 @@ func (s *Session) Clear() {
 	}
 }
 
-// Context returns a context that ends when the session closes; context.Cause is why. It bears no deadline.
+// Context returns a context that ends when the session begins to close. [context.Cause]
+// then returns the reason. It has no deadline.
 func (s *Session) Context() context.Context { return s.end.context() }
 
-// OnClose has f called when the session has closed, on the logic goroutine, after every message that the session
-// had accepted, with the reason: one of the sentinels of this package. If the callbacks have run already, f is called
-// at once, on the caller's goroutine.
+// OnClose registers a callback for the end of the session. It runs once, on the logic
+// goroutine, after every message that the session had accepted, also if the session was
+// never open because its handshake was refused. The reason is a sentinel of this package,
+// possibly wrapped; see [ReasonOf]. Callbacks run in the order of registration. If they
+// have run already, OnClose calls f at once.
 func (s *Session) OnClose(f func(s *Session, reason error)) {
 	s.end.onClose(func() { f(s, s.end.Reason()) })
 }
 
-// Closed reports whether the session has begun to close: nothing can be sent any more.
+// Closed reports whether the session has begun to close, after which nothing can be sent
+// to it.
 func (s *Session) Closed() bool { return s.end.Reason() != nil }

@@ -305,7 +305,8 @@ func TestRouter(t *testing.T) {
 	}
 }
 
-// What a session's Router is told becomes known elsewhere through the entity; what its owner hears is not told again.
+// What a session's Router is told becomes known elsewhere through the entity; what its
+// owner hears is not told again.
 func TestRouterTellsTheEntity(t *testing.T) {
 	s, e := newSession()
 	if got := e.control.Routes(); got != nil {

@@ -85,9 +85,9 @@ func serve(c *proc.Child) error {
 		list.Register(bench)
 	case "backend":
 		list.Register(bench)
-		opts = []nano.Option{nano.WithMaster()}
+		opts = []nano.Option{nano.WithCluster()}
 	case "gate":
-		opts = []nano.Option{nano.WithAdvertiseAddr(s.Peer)}
+		opts = []nano.Option{nano.WithSeeds(s.Peer)}
 	default:
 		return fmt.Errorf("no such server: %q", s.Kind)
 	}

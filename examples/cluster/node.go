@@ -25,8 +25,8 @@ type config struct {
 	players string // where players connect, "" for no players
 	web     string // where the page is, "" for no page
 	opts    []nano.Option
-	// components makes the components of a node that others dial at addr, and says what the server is when it is made.
-	components func(addr string) (c *component.Components, made func(*nano.Server), opts []nano.Option)
+	// components makes the components of a node that others dial at addr, and the options that belong to them.
+	components func(addr string) (c *component.Components, opts []nano.Option)
 }
 
 // node is a node that runs.
@@ -46,12 +46,11 @@ func start(c config) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	components, made, opts := c.components(l.Addr().String())
+	components, opts := c.components(l.Addr().String())
 	opts = append(opts, c.opts...)
 	opts = append(opts, nano.WithLabel(c.label), nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
-		nano.WithWSPath("/nano"))
+		nano.WithWebSocket("/nano"))
 	n := &node{config: c, Server: nano.New(opts...), served: make(chan error)}
-	made(n.Server)
 	if err := n.StartCluster(l); err != nil {
 		return nil, err
 	}
@@ -130,32 +129,32 @@ func site() http.Handler {
 }
 
 func masterNode(listen, web string) config {
-	return config{label: "master", listen: listen, web: web, opts: []nano.Option{nano.WithMaster()},
-		components: func(string) (*component.Components, func(*nano.Server), []nano.Option) {
+	return config{label: "master", listen: listen, web: web, opts: []nano.Option{nano.WithCluster()},
+		components: func(string) (*component.Components, []nano.Option) {
 			c := &component.Components{}
 			c.Register(&TopicService{balances: map[int64]int64{}})
-			return c, func(*nano.Server) {}, nil
+			return c, nil
 		}}
 }
 
 func gateNode(listen, players, master string) config {
-	return config{label: "gate", listen: listen, players: players, opts: []nano.Option{nano.WithAdvertiseAddr(master)},
-		components: func(string) (*component.Components, func(*nano.Server), []nano.Option) {
+	return config{label: "gate", listen: listen, players: players, opts: []nano.Option{nano.WithSeeds(master)},
+		components: func(string) (*component.Components, []nano.Option) {
 			b := newBindService()
 			c := &component.Components{}
 			c.Register(b)
-			return c, func(*nano.Server) {}, []nano.Option{nano.WithMemberCallback(b.changed)}
+			return c, []nano.Option{nano.WithMemberCallback(b.changed)}
 		}}
 }
 
 func chatNode(listen, master string) config {
-	return config{label: "chat", listen: listen, opts: []nano.Option{nano.WithAdvertiseAddr(master)},
-		components: func(addr string) (*component.Components, func(*nano.Server), []nano.Option) {
+	return config{label: "chat", listen: listen, opts: []nano.Option{nano.WithSeeds(master)},
+		components: func(addr string) (*component.Components, []nano.Option) {
 			r := newRoomService(earPrefix + addr)
 			c := &component.Components{}
 			c.Register(r)
 			c.Register(&Ear{room: r}, component.WithName(r.ear))
-			return c, func(s *nano.Server) { r.srv = s }, []nano.Option{nano.WithMemberCallback(r.changed)}
+			return c, []nano.Option{nano.WithMemberCallback(r.changed)}
 		}}
 }
 

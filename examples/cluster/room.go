@@ -51,6 +51,9 @@ func newRoomService(ear string) *RoomService {
 	return r
 }
 
+// InitServer gets the server, through which the room calls other nodes.
+func (r *RoomService) InitServer(s *nano.Server) { r.srv = s }
+
 // JoinRoom takes a player into the room. Gates send it.
 func (r *RoomService) JoinRoom(s *session.Session, req *joinRequest) error {
 	name := clean(req.Nickname, maxName)

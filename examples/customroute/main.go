@@ -14,7 +14,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"log"
@@ -58,16 +57,14 @@ func (g *Gate) Enter(s *session.Session, req *enterRequest) error {
 		return nano.Errorf("GATE-BUSY", "wait until you are in")
 	}
 	s.Set("entering", true)
-	mid := s.LastMid()
-	g.calls.Go(func() { // the logic goroutine has other things to do than wait
+	r := s.Defer()
+	g.calls.Go(func() { // enter waits for other nodes, so it must not run on the logic goroutine
 		reply, err := enter(s, req)
 		s.Remove("entering")
-		e := &nano.Error{}
-		switch {
-		case err == nil:
-			err = s.ResponseMID(mid, reply)
-		case errors.As(err, &e):
-			err = s.ResponseMID(mid, e)
+		if err != nil {
+			err = r.Fail(err)
+		} else {
+			err = r.Reply(reply)
 		}
 		if err != nil {
 			log.Printf("customroute: %v", err)
@@ -176,14 +173,14 @@ func gateOptions() []nano.Option {
 	c := &component.Components{}
 	c.Register(&Gate{})
 	return []nano.Option{nano.WithComponents(c), nano.WithSerializer(json.NewSerializer()), nano.WithLabel("gate"),
-		nano.WithMaster(), nano.WithCustomerRemoteServiceRoute(route)}
+		nano.WithCluster(), nano.WithNodeSelector(route)}
 }
 
 func roomOptions(node, label, gate string) []nano.Option {
 	c := &component.Components{}
 	c.Register(&Room{node: node, rooms: map[string]*nano.Group{}})
 	return []nano.Option{nano.WithComponents(c), nano.WithSerializer(json.NewSerializer()), nano.WithLabel(label),
-		nano.WithAdvertiseAddr(gate)}
+		nano.WithSeeds(gate)}
 }
 
 func command() *cli.Command {

@@ -278,7 +278,7 @@ func accepted(t testing.TB, h *Hub, client, conn net.Conn) (*peer, *Agent) {
 	t.Helper()
 	h.Accept(conn)
 	agents := h.snapshot()
-	i := slices.IndexFunc(agents, func(a *Agent) bool { return a.conn == conn })
+	i := slices.IndexFunc(agents, func(a *Agent) bool { return a.out.conn.socket == conn })
 	if i < 0 {
 		t.Fatal("the host did not take the connection")
 	}

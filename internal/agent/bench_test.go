@@ -11,6 +11,7 @@ import (
 
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/serialize/protobuf"
 	"github.com/lonng/nano/session"
@@ -110,10 +111,11 @@ func (p *peer) sendWhole(b []byte) {
 func BenchmarkHeartbeat(b *testing.B) {
 	h := newHost(b, nil)
 	p, _ := tcp(b, h)
+	heartbeat := pack(b, packet.Heartbeat, "")
 	_ = p.SetDeadline(time.Now().Add(5 * time.Minute))
 	b.ReportAllocs()
 	for b.Loop() {
-		p.sendWhole(heartbeatPacket)
+		p.sendWhole(heartbeat)
 	}
 	p.echo(1, "all of them have been read")
 	if n := h.Counts.Control.Load(); n < int64(b.N) {

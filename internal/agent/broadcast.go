@@ -6,21 +6,23 @@ import (
 	"github.com/lonng/nano/internal/payload"
 )
 
-// Sender pushes one message to many agents. It is encoded once for each server, and not at all while there is
-// nobody to send it to. The zero value is ready; it is for one goroutine and one message.
+// Sender pushes one message to many agents. It is encoded once for each server, and not
+// at all while there is no agent to send it to. The zero value is ready; it is for one
+// goroutine and one message.
 type Sender struct {
 	encoded
-	others []encoded // for the hosts of agents before, if there are several
+	others []encoded // for the hubs of agents before, if there are several
 }
 
-// encoded is a message for the agents of one host.
+// encoded is a message for the agents of one hub.
 type encoded struct {
-	hub   *Hub
-	frame *buffer // the whole packet, where no hook is to see it
-	data  []byte  // the payload, where hooks see each member's message
+	hub    *Hub
+	packet *buffer // the whole packet, if there are no hooks
+	data   []byte  // the payload, if hooks see each member's message
 }
 
-// Push queues the message to a. An error is one of encoding; a client that cannot be sent to is not.
+// Push queues the message for a. It returns errors of encoding, not that a client cannot
+// be sent to.
 func (b *Sender) Push(a *Agent, route string, v any) error {
 	if a.hub != b.hub {
 		if err := b.turn(a.hub, route, v); err != nil {
@@ -34,14 +36,14 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data})
 		return nil
 	}
-	_ = a.queueShared(b.frame)
+	_ = a.queueShared(b.packet)
 	return nil
 }
 
 // PushShared is Push of s to the agent, for callers that know the agent by an interface.
 func (a *Agent) PushShared(s *Sender, route string, v any) error { return s.Push(a, route, v) }
 
-// turn makes the message for h the one that goes out.
+// turn makes the message for h the current one.
 func (b *Sender) turn(h *Hub, route string, v any) error {
 	for i := range b.others {
 		if b.others[i].hub == h {
@@ -66,6 +68,6 @@ func encode(h *Hub, route string, v any) (e encoded, err error) {
 		return e, err
 	}
 	m := message.Message{Type: message.Push, Route: route, Data: data}
-	frame, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
-	return encoded{hub: h, frame: &buffer{b: frame, shared: true}, data: data}, err
+	packet, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
+	return encoded{hub: h, packet: &buffer{b: packet, shared: true}, data: data}, err
 }

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// flusher knows the agents that have something to send. While the logic goroutine works, they are only noted, and
-// written when it has done with its batch: one write carries all that the batch sent to a client. What others send
-// meanwhile goes along; what is sent while nobody holds the flusher goes out at once.
+// flusher lists the agents that have output. While the logic goroutine runs a batch of
+// tasks it holds the flusher: agents are only listed, and written when the batch ends. So
+// one write carries all that the batch sent to a client. Output of other goroutines waits
+// as well. While the flusher is not held, output is written at once.
 //
-// Who holds it decides when, workers write: a write costs several microseconds, and the logic goroutine has better
-// things to do. Where few agents are to be written, or there is only one processor, it writes itself: that is
-// cheaper than handing over, and the answer to one client does not wait behind a broadcast to thousands that the workers
-// have before them.
+// Workers write, because a write costs several microseconds of the logic goroutine's
+// time. The holder itself writes if there are few agents, or only one processor: that is
+// cheaper than handing over, and the answer to one client does not wait behind a
+// broadcast to thousands that the workers have before them.
 type flusher struct {
 	hub    *Hub
 	max    int // workers at most
@@ -34,8 +35,8 @@ type flusher struct {
 
 const (
 	fewAgents = 4
-	// maxHold is how long what others send may wait for a holder: a handler that blocks holds up nobody else's
-	// pushes for longer.
+	// maxHold is how long output of other goroutines may wait for the holder: a handler
+	// that blocks does not delay their pushes for longer.
 	maxHold = 5 * time.Millisecond
 	// share is how many agents a worker takes at a time.
 	share = 16
@@ -50,7 +51,7 @@ func (f *flusher) init(h *Hub, procs int) {
 	}
 }
 
-// add notes an agent that has something to send.
+// add lists an agent that has output.
 func (f *flusher) add(a *Agent) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -71,7 +72,7 @@ func (f *flusher) add(a *Agent) {
 	}
 }
 
-// overdue has workers write what was noted while somebody has held the flusher for long.
+// overdue leaves what was listed to workers when the flusher has been held for long.
 func (f *flusher) overdue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -85,7 +86,7 @@ func (f *flusher) hold() {
 	f.mu.Unlock()
 }
 
-// release ends a hold, and has what was noted written.
+// release ends a hold, and writes what was listed or leaves it to workers.
 func (f *flusher) release() {
 	f.mu.Lock()
 	f.holds--
@@ -117,7 +118,7 @@ func (f *flusher) write(list []*Agent) {
 	rawWriters.Put(w)
 }
 
-// handOver leaves what was noted to the workers. The caller holds mu.
+// handOver leaves what was listed to the workers. The caller holds mu.
 func (f *flusher) handOver() {
 	f.queue = append(f.queue, f.noted...)
 	clear(f.noted)
@@ -125,7 +126,8 @@ func (f *flusher) handOver() {
 	f.startWorkers()
 }
 
-// startWorkers starts as many workers as what they have before them is worth. The caller holds mu.
+// startWorkers starts as many workers as what they have before them is worth. The caller
+// holds mu.
 func (f *flusher) startWorkers() {
 	for f.workers < f.max && f.workers*share < len(f.queue)-f.next {
 		f.workers++

@@ -11,10 +11,12 @@ import (
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/stacktrace"
+	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
 
-// handshake is the answer to every client, in pieces: only the time, and what the program adds, differ.
+// handshake is the answer to every client, in pieces: only the time, and what the program
+// adds, differ.
 //
 //	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
 type handshake struct {
@@ -45,8 +47,11 @@ func (s *handshake) prepare(c *Config) error {
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
 	s.tail = append(tail, '}')
-	var err error
-	if s.noRoom, err = s.refusal(codeRefused, "too many connections"); err != nil {
+	body, err := s.refusal(codeRefused, "too many connections")
+	if err != nil {
+		return err
+	}
+	if s.noRoom, err = codec.Append(nil, packet.Handshake, body); err != nil {
 		return err
 	}
 	// The packet must be one that can be sent, whatever the dictionary.
@@ -66,21 +71,17 @@ func (s *handshake) answer(now time.Time, user []byte) []byte {
 	return append(b, '}')
 }
 
-// refusal returns the packet that refuses a handshake. It has the heartbeat's interval too: some clients start a
-// timer with it before they read the code.
+// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's
+// interval too: some clients start a timer with it before they read the code.
 func (s *handshake) refusal(code int, text string) ([]byte, error) {
 	type sys struct {
 		Heartbeat int64 `json:"heartbeat"`
 	}
-	body, err := json.Marshal(struct {
+	return json.Marshal(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 		Sys     sys    `json:"sys"`
 	}{code, text, sys{s.heartbeat}})
-	if err != nil {
-		return nil, err
-	}
-	return codec.Append(nil, packet.Handshake, body)
 }
 
 // The codes of a refused handshake, as pomelo's clients know them.
@@ -92,39 +93,39 @@ const (
 // ErrOldClient is what the program returns to refuse a client whose version is too old.
 var ErrOldClient = errors.New("nano: the client version is too old")
 
-// shake answers a client's handshake: it is let in when its ack comes.
-func (a *Agent) shake(body []byte) error {
-	h := a.hub
+// shake answers a client's handshake: the client may send messages when its ack has come.
+func (c *Conn) shake(body []byte) error {
+	h, a := c.hub, c.agent.Load()
 	if len(body) > h.Limits.MaxHandshake {
-		h.refuse(refusedHandshake, a.remote)
-		return a.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
+		h.refuse(refusedHandshake, c.remote)
+		return c.refuseHandshake(codeRefused, fmt.Errorf("the handshake's body has %d bytes, want %d at most", len(body), h.Limits.MaxHandshake))
 	}
 	body = bytes.Clone(body) // the validator may keep it
 	if len(body) > 0 && !json.Valid(body) {
-		return a.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
+		return c.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
-	a.flags.set(flagIntroduced)
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
 		return session.ErrBrokenPipe
 	}
 	user, err := a.introduce(body)
 	if err != nil {
-		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", a.remote, "error", err)
+		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", c.remote, "error", err)
 		code := codeRefused
 		if errors.Is(err, ErrOldClient) {
 			code = codeOldClient
 		}
-		return a.refuseHandshake(code, err)
+		return c.refuseHandshake(code, err)
 	}
-	a.state.Store(stateShook)
-	answer, err := codec.Append(nil, packet.Handshake, h.hello.answer(time.Now(), user))
-	if err != nil {
-		return a.refuseHandshake(codeRefused, errors.New("the server's answer does not fit a packet"))
+	c.state.Store(stateShaken)
+	answer := h.hello.answer(time.Now(), user)
+	if len(answer) > packet.MaxLength {
+		return c.refuseHandshake(codeRefused, errors.New("the server's answer does not fit a packet"))
 	}
-	return a.queueFrame(answer, false)
+	return c.sendPacket(packet.Handshake, answer)
 }
 
-// introduce asks the program about a client, and for what it wants to tell it. A panic is an error.
+// introduce asks the program about a client, and for what it wants to tell it. A panic is
+// an error.
 func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {
@@ -149,26 +150,31 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 }
 
 // refuseHandshake tells the client why and returns the reason to close.
-func (a *Agent) refuseHandshake(code int, why error) error {
-	a.hub.Counts.HandshakesRefused.Add(1)
-	if answer, err := a.hub.hello.refusal(code, why.Error()); err == nil {
-		_ = a.queueFrame(answer, false)
+func (c *Conn) refuseHandshake(code int, why error) error {
+	c.hub.Counts.HandshakesRefused.Add(1)
+	if body, err := c.hub.hello.refusal(code, why.Error()); err == nil {
+		_ = c.sendPacket(packet.Handshake, body)
 	}
-	return &protocolError{reason: session.ErrHandshake, code: closeProtocolError, err: why}
+	return &protocolError{reason: session.ErrHandshake, code: wsframe.CodeProtocolError, err: why}
 }
 
-// enter lets a client in: it has acknowledged the handshake.
-func (a *Agent) enter() {
-	h := a.hub
-	a.seen.Store(h.wheel.now())
-	a.flags.set(flagIntroduced)
-	a.state.Store(stateReady)
-	a.flags.set(flagCounted)
+// enter opens the session: the client has acknowledged the handshake.
+func (c *Conn) enter() {
+	h, a := c.hub, c.agent.Load()
+	c.seen.Store(h.wheel.now())
+	if a.flags.has(flagClosed) {
+		return
+	}
+	c.state.Store(stateReady)
+	a.flags.set(flagOpen | flagCounted)
 	h.Counts.ready.Add(1)
 	if a.flags.has(flagClosed) { // meanwhile, by the program
 		a.uncount()
 		return
 	}
-	a.flags.set(flagGrown)
-	h.wheel.reset(a, min(h.Heartbeat, shedAfter))
+	if uid := a.session.UID(); uid != 0 { // the validator has bound it, and it counts from now on
+		h.bound(a, 0, uid)
+	}
+	c.flags.set(flagGrown)
+	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }

@@ -130,9 +130,9 @@ func clientFrame(opcode byte, payload []byte) []byte {
 // appendFrame appends a frame with a first byte and a mask: RFC 6455 section 5.2.
 func appendFrame(b []byte, first byte, payload []byte) []byte {
 	switch n := len(payload); {
-	case n <= shortFrame:
+	case n <= 125:
 		b = append(b, first, 0x80|byte(n))
-	case n <= mediumFrame:
+	case n <= 0xffff:
 		b = binary.BigEndian.AppendUint16(append(b, first, 0x80|126), uint16(n))
 	default:
 		b = binary.BigEndian.AppendUint64(append(b, first, 0x80|127), uint64(n))
@@ -318,20 +318,20 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 	for range 1000 {
 		conn.pieces = append(conn.pieces, large)
 	}
-	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
-	in := newInput(a)
+	c, _ := h.newConn(conn, conn.RemoteAddr(), false)
+	a, in := c.agent.Load(), &c.in
 	largest := 0
 	for {
-		b, err := in.read()
+		b, kept, err := c.next()
 		if err != nil {
-			a.finishReading(err)
+			c.finishReading(err)
 			break
 		}
-		in.digest(b)
-		if len(in.part) >= 20_000 {
+		c.consume(b, kept)
+		if len(in.remainder) >= 20_000 {
 			_ = a.Kick("enough")
 		}
-		largest = max(largest, cap(in.part))
+		largest = max(largest, cap(in.remainder))
 	}
 	if !a.session.Closed() || largest > 100_000 {
 		t.Errorf("closed: %v; %d bytes were gathered, want no more than a packet", a.session.Closed(), largest)
@@ -344,16 +344,16 @@ func TestRoomForPayloadsCounts(t *testing.T) {
 	gate := make(chan struct{})
 	h.Dispatcher.Loop.Invoke(func() { <-gate })
 	conn := &script{}
-	a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
-	in := newInput(a)
-	in.digest(hello(t))
+	c, _ := h.newConn(conn, conn.RemoteAddr(), false)
+	a := c.agent.Load()
+	c.consume(hello(t), 0)
 	read := data(t, message.Message{Type: message.Notify, Route: "Game.Note", Data: make([]byte, 100)})
 	for len(read) < readSize {
 		read = append(read, pack(t, packet.Heartbeat, "")...)
 	}
 	reads := 0
 	for ; a.box.Room() > 0 && reads < 100; reads++ {
-		in.digest(read)
+		c.consume(bytes.Clone(read), 0)
 	}
 	if most := a.box.MaxSize()/(readSize/2) + 1; reads > most {
 		t.Errorf("%d reads were taken of which each keeps up to %d bytes, want %d at most", reads, readSize, most)
@@ -362,7 +362,7 @@ func TestRoomForPayloadsCounts(t *testing.T) {
 		t.Errorf("%d bytes of payload were counted, want %d", n, 100*reads)
 	}
 	close(gate)
-	a.finishReading(io.EOF)
+	c.finishReading(io.EOF)
 }
 
 // A hook that ends the goroutine of its connection, as t.FailNow does in a test, ends the connection, too.

@@ -9,10 +9,12 @@ import (
 
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
 
-// Limits bound what strangers may ask for. Zero is no limit, but for the first two, which are always set.
+// Limits bound what unknown clients may ask for. Zero is no limit, but for the first two,
+// which are always set.
 type Limits struct {
 	MaxRoute     int // bytes of a route that a client may send spelled out
 	MaxHandshake int // bytes of a handshake's body
@@ -29,7 +31,8 @@ type Limits struct {
 	Trusted []netip.Prefix // proxies that are believed about where a client is
 }
 
-// abuseForgiven is how long a client must keep within its rate for what it did before to be forgotten.
+// abuseForgiven is how long a client must keep within its rate for what it did before to
+// be forgotten.
 const abuseForgiven = 10 * time.Second
 
 // meter is what one session has left of its rates.
@@ -56,8 +59,8 @@ func (l *Limits) newMeter() *meter {
 
 var errRate = message.Errorf(message.CodeLimit, "too many messages")
 
-// take asks for one message of size bytes; abused tells that the client went too far. What bears no payload costs as
-// many bytes as the head of a packet.
+// take asks for one message of size bytes; abused reports that the client went too far. A
+// message without a payload costs as many bytes as the head of a packet.
 func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	now := time.Now()
 	if m.bytes != nil {
@@ -72,23 +75,6 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	m.refused++
 	m.last = now
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
-}
-
-// control accounts a packet or frame with a payload of size bytes that is no message: heartbeats, pings, pongs and empty
-// frames. A flood of them ends like one of messages.
-func (in *input) control(size int) error {
-	a := in.a
-	a.hub.Counts.Control.Add(1)
-	if in.meter == nil {
-		return nil
-	}
-	if ok, abused := in.meter.take(size, a.hub.Limits.MaxAbuse); !ok {
-		a.hub.refuse(refusedRate, a.remote)
-		if abused {
-			return errAbuse
-		}
-	}
-	return nil
 }
 
 // key is what connections are counted under for MaxPerAddress.
@@ -145,4 +131,4 @@ func (h *Hub) occupy(remote net.Addr, d int) {
 }
 
 // errAbuse is why a client is kicked that goes on sending more than it may.
-var errAbuse = &protocolError{reason: session.ErrLimit, code: closePolicy, kick: "rate limit", err: errRate}
+var errAbuse = &protocolError{reason: session.ErrLimit, code: wsframe.CodePolicyViolation, kick: "rate limit", err: errRate}

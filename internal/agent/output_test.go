@@ -59,8 +59,9 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 		h := newHost(t, nil)
 		conn := &halfOpen{eof: make(chan struct{}), taken: make(chan struct{}), shut: make(chan struct{})}
 		conn.pieces = [][]byte{hello(t)}
-		a, _ := h.newAgent(conn, conn.RemoteAddr(), false)
-		go a.serve(nil, h.HandshakeTimeout)
+		c, _ := h.newConn(conn, conn.RemoteAddr(), false)
+		a := c.agent.Load()
+		go c.serve(nil, h.HandshakeTimeout)
 		synctest.Wait()
 		_ = a.Kick("bye")
 		close(conn.eof)
@@ -126,7 +127,7 @@ func TestDeadlineOfABlockedWriteIsTakenBack(t *testing.T) {
 	h := newHost(t, nil)
 	h.stall = time.Second
 	p, a := tcp(t, h)
-	_ = a.conn.(*net.TCPConn).SetWriteBuffer(4 << 10)
+	_ = a.out.conn.socket.(*net.TCPConn).SetWriteBuffer(4 << 10)
 	const pushes, size = 15, 64 << 10 // more than the socket holds
 	for range pushes {
 		if err := a.Push("news", make([]byte, size)); err != nil {

@@ -7,34 +7,36 @@ import (
 	"time"
 )
 
-// page is a connection of the server's own HTTP listener that is no WebSocket, or not yet. For whatever it does there is a
-// time after which it is closed, since the HTTP server itself waits for ever: for a body that was announced, and for
-// an answer to be read. Only a page of the program takes the time it likes.
+// page is a connection of the server's own HTTP listener that is no WebSocket, or not
+// yet. It is closed when its time is over, because the HTTP server itself waits without a
+// limit: for a body that was announced, and for an answer to be read. Only a page of the
+// program has no limit.
 type page struct {
 	hub   *Hub
 	conn  net.Conn
 	timer *time.Timer // calls expire
 
-	// The host's mu guards what follows.
+	// The hub's mu guards what follows.
 	since   time.Time // when it was accepted; zero once a request was answered
 	until   time.Time // when it is closed; zero for never
 	counted bool      // it has a place among the connections
 	program bool      // the request that is served is for a page of the program
 }
 
-// answerTime is how long an answer may take, and a body that nobody has read.
+// answerTime is how long an answer may take, and how long an unread body.
 const answerTime = closeTimeout
 
 type pageKey struct{}
 
-// pageOf returns the connection that a request came on; nil where that is not of the server's own listener.
+// pageOf returns the connection that a request came on; nil if that is not of the
+// server's own listener.
 func pageOf(r *http.Request) *page {
 	p, _ := r.Context().Value(pageKey{}).(*page)
 	return p
 }
 
-// ConnContext takes a connection into the host's care; it is for the http.Server that has ConnState. The deadline of the
-// handshake starts now.
+// ConnContext takes a connection into the hub's care; it is for the http.Server that has
+// ConnState. The deadline of the handshake starts now.
 func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	p := &page{hub: h, conn: conn, since: time.Now()}
 	p.timer = time.AfterFunc(h.HandshakeTimeout, p.expire)
@@ -45,7 +47,8 @@ func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, pageKey{}, p)
 }
 
-// within has the connection closed when d is over, or never where d is 0. The caller holds the host's mu.
+// within has the connection closed when d is over, or never where d is 0. The caller
+// holds the hub's mu.
 func (p *page) within(d time.Duration) {
 	if d == 0 {
 		p.until = time.Time{}
@@ -56,7 +59,8 @@ func (p *page) within(d time.Duration) {
 	p.timer.Reset(d)
 }
 
-// expire closes a connection whose time is over. Its place is free when the client sees that.
+// expire closes a connection whose time is over. Its place is free when the client sees
+// that.
 func (p *page) expire() {
 	p.hub.mu.Lock()
 	over := !p.until.IsZero() && !time.Now().Before(p.until)
@@ -69,7 +73,7 @@ func (p *page) expire() {
 	}
 }
 
-// vacate gives up the connection's place. The caller holds the host's mu.
+// vacate gives up the connection's place. The caller holds the hub's mu.
 func (p *page) vacate() {
 	if p.counted {
 		p.counted = false
@@ -77,8 +81,8 @@ func (p *page) vacate() {
 	}
 }
 
-// ConnState gives each connection its place, so that the limits hold for those too that never become a WebSocket, and
-// its time. It is for the http.Server that has ConnContext.
+// ConnState gives each connection its place, so that the limits hold for those too that
+// never become a WebSocket, and its time. It is for the http.Server that has ConnContext.
 func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	remote, full := h.countedAs(conn.RemoteAddr()), noLimit
 	h.mu.Lock()
@@ -138,8 +142,9 @@ func (p *page) left() time.Duration {
 	return max(p.hub.HandshakeTimeout-time.Since(p.since), time.Millisecond)
 }
 
-// overFull reports whether a client would pass a limit of connections, and counts it as refused then. peer is who made
-// the connection, remote who is behind it; the place that it has as a page does not count, if it is one.
+// overFull reports whether a client would pass a limit of connections, and counts it as
+// refused then. peer is the address that made the connection, remote that of the client
+// behind it; the place that it has as a page does not count, if it is one.
 func (h *Hub) overFull(p *page, peer, remote net.Addr) bool {
 	h.mu.Lock()
 	counted := p != nil && p.counted
@@ -157,7 +162,8 @@ func (h *Hub) overFull(p *page, peer, remote net.Addr) bool {
 	return full != noLimit
 }
 
-// countedAs is the address for which a connection that may become a WebSocket counts: none where it is that of a proxy.
+// countedAs is the address for which a connection that may become a WebSocket counts:
+// none if it is that of a proxy.
 func (h *Hub) countedAs(peer net.Addr) net.Addr {
 	if h.trusts(peer) {
 		return nil

@@ -27,8 +27,9 @@ func (h *Hub) trustsIP(ip netip.Addr) bool {
 	return slices.ContainsFunc(h.Limits.Trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// forwardedFor returns the client's address as trusted proxies give it, the last one first; peer where they give
-// none. An address that a proxy which is not trusted has put there counts for nothing.
+// forwardedFor returns the client's address as trusted proxies give it, the last one
+// first; peer where they give none. An address that a proxy which is not trusted has put
+// there counts for nothing.
 func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	if !h.trusts(peer) {
 		return peer
@@ -54,9 +55,11 @@ func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	return found
 }
 
-// proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy may put before what the client
-// sends. It returns the client's address, and the bytes behind the header that were read with it. Its format is
-// https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends without a byte is io.EOF.
+// proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy
+// may put before what the client sends. It returns the client's address, and the bytes
+// behind the header that were read with it. Its format is
+// https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends
+// without a byte is io.EOF.
 func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
@@ -90,8 +93,9 @@ const (
 	proxySecond = "\r\n\r\n\x00\r\nQUIT\n" // and version 2
 )
 
-// awaitHeader waits until r holds all of a header of version 1, which the parser takes in one piece only, or the
-// beginning of one of version 2, and reports whether there is either. It waits no longer than it takes to tell.
+// awaitHeader waits until r holds all of a header of version 1, which the parser takes in
+// one piece only, or the beginning of one of version 2, and reports whether there is
+// either. It waits no longer than it takes to tell.
 func awaitHeader(r *bufio.Reader) (bool, error) {
 	for n := 1; ; n = max(n+1, r.Buffered()) {
 		b, err := r.Peek(min(n, proxyLine))

@@ -6,19 +6,20 @@ import (
 	"time"
 )
 
-// wheel calls agents when their deadlines come, and keeps a coarse clock. One goroutine serves all of a server's
-// connections, where a ticker for each would cost memory and wake-ups. It is a hashed timing wheel: an agent hangs in
-// the slot of the tick it is due at, or earlier if that is more than a turn away.
+// wheel calls connections when their deadlines come, and keeps a coarse clock. One
+// goroutine serves all of a server's connections, where a ticker for each would cost
+// memory and wake-ups. It is a hashed timing wheel: a connection is in the slot of the
+// tick at which it is due, or in an earlier one if that is more than a turn away.
 type wheel struct {
 	tick  time.Duration
 	base  time.Time
 	clock atomic.Int64 // time since base, at the last tick
 
 	mu      sync.Mutex
-	slots   [wheelSlots]*Agent // heads of lists; mu guards it and what follows
-	at      int64              // the last tick that was served
+	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
+	at      int64             // the last tick that was served
 	count   int
-	idle    bool // nobody hangs in the wheel, and its goroutine waits on wake
+	idle    bool // the wheel is empty, and its goroutine waits on wake
 	stopped bool
 
 	wake    chan struct{} // capacity 1
@@ -33,12 +34,13 @@ const (
 	maxTick    = 250 * time.Millisecond
 )
 
-// node hangs an agent in the wheel. The wheel's mu guards all but at,
-// which is set before the agent is hung up, and then the wheel's goroutine's own.
+// node is the place of a connection in the wheel. The wheel's mu guards all fields but
+// at: it is set before the connection is inserted, and belongs to the wheel's goroutine
+// from then on.
 type node struct {
-	next, prev *Agent
+	next, prev *Conn
 	slot       int16
-	hung       bool
+	linked     bool
 	removed    bool          // for good
 	at         time.Duration // the deadline of the handshake, then when the next heartbeat goes out
 }
@@ -77,18 +79,18 @@ func (w *wheel) stop() {
 // now is the coarse clock: up to a tick late.
 func (w *wheel) now() int64 { return w.clock.Load() }
 
-// add hangs a in the wheel, to be called after d, its deadline for the handshake.
-func (w *wheel) add(a *Agent, d time.Duration) {
+// add inserts c, which is called after d, its deadline for the handshake.
+func (w *wheel) add(c *Conn, d time.Duration) {
 	w.mu.Lock()
-	if a.timer.removed {
+	if c.timer.removed {
 		w.mu.Unlock()
 		return
 	}
 	if w.count == 0 {
 		w.refresh()
 	}
-	a.timer.at = time.Since(w.base) + d
-	w.hang(a, a.timer.at)
+	c.timer.at = time.Since(w.base) + d
+	w.insert(c, c.timer.at)
 	wake := w.idle
 	w.idle = false
 	w.mu.Unlock()
@@ -97,49 +99,50 @@ func (w *wheel) add(a *Agent, d time.Duration) {
 	}
 }
 
-// reset moves a to d from now.
-func (w *wheel) reset(a *Agent, d time.Duration) {
+// reset moves c to d from now.
+func (w *wheel) reset(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if a.timer.hung {
-		w.unhang(a)
-		w.hang(a, time.Since(w.base)+d)
+	if c.timer.linked {
+		w.unlink(c)
+		w.insert(c, time.Since(w.base)+d)
 	}
 }
 
-// refresh sets the clock, which stood still while nobody needed it. The caller holds mu.
+// refresh sets the clock, which stood still while the wheel was empty. The caller holds
+// mu.
 func (w *wheel) refresh() {
 	now := time.Since(w.base)
 	w.clock.Store(int64(now))
 	w.at = int64(now / w.tick)
 }
 
-// remove takes a out of the wheel for good.
-func (w *wheel) remove(a *Agent) {
+// remove takes c out of the wheel for good.
+func (w *wheel) remove(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	a.timer.removed = true
-	w.unhang(a)
+	c.timer.removed = true
+	w.unlink(c)
 }
 
-// hang puts a into the slot for a moment; the caller holds mu.
-func (w *wheel) hang(a *Agent, when time.Duration) {
+// insert puts c into the slot for a moment; the caller holds mu.
+func (w *wheel) insert(c *Conn, when time.Duration) {
 	tick := int64((when + w.tick - 1) / w.tick)
 	tick = min(max(tick, w.at+1), w.at+wheelSlots-1)
 	slot := tick % wheelSlots
-	n := &a.timer
-	n.slot, n.hung, n.prev, n.next = int16(slot), true, nil, w.slots[slot]
+	n := &c.timer
+	n.slot, n.linked, n.prev, n.next = int16(slot), true, nil, w.slots[slot]
 	if n.next != nil {
-		n.next.timer.prev = a
+		n.next.timer.prev = c
 	}
-	w.slots[slot] = a
+	w.slots[slot] = c
 	w.count++
 }
 
-// unhang takes a out of its slot, if it is in one; the caller holds mu.
-func (w *wheel) unhang(a *Agent) {
-	n := &a.timer
-	if !n.hung {
+// unlink takes c out of its slot, if it is in one; the caller holds mu.
+func (w *wheel) unlink(c *Conn) {
+	n := &c.timer
+	if !n.linked {
 		return
 	}
 	if n.prev != nil {
@@ -150,7 +153,7 @@ func (w *wheel) unhang(a *Agent) {
 	if n.next != nil {
 		n.next.timer.prev = n.prev
 	}
-	n.hung, n.next, n.prev = false, nil, nil
+	n.linked, n.next, n.prev = false, nil, nil
 	w.count--
 }
 
@@ -158,7 +161,7 @@ func (w *wheel) run() {
 	defer close(w.done)
 	ticker := time.NewTicker(w.tick)
 	defer ticker.Stop()
-	var due []*Agent
+	var due []*Conn
 	for {
 		select {
 		case <-w.quit:
@@ -183,26 +186,26 @@ func (w *wheel) run() {
 		for last := int64(now / w.tick); w.at < last; {
 			w.at++
 			slot := w.at % wheelSlots
-			for a := w.slots[slot]; a != nil; a = w.slots[slot] {
-				w.unhang(a)
-				due = append(due, a)
+			for c := w.slots[slot]; c != nil; c = w.slots[slot] {
+				w.unlink(c)
+				due = append(due, c)
 			}
 		}
 		w.mu.Unlock()
-		for i, a := range due {
+		for i, c := range due {
 			due[i] = nil
-			w.call(a, now)
+			w.call(c, now)
 		}
 		due = due[:0]
 	}
 }
 
-// call asks an agent what is due and hangs it up again.
-func (w *wheel) call(a *Agent, now time.Duration) {
-	next := a.dueAt(now)
+// call lets a connection do what is due and inserts it again.
+func (w *wheel) call(c *Conn, now time.Duration) {
+	next := c.dueAt(now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if next != 0 && !a.timer.removed && !a.timer.hung {
-		w.hang(a, next)
+	if next != 0 && !c.timer.removed && !c.timer.linked {
+		w.insert(c, next)
 	}
 }

@@ -7,15 +7,21 @@ import (
 	"time"
 )
 
-// waiting is an agent that the wheel finds due when its deadline for the handshake comes.
-func waiting(h *Hub) *Agent {
-	a, _ := h.newAgent(&script{}, nil, false)
+// waiting is a connection that the wheel finds due when its deadline for the handshake comes.
+func waiting(h *Hub) *Conn {
+	c, _ := h.newConn(&script{}, nil, false)
 	go func() {
-		<-a.session.Context().Done()
-		a.finishReading(io.EOF)
+		<-c.closed()
+		c.finishReading(io.EOF)
 	}()
-	return a
+	return c
 }
+
+// closed returns a channel that is closed with the session.
+func (c *Conn) closed() <-chan struct{} { return c.agent.Load().session.Context().Done() }
+
+// isClosed reports whether the session is closed.
+func (c *Conn) isClosed() bool { return c.agent.Load().flags.has(flagClosed) }
 
 func TestWheelCallsInTime(t *testing.T) {
 	for _, tick := range []time.Duration{minTick, 20 * time.Millisecond, maxTick} {
@@ -29,7 +35,7 @@ func TestWheelCallsInTime(t *testing.T) {
 				a := waiting(h)
 				start := time.Now()
 				h.wheel.add(a, d)
-				<-a.session.Context().Done()
+				<-a.closed()
 				if took := time.Since(start); took < d || took > d+2*tick {
 					t.Errorf("tick %v: a deadline of %v came after %v", tick, d, took)
 				}
@@ -42,7 +48,7 @@ func TestWheelManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
 		const n = 1000
-		agents := make([]*Agent, n)
+		agents := make([]*Conn, n)
 		start := time.Now()
 		for i := range agents {
 			agents[i] = waiting(h)
@@ -55,36 +61,36 @@ func TestWheelManyAtOnce(t *testing.T) {
 			h.wheel.reset(agents[i], time.Minute)
 		}
 		for i := 2; i < n; i += 3 {
-			<-agents[i].session.Context().Done()
+			<-agents[i].closed()
 			want := time.Duration(i) * 10 * time.Millisecond
 			if took := time.Since(start); took < want || took > want+2*h.wheel.tick {
 				t.Fatalf("agent %d was due after %v, and called after %v", i, want, took)
 			}
 		}
 		for i := 1; i < n; i += 3 {
-			if agents[i].flags.has(flagClosed) {
+			if agents[i].isClosed() {
 				t.Fatalf("agent %d was moved to a minute later, and called after %v", i, time.Since(start))
 			}
 		}
 		for i := 1; i < n; i += 3 {
-			<-agents[i].session.Context().Done()
+			<-agents[i].closed()
 		}
 		if took := time.Since(start); took < time.Minute || took > time.Minute+2*h.wheel.tick {
 			t.Errorf("agents that were moved to a minute later were called after %v", took)
 		}
 		time.Sleep(time.Minute)
 		for i := 0; i < n; i += 3 {
-			if agents[i].flags.has(flagClosed) {
+			if agents[i].isClosed() {
 				t.Fatalf("agent %d was removed, and called", i)
 			}
 			h.wheel.add(agents[i], time.Second)
 		}
 		time.Sleep(time.Minute)
 		for i, a := range agents {
-			if i%3 == 0 && a.flags.has(flagClosed) {
+			if i%3 == 0 && a.isClosed() {
 				t.Fatalf("agent %d was removed for good, and called", i)
 			}
-			_ = a.Close()
+			_ = a.agent.Load().Close()
 		}
 		if h.wheel.count != 0 {
 			t.Errorf("%d agents hang in the wheel, want none", h.wheel.count)
@@ -108,7 +114,7 @@ func TestWheelIdle(t *testing.T) {
 			a := waiting(h)
 			start := time.Now()
 			h.wheel.add(a, time.Second)
-			<-a.session.Context().Done()
+			<-a.closed()
 			if took := time.Since(start); took < time.Second || took > time.Second+2*h.wheel.tick {
 				t.Errorf("a deadline of a second came after %v", took)
 			}

@@ -46,15 +46,16 @@ type Mailbox struct {
 	bytes    int      // bytes of payload that may wait, beside one message
 	runTask  func()   // m.run, made once
 
-	mu         sync.Mutex
-	head, tail *Batch       // waiting; mu guards it and what follows
-	count      int          // messages that wait or run
-	size       int          // bytes of payload of those
-	window     *flow.Window // what other nodes have; made by the first Acquire
-	active     bool         // run is scheduled, or runs
-	sealed     bool         // nothing more is accepted
-	last       func()       // runs after everything else, on the dispatcher's loop
-	room       chan struct{}
+	mu          sync.Mutex
+	head, tail  *Batch       // waiting; mu guards it and what follows
+	count       int          // messages that wait or run
+	size        int          // bytes of payload of those
+	window      *flow.Window // what other nodes have; made by the first Acquire
+	active      bool         // run is scheduled, or runs
+	sealed      bool         // nothing more is accepted
+	interrupted bool         // Interrupt was called, and no Wait has returned since
+	last        func()       // runs after everything else, on the dispatcher's loop
+	room        chan struct{}
 
 	placed *placement // where run runs, or will; nil for the dispatcher's loop. Used by the run alone
 }

@@ -50,10 +50,11 @@ func (m *Mailbox) Release(messages, size int) { m.Acquire(-messages, -size) }
 // MaxSize returns how many bytes of payload may wait beside one message.
 func (m *Mailbox) MaxSize() int { return m.bytes }
 
-// Wait blocks until half of the room is free again, or the mailbox is sealed.
+// Wait blocks until half of the room is free again, the mailbox is sealed, or Interrupt is
+// called.
 func (m *Mailbox) Wait() {
 	m.mu.Lock()
-	for !m.sealed && m.full() {
+	for !m.sealed && m.full() && !m.interrupted {
 		if m.room == nil {
 			m.room = make(chan struct{}, 1)
 		}
@@ -62,12 +63,28 @@ func (m *Mailbox) Wait() {
 		<-room
 		m.mu.Lock()
 	}
+	m.interrupted = false
 	m.mu.Unlock()
+}
+
+// Interrupt ends the Wait that runs. If none runs, the next one returns at once.
+func (m *Mailbox) Interrupt() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.interrupted = true
+	m.signal()
 }
 
 // wakeReader ends Wait if there is room. The caller holds mu.
 func (m *Mailbox) wakeReader() {
-	if m.room == nil || !m.sealed && m.full() {
+	if m.room != nil && (m.sealed || !m.full()) {
+		m.signal()
+	}
+}
+
+// signal wakes Wait. The caller holds mu.
+func (m *Mailbox) signal() {
+	if m.room == nil {
 		return
 	}
 	select {

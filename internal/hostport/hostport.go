@@ -1,4 +1,5 @@
-// Package hostport compares network addresses of the form "host:port" by meaning, not as text.
+// Package hostport compares network addresses of the form "host:port" by meaning, not as
+// text.
 package hostport
 
 import (
@@ -7,9 +8,10 @@ import (
 	"strings"
 )
 
-// Equal reports whether a and b name the same host and port. Either may lack its port, which is then the
-// given one. Names are equal regardless of case and of one trailing dot, IP addresses if they are the same
-// address. Equal resolves no names, and an address that is not well formed equals nothing.
+// Equal reports whether a and b name the same host and port. Either may lack its port,
+// which is then the given one. Names are equal regardless of case and of one trailing
+// dot, IP addresses if they are the same address. Equal resolves no names, and an address
+// that is not well formed equals nothing.
 func Equal(a, b, port string) bool {
 	x, xOK := parse(a, port)
 	y, yOK := parse(b, port)

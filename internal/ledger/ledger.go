@@ -1,116 +1,140 @@
-// Package ledger records which requests of a session wait for an answer, so that each request is answered once.
-// It knows ids only: neither routes nor payloads nor connections.
+// Package ledger records which requests of a session wait for an answer, so that each
+// request is answered once. It knows ids only: neither routes nor payloads nor
+// connections.
 package ledger
 
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
-// MaxWaiting is how many requests a Ledger remembers beside the one that runs. Beyond that it forgets the oldest; see
-// [Ledger.Claim].
+// MaxWaiting is how many requests a Ledger remembers beside the one that runs. Beyond
+// that it forgets the oldest; see [Ledger.Claim].
 const MaxWaiting = 512
 
-// Ledger is the record of one session. The zero value is ready. Its methods may be called concurrently.
+// Ledger is the record of one session. The zero value is ready. Its methods may be called
+// concurrently, but for Begin, which is called once at a time.
 //
-// A request is current from Begin until the next Begin. If it has no answer by then, it waits for a deferred answer. The
-// common request, which its handler answers, takes no memory here.
+// A request is current from Begin until the next Begin. If it has no answer by then, it
+// waits for a deferred answer. The common request, which its handler answers, takes
+// neither memory nor a lock here.
 type Ledger struct {
+	current atomic.Uint64 // the request that runs or ran last, 0 for a notify; Begin sets it before serial
+	serial  atomic.Uint64 // of current: how many messages have begun
+	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
+
 	mu       sync.Mutex
-	current  uint64 // the request that runs or ran last, 0 for a notify; mu guards it and what follows
-	serial   uint64 // of current: how many messages have begun
-	answered bool   // current has its answer
-	taken    bool   // the handler of current asked for its id, to answer it later
-	deferred *deferred
+	deferred *deferred // nil until it is needed; mu guards it
 }
 
 // deferred is the part of a Ledger that few sessions need.
 type deferred struct {
 	waiting   []request // requests that wait for a deferred answer, oldest first
 	forgotten request   // the largest id and the largest serial that were dropped from waiting
+	taken     uint64    // the serial of the request whose handler asked for its id last, to answer it later
 }
 
-// request is one request. A client may use an id again, so the serial tells requests apart.
+// request is one request. A client may use an id again, so the serial tells requests
+// apart.
 type request struct{ id, serial uint64 }
 
-// Begin makes the request id the current one; id is 0 for a notify. A client may use an id again.
+// Begin makes the request id the current one; id is 0 for a notify. A client may use an
+// id again.
 func (l *Ledger) Begin(id uint64) {
+	last, serial := l.current.Load(), l.serial.Load()
+	if last != 0 && l.claimed.Load() != serial {
+		l.leave(last, serial)
+	}
+	l.current.Store(id)
+	l.serial.Store(serial + 1)
+}
+
+// leave records that the current request waits for a deferred answer, unless it is
+// claimed at this moment. It takes the claim of the current request itself: a later Claim
+// finds the request among those that wait.
+func (l *Ledger) leave(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.current != 0 && !l.answered {
-		l.wait(l.current, l.serial)
+	if l.claimCurrent(serial) {
+		l.wait(id, serial)
 	}
-	l.current, l.answered, l.taken = id, false, false
-	l.serial++
+}
+
+// claimCurrent claims the current request, and reports whether it was not claimed before.
+func (l *Ledger) claimCurrent(serial uint64) bool {
+	last := l.claimed.Load()
+	return last < serial && l.claimed.CompareAndSwap(last, serial)
 }
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
-func (l *Ledger) Current() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.current
-}
+func (l *Ledger) Current() uint64 { return l.current.Load() }
 
 // Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
 func (l *Ledger) Take() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taken = true
-	return l.current
+	l.more().taken = l.serial.Load()
+	return l.current.Load()
 }
 
 // Taken reports whether Take was called since Begin.
 func (l *Ledger) Taken() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.taken
+	return l.deferred != nil && l.serial.Load() != 0 && l.deferred.taken == l.serial.Load()
 }
 
-// Waiting reports whether the request id has begun and has no answer. Of the requests that were forgotten it
-// knows none.
+// Waiting reports whether the request id has begun and has no answer. Of the requests that were
+// forgotten it knows none.
 func (l *Ledger) Waiting(id uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id == l.current {
-		return id != 0 && !l.answered
+	if id != 0 && id == l.current.Load() && l.claimed.Load() != l.serial.Load() {
+		return true
 	}
 	return l.deferred != nil && slices.ContainsFunc(l.deferred.waiting, func(r request) bool { return r.id == id })
 }
 
-// Serial returns the serial number of the message that runs or ran last. It differs for two requests with one id.
-func (l *Ledger) Serial() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.serial
-}
+// Serial returns the serial number of the message that runs or ran last. It differs for
+// two requests with one id.
+func (l *Ledger) Serial() uint64 { return l.serial.Load() }
 
-// Claim takes the right to answer the request id. It reports whether the request has no answer yet, and whether it is
-// the current one. A caller that cannot send the answer gives the right back with Restore.
+// Claim takes the right to answer the request id. It reports whether the request has no
+// answer yet, and whether it is the current one. A caller that cannot send the answer
+// gives the right back with Restore.
 //
-// Requests that never began cannot be claimed. A request that was forgotten, because more than MaxWaiting waited, can be
-// claimed any number of times; so can ids below it.
+// Requests that never began cannot be claimed. A request that was forgotten, because more
+// than MaxWaiting waited, can be claimed any number of times; so can ids below it.
 func (l *Ledger) Claim(id uint64) (ok, current bool) { return l.ClaimSerial(id, 0) }
 
-// ClaimSerial is Claim for the request with both the id and the serial number; serial 0 is any.
+// ClaimSerial is Claim for the request with both the id and the serial number; serial 0
+// is any.
 func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	if id == 0 {
 		return false, false
 	}
+	for {
+		now := l.serial.Load()
+		current = id == l.current.Load() && (serial == 0 || serial == now)
+		if current && l.claimCurrent(now) {
+			return true, true
+		}
+		if l.serial.Load() == now {
+			break
+		}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	current = id == l.current && (serial == 0 || serial == l.serial)
-	if current && !l.answered {
-		l.answered = true
-		return true, true
-	}
 	d := l.deferred
 	if d == nil {
 		return false, current
 	}
 	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && (serial == 0 || r.serial == serial) })
 	if i >= 0 {
+		current = d.waiting[i].serial == l.serial.Load()
 		d.waiting = slices.Delete(d.waiting, i, i+1)
-		return true, false
+		return true, current
 	}
 	if serial != 0 {
 		return serial <= d.forgotten.serial && !current, current
@@ -125,23 +149,27 @@ func (l *Ledger) Restore(id uint64) { l.RestoreSerial(id, 0) }
 func (l *Ledger) RestoreSerial(id, serial uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if id == l.current && l.answered && (serial == 0 || serial == l.serial) {
-		l.answered = false
-		return
+	if now := l.serial.Load(); serial == 0 && l.current.Load() == id {
+		serial = now
 	}
 	l.wait(id, serial)
 }
 
 // wait remembers that a request waits for a deferred answer. The caller holds mu.
 func (l *Ledger) wait(id, serial uint64) {
-	if l.deferred == nil {
-		l.deferred = &deferred{}
-	}
-	d := l.deferred
+	d := l.more()
 	if len(d.waiting) == MaxWaiting {
 		d.forgotten.id = max(d.forgotten.id, d.waiting[0].id)
 		d.forgotten.serial = max(d.forgotten.serial, d.waiting[0].serial)
 		d.waiting = slices.Delete(d.waiting, 0, 1)
 	}
 	d.waiting = append(d.waiting, request{id, serial})
+}
+
+// more returns the part that few sessions need. The caller holds mu.
+func (l *Ledger) more() *deferred {
+	if l.deferred == nil {
+		l.deferred = &deferred{}
+	}
+	return l.deferred
 }

@@ -1,5 +1,5 @@
-// Package payload encodes what programs send: a []byte goes as it is, every other value through the serializer. It
-// knows neither messages nor packets.
+// Package payload encodes what programs send: a []byte goes as it is, every other value
+// through the serializer. It knows neither messages nor packets.
 package payload
 
 import (
@@ -8,7 +8,8 @@ import (
 	"github.com/lonng/nano/serialize"
 )
 
-// Encode returns the payload of v. A []byte is returned as it is; other bytes belong to the caller.
+// Encode returns the payload of v. A []byte is returned as it is; other bytes belong to
+// the caller.
 func Encode(s serialize.Marshaler, v any) ([]byte, error) {
 	if data, ok := v.([]byte); ok {
 		return data, nil
@@ -32,8 +33,9 @@ const (
 
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, minBuffer)} }}
 
-// EncodeTemporary is [Encode] into a buffer of a pool, if s is a [serialize.AppendMarshaler]. The caller calls Free when
-// it has copied the payload. After an error there is nothing to free.
+// EncodeTemporary is [Encode] into a buffer of a pool, if s is a
+// [serialize.AppendMarshaler]. The caller calls Free when it has copied the payload.
+// After an error there is nothing to free.
 func EncodeTemporary(s serialize.Marshaler, v any) (Temporary, error) {
 	am, ok := s.(serialize.AppendMarshaler)
 	if data, isBytes := v.([]byte); isBytes || !ok {

@@ -43,11 +43,11 @@ func StartNodeAt(t testing.TB, addr string, comps Services, seeds []*Node, opts 
 	}
 	n := &Node{T: t, Links: NewLinks()}
 	all := []nano.Option{
-		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithMaster(),
+		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithCluster(),
 		nano.WithGrpcOptions(grpc.WithContextDialer(n.Links.Dial)), nano.WithSlog(slog.New(slog.DiscardHandler)),
 	}
 	for _, s := range seeds {
-		all = append(all, nano.WithAdvertiseAddr(s.ClusterAddr(), 100*time.Millisecond))
+		all = append(all, nano.WithSeeds(s.ClusterAddr()), nano.WithSeedRetry(100*time.Millisecond))
 	}
 	n.Server = nano.New(append(all, opts...)...)
 	l, err := net.Listen("tcp", addr)

@@ -275,9 +275,15 @@ func TestCompressedRouteAlone(t *testing.T) {
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
-		game, sessions := testkit.NewSessionGame()
+		sessions := make(chan *session.Session, 1)
+		game := &testkit.Game{OnDo: func(s *session.Session, _ []byte) error {
+			sessions <- s
+			return nil // the answer is deferred
+		}}
 		p := testkit.Start(t, kind, game, nano.WithWriteBuffer(32<<20, nano.RefusePush)).Join()
-		s := testkit.SessionOf(t, p, sessions)
+		const deferred = 7
+		p.Send(testkit.Request(deferred, "Game.Do", ""))
+		s := testkit.Receive(t, sessions, "the session")
 		group := nano.NewGroup("all")
 		if err := group.Add(s); err != nil {
 			t.Fatal(err)
@@ -287,7 +293,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 		for what, err := range map[string]error{
 			"a push of 16 MiB":      s.Push("onNews", large),
 			"a broadcast of 16 MiB": group.Broadcast("onNews", large),
-			"an answer of 16 MiB":   s.ResponseMID(7, make([]byte, packet.MaxLength)),
+			"an answer of 16 MiB":   s.ResponseMID(deferred, make([]byte, packet.MaxLength)),
 		} {
 			if err == nil || !strings.Contains(err.Error(), codec.ErrPacketTooLarge.Error()) {
 				t.Errorf("%s: %v, want ErrPacketTooLarge", what, err)

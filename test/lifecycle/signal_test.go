@@ -28,6 +28,10 @@ const childEnv = "NANO_TEST_CHILD"
 
 // child serves until a signal ends it. What it logs goes to the parent.
 func child() {
+	if os.Getenv(childEnv) == "gated" {
+		gatedChild()
+		return
+	}
 	components := &component.Components{}
 	components.Register(&testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 		time.Sleep(100 * time.Microsecond)

@@ -145,7 +145,7 @@ func options() []nano.Option {
 	components := &component.Components{}
 	components.Register(&Chat{rooms: map[string]*room{}}, component.WithName("room"), component.WithNameFunc(strings.ToLower))
 	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
-		nano.WithIsWebsocket(true), nano.WithWSPath("/nano")}
+		nano.WithWebSocket("/nano")}
 }
 
 // site puts the page on mux.

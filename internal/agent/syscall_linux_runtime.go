@@ -1,4 +1,4 @@
-//go:build linux && !race && !386 && !s390x
+//go:build linux && !race && !386 && !s390x && !nano_portable
 
 package agent
 
@@ -7,9 +7,10 @@ import (
 	"unsafe"
 )
 
-// The sockets never block, so the runtime need not be told of these calls: that saves some 50 ns of each. Calls for sockets
-// take the kernel some 40 ns (reading) to 100 ns (writing) less than those for any file. On 386 and s390x they have no
-// numbers of their own.
+// The sockets never block, so these calls need not be announced to the runtime: that
+// saves some 50 ns of each. Calls for sockets take the kernel some 40 ns (reading) to 100
+// ns (writing) less than those for any file. On 386 and s390x they have no numbers of
+// their own.
 
 func readOnce(fd uintptr, b []byte) (int, syscall.Errno) {
 	return transfer(syscall.SYS_RECVFROM, fd, b, 0)

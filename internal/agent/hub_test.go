@@ -7,14 +7,12 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lonng/nano/internal/message"
-	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
 )
@@ -107,13 +105,14 @@ func TestHandshakeOfAClosedConnection(t *testing.T) {
 			return nil
 		}
 	})
-	a, _ := h.newAgent(&script{}, nil, false)
+	c, _ := h.newConn(&script{}, nil, false)
+	a := c.agent.Load()
 	_ = a.Close()
 	eventually(t, func() bool { return a.flags.has(flagSessionGone) })
-	if err := a.shake([]byte("{}")); err == nil || asked {
+	if err := c.shake([]byte("{}")); err == nil || asked {
 		t.Errorf("shake = %v, validator asked: %v, want an error and no question", err, asked)
 	}
-	a.finishReading(net.ErrClosed)
+	c.finishReading(net.ErrClosed)
 }
 
 func eventually(t testing.TB, so func() bool) {
@@ -147,35 +146,6 @@ type named struct{ serialize.Serializer }
 
 func (named) Name() string { return "a \"b\"\a" }
 
-// A connection that was quiet for a while goes on reading with a new goroutine, and loses nothing by it.
-func TestQuietReaderShedsItsStack(t *testing.T) {
-	t.Parallel()
-	h := newHost(t, nil)
-	p, a := tcp(t, h)
-	if a.raw == nil {
-		t.Skip("no raw sockets here")
-	}
-	for id := range uint64(3) {
-		b := request(t, id+1, strings.Repeat("x", 1000))
-		p.send(b[:500])
-		if id > 0 { // not to wait for the next heartbeat, which looks again
-			a.shed()
-		}
-		eventually(t, func() bool { return !a.flags.has(flagGrown) && !a.flags.has(flagShedding) })
-		p.send(b[500:])
-		if m := p.message(); m.ID != id+1 || len(m.Data) != 1000 {
-			t.Fatalf("%v came, want the answer to request %d", m, id+1)
-		}
-	}
-	// While it sheds, it may be closed.
-	a.shed()
-	_ = a.Kick("bye")
-	if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye"}` {
-		t.Errorf("%v %s came, want a kick", typ, body)
-	}
-	check(t, reason(t, a.session), session.ErrKicked)
-}
-
 // What is sent while the flusher is held goes out when it is released, or when it was held for long.
 func TestFlusherHolds(t *testing.T) {
 	for _, n := range []int{1, fewAgents, fewAgents + 1, 3 * share} {
@@ -185,8 +155,7 @@ func TestFlusherHolds(t *testing.T) {
 			agents := make([]*Agent, n)
 			for i := range agents {
 				conns[i] = &script{}
-				agents[i], _ = h.newAgent(conns[i], nil, false)
-				agents[i].state.Store(stateReady)
+				agents[i] = opened(h, conns[i])
 			}
 			written := func() (n int) {
 				for _, c := range conns {
@@ -238,7 +207,7 @@ func TestFlusherHolds(t *testing.T) {
 			}
 			h.End()
 			for _, a := range agents {
-				a.finishReading(os.ErrClosed)
+				a.out.conn.finishReading(os.ErrClosed)
 			}
 		})
 	}
@@ -254,8 +223,7 @@ func TestFewDoNotWaitForMany(t *testing.T) {
 			h.Begin()
 			for range n {
 				c := &script{}
-				a, _ := h.newAgent(c, nil, false)
-				a.state.Store(stateReady)
+				a := opened(h, c)
 				if err := a.Push("news", []byte{}); err != nil {
 					t.Fatal(err)
 				}
@@ -290,9 +258,18 @@ func TestFewDoNotWaitForMany(t *testing.T) {
 			t.Errorf("the queue has %d agents left and room for %d", left, cap(h.flusher.queue))
 		}
 		for _, a := range slices.Concat(first, second, third) {
-			a.finishReading(os.ErrClosed)
+			a.out.conn.finishReading(os.ErrClosed)
 		}
 	})
+}
+
+// opened returns the agent of a connection whose handshake is complete, and which nobody reads.
+func opened(h *Hub, socket net.Conn) *Agent {
+	c, _ := h.newConn(socket, nil, false)
+	a := c.agent.Load()
+	c.state.Store(stateReady)
+	a.flags.set(flagOpen)
+	return a
 }
 
 // A socket's raw side is used for sockets alone.

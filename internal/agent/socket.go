@@ -1,35 +1,12 @@
 package agent
 
 import (
-	"net"
 	"sync"
 	"syscall"
 )
 
-// rawConn returns the raw side of a connection that can be read and written without its own buffers and goroutines,
-// or nil. Only the concrete types will do: a wrapper with a Read of its own may also satisfy syscall.Conn.
-func rawConn(c net.Conn) syscall.RawConn {
-	var sc syscall.Conn
-	switch c := c.(type) {
-	case *net.TCPConn:
-		sc = c
-	case *net.UnixConn:
-		sc = c
-	default:
-		return nil
-	}
-	if !rawSupported {
-		return nil
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	return raw
-}
-
-// rawWriter writes to sockets without blocking, one at a time. Its function is bound once, so that a write allocates
-// nothing.
+// rawWriter writes to sockets without blocking, one at a time. Its function is bound
+// once, so that a write allocates nothing.
 type rawWriter struct {
 	f    func(fd uintptr) bool
 	b    []byte

@@ -1,0 +1,89 @@
+package agent
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"time"
+)
+
+// Accept serves a connection on a goroutine of its own. Its deadline for the handshake
+// starts now.
+func (h *Hub) Accept(conn net.Conn) {
+	if !h.trusts(conn.RemoteAddr()) {
+		h.begin(conn, conn.RemoteAddr(), nil, h.HandshakeTimeout)
+		return
+	}
+	h.mu.Lock()
+	draining, full := h.draining, h.full(nil)
+	if !draining && full == noLimit {
+		h.proxies[conn] = struct{}{}
+		h.occupy(nil, 1)
+		h.wg.Add(1)
+	}
+	h.mu.Unlock()
+	switch {
+	case draining:
+		_ = conn.Close()
+	case full != noLimit:
+		h.refuse(full, conn.RemoteAddr())
+		answer := h.hello.noRoom
+		if h.TLS != nil {
+			answer = nil // before TLS no answer can be sent
+		}
+		turnAway(conn, answer)
+	default:
+		go h.acceptProxied(conn)
+	}
+}
+
+// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header
+// comes before any TLS. Until it has come, the connection counts for no address.
+func (h *Hub) acceptProxied(conn net.Conn) {
+	defer h.wg.Done()
+	began := time.Now()
+	remote, rest, err := proxied(conn, h.HandshakeTimeout)
+	h.mu.Lock()
+	delete(h.proxies, conn)
+	h.occupy(nil, -1)
+	h.mu.Unlock()
+	if err != nil {
+		if err != io.EOF { // a health check ends without a byte
+			h.Counts.HandshakesRefused.Add(1)
+			h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
+		}
+		_ = conn.Close()
+		return
+	}
+	h.begin(conn, remote, rest, max(h.HandshakeTimeout-time.Since(began), time.Millisecond))
+}
+
+// begin serves a TCP client from whose connection rest was read before; left is what it
+// has for its handshake.
+func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Duration) {
+	if h.TLS != nil {
+		if len(rest) > 0 {
+			conn, rest = &behind{conn, rest}, nil
+		}
+		conn = tls.Server(conn, h.TLS)
+	}
+	c, full := h.newConn(conn, remote, false)
+	switch {
+	case c != nil:
+		go c.serve(rest, left)
+	case full != noLimit:
+		turnAway(conn, h.hello.noRoom)
+	default:
+		_ = conn.Close()
+	}
+}
+
+// turnAway tells a client that there is no room, if that can be sent without waiting, and
+// closes its connection.
+func turnAway(conn net.Conn, answer []byte) {
+	writeNow(conn, answer)
+	_ = conn.Close()
+}
+
+// noRoomPage is the answer to an HTTP request when a limit of connections is passed.
+var noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

@@ -1,0 +1,254 @@
+package agent
+
+import (
+	"errors"
+	"math"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+)
+
+// decoder is what a connection needs to decode packets. It gathers the messages of one
+// read in a batch for the session's mailbox. It belongs to the goroutine that reads.
+type decoder struct {
+	batch *dispatch.Batch  // messages that were decoded and not delivered
+	block []byte           // the payloads they keep, one allocation for all
+	room  int32            // messages that the mailbox takes, asked for when batch was begun
+	size  int32            // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
+	ahead int32            // bytes from its first on that were read
+	state messageState     // of the WebSocket message that is being read
+	last  *handler.Handler // of the message before
+	meter *meter           // what the session has left of its rates; nil for no limit
+}
+
+// decodePackets decodes the whole packets at the beginning of b and returns the rest.
+// Messages are gathered in the batch; see deliver.
+func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
+	a := c.agent.Load()
+	whole := false
+	for {
+		t, body, n, _, err := codec.Next(b, c.hub.MaxPacket)
+		if err != nil {
+			return nil, c.malformedPacket(err)
+		}
+		if n == 0 {
+			break
+		}
+		whole = true
+		if t == packet.Data {
+			err = c.decodeMessage(a, body, len(b))
+		} else {
+			if err = c.controlPacket(t, body); t == packet.Ack {
+				a = c.agent.Load()
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		b = b[n:]
+		if a.flags.has(flagClosed) || c.flags.has(flagLeft) {
+			return nil, nil
+		}
+	}
+	if now := c.hub.wheel.now(); whole && c.seen.Load() != now {
+		c.seen.Store(now) // seldom: the clock has large ticks, and a locked store waits for all that was stored before
+	}
+	return b, nil
+}
+
+// malformedPacket returns why the connection ends if no packet begins.
+//
+//go:noinline
+func (c *Conn) malformedPacket(err error) error {
+	if errors.Is(err, codec.ErrPacketTooLarge) {
+		c.hub.refuse(refusedPacket, c.remote)
+	}
+	return violation("%w", err)
+}
+
+// controlPacket handles one packet that carries no message.
+func (c *Conn) controlPacket(t packet.Type, body []byte) error {
+	switch t {
+	case packet.Heartbeat:
+		return c.accountControl(len(body))
+	case packet.Handshake:
+		if c.state.Load() != stateNew {
+			return violation("a second handshake")
+		}
+		return c.shake(body)
+	case packet.Ack:
+		if c.state.Load() != stateShaken {
+			return violation("an ack without a handshake before it")
+		}
+		c.decode.meter = c.hub.Limits.newMeter()
+		c.enter()
+		return nil
+	}
+	return violation("a client sent a %v packet", t)
+}
+
+// decodeMessage decodes one message into the batch. ahead is the number of bytes from its
+// packet on.
+//
+// Code for rare cases stands in functions that are not inlined, here and in the functions
+// that this one calls. So a raw payload is decoded on the 2 KB of stack that the reader's
+// goroutine begins with, which a growth would double.
+func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
+	if c.state.Load() != stateReady {
+		return errEarly
+	}
+	var h message.Header
+	if err := h.Parse(body); err != nil || h.Type != message.Request && h.Type != message.Notify {
+		return c.malformedMessage(&h, err)
+	}
+	if len(h.Route) > a.hub.Limits.MaxRoute {
+		a.hub.refuse(refusedRoute, c.remote)
+		h.Strange, h.Route = true, nil
+	}
+	if c.decode.batch == nil {
+		c.beginBatch()
+	}
+	for c.decode.batch.Len() >= int(c.decode.room) || c.decode.batch.Size() >= a.box.MaxSize() {
+		if !c.waitForRoom() {
+			return nil
+		}
+	}
+	if c.decode.meter != nil {
+		if ok, err := c.admit(&h); !ok {
+			return err
+		}
+	}
+	c.decode.size, c.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
+	call := c.decode.batch.Next(len(h.Body))
+	if a.flags.has(flagRouted) {
+		c.decodeRouted(call, &h)
+	} else {
+		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.decode, c.decode.last)
+	}
+	if next := call.Handler(); next != c.decode.last {
+		c.decode.last = next
+	}
+	return nil
+}
+
+//go:noinline
+func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
+	a := c.agent.Load()
+	a.hub.Dispatcher.DecodeRouted(call, a.session, h, &c.decode)
+}
+
+var errEarly = violation("data before the ack")
+
+// malformedMessage answers a message that does not parse, as far as that can be; err is
+// nil for a type that clients do not send.
+//
+//go:noinline
+func (c *Conn) malformedMessage(h *message.Header, err error) error {
+	if err == nil {
+		return violation("a client sent a %v", h.Type)
+	}
+	c.deliver()
+	if h.Type == message.Request && h.ID != 0 {
+		c.agent.Load().sendError(h.ID, "", message.Errorf(message.CodeBadRequest, "malformed message"))
+	}
+	return violation("%w", err)
+}
+
+// admit asks the meter for a message, and refuses it if the session has had its share. An
+// error ends the connection.
+//
+//go:noinline
+func (c *Conn) admit(h *message.Header) (ok bool, err error) {
+	hub := c.hub
+	ok, abused := c.decode.meter.take(len(h.Body), hub.Limits.MaxAbuse)
+	if ok {
+		return true, nil
+	}
+	hub.refuse(refusedRate, c.remote)
+	if abused {
+		return false, errAbuse
+	}
+	c.decode.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
+	return false, nil
+}
+
+// accountControl accounts a packet or frame with a payload of size bytes that is no
+// message: heartbeats, pings, pongs and empty frames. A flood of them ends like one of
+// messages.
+func (c *Conn) accountControl(size int) error {
+	hub := c.hub
+	hub.Counts.Control.Add(1)
+	if c.decode.meter == nil {
+		return nil
+	}
+	if ok, abused := c.decode.meter.take(size, hub.Limits.MaxAbuse); !ok {
+		hub.refuse(refusedRate, c.remote)
+		if abused {
+			return errAbuse
+		}
+	}
+	return nil
+}
+
+// Keep copies the payload of the packet that is decoded into the block. The first block
+// of a read is for as many payloads of this size as may follow: most reads carry messages
+// of one kind. If they turn out larger, the second is for any.
+func (d *decoder) Keep(data []byte) []byte {
+	if cap(d.block)-len(d.block) < len(data) {
+		size, ahead := int(d.size), int(d.ahead)
+		room := ahead / size * len(data)
+		if d.block != nil {
+			room = ahead - size + len(data)
+		}
+		d.block = make([]byte, 0, max(room, len(data)))
+	}
+	at := len(d.block)
+	d.block = append(d.block, data...)
+	return d.block[at:len(d.block):len(d.block)]
+}
+
+func (c *Conn) beginBatch() {
+	if !c.flags.has(flagGrown) {
+		c.flags.set(flagGrown)
+	}
+	c.decode.batch = dispatch.NewBatch()
+	c.decode.block = nil
+	c.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
+}
+
+// waitForRoom delivers what was decoded, and waits until the session's mailbox has room.
+// It reports false when nothing more is to be decoded.
+func (c *Conn) waitForRoom() bool {
+	a := c.agent.Load()
+	c.deliver()
+	c.flags.set(flagPaused)
+	a.box.Wait()
+	c.seen.Store(c.hub.wheel.now())
+	c.flags.clear(flagPaused)
+	if a.flags.has(flagClosed) || c.left() {
+		return false
+	}
+	c.beginBatch()
+	return true
+}
+
+// deliver hands the batch to the mailbox.
+func (c *Conn) deliver() {
+	b := c.decode.batch
+	if b == nil {
+		return
+	}
+	unused := cap(c.decode.block) - len(c.decode.block)
+	c.decode.batch, c.decode.block = nil, nil
+	c.hub.Counts.MessagesIn.Add(int64(b.Len()))
+	c.hub.Counts.BytesIn.Add(int64(b.Size()))
+	b.Pin(unused)
+	if b.Len() == 0 {
+		b.Free()
+		return
+	}
+	c.agent.Load().box.Deliver(b)
+}

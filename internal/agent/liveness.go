@@ -1,0 +1,48 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
+)
+
+// dueAt is called by the wheel now and then. It closes a connection whose handshake takes
+// too long, or whose client is silent, and sends heartbeats. It returns when to be called
+// again, on the wheel's clock, or 0 for never.
+func (c *Conn) dueAt(now time.Duration) time.Duration {
+	h := c.hub
+	a := c.agent.Load()
+	if c.state.Load() != stateReady {
+		if deadline := c.timer.at; now < deadline {
+			return deadline
+		}
+		_ = a.shut(session.ErrHandshake, farewell{})
+		return 0
+	}
+	unread := c.flags.has(flagPaused | flagFaulty) // asked first: seen is set before flagPaused is cleared
+	last := time.Duration(c.seen.Load())
+	if unread {
+		last = now // it is the server that does not listen
+	}
+	// Clients' packets can lie two intervals apart; dead is between two and a half and
+	// three.
+	dead := last + h.Heartbeat*11/4
+	if now >= dead {
+		_ = a.shut(session.ErrHeartbeat, farewell{})
+		return 0
+	}
+	if !c.flags.set(flagBeating) {
+		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has asked for this first call
+	}
+	if now >= c.timer.at {
+		_ = c.sendPacket(packet.Heartbeat, nil)
+		if c.timer.at += h.Heartbeat; c.timer.at <= now {
+			c.timer.at = now + h.Heartbeat
+		}
+	}
+	return c.renewAt(now, last, min(c.timer.at, dead))
+}
+
+// quietTime is how long a connection is quiet before its reader goes on with a new stack.
+const quietTime = time.Second

@@ -1,0 +1,231 @@
+package agent
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+
+	"github.com/lonng/nano/session"
+)
+
+// readSize is what one read takes at most. The buffers are shared: a connection holds one
+// only while it has bytes in it that were not decoded.
+const readSize = 16 << 10
+
+// smallRead is what one read takes at most of a connection that is not a bare socket,
+// which holds its buffer while it waits.
+const smallRead = 2 << 10
+
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
+
+// reader is what a connection needs to read. It belongs to the goroutine that reads.
+//
+// The fields that are used together stand together: with many connections each cache line
+// is read from memory.
+type reader struct {
+	// Of a read from a bare socket.
+	ready func(fd uintptr) bool
+	buf   *[readSize]byte
+	n     int32 // bytes in buf; negative if the read failed with fault
+	turns int32 // how often pause may yet let others run
+
+	remainder []byte // the beginning of a packet that is not whole
+
+	small *[smallRead]byte // what a connection that is no bare socket reads into
+	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
+}
+
+// readPackets reads until the connection ends: bytes of the socket, without their frames
+// if there are any, are decoded as packets. rest was read from it before.
+func (c *Conn) readPackets(rest []byte) (err error) {
+	err = errGoexit
+	defer func() { c.stopReading(err) }()
+	if len(rest) > 0 {
+		c.consume(rest, 0)
+	}
+	for {
+		b, kept, err := c.next()
+		if err != nil {
+			return err
+		}
+		c.consume(b, kept)
+	}
+}
+
+// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the
+// validator or the serializer.
+var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New("its goroutine was ended with runtime.Goexit")}
+
+// stopReading is called when no more is read; err is errGoexit if the goroutine of the
+// reader ends with that.
+func (c *Conn) stopReading(err error) {
+	c.releaseBuffer()
+	if err == errGoexit {
+		c.hub.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", c.agent.Load().id)
+		c.finishReading(err)
+	}
+}
+
+// consume takes in what was read: b, whose first bytes are the remainder of the read
+// before, kept bytes. It is not for readPackets to inline: that is on the stack while the
+// connection waits.
+//
+//go:noinline
+func (c *Conn) consume(b []byte, kept int) {
+	if c.discards() {
+		c.in.remainder = nil
+		return
+	}
+	var fault error
+	if c.frames != nil {
+		if b, fault = c.unframe(b, kept); c.agent.Load().flags.has(flagClosed) {
+			b = nil
+		}
+	}
+	rest, err := c.decodePackets(b)
+	if err == nil {
+		err = fault
+	}
+	if err != nil {
+		c.refuse(err)
+		return
+	}
+	c.deliver()
+	c.saveRemainder(rest)
+}
+
+// discards reports whether what was read does not count: the client is given a while to
+// see the farewell. A WebSocket client is heard until its close frame.
+func (c *Conn) discards() bool {
+	return c.flags.has(flagFaulty|flagLeft) || c.frames == nil && c.agent.Load().flags.has(flagClosed)
+}
+
+// refuse closes the session for what the client sent. Messages that came before that run,
+// and are answered.
+//
+//go:noinline
+func (c *Conn) refuse(err error) {
+	c.deliver()
+	c.in.fault, c.in.remainder = err, nil
+	c.flags.set(flagFaulty)
+	if a := c.agent.Load(); !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {
+		a.refuseLater(err)
+	}
+}
+
+// next returns the remainder, which has kept bytes, and at least one byte more. What it
+// returns holds until the next read.
+func (c *Conn) next() (b []byte, kept int, err error) {
+	kept = len(c.in.remainder)
+	switch {
+	case kept >= readSize/2:
+		b, err = c.readBehind()
+	case c.raw == nil:
+		b, err = c.readConn()
+	default:
+		b, err = c.readRaw()
+	}
+	return b, kept, err
+}
+
+// readRaw reads once from a bare socket, behind a copy of the remainder.
+func (c *Conn) readRaw() ([]byte, error) {
+	if c.in.turns > 0 {
+		c.pause()
+	}
+	c.in.n = 0
+	if err := c.raw.Read(c.in.ready); err != nil {
+		return nil, err
+	}
+	if c.in.n < 0 {
+		return nil, c.in.fault
+	}
+	if int(c.in.n) == len(c.in.remainder) {
+		return nil, io.EOF
+	}
+	return c.in.buf[:c.in.n], nil
+}
+
+// readReady reads into a buffer of the pool, behind a copy of the remainder. When there
+// is nothing to read it gives the buffer back, so that a connection that waits holds
+// none.
+func (c *Conn) readReady(fd uintptr) bool {
+	if c.in.buf == nil {
+		c.in.buf = readBuffers.Get().(*[readSize]byte)
+	}
+	k := copy(c.in.buf[:], c.in.remainder)
+	n, again, err := rawRead(fd, c.in.buf[k:])
+	if again {
+		c.in.turns = maxPauses
+		c.releaseBuffer()
+		return false
+	}
+	c.in.n = int32(k + n)
+	if err != nil {
+		c.in.n, c.in.fault = -1, cmp.Or(c.in.fault, err)
+	}
+	return true
+}
+
+// readConn is read for connections that are not bare sockets. They hold a buffer while
+// they wait, a small one.
+func (c *Conn) readConn() ([]byte, error) {
+	if c.in.small == nil {
+		c.in.small = new([smallRead]byte)
+	}
+	b := c.in.small[:]
+	if len(c.in.remainder) > smallRead/2 {
+		return c.readBehind()
+	}
+	k := copy(b, c.in.remainder)
+	n, err := c.socket.Read(b[k:])
+	if n > 0 {
+		return b[:k+n], nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return nil, err
+}
+
+// readBehind reads behind the remainder itself, which grows as bytes come, not as a
+// header announces.
+func (c *Conn) readBehind() ([]byte, error) {
+	r := slices.Grow(c.in.remainder, 1)
+	c.in.remainder = r
+	n, err := c.socket.Read(r[len(r):cap(r)])
+	if n > 0 {
+		return r[:len(r)+n], nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return nil, err
+}
+
+// saveRemainder saves the bytes of a packet that is not whole.
+func (c *Conn) saveRemainder(rest []byte) {
+	switch {
+	case len(rest) == 0:
+		c.in.remainder = nil
+	case endsWith(c.in.remainder, rest):
+		c.in.remainder = c.in.remainder[:cap(c.in.remainder)]
+		c.in.remainder = c.in.remainder[:copy(c.in.remainder, rest)] // read by readBehind
+	default:
+		c.in.remainder = append([]byte(nil), rest...)
+	}
+}
+
+// endsWith reports whether b, which is not empty, reaches to the end of the array of a.
+func endsWith(a, b []byte) bool {
+	return cap(a) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
+}
+
+func (c *Conn) releaseBuffer() {
+	if c.in.buf != nil {
+		readBuffers.Put(c.in.buf)
+		c.in.buf = nil
+	}
+}

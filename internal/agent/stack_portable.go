@@ -1,0 +1,11 @@
+//go:build nano_portable
+
+package agent
+
+import "time"
+
+// Readers keep their stacks.
+
+func (c *Conn) renewAt(_, _, next time.Duration) time.Duration { return next }
+
+func (c *Conn) renewed(error) bool { return false }
