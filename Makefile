@@ -1,33 +1,42 @@
-# Targets for who works on nano; make help lists them.
-LINT := go tool -modfile=tools/go.mod golangci-lint
+# Targets for work on nano; make help lists them.
+TOOL := GOWORK=off go tool -modfile=$(CURDIR)/tools/go.mod
+MODULES := . benchmark examples interop
 
 .DEFAULT_GOAL := help
-.PHONY: help test race lint fmt vuln fuzz ci bench bench-scale bench-cluster bench-io bench-micro
+.PHONY: help test short race lint fmt words vuln fuzz ci release bench bench-scale bench-cluster bench-io bench-micro
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-test: ## run the tests
-	go test ./...
+test: ## run the tests of the workspace
+	go test work
 
-race: ## run the tests under the race detector
-	go test -race ./...
+short: ## run the tests that need no browser, no processes and little time, about a minute
+	go test -short work
 
-lint: ## run go vet and the linters of .golangci.yml
-	go vet ./...
-	$(LINT) run
+race: ## run the tests under the race detector, one package at a time
+	go test -race -p 1 work
+
+lint: ## run go vet and the linters of .golangci.yml in every module
+	@for dir in $(MODULES); do (cd $$dir && GOWORK=off go vet ./... && $(TOOL) golangci-lint run -c $(CURDIR)/.golangci.yml) || exit 1; done
 
 fmt: ## format the Go code
-	$(LINT) fmt
+	$(TOOL) golangci-lint fmt
+
+words: ## list old names and phrases that are left
+	bash .ci/words
 
 vuln: ## look for known vulnerabilities; needs the network
-	go tool -modfile=tools/go.mod govulncheck ./...
+	@for dir in $(MODULES); do (cd $$dir && $(TOOL) govulncheck ./...) || exit 1; done
 
 fuzz: ## run every fuzz target for TIME each (10s)
 	bash .ci/fuzz $(or $(TIME),10s)
 
 ci: ## run everything that has to pass
 	bash .ci/run
+
+release: ## tag all modules at VERSION=v1.2.3; DRY=1 only tries
+	bash .ci/release "$(VERSION)" $(if $(DRY),--dry-run)
 
 bench: ## compare nano with bare servers, about 6 minutes; ARGS="-cases tcp -rounds 5"
 	go run ./benchmark/bench $(ARGS)
@@ -42,4 +51,4 @@ bench-io: ## the classic benchmark of this protocol: 1,000 clients for 15 s
 	cd benchmark/io && go test -v -tags benchmark
 
 bench-micro: ## run every Go benchmark
-	go test -run '^$$' -bench . ./...
+	go test -run '^$$' -bench . work

@@ -613,23 +613,23 @@ func TestGroupAddWhileClosing(t *testing.T) {
 	})
 }
 
-// kept is an entity that lends the control of its session.
+// kept is an entity whose control the test can pause.
 type kept struct {
 	mock.NetworkEntity
-	lent
+	pausedControl
 }
 
-func (k *kept) Attach(c sessionctl.Control) { k.lent.Control = c }
+func (k *kept) Attach(c sessionctl.Control) { k.pausedControl.Control = c }
 
-func (k *kept) Control() sessionctl.Control { return &k.lent }
+func (k *kept) Control() sessionctl.Control { return &k.pausedControl }
 
-// lent is a control that lets the test in when somebody stops to watch.
-type lent struct {
+// pausedControl calls unwatched before the end of a watch.
+type pausedControl struct {
 	sessionctl.Control
 	unwatched func()
 }
 
-func (l *lent) Unwatch(key any) {
+func (l *pausedControl) Unwatch(key any) {
 	l.unwatched()
 	l.Control.Unwatch(key)
 }
@@ -778,20 +778,4 @@ func (g *guest) peek() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.got)
-}
-
-func ExampleGroup() {
-	room := nano.NewGroup("lobby")
-	ann, ben := mock.NewNetworkEntity(), mock.NewNetworkEntity() // in a server, the sessions of clients
-	for uid, e := range []*mock.NetworkEntity{ann, ben} {
-		s := session.New(e)
-		if err := errors.Join(s.Bind(int64(uid+1)), room.Add(s)); err != nil {
-			fmt.Println(err)
-		}
-	}
-	if err := room.Broadcast("onMessage", "hello"); err != nil {
-		fmt.Println(err)
-	}
-	fmt.Println(ann.FindResponseByRoute("onMessage"), ben.FindResponseByRoute("onMessage"), room.Count())
-	// Output: hello hello 2
 }

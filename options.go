@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"time"
 	"unicode/utf8"
@@ -161,9 +162,7 @@ func WithDictionary(codes map[string]uint16) Option {
 		if o.dictionary == nil {
 			o.dictionary = map[string]uint16{}
 		}
-		for route, code := range codes {
-			o.dictionary[route] = code
-		}
+		maps.Copy(o.dictionary, codes)
 	}
 }
 

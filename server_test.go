@@ -297,7 +297,7 @@ func page(t testing.TB, url string) string {
 
 func TestWebSocketPaths(t *testing.T) {
 	t.Parallel()
-	at := testkit.Start(t, "ws", &testkit.Game{}, nano.WithWSPath("play"))
+	at := testkit.Start(t, "ws", &testkit.Game{}, nano.WithWebSocket("/play"))
 	for _, test := range []struct {
 		path, want string
 	}{{"/play", ""}, {"/", "404"}, {"/play/", "404"}} {
@@ -460,7 +460,7 @@ func TestListenServesPages(t *testing.T) {
 	servePage()
 	// Where the program has no page at the WebSocket path, a request that is no upgrade is told so.
 	for path, status := range map[string]int{"/": http.StatusBadRequest, "/nano-test/play": http.StatusOK} {
-		addr, returned := listen(t, &testkit.Game{}, nano.WithIsWebsocket(true), nano.WithWSPath(path))
+		addr, returned := listen(t, &testkit.Game{}, nano.WithWebSocket(path))
 		if body := page(t, "http://"+addr+"/nano-test/rules"); body != "page /nano-test/rules" {
 			t.Errorf("the page reads %q", body)
 		}
@@ -505,8 +505,7 @@ func TestListenPortInUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), l.Addr().String()) {
 		t.Errorf("Listen on a port in use = %v, want an error that names %v", err, l.Addr())
 	}
-	var op *net.OpError
-	if !errors.As(err, &op) {
+	if _, ok := errors.AsType[*net.OpError](err); !ok {
 		t.Errorf("Listen = %v, want the error of package net inside", err)
 	}
 	if text, ok := kept.Find("nano: Listen", "error"); !ok || text != err.Error() {

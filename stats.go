@@ -1,6 +1,7 @@
 package nano
 
 import (
+	"maps"
 	"time"
 
 	"github.com/lonng/nano/cluster"
@@ -87,9 +88,7 @@ func (s *Server) Stats() Stats {
 	st.Refused["handshake"] = c.HandshakesRefused.Load()
 	st.Refused["request"] = s.dispatch.Counts.Failed.Load()
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
-	for name, n := range s.hub.RefusedBy() {
-		st.Refused[name] = n
-	}
+	maps.Copy(st.Refused, s.hub.RefusedBy())
 	st.Closed = c.ClosedBy()
 	if c := s.broker.Stats(); c != nil {
 		st.Cluster = (*cluster.Stats)(c)

@@ -292,7 +292,8 @@ func TestErrorResponse(t *testing.T) {
 				})
 				out := []byte("untouched")
 				err := c.Request(t.Context(), "Shop.Buy", nil, &out)
-				got, ok := err.(*Error)
+				got := &Error{}
+				ok := errors.As(err, &got)
 				if !ok || !reflect.DeepEqual(got, test.want) {
 					t.Errorf("Request = %#v, want %#v", err, test.want)
 				}

@@ -206,8 +206,7 @@ func TestWebSocketFrames(t *testing.T) {
 	defer c.Close()
 	seen.want(t, "a 1", "b 2", "a 1", "b 2")
 	<-c.Done()
-	var kick *KickError
-	if !errors.As(c.Err(), &kick) {
+	if _, ok := errors.AsType[*KickError](c.Err()); !ok {
 		t.Errorf("Err() = %v, want the kick", c.Err())
 	}
 }

@@ -114,8 +114,7 @@ func ExampleClient_Request_errors() {
 	defer c.Close()
 
 	err = c.Request(ctx, "Room.Join", &JoinRequest{}, nil)
-	var answer *client.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*client.Error](err); ok {
 		fmt.Println(answer.Code, answer.Message)
 	}
 

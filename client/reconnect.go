@@ -39,9 +39,8 @@ func (r Reconnect) withDefaults() *Reconnect {
 }
 
 func unlessRefused(err error) bool {
-	var kick *KickError
 	var refusal *HandshakeError
-	if errors.As(err, &kick) {
+	if kick, ok := errors.AsType[*KickError](err); ok {
 		return kick.Shutdown()
 	}
 	return !errors.As(err, &refusal)

@@ -85,7 +85,7 @@ func serve(t *testing.T, opts ...nano.Option) (host, port string) {
 	return host, port
 }
 
-// event is what a driver tells of: one line of its output.
+// event is one line of the output of a driver.
 type event struct {
 	Event      string          `json:"event"`
 	Name       string          `json:"name"`

@@ -24,7 +24,7 @@ const source = (name) => fs.readFileSync(require.resolve(name), 'utf8')
 
 const DATA = 4
 
-// report tells of the packets of a frame. Its own decoding is apart from the client's.
+// report prints the packets of a frame. Its own decoding is apart from the client's.
 function report(event, frame) {
   const bytes = new Uint8Array(frame)
   const packets = []

@@ -1,55 +1,3 @@
-// Package nanotest runs a server and its clients in memory, for the tests of programs that use nano. Bytes pass
-// through everything they pass in production but the network: hooks, handshake, codec, scheduler, serializer.
-//
-//	func TestSay(t *testing.T) {
-//		srv, _ := start(t)
-//		ann, bob := srv.Connect(t), srv.Connect(t)
-//		for _, p := range []*nanotest.Player{ann, bob} {
-//			if err := p.Request(t.Context(), "Room.Join", nil, nil); err != nil {
-//				t.Fatal(err)
-//			}
-//		}
-//		if err := bob.Notify("Room.Say", &Line{Text: "hello"}); err != nil {
-//			t.Fatal(err)
-//		}
-//		var heard Line
-//		ann.WaitFor("onSay", time.Second, &heard)
-//		if heard.Text != "hello" {
-//			t.Errorf("Ann heard %q, want hello", heard.Text)
-//		}
-//	}
-//
-//	func start(t *testing.T) (*nanotest.Server, *Room) {
-//		room := &Room{group: nano.NewGroup("lobby")}
-//		rooms := &component.Components{}
-//		rooms.Register(room)
-//		return nanotest.Start(t, nano.WithComponents(rooms), nano.WithSerializer(json.NewSerializer())), room
-//	}
-//
-// Nothing has to be closed: server and players end with the test, and it fails if they do not.
-//
-// # Fake time
-//
-// No goroutine of a server or a player waits for anything but channels, so both work under testing/synctest: a
-// heartbeat, a timer or a day passes at once, and synctest.Wait returns when every message has been dealt with. Everything
-// has to be made inside the bubble, with the t of the bubble.
-//
-//	func TestTick(t *testing.T) {
-//		synctest.Test(t, func(t *testing.T) {
-//			srv, room := start(t)
-//			srv.Scheduler().NewTimer(10*time.Second, room.Tick)
-//			ann := srv.Connect(t)
-//			if err := ann.Request(t.Context(), "Room.Join", nil, nil); err != nil {
-//				t.Fatal(err)
-//			}
-//			time.Sleep(65 * time.Second) // heartbeats go both ways, too
-//			if n := len(ann.Pushes("onTick")); n != 6 {
-//				t.Errorf("%d ticks in 65 s, want one every 10 s", n)
-//			}
-//		})
-//	}
-//
-// A unit test of one handler needs no server: see package mock.
 package nanotest
 
 import (
@@ -58,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -124,7 +73,7 @@ func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 	t.Helper()
 	p := &Player{t: t}
 	// Behind the hooks of the test, so that it sees what they leave.
-	opts = append(opts[:len(opts):len(opts)], client.WithInbound(p.record))
+	opts = append(slices.Clip(opts), client.WithInbound(p.record))
 	c, err := s.Dial(t.Context(), opts...)
 	if err != nil {
 		t.Fatalf("nanotest: Connect = %v", err)

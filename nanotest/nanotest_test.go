@@ -282,7 +282,7 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Heartbeats of 30 s pass in no time: whoever answers them stays, and whoever does not is closed.
+// Heartbeats of 30 s pass in no time: a client that answers them stays, and one that does not is closed.
 func TestHeartbeatsInFakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 30 * time.Second

@@ -140,7 +140,7 @@ const (
 	maxPayload = 200 // characters of a payload
 )
 
-// list tells of the pushes that were not taken.
+// list describes the pushes that were not taken.
 func (p *Player) list() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 
 // One case from end to end.
 func TestBench(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	var out, progress bytes.Buffer
 	file := filepath.Join(t.TempDir(), "figures.json")
 	b := bench{rounds: 1, duration: 100 * time.Millisecond, small: true, progress: &progress}

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 
 // Every case runs with every side, and loses nothing.
 func TestCases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	t.Setenv("GORACE", "atexit_sleep_ms=0") // of the processes, of which there are many
 	b := bench{rounds: 1, duration: 200 * time.Millisecond, warm: 100 * time.Millisecond, clients: 4, progress: t.Output()}
 	var out bytes.Buffer

@@ -14,9 +14,9 @@ import (
 )
 
 var (
-	// ErrNotConnected tells of something sent before Start, or after a Start that failed.
+	// ErrNotConnected is returned when sending before Start, or after a Start that failed.
 	ErrNotConnected = errors.New("io: the connector is not connected, call Start first")
-	// ErrStarted tells of a second Start.
+	// ErrStarted is returned by a second Start.
 	ErrStarted = errors.New("io: the connector was started before")
 )
 

@@ -104,7 +104,7 @@ func (s *scale) main(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-// say tells of progress.
+// say prints progress.
 func (s *scale) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
 
 // note adds a line to the table.

@@ -23,6 +23,9 @@ func TestMain(m *testing.M) {
 
 // Every part from end to end, small.
 func TestScale(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	var out, progress bytes.Buffer
 	s := newScale(&progress)
 	s.duration, s.warm, s.heartbeat = 200*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond

@@ -50,6 +50,9 @@ var started = regexp.MustCompile(`node at ([^,\n]+)(?:, players at ws://([^,\n]+
 
 // launch starts the program, and returns when the node has told where it is.
 func launch(t *testing.T, args ...string) *process {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{})}
 	p.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0")
@@ -443,6 +446,9 @@ func TestSite(t *testing.T) {
 // browser returns the path of a Chromium. Where none is installed the test is skipped, unless NANO_REQUIRE_BROWSER is
 // set.
 func browser(t *testing.T) string {
+	if testing.Short() {
+		t.Skip("short mode: needs a browser")
+	}
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if path, err := exec.LookPath(name); err == nil {

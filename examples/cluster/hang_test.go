@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A node that hangs is as good as gone, and comes back when it goes on.
+// The cluster treats a node that hangs as lost, and takes it back when it goes on.
 func TestHangingNode(t *testing.T) {
 	s := open(t)
 	var people []*person

@@ -1,4 +1,4 @@
-// Metrics shows what a server does to Prometheus, to package expvar, and to whoever asks whether it is well.
+// Metrics shows the statistics of a server to Prometheus, to package expvar and to health checks.
 //
 //	go run ./examples/metrics -addr :3250 -http localhost:9100
 //	curl localhost:9100/metrics       # for Prometheus
@@ -55,7 +55,7 @@ var (
 	closed      = desc("closed_total", "Sessions that closed.", "reason")
 )
 
-// Describe tells of no metrics: what Collect sends is not checked against it then.
+// Describe describes no metrics, so Prometheus does not check what Collect sends.
 func (c collector) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the figures of this moment.

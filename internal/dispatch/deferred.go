@@ -9,8 +9,8 @@ import (
 // client may see it.
 func (d *Dispatcher) PublicDeferred(s *session.Session, err error) *message.Error {
 	d.Counts.Failed.Add(1)
-	if _, public := errorAs(err); !public {
-		d.Log.Error("nano: deferred answer failed", "session", s.ID(), "uid", s.UID(), "error", err)
+	if unexpected(err) {
+		d.Log.Error("nano: deferred answer failed", "session", s.ID(), "uid", s.UID(), "error", loggable(err))
 	}
 	return d.Public(err)
 }

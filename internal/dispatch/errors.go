@@ -51,7 +51,7 @@ func (d *Dispatcher) Public(err error) *message.Error {
 
 // errorAs returns err as the *Error that it is or wraps. A nil *Error in an error is none.
 func errorAs(err error) (*message.Error, bool) {
-	e, ok := err.(*message.Error)
+	e, ok := err.(*message.Error) //nolint:errorlint // the common case first: errors.As is slower
 	if !ok && !isNilPointer(err) {
 		ok = errors.As(err, &e)
 	}

@@ -275,7 +275,12 @@ func TestSchedulerClosesUnderWay(t *testing.T) {
 			}
 			return nil
 		}}
-		comps := on(append(with("main", tracing(&steps, "main")), with("room", d)...), "room")
+		main := &desk{raw: func(_ *session.Session, data []byte) error {
+			room.Close() // waits until the room has ended
+			steps.add("main %s", data)
+			return nil
+		}}
+		comps := on(append(with("main", main), with("room", d)...), "room")
 		b := newBed(t, nil, comps...)
 		defer b.sched.Close()
 		b.session.Set("room", room)

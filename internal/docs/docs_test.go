@@ -196,6 +196,9 @@ func cutFence(line string) (fence, language string, ok bool) {
 }
 
 func TestSamplesCompile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: runs go vet")
+	}
 	dir := samplesModule(t)
 	packages := map[string]bool{}
 	whole := 0

@@ -103,7 +103,7 @@ func (g *Gossip) Join(target, authority string) (nodeauth.Peer, error) {
 // Leave announces that this node leaves, and waits at most timeout until another node knows.
 func (g *Gossip) Leave(timeout time.Duration) {
 	if err := g.list.Leave(timeout); err != nil {
-		g.cfg.Logger.Debug("gossip: leaving", "err", err)
+		g.cfg.Logger.Debug("gossip: leaving", "error", err)
 	}
 }
 

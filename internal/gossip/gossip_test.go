@@ -55,7 +55,7 @@ func logger() *slog.Logger {
 	if os.Getenv("NANO_TEST_LOG") != "" {
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	return slog.New(slog.NewTextHandler(io.Discard, nil))
+	return slog.New(slog.DiscardHandler)
 }
 
 func listen(t *testing.T) net.Listener {

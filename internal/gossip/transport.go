@@ -226,11 +226,9 @@ func (t *transport) runLocked(f func()) bool {
 	if t.closed {
 		return false
 	}
-	t.wg.Add(1)
-	go func() {
-		defer t.wg.Done()
+	t.wg.Go(func() {
 		f()
-	}()
+	})
 	return true
 }
 
@@ -401,9 +399,7 @@ func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) 
 	stop := context.AfterFunc(ctx, func() { _ = far.Close() })
 	defer stop()
 	defer far.Close()
-	t.wg.Add(1) // the caller of pump is counted too, so Shutdown is still waiting
-	go func() {
-		defer t.wg.Done()
+	t.wg.Go(func() {
 		defer far.Close()
 		for {
 			var e clusterpb.Envelope
@@ -414,7 +410,7 @@ func (t *transport) pump(ctx context.Context, st nodeauth.Stream, far net.Conn) 
 				return
 			}
 		}
-	}()
+	})
 	for {
 		b := make([]byte, chunkSize)
 		n, err := far.Read(b)

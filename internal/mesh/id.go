@@ -53,7 +53,7 @@ func (n *Node) resolveID(mine, theirs *clusterpb.Hello, l *link.Link) (newID uin
 	switch {
 	case mine.GetFixed() && theirs.GetFixed():
 		err := fmt.Errorf("%w: %d, by %s and %s", ErrDuplicateID, mine.GetId(), n.self.Addr, l.Addr)
-		n.note(slog.LevelError, "cluster: refused a link", "err", err)
+		n.note(slog.LevelError, "cluster: refused a link", "error", err)
 		if !loses {
 			return 0, status.Errorf(codes.AlreadyExists, "%d is the id of %s", mine.GetId(), n.self.Addr)
 		}

@@ -3,7 +3,6 @@ package mesh
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -51,7 +50,7 @@ func logger(t testing.TB) *slog.Logger {
 	if testing.Verbose() && os.Getenv("NANO_TEST_LOG") != "" {
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
 	}
-	return slog.New(slog.NewTextHandler(io.Discard, nil))
+	return slog.New(slog.DiscardHandler)
 }
 
 // newTestNode makes a node that is not started.

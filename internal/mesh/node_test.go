@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -643,6 +642,8 @@ type asking struct {
 	ask func(r slog.Record)
 }
 
+func (h asking) Enabled(context.Context, slog.Level) bool { return true }
+
 func (h asking) Handle(_ context.Context, r slog.Record) error {
 	h.ask(r)
 	return nil
@@ -652,10 +653,9 @@ func (h asking) Handle(_ context.Context, r slog.Record) error {
 func TestLogHandlerAsksTheNode(t *testing.T) {
 	t.Parallel()
 	lines := make(chan string, 1000)
-	verbose := slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelDebug})
 	node := func(cfg Config) *testNode {
 		n := newTestNode(t, cfg)
-		n.log = slog.New(asking{verbose, func(r slog.Record) {
+		n.log = slog.New(asking{slog.DiscardHandler, func(r slog.Record) {
 			n.Members()
 			n.Self()
 			select {
@@ -707,7 +707,7 @@ func TestReachable(t *testing.T) {
 		{"", true, "127.0.0.1"},
 	} {
 		var addrs []net.Addr
-		for _, text := range strings.Fields(c.addrs) {
+		for text := range strings.FieldsSeq(c.addrs) {
 			ip, n, err := net.ParseCIDR(text)
 			if err != nil {
 				t.Fatal(err)

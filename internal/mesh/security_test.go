@@ -9,7 +9,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -61,7 +60,7 @@ func TestRefusalIsLogged(t *testing.T) {
 			t.Parallel()
 			refused := make(chan string, 100)
 			one := newTestNode(t, Config{ID: 1, Secret: secrets[0]})
-			one.log = slog.New(asking{slog.NewTextHandler(io.Discard, nil), func(r slog.Record) {
+			one.log = slog.New(asking{slog.DiscardHandler, func(r slog.Record) {
 				if r.Message == "cluster: refused a node" {
 					r.Attrs(func(a slog.Attr) bool {
 						refused <- a.Value.String()

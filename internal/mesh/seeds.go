@@ -108,10 +108,10 @@ func (s *seeds) report(seed *seedName, err error) {
 	seed.failures++
 	switch cause := err.Error(); {
 	case seed.failures == 1 && !errors.Is(err, ErrRefused):
-		s.node.log.Info(text, "seed", seed.name, "err", err)
+		s.node.log.Info(text, "seed", seed.name, "error", err)
 	case cause != seed.trouble:
 		seed.trouble = cause
-		s.node.log.Warn(text, "seed", seed.name, "err", err)
+		s.node.log.Warn(text, "seed", seed.name, "error", err)
 	}
 }
 
@@ -229,6 +229,6 @@ func (n *Node) heal(now time.Time) {
 		return
 	}
 	if _, err := n.gossip.Join(missing, ""); err != nil {
-		n.log.Debug("cluster: linked member is missing from the gossip", "addr", missing, "err", err)
+		n.log.Debug("cluster: linked member is missing from the gossip", "address", missing, "error", err)
 	}
 }

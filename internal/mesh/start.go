@@ -51,7 +51,7 @@ func (n *Node) Start(ctx context.Context, l net.Listener) error {
 		}
 		n.log.Log(ctx, level, "cluster: any node can join: set a cluster secret or TLS options", "listen", l.Addr().String())
 	}
-	n.log.Info("cluster: started", "addr", n.self.Addr, "id", n.ID(), "members", len(n.Links()))
+	n.log.Info("cluster: started", "address", n.self.Addr, "id", n.ID(), "members", len(n.Links()))
 	return nil
 }
 
@@ -83,7 +83,7 @@ func (n *Node) start(l net.Listener) error {
 	n.self = &nodeauth.Self{
 		Addr: addr, Epoch: uint64(time.Now().UnixNano()), Secret: []byte(n.cfg.Secret),
 		Refused: func(why string) {
-			n.refusals.Do(func() { n.log.Warn("cluster: refused a node", "err", why) })
+			n.refusals.Do(func() { n.log.Warn("cluster: refused a node", "error", why) })
 		},
 	}
 	n.updateHello()
@@ -105,7 +105,7 @@ func (n *Node) start(l net.Listener) error {
 	n.state = starting
 	n.wg.Go(func() {
 		if err := n.server.Serve(l); err != nil && n.ctx.Err() == nil {
-			n.log.Error("cluster: serving ended", "err", err)
+			n.log.Error("cluster: serving ended", "error", err)
 		}
 	})
 	return nil

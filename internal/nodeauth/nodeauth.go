@@ -76,7 +76,7 @@ func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, er
 		return Peer{}, clientError(err)
 	}
 	if err := checkGreeting(theirs); err != nil {
-		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
+		return Peer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if err := send(st, &clusterpb.Greeting{Proof: s.proof(roleDialer, mine, theirs)}); err != nil {
 		return Peer{}, refusal(st, err)
@@ -86,7 +86,7 @@ func (s *Self) Dial(st Stream, hello func() (*clusterpb.Hello, error)) (Peer, er
 		return Peer{}, clientError(err)
 	}
 	if err := s.verify(roleAcceptor, mine, theirs, answer.GetProof()); err != nil {
-		return Peer{}, fmt.Errorf("%w: %v", ErrRefused, err)
+		return Peer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	peer := Peer{Addr: theirs.GetAddr(), Epoch: theirs.GetEpoch()}
 	if hello == nil {

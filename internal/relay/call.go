@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
@@ -101,7 +102,7 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 			pc := peerConnOf(b.next(service, links))
 			b.at(c, pc)
 			err := pc.sendCall(&link.Frame{Kind: kindCall, ID: c.id, Route: route, Meta: appendTimeLeft(nil, ctx), Data: data})
-			if err != link.ErrDown {
+			if !errors.Is(err, link.ErrDown) {
 				return sendError(err)
 			}
 			pc.dead.Store(true)
@@ -216,7 +217,7 @@ func (b *Broker) callPeer(ctx context.Context, o *outCall, s *session.Session, r
 		err = pc.send(c, &link.Frame{
 			Kind: kindCall, Session: s.ID(), ID: o.id, Route: route, Meta: appendTimeLeft(nil, ctx), Data: data,
 		})
-		if err != link.ErrDown {
+		if !errors.Is(err, link.ErrDown) {
 			return mailboxError(sendError(err))
 		}
 		pc.dead.Store(true)

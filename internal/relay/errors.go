@@ -42,12 +42,12 @@ func (f *failure) Unwrap() []error { return []error{f.public, f.cause} }
 
 // sendError returns what a program or client sees of an error of a link's Send.
 func sendError(err error) error {
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return nil
-	case link.ErrDown:
+	case errors.Is(err, link.ErrDown):
 		return errDown
-	case link.ErrQueueFull:
+	case errors.Is(err, link.ErrQueueFull):
 		return errQueueFull
 	}
 	return err

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"errors"
+
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
@@ -29,7 +31,7 @@ func (b *Broker) send(s *session.Session, f *link.Frame) error {
 			return err
 		}
 		err = pc.send(c, f)
-		if err != link.ErrDown {
+		if !errors.Is(err, link.ErrDown) {
 			return sendError(err)
 		}
 		pc.dead.Store(true) // f was not sent

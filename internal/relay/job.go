@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/lonng/nano/internal/link"
@@ -91,7 +92,7 @@ func (j *job) end(data []byte, err error) {
 		return
 	}
 	err = j.pc.link.Send(&link.Frame{Kind: kindReturn, ID: j.id, Data: data})
-	if err != nil && err != link.ErrDown {
+	if err != nil && !errors.Is(err, link.ErrDown) {
 		j.pc.returnError(j.id, j.b.Dispatcher.Public(sendError(err))) // without ErrQueueFull: the call was served
 	}
 }

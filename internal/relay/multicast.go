@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/lonng/nano/internal/link"
@@ -58,7 +59,7 @@ func (m *Multicast) Send(route string, v any) error {
 		}
 		for ids := range slices.Chunk(g.ids, maxMembers) {
 			err := g.pc.link.Send(&link.Frame{Kind: kindMulticast, Route: route, Meta: appendIDs(nil, ids), Data: data})
-			if err == link.ErrQueueFull {
+			if errors.Is(err, link.ErrQueueFull) {
 				g.pc.b.counts.unsent.Add(1)
 			}
 		}

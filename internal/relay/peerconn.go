@@ -130,7 +130,7 @@ func (pc *peerConn) receive(f *link.Frame) {
 		pc.user(f)
 	}
 	if err != nil {
-		pc.b.Log.Warn("cluster: frame dropped", "from", pc.link.Addr, "kind", f.Kind, "err", err)
+		pc.b.Log.Warn("cluster: frame dropped", "from", pc.link.Addr, "kind", f.Kind, "error", err)
 	}
 }
 

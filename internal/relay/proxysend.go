@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/lonng/nano/internal/codec"
@@ -127,10 +128,10 @@ func (p *proxySession) send(f *link.Frame, v any) error {
 	if err := p.pc.fits(f); err != nil {
 		return err
 	}
-	switch err := p.pc.link.Send(f); err {
-	case link.ErrDown:
+	switch err := p.pc.link.Send(f); {
+	case errors.Is(err, link.ErrDown):
 		return session.ErrBrokenPipe
-	case link.ErrQueueFull:
+	case errors.Is(err, link.ErrQueueFull):
 		return session.ErrBufferExceed
 	default:
 		return err

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -43,7 +42,7 @@ func logger(t testing.TB) *slog.Logger {
 	if testing.Verbose() && os.Getenv("NANO_TEST_LOG") != "" {
 		return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("test", t.Name())
 	}
-	return slog.New(slog.NewTextHandler(io.Discard, nil))
+	return slog.New(slog.DiscardHandler)
 }
 
 // farNode is another node, which sends and records frames.

@@ -166,7 +166,7 @@ func (w *Wire) framedPacket() (packet.Type, string, error) {
 		}
 		typ, body, n, _, err := codec.Next(payload, packet.MaxLength)
 		if err != nil || n != len(payload) {
-			return 0, "", fmt.Errorf("a frame of %d bytes holds a packet of %d, want exactly one: %v", len(payload), n, err)
+			return 0, "", fmt.Errorf("a frame of %d bytes holds a packet of %d, want exactly one: %w", len(payload), n, err)
 		}
 		return typ, string(body), nil
 	}

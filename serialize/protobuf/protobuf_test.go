@@ -66,7 +66,7 @@ func TestRoundTrip(t *testing.T) {
 		"empty":    {&structpb.Struct{}, &structpb.Struct{}},
 		"nested":   {nested, &structpb.Struct{}},
 		"older":    {&join{Name: "ann", Room: -7, Blob: []byte{1}, Seats: []int32{1, 300}, Tags: map[string]string{"k": "v"}}, &join{}},
-		"required": {&descriptorpb.UninterpretedOption_NamePart{NamePart: proto.String(""), IsExtension: proto.Bool(false)}, &descriptorpb.UninterpretedOption_NamePart{}},
+		"required": {&descriptorpb.UninterpretedOption_NamePart{NamePart: new(""), IsExtension: new(false)}, &descriptorpb.UninterpretedOption_NamePart{}},
 	}
 	s := protobuf.NewSerializer()
 	if !s.CopiesInput() {

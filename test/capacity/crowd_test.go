@@ -50,10 +50,8 @@ var descriptors = func() int { return 1 << 20 }
 
 // Ten thousand clients come in waves, talk and go. Then all is as it was before them.
 func TestCrowd(t *testing.T) {
+	testkit.SkipInShort(t, "capacity")
 	waves, size := 5, 2000
-	if testing.Short() {
-		waves, size = 3, 200
-	}
 	if limit := descriptors() / 2 / 5 * 4; size > limit { // both ends of a connection are in this process
 		t.Logf("waves of %d clients, for want of file descriptors", limit)
 		size = limit

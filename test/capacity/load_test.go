@@ -21,7 +21,7 @@ import (
 // loadTime is how long TestTwiceTheLoad goes on, twice for each kind of work and way of shedding. From 10s on there are
 // handlers that compute too. The long form, of some 16 minutes on a machine that does nothing else, is
 //
-//	go test -run TestTwiceTheLoad -v -timeout 1h -load 60s .
+//	go test -run TestTwiceTheLoad -v -timeout 1h -load 60s ./test/capacity
 var loadTime = flag.Duration("load", 1500*time.Millisecond, "how long TestTwiceTheLoad goes on")
 
 // crowded is clients that ask for work, and count what comes back.
@@ -112,6 +112,7 @@ func (c *crowded) ask(d time.Duration, rate float64, window int, payload string)
 
 // At twice the load that it can bear a server does nearly as much as it can, in bounded memory.
 func TestTwiceTheLoad(t *testing.T) {
+	testkit.SkipInShort(t, "capacity")
 	const (
 		clients = 50
 		pending = 4

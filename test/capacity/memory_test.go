@@ -160,7 +160,7 @@ func (w *worst) output() {
 
 // What a client that does its worst has the server hold: the figures of "How much memory" in docs/security.md.
 //
-//	go test -run '^$' -bench SessionMemory -benchtime 1x .
+//	go test -run '^$' -bench SessionMemory -benchtime 1x ./test/capacity
 func BenchmarkSessionMemory(b *testing.B) {
 	unknown := testkit.Request(1, strings.Repeat("\xff", 255), "") // the error quotes it, four letters a byte
 	for _, settings := range []struct {

@@ -119,11 +119,11 @@ func (c *chaos) start(addr string, backend bool, seeds ...string) (*chaosNode, e
 		list.Register(&Teller{c: c, node: n}, component.WithName("Room"))
 	}
 	opts := []nano.Option{
-		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithMaster(), testkit.Quiet,
+		nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), nano.WithCluster(), testkit.Quiet,
 		nano.WithGrpcOptions(grpc.WithContextDialer(n.links.Dial)),
 	}
 	for _, s := range seeds {
-		opts = append(opts, nano.WithAdvertiseAddr(s, 200*time.Millisecond))
+		opts = append(opts, nano.WithSeeds(s), nano.WithSeedRetry(200*time.Millisecond))
 	}
 	n.Server = nano.New(opts...)
 	l, err := listenAgain(addr)
@@ -357,10 +357,8 @@ func (p *teller) check(m *message.Message) error {
 // While nodes are killed and come back, every request of a client whose gate lives is answered, once, by its own reply or
 // an error, and replies are in order. When a gate is killed, its clients' sessions end everywhere.
 func TestClusterChaos(t *testing.T) {
+	testkit.SkipInShort(t, "chaos")
 	length, clients := 10*time.Second, 200
-	if testing.Short() {
-		length, clients = 2*time.Second, 60
-	}
 	if *chaosTime > 0 {
 		length, clients = *chaosTime, 2000
 	}

@@ -90,10 +90,8 @@ func (p *nodeCmd) has(other *nodeCmd, up bool) {
 // Two halves of a cluster that lose each other go on by themselves, and are one again when packets arrive again; with
 // -partition 45s also after the gossip has forgotten the other half.
 func TestClusterPartition(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	length := 6 * time.Second
-	if testing.Short() {
-		length = 3 * time.Second
-	}
 	if *partitionTime > 0 {
 		length = *partitionTime
 	}

@@ -12,6 +12,7 @@ import (
 
 // A process that hangs is found out, costs others nothing, and is back when it goes on.
 func TestClusterPause(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	g := startProcessGate(t)
 	a := spawn(t, nodeSpec{Name: "a", Listen: "127.0.0.1:0", Seeds: g.ClusterAddr()})

@@ -77,9 +77,9 @@ func (spec *nodeSpec) run() error {
 		list.Register(fellow, component.WithName("Room"))
 		list.Register(fellow, component.WithName(spec.Name))
 	}
-	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithMaster(), nano.WithLabel(spec.Name)}
+	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithCluster(), nano.WithLabel(spec.Name)}
 	if spec.Seeds != "" {
-		opts = append(opts, nano.WithAdvertiseAddr(spec.Seeds))
+		opts = append(opts, nano.WithSeeds(strings.Split(spec.Seeds, ",")...))
 	}
 	srv := nano.New(opts...)
 	l, err := listenAgain(spec.Listen)
@@ -253,7 +253,7 @@ func startProcessGate(t testing.TB, seeds ...string) *processGate {
 	g := &processGate{changes: make(chan memberChange, 100)}
 	opts := []nano.Option{nano.WithMemberCallback(func(m cluster.Member) { g.changes <- memberChange{m, time.Now()} })}
 	if len(seeds) > 0 {
-		opts = append(opts, nano.WithAdvertiseAddr(strings.Join(seeds, ","), 200*time.Millisecond))
+		opts = append(opts, nano.WithSeeds(seeds...), nano.WithSeedRetry(200*time.Millisecond))
 	}
 	g.Node = testkit.StartNode(t, nil, nil, opts...)
 	return g
@@ -317,6 +317,7 @@ func failsDown(t testing.TB, what string, failed <-chan error, killed time.Time,
 }
 
 func TestClusterKill(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	g := startProcessGate(t)
 	a := spawn(t, nodeSpec{Name: "a", Listen: "127.0.0.1:0", Seeds: g.ClusterAddr()})
@@ -357,6 +358,7 @@ func TestClusterKill(t *testing.T) {
 // A gate that is killed takes its clients' connections along, with the requests on them, and their sessions on other
 // nodes. The clients of another gate notice nothing.
 func TestClusterKillGate(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	var group = nano.NewGroup("all")
 	asked, ended := make(chan struct{}, 10), make(chan error, 10)
@@ -417,6 +419,7 @@ func TestClusterKillGate(t *testing.T) {
 }
 
 func TestClusterWithoutFirstNode(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
 	first := spawn(t, nodeSpec{Name: "first", Listen: "127.0.0.1:0"})
 	g := startProcessGate(t, first.addr())

@@ -280,7 +280,7 @@ func onHold(t testing.TB, n *testkit.Node) {
 	})
 }
 
-// Calls of a session go to the node that has it, through the gate, whoever makes them.
+// Calls of a session go to the node that has it, through the gate, on whichever node they are made.
 func TestClusterSessionCall(t *testing.T) {
 	t.Parallel()
 	sessions := make(chan *session.Session, 1)
@@ -445,7 +445,7 @@ func TestClusterRoutePanics(t *testing.T) {
 		sessions <- s
 		return s.Response([]byte("ok"))
 	})
-	gate := testkit.StartNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+	gate := testkit.StartNode(t, nil, nil, nano.WithNodeSelector(
 		func(service string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 			if service == "Bank" {
 				panic("no idea")
@@ -463,7 +463,7 @@ func TestClusterRoutePanics(t *testing.T) {
 	p.ExpectError("Bank.Answer", "", nano.CodeInternal)
 }
 
-// RPC goes to whoever serves the route, sessionless handlers and the own node included.
+// RPC goes to a node that serves the route, sessionless handlers and the own node included.
 func TestClusterRPC(t *testing.T) {
 	t.Parallel()
 	heard := make(chan string, 10)

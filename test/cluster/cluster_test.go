@@ -499,7 +499,7 @@ func TestClusterRoute(t *testing.T) {
 		s.Router().Delete("Room")
 		return s.Response(data)
 	}
-	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(choose)}, nil, nano.WithCustomerRemoteServiceRoute(route))
+	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(choose)}, nil, nano.WithNodeSelector(route))
 	a := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("a")}, []*testkit.Node{gate}, nano.WithLabel("red"))
 	testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("b")}, []*testkit.Node{gate, a}, nano.WithLabel("blue"))
 	p := gate.Connect()
@@ -656,7 +656,7 @@ func TestClusterRouteOnce(t *testing.T) {
 		sessions <- s
 		return s.Response([]byte("ok"))
 	})
-	gate := testkit.StartNode(t, testkit.Services{"Door": door}, nil, nano.WithCustomerRemoteServiceRoute(
+	gate := testkit.StartNode(t, testkit.Services{"Door": door}, nil, nano.WithNodeSelector(
 		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 			if first.Swap(true) {
 				return members[1]

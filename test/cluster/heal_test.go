@@ -37,8 +37,7 @@ func TestClusterSingleLoginHeals(t *testing.T) {
 
 		two.Links.Mend()
 		testkit.Receive(t, early.Done(), "the end of the earlier login")
-		var kick *client.KickError
-		if !errors.As(early.Err(), &kick) {
+		if _, ok := errors.AsType[*client.KickError](early.Err()); !ok {
 			t.Errorf("round %d: the earlier login ended with %v, want a kick", i, early.Err())
 		}
 		testkit.AwaitMembers(t, one, two, back)

@@ -88,7 +88,7 @@ func TestClusterTLS(t *testing.T) {
 		"trusts somebody else": nodeTLS(a.Member(), b.Pool()),
 	} {
 		l := listenAny(t)
-		s := nano.New(append(opts, nano.WithAdvertiseAddr(gate.ClusterAddr()), nano.WithSlog(slog.New(slog.DiscardHandler)))...)
+		s := nano.New(append(opts, nano.WithSeeds(gate.ClusterAddr()), nano.WithSlog(slog.New(slog.DiscardHandler)))...)
 		if err := s.StartCluster(l); err != nil {
 			t.Errorf("%s: StartCluster = %v, want nil: the seed is tried on", name, err)
 		}
@@ -162,9 +162,9 @@ func TestClusterServiceAddr(t *testing.T) {
 		addr, _ := s.Router().Find("Room")
 		return s.Response([]byte(addr))
 	}
-	gate := testkit.StartNodeAt(t, backs[0].Addr().String(), nil, nil, nano.WithServiceAddr(fronts[0]))
-	hall := testkit.StartNodeAt(t, backs[1].Addr().String(), testkit.Services{"Hall": testkit.NewNamedGame("hall")}, []*testkit.Node{gate}, nano.WithServiceAddr(fronts[1]))
-	room := testkit.StartNodeAt(t, backs[2].Addr().String(), testkit.Services{"Room": testkit.NewGame(where)}, []*testkit.Node{hall}, nano.WithServiceAddr(fronts[2]))
+	gate := testkit.StartNodeAt(t, backs[0].Addr().String(), nil, nil, nano.WithNodeAddress(fronts[0]))
+	hall := testkit.StartNodeAt(t, backs[1].Addr().String(), testkit.Services{"Hall": testkit.NewNamedGame("hall")}, []*testkit.Node{gate}, nano.WithNodeAddress(fronts[1]))
+	room := testkit.StartNodeAt(t, backs[2].Addr().String(), testkit.Services{"Room": testkit.NewGame(where)}, []*testkit.Node{hall}, nano.WithNodeAddress(fronts[2]))
 	nodes := []*testkit.Node{gate, hall, room}
 	testkit.AwaitMembers(t, nodes...)
 	for i, n := range nodes {

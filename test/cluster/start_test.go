@@ -36,7 +36,7 @@ func wasClosed(l net.Listener) bool {
 func TestStartCluster(t *testing.T) {
 	t.Parallel()
 	quiet := nano.WithSlog(slog.New(slog.DiscardHandler))
-	one := testkit.StartNode(t, nil, nil, nano.WithNodeId(5), nano.WithClusterSecret("sesame"))
+	one := testkit.StartNode(t, nil, nil, nano.WithNodeID(5), nano.WithClusterSecret("sesame"))
 	if one.ClusterAddr() == "" {
 		t.Error("a node has no address")
 	}
@@ -46,15 +46,15 @@ func TestStartCluster(t *testing.T) {
 		text string
 	}{
 		"no option of a cluster":  {nil, nil, "WithCluster or WithSeeds"},
-		"a seed without a port":   {[]nano.Option{nano.WithAdvertiseAddr("10.0.0.1")}, nil, "host:port"},
-		"no seed":                 {[]nano.Option{nano.WithAdvertiseAddr(" , ")}, nil, "host:port"},
-		"another secret":          {[]nano.Option{nano.WithAdvertiseAddr(one.ClusterAddr()), nano.WithClusterSecret("open")}, cluster.ErrRefused, "secret"},
-		"no secret":               {[]nano.Option{nano.WithAdvertiseAddr(one.ClusterAddr())}, cluster.ErrRefused, "secret"},
-		"the same number":         {[]nano.Option{nano.WithAdvertiseAddr(one.ClusterAddr()), nano.WithClusterSecret("sesame"), nano.WithNodeId(5)}, cluster.ErrDuplicateID, "5"},
-		"an address without port": {[]nano.Option{nano.WithServiceAddr("host")}, cluster.ErrInvalidRegisterReq, "host:port"},
-		"an address of no host":   {[]nano.Option{nano.WithServiceAddr(":34567")}, cluster.ErrInvalidRegisterReq, "host:port"},
-		"every interface":         {[]nano.Option{nano.WithServiceAddr("0.0.0.0:34567")}, cluster.ErrInvalidRegisterReq, "host:port"},
-		"an address of port 0":    {[]nano.Option{nano.WithServiceAddr("10.0.0.1:0")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"a seed without a port":   {[]nano.Option{nano.WithSeeds("10.0.0.1")}, nil, "host:port"},
+		"no seed":                 {[]nano.Option{nano.WithSeeds(" , ")}, nil, "host:port"},
+		"another secret":          {[]nano.Option{nano.WithSeeds(one.ClusterAddr()), nano.WithClusterSecret("open")}, cluster.ErrRefused, "secret"},
+		"no secret":               {[]nano.Option{nano.WithSeeds(one.ClusterAddr())}, cluster.ErrRefused, "secret"},
+		"the same number":         {[]nano.Option{nano.WithSeeds(one.ClusterAddr()), nano.WithClusterSecret("sesame"), nano.WithNodeID(5)}, cluster.ErrDuplicateID, "5"},
+		"an address without port": {[]nano.Option{nano.WithNodeAddress("host")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"an address of no host":   {[]nano.Option{nano.WithNodeAddress(":34567")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"every interface":         {[]nano.Option{nano.WithNodeAddress("0.0.0.0:34567")}, cluster.ErrInvalidRegisterReq, "host:port"},
+		"an address of port 0":    {[]nano.Option{nano.WithNodeAddress("10.0.0.1:0")}, cluster.ErrInvalidRegisterReq, "host:port"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +73,7 @@ func TestStartCluster(t *testing.T) {
 		})
 	}
 	t.Run("Start without a listener", func(t *testing.T) {
-		s := nano.New(nano.WithMaster(), quiet)
+		s := nano.New(nano.WithCluster(), quiet)
 		if err := s.Start(); err == nil || !strings.Contains(err.Error(), "StartCluster") {
 			t.Errorf("Start of a node = %v, want an error that names StartCluster", err)
 		}
@@ -90,7 +90,7 @@ func TestStartCluster(t *testing.T) {
 	t.Run("a fault of a component", func(t *testing.T) {
 		list := &component.Components{}
 		list.Register(&failing{})
-		s := nano.New(nano.WithMaster(), quiet, nano.WithComponents(list))
+		s := nano.New(nano.WithCluster(), quiet, nano.WithComponents(list))
 		if l := listenAny(t); s.StartCluster(l) == nil || !wasClosed(l) {
 			t.Error("StartCluster with a component that panics = nil, or the listener was left open")
 		}
@@ -182,7 +182,7 @@ func TestClusterUnmet(t *testing.T) {
 	t.Parallel()
 	l := listenAny(t)
 	_ = l.Close()
-	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewNamedGame("door")}, nil, nano.WithAdvertiseAddr(l.Addr().String(), 50*time.Millisecond))
+	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewNamedGame("door")}, nil, nano.WithSeeds(l.Addr().String()), nano.WithSeedRetry(50*time.Millisecond))
 	p := gate.Connect()
 	p.Expect("Door.Do", "", "door")
 	p.ExpectError("Door.Nothing", "", nano.CodeUnavailable)
@@ -211,7 +211,7 @@ func TestListenCluster(t *testing.T) {
 	log := testkit.NewLogCapture()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- nano.Listen("127.0.0.1:0", nano.WithAdvertiseAddr(seed.ClusterAddr()), nano.WithClientAddr("127.0.0.1:0"),
+		ended <- nano.Listen("127.0.0.1:0", nano.WithSeeds(seed.ClusterAddr()), nano.WithClientAddr("127.0.0.1:0"),
 			nano.WithLabel("room"), nano.WithComponents(list), nano.WithSerializer(json.NewSerializer()), log.Option())
 	}()
 	players := log.Wait(t, "nano: listening", "address")
@@ -234,14 +234,14 @@ func TestListenClusterAlone(t *testing.T) {
 	log := testkit.NewLogCapture()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- nano.Listen("127.0.0.1:0", nano.WithMaster(), log.Option())
+		ended <- nano.Listen("127.0.0.1:0", nano.WithCluster(), log.Option())
 	}()
-	log.Wait(t, "cluster: started", "addr")
+	log.Wait(t, "cluster: started", "address")
 	nano.Shutdown()
 	if err := testkit.Receive(t, ended, "the end of Listen"); err != nil {
 		t.Errorf("Listen = %v", err)
 	}
-	for _, opts := range [][]nano.Option{{nano.WithMaster()}, {nano.WithMaster(), nano.WithClientAddr("nowhere:x")}} {
+	for _, opts := range [][]nano.Option{{nano.WithCluster()}, {nano.WithCluster(), nano.WithClientAddr("nowhere:x")}} {
 		addr := "nowhere:x"
 		if len(opts) > 1 {
 			addr = "127.0.0.1:0"

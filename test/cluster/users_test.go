@@ -128,8 +128,7 @@ func TestClusterSingleLogin(t *testing.T) {
 		p.Expect([]string{"Door.Do", "Door.Do", "Hall.Do", "Hall.Do"}[i%4], "7", "7") // bound at the gate, or on the backend
 		if last != nil {
 			testkit.Receive(t, last.Done(), "the end of the login before")
-			var kick *client.KickError
-			if !errors.As(last.Err(), &kick) {
+			if _, ok := errors.AsType[*client.KickError](last.Err()); !ok {
 				t.Errorf("login %d ended with %v, want a kick", i-1, last.Err())
 			}
 		}
@@ -397,7 +396,7 @@ func TestClusterLeaveOfAChosenNode(t *testing.T) {
 	asked, choose := make(chan struct{}), make(chan struct{})
 	withdrawn, leave := make(chan struct{}), make(chan struct{})
 	var first sync.Once
-	gate := testkit.StartNode(t, nil, nil, nano.WithCustomerRemoteServiceRoute(
+	gate := testkit.StartNode(t, nil, nil, nano.WithNodeSelector(
 		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 			leaver := slices.IndexFunc(members, func(m *clusterpb.MemberInfo) bool { return m.Label == "leaves" })
 			if leaver < 0 {

@@ -461,8 +461,8 @@ func TestStartFaults(t *testing.T) {
 		{"no serializer", nano.WithSerializer(nil), "WithSerializer"},
 		{"two routes with one code", nano.WithDictionary(map[string]uint16{"A.B": 1, "C.D": 1}), "WithDictionary"},
 		{"a long route", nano.WithDictionary(map[string]uint16{strings.Repeat("r", 256): 1}), "256 bytes"},
-		{"a certificate that is not there", nano.WithTSLConfig("no.crt", "no.key"), "no.crt"},
-		{"a node id too high", nano.WithNodeId(1 << 16), "WithNodeId"},
+		{"a certificate that is not there", nano.WithTLSFiles("no.crt", "no.key"), "no.crt"},
+		{"a node id too high", nano.WithNodeID(1 << 16), "WithNodeID"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := nano.New(testkit.Quiet, test.opt)

@@ -241,7 +241,7 @@ func TestPushFromManyGoroutines(t *testing.T) {
 	}
 }
 
-// A handler that blocks the logic goroutine holds up nobody else's pushes.
+// A handler that blocks the logic goroutine does not delay the pushes of other goroutines.
 func TestPushWhileTheLogicGoroutineIsBlocked(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -38,11 +38,11 @@ func child() {
 		served.Add(1)
 		return s.Response(data)
 	}})
-	err := nano.Listen("127.0.0.1:0",
-		nano.WithSlog(slog.New(slog.NewJSONHandler(os.Stdout, nil))),
-		nano.WithComponents(components),
-		nano.WithIsWebsocket(os.Getenv(childEnv) == "ws"))
-	if err != nil {
+	opts := []nano.Option{nano.WithSlog(slog.New(slog.NewJSONHandler(os.Stdout, nil))), nano.WithComponents(components)}
+	if os.Getenv(childEnv) == "ws" {
+		opts = append(opts, nano.WithWebSocket("/"))
+	}
+	if err := nano.Listen("127.0.0.1:0", opts...); err != nil {
 		os.Exit(3)
 	}
 	farewell()
@@ -104,6 +104,7 @@ func startProcess(t testing.TB, kind string) *process {
 
 // A process that is told to end answers what it has accepted, tells every client why it ends, and does so in time.
 func TestSignalUnderLoad(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no signals to send")
 	}

@@ -243,7 +243,7 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
-// A client that takes nothing for three heartbeat intervals is as good as gone, also where it still sends.
+// A client that takes nothing for three heartbeat intervals is closed, even if it still sends.
 func TestStalledClient(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {

@@ -379,7 +379,7 @@ func TestSlowUpgrade(t *testing.T) {
 		p.Echo(1, "in time")
 		p.Abort()
 
-		// Between pages a connection may idle for a while, not for ever.
+		// Between pages a connection may idle for a while, not without end.
 		p = connect()
 		if err := p.Raw([]byte("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
 			t.Fatal(err)

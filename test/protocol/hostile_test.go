@@ -33,6 +33,7 @@ func valid() []byte {
 
 // Whatever clients do, others are served, and nothing of theirs stays.
 func TestHostileClients(t *testing.T) {
+	testkit.SkipInShort(t, "capacity")
 	for _, attack := range []struct {
 		name string
 		opts []nano.Option
@@ -81,7 +82,7 @@ func TestHostileClients(t *testing.T) {
 				stream = testkit.Frame(0x82, stream)
 			}
 			step := 1
-			if testing.Short() || testkit.Slack > 1 {
+			if testkit.Slack > 1 {
 				step = 16 // not all values
 			}
 			at.EachDialed(len(stream)*255/step, func(i int, w *testkit.Wire) {
@@ -571,7 +572,7 @@ func TestHostileHandlers(t *testing.T) {
 
 // blockTime is how long the handler of TestHandlerThatBlocks blocks over sockets. The long form is
 //
-//	go test -run TestHandlerThatBlocks -v -block 10s .
+//	go test -run TestHandlerThatBlocks -v -block 10s ./test/protocol
 var blockTime = flag.Duration("block", 2*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
 
 // A handler that blocks holds up the messages of its scheduler and nothing else. It is for 10 s in fake time, and for
@@ -583,7 +584,10 @@ func TestHandlerThatBlocks(t *testing.T) {
 		})
 	}
 	for _, kind := range testkit.Sockets {
-		t.Run(kind, func(t *testing.T) { blocks(t, kind, *blockTime) })
+		t.Run(kind, func(t *testing.T) {
+			testkit.SkipInShort(t, "blocks for -block")
+			blocks(t, kind, *blockTime)
+		})
 	}
 }
 
@@ -678,7 +682,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 		})
 	}
 
-	// Meanwhile whoever comes is let in, and is served by other schedulers.
+	// Meanwhile new clients are let in, and are served by other schedulers.
 	rounds, late := 0, 0
 	for ; time.Since(start) < d*3/4; rounds++ {
 		began := time.Now()
@@ -707,7 +711,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 	const stuck = "nano: the logic goroutine is stuck in one task"
 	if d > 8*time.Second {
 		if stack, _ := log.Find(stuck, "stack"); !strings.Contains(stack, "(*Game).Do") || log.Count(stuck) != 1 {
-			t.Errorf("%d lines with the stack %s tell of the handler, want one", log.Count(stuck), stack)
+			t.Errorf("%d lines with the stack %s name the handler, want one", log.Count(stuck), stack)
 		}
 	}
 	if n := at.Stats().Routes["Game.Echo"].Count; n != 1 {

@@ -538,7 +538,7 @@ func TestLimitsAreLogged(t *testing.T) {
 	}
 }
 
-// It says so too where nobody else is connected.
+// It also says so when no other client is connected.
 func TestRefusalsAreLoggedWithoutClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := testkit.NewLogCapture()

@@ -52,7 +52,7 @@ func TestTLSFromFiles(t *testing.T) {
 	for kind := range secured {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := testkit.NewServer(&testkit.Game{}, nano.WithTSLConfig(testkit.WriteKeyPair(t, ca.Server(2))))
+			s := testkit.NewServer(&testkit.Game{}, nano.WithTLSFiles(testkit.WriteKeyPair(t, ca.Server(2))))
 			testkit.ShutdownAtEnd(t, s)
 			at := testkit.Serve(t, s, kind)
 			c, err := dialTLS(t, at, &tls.Config{RootCAs: ca.Pool()})
@@ -85,13 +85,13 @@ func TestTLSFaults(t *testing.T) {
 		option nano.Option
 		want   []string
 	}{
-		"no certificate":      {nano.WithTSLConfig(missing, key), []string{"WithTSLConfig", missing, "open"}},
-		"no key":              {nano.WithTSLConfig(certificate, missing), []string{"WithTSLConfig", missing, "open"}},
-		"one file named":      {nano.WithTSLConfig(certificate, ""), []string{"WithTSLConfig", certificate}},
-		"no PEM certificate":  {nano.WithTSLConfig(garbage, key), []string{"WithTSLConfig", garbage, "certificate"}},
-		"no PEM key":          {nano.WithTSLConfig(certificate, garbage), []string{"WithTSLConfig", garbage, "key"}},
-		"key of another":      {nano.WithTSLConfig(certificate, otherKey), []string{"WithTSLConfig", certificate, otherKey, "does not match"}},
-		"certificate first":   {nano.WithTSLConfig(otherKey, otherCertificate), []string{"WithTSLConfig", otherKey}},
+		"no certificate":      {nano.WithTLSFiles(missing, key), []string{"WithTLSFiles", missing, "open"}},
+		"no key":              {nano.WithTLSFiles(certificate, missing), []string{"WithTLSFiles", missing, "open"}},
+		"one file named":      {nano.WithTLSFiles(certificate, ""), []string{"WithTLSFiles", certificate}},
+		"no PEM certificate":  {nano.WithTLSFiles(garbage, key), []string{"WithTLSFiles", garbage, "certificate"}},
+		"no PEM key":          {nano.WithTLSFiles(certificate, garbage), []string{"WithTLSFiles", garbage, "key"}},
+		"key of another":      {nano.WithTLSFiles(certificate, otherKey), []string{"WithTLSFiles", certificate, otherKey, "does not match"}},
+		"certificate first":   {nano.WithTLSFiles(otherKey, otherCertificate), []string{"WithTLSFiles", otherKey}},
 		"no configuration":    {nano.WithTLSConfig(nil), []string{"WithTLSConfig", "nil"}},
 		"empty configuration": {nano.WithTLSConfig(&tls.Config{}), []string{"WithTLSConfig", "GetCertificate"}},
 	} {
@@ -238,7 +238,7 @@ func TestNoTLS(t *testing.T) {
 		} {
 			t.Run(kind+" "+name, func(t *testing.T) {
 				t.Parallel()
-				s := testkit.NewServer(&testkit.Game{}, nano.WithHandshakeTimeout(200*time.Millisecond), nano.WithTSLConfig(testkit.WriteKeyPair(t, ca.Server(2))))
+				s := testkit.NewServer(&testkit.Game{}, nano.WithHandshakeTimeout(200*time.Millisecond), nano.WithTLSFiles(testkit.WriteKeyPair(t, ca.Server(2))))
 				testkit.ShutdownAtEnd(t, s)
 				at := testkit.Serve(t, s, kind)
 				conn, err := at.DialConn()
@@ -250,7 +250,7 @@ func TestNoTLS(t *testing.T) {
 					t.Fatal(err)
 				}
 				_ = conn.SetReadDeadline(time.Now().Add(testkit.Patience))
-				// An alert may come, and a page that tells of TLS; the connection may also be reset.
+				// An alert may come, and a page that mentions TLS; the connection may also be reset.
 				_, err = io.Copy(io.Discard, conn)
 				if errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("the connection is open after %v", testkit.Patience)

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestProcess(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	p, err := proc.Start("echo", spec{"hello"}, proc.CPUs())
@@ -62,6 +65,9 @@ func TestProcess(t *testing.T) {
 }
 
 func TestProcessThatFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for role, want := range map[string]string{"faulty": "no luck", "unknown": "no such role"} {
@@ -77,6 +83,9 @@ func TestProcessThatFails(t *testing.T) {
 }
 
 func TestAwaitEndsWithItsContext(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	p, err := proc.Start("echo", spec{"hello"}, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -93,6 +102,9 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	if n := proc.FileLimit(); n < 64 {
 		t.Errorf("FileLimit = %d, want what a benchmark can work with", n)
 	}

@@ -24,6 +24,9 @@ const short = 100 * time.Millisecond
 
 // Every kind of load on every server that can serve it, and no message is lost.
 func TestRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	echo := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 4, Window: 2}
 	with := func(s load.Spec, change func(*load.Spec)) load.Spec {
 		change(&s)
@@ -69,6 +72,9 @@ func TestRun(t *testing.T) {
 
 // Messages of rooms run on the rooms' schedulers, while another process probes the server.
 func TestRunWithProbe(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	probe := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 64, Size: 64, Rate: 500, Warm: short, Duration: short}
 	tr := trial.Trial{
 		Server: server.Spec{Kind: server.Nano, Work: 20 * time.Microsecond, Schedulers: 2},
@@ -94,6 +100,9 @@ func TestRunWithProbe(t *testing.T) {
 
 // A server that cannot serve the load fails the trial; nothing is left running.
 func TestRunFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
 	s := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 1, Size: 64, WebSocket: true, Warm: short, Duration: short}
 	for _, tr := range []trial.Trial{
 		{Server: server.Spec{Kind: "nothing"}, Load: s},

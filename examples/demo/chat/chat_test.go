@@ -248,6 +248,9 @@ func TestSite(t *testing.T) {
 // browser returns the path of a Chromium. Where none is installed the test is skipped, unless NANO_REQUIRE_BROWSER is
 // set.
 func browser(t *testing.T) string {
+	if testing.Short() {
+		t.Skip("short mode: needs a browser")
+	}
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
 		if path, err := exec.LookPath(name); err == nil {

@@ -34,7 +34,7 @@ type flow struct {
 	messages, bytes  int
 }
 
-// traffic is what has passed. Hooks run concurrently, on the goroutines of connections and of whoever sends.
+// traffic is what has passed. Hooks run concurrently, on the goroutines of connections and of senders.
 type traffic struct {
 	mu    sync.Mutex
 	flows map[[2]string]*flow // by direction and route; mu guards it

@@ -1,4 +1,4 @@
-package nano_test
+package protocol_test
 
 import (
 	"context"
