@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"os"
 
 	"github.com/urfave/cli/v3"
@@ -18,7 +18,7 @@ func genCommand() *cli.Command {
 		Commands: []*cli.Command{{
 			Name:      "ts",
 			Usage:     "generate a TypeScript client for the package nano-client",
-			ArgsUsage: "PACKAGE",
+			ArgsUsage: "PACKAGE [ARGUMENT...]",
 			Description: "Writes one file with the types of all routes, pushes and rooms, and a function that makes a client with these types.\n\n" +
 				"   nano gen ts -o src/server.ts ./cmd/server",
 			Flags: []cli.Flag{
@@ -55,8 +55,8 @@ func readContract(ctx context.Context, c *cli.Command) (*contract.Contract, erro
 			return nil, err
 		}
 		return contract.Parse(data)
-	case file == "" && c.Args().Len() == 1:
-		return contract.Load(ctx, "", c.Args().First())
+	case file == "" && c.Args().Len() > 0:
+		return contract.Load(ctx, "", c.Args().First(), c.Args().Tail()...)
 	}
-	return nil, fmt.Errorf("want one package or --contract FILE, got %d arguments", c.Args().Len())
+	return nil, errors.New("gen: want a package, or --contract FILE without a package")
 }

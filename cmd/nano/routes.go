@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
@@ -14,9 +15,10 @@ func routesCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "routes",
 		Usage:     "list the routes, pushes, rooms and errors of a program",
-		ArgsUsage: "PACKAGE",
+		ArgsUsage: "PACKAGE [ARGUMENT...]",
 		Description: "PACKAGE is the main package of a server, as the go command takes it: . or ./examples/demo/chat, say.\n" +
-			"The routes are read from the source. If a name is not constant, the program is built and started once, only to print its routes.\n\n" +
+			"The routes are read from the source. If a name is not constant, the program is built and started once with the ARGUMENTs,\n" +
+			"only to print its routes: its main function runs until nano.New or nano.Listen.\n\n" +
 			"   nano routes .                          a table\n" +
 			"   nano routes --json . > contract.json   the contract, to be kept under version control\n" +
 			"   nano routes --diff contract.json .     what breaks clients that were made for that contract",
@@ -29,10 +31,10 @@ func routesCommand() *cli.Command {
 }
 
 func routes(ctx context.Context, c *cli.Command) error {
-	if c.Args().Len() != 1 {
-		return fmt.Errorf("want one package, got %d arguments: nano routes PACKAGE", c.Args().Len())
+	if c.Args().Len() == 0 {
+		return errors.New("routes: want a package: nano routes PACKAGE")
 	}
-	now, err := contract.Load(ctx, "", c.Args().First())
+	now, err := contract.Load(ctx, "", c.Args().First(), c.Args().Tail()...)
 	if err != nil {
 		return err
 	}

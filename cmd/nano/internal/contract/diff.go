@@ -119,6 +119,13 @@ func (d *differ) typ(where string, old, now *Type, in bool) {
 	if old.Kind == KindAny && !in || now.Kind == KindAny && in {
 		return
 	}
+	from, to := old, now // every value of from has to be one of to
+	if !in {
+		from, to = now, old
+	}
+	if from.Kind == KindEnum && to.Kind == from.Elem.Kind {
+		return
+	}
 	if old.Kind != now.Kind {
 		d.add("%s was %s and is %s", where, describe(old), describe(now))
 		return
@@ -128,10 +135,6 @@ func (d *differ) typ(where string, old, now *Type, in bool) {
 	}
 	switch old.Kind {
 	case KindInt, KindFloat:
-		from, to := old, now
-		if !in {
-			from, to = now, old
-		}
 		if !covers(to, from) {
 			d.add("%s was %s and is %s", where, describe(old), describe(now))
 		}

@@ -29,14 +29,23 @@ type source struct {
 	main     *packages.Package
 	own      []*packages.Package // of the program's module, dependencies first
 	packages map[string]*packages.Package
-	docs     map[token.Pos]string // doc comments, by the position of the declared name
+	docs     map[token.Pos]string    // doc comments, by the position of the declared name
+	declared map[string]*types.Named // the types of the contract
+	within   map[string]bool         // named types that are being read and are no structs
 	contract *Contract
 }
 
 // Load reads the contract of the program in a package. Dir is where the pattern is resolved, "" for the working directory.
-// Packages that do not compile are an error.
-func Load(ctx context.Context, dir, pattern string) (*Contract, error) {
-	s := &source{fset: token.NewFileSet(), packages: map[string]*packages.Package{}, docs: map[token.Pos]string{}}
+// Packages that do not compile are an error. If the names of routes are not constant, Load builds the program and starts it
+// with args; the program then writes its routes instead of serving.
+func Load(ctx context.Context, dir, pattern string, args ...string) (*Contract, error) {
+	s := &source{
+		fset:     token.NewFileSet(),
+		packages: map[string]*packages.Package{},
+		docs:     map[token.Pos]string{},
+		declared: map[string]*types.Named{},
+		within:   map[string]bool{},
+	}
 	list, err := packages.Load(&packages.Config{
 		Context: ctx,
 		Dir:     dir,
@@ -54,6 +63,9 @@ func Load(ctx context.Context, dir, pattern string) (*Contract, error) {
 	if err := s.collect(); err != nil {
 		return nil, err
 	}
+	if s.main.Name != "main" {
+		return nil, fmt.Errorf("%s is package %s, want a main package", s.main.PkgPath, s.main.Name)
+	}
 	s.contract = &Contract{
 		Version:    Version,
 		Package:    s.main.PkgPath,
@@ -64,12 +76,13 @@ func Load(ctx context.Context, dir, pattern string) (*Contract, error) {
 		Errors:     []Error{},
 		Types:      map[string]*Type{},
 	}
+	s.findSerializer()
 	dynamic, err := s.scan()
 	if err != nil {
 		return nil, err
 	}
 	if dynamic != "" {
-		routes, err := ask(ctx, dir, pattern)
+		routes, err := ask(ctx, dir, pattern, args)
 		if err != nil {
 			return nil, fmt.Errorf("%s: the routes are not constant, and the program did not print them: %w", dynamic, err)
 		}
@@ -163,8 +176,13 @@ func (s *source) readDocs(f *ast.File) {
 func (s *source) doc(o types.Object) string { return s.docs[o.Pos()] }
 
 // at returns where a node stands, for messages.
-func (s *source) at(n ast.Node) string {
-	p := s.fset.Position(n.Pos())
+func (s *source) at(n ast.Node) string { return s.place(n.Pos()) }
+
+// position returns where an object is declared.
+func (s *source) position(o types.Object) string { return s.place(o.Pos()) }
+
+func (s *source) place(pos token.Pos) string {
+	p := s.fset.Position(pos)
 	return fmt.Sprintf("%s:%d", filepath.Base(p.Filename), p.Line)
 }
 

@@ -1,14 +1,18 @@
 package contract
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"go/types"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -25,8 +29,8 @@ type running struct {
 	Method    string `json:"method"`
 }
 
-// ask builds and starts the program so that it writes its routes and ends.
-func ask(ctx context.Context, dir, pattern string) ([]running, error) {
+// ask builds the program and starts it with args so that each of its servers writes its routes and does not start.
+func ask(ctx context.Context, dir, pattern string, args []string) ([]running, error) {
 	tmp, err := os.MkdirTemp("", "nano-routes-")
 	if err != nil {
 		return nil, err
@@ -41,34 +45,49 @@ func ask(ctx context.Context, dir, pattern string) ([]running, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	file := filepath.Join(tmp, "routes.json")
-	run := exec.CommandContext(ctx, bin)
+	run := exec.CommandContext(ctx, bin, args...)
+	run.WaitDelay = time.Second // for children of the program that keep its output open
 	run.Dir = dir
 	run.Env = append(os.Environ(), routesFile+"="+file)
 	out, runErr := run.CombinedOutput() // it ends with the error of Listen
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("it wrote no routes: does it call nano.Listen or Server.Start? Its output: %s", out), runErr)
+		return nil, fmt.Errorf("it wrote no routes: it has to call nano.New or nano.Listen when it is started with the arguments %q. "+
+			"It ended with: %w\n%s", args, cmp.Or(ctx.Err(), runErr, errors.New("exit status 0")), bytes.TrimSpace(out))
 	}
-	var list []running
-	if err := json.Unmarshal(data, &list); err != nil {
-		return nil, fmt.Errorf("its routes: %w", err)
-	}
-	return list, nil
+	return decodeRunning(data)
 }
 
-// addRoutes replaces the routes of the contract by those of the running program, whose types are in its source.
+// decodeRunning reads one JSON list for each server of the program.
+func decodeRunning(data []byte) (all []running, err error) {
+	for d := json.NewDecoder(bytes.NewReader(data)); ; {
+		var list []running
+		if err := d.Decode(&list); errors.Is(err, io.EOF) {
+			return all, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("its routes: %w", err)
+		}
+		all = append(all, list...)
+	}
+}
+
+// addRoutes adds the routes of the running program that the source alone does not tell. Their types are in the source.
 func (s *source) addRoutes(list []running) error {
-	s.contract.Routes = []Route{}
+	known := map[string]bool{}
+	for _, r := range s.contract.Routes {
+		known[r.Route] = true
+	}
 	for _, r := range list {
+		if known[r.Route] {
+			continue
+		}
+		known[r.Route] = true
 		named := s.lookup(r.Component)
 		if named == nil {
-			return fmt.Errorf("route %s: the source has no type %s", r.Route, r.Component)
+			return fmt.Errorf("route %s: the source has no type %s at package level", r.Route, r.Component)
 		}
 		for _, m := range methods(named) {
-			if m.Name() != r.Method {
-				continue
-			}
-			if sig, ok := s.signature(m); ok {
+			if sig, ok := s.signature(m); ok && m.Name() == r.Method {
 				if err := s.route(r.Route, named, m, sig); err != nil {
 					return err
 				}
@@ -78,20 +97,23 @@ func (s *source) addRoutes(list []running) error {
 	return nil
 }
 
+// lookup finds a type by the name that reflection gives it.
 func (s *source) lookup(name string) *types.Named {
-	for _, p := range s.packages {
-		path := p.PkgPath
-		if p == s.main {
-			path = "main" // as reflection calls it
-		}
-		for _, prefix := range []string{path, p.PkgPath} {
-			if len(name) > len(prefix)+1 && name[:len(prefix)+1] == prefix+"." {
-				if o := p.Types.Scope().Lookup(name[len(prefix)+1:]); o != nil {
-					n, _ := o.Type().(*types.Named)
-					return n
-				}
-			}
-		}
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 {
+		return nil
 	}
-	return nil
+	p := s.packages[name[:i]]
+	if name[:i] == "main" {
+		p = s.main
+	}
+	if p == nil {
+		return nil
+	}
+	o := p.Types.Scope().Lookup(name[i+1:])
+	if o == nil {
+		return nil
+	}
+	n, _ := o.Type().(*types.Named)
+	return n
 }

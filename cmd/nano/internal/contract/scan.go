@@ -42,8 +42,6 @@ func (s *source) scan() (dynamic string, err error) {
 					err = s.push(p, f, call)
 				case module + ".Errorf":
 					s.errorCall(p, call)
-				case module + ".WithSerializer":
-					s.serializer(p, call)
 				case roomPath + ".Define":
 					err = s.room(p, call)
 				}
@@ -52,6 +50,22 @@ func (s *source) scan() (dynamic string, err error) {
 		}
 	}
 	return dynamic, err
+}
+
+// findSerializer looks for a call of nano.WithSerializer. The form of every type depends on it.
+func (s *source) findSerializer() {
+	for _, p := range s.own {
+		for _, f := range p.Syntax {
+			ast.Inspect(f, func(n ast.Node) bool {
+				if call, ok := n.(*ast.CallExpr); ok {
+					if fn := callee(p, call); fn != nil && fn.FullName() == module+".WithSerializer" {
+						s.serializer(p, call)
+					}
+				}
+				return true
+			})
+		}
+	}
 }
 
 // callee returns the function that a call names, the generic one of an instance.
@@ -167,30 +181,8 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 		return false, nil
 	}
 	r := registration{component: named, name: named.Obj().Name()}
-	for _, arg := range call.Args[1:] {
-		option, ok := ast.Unparen(arg).(*ast.CallExpr)
-		if !ok {
-			return false, nil
-		}
-		fn := callee(p, option)
-		if fn == nil || fn.Pkg() == nil || fn.Pkg().Path() != componentPath {
-			return false, nil
-		}
-		switch fn.Name() {
-		case "WithName":
-			if r.name, ok = s.text(p, option.Args[0]); !ok {
-				return false, nil
-			}
-		case "WithNameFunc":
-			id, _ := ast.Unparen(option.Args[0]).(*ast.SelectorExpr)
-			if id == nil {
-				return false, nil
-			}
-			f, _ := p.TypesInfo.Uses[id.Sel].(*types.Func)
-			if r.nameFunc = nameFunc(f); r.nameFunc == nil {
-				return false, nil
-			}
-		}
+	if !s.options(p, call.Args[1:], &r) {
+		return !s.servesClients(named), nil // clients cannot call the routes of other components, whatever their names are
 	}
 	key := r.name + "\x00" + types.TypeString(named, nil)
 	if seen[key] {
@@ -211,6 +203,44 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 		}
 	}
 	return true, nil
+}
+
+// options reads the options of a registration. It reports false if they are not constant.
+func (s *source) options(p *packages.Package, args []ast.Expr, r *registration) bool {
+	for _, arg := range args {
+		option, ok := ast.Unparen(arg).(*ast.CallExpr)
+		if !ok {
+			return false
+		}
+		fn := callee(p, option)
+		if fn == nil || fn.Pkg() == nil || fn.Pkg().Path() != componentPath {
+			return false
+		}
+		switch fn.Name() {
+		case "WithName":
+			if r.name, ok = s.text(p, option.Args[0]); !ok {
+				return false
+			}
+		case "WithNameFunc":
+			sel, _ := ast.Unparen(option.Args[0]).(*ast.SelectorExpr)
+			if sel == nil {
+				return false
+			}
+			f, _ := p.TypesInfo.Uses[sel.Sel].(*types.Func)
+			if r.nameFunc = nameFunc(f); r.nameFunc == nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// servesClients reports whether a component has a handler that clients may call.
+func (s *source) servesClients(component *types.Named) bool {
+	return slices.ContainsFunc(methods(component), func(m *types.Func) bool {
+		sig, ok := s.signature(m)
+		return ok && sig.session
+	})
 }
 
 // methods returns the exported methods of a pointer to a type, sorted by name.
@@ -249,16 +279,16 @@ func (s *source) signature(m *types.Func) (sig signature, ok bool) {
 		return sig, false
 	}
 	request := in.At(at).Type()
-	if _, isPointer := request.(*types.Pointer); isPointer && !isPointerTo(request, sessionPath, "Session") {
+	if _, isPointer := types.Unalias(request).(*types.Pointer); isPointer && !isPointerTo(request, sessionPath, "Session") {
 		sig.request = request
-	} else if !isBytes(request) {
+	} else if !types.Identical(request, types.NewSlice(types.Typ[types.Byte])) {
 		return sig, false
 	}
 	switch {
 	case out.Len() == 1 && isError(out.At(0).Type()):
 		return sig, sig.session
 	case out.Len() == 2 && isError(out.At(1).Type()):
-		if _, isPointer := out.At(0).Type().(*types.Pointer); isPointer {
+		if _, isPointer := types.Unalias(out.At(0).Type()).(*types.Pointer); isPointer {
 			sig.reply = out.At(0).Type()
 			return sig, true
 		}
@@ -347,6 +377,9 @@ func (s *source) answered(m *types.Func) (reply types.Type) {
 				switch receiver(fn) + fn.Name() {
 				case "Session.Response", "Session.ResponseMID", "Responder.Reply":
 					t := p.TypesInfo.TypeOf(call.Args[len(call.Args)-1])
+					if t == types.Typ[types.UntypedNil] {
+						return true
+					}
 					several = several || reply != nil && !types.Identical(reply, t)
 					reply = t
 				}

@@ -117,7 +117,7 @@ func (s *source) named(t *types.Named) (*Type, error) {
 		return &Type{Kind: KindFloat, Bits: 64}, nil
 	case name == "time.Duration":
 		return &Type{Kind: KindInt, Bits: 64, Doc: "nanoseconds"}, nil
-	case isMessage(t):
+	case s.contract.Serializer == "protobuf" && isMessage(t):
 		return s.message(t)
 	case has(t, "MarshalJSON"):
 		return &Type{Kind: KindAny}, nil
@@ -126,7 +126,7 @@ func (s *source) named(t *types.Named) (*Type, error) {
 	}
 	ref := &Type{Kind: KindRef, Name: name}
 	if s.contract.Types[name] != nil {
-		return ref, nil
+		return ref, s.sameType(name, t)
 	}
 	if b, ok := t.Underlying().(*types.Basic); ok {
 		base, err := basic(b)
@@ -137,13 +137,20 @@ func (s *source) named(t *types.Named) (*Type, error) {
 		if len(values) == 0 {
 			return base, nil
 		}
+		s.declared[name] = t
 		s.contract.Types[name] = &Type{Kind: KindEnum, Name: name, Doc: s.doc(t.Obj()), Elem: base, Values: values}
 		return ref, nil
 	}
 	st, ok := t.Underlying().(*types.Struct)
 	if !ok {
+		if s.within[name] {
+			return &Type{Kind: KindAny}, nil // such as type Tree []Tree
+		}
+		s.within[name] = true
+		defer delete(s.within, name)
 		return s.typ(t.Underlying())
 	}
+	s.declared[name] = t
 	made := &Type{Kind: KindStruct, Name: name, Doc: s.doc(t.Obj())}
 	s.contract.Types[name] = made // before its fields: they may refer to it
 	fields, err := s.fields(st)
@@ -152,6 +159,14 @@ func (s *source) named(t *types.Named) (*Type, error) {
 	}
 	made.Fields = fields
 	return ref, nil
+}
+
+// sameType returns an error if another type has the name: one that is declared in a function.
+func (s *source) sameType(name string, t *types.Named) error {
+	if other := s.declared[name]; !types.Identical(other, t) {
+		return fmt.Errorf("%s and %s declare two types %s: rename one", s.position(other.Obj()), s.position(t.Obj()), name)
+	}
+	return nil
 }
 
 // has reports whether a type or a pointer to it has a method.
@@ -205,7 +220,7 @@ type found struct {
 // fields returns the fields of a struct as encoding/json sees them.
 func (s *source) fields(st *types.Struct) ([]Field, error) {
 	var all []found
-	if err := s.gather(st, 0, nil, map[types.Type]bool{}, &all); err != nil {
+	if err := s.gather(st, nil, false, map[types.Type]bool{}, &all); err != nil {
 		return nil, err
 	}
 	byName := map[string][]found{}
@@ -247,7 +262,9 @@ func dominant(fs []found) (found, bool) {
 	return fs[0], true
 }
 
-func (s *source) gather(st *types.Struct, depth int, index []int, within map[types.Type]bool, all *[]found) error {
+// gather adds the fields of a struct, and of the structs embedded in it. Index is where the struct is embedded; optional
+// means that it is behind a pointer, which may be nil.
+func (s *source) gather(st *types.Struct, index []int, optional bool, within map[types.Type]bool, all *[]found) error {
 	if within[st] {
 		return nil
 	}
@@ -263,11 +280,12 @@ func (s *source) gather(st *types.Struct, depth int, index []int, within map[typ
 		}
 		if f.Embedded() && name == "" {
 			t := types.Unalias(f.Type())
-			if p, ok := t.(*types.Pointer); ok {
-				t = types.Unalias(p.Elem())
+			pointer, isPointer := t.(*types.Pointer)
+			if isPointer {
+				t = types.Unalias(pointer.Elem())
 			}
-			if inner, ok := t.Underlying().(*types.Struct); ok && !has(t, "MarshalJSON") && !has(t, "MarshalText") && !is(t, "time", "Time") {
-				if err := s.gather(inner, depth+1, at, within, all); err != nil {
+			if inner, ok := t.Underlying().(*types.Struct); ok && !has(t, "MarshalJSON") && !has(t, "MarshalText") {
+				if err := s.gather(inner, at, optional || isPointer, within, all); err != nil {
 					return err
 				}
 				continue
@@ -280,15 +298,18 @@ func (s *source) gather(st *types.Struct, depth int, index []int, within map[typ
 		if err != nil {
 			return fmt.Errorf("field %s: %w", f.Name(), err)
 		}
-		field := Field{Name: f.Name(), Go: f.Name(), Doc: s.doc(f), Type: typ}
+		field := Field{Name: f.Name(), Go: f.Name(), Doc: s.doc(f), Type: typ, Optional: optional}
 		if name != "" {
 			field.Name = name
 		}
 		for o := range strings.SplitSeq(opts, ",") {
 			switch o {
 			case "omitempty", "omitzero":
+				if o == "omitempty" && neverEmpty(f.Type()) {
+					continue
+				}
 				field.Optional = true
-				t := *typ
+				t := *field.Type
 				if t.Kind != KindAny {
 					t.Nullable = false // what is nil is left out
 				}
@@ -301,9 +322,20 @@ func (s *source) gather(st *types.Struct, depth int, index []int, within map[typ
 				}
 			}
 		}
-		*all = append(*all, found{Field: field, depth: depth, tagged: name != "", index: at})
+		*all = append(*all, found{Field: field, depth: len(index), tagged: name != "", index: at})
 	}
 	return nil
+}
+
+// neverEmpty reports whether encoding/json ignores omitempty for a type.
+func neverEmpty(t types.Type) bool {
+	switch u := t.Underlying().(type) {
+	case *types.Struct:
+		return true
+	case *types.Array:
+		return u.Len() > 0
+	}
+	return false
 }
 
 // isMessage reports whether a type is a generated protobuf message.
@@ -318,8 +350,9 @@ func (s *source) message(t *types.Named) (*Type, error) {
 	name := typeName(t)
 	ref := &Type{Kind: KindRef, Name: name}
 	if s.contract.Types[name] != nil {
-		return ref, nil
+		return ref, s.sameType(name, t)
 	}
+	s.declared[name] = t
 	made := &Type{Kind: KindMessage, Name: name, Doc: s.doc(t.Obj())}
 	s.contract.Types[name] = made
 	st := t.Underlying().(*types.Struct)
@@ -378,7 +411,9 @@ func (s *source) messageField(f *types.Var, tags reflect.StructTag) (Field, erro
 	if len(parts) < 3 {
 		return field, fmt.Errorf("the tag %q has no number", tags.Get("protobuf"))
 	}
-	field.Wire = parts[0]
+	if field.Wire = parts[0]; field.Wire == "group" {
+		return field, fmt.Errorf("groups are not supported")
+	}
 	var err error
 	if field.Number, err = strconv.Atoi(parts[1]); err != nil {
 		return field, fmt.Errorf("the tag has no number: %w", err)
@@ -398,7 +433,7 @@ func (s *source) messageField(f *types.Var, tags reflect.StructTag) (Field, erro
 	t := *field.Type
 	_, isPointer := types.Unalias(f.Type()).(*types.Pointer)
 	t.Nullable = false
-	field.Optional = isPointer || oneof || !proto3 && parts[2] == "opt"
+	field.Optional = t.Kind != KindList && t.Kind != KindMap && (isPointer || oneof || !proto3 && parts[2] == "opt")
 	if t.Kind == KindMap {
 		wire := func(tag string) string { return strings.SplitN(tags.Get(tag), ",", 2)[0] }
 		field.Wire = "map:" + wire("protobuf_key") + ":" + wire("protobuf_val")
