@@ -27,11 +27,11 @@ const (
 type source struct {
 	fset     *token.FileSet
 	main     *packages.Package
-	own      []*packages.Package // of the program's module, dependencies first
-	packages map[string]*packages.Package
-	docs     map[token.Pos]string    // doc comments, by the position of the declared name
-	declared map[string]*types.Named // the types of the contract
-	within   map[string]bool         // named types that are being read and are no structs
+	own      []*packages.Package          // of the program's module, dependencies first
+	packages map[string]*packages.Package // the same by import path
+	docs     map[token.Pos]string         // doc comments, by the position of the declared name
+	declared map[string]*types.Named      // the types of the contract
+	within   map[string]bool              // named types that are being read and are no structs
 	contract *Contract
 }
 
@@ -46,21 +46,7 @@ func Load(ctx context.Context, dir, pattern string, args ...string) (*Contract, 
 		declared: map[string]*types.Named{},
 		within:   map[string]bool{},
 	}
-	list, err := packages.Load(&packages.Config{
-		Context: ctx,
-		Dir:     dir,
-		Fset:    s.fset,
-		Mode: packages.NeedName | packages.NeedFiles | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedDeps |
-			packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo | packages.NeedModule,
-	}, pattern)
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", pattern, err)
-	}
-	if len(list) != 1 {
-		return nil, fmt.Errorf("%s names %d packages, want 1", pattern, len(list))
-	}
-	s.main = list[0]
-	if err := s.collect(); err != nil {
+	if err := s.load(ctx, dir, pattern); err != nil {
 		return nil, err
 	}
 	if s.main.Name != "main" {
@@ -94,31 +80,69 @@ func Load(ctx context.Context, dir, pattern string, args ...string) (*Contract, 
 	return s.contract, nil
 }
 
-// collect finds the packages of the program, and the doc comments in them.
-func (s *source) collect() error {
+// load reads the program's own packages from source. The types of all others come from the compiler's export data, which
+// takes a fraction of the time.
+func (s *source) load(ctx context.Context, dir, pattern string) error {
+	config := &packages.Config{
+		Context: ctx,
+		Dir:     dir,
+		Mode:    packages.NeedName | packages.NeedFiles | packages.NeedImports | packages.NeedDeps | packages.NeedModule,
+	}
+	list, err := packages.Load(config, pattern)
+	if err != nil {
+		return fmt.Errorf("load %s: %w", pattern, err)
+	}
+	if len(list) != 1 {
+		return fmt.Errorf("%s names %d packages, want 1", pattern, len(list))
+	}
+	s.main = list[0]
+	if err := faults(list); err != nil {
+		return err
+	}
+	var own []string // dependencies first
+	packages.Visit(list, nil, func(p *packages.Package) {
+		if s.isOwn(p) {
+			own = append(own, p.PkgPath)
+		}
+	})
+	config.Fset = s.fset
+	config.Mode = packages.NeedName | packages.NeedCompiledGoFiles | packages.NeedImports | packages.NeedModule |
+		packages.NeedTypes | packages.NeedSyntax | packages.NeedTypesInfo
+	if list, err = packages.Load(config, own...); err != nil {
+		return fmt.Errorf("load %s: %w", pattern, err)
+	}
+	if err := faults(list); err != nil {
+		return err
+	}
+	for _, p := range list {
+		s.packages[p.PkgPath] = p
+	}
+	s.main = s.packages[s.main.PkgPath]
+	for _, path := range own {
+		p := s.packages[path]
+		s.own = append(s.own, p)
+		for _, f := range p.Syntax {
+			s.readDocs(f)
+		}
+	}
+	return nil
+}
+
+// faults returns the first errors of packages.
+func faults(list []*packages.Package) error {
 	var errs []error
-	packages.Visit([]*packages.Package{s.main}, nil, func(p *packages.Package) {
+	packages.Visit(list, nil, func(p *packages.Package) {
 		for _, e := range p.Errors {
 			errs = append(errs, e)
 		}
-		s.packages[p.PkgPath] = p
-		if s.isOwn(p) {
-			s.own = append(s.own, p)
-			for _, f := range p.Syntax {
-				s.readDocs(f)
-			}
-		}
 	})
-	if len(errs) > 0 {
-		return errors.Join(errs[:min(len(errs), 10)]...)
-	}
-	return nil
+	return errors.Join(errs[:min(len(errs), 10)]...)
 }
 
 // isOwn reports whether a package belongs to the program: it is in the module of the main package, or in one that a replace
 // line finds beside it. The library itself does not.
 func (s *source) isOwn(p *packages.Package) bool {
-	if p == s.main || strings.HasPrefix(p.PkgPath, s.main.PkgPath+"/") {
+	if p.PkgPath == s.main.PkgPath || strings.HasPrefix(p.PkgPath, s.main.PkgPath+"/") {
 		return true
 	}
 	if p.Module == nil || p.Module.Path == module || s.main.Module == nil {

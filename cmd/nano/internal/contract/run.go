@@ -103,17 +103,34 @@ func (s *source) lookup(name string) *types.Named {
 	if i < 0 {
 		return nil
 	}
-	p := s.packages[name[:i]]
-	if name[:i] == "main" {
-		p = s.main
+	p := s.main.Types
+	if name[:i] != "main" {
+		p = imported(s.main.Types, name[:i], map[*types.Package]bool{})
 	}
 	if p == nil {
 		return nil
 	}
-	o := p.Types.Scope().Lookup(name[i+1:])
+	o := p.Scope().Lookup(name[i+1:])
 	if o == nil {
 		return nil
 	}
 	n, _ := o.Type().(*types.Named)
 	return n
+}
+
+// imported returns the package with an import path that p imports, or that its imports import. It is nil for none.
+func imported(p *types.Package, path string, seen map[*types.Package]bool) *types.Package {
+	if seen[p] {
+		return nil
+	}
+	seen[p] = true
+	for _, i := range p.Imports() {
+		if i.Path() == path {
+			return i
+		}
+		if found := imported(i, path, seen); found != nil {
+			return found
+		}
+	}
+	return nil
 }
