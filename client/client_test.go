@@ -81,7 +81,7 @@ func TestNilPayload(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c := pipe(t, func(f *fake) {
-				f.greet(`{"code":200,"sys":{"serializer":"` + test.speaks + `"}}`)
+				f.acceptHandshake(`{"code":200,"sys":{"serializer":"` + test.speaks + `"}}`)
 				m := f.receive()
 				f.respond(m.ID, string(m.Data))
 				if m := f.receive(); string(m.Data) != test.want {
@@ -103,7 +103,7 @@ func TestNilPayload(t *testing.T) {
 func TestNotifyAndPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			m := f.receive()
 			if m.Type != message.Notify || m.Route != "Chat.Say" || string(m.Data) != `"hi"` {
 				t.Errorf("the server got %v with %q, want the notify", m, m.Data)
@@ -140,7 +140,7 @@ func TestHandlersComeAndGo(t *testing.T) {
 		seen := newCollect()
 		next := make(chan string)
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.push("early", "1") // at once, before New has returned
 			for route := range next {
 				f.push(route, "2")
@@ -163,7 +163,7 @@ func TestDictionary(t *testing.T) {
 		const answer = `{"code":200,"sys":{"heartbeat":30,"serializer":"json","dict":{"Map.Move":1,"onMove":515}}}`
 		seen := newCollect()
 		c := pipe(t, func(f *fake) {
-			f.greet(answer)
+			f.acceptHandshake(answer)
 			if body := f.expect(packet.Data); string(body) != "\x01\x01\x00\x01{}" {
 				t.Errorf("request in the dictionary = %x, want it compressed to code 1", body)
 			}
@@ -222,7 +222,7 @@ func TestSerializer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := pipe(t, func(f *fake) {
-					f.greet(`{"code":200,"sys":{"heartbeat":30,"serializer":` + test.speaks + `}}`)
+					f.acceptHandshake(`{"code":200,"sys":{"heartbeat":30,"serializer":` + test.speaks + `}}`)
 					if test.err == nil {
 						if m := f.receive(); string(m.Data) != test.wire {
 							t.Errorf("on the wire: %q, want %q", m.Data, test.wire)
@@ -251,7 +251,7 @@ func TestSerializer(t *testing.T) {
 func TestDecodeWithoutSerializer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(`{"code":200,"sys":{"serializer":"msgpack"}}`)
+			f.acceptHandshake(`{"code":200,"sys":{"serializer":"msgpack"}}`)
 			f.receive()
 			f.respond(1, "x")
 			f.untilClosed()
@@ -285,7 +285,7 @@ func TestErrorResponse(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := pipe(t, func(f *fake) {
-					f.greet(`{"code":200,"sys":{"serializer":"` + test.speaks + `"}}`)
+					f.acceptHandshake(`{"code":200,"sys":{"serializer":"` + test.speaks + `"}}`)
 					f.receive()
 					f.send(&message.Message{Type: message.Response, ID: 1, Err: true, Data: []byte(test.body)})
 					f.untilClosed()
@@ -315,7 +315,7 @@ func TestHandshake(t *testing.T) {
 				Sys  struct{ Type, Version string }
 				User struct{ Token string }
 			}
-			body := f.greet(`{"code":200,"sys":{"heartbeat":30},"user":{"motd":"hi"}}`)
+			body := f.acceptHandshake(`{"code":200,"sys":{"heartbeat":30},"user":{"motd":"hi"}}`)
 			if err := json.Unmarshal(body, &hello); err != nil {
 				t.Errorf("the handshake %q is not JSON: %v", body, err)
 			}
@@ -333,7 +333,7 @@ func TestHandshake(t *testing.T) {
 func TestHandshakeWithoutUserData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			if body := f.greet(welcomeJSON); strings.Contains(string(body), "user") {
+			if body := f.acceptHandshake(welcomeJSON); strings.Contains(string(body), "user") {
 				t.Errorf("the handshake is %q, want no user data", body)
 			}
 			f.untilClosed()
@@ -440,7 +440,7 @@ func TestKick(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			seen := newCollect()
 			c := pipe(t, func(f *fake) {
-				f.greet(welcomeJSON)
+				f.acceptHandshake(welcomeJSON)
 				f.receive()
 				f.push("last", "words")
 				f.write(packet.Kick, []byte(test.body))
@@ -499,7 +499,7 @@ func TestGarbage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := pipe(t, func(f *fake) {
-					f.greet(welcomeJSON)
+					f.acceptHandshake(welcomeJSON)
 					f.raw([]byte(wire))
 					f.untilClosed()
 				}, WithPacketLimit(1024))
@@ -516,7 +516,7 @@ func TestFlagsThatNobodyKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := newCollect()
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.receive()
 			f.write(packet.Data, []byte("\x16\x01agzip")) // a compressed push costs only itself
 			f.write(packet.Data, []byte("\x14\x01gzip"))
@@ -535,7 +535,7 @@ func TestSplitAndJoined(t *testing.T) {
 		seen := newCollect()
 		big := strings.Repeat("x", 200_000)
 		pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			for _, b := range f.encode(push("a", "1"), push("b", "")) {
 				f.raw([]byte{b})
 			}
@@ -564,7 +564,7 @@ func TestRequestTimeout(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := pipe(t, func(f *fake) {
-					f.greet(`{"code":200,"sys":{"serializer":"json"}}`) // no heartbeats
+					f.acceptHandshake(`{"code":200,"sys":{"serializer":"json"}}`) // no heartbeats
 					f.receive()
 					if m := f.receive(); m.ID != 2 {
 						t.Errorf("the second request has id %d, want 2", m.ID)
@@ -594,7 +594,7 @@ func TestRequestTimeout(t *testing.T) {
 
 func TestRequestCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := pipe(t, func(f *fake) { f.greet(welcomeJSON); f.untilClosed() })
+		c := pipe(t, func(f *fake) { f.acceptHandshake(welcomeJSON); f.untilClosed() })
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		if err := c.Request(ctx, "Slow.Wait", nil, nil); !errors.Is(err, context.Canceled) {
@@ -609,7 +609,7 @@ func TestRequestCancelled(t *testing.T) {
 func TestManyRequestsAnsweredOutOfOrder(t *testing.T) {
 	const n = 200
 	c := pipe(t, func(f *fake) {
-		f.greet(welcomeJSON)
+		f.acceptHandshake(welcomeJSON)
 		var requests []*message.Message
 		for range n {
 			requests = append(requests, f.receive())
@@ -659,7 +659,7 @@ func TestRequestFunc(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := newCollect()
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.receive()
 			f.receive()
 			f.receive()
@@ -713,7 +713,7 @@ func TestHandlersRunOneAtATimeAndMayRequest(t *testing.T) {
 		var running atomic.Int32
 		seen := make(chan int, n)
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			var all []byte
 			for i := range n {
 				all = append(all, f.encode(push("tick", fmt.Sprint(i)))...)
@@ -752,7 +752,7 @@ func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := make(chan int, 1)
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			got <- len(f.untilClosed())
 		}, WithOnDisconnect(func(error) { t.Error("Close ran OnDisconnect") }))
 		pending := make(chan error, 1)
@@ -824,7 +824,7 @@ func TestCloseWithoutCloseWrite(t *testing.T) {
 				go func() {
 					defer theirs.Close()
 					f := &fake{t: t, conn: theirs}
-					f.greet(`{"code":200,"sys":{}}`)
+					f.acceptHandshake(`{"code":200,"sys":{}}`)
 					ended <- len(f.untilClosed())
 				}()
 				c, err := New(t.Context(), test.wrap(ours))
@@ -856,7 +856,7 @@ func (addressless) LocalAddr() net.Addr { return &net.TCPAddr{} }
 func TestCloseWithAServerThatDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			time.Sleep(time.Minute)
 		})
 		synctest.Wait() // the server has read the ack, and reads no further
@@ -875,7 +875,7 @@ func TestCloseInAHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		closed := make(chan error, 1)
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.raw(f.encode(push("over", ""), push("over", "")))
 			f.untilClosed()
 		}, WithHandler("over", func(m *Message) { closed <- m.Client().Close() }))
@@ -896,7 +896,7 @@ func TestCloseWaitsForTheHandler(t *testing.T) {
 		var left atomic.Bool
 		started := make(chan struct{})
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.push("a", "")
 			f.untilClosed()
 		}, WithHandler("a", func(m *Message) {
@@ -915,7 +915,7 @@ func TestCloseWaitsForTheHandler(t *testing.T) {
 func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.raw(f.encode(push("a", ""), push("a", "")))
 			f.untilClosed()
 		}, WithHandler("a", func(*Message) { runtime.Goexit() }))
@@ -930,7 +930,7 @@ func TestSendBufferFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		read := make(chan struct{})
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			<-read
 			f.untilClosed()
 		}, WithSendBuffer(1000), WithRequestTimeout(time.Second), WithHeartbeat(-1))
@@ -966,7 +966,7 @@ func TestSendBufferFull(t *testing.T) {
 func TestSendBufferFullAtClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			time.Sleep(time.Minute)
 		}, WithSendBuffer(1), WithHeartbeat(-1))
 		result := make(chan error, 1)
@@ -1020,7 +1020,7 @@ func TestMaxPacket(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			got := make(chan []*message.Message, 1)
 			c := pipe(t, func(f *fake) {
-				f.greet(`{"code":200,"sys":{"serializer":"json","maxPacket":` + test.maxPacket + `}}`)
+				f.acceptHandshake(`{"code":200,"sys":{"serializer":"json","maxPacket":` + test.maxPacket + `}}`)
 				got <- f.untilClosed()
 			})
 			err := c.Notify("r", make([]byte, test.size))
@@ -1049,7 +1049,7 @@ func TestSlowHandlers(t *testing.T) {
 		started, release := make(chan struct{}, 10), make(chan struct{})
 		seen := newCollect()
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.push("a", "0")
 			<-started
 			// Three wait: after two there is room, after three no more.
@@ -1073,7 +1073,7 @@ func TestSlowHandlers(t *testing.T) {
 
 func TestKickIsNotLostToAFailedWrite(t *testing.T) {
 	addr := accept(t, func(f *fake) {
-		f.greet(welcomeJSON)
+		f.acceptHandshake(welcomeJSON)
 		f.receive()
 		f.write(packet.Kick, []byte(`{"reason":"too loud"}`))
 	})
@@ -1119,7 +1119,7 @@ func TestHooks(t *testing.T) {
 		}
 		next := make(chan []*message.Message)
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			if m := f.receive(); string(m.Data) != "\x3d\x3c!" {
 				t.Errorf("on the wire: %q, want it masked, then marked", m.Data)
 			}
@@ -1172,7 +1172,7 @@ var errForged = errors.New("forged")
 func TestOutboundHookThatRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			if got := f.untilClosed(); len(got) > 0 {
 				t.Errorf("the server got %v, want nothing", got)
 			}
@@ -1191,7 +1191,7 @@ func TestLogger(t *testing.T) {
 		var log strings.Builder
 		handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
 		c := pipe(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			f.push("nobody.listens", "")
 			f.write(packet.Data, []byte("\x07\x02\x04")) // code 516
 			f.respond(99, "")

@@ -134,7 +134,7 @@ func TestContractFlushOfClose(t *testing.T) {
 			if err := f.netConn().SetReadBuffer(64 << 10); err != nil {
 				t.Error(err)
 			}
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			end := make(chan struct{})
 			var pushes sync.WaitGroup
 			pushes.Go(func() {
@@ -189,7 +189,7 @@ func TestContractCloseIsBounded(t *testing.T) {
 	contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 		closed := make(chan struct{})
 		c, err := dial(func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			b := f.encode(push("noise", strings.Repeat("x", 100)))
 			for err := error(nil); err == nil; {
 				select {
@@ -251,7 +251,7 @@ func TestContractLastWords(t *testing.T) {
 			contract(t, true, func(t *testing.T, webSocket bool, dial func(func(*fake), ...Option) (*Client, error)) {
 				seen := newCollect()
 				c, err := dial(func(f *fake) {
-					f.greet(welcomeJSON)
+					f.acceptHandshake(welcomeJSON)
 					f.expect(packet.Data)
 					for i := range 50 {
 						f.push("last", fmt.Sprint(i))
@@ -326,7 +326,7 @@ func TestContractTimeouts(t *testing.T) {
 	t.Run("heartbeat", func(t *testing.T) {
 		contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 			c, err := dial(func(f *fake) {
-				f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+				f.acceptHandshake(`{"code":200,"sys":{"heartbeat":1}}`)
 				for err := error(nil); err == nil; {
 					_, _, err = f.next()
 				}

@@ -22,7 +22,7 @@ func TestDialTCP(t *testing.T) {
 	for _, scheme := range []string{"", "tcp://"} {
 		got := make(chan int, 1)
 		addr := accept(t, func(f *fake) {
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			m := f.receive()
 			f.respond(m.ID, string(m.Data))
 			got <- len(f.untilClosed())
@@ -80,7 +80,7 @@ func TestDialTLS(t *testing.T) {
 			return
 		}
 		f.conn = conn
-		f.greet(welcomeJSON)
+		f.acceptHandshake(welcomeJSON)
 		m := f.receive()
 		f.respond(m.ID, string(m.Data))
 		got <- len(f.untilClosed())
@@ -174,7 +174,7 @@ func TestDialWebSocket(t *testing.T) {
 			if r.Header.Get("Authorization") != "Bearer 7" {
 				t.Errorf("the request's header is %v, want the one that was given", r.Header)
 			}
-			f.greet(welcomeJSON)
+			f.acceptHandshake(welcomeJSON)
 			m := f.receive()
 			f.respond(m.ID, string(m.Data))
 			got <- len(f.untilClosed())
@@ -190,7 +190,7 @@ func TestDialWebSocket(t *testing.T) {
 func TestWebSocketFrames(t *testing.T) {
 	seen := newCollect()
 	addr := socketServer(t, nil, func(f *fake, conn *websocket.Conn, _ *http.Request) {
-		f.greet(welcomeJSON)
+		f.acceptHandshake(welcomeJSON)
 		both := f.encode(push("a", "1"), push("b", "2"))
 		f.raw(both)     // two packets in a frame
 		f.raw(both[:7]) // a packet over two frames
@@ -225,7 +225,7 @@ func TestWebSocketEnds(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			addr := socketServer(t, nil, func(f *fake, conn *websocket.Conn, _ *http.Request) {
-				f.greet(welcomeJSON)
+				f.acceptHandshake(welcomeJSON)
 				test.end(conn)
 				_, _, _ = conn.NextReader() // until the client has gone
 			})

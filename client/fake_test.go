@@ -28,8 +28,8 @@ type fake struct {
 	dict *message.Dictionary
 }
 
-// greet reads the handshake, answers it, reads the ack and returns the handshake's body.
-func (f *fake) greet(answer string) []byte {
+// acceptHandshake reads the handshake, answers it, reads the ack and returns the handshake's body.
+func (f *fake) acceptHandshake(answer string) []byte {
 	f.t.Helper()
 	body := f.expect(packet.Handshake)
 	f.write(packet.Handshake, []byte(answer))
@@ -217,7 +217,7 @@ func accept(t testing.TB, serve func(*fake)) string {
 
 // echo answers every request with its own payload until the client goes.
 func echo(f *fake) {
-	f.greet(welcomeJSON)
+	f.acceptHandshake(welcomeJSON)
 	for {
 		t, body, err := f.next()
 		if err != nil {

@@ -32,7 +32,7 @@ func TestHeartbeats(t *testing.T) {
 				start := time.Now()
 				beats := make(chan time.Duration, 10)
 				c := pipe(t, func(f *fake) {
-					f.greet(`{"code":200,"sys":` + test.sys + `}`)
+					f.acceptHandshake(`{"code":200,"sys":` + test.sys + `}`)
 					for {
 						kind, body, err := f.next()
 						if err != nil {
@@ -102,7 +102,7 @@ func TestSilentServer(t *testing.T) {
 				start := time.Now()
 				heard := make(chan struct{})
 				c := pipe(t, func(f *fake) {
-					f.greet(`{"code":200,"sys":{"heartbeat":10}}`)
+					f.acceptHandshake(`{"code":200,"sys":{"heartbeat":10}}`)
 					go func() { // the client's heartbeats, while serve does not read
 						defer close(heard)
 						f.untilClosed()
@@ -121,7 +121,7 @@ func TestSilentServer(t *testing.T) {
 func TestSilentServerIsWaitedForWithoutHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, func(f *fake) {
-			f.greet(`{"code":200,"sys":{"heartbeat":10}}`)
+			f.acceptHandshake(`{"code":200,"sys":{"heartbeat":10}}`)
 			f.untilClosed()
 		}, WithHeartbeat(-1))
 		time.Sleep(1000 * time.Hour)
@@ -135,7 +135,7 @@ func TestNoHeartbeatWhileDataWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		resume := make(chan struct{})
 		c := pipe(t, func(f *fake) {
-			f.greet(`{"code":200,"sys":{"heartbeat":10}}`)
+			f.acceptHandshake(`{"code":200,"sys":{"heartbeat":10}}`)
 			<-resume
 			var kinds []packet.Type
 			for range 2 {
@@ -181,7 +181,7 @@ func TestHeartbeatsOfLessThanASecond(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var gap atomic.Int64 // the longest time between two packets of the client
 			c := pipe(t, func(f *fake) {
-				f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+				f.acceptHandshake(`{"code":200,"sys":{"heartbeat":1}}`)
 				var beats sync.WaitGroup
 				defer beats.Wait()
 				beats.Go(func() {
@@ -214,7 +214,7 @@ func TestHeartbeatsThatAreAnswered(t *testing.T) {
 		const rtt = 10 * time.Millisecond
 		var beats atomic.Int64
 		pipe(t, func(f *fake) {
-			f.greet(`{"code":200,"sys":{"heartbeat":1}}`)
+			f.acceptHandshake(`{"code":200,"sys":{"heartbeat":1}}`)
 			for {
 				if _, _, err := f.next(); err != nil {
 					return

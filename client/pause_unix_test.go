@@ -44,7 +44,7 @@ func TestPausedProcess(t *testing.T) {
 	resumed, done := make(chan struct{}), make(chan struct{})
 	shaken := make(chan struct{})
 	addr := accept(t, func(f *fake) {
-		f.greet(`{"code":200,"sys":{"heartbeat":1,"serializer":"json"}}`)
+		f.acceptHandshake(`{"code":200,"sys":{"heartbeat":1,"serializer":"json"}}`)
 		f.write(packet.Heartbeat, nil)
 		close(shaken)
 		<-resumed

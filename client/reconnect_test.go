@@ -52,12 +52,12 @@ func (n *network) connect(opts ...Option) *Client {
 
 // drop serves a connection that is closed after a second.
 func drop(f *fake) {
-	f.greet(welcomeJSON)
+	f.acceptHandshake(welcomeJSON)
 	time.Sleep(time.Second)
 }
 
 func stay(f *fake) {
-	f.greet(welcomeJSON)
+	f.acceptHandshake(welcomeJSON)
 	f.untilClosed()
 }
 
@@ -67,7 +67,7 @@ func TestReconnect(t *testing.T) {
 		var tokens atomic.Int32
 		n := &network{t: t, serve: []func(*fake){
 			func(f *fake) {
-				if body := f.greet(`{"code":200,"sys":{"serializer":"json","dict":{"a":1}},"user":1}`); string(body) != `{"sys":{"type":"nano-go","version":"1"},"user":1}` {
+				if body := f.acceptHandshake(`{"code":200,"sys":{"serializer":"json","dict":{"a":1}},"user":1}`); string(body) != `{"sys":{"type":"nano-go","version":"1"},"user":1}` {
 					t.Errorf("the first handshake is %s", body)
 				}
 				f.receive()
@@ -76,7 +76,7 @@ func TestReconnect(t *testing.T) {
 			nil,
 			nil,
 			func(f *fake) {
-				if body := f.greet(`{"code":200,"sys":{"serializer":"json"},"user":2}`); string(body) != `{"sys":{"type":"nano-go","version":"1"},"user":2}` {
+				if body := f.acceptHandshake(`{"code":200,"sys":{"serializer":"json"},"user":2}`); string(body) != `{"sys":{"type":"nano-go","version":"1"},"user":2}` {
 					t.Errorf("the second handshake is %s, want fresh user data", body)
 				}
 				f.push("a", "2")
@@ -172,7 +172,7 @@ func TestBackoffBounds(t *testing.T) {
 // A server that takes every connection and drops it at once is met with waits that grow; one that lasted is not.
 func TestBackoffOfConnectionsThatDoNotLast(t *testing.T) {
 	last := func(f *fake) {
-		f.greet(`{"code":200,"sys":{}}`)
+		f.acceptHandshake(`{"code":200,"sys":{}}`)
 		time.Sleep(time.Minute)
 	}
 	for _, test := range []struct {
@@ -198,11 +198,11 @@ func TestBackoffOfConnectionsThatDoNotLast(t *testing.T) {
 
 func TestNoReconnect(t *testing.T) {
 	kick := func(f *fake) {
-		f.greet(welcomeJSON)
+		f.acceptHandshake(welcomeJSON)
 		f.write(packet.Kick, []byte(`{"reason":"banned"}`))
 	}
 	shutdown := func(f *fake) {
-		f.greet(welcomeJSON)
+		f.acceptHandshake(welcomeJSON)
 		f.write(packet.Kick, []byte(`{"reason":"`+KickShutdown+`"}`))
 	}
 	refuse := func(f *fake) {

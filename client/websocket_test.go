@@ -154,7 +154,7 @@ func TestWebSocketFaults(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			addr := socketServer(t, nil, func(f *fake, conn *websocket.Conn, _ *http.Request) {
-				f.greet(welcomeJSON)
+				f.acceptHandshake(welcomeJSON)
 				if _, err := conn.NetConn().Write(test.sent); err != nil {
 					t.Error(err)
 				}

@@ -64,7 +64,7 @@ func Start(t testing.TB, opts ...nano.Option) *Server {
 func StartDefault(t testing.TB, opts ...nano.Option) *Server {
 	t.Helper()
 	t.Setenv("NANOTEST_DEFAULT_SERVER", "1") // panics in a parallel test, and keeps the test from becoming one
-	return Start(t, append(opts[:len(opts):len(opts)], nano.WithScheduler(scheduler.Default()))...)
+	return Start(t, append(slices.Clip(opts), nano.WithScheduler(scheduler.Default()))...)
 }
 
 // Connect connects a player, and fails the test at once if the server does not let it in. When it returns, the server

@@ -165,7 +165,7 @@ func TestTasksOfManyGoroutines(t *testing.T) {
 	}
 }
 
-// A scheduler whose queue had an end once waited for itself here for ever.
+// A scheduler with a bounded queue would wait for itself here.
 func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
 	const n = 200_000
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
@@ -283,7 +283,7 @@ func TestCloseFromInsideATimer(t *testing.T) {
 	})
 }
 
-// Tasks that queue tasks for ever do not keep Close; and what was accepted runs, also then.
+// Tasks that always queue another task do not block Close, and accepted tasks still run.
 func TestCloseWithTasksThatGoOn(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
 		accepted, ran := 1, 0

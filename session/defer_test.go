@@ -266,7 +266,7 @@ func TestDeferAfterHandlerAnswered(t *testing.T) {
 			}
 			r := <-d.taken
 			if next {
-				_ = <-request(t, p, "Desk.Next")
+				<-request(t, p, "Desk.Next")
 			}
 			if err := r.Reply("late"); err != session.ErrSessionOnNotify {
 				t.Errorf("%s: Reply afterwards = %v, want ErrSessionOnNotify", route, err)
@@ -288,7 +288,7 @@ func TestDeferOfClosedSession(t *testing.T) {
 	if err := r.Reply("late"); err != session.ErrBrokenPipe {
 		t.Errorf("Reply of a closed session = %v, want ErrBrokenPipe", err)
 	}
-	_ = <-gone
+	<-gone
 }
 
 // A client that uses an id again makes another request: the responder of the first one

@@ -53,7 +53,7 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// A context ends whoever waits, before any callback runs.
+// The context is canceled before any callback runs.
 func TestContextEndsBeforeTheCallbacks(t *testing.T) {
 	s, e := newSession()
 	ctx := s.Context()
@@ -191,7 +191,7 @@ func panicOf(f func()) (p any) {
 	return nil
 }
 
-// onClosed has f called when s closes. There is no way to take a callback of Lifetime
+// onClosed calls f when s closes. There is no way to take a callback of Lifetime
 // back, so it looks at the session.
 func onClosed(s *session.Session, f func()) {
 	session.Lifetime.OnClosed(func(closed *session.Session) {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -48,7 +49,7 @@ func (h *Hub) acceptProxied(conn net.Conn) {
 	h.occupy(nil, -1)
 	h.mu.Unlock()
 	if err != nil {
-		if err != io.EOF { // a health check ends without a byte
+		if !errors.Is(err, io.EOF) { // a health check ends without a byte
 			h.Counts.HandshakesRefused.Add(1)
 			h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
 		}

@@ -54,7 +54,7 @@ func (h *Hub) refuse(l limit, remote net.Addr) {
 	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
 		return
 	}
-	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "so far", n, "last", remote)
+	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
 }
 
 // AcceptFailed counts a connection that could not be accepted.

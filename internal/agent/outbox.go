@@ -100,11 +100,11 @@ func (a *Agent) queued(flush bool, err error) error {
 		a.hub.flusher.add(a)
 		return nil
 	}
-	if err != errFull && err != errTooLarge {
+	if !errors.Is(err, errFull) && !errors.Is(err, errTooLarge) {
 		return err
 	}
 	a.hub.refuse(refusedSend, a.RemoteAddr())
-	if err == errTooLarge || a.hub.RefuseAtFull {
+	if errors.Is(err, errTooLarge) || a.hub.RefuseAtFull {
 		return session.ErrBufferExceed
 	}
 	_ = a.shut(session.ErrSlowClient, farewell{})

@@ -212,10 +212,10 @@ func TestAnswerOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				switch err := a.ResponseMid(7, []byte("mine")); err {
-				case nil:
+				switch err := a.ResponseMid(7, []byte("mine")); {
+				case err == nil:
 					answered.Add(1)
-				case session.ErrSessionOnNotify:
+				case errors.Is(err, session.ErrSessionOnNotify):
 				default:
 					t.Errorf("ResponseMid = %v", err)
 				}

@@ -62,7 +62,7 @@ var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New(
 // reader ends with that.
 func (c *Conn) stopReading(err error) {
 	c.releaseBuffer()
-	if err == errGoexit {
+	if errors.Is(err, errGoexit) {
 		c.hub.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", c.agent.Load().id)
 		c.finishReading(err)
 	}

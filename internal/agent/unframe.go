@@ -83,8 +83,7 @@ var errClosed = errors.New("a close frame")
 // frameFault returns why the connection ends for a fault in the client's frames.
 func frameFault(err error) error {
 	code := uint16(wsframe.CodeProtocolError)
-	var fault *wsframe.Error
-	if errors.As(err, &fault) {
+	if fault, ok := errors.AsType[*wsframe.Error](err); ok {
 		code = fault.Code
 	}
 	return &protocolError{reason: session.ErrProtocol, code: code, err: err}

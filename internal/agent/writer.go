@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"net"
 	"time"
 
@@ -102,11 +103,7 @@ func (c *Conn) writeRest(a *Agent, buf *buffer, at int) {
 // what was queued meanwhile. The caller holds the mu of the agent's outbox, and the
 // connection is not dead: it is not over, so the hub still waits for its writers.
 func (c *Conn) spawnWriter(a *Agent, b batch, buf *buffer, at int) {
-	c.hub.wg.Add(1)
-	go func() {
-		defer c.hub.wg.Done()
-		c.writeBlocking(a, b, buf, at)
-	}()
+	c.hub.wg.Go(func() { c.writeBlocking(a, b, buf, at) })
 }
 
 func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
@@ -221,7 +218,7 @@ func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 
 // stalled ends a connection whose blocking write failed.
 func (c *Conn) stalled(a *Agent, buf *buffer, err error) {
-	if t, ok := err.(net.Error); ok && t.Timeout() && !c.left() {
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() && !c.left() {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 	}
 	c.writeFailed(a, buf)

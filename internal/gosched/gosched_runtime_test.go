@@ -23,7 +23,7 @@ func TestYield(t *testing.T) {
 		default: // the runtime promises nothing
 		}
 	}
-	t.Error("nobody else ran in 100 yields")
+	t.Error("no other goroutine ran in 100 yields")
 }
 
 // Where others compute all the time, they are not waited for.

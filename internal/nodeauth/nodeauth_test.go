@@ -147,7 +147,7 @@ func TestAcceptWithoutProof(t *testing.T) {
 	}
 }
 
-// Whoever sits at a member's address without the secret gets no hello, also if it plays the dialer's proof back.
+// A process at a member's address that lacks the secret gets no hello, even if it replays the dialer's proof.
 func TestDialWithoutProof(t *testing.T) {
 	impostor := &Self{Addr: "two:2", Epoch: 2}
 	for _, c := range []struct {

@@ -24,9 +24,9 @@ import (
 // second Listen and a second Shutdown are with TestListen and TestShutdownTwice, servertime is with
 // TestHandshakeAnswerByteForByte, what is never answered with TestRefusedAlone.
 
-// A goroutine that writes, and is the only one to take from the queue that it fills, stops for ever. Whoever sends here
-// may send as much as he likes, also from within sending.
-func TestWhoSendsMayFillTheQueue(t *testing.T) {
+// A server with one writing goroutine and a bounded queue hangs if an outbound hook sends. Here, a hook may send any
+// number of messages.
+func TestSendFromOutboundHook(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
 	for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
@@ -311,7 +311,7 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
-// A task that queues tasks stops for ever where the queue is bounded and nobody else takes from it.
+// With a bounded queue, a task that queues tasks would block. The queue of a scheduler is not bounded.
 func TestTasksFromTasks(t *testing.T) {
 	t.Parallel()
 	const n = 100_000

@@ -529,7 +529,7 @@ func TestLimitsAreLogged(t *testing.T) {
 					time.Sleep(10*time.Second + time.Millisecond)
 					test.pass(at)
 					check(n+1, 2)
-					if got, _ := log.Find(limitLine, "so far"); got != fmt.Sprint(n+1) {
+					if got, _ := log.Find(limitLine, "total"); got != fmt.Sprint(n+1) {
 						t.Errorf("the log says that %s were refused so far, want %d", got, n+1)
 					}
 				})

@@ -53,7 +53,7 @@ func TestTraffic(t *testing.T) {
 	want := []flow{
 		{"in", "Echo.Say", n, n * say}, {"out", "Echo.Say", n, n * say},
 		{"in", "Echo.Shout", n, n * shout}, {"out", "onShout", n, n * shout},
-		{"out", "not served", players, players * unserved}, {"in", "Echo.None", players, 0},
+		{"out", "not served", players, players * unserved}, {"in", "Echo.None", players, players * len("{}")},
 	}
 	if got := traffic.list(); !slices.Equal(got, want) {
 		t.Errorf("the traffic is %+v, want %+v", got, want)
