@@ -25,12 +25,38 @@ func main() {
 }
 
 func command() *cli.Command {
-	return &cli.Command{
+	root := &cli.Command{
 		Name:  "nano",
 		Usage: "tools for servers that use github.com/lonng/nano",
 		Description: "Start with a list of what a program offers to its clients:\n\n" +
-			"   nano routes ./examples/demo/chat",
+			"   nano routes ./examples/demo/chat\n\n" +
+			"Completion: eval \"$(nano completion bash)\", or zsh.",
 		EnableShellCompletion: true,
-		Commands:              []*cli.Command{routesCommand(), genCommand()},
+		ConfigureShellCompletionCommand: func(c *cli.Command) {
+			c.Hidden = false
+			c.Usage = "print the completion script of a shell: bash, zsh, fish or pwsh"
+		},
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main ends the process
+		Commands:       []*cli.Command{routesCommand(), genCommand()},
+	}
+	strict(root)
+	return root
+}
+
+// strict makes unknown commands and flags an error of one line.
+func strict(c *cli.Command) {
+	c.OnUsageError = func(_ context.Context, c *cli.Command, err error, _ bool) error {
+		return fmt.Errorf("%w; see %s --help", err, c.FullName())
+	}
+	if c.Action == nil {
+		c.Action = func(_ context.Context, c *cli.Command) error {
+			if c.Args().Present() {
+				return fmt.Errorf("there is no command %q; see %s --help", c.Args().First(), c.FullName())
+			}
+			return cli.ShowSubcommandHelp(c)
+		}
+	}
+	for _, sub := range c.Commands {
+		strict(sub)
 	}
 }
