@@ -3,7 +3,7 @@ TOOL := GOWORK=off go tool -modfile=$(CURDIR)/tools/go.mod
 MODULES := . benchmark examples interop
 
 .DEFAULT_GOAL := help
-.PHONY: help test short race lint fmt words vuln fuzz ci release bench bench-scale bench-cluster bench-io bench-micro
+.PHONY: help test short race lint fmt words vuln fuzz ci release bench bench-scale bench-cluster bench-state bench-io bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ bench-scale: ## many connections, a large room, rooms on several cores, about 2 
 
 bench-cluster: ## a gate and a backend against one node and a bare TCP link, about 2 minutes
 	go run ./benchmark/cluster $(ARGS)
+
+bench-state: ## state of a room against @colyseus/schema, at most 12 minutes; ARGS="-cases Map"
+	cd benchmark/state && npm ci --no-audit --no-fund --silent
+	go run ./benchmark/state $(ARGS)
 
 bench-io: ## the classic benchmark of this protocol: 1,000 clients for 15 s
 	cd benchmark/io && go test -v -tags benchmark

@@ -1,11 +1,12 @@
-// Package js carries the browser client, so that a Go program can serve it beside its pages. It knows nothing of HTTP.
+// Package js holds the JavaScript client, which a Go program can serve beside its pages.
 package js
 
 import "embed"
 
-// FS holds nano.js, the client as one ES module.
+// FS holds the modules of the client: nano.js, the client itself; starx.js, which gives it the API of
+// nano-websocket-client and starx-wsclient; state.js and smooth.js, for the state of rooms.
 //
 //	http.Handle("/nano.js", http.FileServerFS(js.FS))
 //
-//go:embed nano.js
+//go:embed nano.js starx.js state.js smooth.js
 var FS embed.FS

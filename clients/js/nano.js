@@ -1,22 +1,24 @@
 /**
- * nano.js connects a browser to a nano server over WebSocket. It runs as well in Node 22 and later, and in older ones
- * that hand it a WebSocket class. It owns the connection, the framing and the routes; what a payload means is left to
- * the options `encode` and `decode`, which speak JSON where nothing else was asked for.
+ * nano.js connects a browser, a worker or Node to a nano server over WebSocket. One file, no dependencies.
  *
  *     const client = new Client('wss://example.com/nano');
  *     client.on('onMessage', (message) => show(message.name, message.content));
- *     client.addEventListener('close', ({ error }) => offerReconnect(error));
+ *     client.addEventListener('status', ({ state, resumed }) => {
+ *       if (state === 'connected' && !resumed) client.request('room.join', { name: 'ann' });
+ *     });
  *     await client.connect();
- *     const answer = await client.request('room.join', { name: 'ann' });
- *     client.notify('room.message', { content: 'hello' });
+ *
+ * Types and the documentation of each export are in nano.d.ts. The protocol is in docs/communication_protocol.md.
  *
  * @module
  */
 
-/** The types of packets. @enum {number} */
+const VERSION = '2.0.0';
+
+/** The types of packets. */
 export const Packet = Object.freeze({ HANDSHAKE: 1, ACK: 2, HEARTBEAT: 3, DATA: 4, KICK: 5 });
 
-/** The types of messages; every data packet carries one message. @enum {number} */
+/** The types of messages. Every data packet carries one message. */
 export const Message = Object.freeze({ REQUEST: 0, NOTIFY: 1, RESPONSE: 2, PUSH: 3 });
 
 const PACKET_HEAD = 4;
@@ -35,24 +37,8 @@ const EMPTY = new Uint8Array(0);
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/**
- * Every error of this module. `code` is the one of the server's error response, such as "NANO-404" or a code of the
- * program, or one of the client's own:
- *
- * - `closed`: the connection is not open, or closed before the answer came; `cause` says why where it is known
- * - `timeout`: no answer, no handshake or no sign of life in time
- * - `protocol`: the server sent what cannot be read
- * - `refused`: the server refused the handshake
- * - `kicked`: the server ended the connection on purpose
- * - `usage`: the caller asked for what cannot be done
- */
+/** Every error of this module. */
 export class NanoError extends Error {
-  /**
-   * @param {string} code
-   * @param {string} message
-   * @param {Object<string, string>} [metadata] what the server added to its error response
-   * @param {{cause?: unknown}} [options]
-   */
   constructor(code, message, metadata = {}, options = undefined) {
     super(message, options);
     this.name = 'NanoError';
@@ -70,10 +56,6 @@ const malformed = (text, cause) => new NanoError('protocol', text, {}, cause && 
  *     +--------+--------+--------+--------+----------------+
  *     | type   | body length, big endian  | body           |
  *     +--------+--------+--------+--------+----------------+
- *
- * @param {number} type one of Packet
- * @param {Uint8Array} [body] at most 2^24-1 bytes; a longer one throws
- * @returns {Uint8Array<ArrayBuffer>}
  */
 export function encodePacket(type, body = EMPTY) {
   if (body.length > MAX_PACKET) {
@@ -85,19 +67,13 @@ export function encodePacket(type, body = EMPTY) {
   return packet;
 }
 
-/** Splits a stream of bytes into packets, wherever the pieces were cut. It keeps what is not whole yet. */
+/** Splits a stream of bytes into packets. It keeps a packet that is not complete yet. */
 export class PacketReader {
   #pieces = [];
   #size = 0; // bytes in pieces
   #need = PACKET_HEAD; // bytes that must be there before looking again
 
-  /**
-   * Yields the packets that `bytes` completes. A body aliases `bytes` where it lies in them whole. Throws at a type
-   * that is not of the protocol.
-   *
-   * @param {Uint8Array} bytes
-   * @returns {Generator<{type: number, body: Uint8Array}>}
-   */
+  /** Yields the packets that `bytes` completes. */
   *read(bytes) {
     this.#pieces.push(bytes);
     this.#size += bytes.length;
@@ -131,32 +107,29 @@ function join(pieces, size) {
   return whole;
 }
 
-/** Routes and their two-byte codes, as the server's handshake tells them. */
+/** Routes and their two-byte codes, as the server's handshake gives them. */
 export class Dictionary {
   #codes = new Map();
   #routes = new Map();
 
-  /** @param {Object<string, number>} [codes] by route; a code that is not a number of 16 bits, or is there twice, throws */
   constructor(codes = {}) {
-    if (typeof codes !== 'object' || codes === null) throw malformed('the dictionary is not an object');
+    if (typeof codes !== 'object' || codes === null) throw malformed('the dictionary is no object');
     for (const [route, code] of Object.entries(codes)) {
       if (!Number.isInteger(code) || code < 0 || code > 0xffff) {
-        throw malformed(`the dictionary's code of ${route} is ${code}, want 0 to 65535`);
+        throw malformed(`the dictionary's code of ${route} is ${code}`);
       }
       if (this.#routes.has(code)) {
-        throw malformed(`the dictionary's code ${code} stands for ${this.#routes.get(code)} and for ${route}`);
+        throw malformed(`the dictionary's code ${code} is double`);
       }
       this.#codes.set(route, code);
       this.#routes.set(code, route);
     }
   }
 
-  /** @param {string} route @returns {number | undefined} */
   code(route) {
     return this.#codes.get(route);
   }
 
-  /** @param {number} code @returns {string | undefined} */
   route(code) {
     return this.#routes.get(code);
   }
@@ -173,18 +146,12 @@ const NO_DICTIONARY = new Dictionary();
  *     |      |  response)     | (not in a response)        |         |
  *     +------+----------------+----------------------------+---------+
  *     flag: bits 1 to 3 type, bit 0 route compressed, bit 5 error response
- *
- * @param {{type: number, id?: number, route?: string, body?: Uint8Array, error?: boolean}} message the id is 1 to
- *   2^53-1 in a request or response; a route has at most 255 bytes of UTF-8 unless the dictionary holds it
- * @param {Dictionary} [dictionary]
- * @returns {Uint8Array}
  */
 export function encodeMessage({ type, id = 0, route = '', body = EMPTY, error = false }, dictionary = NO_DICTIONARY) {
   const head = [(type << 1) | (error ? FLAG_ERROR : 0)];
   if (hasId(type)) {
     if (!Number.isSafeInteger(id) || id < 1) throw new NanoError('usage', `the id is ${id}, want 1 to 2^53-1`);
-    for (; id >= 0x80; id = Math.floor(id / 0x80)) head.push((id % 0x80) + 0x80);
-    head.push(id);
+    head.push(...varint(id));
   }
   let text = EMPTY;
   if (hasRoute(type)) {
@@ -203,15 +170,7 @@ export function encodeMessage({ type, id = 0, route = '', body = EMPTY, error = 
   return join([Uint8Array.from(head), text, body], head.length + text.length + body.length);
 }
 
-/**
- * Takes a message apart. `body` aliases `bytes`. Throws where the header does not fit, is not of the protocol, or bears
- * a code that the dictionary does not hold.
- *
- * @param {Uint8Array} bytes
- * @param {Dictionary} [dictionary]
- * @returns {{type: number, id: number, route: string, body: Uint8Array, error: boolean}} id 0 and route '' where the
- *   type has none; error for an error response
- */
+/** Returns the parts of a message. Its body aliases `bytes`. */
 export function decodeMessage(bytes, dictionary = NO_DICTIONARY) {
   if (bytes.length === 0) throw malformed('an empty message');
   const flag = bytes[0];
@@ -220,7 +179,7 @@ export function decodeMessage(bytes, dictionary = NO_DICTIONARY) {
   const error = type === Message.RESPONSE && (flag & FLAG_ERROR) !== 0;
   const compressed = (flag & FLAG_COMPRESSED) !== 0;
   if ((flag & ~(FLAG_TYPES | FLAG_COMPRESSED | (error ? FLAG_ERROR : 0))) !== 0 || (compressed && !hasRoute(type))) {
-    throw malformed(`message flag 0x${flag.toString(16).padStart(2, '0')} has bits that are not of the protocol`);
+    throw malformed(`message flag 0x${flag.toString(16).padStart(2, '0')} has unknown bits`);
   }
   let at = 1;
   let id = 0;
@@ -247,7 +206,14 @@ export function decodeMessage(bytes, dictionary = NO_DICTIONARY) {
 const hasId = (type) => type === Message.REQUEST || type === Message.RESPONSE;
 const hasRoute = (type) => type !== Message.RESPONSE;
 
-/** Reads a number at `at`; returns it and where the next byte lies. Shifts would cut it to 32 bits. */
+/** Returns the bytes of a base-128 varint. Shifts would cut the number to 32 bits. */
+function varint(value) {
+  const bytes = [];
+  for (; value >= 0x80; value = Math.floor(value / 0x80)) bytes.push((value % 0x80) + 0x80);
+  return [...bytes, value];
+}
+
+/** Reads a varint at `at`. Returns it and the offset behind it. */
 function readVarint(bytes, at) {
   let value = 0;
   let scale = 1;
@@ -258,7 +224,7 @@ function readVarint(bytes, at) {
     if (byte < 0x80) return [value, at];
     scale *= 0x80;
   }
-  throw malformed('a number that does not fit its message');
+  throw malformed('a number does not fit its message');
 }
 
 function readText(bytes, what) {
@@ -278,28 +244,19 @@ function readJSON(bytes, what) {
   }
 }
 
-/** Yields number and bytes of each length-delimited field of a protobuf message; the others are passed over. */
+/** Yields number and bytes of each length-delimited field of a protobuf message; the others are skipped. */
 function* protobufFields(bytes) {
   for (let at = 0; at < bytes.length;) {
     let tag, length;
     [tag, at] = readVarint(bytes, at);
-    switch (tag % 8) {
-      case 0:
-        [, at] = readVarint(bytes, at);
-        continue;
-      case 1:
-        at += 8;
-        continue;
-      case 2:
-        [length, at] = readVarint(bytes, at);
-        break;
-      case 5:
-        at += 4;
-        continue;
-      default:
-        throw malformed(`protobuf wire type ${tag % 8}`);
-    }
-    if (length > bytes.length - at) throw malformed('a protobuf field does not fit its message');
+    const kind = tag % 8;
+    if (kind === 1) at += 8;
+    else if (kind === 5) at += 4;
+    else if (kind === 0) [, at] = readVarint(bytes, at);
+    else if (kind !== 2) throw malformed(`protobuf wire type ${kind}`);
+    if (kind !== 2) continue;
+    [length, at] = readVarint(bytes, at);
+    if (length > bytes.length - at) throw malformed('a field does not fit its message');
     yield [Math.floor(tag / 8), bytes.subarray(at, at + length)];
     at += length;
   }
@@ -309,218 +266,347 @@ function* protobufFields(bytes) {
 function readProtobufError(body) {
   const error = { code: '', msg: '', metadata: {} };
   for (const [field, value] of protobufFields(body)) {
-    if (field === 1) error.code = readText(value, 'the error code');
-    else if (field === 2) error.msg = readText(value, 'the error text');
+    if (field === 1) error.code = readText(value, 'the error');
+    else if (field === 2) error.msg = readText(value, 'the error');
     else if (field === 3) {
       const entry = { 1: '', 2: '' };
-      for (const [part, bytes] of protobufFields(value)) entry[part] = readText(bytes, 'the error metadata');
+      for (const [part, bytes] of protobufFields(value)) entry[part] = readText(bytes, 'the error');
       error.metadata[entry[1]] = entry[2];
     }
   }
   return error;
 }
 
-/** Hands an error of the program's own code to whoever watches for uncaught ones; the connection goes on. */
-const report = (error) =>
-  globalThis.reportError
-    ? globalThis.reportError(error)
-    : queueMicrotask(() => {
-        throw error;
-      });
+/** JSON, the default codec. An empty payload is undefined. */
+export const json = {
+  serializer: 'json',
+  encode(body) {
+    const text = JSON.stringify(body);
+    if (text === undefined) throw new NanoError('usage', `JSON has no ${typeof body}`);
+    return encoder.encode(text);
+  },
+  decode: (bytes) => (bytes.length > 0 ? readJSON(bytes, 'the payload') : undefined),
+};
+
+/** Bytes in, bytes out, whatever the server's serializer is. */
+export const raw = { encode: (body) => body, decode: (bytes) => bytes };
+
+const ACK_PACKETS = 64;
+const ACK_BYTES = 16 << 10;
+const ACK_DELAY = 500; // milliseconds; the protocol allows a second
+const TICK = 500; // milliseconds between two looks at the clock
+const LATE = 4 * TICK; // a tick that comes later follows a sleep, or a throttled timer
+const GRACE = 250; // milliseconds in which frames that waited in the socket are read after a sleep
+const STABLE = 5000; // milliseconds after which a connection counts as good, and the backoff begins anew
+
+/** The kicks after which the client stays away, and the faults that another attempt would meet again. */
+const FINAL = new Set(['kicked', 'replaced', 'limit', 'refused', 'usage']);
+/** The codes of kicks from older servers, which send only a text. */
+const KICK_TEXTS = new Map([
+  ['server shutdown', 'shutdown'],
+  ['logged in elsewhere', 'replaced'],
+  ['rate limit', 'limit'],
+]);
+
+/** Reports an error of the program's own code as uncaught; the connection goes on. */
+const report = (error) => (globalThis.reportError ?? rethrow)(error);
+const rethrow = (error) =>
+  queueMicrotask(() => {
+    throw error;
+  });
 
 /** Calls `fn` after `ms` milliseconds; 0 and Infinity mean never. */
 const after = (ms, fn) => (ms > 0 && ms <= MAX_TIMER ? setTimeout(fn, ms) : undefined);
 
-/**
- * @typedef {object} Options
- * @property {unknown} [user] data for the server's handshake validator; must fit JSON
- * @property {(body: unknown, route: string) => Uint8Array} [encode] makes a payload; JSON by default. It does not see
- *   bodies that are a Uint8Array: those are sent as they are
- * @property {(bytes: Uint8Array, route: string) => unknown} [decode] reads a payload; JSON by default, an empty one
- *   being undefined. What it throws closes the connection
- * @property {number} [timeout] milliseconds that a request waits for its answer, 30,000 by default; 0 for no limit
- * @property {number} [connectTimeout] milliseconds for opening the socket and the handshake together, 10,000 by
- *   default; 0 for no limit
- * @property {typeof WebSocket} [WebSocket] the class to use, where there is no global one
- */
+/** Returns the bytes of a buffer or of a view of one; undefined for everything else. */
+function asBytes(body) {
+  if (body instanceof Uint8Array) return body;
+  if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+  // A buffer of another frame is no instance of this frame's ArrayBuffer.
+  return Object.prototype.toString.call(body).endsWith('ArrayBuffer]') ? new Uint8Array(body) : undefined;
+}
 
-/**
- * A client of one server. Listeners stay through any number of connections: after a `close` event, `connect` may be
- * called again. The client never reconnects by itself, since what to tell the server then is the program's to know.
- *
- * Pushes go to the listeners that `on` added. The connection's own events are those of an EventTarget:
- *
- * - `kick`, once, before `close`: the server ends the connection. `event.reason` is its reason, as parsed from JSON
- * - `close`, once for every connection that `connect` reported open. `event.error` is a NanoError that says why; it is
- *   undefined after `close()`
- *
- * The server sends a heartbeat every interval, and each is answered at once. A server that has sent nothing for two
- * and a half to three intervals is dead: the connection closes with the code `timeout`. Time in which the page is
- * suspended does not count.
- */
+/** A connection to one server, and the session that outlives it. */
 export class Client extends EventTarget {
   #url;
   #user;
   #encode;
   #decode;
-  #ownDecode;
+  #serializer;
   #timeout;
   #connectTimeout;
   #WebSocket;
+  #reconnect; // undefined: on, unless the program is of version 1
+  #min; // bounds of the wait before an attempt, in milliseconds
+  #max;
+  #offline; // what happens to messages without a connection: 'wait' or 'fail'
+  #buffer; // bytes kept for the server
 
   #listeners = new Map(); // route -> Set of functions
-  #pending = new Map(); // id -> {route, resolve, reject, timer}
+  #heeded = new Set(); // the types of events that were ever listened to
+  #status = { state: 'closed', reason: 'new' };
+  #waiters = []; // the promises of connect that are not settled
+
+  // The session. It outlives connections if it has a token.
+  #session = false; // from the handshake until the session ends
+  #token = '';
+  #received = 0; // data packets of the server
+  #acked = 0; // those of them that were acknowledged
+  #ackBytes = 0; // bytes of those that were not
+  #ackSince = 0; // when the first of those came
+  #kept = []; // data packets that the server has not acknowledged, oldest first
+  #keptBytes = 0;
+  #base = 0; // data packets before kept
+  #sent = 0; // data packets that were given to a socket
+  #pending = new Map(); // id -> {route, resolve, reject}
   #lastId = 0;
-
-  #socket = null; // null while there is no connection
-  #opening = null; // {resolve, reject, timer} until the handshake is done
-  #reader = null;
-  #dictionary = NO_DICTIONARY;
-  #pulse = undefined; // the timer that watches for a dead server
-  #silence = 0; // half heartbeat intervals without a frame
-  #fault = ''; // what the socket's error event said
-
   #sys = {};
   #answer = undefined;
 
-  /**
-   * @param {string | URL} url such as "ws://localhost:3250/nano"
-   * @param {Options} [options]
-   */
+  // The connection.
+  #socket = null;
+  #asked = false; // whether the handshake asked for resume
+  #reader = null;
+  #dictionary = NO_DICTIONARY;
+  #fault = ''; // text of the socket's error event
+  #attempt = 0; // attempts since a connection was good
+  #since = 0; // when the connection was made
+  #silence = 0; // milliseconds without a frame, as ticks count them
+  #interval = 0; // milliseconds between the server's heartbeats; 0: it sends none
+  #heard = 0; // when the last frame came
+  #ticked = 0; // when the last tick came
+  #deadline; // timer: handshake, or the next attempt
+  #pulse; // timer: ticks
+  #grace; // timer: the end of GRACE
+  #ack; // timer: acknowledgement
+
   constructor(url, options = {}) {
     super();
+    const { codec = json, encode, decode, reconnect } = options;
     this.#url = String(url);
     this.#user = options.user;
-    this.#encode = options.encode ?? ((body) => encoder.encode(JSON.stringify(body)));
-    this.#decode = options.decode ?? ((bytes) => (bytes.length > 0 ? readJSON(bytes, 'the payload') : undefined));
-    this.#ownDecode = options.decode !== undefined;
+    this.#encode = encode ?? ((body, route) => codec.encode(body, route));
+    this.#decode = decode ?? ((bytes, route) => codec.decode(bytes, route));
+    this.#serializer = decode ? undefined : codec.serializer;
     this.#timeout = options.timeout ?? 30_000;
     this.#connectTimeout = options.connectTimeout ?? 10_000;
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    this.#reconnect = reconnect === undefined ? undefined : Boolean(reconnect);
+    this.#min = reconnect?.min ?? 100;
+    this.#max = reconnect?.max ?? 5000;
+    this.#offline = options.offline ?? 'wait';
+    this.#buffer = options.buffer ?? 256 << 10;
   }
 
-  /** Whether messages can be sent: from the handshake until the connection closes. */
   get connected() {
-    return this.#socket !== null && this.#opening === null;
+    return this.#status.state === 'connected';
   }
 
-  /** What the server's handshake bore as user data; undefined where it bore none. */
+  get status() {
+    return this.#status;
+  }
+
   get user() {
     return this.#answer;
   }
 
-  /** The server's side of the handshake: heartbeat (seconds), servertime (unix seconds), dict, serializer. */
   get sys() {
     return this.#sys;
   }
 
-  /**
-   * Opens the connection and shakes hands. Rejects with a NanoError where that fails, and then fires no event.
-   *
-   * @returns {Promise<void>}
-   */
+  addEventListener(type, ...rest) {
+    this.#heeded.add(type);
+    super.addEventListener(type, ...rest);
+  }
+
   connect() {
     return new Promise((resolve, reject) => {
-      if (this.#socket !== null) throw new NanoError('usage', 'the client is connected or connecting already');
-      if (typeof this.#WebSocket !== 'function') {
-        throw new NanoError('usage', 'there is no WebSocket here: pass a class as the option WebSocket');
+      const { state } = this.#status;
+      if (state === 'connected' || state === 'connecting') {
+        throw new NanoError('usage', 'the client is connected already');
       }
-      const hello = encoder.encode(JSON.stringify({ sys: { type: 'nano.js', version: '1.0.0' }, user: this.#user }));
-      const socket = this.#dial();
-      socket.binaryType = 'arraybuffer';
-      socket.onopen = () => this.#send(Packet.HANDSHAKE, hello);
-      socket.onmessage = (event) => this.#receive(event.data);
-      socket.onerror = (event) => (this.#fault = event.message ?? '');
-      socket.onclose = (event) => this.#end(new NanoError('closed', describeClose(event, this.#fault)));
-      const timer = after(this.#connectTimeout, () =>
-        this.#end(new NanoError('timeout', `no handshake from ${this.#url} in ${this.#connectTimeout} ms`)),
-      );
-      this.#socket = socket;
-      this.#opening = { resolve, reject, timer };
-      this.#reader = new PacketReader();
-      this.#dictionary = NO_DICTIONARY;
-      this.#fault = '';
+      if (typeof this.#WebSocket !== 'function') {
+        throw new NanoError('usage', 'pass the option WebSocket');
+      }
+      this.#waiters.push({ resolve, reject });
+      if (state === 'closed') {
+        this.#attempt = 0;
+        this.#watchPage(true);
+        this.#become({ state: 'connecting' });
+      }
+      if (this.#socket === null && this.#status.state !== 'closed') this.#dial();
     });
   }
 
-  /** Closes the connection; does nothing where there is none. Requests that wait are rejected. */
   close() {
-    this.#end(undefined);
+    this.#end();
   }
 
-  /**
-   * Sends a request. The promise rejects with the server's error response, with the codes `timeout`, `closed` and
-   * `usage`, and with what `encode` threw.
-   *
-   * @param {string} route such as "room.join"
-   * @param {unknown} [body] {} by default
-   * @param {{timeout?: number}} [options] the client's timeout, for this request alone
-   * @returns {Promise<any>} the decoded answer
-   */
-  request(route, body = {}, { timeout = this.#timeout } = {}) {
+  request(route, body = {}, { timeout = this.#timeout, signal, offline } = {}) {
     return new Promise((resolve, reject) => {
-      const id = this.#lastId < Number.MAX_SAFE_INTEGER ? this.#lastId + 1 : 1;
-      this.#sendMessage(Message.REQUEST, id, route, body);
+      signal?.throwIfAborted();
+      const id = this.#lastId + 1;
+      const packet = this.#post(Message.REQUEST, id, route, body, offline);
       this.#lastId = id;
-      const timer = after(timeout, () => {
+      const settle = (how, value) => {
         this.#pending.delete(id);
-        reject(new NanoError('timeout', `${route}: no answer in ${timeout} ms`));
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', abort);
+        how(value);
+      };
+      const giveUp = (error) => {
+        this.#withdraw(packet);
+        settle(reject, error);
+      };
+      const abort = () => giveUp(signal.reason);
+      const timer = after(timeout, () => giveUp(new NanoError('timeout', `${route}: no answer in ${timeout} ms`)));
+      signal?.addEventListener('abort', abort);
+      this.#pending.set(id, {
+        route,
+        resolve: (value) => settle(resolve, value),
+        reject: (error) => settle(reject, error),
       });
-      this.#pending.set(id, { route, resolve, reject, timer });
     });
   }
 
-  /**
-   * Sends a message that has no answer. Throws a NanoError where it cannot be sent; whether it arrived stays unknown.
-   *
-   * @param {string} route
-   * @param {unknown} [body] {} by default
-   */
-  notify(route, body = {}) {
-    this.#sendMessage(Message.NOTIFY, 0, route, body);
+  notify(route, body = {}, { offline } = {}) {
+    this.#post(Message.NOTIFY, 0, route, body, offline);
   }
 
-  /**
-   * Calls `fn` with the decoded body of every push to `route`. What it throws is reported as uncaught, and the
-   * connection goes on. Pushes that nobody listens to are dropped.
-   *
-   * @param {string} route
-   * @param {(body: any) => void} fn a function that listens to the route already is not added twice
-   * @returns {this}
-   */
   on(route, fn) {
     if (!this.#listeners.has(route)) this.#listeners.set(route, new Set());
     this.#listeners.get(route).add(fn);
     return this;
   }
 
-  /**
-   * Takes off what `on` added.
-   *
-   * @param {string} route
-   * @param {(body: any) => void} [fn] without it, all listeners of the route go
-   * @returns {this}
-   */
   off(route, fn) {
     if (fn === undefined) this.#listeners.delete(route);
     else this.#listeners.get(route)?.delete(fn);
     return this;
   }
 
-  #dial() {
-    try {
-      return new this.#WebSocket(this.#url);
-    } catch (cause) {
-      throw new NanoError('usage', `${this.#url}: ${cause.message}`, {}, { cause });
-    }
+  /** Programs of version 1 listen to `close`, and connect again by themselves. */
+  get #auto() {
+    return this.#reconnect ?? (this.#heeded.has('status') || !this.#heeded.has('close'));
   }
 
-  #sendMessage(type, id, route, body) {
-    if (!this.connected) throw new NanoError('closed', `${route}: the client is not connected`);
+  #become(status) {
+    this.#status = Object.freeze(status);
+    this.#emit('status', status);
+  }
+
+  #emit(type, fields) {
+    this.dispatchEvent(Object.assign(new Event(type), fields));
+  }
+
+  /** Page events after which a connection may have become possible, or may have died unnoticed. */
+  #watchPage(on) {
+    const change = on ? 'addEventListener' : 'removeEventListener';
+    globalThis[change]?.('online', this.#wake);
+    globalThis[change]?.('pageshow', this.#wake);
+    globalThis.document?.[change]('visibilitychange', this.#wake);
+  }
+
+  #wake = ({ type }) => {
+    if (globalThis.document?.visibilityState === 'hidden') return;
+    const { state } = this.#status;
+    if (state === 'connected') this.#tick(true);
+    if (state === 'reconnecting' && (this.#socket === null || type === 'online')) this.#dial();
+  };
+
+  #dial() {
+    this.#hangUp(4000, 'retry');
+    let socket;
+    try {
+      socket = new this.#WebSocket(this.#url);
+    } catch (cause) {
+      return this.#end(new NanoError('usage', `${this.#url}: ${cause.message}`, {}, { cause }));
+    }
+    socket.binaryType = 'arraybuffer';
+    socket.onopen = () => this.#open(socket);
+    socket.onmessage = ({ data }) => this.#receive(data);
+    socket.onclose = ({ code, reason }) => {
+      const why = reason || this.#fault;
+      this.#end(new NanoError('closed', `the connection closed with code ${code}${why && `: ${why}`}`));
+    };
+    socket.onerror = ({ message, error }) => {
+      this.#fault = message || error?.message || '';
+      // The WebSocket of Node 22 fires no close event if the server is down. Browsers fire it within this task.
+      setTimeout(() => {
+        if (this.#socket === socket) socket.onclose({ code: 1006 });
+      });
+    };
+    this.#socket = socket;
+    this.#reader = new PacketReader();
+    this.#fault = '';
+    this.#deadline = after(this.#connectTimeout, () =>
+      this.#end(new NanoError('timeout', `no handshake from ${this.#url} in ${this.#connectTimeout} ms`)),
+    );
+  }
+
+  #open(socket) {
+    const hello = (user) => {
+      if (this.#socket !== socket) return;
+      const sys = { type: 'nano.js', version: VERSION };
+      this.#asked = this.#auto || this.#token !== '';
+      if (this.#asked) sys.resume = this.#token ? { token: this.#token, received: this.#received } : {};
+      this.#acked = this.#received;
+      this.#ackBytes = 0;
+      this.#send(Packet.HANDSHAKE, encoder.encode(JSON.stringify({ sys, user })));
+    };
+    const failed = (cause) => {
+      if (this.#socket === socket) this.#end(new NanoError('usage', `user: ${cause?.message}`, {}, { cause }));
+    };
+    if (typeof this.#user === 'function') new Promise((resolve) => resolve(this.#user())).then(hello).catch(failed);
+    else hello(this.#user);
+  }
+
+  /** Sends a message, or keeps it until the session goes on. Returns its packet. */
+  #post(type, id, route, body, offline = this.#offline) {
+    const { connected } = this;
+    if (!connected && !(this.#token && offline === 'wait')) {
+      throw new NanoError('closed', `${route}: the client is not connected`);
+    }
     if (typeof route !== 'string' || route === '') throw new NanoError('usage', 'the route is empty');
-    const payload = body instanceof Uint8Array ? body : this.#encode(body, route);
+    const payload = asBytes(body) ?? this.#encode(body, route);
     if (!(payload instanceof Uint8Array)) throw new NanoError('usage', `${route}: encode returned no Uint8Array`);
-    this.#send(Packet.DATA, encodeMessage({ type, id, route, body: payload }, this.#dictionary));
+    const message = encodeMessage({ type, id, route, body: payload }, this.#dictionary);
+    const most = this.#sys.maxPacket;
+    if (message.length > most) {
+      throw new NanoError('usage', `${route}: ${message.length} bytes, the server takes ${most}`);
+    }
+    const packet = encodePacket(Packet.DATA, message);
+    if (this.#token) this.#keep(packet, route);
+    if (connected) {
+      this.#sent++;
+      this.#socket.send(packet);
+    }
+    return packet;
+  }
+
+  /** Keeps a packet until the server acknowledges it. */
+  #keep(packet, route) {
+    if (!this.connected && this.#keptBytes + packet.length > this.#buffer) {
+      throw new NanoError('full', `${route}: ${this.#buffer} bytes wait already`);
+    }
+    this.#kept.push(packet);
+    this.#keptBytes += packet.length;
+    // A resume that needs what was forgotten begins a new session.
+    while (this.#keptBytes > this.#buffer) this.#release(this.#base + 1);
+  }
+
+  /** Forgets the packets before number `n`. */
+  #release(n) {
+    for (const packet of this.#kept.splice(0, n - this.#base)) this.#keptBytes -= packet.length;
+    this.#base = n;
+  }
+
+  /** Takes back a packet that no socket was given yet. */
+  #withdraw(packet) {
+    const at = this.#kept.indexOf(packet);
+    if (at < 0 || this.#base + at < this.#sent) return;
+    this.#kept.splice(at, 1);
+    this.#keptBytes -= packet.length;
   }
 
   #send(type, body) {
@@ -530,6 +616,7 @@ export class Client extends EventTarget {
   #receive(data) {
     const socket = this.#socket;
     this.#silence = 0;
+    this.#heard = Date.now();
     try {
       if (typeof data === 'string') throw malformed('a text frame, want a binary one');
       for (const { type, body } of this.#reader.read(new Uint8Array(data))) {
@@ -537,80 +624,170 @@ export class Client extends EventTarget {
         if (this.#socket !== socket) return; // a listener closed the connection
       }
     } catch (cause) {
-      this.#end(cause instanceof NanoError ? cause : malformed(cause.message, cause));
+      return this.#end(cause instanceof NanoError ? cause : malformed(cause.message, cause));
     }
+    if (this.#received === this.#acked) return;
+    const many = this.#received - this.#acked >= ACK_PACKETS || this.#ackBytes >= ACK_BYTES;
+    if (many || this.#heard - this.#ackSince >= ACK_DELAY) this.#acknowledge();
+    else this.#ack ??= setTimeout(() => this.#acknowledge(), ACK_DELAY);
   }
 
   #handle(type, body) {
-    if (type === Packet.KICK) this.#kicked(readJSON(body, 'the kick'));
+    const { connected } = this;
+    if (type === Packet.KICK) this.#kicked(body);
     else if (type === Packet.HANDSHAKE) this.#handshake(readJSON(body, 'the handshake'));
-    else if (this.#opening !== null) throw malformed(`packet type ${type} before the handshake`);
-    else if (type === Packet.HEARTBEAT) this.#send(Packet.HEARTBEAT);
-    else if (type === Packet.DATA) this.#message(decodeMessage(body, this.#dictionary));
-    else throw malformed('an ack, which only clients send');
+    else if (!connected) throw malformed(`packet type ${type} before the handshake`);
+    else if (type === Packet.HEARTBEAT) this.#heartbeat(body);
+    else if (type === Packet.DATA) this.#message(body);
+    else throw malformed('an ack from the server');
   }
 
   #handshake(answer) {
-    if (this.#opening === null) throw malformed('a second handshake');
-    if (answer?.code !== 200) {
-      const text = answer?.msg ?? answer?.message ?? 'no reason given';
-      throw new NanoError('refused', `the server refused the handshake with ${answer?.code}: ${text}`);
+    if (this.connected) throw malformed('a second handshake');
+    const code = answer?.code;
+    if (code !== 200) {
+      throw new NanoError('refused', `refused with ${code}: ${answer?.message ?? answer?.msg}`);
     }
     const sys = answer.sys ?? {};
-    if (!this.#ownDecode && sys.serializer !== undefined && sys.serializer !== 'json') {
-      throw new NanoError('usage', `the server speaks ${sys.serializer}: pass the options encode and decode`);
+    if (this.#serializer && sys.serializer && sys.serializer !== this.#serializer) {
+      throw new NanoError('usage', `the server speaks ${sys.serializer}, the codec ${this.#serializer}`);
     }
     const heartbeat = sys.heartbeat ?? 0;
     if (typeof heartbeat !== 'number' || heartbeat < 0) {
-      throw malformed(`the heartbeat is ${JSON.stringify(heartbeat)}, want a number of seconds`);
+      throw malformed(`the heartbeat is ${JSON.stringify(heartbeat)}, want seconds`);
     }
-    this.#dictionary = new Dictionary(sys.dict ?? {});
-    this.#sys = sys;
-    this.#answer = answer.user;
-    this.#send(Packet.ACK);
-    if (heartbeat > 0) this.#watch(heartbeat);
-    const { resolve, timer } = this.#opening;
-    this.#opening = null;
-    clearTimeout(timer);
-    resolve();
-  }
-
-  /** Counts half intervals of silence. A clock would take the time that a machine slept for the server's death. */
-  #watch(seconds) {
-    const tick = () => {
-      if (++this.#silence < 6) return;
-      this.#end(new NanoError('timeout', `the server sent nothing for ${seconds * 3} s`));
-    };
-    this.#pulse = setInterval(tick, Math.min(seconds * 500, MAX_TIMER));
-  }
-
-  #message({ type, id, route, body, error }) {
-    if (type === Message.PUSH) {
-      const value = this.#read(body, route);
-      for (const fn of [...(this.#listeners.get(route) ?? [])]) {
-        try {
-          fn(value);
-        } catch (thrown) {
-          report(thrown);
+    const dictionary = new Dictionary(sys.dict ?? {});
+    const resume = (this.#asked && sys.resume) || {};
+    const status = { state: 'connected', resumed: resume.resumed === true };
+    if (status.resumed) this.#resumed(resume);
+    else {
+      const socket = this.#socket;
+      if (this.#token) {
+        status.reason = resume.reason ?? 'unknown';
+        status.unconfirmed = this.#kept.length;
+        let lost = new NanoError('closed', `the session is over: ${status.reason}`);
+        if (resume.kick != null) {
+          const { error, code } = this.#told(resume.kick);
+          if (this.#socket !== socket) return;
+          if (FINAL.has(code)) return this.#end(error, code);
+          lost = error;
         }
+        this.#token = '';
+        this.#forget(lost);
+        if (this.#socket !== socket) return;
       }
-      return;
+      this.#base = this.#received = this.#acked = this.#lastId = 0;
+      this.#answer = answer.user;
     }
-    if (type !== Message.RESPONSE) throw malformed(`message type ${type}, want a response (2) or a push (3)`);
+    this.#token = typeof resume.token === 'string' ? resume.token : '';
+    this.#session = true;
+    this.#dictionary = dictionary;
+    this.#sys = sys;
+    clearTimeout(this.#deadline);
+    this.#send(Packet.ACK);
+    for (const packet of this.#kept) this.#socket.send(packet);
+    this.#sent = this.#base + this.#kept.length;
+    this.#watch(heartbeat * 1000);
+    const waiters = this.#waiters.splice(0);
+    this.#become(status);
+    for (const { resolve } of waiters) resolve();
+  }
+
+  /** Checks what the server has received against what is kept. */
+  #resumed({ received, token }) {
+    if (!this.#token || !token || !Number.isSafeInteger(received) || received > this.#sent) {
+      throw malformed(`resumed at ${received} of ${this.#sent} messages`);
+    }
+    if (received < this.#base) {
+      throw new NanoError('overflow', `${this.#base - received} lost messages are not kept any more`);
+    }
+    this.#release(received);
+  }
+
+  /** Answers a heartbeat. One with a body acknowledges packets, and is not answered. */
+  #heartbeat(body) {
+    if (!this.#token || body.length === 0) return this.#send(Packet.HEARTBEAT);
+    const [count, end] = readVarint(body, 0);
+    if (end !== body.length || (end > 1 && body[end - 1] === 0) || count > this.#sent) {
+      throw malformed(`acknowledged ${count} of ${this.#sent} messages`);
+    }
+    if (count > this.#base) this.#release(count);
+  }
+
+  #acknowledge() {
+    clearTimeout(this.#ack);
+    this.#ack = undefined;
+    this.#acked = this.#received;
+    this.#ackBytes = 0;
+    this.#send(Packet.HEARTBEAT, Uint8Array.from(varint(this.#received)));
+  }
+
+  #watch(interval) {
+    this.#interval = interval;
+    this.#silence = 0;
+    this.#since = this.#heard = this.#ticked = Date.now();
+    if (interval > 0) {
+      this.#pulse = setInterval(() => {
+        this.#silence += TICK;
+        this.#tick(false);
+      }, TICK);
+    }
+  }
+
+  /**
+   * Notices a dead server. Ticks measure its silence: the clock also runs while timers are throttled or the machine
+   * sleeps. After a sleep the clock counts. A session that can be resumed needs less proof: reconnecting costs little.
+   */
+  #tick(woke) {
+    const now = Date.now();
+    const late = woke || now - this.#ticked > LATE;
+    const heard = this.#heard;
+    const interval = this.#interval;
+    this.#ticked = now;
+    if (interval === 0) return;
+    const dead = () => this.#end(new NanoError('timeout', `the server sent nothing for ${Date.now() - heard} ms`));
+    if (this.#silence >= 3 * interval) dead();
+    else if (late && now - heard > interval * (this.#token ? 1.25 : 3)) {
+      clearTimeout(this.#grace);
+      this.#grace = setTimeout(() => this.#heard === heard && dead(), GRACE);
+    }
+  }
+
+  #message(bytes) {
+    if (this.#token) {
+      if (this.#received++ === this.#acked) this.#ackSince = this.#heard;
+      this.#ackBytes += PACKET_HEAD + bytes.length;
+    }
+    const { type, id, route, body, error } = decodeMessage(bytes, this.#dictionary);
+    if (type === Message.PUSH) return this.#pushed(route, body);
+    if (type !== Message.RESPONSE) throw malformed(`message type ${type}, want 2 or 3`);
     const request = this.#pending.get(id);
     if (request === undefined) return; // it timed out before
-    const value = error ? this.#readError(body, request.route) : this.#read(body, request.route);
-    this.#pending.delete(id);
-    clearTimeout(request.timer);
-    if (error) request.reject(value);
-    else request.resolve(value);
+    try {
+      const value = error ? this.#readError(body, request.route) : this.#decode(body, request.route);
+      (error ? request.reject : request.resolve)(value);
+    } catch (cause) {
+      request.reject(unreadable(request.route, cause));
+    }
   }
 
-  #read(body, route) {
+  #pushed(route, body) {
+    const listeners = this.#listeners.get(route);
+    if (!listeners?.size) return;
+    let value;
     try {
-      return this.#decode(body, route);
+      value = this.#decode(body, route);
     } catch (cause) {
-      throw malformed(`${route}: ${cause.message}`, cause);
+      const error = unreadable(route, cause);
+      if (!this.#heeded.has('error')) console.error(error);
+      return this.#emit('error', { error, route });
+    }
+    for (const fn of [...listeners]) {
+      try {
+        fn(value);
+      } catch (thrown) {
+        report(thrown);
+      }
     }
   }
 
@@ -618,60 +795,97 @@ export class Client extends EventTarget {
   #readError(body, route) {
     const error =
       body[0] === BRACE
-        ? readJSON(body, 'the error response')
+        ? readJSON(body, 'the error')
         : this.#sys.serializer === 'protobuf'
           ? readProtobufError(body)
-          : this.#read(body, route);
+          : this.#decode(body, route);
     return new NanoError(String(error?.code ?? ''), String(error?.msg ?? ''), error?.metadata ?? {});
   }
 
-  #kicked(data) {
-    const reason = typeof data === 'object' && data !== null && 'reason' in data ? data.reason : data;
-    const text = typeof reason === 'string' ? reason : JSON.stringify(reason);
+  #kicked(body) {
+    let data;
+    try {
+      data = readJSON(body, 'the kick');
+    } catch {
+      data = 'no readable reason';
+    }
     const socket = this.#socket;
-    if (this.#opening === null) this.dispatchEvent(Object.assign(new Event('kick'), { reason }));
-    if (this.#socket === socket) this.#end(new NanoError('kicked', text));
+    const { error, code } = this.#told(data);
+    if (this.#socket === socket) this.#end(error, code);
   }
 
-  /** Ends the connection once; error is undefined where the program asked for it. */
-  #end(error) {
+  /** Fires the kick event. Returns the error and the code of a kick. */
+  #told(data) {
+    const reason = typeof data === 'object' && data !== null && 'reason' in data ? data.reason : data;
+    const text = typeof reason === 'string' ? reason : JSON.stringify(reason);
+    const code = typeof data?.code === 'string' ? data.code : (KICK_TEXTS.get(text) ?? 'kicked');
+    if (this.#session) this.#emit('kick', { reason, code });
+    return { error: new NanoError('kicked', text), code };
+  }
+
+  /** Ends the connection, and reconnects unless the reason is final. Without an error, the program called close. */
+  #end(error, reason = error?.code === 'closed' ? 'lost' : (error?.code ?? 'client')) {
+    const { state } = this.#status;
+    if (state === 'closed') return;
+    const broken = error?.code === 'protocol' || error?.code === 'overflow';
+    if (broken && this.#token) this.#send(Packet.KICK); // the session cannot go on
+    if (!error || broken || error.code === 'kicked') this.#token = '';
+    if (state === 'connected' && Date.now() - this.#since >= STABLE) this.#attempt = 0;
+    const again = error && state !== 'connecting' && !FINAL.has(reason);
+    const status = { state: 'closed', reason, error };
+    if (again && (this.#auto || this.#token)) {
+      status.state = 'reconnecting';
+      status.delay = Math.random() * Math.min(this.#max, this.#min * 2 ** this.#attempt++);
+      status.attempt = this.#attempt;
+    } else {
+      this.#token = '';
+      this.#watchPage(false);
+    }
+    this.#hangUp(error ? 4000 : 1000, error?.code);
+    this.#status = Object.freeze(status);
+    let waiters = [];
+    if (status.attempt) this.#deadline = setTimeout(() => this.#dial(), status.delay);
+    else waiters = this.#waiters.splice(0);
+    if (!this.#token) this.#forget(error);
+    if (this.#status === status) this.#emit('status', status);
+    for (const { reject } of waiters) reject(error ?? new NanoError('closed', 'the client was closed'));
+  }
+
+  /** Ends the session. */
+  #forget(error) {
+    for (const request of this.#pending.values()) {
+      request.reject(
+        new NanoError('closed', `${request.route}: the session closed before the answer`, {}, { cause: error }),
+      );
+    }
+    this.#kept = [];
+    this.#keptBytes = 0;
+    if (!this.#session) return;
+    this.#session = false;
+    this.#emit('close', { error });
+  }
+
+  /** Closes the socket, ignores its later events, and stops the timers of the connection. */
+  #hangUp(code, reason) {
+    clearTimeout(this.#deadline);
+    clearInterval(this.#pulse);
+    clearTimeout(this.#grace);
+    clearTimeout(this.#ack);
+    this.#ack = undefined;
     const socket = this.#socket;
     if (socket === null) return;
-    const opening = this.#opening;
-    const pending = this.#pending;
     this.#socket = null;
-    this.#opening = null;
-    this.#pending = new Map();
-    clearInterval(this.#pulse);
-    clearTimeout(opening?.timer);
-    this.#silence = 0;
     socket.onopen = socket.onmessage = socket.onclose = null;
-    socket.onerror = () => {}; // a socket that closes while it opens tells of an error
-    if (error === undefined) socket.close(1000);
-    else socket.close(4000, error.code);
-    for (const { route, reject, timer } of pending.values()) {
-      clearTimeout(timer);
-      reject(new NanoError('closed', `${route}: the connection closed before the answer`, {}, { cause: error }));
-    }
-    if (opening === null) this.dispatchEvent(Object.assign(new Event('close'), { error }));
-    else opening.reject(error ?? new NanoError('closed', 'the client was closed while it connected'));
+    socket.onerror = () => {}; // a socket that is closed while it opens fires an error
+    socket.close(code, reason);
   }
 }
 
-/**
- * Makes a client and connects it. Listeners that must not miss a push are better added before: see Client.
- *
- * @param {string | URL} url
- * @param {Options} [options]
- * @returns {Promise<Client>}
- */
+/** Makes a client and connects it. */
 export async function connect(url, options) {
   const client = new Client(url, options);
   await client.connect();
   return client;
 }
 
-function describeClose({ code, reason }, fault) {
-  const why = reason || fault;
-  return `the connection closed with code ${code}${why ? `: ${why}` : ''}`;
-}
+const unreadable = (route, cause) => new NanoError('payload', `${route}: ${cause.message}`, {}, { cause });

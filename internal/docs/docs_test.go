@@ -62,6 +62,7 @@ var imports = map[string]string{
 	"scheduler":   module + "/scheduler",
 	"session":     module + "/session",
 	"slog":        "log/slog",
+	"state":       module + "/state",
 	"strings":     "strings",
 	"synctest":    "testing/synctest",
 	"testing":     "testing",

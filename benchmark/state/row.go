@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/lonng/nano/benchmark/internal/proc"
+)
+
+// tolerance is how far the calibration loop may be from its best.
+const tolerance = 1.10
+
+// row is the outcome of a case.
+type row struct {
+	ours, theirs result
+	noisy        bool
+}
+
+// figure returns what is judged.
+func (r row) figure(c benchCase) float64 {
+	switch {
+	case c.absolute != "":
+		return r.ours.NS / 1000
+	case r.ours.NS > 0:
+		return r.ours.NS / r.theirs.NS
+	}
+	return r.ours.Bytes / r.theirs.Bytes
+}
+
+// allocates reports whether a steady tick allocates.
+func (r row) allocates() bool { return r.ours.Allocs >= 0.5 }
+
+// missed returns how many figures of the row fall short.
+func (r row) missed(c benchCase) (n int) {
+	if !r.noisy && r.figure(c) > c.bar {
+		n++
+	}
+	if r.allocates() {
+		n++
+	}
+	return n
+}
+
+func (r row) line(c benchCase) string {
+	ours, theirs := r.ours.Bytes, r.theirs.Bytes
+	if r.ours.NS > 0 {
+		ours, theirs = r.ours.NS/1000, r.theirs.NS/1000
+	}
+	bar := fmt.Sprintf("%.2f", c.bar)
+	if c.absolute != "" {
+		bar = fmt.Sprintf("%g %s", c.bar, c.absolute)
+	}
+	line := fmt.Sprintf("%-40s %12.2f %12.2f %8.3f %8s", c.name, ours, theirs, ours/theirs, bar)
+	switch {
+	case r.noisy:
+		line += "  noisy"
+	case r.figure(c) > c.bar:
+		line += "  SHORT"
+	}
+	if c.spec.Kind == ticks || c.spec.Kind == views {
+		line += fmt.Sprintf("  %.2f allocations", r.ours.Allocs)
+		if r.allocates() {
+			line += " SHORT"
+		}
+	}
+	return line
+}
+
+// row measures a case, until it is quiet and meets its bar or there are no attempts left.
+func (b *bench) row(ctx context.Context, c benchCase) (best row, err error) {
+	c.spec.Warm, c.spec.Rounds, c.spec.Round = b.warm, b.rounds, b.round
+	for attempt := range b.attempts {
+		fmt.Fprintf(b.progress, "%s, attempt %d\n", c.name, attempt+1)
+		var r row
+		if r.ours, err = b.ours(ctx, c.spec); err != nil {
+			return r, err
+		}
+		if r.theirs, err = b.theirs(ctx, c.spec); err != nil {
+			return r, err
+		}
+		language := "go"
+		if c.spec.Kind == decode {
+			language = "js"
+		}
+		r.noisy = b.deviates(language, r.ours) || c.absolute == "" && b.deviates("js", r.theirs)
+		if attempt == 0 || better(r, best, c) {
+			best = r
+		}
+		if r.ours.NS == 0 || !r.noisy && r.missed(c) == 0 {
+			break
+		}
+	}
+	return best, nil
+}
+
+// better reports whether run a counts rather than b: a quiet one does, then the lower one.
+func better(a, b row, c benchCase) bool {
+	if a.noisy != b.noisy {
+		return b.noisy
+	}
+	return a.figure(c) < b.figure(c)
+}
+
+// deviates reports whether a time was measured on a machine that does other work.
+func (b *bench) deviates(language string, r result) bool {
+	if r.Calibration == 0 {
+		return false
+	}
+	if best, ok := b.best[language]; !ok || r.Calibration < best {
+		b.best[language] = r.Calibration
+	}
+	return r.Calibration > b.best[language]*tolerance
+}
+
+// calibrate finds how fast the calibration loops are before anything is measured.
+func (b *bench) calibrate(ctx context.Context) error {
+	s := spec{Kind: ticks, Entities: 1, Field: "number", Type: "int", Range: 1, Warm: 10, Rounds: 25, Round: 5}
+	for range 3 {
+		ours, err := b.ours(ctx, s)
+		if err != nil {
+			return err
+		}
+		theirs, err := b.theirs(ctx, s)
+		if err != nil {
+			return err
+		}
+		b.deviates("go", ours)
+		b.deviates("js", theirs)
+	}
+	return nil
+}
+
+// ours runs a case with package state.
+func (b *bench) ours(ctx context.Context, s spec) (r result, err error) {
+	if s.Kind != decode {
+		return r, b.child(ctx, "go", s, &r)
+	}
+	encoded, end, err := toFile(&s)
+	if err != nil {
+		return r, err
+	}
+	defer end()
+	if err := b.child(ctx, "go", encoded, &r); err != nil {
+		return r, err
+	}
+	r = result{}
+	return r, b.node(ctx, "decode.mjs", s, &r)
+}
+
+// theirs runs a case with @colyseus/schema.
+func (b *bench) theirs(ctx context.Context, s spec) (r result, err error) {
+	if s.Kind != decode {
+		return r, b.node(ctx, "schema.mjs", s, &r)
+	}
+	encoded, end, err := toFile(&s)
+	if err != nil {
+		return r, err
+	}
+	defer end()
+	if err := b.node(ctx, "schema.mjs", encoded, &r); err != nil {
+		return r, err
+	}
+	r = result{}
+	return r, b.node(ctx, "schema.mjs", s, &r)
+}
+
+// toFile returns the case that makes the messages of s, in a file that end removes.
+func toFile(s *spec) (encoded spec, end func(), err error) {
+	f, err := os.CreateTemp("", "state-*.json")
+	if err != nil {
+		return encoded, nil, err
+	}
+	s.File = f.Name()
+	encoded = *s
+	encoded.Kind = encode
+	return encoded, func() { _ = os.Remove(s.File) }, f.Close()
+}
+
+// script is what the role node is told.
+type script struct {
+	Dir, File, Spec string
+}
+
+func (b *bench) node(ctx context.Context, file string, s spec, r *result) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return b.child(ctx, "node", script{b.dir, file, string(text)}, r)
+}
+
+// child runs a role on the processor of the benchmark.
+func (b *bench) child(ctx context.Context, role string, spec any, r *result) error {
+	p, err := proc.Start(role, spec, b.cpu)
+	if err != nil {
+		return err
+	}
+	defer p.End()
+	return p.Await(ctx, "result", r)
+}
+
+var roles = map[string]proc.Role{
+	"go": func(c *proc.Child) error {
+		var s spec
+		if err := c.Spec(&s); err != nil {
+			return err
+		}
+		r, err := run(s)
+		if err != nil {
+			return err
+		}
+		c.Say("result", r)
+		<-c.Ended()
+		return nil
+	},
+	// Node inherits the processor of the process that starts it.
+	"node": func(c *proc.Child) error {
+		var s script
+		if err := c.Spec(&s); err != nil {
+			return err
+		}
+		out, err := runNode(s.Dir, s.File, s.Spec)
+		if err != nil {
+			return err
+		}
+		c.Say("result", json.RawMessage(out))
+		<-c.Ended()
+		return nil
+	},
+}
+
+func runNode(dir, file, arg string) ([]byte, error) {
+	cmd := exec.Command("node", file, arg)
+	cmd.Dir = dir
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	return []byte(lines[len(lines)-1]), nil
+}
+
+// The bars of the client's sizes, in bytes.
+const (
+	decoderBar = 2500
+	smoothBar  = 3200
+)
+
+// sizes prints the sizes of the client and returns how many fall short.
+func (b *bench) sizes(_ context.Context, out io.Writer) (missed int, err error) {
+	text, err := runNode(b.dir, "size.mjs", "")
+	if err != nil {
+		return 0, err
+	}
+	var size struct{ Decoder, Smooth int }
+	if err := json.Unmarshal(text, &size); err != nil {
+		return 0, err
+	}
+	fmt.Fprint(out, "\nbytes of the client, minified and gzipped\n")
+	for _, s := range []struct {
+		name      string
+		size, bar int
+	}{{"decoder", size.Decoder, decoderBar}, {"decoder and interpolation", size.Smooth, smoothBar}} {
+		verdict := ""
+		if s.size > s.bar {
+			verdict = "  SHORT"
+			missed++
+		}
+		fmt.Fprintf(out, "%-40s %12d %12s %8s %8d%s\n", s.name, s.size, "", "", s.bar, verdict)
+	}
+	return missed, nil
+}

@@ -1,0 +1,89 @@
+/**
+ * smooth.js interpolates between the messages of state.js, at render time.
+ *
+ *     const smoother = new Smoother(decoder, 'frogs', ['x', 'y', 'angle'], { tickRate: 20 });
+ *     requestAnimationFrame(function frame(now) {
+ *       for (const [key, { x, y, angle }] of smoother.at(now)) draw(key, x, y, angle);
+ *       requestAnimationFrame(frame);
+ *     });
+ *
+ * @module
+ */
+
+const TURN = 2 * Math.PI;
+
+/** Interpolates numeric fields of the entries of a map. Fields tagged `turn` go the short way round. */
+export class Smoother {
+  #tracks = new Map(); // by key: samples [time, values], the oldest first
+  #values = new Map();
+  #turns;
+  #fields;
+  #delay;
+  #jump;
+  #offset = Infinity; // of the local clock to the one of the ticks
+  #end;
+
+  /**
+   * @param {StateDecoder} decoder
+   * @param {string} path a map of the root, such as "frogs"
+   * @param {string[]} fields numeric fields of its entries
+   * @param {object} [options] `tickRate`: ticks a second, 20 by default. `sendRate`: messages a second, the tick rate by
+   *   default. `delay`: how far rendering is behind the server, in milliseconds; two messages by default. `jump`: a
+   *   larger change of a field is not interpolated; no limit by default. `now`: the clock, in milliseconds.
+   */
+  constructor(decoder, path, fields, options = {}) {
+    const { tickRate = 20, sendRate = tickRate, delay = 2000 / sendRate, jump = Infinity } = options;
+    const now = options.now ?? (() => performance.now());
+    const { schema } = decoder;
+    const type = schema[schema[0].find((f) => f[0] === path)?.[3]?.[1]] ?? [];
+    this.#turns = fields.map((name) => type.find((f) => f[0] === name)?.[1] === 'turn');
+    this.#fields = fields;
+    this.#delay = delay;
+    this.#jump = jump;
+    const sample = (value, key) => {
+      const time = (decoder.tick * 1000) / tickRate;
+      const lag = now() - time;
+      // The fastest message tells the offset best. It creeps up, for clocks that drift.
+      this.#offset = lag < this.#offset ? lag : this.#offset + (lag - this.#offset) / 100;
+      const values = fields.map((name) => value[name]);
+      const track = this.#tracks.get(key);
+      if (!track) return this.#tracks.set(key, [[time, values]]);
+      const last = track.at(-1);
+      const before = time - 1000 / sendRate;
+      if (last[0] < before) track.push([before, last[1]]); // it stood still
+      if (last[0] >= time) track.length = 0; // the server began anew
+      track.push([time, values]);
+    };
+    const remove = (_, key) => {
+      this.#tracks.delete(key);
+      this.#values.delete(key);
+    };
+    const map = path.split('.').reduce((o, name) => o[name], decoder.state);
+    for (const key in map) sample(map[key], key);
+    this.#end = decoder.on(path, { add: sample, change: sample, remove });
+  }
+
+  /** Returns the fields of each entry at a time of the clock, by key. The objects are used again by the next call. */
+  at(now = performance.now()) {
+    const time = now - this.#offset - this.#delay;
+    for (const [key, track] of this.#tracks) {
+      while (track.length > 1 && track[1][0] <= time) track.shift();
+      const [from, a] = track[0];
+      const [to, b] = track[1] ?? track[0];
+      const part = to > from ? Math.max(0, (time - from) / (to - from)) : 1;
+      const out = this.#values.get(key) ?? {};
+      this.#values.set(key, out);
+      this.#fields.forEach((name, i) => {
+        let d = b[i] - a[i];
+        if (this.#turns[i]) d -= TURN * Math.round(d / TURN);
+        out[name] = Math.abs(d) > this.#jump ? a[i] : a[i] + d * part;
+      });
+    }
+    return this.#values;
+  }
+
+  /** Ends the interpolation. */
+  close() {
+    this.#end();
+  }
+}

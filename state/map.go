@@ -1,0 +1,371 @@
+package state
+
+import (
+	"cmp"
+	"iter"
+	"reflect"
+	"slices"
+)
+
+// Key is the type of a map's keys.
+type Key interface {
+	~string | ~int | ~int8 | ~int16 | ~int32 | ~int64 | ~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64
+}
+
+// Map is a map of structs that [Sync.Tick] compares fast and that is read in the order of
+// its keys. T is a struct type. The zero Map is empty and ready to use. A copy of a Map is
+// the same map.
+//
+// A Map is part of the state of one [Sync]. Like that state it is not safe for concurrent
+// use.
+type Map[K Key, T any] struct {
+	c *core[K, T]
+}
+
+// core is what the copies of a Map share.
+type core[K Key, T any] struct {
+	index map[K]*item[K, T]
+	order []*item[K, T] // in the order of the keys if tail is len(order); may hold dead ones
+	tail  int           // items from here on are new and not yet in order
+	dead  int           // items in order that were deleted
+
+	m       *members    // attached to
+	vals    []*T        // by handle
+	keys    []K         // by handle
+	sent    []T         // by handle: the structs as last compared, if T is flat
+	moving  []motion[T] // by handle, if T is flat
+	pending []*item[K, T]
+	gone    []int
+	touched []*item[K, T]
+
+	probe  *K // where handle makes a key; reflect cannot convert without an allocation
+	probed reflect.Value
+}
+
+// motion is kept of an entry of a flat type that changes. If it changed in the last tick
+// it probably changed again, and comparing it as a whole would be in vain.
+type motion[T any] struct {
+	val   *T // what parts belong to
+	parts []any
+	hot   bool
+}
+
+// update compares entry h of a flat type field by field.
+func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
+	m := &c.moving[h]
+	if m.val != v {
+		m.val, m.parts = v, nil
+		if h < maxParts {
+			m.parts = partsOf(p, reflect.ValueOf(v).Elem())
+		}
+	}
+	if m.parts != nil {
+		m.hot = to.update(h, reflect.Value{}, m.parts)
+	} else {
+		m.hot = to.update(h, reflect.ValueOf(v).Elem(), nil)
+	}
+	c.sent[h] = *v
+}
+
+// item is one entry. val is nil once it is deleted.
+type item[K Key, T any] struct {
+	key     K
+	val     *T
+	handle  int // or -1
+	touched bool
+}
+
+func (m *Map[K, T]) types() (key, elem reflect.Type) {
+	return reflect.TypeFor[K](), reflect.TypeFor[T]()
+}
+
+func (m *Map[K, T]) core() typedCore {
+	if m.c == nil {
+		return nil
+	}
+	return m.c
+}
+
+// Put sets the value of key k. Clients see a value that replaces another as a change of
+// it. Put panics if v is nil.
+func (m *Map[K, T]) Put(k K, v *T) {
+	if v == nil {
+		panic("state: Put of nil")
+	}
+	if m.c == nil {
+		m.c = &core[K, T]{index: map[K]*item[K, T]{}}
+	}
+	c := m.c
+	if it := c.index[k]; it != nil {
+		it.val = v
+		if it.handle >= 0 {
+			c.vals[it.handle] = v
+		}
+		c.touch(it)
+		return
+	}
+	it := &item[K, T]{key: k, val: v, handle: -1}
+	c.index[k] = it
+	if c.tail == len(c.order) && (c.tail == 0 || c.order[c.tail-1].key < k) {
+		c.tail++
+	}
+	c.order = append(c.order, it)
+	c.pending = append(c.pending, it)
+}
+
+// Get returns the value of key k, or nil if there is none. The caller may change the
+// struct; the next [Sync.Tick] finds out.
+func (m *Map[K, T]) Get(k K) *T {
+	if m.c == nil {
+		return nil
+	}
+	if it := m.c.index[k]; it != nil {
+		return it.val
+	}
+	return nil
+}
+
+// Delete removes key k and reports whether it was there. A pointer that the program keeps
+// stays valid and is no longer sent.
+func (m *Map[K, T]) Delete(k K) bool {
+	if m.c == nil {
+		return false
+	}
+	c := m.c
+	it := c.index[k]
+	if it == nil {
+		return false
+	}
+	delete(c.index, k)
+	it.val = nil
+	c.dead++
+	if it.handle >= 0 {
+		c.vals[it.handle] = nil
+		c.gone = append(c.gone, it.handle)
+	}
+	return true
+}
+
+// Len returns the number of keys.
+func (m *Map[K, T]) Len() int {
+	if m.c == nil {
+		return 0
+	}
+	return len(m.c.index)
+}
+
+// All yields the keys and values in the order of the keys. The loop may change the map: a
+// key that it deletes is not yielded, and one that it puts is not either.
+func (m *Map[K, T]) All() iter.Seq2[K, *T] {
+	return func(yield func(K, *T) bool) {
+		if m.c == nil {
+			return
+		}
+		m.c.sort()
+		for _, it := range m.c.order {
+			if it.val != nil && !yield(it.key, it.val) {
+				return
+			}
+		}
+	}
+}
+
+// Touch marks the value of key k as changed. It is for maps with the tag touch, whose
+// other values [Sync.Tick] does not compare.
+func (m *Map[K, T]) Touch(k K) {
+	if m.c == nil {
+		return
+	}
+	if it := m.c.index[k]; it != nil {
+		m.c.touch(it)
+	}
+}
+
+// touch notes an item that the next tick has to compare.
+func (c *core[K, T]) touch(it *item[K, T]) {
+	if c.m != nil && c.m.touch && !it.touched && it.handle >= 0 {
+		it.touched = true
+		c.touched = append(c.touched, it)
+	}
+}
+
+// sort brings order into the order of the keys. It leaves the old slice as it is, because
+// a loop may be over it.
+func (c *core[K, T]) sort() {
+	if c.tail == len(c.order) && c.dead <= len(c.index) {
+		return
+	}
+	fresh := slices.Clone(c.order[c.tail:])
+	slices.SortFunc(fresh, byKey)
+	merged := make([]*item[K, T], 0, len(c.index)+len(c.index)/8)
+	add := func(it *item[K, T]) {
+		if it.val != nil {
+			merged = append(merged, it)
+		}
+	}
+	for _, it := range c.order[:c.tail] {
+		for len(fresh) > 0 && fresh[0].key < it.key {
+			add(fresh[0])
+			fresh = fresh[1:]
+		}
+		add(it)
+	}
+	for _, it := range fresh {
+		add(it)
+	}
+	c.order, c.tail, c.dead = merged, len(merged), 0
+}
+
+func byKey[K Key, T any](a, b *item[K, T]) int { return cmp.Compare(a.key, b.key) }
+
+// typedCore is the part of a Map that knows its types.
+type typedCore interface {
+	// sync brings m up to the map.
+	sync(e *encoder, m *members, to sink)
+	// handle returns the handle of key k.
+	handle(k key) (int, bool)
+}
+
+// attach makes m the place that the map is sent from: entries keep the handle that their
+// key has there.
+func (c *core[K, T]) attach(m *members) {
+	c.m, m.core = m, c
+	c.vals, c.keys, c.sent, c.moving = nil, nil, nil, nil
+	c.pending, c.gone, c.touched = c.pending[:0], c.gone[:0], c.touched[:0]
+	n := len(m.used) * 64
+	extend(&c.vals, n)
+	extend(&c.keys, n)
+	if m.flat {
+		extend(&c.sent, n)
+		extend(&c.moving, n)
+	}
+	known := make(map[key]int, m.n)
+	for h := range m.live.all {
+		known[m.keyOf(h)] = h
+		c.gone = append(c.gone, h)
+	}
+	c.sort()
+	for _, it := range c.order {
+		if it.val == nil {
+			continue
+		}
+		it.handle, it.touched = -1, false
+		if h, ok := known[reflectKey(reflect.ValueOf(it.key))]; ok {
+			c.keys[h] = it.key
+		}
+		c.pending = append(c.pending, it)
+	}
+}
+
+// settle gives handles to what was put and frees those of what was deleted.
+func (c *core[K, T]) settle(e *encoder, m *members) {
+	slices.Sort(c.gone)
+	for _, h := range c.gone {
+		if it := c.index[c.keys[h]]; it != nil && it.handle < 0 && m.keyOf(h) == reflectKey(reflect.ValueOf(it.key)) {
+			it.handle = h // deleted and put again
+			c.vals[h] = it.val
+			c.touch(it)
+			continue
+		}
+		m.leave(h)
+	}
+	c.gone = c.gone[:0]
+	if len(c.pending) == 0 {
+		return
+	}
+	slices.SortFunc(c.pending, byKey)
+	late := c.pending[:0]
+	for _, it := range c.pending {
+		switch {
+		case it.val == nil || it.handle >= 0:
+		case m.n >= maxEntries:
+			if len(late) == 0 {
+				e.tooMany(m)
+			}
+			late = append(late, it)
+		default:
+			h := m.give()
+			m.setKey(h, reflectKey(reflect.ValueOf(it.key)))
+			extend(&c.vals, h+1)
+			extend(&c.keys, h+1)
+			if m.flat {
+				extend(&c.sent, h+1)
+				extend(&c.moving, h+1)
+			}
+			it.handle = h
+			c.vals[h], c.keys[h] = it.val, it.key
+		}
+	}
+	clear(c.pending[len(late):])
+	c.pending = late
+	slices.Sort(m.added)
+}
+
+func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
+	all := false
+	if c.m != m || m.core != c {
+		c.attach(m)
+		all = true
+	}
+	c.settle(e, m)
+	to.block()
+	for _, h := range m.added {
+		to.enter(h, reflect.ValueOf(c.vals[h]).Elem())
+		if m.flat {
+			c.sent[h], c.moving[h] = *c.vals[h], motion[T]{}
+		}
+	}
+	if m.touch && !all {
+		slices.SortFunc(c.touched, func(a, b *item[K, T]) int { return a.handle - b.handle })
+		for _, it := range c.touched {
+			it.touched = false
+			switch {
+			case it.val == nil:
+			case m.flat:
+				c.update(m.val.obj, it.handle, it.val, to)
+			default:
+				to.update(it.handle, reflect.ValueOf(it.val).Elem(), nil)
+			}
+		}
+		clear(c.touched)
+		c.touched = c.touched[:0]
+		return
+	}
+	next := 0 // of added
+	for h, v := range c.vals {
+		if v == nil {
+			continue
+		}
+		if next < len(m.added) && m.added[next] == h {
+			next++
+			continue
+		}
+		if !m.flat {
+			to.update(h, reflect.ValueOf(v).Elem(), nil)
+			continue
+		}
+		if all || c.moving[h].hot || any(*v) != any(c.sent[h]) {
+			c.update(m.val.obj, h, v, to)
+		}
+	}
+}
+
+func (c *core[K, T]) handle(k key) (int, bool) {
+	if c.probe == nil {
+		c.probe = new(K)
+		c.probed = reflect.ValueOf(c.probe).Elem()
+	}
+	switch {
+	case c.probed.CanInt():
+		c.probed.SetInt(int64(k.n))
+	case c.probed.CanUint():
+		c.probed.SetUint(k.n)
+	default:
+		c.probed.SetString(k.s)
+	}
+	it := c.index[*c.probe]
+	if it == nil || it.handle < 0 {
+		return 0, false
+	}
+	return it.handle, true
+}

@@ -1,0 +1,302 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// Sync sends a state, which is a struct of the program, to clients. Each [Sync.Tick]
+// compares the state with what was sent; then each [View] appends what changed for its
+// client.
+//
+// A Sync, its views and the state are not safe for concurrent use.
+type Sync struct {
+	plan   *plan
+	root   reflect.Value
+	schema Schema
+	owner  reflect.Type
+	tick   uint64
+	seq    uint64 // ticks compared
+	enc    encoder
+
+	sent    row // what was sent of the root
+	changed uint64
+	spans   []span // by field of the root: its bytes of this tick
+	fullSeq uint64 // of fulls
+	filled  uint64 // fields in fulls
+	fulls   []span // by field of the root: its bytes from zero
+	regions []*region
+	byField []*region // by field of the root, nil if it is no map
+}
+
+// span is a range of the encoder's buffer.
+type span struct{ from, to uint32 }
+
+// Option configures [New].
+type Option func(*config)
+
+type config struct{ owner reflect.Type }
+
+// Owner makes K the type of the keys that own what they stand for: in a map of the root
+// that is keyed by K, only the view of a key sees the fields tagged owner of its entry.
+func Owner[K Key]() Option {
+	return func(c *config) { c.owner = reflect.TypeFor[K]() }
+}
+
+// New returns a Sync of the state *root, which the program goes on to change in place. It
+// returns one error that lists every fault of the type T with its path. T is a struct.
+//
+// The first Tick sends the state as it is then.
+func New[T any](root *T, opts ...Option) (*Sync, error) {
+	if root == nil {
+		return nil, errors.New("state: the state is nil")
+	}
+	return newSync(reflect.ValueOf(root).Elem(), opts...)
+}
+
+func newSync(root reflect.Value, opts ...Option) (*Sync, error) {
+	var cfg config
+	for _, o := range opts {
+		o(&cfg)
+	}
+	t := root.Type()
+	if t.Kind() != reflect.Struct || isMap(t) {
+		return nil, fmt.Errorf("state: the state has to be a struct, not %s", t)
+	}
+	c := &compiler{owner: cfg.owner, plans: map[reflect.Type]*plan{}}
+	name := t.Name()
+	if name == "" {
+		name = "state"
+	}
+	p := c.structPlan(t, name, true)
+	if p.owner != "" {
+		c.fault(name+"."+p.owner, "owner needs a map of the root, keyed by the owner type")
+	}
+	if len(c.faults) > 0 {
+		return nil, fmt.Errorf("state: %s cannot be sent:\n\t%s", t, strings.Join(c.faults, "\n\t"))
+	}
+	s := &Sync{
+		plan: p, root: root, owner: cfg.owner, schema: makeSchema(c.order),
+		sent: *newRow(p), spans: make([]span, len(p.fields)), fulls: make([]span, len(p.fields)),
+		byField: make([]*region, len(p.fields)),
+	}
+	for i := range p.fields {
+		f := &p.fields[i]
+		if f.kind != kindMap {
+			continue
+		}
+		r := &region{
+			s: s, m: newMembers(&f.value), field: f, index: i, number: len(s.regions), at: fieldOf(s.root, f),
+		}
+		r.key = r.at.Addr().Interface()
+		r.m.region = r
+		if f.elem.kind == kindObj {
+			r.levels = len(f.elem.obj.levels)
+		}
+		s.byField[i] = r
+		s.regions = append(s.regions, r)
+	}
+	return s, nil
+}
+
+// Schema describes the types of the state to clients.
+func (s *Sync) Schema() Schema { return s.schema }
+
+// Tick compares the state with what was sent. tick is the number of the tick and is
+// greater than that of the call before; clients learn it. Call it once after the program
+// has changed the state, then Append of each view.
+//
+// A value that cannot be sent keeps the value last sent, and the error names its path:
+// an integer beyond 2^52 without the tag big, an enum without a text, the entry after
+// the 2^20th of a map. The rest is sent.
+func (s *Sync) Tick(tick uint64) error {
+	if tick <= s.tick && s.seq > 0 {
+		return fmt.Errorf("state: tick %d after tick %d", tick, s.tick)
+	}
+	s.tick = tick
+	s.seq++
+	e := &s.enc
+	e.buf = e.buf[:0]
+	s.changed = 0
+	for i := range s.plan.fields {
+		f := &s.plan.fields[i]
+		from := len(e.buf)
+		if r := s.byField[i]; r != nil {
+			r.tick()
+		} else if e.field(f, &s.sent, fieldOf(s.root, f)) {
+			s.changed |= 1 << i
+		}
+		s.spans[i] = span{uint32(from), uint32(len(e.buf))}
+	}
+	return e.take()
+}
+
+// fill makes the fields of the root from zero, once a tick.
+func (s *Sync) fill() {
+	if s.fullSeq == s.seq {
+		return
+	}
+	s.fullSeq, s.filled = s.seq, 0
+	for i := range s.plan.fields {
+		if s.byField[i] != nil {
+			continue
+		}
+		from := len(s.enc.buf)
+		if s.enc.fullField(&s.plan.fields[i], &s.sent) {
+			s.filled |= 1 << i
+		}
+		s.fulls[i] = span{uint32(from), uint32(len(s.enc.buf))}
+	}
+}
+
+// region is a map of the root. The bytes of its entries are made once for all views.
+type region struct {
+	s      *Sync
+	m      *members
+	field  *field
+	index  int // of field
+	number int // among the regions
+	at     reflect.Value
+	key    any // the pointer to the map, as programs have it
+	levels int // of the entries, 0 for scalars
+
+	before  bitmap   // live before this tick
+	changed bitmap   // and not added
+	recs    []rec    // by handle: of changed
+	ends    []uint32 // by handle and level
+	fulls   []rec    // by handle: from zero
+	fullEnd []uint32
+	fullSeq []uint64 // of fulls
+
+	shared    []byte // the section of a view that sees everything at level 0
+	sharedSeq uint64
+	grid      grid
+	placed    uint64    // seq of xs and ys
+	xs, ys    []float32 // by handle
+}
+
+// rec is where the fields of an entry are, and which they are.
+type rec struct {
+	mask uint64
+	span
+}
+
+// tick compares the map.
+func (r *region) tick() {
+	e := &r.s.enc
+	r.before.copyFrom(r.m.live)
+	clear(r.changed)
+	r.m.begin()
+	e.push(r.field.path)
+	e.members(r.m, &r.field.value, r.at, r)
+	e.pop()
+}
+
+func (r *region) endsOf(h int) []uint32 {
+	if r.levels < 2 {
+		return nil
+	}
+	return r.ends[h*r.levels : (h+1)*r.levels]
+}
+
+func (r *region) block() {
+	n := len(r.m.live)
+	r.before.grow(n)
+	r.changed.grow(n)
+	n *= 64
+	extend(&r.recs, n)
+	extend(&r.fulls, n)
+	extend(&r.fullSeq, n)
+	if r.levels > 1 {
+		extend(&r.ends, n*r.levels)
+		extend(&r.fullEnd, n*r.levels)
+	}
+	if r.positioned() {
+		extend(&r.xs, n)
+		extend(&r.ys, n)
+	}
+}
+
+func (r *region) enter(h int, v reflect.Value) {
+	e := &r.s.enc
+	from := uint32(len(e.buf))
+	mask, _ := e.entry(r.m, h, v, nil, true)
+	r.fulls[h] = rec{mask, span{from, uint32(len(e.buf))}}
+	r.fullSeq[h] = r.s.seq
+	if r.levels > 1 {
+		copy(r.fullEnd[h*r.levels:], r.endsOf(h))
+	}
+}
+
+func (r *region) update(h int, v reflect.Value, parts []any) bool {
+	e := &r.s.enc
+	from := uint32(len(e.buf))
+	var mask uint64
+	if parts != nil && r.levels == 1 { // most entries: what entry would do
+		last := &e.trail[len(e.trail)-1]
+		last.m, last.at = r.m, h
+		var sent row
+		r.m.tab.row(&sent, h)
+		if mask = e.compareParts(r.m.val.obj, &sent, parts, nil); mask == 0 {
+			return false
+		}
+	} else {
+		var changed bool
+		if mask, changed = e.entry(r.m, h, v, parts, false); !changed {
+			return false
+		}
+	}
+	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
+	r.changed[h>>6] |= 1 << (h & 63)
+	return true
+}
+
+// full returns where the fields of entry h from zero are.
+func (r *region) full(h int) rec {
+	if r.fullSeq[h] == r.s.seq {
+		return r.fulls[h]
+	}
+	e := &r.s.enc
+	from := uint32(len(e.buf))
+	var mask uint64
+	if r.levels > 1 {
+		var sent row
+		r.m.tab.row(&sent, h)
+		mask = e.full(r.m.val.obj, &sent, r.fullEnd[h*r.levels:(h+1)*r.levels])
+	} else {
+		mask = e.fullValue(r.m, h)
+	}
+	r.fulls[h] = rec{mask, span{from, uint32(len(e.buf))}}
+	r.fullSeq[h] = r.s.seq
+	return r.fulls[h]
+}
+
+// cut returns the part of a record that level sees. ends are those of the record's kind.
+func (r *region) cut(c rec, ends []uint32, h, level int) rec {
+	if r.levels > 1 {
+		level = min(level, r.levels-1)
+		c.mask &= r.m.val.obj.levels[level]
+		c.to = ends[h*r.levels+level]
+	}
+	return c
+}
+
+// positioned reports whether entries have fields X and Y.
+func (r *region) positioned() bool { return r.levels > 0 && r.m.val.obj.x >= 0 }
+
+// locate notes the positions of all entries, once a tick.
+func (r *region) locate() {
+	if r.placed == r.s.seq {
+		return
+	}
+	r.placed = r.s.seq
+	p := r.m.val.obj
+	x, y := &p.fields[p.x], &p.fields[p.y]
+	for h := range r.m.live.all {
+		nums := r.m.tab.nums[h*p.nums:]
+		r.xs[h] = float32(x.float(nums[x.slot]))
+		r.ys[h] = float32(y.float(nums[y.slot]))
+	}
+}

@@ -1,0 +1,677 @@
+package state
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// The types that random states are made of.
+
+type mood uint8
+
+type vec struct {
+	X, Y float64
+	Far  struct{ Z int32 } `state:"name=deep"`
+}
+
+type card struct {
+	Suit mood `state:"enum=hearts|spades|äöü"`
+	Rank int8
+	Up   bool
+	Tags []string
+}
+
+type bag struct {
+	Gold  int
+	Cards []card
+	Best  *card
+	Items map[string]int64 `state:"big"`
+	inner int              //nolint:unused // it is never sent
+}
+
+type base struct {
+	Level uint16
+	Alive bool
+}
+
+// unit has a field of every kind.
+type unit struct {
+	base
+	Name   string
+	X      float32 `state:"q=0.1"`
+	Y      float32 `state:"q=0.1,snap"`
+	Angle  float64 `state:"turn=256,snap"`
+	Exact  float32
+	Wide   float64
+	Big    int64  `state:"big"`
+	Ubig   uint64 `state:"big"`
+	Mood   mood   `state:"enum=calm|angry|sad"`
+	Pos    vec
+	Bag    *bag
+	Hand   []uint8 `state:"owner"`
+	Secret int     `state:"level=1"`
+	Deep   *card   `state:"level=2"`
+	Names  []string
+	Bits   [3]bool
+	Path   []float32 `state:"q=0.5"`
+	Cards  []*card
+	Bags   map[int16]*bag
+	Typed  Map[string, card]
+	Flags  map[uint64]bool
+	hidden int //nolint:unused // it is never sent
+}
+
+// dot is compared as a whole.
+type dot struct {
+	X, Y  float32
+	Color int16
+	Hurt  bool
+	Label string
+	speed float32 //nolint:unused // it is never sent
+	ptr   *int    //nolint:unused // it is never sent
+}
+
+var palette = []reflect.StructField{
+	{Name: "Round", Type: reflect.TypeFor[uint16]()},
+	{Name: "Phase", Type: reflect.TypeFor[mood](), Tag: `state:"enum=wait|play|end"`},
+	{Name: "Done", Type: reflect.TypeFor[bool]()},
+	{Name: "Title", Type: reflect.TypeFor[string]()},
+	{Name: "Sum", Type: reflect.TypeFor[int64](), Tag: `state:"big"`},
+	{Name: "Wind", Type: reflect.TypeFor[float64]()},
+	{Name: "Spot", Type: reflect.TypeFor[vec]()},
+	{Name: "Deck", Type: reflect.TypeFor[[]card]()},
+	{Name: "Open", Type: reflect.TypeFor[[]*card]()},
+	{Name: "Vault", Type: reflect.TypeFor[*bag](), Tag: `state:"level=1"`},
+	{Name: "Board", Type: reflect.TypeFor[[9]int8]()},
+	{Name: "Log", Type: reflect.TypeFor[[]string]()},
+	{Name: "Score", Type: reflect.TypeFor[map[string]int]()},
+	{Name: "Rates", Type: reflect.TypeFor[map[int64]float64]()},
+	{Name: "Nicks", Type: reflect.TypeFor[map[uint64]string]()},
+	{Name: "Units", Type: reflect.TypeFor[Map[playerID, unit]]()},
+	{Name: "Plain", Type: reflect.TypeFor[map[playerID]*unit]()},
+	{Name: "Dots", Type: reflect.TypeFor[Map[int32, dot]]()},
+	{Name: "Marks", Type: reflect.TypeFor[map[string]*dot]()},
+	{Name: "Rest", Type: reflect.TypeFor[Map[string, dot]](), Tag: `state:"level=1"`},
+}
+
+// world is a random state with clients, played by a seed.
+type world struct {
+	rand  *rand.Rand
+	root  reflect.Value
+	sync  *Sync
+	tick  uint64
+	peers []*peer
+	next  int
+}
+
+// peer is a client and what it has to see.
+type peer struct {
+	id     int
+	owner  playerID // 0: nothing
+	level  int
+	view   *View
+	dec    *Decoder
+	sees   map[string]map[string]bool // by map of the root: keys
+	picked map[string]pick
+	ack    uint32
+}
+
+// pick is what was asked of one map before an Append.
+type pick struct {
+	hide    bool
+	circles []circle
+	shown   map[string]int
+}
+
+func newWorld(seed uint64) *world {
+	w := &world{rand: rand.New(rand.NewPCG(seed, 1))}
+	fields := slices.Clone(palette)
+	w.rand.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
+	fields = fields[:1+w.rand.IntN(len(fields))]
+	w.root = reflect.New(reflect.StructOf(fields)).Elem()
+	s, err := newSync(w.root, Owner[playerID]())
+	if err != nil {
+		panic(err)
+	}
+	w.sync = s
+	return w
+}
+
+func (w *world) join() *peer {
+	p := &peer{id: w.next, level: []int{0, 0, 0, 1, 2}[w.rand.IntN(5)], sees: map[string]map[string]bool{}}
+	w.next++
+	var owner any
+	if w.rand.IntN(3) > 0 {
+		p.owner = playerID(1 + w.rand.IntN(6))
+		owner = p.owner
+	}
+	p.view = w.sync.NewView(owner)
+	p.view.Level(p.level)
+	d, err := NewDecoder(w.sync.Schema().JSON)
+	if err != nil {
+		panic(err)
+	}
+	p.dec = d
+	w.peers = append(w.peers, p)
+	return p
+}
+
+// step plays one tick and calls f for each message with the state that has to follow.
+func (w *world) step(joined func(p *peer), f func(p *peer, msg []byte, want any) error) error {
+	for len(w.peers) < 4 || w.rand.IntN(20) == 0 {
+		joined(w.join())
+	}
+	if len(w.peers) > 4 && w.rand.IntN(8) == 0 {
+		i := w.rand.IntN(len(w.peers))
+		w.peers = slices.Delete(w.peers, i, i+1)
+	}
+	for range w.rand.IntN(6) {
+		w.mutate(w.root.Field(w.rand.IntN(w.root.NumField())), w.root.Type().Field(0).Tag, 0)
+	}
+	w.tick += uint64(1 + w.rand.IntN(2)*w.rand.IntN(300))
+	if err := w.sync.Tick(w.tick); err != nil {
+		return err
+	}
+	for _, p := range w.peers {
+		if w.rand.IntN(30) == 0 {
+			continue // skips a tick
+		}
+		if w.rand.IntN(40) == 0 {
+			p.view.Reset()
+		}
+		if w.rand.IntN(60) == 0 {
+			p.level = w.rand.IntN(3)
+			p.view.Level(p.level)
+		}
+		if w.rand.IntN(4) == 0 {
+			p.ack += uint32(w.rand.IntN(300))
+			p.view.Ack(p.ack)
+		}
+		w.pick(p)
+		fresh := p.view.reset || p.view.seq+1 != w.sync.seq
+		want := w.want(p, fresh)
+		msg := p.view.Append(nil)
+		if len(msg) == 0 && fresh {
+			return fmt.Errorf("peer %d: a snapshot is empty", p.id)
+		}
+		if err := f(p, msg, want); err != nil {
+			return fmt.Errorf("tick %d, peer %d, message %x: %w", w.tick, p.id, msg, err)
+		}
+	}
+	// What changes between two ticks is not in a snapshot.
+	if w.rand.IntN(10) == 0 && len(w.peers) > 0 {
+		p := w.peers[w.rand.IntN(len(w.peers))]
+		if p.view.seq == w.sync.seq && len(p.picked) == 0 {
+			want := w.want(p, true)
+			w.mutate(w.root.Field(0), "", 0)
+			p.view.Reset()
+			if err := f(p, p.view.Append(nil), want); err != nil {
+				return fmt.Errorf("tick %d, peer %d, a late snapshot: %w", w.tick, p.id, err)
+			}
+		}
+	}
+	return nil
+}
+
+// pick chooses what a peer sees of the maps with positions.
+func (w *world) pick(p *peer) {
+	p.picked = map[string]pick{}
+	if p.id%3 == 0 {
+		return
+	}
+	for _, r := range w.sync.regions {
+		if !r.positioned() || w.rand.IntN(12) == 0 {
+			continue
+		}
+		c := pick{shown: map[string]int{}}
+		ptr := r.key
+		switch w.rand.IntN(5) {
+		case 0:
+			c.hide = true
+			p.view.Hide(ptr)
+		case 1, 2, 3:
+			for range 1 + w.rand.IntN(2) {
+				at := circle{float32(w.rand.IntN(100)), float32(w.rand.IntN(100)), float32(w.rand.IntN(60))}
+				c.circles = append(c.circles, at)
+				p.view.Near(ptr, at.x, at.y, at.r)
+			}
+		}
+		for k := range w.entries(r.at) {
+			if w.rand.IntN(10) == 0 {
+				level := w.rand.IntN(3)
+				p.view.Show(ptr, k.Interface(), level)
+				c.shown[keyString(k)] = level
+			}
+		}
+		p.picked[r.field.name] = c
+	}
+}
+
+// entries yields the keys and values of a map, those that are nil left out.
+func (w *world) entries(m reflect.Value) func(yield func(k, v reflect.Value) bool) {
+	return func(yield func(k, v reflect.Value) bool) {
+		if m.Kind() == reflect.Struct {
+			for k, v := range m.Addr().MethodByName("All").Call(nil)[0].Seq2() {
+				if !yield(k, v) {
+					return
+				}
+			}
+			return
+		}
+		keys := m.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(keyString(a), keyString(b)) })
+		for _, k := range keys {
+			v := m.MapIndex(k)
+			if v.Kind() == reflect.Pointer && v.IsNil() {
+				continue
+			}
+			if !yield(k, v) {
+				return
+			}
+		}
+	}
+}
+
+func keyString(k reflect.Value) string { return fmt.Sprint(k.Interface()) }
+
+// special is what JSON cannot say.
+type special struct {
+	Kind  string `json:"$"`
+	Value string `json:"v"`
+}
+
+// want returns what the peer has to see after its next message.
+func (w *world) want(p *peer, fresh bool) any {
+	out := map[string]any{}
+	t := w.root.Type()
+	for i := range t.NumField() {
+		sf, v := t.Field(i), w.root.Field(i)
+		name := lowerCamel(sf.Name)
+		level := tagLevel(sf.Tag)
+		if isMap(v.Type()) || v.Kind() == reflect.Map {
+			out[name] = w.wantMap(p, name, v, sf.Tag, fresh, level > p.level)
+			continue
+		}
+		out[name] = wantValue(v, sf.Tag, p.level, level > p.level)
+	}
+	return out
+}
+
+func tagLevel(tag reflect.StructTag) int {
+	text := tag.Get("state")
+	switch {
+	case strings.Contains(text, "owner"), strings.Contains(text, "level=1"):
+		return 1
+	case strings.Contains(text, "level=2"):
+		return 2
+	}
+	return 0
+}
+
+// wantMap follows by itself what a peer sees of a map of the root.
+func (w *world) wantMap(p *peer, name string, m reflect.Value, tag reflect.StructTag, fresh, hidden bool) any {
+	out := map[string]any{}
+	before, now := p.sees[name], map[string]bool{}
+	if fresh {
+		before = nil
+	}
+	c := p.picked[name]
+	for k, v := range w.entries(m) {
+		if hidden {
+			break
+		}
+		key := keyString(k)
+		level := p.level
+		own := k.Type() == reflect.TypeFor[playerID]() && p.owner != 0 && k.Interface() == p.owner
+		if own {
+			level = max(level, 1)
+		}
+		shown, isShown := c.shown[key]
+		if isShown {
+			level = max(level, shown)
+		}
+		visible := !c.hide && len(c.circles) == 0 || own || isShown
+		for _, at := range c.circles {
+			x := position(v.Elem().FieldByName("X"), name)
+			y := position(v.Elem().FieldByName("Y"), name)
+			d := (x-at.x)*(x-at.x) + (y-at.y)*(y-at.y)
+			far := at.r * 1.08 * at.r * 1.08
+			visible = visible || d <= at.r*at.r || before[key] && d <= far
+		}
+		if !visible {
+			continue
+		}
+		now[key] = true
+		if v.Kind() == reflect.Pointer {
+			v = v.Elem()
+		}
+		out[key] = wantValue(v, tag, level, false)
+	}
+	p.sees[name] = now
+	return out
+}
+
+// position is the position that was sent.
+func position(v reflect.Value, name string) float32 {
+	if name == "units" || name == "plain" {
+		return float32(quantize(v.Float(), 10))
+	}
+	return float32(v.Float())
+}
+
+func quantize(x, scale float64) float64 {
+	if x != x {
+		return 0
+	}
+	return max(-1<<52, min(1<<52, math.RoundToEven(x*scale))) / scale
+}
+
+// wantValue returns what a client sees of v at a level, or of a zero if it is hidden.
+func wantValue(v reflect.Value, tag reflect.StructTag, level int, hidden bool) any {
+	text := tag.Get("state")
+	if hidden {
+		v = reflect.Zero(v.Type())
+		if v.Kind() == reflect.Array {
+			return []any{}
+		}
+		if isMap(v.Type()) {
+			return map[string]any{}
+		}
+	}
+	switch v.Kind() {
+	case reflect.Bool:
+		return v.Bool()
+	case reflect.String:
+		return v.String()
+	case reflect.Float32, reflect.Float64:
+		x := v.Float()
+		if _, q, ok := strings.Cut(text, "q="); ok {
+			step, _ := strconv.ParseFloat(strings.Split(q, ",")[0], 64)
+			x = quantize(x, 1/step)
+		} else if strings.Contains(text, "turn") {
+			turn := x / (2 * math.Pi)
+			n := math.RoundToEven((turn - math.RoundToEven(turn)) * 256)
+			if n == 128 {
+				n = -128
+			}
+			if n != n {
+				n = 0
+			}
+			x = n / 256 * (2 * math.Pi)
+		}
+		x += 0
+		switch {
+		case x != x:
+			return special{"float", "NaN"}
+		case math.IsInf(x, 0):
+			return special{"float", fmt.Sprintf("%sInfinity", map[bool]string{true: "-"}[x < 0])}
+		}
+		return x
+	case reflect.Slice, reflect.Array:
+		out := make([]any, v.Len())
+		for i := range out {
+			out[i] = wantValue(v.Index(i), tag, level, false)
+		}
+		return out
+	case reflect.Map:
+		out := map[string]any{}
+		for _, k := range v.MapKeys() {
+			item := v.MapIndex(k)
+			if item.Kind() == reflect.Pointer {
+				if item.IsNil() {
+					continue
+				}
+				item = item.Elem()
+			}
+			out[keyString(k)] = wantValue(item, tag, level, false)
+		}
+		return out
+	case reflect.Pointer:
+		if v.IsNil() {
+			return nil
+		}
+		return wantValue(v.Elem(), "", level, false)
+	case reflect.Struct:
+		out := map[string]any{}
+		if isMap(v.Type()) {
+			for k, item := range new(world).entries(v) {
+				out[keyString(k)] = wantValue(item.Elem(), "", level, false)
+			}
+			return out
+		}
+		t := v.Type()
+		for i := range t.NumField() {
+			sf := t.Field(i)
+			if sf.Anonymous {
+				maps.Copy(out, wantValue(v.Field(i), "", level, hidden).(map[string]any))
+				continue
+			}
+			if !sf.IsExported() {
+				continue
+			}
+			name := lowerCamel(sf.Name)
+			if sf.Name == "Far" {
+				name = "deep"
+			}
+			out[name] = wantValue(v.Field(i), sf.Tag, level, hidden || tagLevel(sf.Tag) > level)
+		}
+		return out
+	}
+	if _, list, ok := strings.Cut(text, "enum="); ok {
+		return strings.Split(list, "|")[v.Uint()]
+	}
+	if strings.Contains(text, "big") {
+		return special{"big", fmt.Sprint(v.Interface())}
+	}
+	if v.CanInt() {
+		return json.Number(strconv.FormatInt(v.Int(), 10))
+	}
+	return json.Number(strconv.FormatUint(v.Uint(), 10))
+}
+
+var floats = []float64{
+	0, math.Copysign(0, -1), math.NaN(), math.Inf(1), math.Inf(-1), 1, -1, -32, -33, -4096, -4097, 127, 128, 16383,
+	16384, 0.5, 1e300, -1e-300, math.MaxFloat32, math.SmallestNonzeroFloat32, math.MaxFloat64, math.Pi, -math.Pi, 1e15,
+}
+
+var integers = []int64{0, 1, -1, 63, 64, -64, -65, math.MaxInt64, math.MinInt64, math.MinInt64 + 1, 1 << 53}
+
+var texts = []string{"", "a", "Ann", "äöü", "\ufeffbom", "\x00", "日本語", "😀😀", "__proto__", "constructor", "7", "-1",
+	strings.Repeat("x", 200)}
+
+// mutate changes v in some way.
+func (w *world) mutate(v reflect.Value, tag reflect.StructTag, depth int) {
+	r := w.rand
+	switch v.Kind() {
+	case reflect.Bool:
+		v.SetBool(r.IntN(2) == 0)
+	case reflect.String:
+		v.SetString(texts[r.IntN(len(texts))])
+	case reflect.Float32, reflect.Float64:
+		switch r.IntN(8) {
+		case 0:
+			v.SetFloat(floats[r.IntN(len(floats))])
+		case 1:
+			v.SetFloat(r.NormFloat64() * 1000)
+		default:
+			v.SetFloat(r.Float64() * 100)
+		}
+	case reflect.Int, reflect.Int16, reflect.Int32, reflect.Int8:
+		n := int64(r.IntN(400) - 200)
+		if v.Kind() == reflect.Int && r.IntN(5) == 0 {
+			n = int64(1)<<52 - r.Int64N(1<<53+1)
+			if r.IntN(2) == 0 {
+				n = []int64{1 << 52, -1 << 52}[r.IntN(2)]
+			}
+		}
+		v.SetInt(n)
+	case reflect.Int64:
+		v.SetInt(integers[r.IntN(len(integers))] + int64(r.IntN(3)))
+	case reflect.Uint64:
+		v.SetUint(uint64(integers[r.IntN(len(integers))]) - uint64(r.IntN(3)))
+	case reflect.Uint8, reflect.Uint16:
+		if v.Type() == reflect.TypeFor[mood]() {
+			v.SetUint(uint64(r.IntN(3)))
+		} else {
+			v.SetUint(uint64(r.IntN(1 << v.Type().Bits())))
+		}
+	case reflect.Struct:
+		if isMap(v.Type()) {
+			w.mutateMap(v, depth)
+			return
+		}
+		for range 1 + r.IntN(3) {
+			i := r.IntN(v.NumField())
+			if f := v.Field(i); f.CanSet() {
+				w.mutate(f, v.Type().Field(i).Tag, depth)
+			} else if v.Type().Field(i).Anonymous {
+				w.mutate(f.Field(r.IntN(f.NumField())), "", depth)
+			}
+		}
+	case reflect.Pointer:
+		switch {
+		case v.IsNil():
+			v.Set(reflect.New(v.Type().Elem()))
+		case r.IntN(6) == 0:
+			v.SetZero()
+			return
+		case r.IntN(6) == 0:
+			v.Set(reflect.New(v.Type().Elem()))
+		}
+		w.mutate(v.Elem(), "", depth+1)
+	case reflect.Array:
+		w.mutate(v.Index(r.IntN(v.Len())), "", depth+1)
+	case reflect.Slice:
+		w.mutateSlice(v, depth)
+	case reflect.Map:
+		w.mutateMap(v, depth)
+	default:
+		panic(v.Kind())
+	}
+}
+
+func (w *world) mutateSlice(v reflect.Value, depth int) {
+	r, n := w.rand, v.Len()
+	fresh := func() reflect.Value {
+		item := reflect.New(v.Type().Elem()).Elem()
+		if r.IntN(5) > 0 {
+			w.mutate(item, "", depth+1)
+		}
+		return item
+	}
+	switch k := r.IntN(8); {
+	case n == 0 || k == 0 && n < 12:
+		v.Set(reflect.Append(v, fresh()))
+	case k == 1: // another backing array
+		c := reflect.MakeSlice(v.Type(), n, n)
+		reflect.Copy(c, v)
+		v.Set(c)
+	case k == 2: // in the middle, in place
+		i := r.IntN(n)
+		reflect.Copy(v.Slice(i, n), v.Slice(min(i+1, n), n))
+		v.SetLen(n - 1)
+	case k == 3:
+		i := r.IntN(n + 1)
+		c := reflect.AppendSlice(reflect.Append(reflect.AppendSlice(reflect.Zero(v.Type()), v.Slice(0, i)), fresh()), v.Slice(i, n))
+		v.Set(c)
+	case k == 4:
+		i, j := r.IntN(n), r.IntN(n)
+		reflect.Swapper(v.Interface())(i, j)
+	case k == 5 && r.IntN(3) == 0:
+		v.SetZero()
+	default:
+		for range 1 + r.IntN(3) {
+			w.mutate(v.Index(r.IntN(n)), "", depth+1)
+		}
+	}
+}
+
+func (w *world) mutateMap(m reflect.Value, depth int) {
+	r := w.rand
+	typed := m.Kind() == reflect.Struct
+	if !typed && m.IsNil() {
+		m.Set(reflect.MakeMap(m.Type()))
+	}
+	var keyType, elemType reflect.Type
+	if typed {
+		keyType, elemType = m.Addr().Interface().(typedMap).types()
+		elemType = reflect.PointerTo(elemType)
+	} else {
+		keyType, elemType = m.Type().Key(), m.Type().Elem()
+	}
+	if r.IntN(300) == 0 { // another map altogether
+		m.SetZero()
+		return
+	}
+	for range 1 + r.IntN(4) {
+		key := reflect.New(keyType).Elem()
+		switch {
+		case keyType.Kind() == reflect.String:
+			key.SetString(texts[r.IntN(len(texts))])
+		case keyType.Size() == 8 && r.IntN(2) == 0:
+			w.mutate(key, "", depth)
+		case key.CanUint():
+			key.SetUint(uint64(1 + r.IntN(9)))
+		default:
+			key.SetInt(int64(r.IntN(9) - 3))
+		}
+		var old reflect.Value
+		if typed {
+			if old = m.Addr().MethodByName("Get").Call([]reflect.Value{key})[0]; old.IsNil() {
+				old = reflect.Value{}
+			}
+		} else {
+			old = m.MapIndex(key)
+		}
+		put := func(v reflect.Value) {
+			if typed {
+				m.Addr().MethodByName("Put").Call([]reflect.Value{key, v})
+			} else {
+				m.SetMapIndex(key, v)
+			}
+		}
+		fresh := func() reflect.Value {
+			v := reflect.New(elemType).Elem()
+			if elemType.Kind() != reflect.Pointer {
+				w.mutate(v, "", depth+1)
+				return v
+			}
+			v.Set(reflect.New(elemType.Elem()))
+			for range r.IntN(12) {
+				w.mutate(v.Elem(), "", depth+1)
+			}
+			return v
+		}
+		remove := func() {
+			if typed {
+				m.Addr().MethodByName("Delete").Call([]reflect.Value{key})
+			} else {
+				m.SetMapIndex(key, reflect.Value{})
+			}
+		}
+		switch k := r.IntN(10); {
+		case !old.IsValid():
+			put(fresh())
+		case k == 0:
+			remove()
+		case k == 1: // replace
+			put(fresh())
+		case k == 2: // delete and add in one tick
+			remove()
+			put(fresh())
+		case k == 3 && !typed && elemType.Kind() == reflect.Pointer:
+			put(reflect.Zero(elemType))
+		case elemType.Kind() != reflect.Pointer || old.IsNil():
+			put(fresh())
+		default:
+			w.mutate(old.Elem(), "", depth+1)
+		}
+	}
+}
