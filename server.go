@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -150,6 +151,9 @@ func (s *Server) build() error {
 	})
 	if err != nil {
 		return fmt.Errorf("nano: WithDictionary: %w", err)
+	}
+	if file := os.Getenv(routesFile); file != "" {
+		return s.writeRoutes(file)
 	}
 	s.loop.Configure(runloop.Config{
 		Log:       s.log,

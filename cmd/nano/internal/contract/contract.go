@@ -1,0 +1,144 @@
+// Package contract reads the contract between a server and its clients from the server's source: routes, pushes, room
+// kinds, errors and the types of their payloads.
+package contract
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+)
+
+// Version is the version of the contract's JSON form.
+const Version = 1
+
+// Contract is everything that clients of a program need to know. The same source makes the same contract.
+type Contract struct {
+	Version    int              `json:"version"`
+	Package    string           `json:"package"`    // import path of the program
+	Serializer string           `json:"serializer"` // "json", "protobuf", or "" for the program's own
+	Routes     []Route          `json:"routes"`
+	Pushes     []Push           `json:"pushes"`
+	Rooms      []Room           `json:"rooms"`
+	Errors     []Error          `json:"errors"`
+	Types      map[string]*Type `json:"types"` // named types, by import path and name
+}
+
+// The kinds of routes.
+const (
+	Request = "request" // answered with a reply
+	Notify  = "notify"  // no reply was found in the source
+)
+
+// Route is a handler.
+type Route struct {
+	Route     string `json:"route"`
+	Kind      string `json:"kind"`
+	Component string `json:"component"` // import path and name of the component's type
+	Method    string `json:"method"`
+	Doc       string `json:"doc,omitempty"`
+	Request   *Type  `json:"request"`
+	Reply     *Type  `json:"reply,omitempty"`
+	Internal  bool   `json:"internal,omitempty"` // for other nodes only
+}
+
+// Push is a push that is declared with nano.PushRoute.
+type Push struct {
+	Route string `json:"route"`
+	Name  string `json:"name"` // of the variable
+	Doc   string `json:"doc,omitempty"`
+	Type  *Type  `json:"type"`
+}
+
+// Room is a kind of room that is declared with room.Define.
+type Room struct {
+	Kind     string  `json:"kind"`
+	Type     string  `json:"type"`
+	Doc      string  `json:"doc,omitempty"`
+	State    *Type   `json:"state"`
+	Join     *Type   `json:"join,omitempty"`   // options of a join
+	Create   *Type   `json:"create,omitempty"` // options of a creation
+	Messages []Route `json:"messages"`
+}
+
+// Error is an error code that the program sends.
+type Error struct {
+	Code string `json:"code"`
+	Text string `json:"text,omitempty"` // the format of its text
+}
+
+// The kinds of types.
+const (
+	KindBool    = "bool"
+	KindInt     = "int"
+	KindFloat   = "float"
+	KindString  = "string"
+	KindBytes   = "bytes" // base64 in JSON
+	KindTime    = "time"  // RFC 3339 in JSON
+	KindAny     = "any"   // a type with an encoding of its own, or an interface
+	KindList    = "list"
+	KindMap     = "map"
+	KindStruct  = "struct"
+	KindMessage = "message" // of Protocol Buffers
+	KindEnum    = "enum"
+	KindRef     = "ref" // a named type of Contract.Types
+	KindRaw     = "raw" // a payload that no serializer sees
+)
+
+// Type is the type of a payload or of a part of one.
+type Type struct {
+	Kind     string  `json:"kind"`
+	Name     string  `json:"name,omitempty"` // of a ref and of a named type
+	Doc      string  `json:"doc,omitempty"`
+	Bits     int     `json:"bits,omitempty"` // of int and float
+	Unsigned bool    `json:"unsigned,omitempty"`
+	Nullable bool    `json:"nullable,omitempty"` // may be null
+	Quoted   bool    `json:"quoted,omitempty"`   // a number or bool in a JSON string
+	Len      int     `json:"len,omitempty"`      // of an array
+	Key      *Type   `json:"key,omitempty"`
+	Elem     *Type   `json:"elem,omitempty"`
+	Fields   []Field `json:"fields,omitempty"`
+	Values   []Value `json:"values,omitempty"` // of an enum
+}
+
+// Field is a field of a struct or message.
+type Field struct {
+	Name     string `json:"name"` // on the wire
+	Go       string `json:"go"`
+	Doc      string `json:"doc,omitempty"`
+	Type     *Type  `json:"type"`
+	Optional bool   `json:"optional,omitempty"` // may be missing
+	Number   int    `json:"number,omitempty"`   // of a protobuf field
+	Wire     string `json:"wire,omitempty"`     // its encoding: varint, zigzag32, zigzag64, fixed32, fixed64, bytes
+	Oneof    string `json:"oneof,omitempty"`
+}
+
+// Value is a value of an enum.
+type Value struct {
+	Name  string `json:"name"`
+	Value any    `json:"value"`
+	Doc   string `json:"doc,omitempty"`
+}
+
+// JSON returns the contract in its JSON form, which ends in a line end.
+func (c *Contract) JSON() ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(c); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// Parse reads the JSON form of a contract. An unknown version is an error.
+func Parse(data []byte) (*Contract, error) {
+	var c Contract
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("contract: %w", err)
+	}
+	if c.Version != Version {
+		return nil, fmt.Errorf("contract: version %d, want %d", c.Version, Version)
+	}
+	return &c, nil
+}

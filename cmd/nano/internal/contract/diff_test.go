@@ -1,0 +1,128 @@
+package contract_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/lonng/nano/cmd/nano/internal/contract"
+	"github.com/lonng/nano/cmd/nano/internal/programtest"
+)
+
+const oldProgram = `
+package main
+
+import (
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+type Mode string
+
+const (
+	Fast Mode = "fast"
+	Slow Mode = "slow"
+)
+
+type In struct {
+	Name   string
+	Count  int64
+	Mode   Mode
+	Parent *In
+	Gone   int // field
+}
+
+type Out struct {
+	Total int32
+	Names []string
+	Label string
+	Mode  Mode
+	Inner Inner
+}
+
+type Inner struct{ Score int16 }
+
+type Box struct{ component.Base }
+
+func (*Box) Open(s *session.Session, in *In) (*Out, error) { return nil, nil }
+
+func (*Box) Close(s *session.Session, in *In) error { return nil } // route
+
+func (*Box) Answered(s *session.Session, in *Inner) (*Inner, error) { return nil, nil } // reply
+
+var OnOpen = nano.PushRoute[Out]("onOpen") // push
+
+func main() {
+	cs := &component.Components{}
+	cs.Register(&Box{})
+	nano.Listen(":0", nano.WithComponents(cs), nano.WithSerializer(json.NewSerializer()))
+}
+`
+
+// changed loads the old program with pairs of texts replaced.
+func changed(t *testing.T, pairs ...string) *contract.Contract {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(oldProgram, pairs[i]) {
+			t.Fatalf("the program has no %q", pairs[i])
+		}
+	}
+	return load(t, programtest.Write(t, map[string]string{"main.go": strings.NewReplacer(pairs...).Replace(oldProgram)}))
+}
+
+func TestDiffFindsBreakingChanges(t *testing.T) {
+	now := changed(t,
+		"	Gone   int // field\n", "",
+		"Count  int64", "Count  int32",
+		"Parent *In", "Parent []In",
+		"func (*Box) Close(s *session.Session, in *In) error { return nil } // route\n", "",
+		"func (*Box) Answered(s *session.Session, in *Inner) (*Inner, error) { return nil, nil } // reply",
+		"func (*Box) Answered(s *session.Session, in *Inner) error { return nil }",
+		`var OnOpen = nano.PushRoute[Out]("onOpen") // push`, "",
+		"Total int32", "Total int64",
+		"Names []string", "Names map[string]string",
+		"Label string\n", "Label string `json:\",omitempty\"`\n",
+		"Score int16", "Score string",
+		`Slow Mode = "slow"`, `Idle Mode = "idle"`,
+	)
+	want := []string{
+		"field Count of request of route Box.Open was int64 and is int32",
+		"field Gone of request of route Box.Open is gone",
+		"field Label of reply of route Box.Open may be missing now",
+		"field Mode of reply of route Box.Open may have the new value idle",
+		"field Mode of request of route Box.Open does not take the value slow any more",
+		"field Names of reply of route Box.Open was list of string and is map of string",
+		"field Parent of request of route Box.Open was In and is list of In",
+		"field Score of field Inner of reply of route Box.Open was int16 and is string",
+		"field Score of request of route Box.Answered was int16 and is string",
+		"field Total of reply of route Box.Open was int32 and is int64",
+		"push onOpen is gone",
+		"route Box.Answered has no reply any more",
+		"route Box.Close is gone",
+	}
+	got := contract.Diff(changed(t), now)
+	if !slices.Equal(got, want) {
+		t.Errorf("changes:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestDiffAllowsCompatibleChanges(t *testing.T) {
+	now := changed(t,
+		"type In struct {", "type In struct {\n	Extra string",
+		"type Out struct {", "type Out struct {\n	Extra []string",
+		"Total int32", "Total int16",
+		"	Label string", "	Label Label",
+		"type Box struct", "type Label string\n\nconst LabelA Label = \"a\"\n\ntype Box struct",
+		"// route", "\n\nfunc (*Box) New(s *session.Session, in *In) error { return nil }",
+		"// reply", "// the same with another comment",
+		"// push", "\n\nvar OnMore = nano.PushRoute[Out](\"onMore\")",
+	)
+	if got := contract.Diff(changed(t), now); len(got) != 0 {
+		t.Errorf("changes:\n%s\nwant none", strings.Join(got, "\n"))
+	}
+	if got := contract.Diff(now, now); len(got) != 0 {
+		t.Errorf("changes between a contract and itself: %q, want none", got)
+	}
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/lonng/nano/cmd/nano/internal/programtest"
+)
+
+// run runs the command with arguments and returns its output.
+func run(t *testing.T, args ...string) (stdout string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	c := command()
+	c.Writer, c.ErrWriter = &out, &out
+	err = c.Run(t.Context(), append([]string{"nano"}, args...))
+	return out.String(), err
+}
+
+const program = `
+package main
+
+import (
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
+)
+
+type In struct{ Name string }
+
+type Out struct{ N int }
+
+type Box struct{ component.Base }
+
+// Open opens the box.
+func (*Box) Open(s *session.Session, in *In) (*Out, error) { return &Out{}, nil }
+
+func main() {
+	cs := &component.Components{}
+	cs.Register(&Box{})
+	_ = nano.Listen(":0", nano.WithComponents(cs), nano.WithSerializer(json.NewSerializer()))
+}
+`
+
+func TestRoutes(t *testing.T) {
+	dir := programtest.Write(t, map[string]string{"main.go": program})
+	t.Chdir(dir)
+	out, err := run(t, "routes", ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "Box.Open  request  In       Out    Open opens the box.\n"; !strings.Contains(out, want) {
+		t.Errorf("routes prints\n%s\nwant %q in it", out, want)
+	}
+	out, err = run(t, "routes", ".", "--json") // the flag follows the argument
+	if err != nil || !strings.HasPrefix(out, "{\n  \"version\": 1,") {
+		t.Fatalf("routes --json = %v, prints\n%s", err, out)
+	}
+	old := filepath.Join(dir, "old.json")
+	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, "routes", "--diff", old, "."); err != nil || out != "" {
+		t.Errorf("routes --diff without a change = %v, prints %q", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(strings.Replace(program, "N int", "N string", 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err = run(t, "routes", "--diff", old, ".")
+	if out != "field N of reply of route Box.Open was int64 and is string\n" {
+		t.Errorf("routes --diff prints %q", out)
+	}
+	if err == nil || !strings.HasPrefix(err.Error(), "1 change breaks clients") {
+		t.Errorf("routes --diff = %v, want 1 change", err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"routes"}, "want a package"},
+		{[]string{"routes", "--bogus"}, "-bogus"},
+		{[]string{"routes", "./missing"}, "missing"},
+		{[]string{"gen", "ts"}, "want a package"},
+		{[]string{"gen", "ts", "--contract", "missing.json"}, "missing.json"},
+		{[]string{"nonsense"}, `there is no command "nonsense"; see nano --help`},
+		{[]string{"gen", "cobol"}, `there is no command "cobol"; see nano gen --help`},
+	} {
+		if _, err := run(t, c.args...); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("nano %s = %v, want %q in it", strings.Join(c.args, " "), err, c.want)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "nano routes ./examples/demo/chat"},
+		{[]string{"gen"}, "generate a TypeScript client"},
+		{[]string{"routes", "--help"}, "--diff FILE"},
+		{[]string{"completion", "bash"}, "complete"},
+		{[]string{"completion", "zsh"}, "compdef"},
+	} {
+		if out, err := run(t, c.args...); err != nil || !strings.Contains(out, c.want) {
+			t.Errorf("nano %s = %v, prints %q, want %q in it", strings.Join(c.args, " "), err, out, c.want)
+		}
+	}
+}
