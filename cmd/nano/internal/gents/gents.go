@@ -419,12 +419,12 @@ func (g *generator) codec(t *contract.Type) {
 			how = "optional"
 		}
 		keyScalar := ""
-		switch {
-		case typ.Kind == contract.KindMap:
+		switch typ.Kind {
+		case contract.KindMap:
 			parts := strings.Split(wire, ":")
 			keyScalar = ", " + g.scalar(typ.Key, parts[1])
 			wire, typ, how = parts[2], typ.Elem, "map"
-		case typ.Kind == contract.KindList:
+		case contract.KindList:
 			wire, typ, how = strings.TrimPrefix(wire, "packed:"), typ.Elem, "list"
 			if strings.HasPrefix(f.Wire, "packed:") {
 				how = "packed"
