@@ -367,7 +367,7 @@ func (g *generator) client(withCodec bool) {
 	g.line("function codecs() {")
 	g.line("  return {")
 	codec := func(t *contract.Type) string {
-		if t == nil || t.Kind != contract.KindRef {
+		if t == nil || t.Kind != contract.KindRef || g.contract.Types[t.Name].Kind != contract.KindMessage {
 			return ""
 		}
 		return g.names[t.Name] + "Codec"
