@@ -16,8 +16,8 @@ import (
 )
 
 var (
-	cutRuns = flag.Int("resume.runs", 0, "runs of TestResumeRandomCuts; 300 by default, 50 with -short")
-	cutSeed = flag.Uint64("resume.seed", 0, "seed of TestResumeRandomCuts; random by default")
+	cutRuns = flag.Int("resume.runs", 0, "runs of TestResumeRandomCuts; 100 by default, 50 with -short")
+	cutSeed = flag.Uint64("resume.seed", 0, "seed of TestResumeRandomCuts; with -resume.runs it is random by default")
 )
 
 // cutConn ends after a number of bytes in either direction.
@@ -48,16 +48,21 @@ func (c *cutConn) Write(b []byte) (int, error) {
 // TestResumeRandomCuts cuts connections at random bytes. Each request makes the server send a push and a response, so the
 // model of what comes is a list.
 func TestResumeRandomCuts(t *testing.T) {
-	runs, seed := 300, *cutSeed
+	runs, seed := 100, *cutSeed
 	switch {
 	case *cutRuns > 0:
 		runs = *cutRuns
 	case testing.Short():
 		runs = 50
 	}
-	if seed == 0 {
+	switch {
+	case seed != 0:
+	case *cutRuns > 0:
 		seed = rand.Uint64()
+	default:
+		seed = 1
 	}
+	t.Logf("seed %d", seed)
 	cuts, messages := 0, 0
 	for run := range runs {
 		r := rand.New(rand.NewPCG(seed, uint64(run)))
