@@ -19,6 +19,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/examples/internal/site"
 )
 
 // wait bounds every single thing that a test waits for.
@@ -27,12 +28,12 @@ const wait = 30 * time.Second
 // start serves a chat of its own, and returns the host and port.
 func start(t *testing.T) string {
 	t.Helper()
-	srv := nano.New(options(nil)...)
+	srv := nano.New(options("")...)
 	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
 	mux := http.NewServeMux()
-	site(mux)
+	site.Handle(mux, web)
 	mux.Handle("/nano", srv.WebSocketHandler())
 	web := httptest.NewServer(mux)
 	t.Cleanup(func() {
@@ -217,7 +218,7 @@ func TestSite(t *testing.T) {
 	}{
 		{"/", "text/html; charset=utf-8", "chat.js", 200}, // by way of a redirect
 		{"/web/", "text/html; charset=utf-8", "chat.js", 200},
-		{"/web/chat.css", "text/css; charset=utf-8", "color-scheme", 200},
+		{"/web/style.css", "text/css; charset=utf-8", "color-scheme", 200},
 		{"/web/chat.js", "text/javascript; charset=utf-8", "nano.js", 200},
 		{"/web/nano.js", "text/javascript; charset=utf-8", "export class Client", 200},
 		{"/web/icon.svg", "image/svg+xml", "<svg", 200},
@@ -350,8 +351,8 @@ func TestServerRestarts(t *testing.T) {
 func serveOn(t *testing.T, l net.Listener) (stop func()) {
 	t.Helper()
 	mux := http.NewServeMux()
-	site(mux)
-	srv := nano.New(append(options(nil), nano.WithHTTPHandler(mux))...)
+	site.Handle(mux, web)
+	srv := nano.New(append(options(""), nano.WithHTTPHandler(mux))...)
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeWebSocket(l) }()
 	return func() {

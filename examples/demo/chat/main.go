@@ -9,16 +9,16 @@ import (
 	"fmt"
 	"log"
 	"maps"
-	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/lonng/nano"
-	"github.com/lonng/nano/clients/js"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -75,16 +75,8 @@ func (r *room) call(s *session.Session, wanted string) string {
 
 // Chat is the component: its routes are room.join and room.message.
 type Chat struct {
-	component.Base
-	rooms   map[string]*room
-	started func() // called when the server is ready; may be nil
-}
-
-// AfterInit runs when the port is open, right before the first client is accepted.
-func (c *Chat) AfterInit() {
-	if c.started != nil {
-		c.started()
-	}
+	site.Announcer
+	rooms map[string]*room
 }
 
 // Join takes the session into a room, and out of the one where it was.
@@ -148,30 +140,21 @@ func clean(text string, limit int) string {
 	return strings.Trim(string(runes[:min(len(runes), limit)]), " \u200d")
 }
 
-// options configures the server. Each call makes a chat of its own.
-func options(started func()) []nano.Option {
+// options configures the server, which prints line when it is ready. Each call makes a chat of its own. A page that lost
+// its connection has 10 s to come back without a loss; then the person has left.
+func options(line string) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Chat{rooms: map[string]*room{}, started: started}, component.WithName("room"), component.WithNameFunc(strings.ToLower))
+	components.Register(&Chat{Announcer: site.Announcer{Line: line}, rooms: map[string]*room{}},
+		component.WithName("room"), component.WithNameFunc(strings.ToLower))
 	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
-		nano.WithWebSocket("/nano")}
-}
-
-// site puts the page on mux.
-func site(mux *http.ServeMux) {
-	mux.Handle("/web/", http.FileServerFS(web))
-	mux.Handle("/web/nano.js", http.StripPrefix("/web", http.FileServerFS(js.FS)))
-	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))
+		nano.WithWebSocket("/nano"), nano.WithResume(nano.Resume{Window: 10 * time.Second})}
 }
 
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on; without a host, other devices may come in")
 	flag.Parse()
-	site(http.DefaultServeMux)
-	host, port, _ := net.SplitHostPort(*addr)
-	started := func() {
-		fmt.Printf("The chat is at http://%s/web/\n", net.JoinHostPort(cmp.Or(host, "localhost"), port))
-	}
-	if nano.Listen(*addr, options(started)...) != nil {
+	site.Handle(http.DefaultServeMux, web)
+	if nano.Listen(*addr, options("The chat is at "+site.URL(*addr))...) != nil {
 		os.Exit(1) // Listen has logged why
 	}
 }

@@ -1,0 +1,50 @@
+// Package site serves the pages of the examples.
+package site
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+
+	"github.com/lonng/nano/clients/js"
+	"github.com/lonng/nano/component"
+)
+
+//go:embed style.css icon.svg
+var shared embed.FS
+
+// Handle serves the files of web, which are in its directory web, under /web/, with the
+// JavaScript client and the common style. It redirects / to the page.
+func Handle(mux *http.ServeMux, web fs.FS) {
+	mux.Handle("/web/", http.FileServerFS(web))
+	mux.Handle("/web/nano.js", http.StripPrefix("/web", http.FileServerFS(js.FS)))
+	for _, name := range []string{"style.css", "icon.svg"} {
+		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(shared)))
+	}
+	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))
+}
+
+// URL returns the address of the page of a server that listens on addr.
+func URL(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		host = addr // Listen reports what is wrong
+	}
+	return "http://" + net.JoinHostPort(cmp.Or(host, "localhost"), port) + "/web/"
+}
+
+// Announcer is the base of a component that prints a line when the server's port is open.
+type Announcer struct {
+	component.Base
+	Line string // empty for none
+}
+
+// AfterInit runs when the port is open, right before the server accepts the first client.
+func (a *Announcer) AfterInit() {
+	if a.Line != "" {
+		fmt.Println(a.Line)
+	}
+}
