@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -56,8 +58,7 @@ func launch(t *testing.T, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: exec.Command(os.Args[0], args...), ended: make(chan struct{})}
 	p.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0")
-	log := t.Output()
-	p.Stderr = log
+	p.Stderr = t.Output()
 	out, err := p.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -409,6 +410,29 @@ func TestTogether(t *testing.T) {
 	}
 }
 
+// The log of a process with several nodes says which of them each record is of.
+func TestLogNamesTheNode(t *testing.T) {
+	var b strings.Builder
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
+	n, err := start(masterNode("127.0.0.1:0", ""))
+	slog.SetDefault(before)
+	log.SetOutput(os.Stderr) // SetDefault has changed both
+	log.SetFlags(log.LstdFlags)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.stop(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	for _, line := range lines {
+		if !strings.Contains(line, " node=master") {
+			t.Errorf("the log has the line %q, want node=master in it", line)
+		}
+	}
+}
+
 func TestSite(t *testing.T) {
 	s := launch(t, "master", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0")
 	base := strings.TrimSuffix(s.page, "/web/")
@@ -418,7 +442,7 @@ func TestSite(t *testing.T) {
 	}{
 		{"/", "text/html; charset=utf-8", "cluster.js", 200}, // by way of a redirect
 		{"/web/", "text/html; charset=utf-8", "cluster.js", 200},
-		{"/web/cluster.css", "text/css; charset=utf-8", "color-scheme", 200},
+		{"/web/style.css", "text/css; charset=utf-8", "color-scheme", 200},
 		{"/web/cluster.js", "text/javascript; charset=utf-8", "nano.js", 200},
 		{"/web/nano.js", "text/javascript; charset=utf-8", "export class Client", 200},
 		{"/web/nothing", "text/plain; charset=utf-8", "", 404},

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"log"
-
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/session"
@@ -32,7 +30,7 @@ func (b *BindService) Login(s *session.Session, req *loginRequest) (*loginReply,
 	}
 	s.Set("nickname", name)
 	if err := s.RPC("TopicService.NewUser", &joinRequest{Nickname: name}); err != nil {
-		log.Printf("cluster: %s has no balance: %v", name, err) // the chat goes on without a master
+		logger("gate").Warn("the player has no balance", "player", name, "error", err) // the chat goes on without a master
 	}
 	if err := s.RPC("RoomService.JoinRoom", &joinRequest{Nickname: name}); err != nil {
 		return nil, err
@@ -47,7 +45,7 @@ func (b *BindService) changed(cluster.Member) {
 			continue
 		}
 		if err := s.RPC("RoomService.JoinRoom", &joinRequest{Nickname: s.String("nickname"), Again: true}); err != nil {
-			log.Printf("cluster: %s waits for a chat node: %v", s.String("nickname"), err)
+			logger("gate").Warn("the player waits for a chat node", "player", s.String("nickname"), "error", err)
 		}
 	}
 }

@@ -4,14 +4,15 @@ import (
 	"context"
 	"embed"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/lonng/nano"
-	"github.com/lonng/nano/clients/js"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/serialize/json"
 )
 
@@ -49,7 +50,7 @@ func start(c config) (*node, error) {
 	components, opts := c.components(l.Addr().String())
 	opts = append(opts, c.opts...)
 	opts = append(opts, nano.WithLabel(c.label), nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
-		nano.WithWebSocket("/nano"))
+		nano.WithWebSocket("/nano"), nano.WithSlog(logger(c.label)))
 	n := &node{config: c, Server: nano.New(opts...), served: make(chan error)}
 	if err := n.StartCluster(l); err != nil {
 		return nil, err
@@ -59,6 +60,9 @@ func start(c config) (*node, error) {
 	}
 	return n, nil
 }
+
+// logger returns the log of a node: each record has the kind of node, because one process may hold several.
+func logger(label string) *slog.Logger { return slog.Default().With("node", label) }
 
 // open serves players and the page.
 func (n *node) open() error {
@@ -76,7 +80,9 @@ func (n *node) open() error {
 			return err
 		}
 		n.url = "http://" + l.Addr().String() + "/web/"
-		n.page = &http.Server{Handler: site(), ReadHeaderTimeout: 10 * time.Second}
+		mux := http.NewServeMux()
+		site.Handle(mux, web)
+		n.page = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 		n.serve(func() error { return n.page.Serve(l) })
 	}
 	return nil
@@ -117,15 +123,6 @@ func (n *node) String() string {
 		text += ", page at " + n.url
 	}
 	return text
-}
-
-// site serves the page.
-func site() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("/web/", http.FileServerFS(web))
-	mux.Handle("/web/nano.js", http.StripPrefix("/web", http.FileServerFS(js.FS)))
-	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))
-	return mux
 }
 
 func masterNode(listen, web string) config {

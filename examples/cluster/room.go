@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"log"
 	"maps"
 	"slices"
 	"strings"
@@ -98,7 +97,7 @@ func (r *RoomService) SyncMessage(s *session.Session, msg *message) error {
 		return nil
 	}
 	if err := s.RPC("TopicService.Spend", []byte{}); err != nil {
-		log.Printf("cluster: nobody charges %s: %v", name, err)
+		logger("chat").Warn("the message is not charged", "player", name, "error", err)
 	}
 	r.tell("onMessage", &message{name, content})
 	return nil
@@ -118,7 +117,7 @@ func (r *RoomService) members() {
 
 func (r *RoomService) push(route string, v any) {
 	if err := r.group.Broadcast(route, v); err != nil {
-		log.Printf("cluster: %s: %v", route, err)
+		logger("chat").Error("a push failed", "route", route, "error", err)
 	}
 }
 
@@ -128,7 +127,7 @@ func (r *RoomService) tell(route string, v any) {
 	if route != "" {
 		content, err := json.Marshal(v)
 		if err != nil {
-			log.Printf("cluster: %s: %v", route, err)
+			logger("chat").Error("a push failed", "route", route, "error", err)
 			return
 		}
 		n.Content = content
@@ -138,7 +137,7 @@ func (r *RoomService) tell(route string, v any) {
 		select {
 		case o.queue <- n:
 		default:
-			log.Printf("cluster: %s is too slow to be told of %s", ear, route)
+			logger("chat").Warn("the queue to another node is full", "ear", ear, "route", route)
 		}
 	}
 }
@@ -160,7 +159,7 @@ func (r *RoomService) changed(m cluster.Member) {
 		for n := range o.queue {
 			ctx, cancel := context.WithTimeout(r.ctx, 5*time.Second)
 			if err := r.srv.Call(ctx, ear+".Hear", n, nil); err != nil && r.ctx.Err() == nil {
-				log.Printf("cluster: %s was not told: %v", ear, err)
+				logger("chat").Warn("another node was not reached", "ear", ear, "error", err)
 			}
 			cancel()
 		}

@@ -2,77 +2,119 @@
 import { Client } from './nano.js';
 
 const MAX_LINES = 500; // older ones leave the page
-const RETRY = 1000; // milliseconds between two tries to reach the gate again
 
 const $ = (id) => document.getElementById(id);
 
 let client = null;
+let gate = ''; // the address of the gate
 let me = ''; // the nickname; '' before the first login
-let timer; // of the next try
+let lastFrom = ''; // who wrote the last line of the log
 
-function line(className, ...parts) {
-  const made = document.createElement('li');
-  made.className = className;
-  made.append(...parts);
-  $('log').append(made);
-  while ($('log').childElementCount > MAX_LINES) $('log').firstElementChild.remove();
-  $('log').scrollTop = $('log').scrollHeight;
-}
-
-function from(name) {
-  const made = document.createElement('span');
-  made.className = 'from';
-  made.textContent = name;
+function element(tag, className, text) {
+  const made = document.createElement(tag);
+  if (className) made.className = className;
+  if (text !== undefined) made.textContent = text;
   return made;
 }
 
-function state(text) {
+/** A color for a name: the same one on every page. */
+function hue(name) {
+  let hash = 0x811c9dc5; // FNV-1a
+  for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0), 0x01000193);
+  return (hash >>> 0) % 360;
+}
+
+function avatar(name) {
+  const circle = element('span', 'avatar', [...name][0].toUpperCase());
+  circle.style.setProperty('--hue', hue(name));
+  circle.setAttribute('aria-hidden', 'true');
+  return circle;
+}
+
+function append(line) {
+  const log = $('log');
+  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+  log.append(line);
+  while (log.childElementCount > MAX_LINES) log.firstElementChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+function note(text) {
+  lastFrom = '';
+  append(element('li', 'note', text));
+}
+
+function message({ name, content }) {
+  const line = element('li', `message${name === me ? ' own' : ''}${name === lastFrom ? ' more' : ''}`);
+  line.style.setProperty('--hue', hue(name));
+  const bubble = element('div', 'bubble');
+  bubble.append(element('p', '', content));
+  line.append(element('span', 'from', name), avatar(name), bubble);
+  lastFrom = name;
+  append(line);
+}
+
+function showMembers({ members }) {
+  $('count').textContent = members.length;
+  $('members').replaceChildren(
+    ...members.map((name) => {
+      const line = element('li');
+      line.append(avatar(name), element('span', 'name', name));
+      if (name === me) line.append(element('span', 'you', 'you'));
+      return line;
+    }),
+  );
+}
+
+function state(name, text) {
+  $('state').dataset.state = name;
   $('state').textContent = text;
-  for (const field of $('compose').elements) field.disabled = text !== 'Connected';
+  $('state').title = text;
+  for (const field of $('compose').elements) field.disabled = name !== 'online';
 }
 
-/** Logs in as name at the gate's address; throws where that fails. */
-async function login(gate, name) {
-  client = new Client(`${location.protocol.replace('http', 'ws')}//${gate}/nano`);
-  client.on('onMembers', ({ members }) => {
-    $('members').replaceChildren(
-      ...members.map((member) => {
-        const made = document.createElement('li');
-        made.textContent = member;
-        return made;
-      }),
-    );
-  });
-  client.on('onNewUser', ({ content }) => line('note', content));
-  client.on('onMessage', ({ name, content }) => line('message', from(name), content));
-  client.on('onBalance', ({ currentBalance }) => ($('balance').textContent = currentBalance));
-  client.addEventListener('close', ({ error }) => {
-    if (me === '' || error === undefined) return;
-    state('The gate is gone; trying to come back …');
-    later(gate);
-  });
-  await client.connect();
+function online() {
+  $('lost').hidden = true;
+  state('online', 'Connected');
+}
+
+/** Says why there is no connection; the button is for a client that does not come back by itself. */
+function lost(name, text, why, button) {
+  state(name, text);
+  $('why').textContent = why;
+  $('again').hidden = !button;
+  $('lost').hidden = false;
+}
+
+/** Logs in; throws if that fails. */
+async function login(name) {
   const { code } = await client.request('BindService.Login', { nickname: name });
-  if (code !== 0) throw new Error('this nickname will not do');
-  me = name;
-  $('me').textContent = `${name} at ${gate}`;
-  $('login').hidden = true;
-  $('chat').hidden = false;
-  state('Connected');
-  $('content').focus();
+  if (code !== 0) throw new Error('the gate refuses this nickname');
 }
 
-function later(gate) {
-  clearTimeout(timer);
-  timer = setTimeout(again, RETRY, gate);
-}
-
-async function again(gate) {
+/** Shows the state of the connection. The client reconnects by itself; the page logs in again if the session is new. */
+async function show(status) {
+  if (me === '') return;
+  if (status.state === 'reconnecting') return lost('connecting', 'Connecting', 'The gate is gone. Trying to come back …', false);
+  if (status.state === 'closed') {
+    return lost('offline', 'Offline', `The gate ended the connection: ${status.error?.message ?? status.reason}.`, true);
+  }
+  if (status.state !== 'connected') return;
+  if (status.resumed) return online();
   try {
-    await login(gate, me);
-  } catch {
-    client.close();
-    later(gate);
+    await login(me);
+    online();
+    note('You are back. Messages in the meantime are missing.');
+  } catch (error) {
+    if (client.connected) lost('offline', 'Offline', `The login failed: ${error.message}.`, true);
+  }
+}
+
+async function again() {
+  try {
+    await (client.connected ? show(client.status) : client.connect());
+  } catch (error) {
+    lost('offline', 'Offline', `That did not work: ${error.message}.`, true);
   }
 }
 
@@ -80,9 +122,25 @@ $('login').addEventListener('submit', async (event) => {
   event.preventDefault();
   $('problem').hidden = true;
   $('enter').disabled = true;
+  gate = $('gate').value.trim();
+  const name = $('nickname').value.trim();
   try {
-    await login($('gate').value.trim(), $('nickname').value.trim());
+    client = new Client(`${location.protocol.replace('http', 'ws')}//${gate}/nano`);
+    client.on('onMembers', showMembers);
+    client.on('onNewUser', ({ content }) => note(content));
+    client.on('onMessage', message);
+    client.on('onBalance', ({ currentBalance }) => ($('balance').textContent = currentBalance));
+    client.addEventListener('status', () => show(client.status));
+    await client.connect();
+    me = name; // before the pushes that the login brings
+    $('title').textContent = `${name} at ${gate}`;
+    await login(name);
+    $('welcome').hidden = true;
+    $('chat').hidden = false;
+    online();
+    $('content').focus();
   } catch (error) {
+    me = '';
     client?.close();
     $('problem').textContent = `That did not work: ${error.message}`;
     $('problem').hidden = false;
@@ -93,10 +151,22 @@ $('login').addEventListener('submit', async (event) => {
 $('compose').addEventListener('submit', (event) => {
   event.preventDefault();
   const content = $('content').value.trim();
-  if (content === '' || !client.connected) return;
-  client.notify('RoomService.SyncMessage', { name: me, content });
-  $('content').value = '';
+  if (content === '' || $('state').dataset.state !== 'online') return;
+  try {
+    client.notify('RoomService.SyncMessage', { name: me, content });
+    $('content').value = '';
+  } catch (error) {
+    note(`Not sent: ${error.message}`); // the text stays in the field
+  }
 });
+$('again').addEventListener('click', again);
+
+function showPeople(show) {
+  $('chat').classList.toggle('people', show);
+  $('people').setAttribute('aria-expanded', show);
+}
+$('people').addEventListener('click', () => showPeople(!$('chat').classList.contains('people')));
+$('talk').addEventListener('click', () => showPeople(false));
 
 const query = new URLSearchParams(location.search);
 $('gate').value = query.get('gate') ?? `${location.hostname || 'localhost'}:34590`;

@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"embed"
 	"flag"
-	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -15,6 +13,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/clients/js"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/room"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -129,7 +128,7 @@ func (g *Game) won(mark uint8) bool {
 
 // Login tells users apart by a key that each browser keeps.
 type Login struct {
-	component.Base
+	site.Announcer
 	users map[string]int64
 }
 
@@ -152,25 +151,24 @@ func (l *Login) As(s *session.Session, req *loginRequest) (*loginReply, error) {
 	return &loginReply{l.users[req.Key]}, s.Bind(l.users[req.Key])
 }
 
-func options() []nano.Option {
+// options configures the server, which prints line when it is ready.
+func options(line string) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Login{users: map[string]int64{}}, component.WithName("login"))
+	components.Register(&Login{Announcer: site.Announcer{Line: line}, users: map[string]int64{}}, component.WithName("login"))
 	return []nano.Option{games.Option(), nano.WithComponents(components), nano.WithSerializer(json.NewSerializer())}
 }
 
-func site(mux *http.ServeMux) {
-	mux.Handle("/web/", http.FileServerFS(web))
+func handle(mux *http.ServeMux) {
+	site.Handle(mux, web)
 	mux.Handle("/js/", http.StripPrefix("/js", http.FileServerFS(js.FS)))
-	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))
 }
 
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on")
 	flag.Parse()
-	site(http.DefaultServeMux)
-	host, port, _ := net.SplitHostPort(*addr)
-	fmt.Printf("The game is at http://%s/web/\n", net.JoinHostPort(cmp.Or(host, "localhost"), port))
-	if nano.Listen(*addr, append(options(), nano.WithWebSocket("/nano"))...) != nil {
+	handle(http.DefaultServeMux)
+	line := "The game is at " + site.URL(*addr)
+	if nano.Listen(*addr, append(options(line), nano.WithWebSocket("/nano"))...) != nil {
 		os.Exit(1) // Listen has logged why
 	}
 }

@@ -59,7 +59,7 @@ func want(t *testing.T, r *room.Room, path, want string) {
 
 func TestGame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := nanotest.Start(t, options()...)
+		srv := nanotest.Start(t, options("")...)
 		ann, bob := enter(t, srv, "ann"), enter(t, srv, "bob")
 		if ann.ID() != bob.ID() {
 			t.Fatalf("rooms %s and %s, want one", ann.ID(), bob.ID())
@@ -108,7 +108,7 @@ func TestGame(t *testing.T) {
 
 func TestTurnTimer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := nanotest.Start(t, options()...)
+		srv := nanotest.Start(t, options("")...)
 		ann, bob := enter(t, srv, "ann"), enter(t, srv, "bob")
 		time.Sleep(19 * time.Second)
 		ann.play(t, 0) // Bob has 20 s from now on
@@ -122,7 +122,7 @@ func TestTurnTimer(t *testing.T) {
 
 func TestPlayerWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := nanotest.Start(t, options()...)
+		srv := nanotest.Start(t, options("")...)
 		ann, bob := enter(t, srv, "ann"), enter(t, srv, "bob")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
