@@ -7,16 +7,18 @@
 //	go run ./examples/customroute room --label europe --listen 127.0.0.1:34582
 //	go run ./examples/customroute room --label asia   --listen 127.0.0.1:34583
 //
-// Players connect to the gate over TCP, and send requests as JSON: Gate.Enter {"region":"europe","room":"blue"}, then
+// Open the page that the gate prints, in two windows. It sends requests as JSON over WebSocket: Gate.Enter {"region":"europe","room":"blue"}, then
 // Room.Say {"text":"hello"}, which pushes onSay to everybody in the room.
 package main
 
 import (
 	"cmp"
 	"context"
+	"embed"
 	"fmt"
 	"hash/fnv"
 	"log"
+	"net/http"
 	"os"
 	"slices"
 	"sync"
@@ -27,9 +29,13 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
+
+//go:embed web
+var web embed.FS
 
 type (
 	enterRequest struct {
@@ -47,7 +53,7 @@ type (
 
 // Gate is what a player speaks to first.
 type Gate struct {
-	component.Base
+	site.Announcer
 	calls sync.WaitGroup
 }
 
@@ -169,9 +175,10 @@ func (r *Room) Say(s *session.Session, req *said) error {
 	return s.Response([]byte("{}"))
 }
 
-func gateOptions() []nano.Option {
+// gateOptions configures a gate, which prints line when it is ready.
+func gateOptions(line string) []nano.Option {
 	c := &component.Components{}
-	c.Register(&Gate{})
+	c.Register(&Gate{Announcer: site.Announcer{Line: line}})
 	return []nano.Option{nano.WithComponents(c), nano.WithSerializer(json.NewSerializer()), nano.WithLabel("gate"),
 		nano.WithCluster(), nano.WithNodeSelector(route)}
 }
@@ -196,7 +203,11 @@ func command() *cli.Command {
 				Name: "gate", Usage: "start the node that players connect to",
 				Flags: []cli.Flag{listen(gate), &cli.StringFlag{Name: "players", Value: "127.0.0.1:3250", Usage: "`address` for players"}},
 				Action: func(_ context.Context, c *cli.Command) error {
-					return nano.Listen(c.String("listen"), append(gateOptions(), nano.WithClientAddr(c.String("players")))...)
+					mux := http.NewServeMux()
+					site.Handle(mux, web)
+					players := c.String("players")
+					return nano.Listen(c.String("listen"), append(gateOptions("The page is at "+site.URL(players)),
+						nano.WithClientAddr(players), nano.WithWebSocket("/nano"), nano.WithHTTPHandler(mux))...)
 				},
 			},
 			{

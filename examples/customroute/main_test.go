@@ -138,9 +138,9 @@ func says(p *player, text string, others ...*player) string {
 }
 
 func TestRooms(t *testing.T) {
-	one, first := start(t, true, func(string) []nano.Option { return gateOptions() })
+	one, first := start(t, true, func(string) []nano.Option { return gateOptions("") })
 	seed := one.ClusterAddr()
-	two, second := start(t, true, func(string) []nano.Option { return append(gateOptions(), nano.WithSeeds(seed)) })
+	two, second := start(t, true, func(string) []nano.Option { return append(gateOptions(""), nano.WithSeeds(seed)) })
 	labels := map[string]string{}
 	servers := []*nano.Server{one, two}
 	for _, label := range []string{"europe", "europe", "asia"} {

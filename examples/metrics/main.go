@@ -1,6 +1,7 @@
 // Metrics shows the statistics of a server to Prometheus, to package expvar and to health checks.
 //
 //	go run ./examples/metrics -addr :3250 -http localhost:9100
+//	open http://localhost:9100/web/   # a page that sends requests and shows the figures
 //	curl localhost:9100/metrics       # for Prometheus
 //	curl localhost:9100/debug/vars    # the same as JSON
 //	curl localhost:9100/healthz       # 200 while the logic goroutine answers, 503 when it is stuck or shut down
@@ -10,6 +11,7 @@ package main
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"expvar"
 	"flag"
@@ -25,9 +27,13 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
+
+//go:embed web
+var web embed.FS
 
 // healthy is how soon the logic goroutine of a healthy server answers.
 const healthy = time.Second
@@ -106,11 +112,12 @@ func health(srv *nano.Server) http.Handler {
 	})
 }
 
-// site returns what operators see.
-func site(srv *nano.Server) http.Handler {
+// pages returns what operators see.
+func pages(srv *nano.Server) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{srv})
 	mux := http.NewServeMux()
+	site.Handle(mux, web)
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.Handle("/debug/vars", expvar.Handler())
 	mux.Handle("/healthz", health(srv))
@@ -126,7 +133,7 @@ func (e *Echo) Say(s *session.Session, data []byte) error { return s.Response(da
 func newServer() *nano.Server {
 	components := &component.Components{}
 	components.Register(&Echo{})
-	return nano.New(nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()))
+	return nano.New(nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
 }
 
 // vars is the figures for package expvar.
@@ -136,10 +143,10 @@ func vars(srv *nano.Server) expvar.Var { return expvar.Func(func() any { return 
 func run(ctx context.Context, srv *nano.Server, players, operators net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	web := &http.Server{Handler: site(srv), ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: pages(srv), ReadHeaderTimeout: 10 * time.Second}
 	failed := make(chan error, 2)
 	for _, serve := range []func() error{
-		func() error { return srv.Serve(players) },
+		func() error { return srv.ServeWebSocket(players) },
 		func() error { return web.Serve(operators) },
 	} {
 		go func() {
@@ -177,7 +184,9 @@ func main() {
 	defer stop()
 	srv := newServer()
 	expvar.Publish("nano", vars(srv))
-	log.Printf("players connect to %s, figures are at http://%s/metrics", players.Addr(), operators.Addr())
+	_, port, _ := net.SplitHostPort(players.Addr().String()) // a listener's address has a port
+	log.Printf("players connect to ws://%s/nano, figures are at http://%s/metrics", players.Addr(), operators.Addr())
+	log.Printf("the page is at %s?players=localhost:%s", site.URL(*ops), port)
 	if err := run(ctx, srv, players, operators); err != nil {
 		log.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func TestMetrics(t *testing.T) {
 
 	url := "http://" + operators.Addr().String()
 	for range 2 {
-		c, err := client.Dial(t.Context(), players.Addr().String())
+		c, err := client.Dial(t.Context(), "ws://"+players.Addr().String()+"/nano")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,13 +3,17 @@
 //
 //	go run ./examples/tick -addr :3250 -rooms 4
 //
+// Then open the page that it prints, in two windows.
+//
 // A client requests lobby.join, which runs on the server's own scheduler, and then sends arena.move, which runs on that of
 // its room. It may send both at once: the messages of a session run in order, whichever scheduler each goes to.
 package main
 
 import (
 	"cmp"
+	"embed"
 	"flag"
+	"net/http"
 	"os"
 	"runtime"
 	"slices"
@@ -18,10 +22,14 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
+
+//go:embed web
+var web embed.FS
 
 const (
 	tick     = 50 * time.Millisecond
@@ -117,7 +125,7 @@ func (r *room) player(s *session.Session) *player {
 
 // Lobby gives every player a room. It runs on the server's own scheduler.
 type Lobby struct {
-	component.Base
+	site.Announcer
 	rooms []*room
 	count []int // of players, by room
 }
@@ -190,7 +198,10 @@ func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on")
 	rooms := flag.Int("rooms", runtime.NumCPU(), "`number` of rooms, 1 or more")
 	flag.Parse()
-	if nano.Listen(*addr, options(newLobby(max(*rooms, 1)))...) != nil {
+	site.Handle(http.DefaultServeMux, web)
+	l := newLobby(max(*rooms, 1))
+	l.Line = "The arena is at " + site.URL(*addr)
+	if nano.Listen(*addr, append(options(l), nano.WithWebSocket("/nano"))...) != nil {
 		os.Exit(1) // Listen has logged why
 	}
 }

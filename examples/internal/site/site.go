@@ -13,15 +13,15 @@ import (
 	"github.com/lonng/nano/component"
 )
 
-//go:embed style.css icon.svg
+//go:embed style.css icon.svg common.js
 var shared embed.FS
 
 // Handle serves the files of web, which are in its directory web, under /web/, with the
-// JavaScript client and the common style. It redirects / to the page.
+// JavaScript client and the common style and script. It redirects / to the page.
 func Handle(mux *http.ServeMux, web fs.FS) {
 	mux.Handle("/web/", http.FileServerFS(web))
 	mux.Handle("/web/nano.js", http.StripPrefix("/web", http.FileServerFS(js.FS)))
-	for _, name := range []string{"style.css", "icon.svg"} {
+	for _, name := range []string{"style.css", "icon.svg", "common.js"} {
 		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(shared)))
 	}
 	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))

@@ -2,14 +2,18 @@
 //
 //	go run ./examples/pipeline/traffic -addr :3250
 //
+// The page that it prints sends messages and shows the table.
 // It echoes what clients send to Echo.Say, and logs a table every ten seconds.
 package main
 
 import (
 	"cmp"
+	"embed"
+	stdjson "encoding/json"
 	"flag"
 	"fmt"
 	"log"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -19,19 +23,25 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/site"
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
 
+//go:embed web
+var web embed.FS
+
 // maxRoutes bounds the table: an inbound hook sees every route that clients can think of.
 const maxRoutes = 1000
 
 // flow is one line of the table.
 type flow struct {
-	direction, route string
-	messages, bytes  int
+	Direction string `json:"direction"`
+	Route     string `json:"route"`
+	Messages  int    `json:"messages"`
+	Bytes     int    `json:"bytes"`
 }
 
 // traffic is what has passed. Hooks run concurrently, on the goroutines of connections and of senders.
@@ -66,23 +76,23 @@ func (t *traffic) add(direction, route string, bytes int) {
 		f = t.flows[[2]string{direction, route}]
 	}
 	if f == nil {
-		f = &flow{direction: direction, route: route}
+		f = &flow{Direction: direction, Route: route}
 		t.flows[[2]string{direction, route}] = f
 	}
-	f.messages++
-	f.bytes += bytes
+	f.Messages++
+	f.Bytes += bytes
 }
 
 // list returns what has passed, the most bytes first.
 func (t *traffic) list() []flow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var list []flow
+	list := []flow{}
 	for _, f := range t.flows {
 		list = append(list, *f)
 	}
 	slices.SortFunc(list, func(a, b flow) int {
-		return cmp.Or(cmp.Compare(b.bytes, a.bytes), cmp.Compare(a.direction, b.direction), cmp.Compare(a.route, b.route))
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.Route, b.Route))
 	})
 	return list
 }
@@ -93,14 +103,14 @@ func (t *traffic) String() string {
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "\troute\tmessages\tbytes")
 	for _, f := range t.list() {
-		fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", f.direction, f.route, f.messages, f.bytes)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", f.Direction, f.Route, f.Messages, f.Bytes)
 	}
 	_ = w.Flush() // into memory
 	return b.String()
 }
 
 // Echo is something to count.
-type Echo struct{ component.Base }
+type Echo struct{ site.Announcer }
 
 type line struct{ Text string }
 
@@ -112,9 +122,18 @@ func (e *Echo) Shout(s *session.Session, l *line) error {
 	return s.Push("onShout", &line{strings.ToUpper(l.Text)})
 }
 
-func options(t *traffic) []nano.Option {
+// ServeHTTP answers with the table as JSON.
+func (t *traffic) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := stdjson.NewEncoder(w).Encode(t.list()); err != nil {
+		log.Printf("traffic: %v", err) // the reader has left
+	}
+}
+
+// options configures the server, which prints line when it is ready.
+func options(t *traffic, line string) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Echo{})
+	components.Register(&Echo{site.Announcer{Line: line}})
 	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithPipeline(t.pipeline())}
 }
 
@@ -122,8 +141,10 @@ func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on")
 	flag.Parse()
 	t := &traffic{flows: map[[2]string]*flow{}}
+	site.Handle(http.DefaultServeMux, web)
+	http.Handle("/traffic", t)
 	scheduler.NewTimer(10*time.Second, func() { log.Printf("so far:\n%s", t) })
-	if nano.Listen(*addr, options(t)...) != nil {
+	if nano.Listen(*addr, append(options(t, "The page is at "+site.URL(*addr)), nano.WithWebSocket("/nano"))...) != nil {
 		os.Exit(1) // Listen has logged why
 	}
 }

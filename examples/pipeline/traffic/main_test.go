@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestTraffic(t *testing.T) {
 	traffic := &traffic{flows: map[[2]string]*flow{}}
-	srv := nanotest.Start(t, options(traffic)...)
+	srv := nanotest.Start(t, options(traffic, "")...)
 	const players, times = 4, 25
 	var wg sync.WaitGroup
 	var all []*nanotest.Player
