@@ -24,13 +24,13 @@ function show(state, why = '') {
   for (const button of document.querySelectorAll('button')) button.disabled = !online;
 }
 
-/** Adds a line of text to the list with the id log, and keeps the last 100. */
+/** Adds a line of text to the list with the id lines, and keeps the last 100. */
 export function line(text) {
   const made = document.createElement('li');
   made.textContent = text;
-  $('log').append(made);
-  while ($('log').childElementCount > 100) $('log').firstElementChild.remove();
-  $('log').scrollTop = $('log').scrollHeight;
+  $('lines').append(made);
+  while ($('lines').childElementCount > 100) $('lines').firstElementChild.remove();
+  $('lines').scrollTop = $('lines').scrollHeight;
 }
 
 /** Fills a table with rows of cells. Numbers stand to the right. */

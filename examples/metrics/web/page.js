@@ -21,7 +21,7 @@ each(async () => {
   const { nano } = await (await fetch('/debug/vars')).json();
   const figures = [];
   for (const [name, value] of Object.entries(nano)) {
-    if (typeof value === 'number') figures.push([name, value]);
+    if (typeof value === 'number') figures.push(name === 'QueueDelay' ? ['QueueDelay, µs', Math.round(value / 1000)] : [name, value]);
     else if (name !== 'Routes') for (const [reason, n] of Object.entries(value ?? {})) if (n > 0) figures.push([`${name}: ${reason}`, n]);
   }
   fill($('figures'), figures);
