@@ -2,12 +2,15 @@ package nano
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/pkg/errors"
 
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/stacktrace"
 )
 
 // ServerComponent is implemented by a component that uses its server, for example for
@@ -17,6 +20,16 @@ type ServerComponent interface {
 	// InitServer gets the server. It runs on the logic goroutine, before Init of any
 	// component.
 	InitServer(*Server)
+}
+
+// Drainer is implemented by a component whose work ends before the server shuts down, for
+// example games that are played to their end.
+type Drainer interface {
+	component.Component
+	// Drain returns when the work has ended, and when ctx ends at the latest. Shutdown
+	// calls it first, on a goroutine of its own, once the server accepts no more clients.
+	// Meanwhile messages, timers and sessions go on as before.
+	Drain(ctx context.Context)
 }
 
 // Start starts the logic goroutine. On it, Start runs InitServer of the components that
@@ -93,7 +106,7 @@ type step struct {
 
 // initComponents runs the steps of a start.
 func (s *Server) initComponents() error {
-	services := s.dispatch.Services()
+	services := s.dispatch.Components()
 	for _, step := range []step{
 		{"InitServer", func(c component.Component) {
 			if c, ok := c.(ServerComponent); ok {
@@ -160,6 +173,7 @@ func (s *Server) watchStuck() {
 
 // Shutdown ends the server. In this order it:
 //   - stops accepting clients,
+//   - runs Drain of the components that are a [Drainer], all at once, and waits for them,
 //   - runs BeforeShutdown of the components in reverse order, while the sessions are
 //     still open,
 //   - runs the messages that were accepted, then kicks the clients and runs their close
@@ -169,7 +183,8 @@ func (s *Server) watchStuck() {
 //
 // If ctx ends before that, Shutdown closes the connections and returns the error of ctx;
 // the rest ends in the background. The last tenth of the time until the deadline of ctx,
-// 1 s at most, is kept for kicking clients whose messages have not run.
+// 1 s at most, is kept for kicking clients whose messages have not run; the context of
+// Drain ends as much earlier again.
 //
 // Called again, it waits likewise. While Start runs, it waits for Start first. Called on
 // the logic goroutine, it returns nil at once and continues in the background.
@@ -237,6 +252,7 @@ func (s *Server) shutdown(ctx context.Context) error {
 	pages := s.closeListeners(ctx)
 	work, cancel := beforeFarewell(ctx)
 	defer cancel()
+	s.drainComponents(work)
 	err := s.endComponents(work, step{"BeforeShutdown", component.Component.BeforeShutdown})
 	s.broker.Withdraw(work)
 	s.dispatch.Drain()
@@ -276,11 +292,44 @@ func (s *Server) shutdown(ctx context.Context) error {
 	return err
 }
 
+// drainComponents runs Drain of every component that has it, and waits until all have
+// returned or ctx has ended. Their context ends earlier, so that they can still send their
+// last messages.
+func (s *Server) drainComponents(ctx context.Context) {
+	work, cancel := beforeFarewell(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, c := range s.opts.components {
+		d, ok := c.Comp.(Drainer)
+		if !ok {
+			continue
+		}
+		name := s.dispatch.Components()[i].Name
+		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					s.log.Error("nano: panic in "+name+".Drain", "panic", fmt.Sprint(p), stacktrace.Attr())
+				}
+			}()
+			d.Drain(work)
+		})
+	}
+	drained := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-ctx.Done():
+	}
+}
+
 // endComponents runs one step of every component in reverse order. If a component fails,
 // the others still run. It returns the first error.
 func (s *Server) endComponents(ctx context.Context, step step) error {
 	var first error
-	services := s.dispatch.Services()
+	services := s.dispatch.Components()
 	for i, c := range slices.Backward(s.opts.components) {
 		err := s.lifecycle(ctx, services[i].Name, c.Comp, step)
 		if err != nil {

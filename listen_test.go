@@ -148,7 +148,7 @@ func TestWithContext(t *testing.T) {
 	p := tcpClient(t, addr)
 	p.Echo(1, "hello")
 	cancel()
-	if e := p.ReadEnd(); e.Kick != `{"reason":"server shutdown"}` {
+	if e := p.ReadEnd(); e.Kick != `{"reason":"server shutdown","code":"shutdown"}` {
 		t.Errorf("kick %q when the context ends, want that of a shutdown", e.Kick)
 	}
 	if err := testkit.Receive(t, returned, "the end of Listen"); err != nil {

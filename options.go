@@ -62,6 +62,7 @@ type options struct {
 	singleLogin      bool
 
 	limits  agent.Limits
+	resume  agent.Resume
 	cluster clusterOptions
 	web     webOptions
 	listen  listenOptions

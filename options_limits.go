@@ -44,9 +44,9 @@ func (o *options) within(name, unit string, n, low, high int) bool {
 }
 
 // WithHeartbeatInterval sets how often the server sends heartbeats: 30 s by default, any
-// time above 0. It closes a client that sends nothing for two and a half to three
-// intervals, with [session.ErrHeartbeat]. The handshake tells clients the interval in
-// whole seconds, 1 at least.
+// time above 0. The handshake tells clients the interval in whole seconds, 1 at least. The
+// server closes a client that sends nothing for two and a half to three intervals, with
+// [session.ErrHeartbeat]; it counts in the longer of the two intervals.
 func WithHeartbeatInterval(d time.Duration) Option {
 	return func(o *options) {
 		if o.above("WithHeartbeatInterval", d) {

@@ -14,12 +14,13 @@ import (
 
 // webOptions holds what concerns WebSocket clients and pages.
 type webOptions struct {
-	enabled     bool   // Listen accepts WebSocket clients, not TCP ones
-	path        string // where WebSocket clients connect
-	ownPath     bool   // an option has set path
-	sameOrigin  bool
-	checkOrigin func(*http.Request) bool // nil accepts every origin
-	handler     http.Handler             // serves all other requests; nil for the default
+	enabled      bool   // Listen accepts WebSocket clients, not TCP ones
+	path         string // where WebSocket clients connect
+	ownPath      bool   // an option has set path
+	sameOrigin   bool
+	checkOrigin  func(*http.Request) bool // nil accepts every origin
+	handler      http.Handler             // serves all other requests; nil for the default
+	subprotocols []string                 // the preferred one first
 }
 
 // WithWebSocket makes [Listen] accept WebSocket clients at the given path, such as
@@ -47,6 +48,25 @@ func WithHTTPHandler(h http.Handler) Option {
 			return
 		}
 		o.web.handler = h
+	}
+}
+
+// WithSubprotocols sets the WebSocket subprotocols that the server supports, the preferred
+// one first. The server selects the first of the client's that it supports, and
+// [session.Session.UpgradeRequest] shows what the client asked for. By default the server
+// selects none; a browser that asks for a subprotocol then closes the connection. A name
+// is a token of RFC 7230 section 3.2.6.
+func WithSubprotocols(names ...string) Option {
+	return func(o *options) {
+		for _, name := range names {
+			if name == "" || strings.ContainsFunc(name, func(r rune) bool {
+				return r <= ' ' || r >= 0x7f || strings.ContainsRune(`()<>@,;:\"/[]?={}`, r)
+			}) {
+				o.fault("WithSubprotocols: want a token such as game.v1, got %q", name)
+				return
+			}
+		}
+		o.web.subprotocols = append(o.web.subprotocols, names...)
 	}
 }
 

@@ -22,12 +22,12 @@ func (s *Server) open(l net.Listener) (release func(), err error) {
 		_ = l.Close()
 		return nil, ErrServerClosed
 	}
-	s.listeners[l] = struct{}{}
+	s.listeners[&l] = struct{}{}
 	s.serving.Add(1)
 	return func() {
 		_ = l.Close()
 		s.mu.Lock()
-		delete(s.listeners, l)
+		delete(s.listeners, &l)
 		s.mu.Unlock()
 		s.serving.Done()
 	}, nil
@@ -57,7 +57,7 @@ func (s *Server) closeListeners(ctx context.Context) <-chan struct{} {
 	listeners, servers := slices.Collect(maps.Keys(s.listeners)), slices.Collect(maps.Keys(s.https))
 	s.mu.Unlock()
 	for _, l := range listeners {
-		_ = l.Close()
+		_ = (*l).Close()
 	}
 	done := make(chan struct{})
 	go func() {

@@ -40,7 +40,7 @@ type Server struct {
 	mu        sync.Mutex
 	state     serverState // mu guards it and what follows
 	startErr  error
-	listeners map[net.Listener]struct{}
+	listeners map[*net.Listener]struct{}
 	https     map[*http.Server]struct{}
 
 	ready   atomic.Bool    // the server accepts clients
@@ -70,7 +70,7 @@ func newServer(sched *scheduler.Scheduler, o *options) *Server {
 		opts:      o,
 		log:       logsample.Log(o.logger()),
 		fallback:  o.web.handler,
-		listeners: map[net.Listener]struct{}{},
+		listeners: map[*net.Listener]struct{}{},
 		https:     map[*http.Server]struct{}{},
 		started:   make(chan struct{}),
 		closing:   make(chan struct{}),
@@ -143,6 +143,8 @@ func (s *Server) build() error {
 		TLS:              o.tlsConfig,
 		Limits:           o.limits,
 		CheckOrigin:      o.mayConnect,
+		Subprotocols:     o.web.subprotocols,
+		Resume:           o.resume,
 		Bound:            bound,
 		Cluster:          s.broker,
 		Debug:            o.debug,

@@ -132,7 +132,7 @@ func TestKinds(t *testing.T) {
 			if len(e.Messages) != 1 || e.Messages[0].Route != "onNews" || string(e.Messages[0].Data) != "news" {
 				t.Errorf("%v came, want one push", e.Messages)
 			}
-			if e.Kick != `{"reason":"enough"}` || !errors.Is(e.Err, io.EOF) || at.IsWebSocket() != (e.Code == 1000) {
+			if e.Kick != `{"reason":"enough","code":"kicked"}` || !errors.Is(e.Err, io.EOF) || at.IsWebSocket() != (e.Code == 1000) {
 				t.Errorf("the connection ended with kick %s, code %d, %v", e.Kick, e.Code, e.Err)
 			}
 		})
@@ -221,7 +221,7 @@ func TestTCPAndWebSocketAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range clients {
-		if e := p.ReadEnd(); e.Kick != `{"reason":"all out"}` {
+		if e := p.ReadEnd(); e.Kick != `{"reason":"all out","code":"kicked"}` {
 			t.Errorf("kick %q", e.Kick)
 		}
 	}
@@ -269,7 +269,7 @@ func TestWebSocketHandlerOnTheProgramsMux(t *testing.T) {
 	}
 	down := make(chan error, 1)
 	go func() { down <- s.Shutdown(context.Background()) }()
-	if e := p.ReadEnd(); e.Kick != `{"reason":"server shutdown"}` || e.Code != 1001 {
+	if e := p.ReadEnd(); e.Kick != `{"reason":"server shutdown","code":"shutdown"}` || e.Code != 1001 {
 		t.Errorf("shutdown: kick %s, code %d", e.Kick, e.Code)
 	}
 	if err := testkit.Receive(t, down, "the end of Shutdown"); err != nil {
@@ -410,7 +410,7 @@ func TestListen(t *testing.T) {
 			t.Error("Invoke ran elsewhere than on the logic goroutine")
 		}
 		p.Send(testkit.Request(2, "Game.Do", ""))
-		if e := p.ReadEnd(); len(e.Messages) != 1 || p.ErrorOf(e.Messages[0]).Code != "GAME-2" || e.Kick != `{"reason":"server shutdown"}` {
+		if e := p.ReadEnd(); len(e.Messages) != 1 || p.ErrorOf(e.Messages[0]).Code != "GAME-2" || e.Kick != `{"reason":"server shutdown","code":"shutdown"}` {
 			t.Errorf("%v, then kick %s, want the answer and a kick", e.Messages, e.Kick)
 		}
 		if err := testkit.Receive(t, returned, "the end of Listen"); err != nil {
@@ -481,7 +481,7 @@ func TestListenServesPages(t *testing.T) {
 		p.Echo(1, "hello")
 		http.DefaultClient.CloseIdleConnections()
 		nano.Shutdown()
-		if e := p.ReadEnd(); e.Kick != `{"reason":"server shutdown"}` {
+		if e := p.ReadEnd(); e.Kick != `{"reason":"server shutdown","code":"shutdown"}` {
 			t.Errorf("kick %q", e.Kick)
 		}
 		_ = conn.Close()

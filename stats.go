@@ -34,6 +34,7 @@ type Stats struct {
 	//   - "notify": dropped notifies,
 	//   - "send": messages that did not fit a client's write buffer,
 	//   - "accept": errors of accepting connections,
+	//   - "transport": clients that speak another transport than the port,
 	//   - "origin": WebSocket clients from pages of other origins,
 	//   - "packet size", "route length", "handshake size", "rate", "connections" and
 	//     "address": by the limit.
@@ -44,6 +45,8 @@ type Stats struct {
 	// Closed counts closed sessions, by the name of the [session.CloseReason], such as
 	// "client". It has each reason, also with the count 0.
 	Closed map[string]int64
+
+	Resume ResumeStats // of sessions that outlive their connections; see WithResume
 
 	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
@@ -90,6 +93,7 @@ func (s *Server) Stats() Stats {
 	st.Refused["notify"] = s.dispatch.Counts.Dropped.Load()
 	maps.Copy(st.Refused, s.hub.RefusedBy())
 	st.Closed = c.ClosedBy()
+	st.Resume = s.resumeStats()
 	if c := s.broker.Stats(); c != nil {
 		st.Cluster = (*cluster.Stats)(c)
 	}

@@ -91,7 +91,7 @@ func TestSingleLoginAtTheAck(t *testing.T) {
 			t.Errorf("before the ack, SessionsByUID = %v and the first is closed: %v, want the first, open", got, one.Closed())
 		}
 		second.Send(testkit.Pack(packet.Ack, ""))
-		if e := first.ReadEnd(); e.Kick != `{"reason":"logged in elsewhere"}` {
+		if e := first.ReadEnd(); e.Kick != `{"reason":"logged in elsewhere","code":"replaced"}` {
 			t.Errorf("the first client got kick %q, want that of a later login", e.Kick)
 		}
 		second.Echo(1, "hello")

@@ -80,6 +80,9 @@ func (j *silenceJudge) wait(now, heard time.Duration) time.Duration {
 	if heard != j.since {
 		j.since, j.lost = heard, 0
 	}
+	if j.due == 0 {
+		j.lost = now - heard // the process may have been stopped before it began to judge
+	}
 	if late := now - j.due; j.due > 0 && late > 2*j.tick && heard <= j.due {
 		j.lost += late
 	}

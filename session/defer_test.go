@@ -266,7 +266,9 @@ func TestDeferAfterHandlerAnswered(t *testing.T) {
 			}
 			r := <-d.taken
 			if next {
-				<-request(t, p, "Desk.Next")
+				if got := <-request(t, p, "Desk.Next"); strings.HasPrefix(got.Error(), "NANO-") {
+					t.Errorf("Desk.Next = %v, want a reply", got)
+				}
 			}
 			if err := r.Reply("late"); err != session.ErrSessionOnNotify {
 				t.Errorf("%s: Reply afterwards = %v, want ErrSessionOnNotify", route, err)
@@ -288,7 +290,9 @@ func TestDeferOfClosedSession(t *testing.T) {
 	if err := r.Reply("late"); err != session.ErrBrokenPipe {
 		t.Errorf("Reply of a closed session = %v, want ErrBrokenPipe", err)
 	}
-	<-gone
+	if got := <-gone; strings.HasPrefix(got.Error(), "reply") {
+		t.Errorf("the request of a closed session got a %v", got)
+	}
 }
 
 // A client that uses an id again makes another request: the responder of the first one

@@ -23,6 +23,8 @@ type listeners struct {
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	hooks    []func()
+	suspend  []func(error)
+	resume   []func()
 	watchers []watcher
 }
 

@@ -28,6 +28,13 @@ var (
 	ErrProtocol = errors.New("session: protocol error")
 	// ErrLimit is the reason when the client kept sending more than its limits allow.
 	ErrLimit = errors.New("session: over the limits")
+	// ErrResumeExpired is the reason when a suspended session was not resumed within the
+	// window of nano.WithResume. It is joined with the reason of the suspension.
+	ErrResumeExpired = errors.New("session: not resumed in time")
+	// ErrResumeOverflow is the reason when a session could not go on because more was
+	// sent than the bounds of nano.WithResume allow to keep. It is joined with
+	// [ErrSlowClient].
+	ErrResumeOverflow = errors.New("session: too much was sent while the client was away")
 	// ErrShutdown is the reason when the server shut down.
 	ErrShutdown = errors.New("session: the server shuts down")
 )

@@ -193,7 +193,7 @@ func (s *Session) RemoteAddr() net.Addr { return s.entity.RemoteAddr() }
 func (s *Session) Close() { _ = s.entity.Close() }
 
 // Kick is [Session.Close] with [ErrKicked], after a kick packet that tells the client the
-// reason: {"reason": reason}. It returns [ErrCloseClosedSession] if the session is
+// reason: {"reason": reason, "code": "kicked"}. It returns [ErrCloseClosedSession] if the session is
 // closed. If the network entity cannot kick, Kick closes it.
 func (s *Session) Kick(reason string) error {
 	if k, ok := s.entity.(kicker); ok {

@@ -33,15 +33,14 @@ type (
 
 // world is the state of a case. set moves an entity.
 type world struct {
-	sync    *state.Sync
-	root    any // what views select from
-	set     func(i int, x, y float64)
-	tick    uint64
-	next    func() float64
-	at      [][2]float64
-	home    [][2]float64
-	buf     []byte
-	encoded []byte
+	sync *state.Sync
+	root any // what views select from
+	set  func(i int, x, y float64)
+	tick uint64
+	next func() float64
+	at   [][2]float64
+	home [][2]float64
+	buf  []byte
 }
 
 // random is the generator of both sides.

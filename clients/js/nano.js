@@ -1,3 +1,5 @@
+// Long: pages load the whole client as one file.
+
 /**
  * nano.js connects a browser, a worker or Node to a nano server over WebSocket. One file, no dependencies.
  *

@@ -12,4 +12,3 @@ require (
 	golang.org/x/sync v0.24.0 // indirect
 )
 
-replace github.com/lonng/nano => ../../

@@ -24,8 +24,8 @@ func (c *Conn) writerGone() {
 // nothing more. It closes the old connection without a farewell. The agent that the new
 // connection was made with is gone without a trace.
 //
-// The error is session.ErrBrokenPipe if the agent is closed; then the new connection
-// keeps its own agent.
+// The error is session.ErrBrokenPipe if the agent is closed, or if another connection has
+// taken the session over; then the new connection keeps its own agent.
 func (a *Agent) adopt(c *Conn) error {
 	if !a.detach() {
 		return session.ErrBrokenPipe
@@ -34,11 +34,14 @@ func (a *Agent) adopt(c *Conn) error {
 	first.release(c)
 	o := &a.out
 	o.mu.Lock()
-	closed := o.closed
+	closed := o.closed || o.resume != nil && o.resume.pending != c
 	if !closed {
 		c.agent.Store(a)
 		o.conn, o.remote = c, c.remote
 		a.flags.clear(flagConnGone)
+		if o.resume != nil {
+			o.resume.reattach(a, c)
+		}
 	}
 	flush := !closed && (o.buf.len() > 0 || c.control.len() > 0) && o.list()
 	o.mu.Unlock()
@@ -60,7 +63,7 @@ func (a *Agent) adopt(c *Conn) error {
 func (a *Agent) detach() bool {
 	o := &a.out
 	o.mu.Lock()
-	if o.closed {
+	if o.closed || o.parting != nil {
 		o.mu.Unlock()
 		return false
 	}

@@ -162,7 +162,7 @@ func TestAnotherConnection(t *testing.T) {
 					t.Errorf("Len() = %d, %d, want one connection and one session", open, sessions)
 				}
 				_ = a.Kick("bye")
-				if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye"}` {
+				if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye","code":"kicked"}` {
 					t.Errorf("%v %s came, want a kick", typ, body)
 				}
 				_ = p.Close()

@@ -40,6 +40,7 @@ const (
 	flagRouted                         // the session was bound to a node of the cluster
 	flagConnGone                       // the agent has no connection
 	flagSessionGone                    // the session has finished
+	flagFull                           // answers are over the bound of the outbox: nothing more is to be read
 )
 
 // The optional interfaces of a network entity that an agent implements. Packages session,
@@ -71,6 +72,7 @@ var (
 	_ binder                = (*Agent)(nil)
 	_ router                = (*Agent)(nil)
 	_ caller                = (*Agent)(nil)
+	_ sessionctl.Suspender  = (*Agent)(nil)
 	_ sessionctl.Deferrer   = (*Agent)(nil)
 )
 

@@ -10,6 +10,9 @@ import (
 
 // Begin records which request runs; id is 0 for a notify.
 func (a *Agent) Begin(id uint64, route *string) {
+	if a.flags.has(flagClosed) { // maybe by the handler that ran before
+		a.part()
+	}
 	a.requests.Begin(id)
 	if a.hub.Outbound != nil {
 		a.route.Store(route)
@@ -46,7 +49,7 @@ func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 		return session.ErrSessionOnNotify
 	}
 	call := isCall(mid)
-	if err := a.sendable(); err != nil && !call {
+	if err := a.sendable(); err != nil && !call && (mid != a.requests.Current() || !a.parts()) {
 		return err
 	}
 	ok, current := a.requests.ClaimSerial(mid, serial)

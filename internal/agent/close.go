@@ -12,26 +12,32 @@ import (
 	"github.com/lonng/nano/session"
 )
 
+// Once everything was sent, the client is given a while to close its side. Closing a
+// socket with unread input would destroy what is still on its way to the client, so the
+// reader goes on and discards what comes.
 const (
-	linger       = time.Second     // how long a client is given to close its side once everything was sent
+	linger       = time.Second     // for that long
+	lingerBytes  = 16 << 20        // and for so many bytes
 	closeTimeout = 5 * time.Second // how long the last bytes may take
 )
 
 // Close ends the connection when what is queued has been sent.
-func (a *Agent) Close() error { return a.shut(session.ErrClosed, farewell{flush: true}) }
+func (a *Agent) Close() error { return a.shut(session.ErrClosed, farewell{flush: true, answer: true}) }
 
 // Kick sends the client a reason, and ends the connection.
 func (a *Agent) Kick(reason string) error { return a.KickFor(session.ErrKicked, reason) }
 
 // KickFor is Kick with a reason of the session's own.
 func (a *Agent) KickFor(why error, reason string) error {
-	return a.shut(why, farewell{flush: true, kick: kickBody(reason)})
+	return a.shut(why, farewell{flush: true, answer: true, kick: kickBody(reason, why)})
 }
 
-func kickBody(reason string) []byte {
+// kickBody returns the body of a kick packet: a text for people, and the close reason.
+func kickBody(reason string, why error) []byte {
 	b, err := json.Marshal(struct {
 		Reason string `json:"reason"`
-	}{reason})
+		Code   string `json:"code"`
+	}{reason, session.ReasonOf(why).String()})
 	if err != nil {
 		return []byte("{}")
 	}
@@ -40,14 +46,15 @@ func kickBody(reason string) []byte {
 
 // farewell is how a connection ends.
 type farewell struct {
-	flush bool   // send what is queued first; else the connection is cut
-	kick  []byte // the body of a kick packet, or nil
-	code  uint16 // of the WebSocket close frame; 0 is 1000, normal closure
+	flush  bool   // send what is queued first; else the connection is cut
+	answer bool   // and the answer to the request that runs
+	kick   []byte // the body of a kick packet, or nil
+	code   uint16 // of the WebSocket close frame; 0 is 1000, normal closure
 }
 
 // shutdownFarewell is the farewell of a server that shuts down.
 func shutdownFarewell() farewell {
-	return farewell{flush: true, kick: kickBody("server shutdown"), code: wsframe.CodeGoingAway}
+	return farewell{flush: true, kick: kickBody("server shutdown", session.ErrShutdown), code: wsframe.CodeGoingAway}
 }
 
 // shut closes the session for a reason: nothing more is sent but the farewell. What was
@@ -67,17 +74,68 @@ func (a *Agent) end(reason error, f farewell) {
 		a.hub.Counts.close(reason)
 	}
 	a.uncount()
-	a.closeOutbox(f)
+	if !f.answer || !a.postpone(f) {
+		a.closeOutbox(reason, f)
+	}
 	if a.hub.Debug {
 		a.hub.Log.Debug("nano: session closes", "session", a.id, "uid", a.session.UID(), "reason", reason)
 	}
 }
 
+// postpone puts the farewell off while a request runs that has no answer: part sends it
+// when the handler has returned, but after closeTimeout at the latest. It reports false
+// if no request runs.
+func (a *Agent) postpone(f farewell) bool {
+	if a.box.Idle() || !a.requests.Waiting(a.requests.Current()) {
+		return false
+	}
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	if a.out.resume != nil {
+		return false // the client would come back meanwhile
+	}
+	a.out.parting = &parting{f, time.AfterFunc(closeTimeout, a.part)}
+	return true
+}
+
+// parting is a farewell that was postponed.
+type parting struct {
+	farewell
+	late *time.Timer
+}
+
+// part sends the farewell if it was postponed.
+func (a *Agent) part() {
+	a.out.mu.Lock()
+	p := a.out.parting
+	a.out.parting = nil
+	a.out.mu.Unlock()
+	if p != nil {
+		p.late.Stop()
+		a.closeOutbox(a.control.Reason(), p.farewell)
+	}
+}
+
+// parts reports whether the farewell was postponed.
+func (a *Agent) parts() bool {
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	return a.out.parting != nil
+}
+
 // closeOutbox ends the connection: at once, or when the farewell was written.
-func (a *Agent) closeOutbox(f farewell) {
+func (a *Agent) closeOutbox(reason error, f farewell) {
 	o := &a.out
 	until := time.Now().Add(closeTimeout)
 	o.mu.Lock()
+	var pending *Conn
+	if r := o.resume; r != nil {
+		if r.begun {
+			f = farewellOf(reason, f)
+		}
+		pending, r.pending = r.pending, nil
+		r.end(a, reason, f.kick)
+	}
 	c, flush := o.conn, false
 	switch {
 	case c == nil, c.dead, !f.flush:
@@ -91,10 +149,20 @@ func (a *Agent) closeOutbox(f farewell) {
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
 		c.code, c.until = f.code, until.UnixNano()
+		c.late = time.AfterFunc(closeTimeout, func() { closeNow(c.socket) }) // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true
+	if c != nil {
+		c.wakeReader()
+	}
 	o.mu.Unlock()
+	if pending != nil && pending.state.Load() == stateShaken { // its client was told that the session goes on
+		if first := pending.agent.Load(); first != a {
+			f.flush = f.kick != nil
+			_ = first.shut(reason, f)
+		}
+	}
 	if c == nil {
 		return
 	}
@@ -138,6 +206,7 @@ func (a *Agent) retire(reason error, f farewell) {
 
 // finished runs on the logic goroutine after the last message.
 func (a *Agent) finished() {
+	a.part()
 	defer a.hub.wg.Done()
 	defer a.hub.gone(a, flagSessionGone)
 	defer func() {
@@ -206,12 +275,12 @@ func (a *Agent) farewellFor(err error) (f farewell, reason error) {
 	if !errors.As(err, &p) {
 		return farewell{}, session.ErrClientClosed
 	}
-	if a.hub.Debug {
+	if a.hub.Debug && !errors.Is(p.reason, session.ErrClientClosed) {
 		a.hub.Log.Debug("nano: protocol error", "session", a.id, "remote", a.RemoteAddr(), "error", err)
 	}
 	f = farewell{flush: true, code: p.code}
 	if p.kick != "" {
-		f.kick = kickBody(p.kick)
+		f.kick = kickBody(p.kick, p.reason)
 	}
 	return f, fmt.Errorf("%w: %w", p.reason, err)
 }

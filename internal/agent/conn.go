@@ -32,19 +32,28 @@ type Conn struct {
 	in     reader
 	decode decoder
 
+	resuming *Agent        // whose connection this is when the ack has come; nil for its own agent's. For the reader
+	ackSent  atomic.Uint64 // the last acknowledgement that was sent
+	ackArmed atomic.Bool   // ackTimer will call
+	ackTimer *time.Timer   // nil until it is needed; for the reader
+
+	blocked atomic.Int64 // when the write that runs has begun, on the wheel's clock; 0 if none runs on a goroutine of its own
+
 	socket net.Conn
 	remote net.Addr // the client's, as a trusted proxy gives it
 	timer  node
 
 	// The mu of the agent's outbox guards what follows.
-	control  *buffer // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
-	until    int64   // when the farewell has to be written, in Unix nanoseconds; 0 if there is none
-	code     uint16  // of the close frame at the end
-	dead     bool    // nothing can be written any more
-	finished bool    // a writer has taken the last bytes
-	ended    bool    // they were written
-	handed   bool    // the reader has ended, and left the end of the connection to the writer of the last bytes
-	unread   bool    // the reader has ended
+	control  *buffer       // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
+	late     *time.Timer   // closes the socket if the farewell takes too long; nil if there is none
+	until    int64         // when the farewell has to be written, in Unix nanoseconds; 0 if there is none
+	code     uint16        // of the close frame at the end
+	dead     bool          // nothing can be written any more
+	finished bool          // a writer has taken the last bytes
+	ended    bool          // they were written
+	handed   bool          // the reader has ended, and left the end of the connection to the writer of the last bytes
+	unread   bool          // the reader has ended
+	drained  chan struct{} // closed when the reader is to look at the outbox again; nil if it does not wait
 	// done is closed when the reader of a connection that its agent has left has ended,
 	// or when one that is to leave its agent has no writer. It is nil if nobody waits.
 	done chan struct{}
@@ -60,12 +69,16 @@ const (
 
 // The flags of a connection.
 const (
-	flagFaulty   uint32 = 1 << iota // the client broke the protocol; what follows does not count
-	flagLeft                        // its agent has another connection: what comes does not count
-	flagPaused                      // the server reads nothing from the client at present
-	flagGrown                       // the reader has decoded something, which takes more stack than waiting
-	flagRenewing                    // the reader was woken to go on with a new goroutine
-	flagBeating                     // timer.at is that of the next heartbeat
+	flagFaulty     uint32 = 1 << iota // the client broke the protocol; what follows does not count
+	flagLeft                          // its agent has another connection: what comes does not count
+	flagPaused                        // the server reads nothing from the client at present
+	flagGrown                         // the reader has decoded something, which takes more stack than waiting
+	flagRenewing                      // the reader was woken to go on with a new goroutine
+	flagBeating                       // timer.at is that of the next heartbeat
+	flagHeardClose                    // the client's close frame has come
+	flagLingering                     // the farewell was sent, and the client may close its side
+	flagResume                        // its client has asked for resume
+	flagExtra                         // it was let in beyond the limits
 )
 
 // newConn makes a connection with an agent of its own, and registers both. It returns nil
@@ -83,7 +96,7 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	}
 	a.out.conn, a.out.remote = c, remote
 	h.mu.Lock()
-	full = h.full(remote)
+	full, extra := h.admit(remote)
 	if h.draining {
 		h.mu.Unlock()
 		return nil, noLimit
@@ -94,6 +107,10 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 		return nil, full
 	}
 	h.occupy(remote, 1)
+	if extra {
+		h.extra++
+		c.flags.set(flagExtra)
+	}
 	h.agents[a.id] = a
 	h.wg.Add(2) // the connection, and the session
 	h.mu.Unlock()
@@ -123,8 +140,17 @@ func (c *Conn) read(rest []byte) {
 // finishReading ends a connection from which nothing more will be read.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
-	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {
+	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
+	}
+	if r := c.resuming; r != nil {
+		r.abandon(c)
+	}
+	if c.ackTimer != nil {
+		c.ackTimer.Stop()
+	}
+	if c.left() {
+		a.readerEnded(c)
 	}
 	o := &a.out
 	o.mu.Lock()
@@ -148,8 +174,18 @@ func (c *Conn) finishReading(err error) {
 
 // over ends a connection that is neither read nor written any more.
 func (c *Conn) over() {
+	o := &c.agent.Load().out
+	o.mu.Lock()
+	if c.late != nil {
+		c.late.Stop()
+	}
+	o.mu.Unlock()
 	_ = c.socket.Close()
+	c.decideExtra()
 	c.hub.Counts.Open.Add(-1)
+	if c.frames != nil {
+		c.hub.upgrades.Delete(c.agent.Load())
+	}
 	c.hub.connGone(c)
 	c.hub.wg.Done()
 }
@@ -159,6 +195,16 @@ func (c *Conn) kill() {
 	c.dead = true
 	c.control.free()
 	c.control = nil
+	c.wakeReader()
+}
+
+// wakeReader has the reader look at the outbox again, if it waits for that. The caller
+// holds the mu of the agent's outbox.
+func (c *Conn) wakeReader() {
+	if c.drained != nil {
+		close(c.drained)
+		c.drained = nil
+	}
 }
 
 // sendPacket queues a packet of the connection itself. It goes before the messages that

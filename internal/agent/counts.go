@@ -2,6 +2,7 @@ package agent
 
 import (
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ const (
 	refusedSend
 	refusedOrigin
 	refusedAccept
+	refusedTransport
 	refusedKinds
 )
 
@@ -35,6 +37,7 @@ var refusedNames = [refusedKinds]string{
 	refusedSend:        "send",
 	refusedOrigin:      "origin",
 	refusedAccept:      "accept",
+	refusedTransport:   "transport",
 }
 
 // refusal counts what one limit refused, and logs it now and then.
@@ -48,13 +51,20 @@ const logEvery = 10 * time.Second
 
 // refuse notes that a limit was passed.
 func (h *Hub) refuse(l limit, remote net.Addr) {
+	if n := h.countRefusal(l); n > 0 {
+		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
+	}
+}
+
+// countRefusal counts, and returns how many there were if that is to be logged.
+func (h *Hub) countRefusal(l limit) (n int64) {
 	r := &h.refusals[l]
-	n := r.count.Add(1)
+	n = r.count.Add(1)
 	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stands still without agents
 	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
-		return
+		return 0
 	}
-	h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
+	return n
 }
 
 // AcceptFailed counts a connection that could not be accepted.
@@ -75,10 +85,38 @@ type Counts struct {
 	MessagesIn, BytesIn   atomic.Int64 // requests and notifies
 	MessagesOut, BytesOut atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
 	HandshakesRefused     atomic.Int64
-	Control               atomic.Int64                             // heartbeats and pings of clients
-	ready                 atomic.Int64                             // open sessions
-	closed                [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
+	Control               atomic.Int64 // heartbeats and pings of clients
+	ready                 atomic.Int64 // open sessions
+
+	// Of sessions with resume.
+	Suspensions, Resumed            atomic.Int64
+	ResumeExpired, ResumeOverflowed atomic.Int64
+	Replayed                        atomic.Int64 // packets that were sent again, or for the first time after a resume
+	Held                            atomic.Int64 // bytes that are kept, see charge
+	suspended                       atomic.Int64 // sessions that are suspended
+	refusedResumes                  [len(resumeReasons)]atomic.Int64
+	closed                          [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
 }
+
+// resumeReasons are the reasons why a session does not go on.
+var resumeReasons = [...]string{reasonUnknown, reasonExpired, reasonOverflow, reasonEnded}
+
+// refuseResume counts a client whose session does not go on.
+func (c *Counts) refuseResume(reason string) {
+	c.refusedResumes[slices.Index(resumeReasons[:], reason)].Add(1)
+}
+
+// ResumesRefused returns how many sessions did not go on, by the reason.
+func (c *Counts) ResumesRefused() map[string]int64 {
+	m := make(map[string]int64, len(resumeReasons))
+	for i, name := range resumeReasons {
+		m[name] = c.refusedResumes[i].Load()
+	}
+	return m
+}
+
+// Suspended returns the number of sessions that are suspended.
+func (c *Counts) Suspended() int { return int(c.suspended.Load()) }
 
 func (c *Counts) close(reason error) {
 	if r := session.ReasonOf(reason); r != session.ReasonNone {

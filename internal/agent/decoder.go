@@ -9,6 +9,8 @@ import (
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/wsframe"
+	"github.com/lonng/nano/session"
 )
 
 // decoder is what a connection needs to decode packets. It gathers the messages of one
@@ -22,6 +24,11 @@ type decoder struct {
 	state messageState     // of the WebSocket message that is being read
 	last  *handler.Handler // of the message before
 	meter *meter           // what the session has left of its rates; nil for no limit
+
+	// For connections with resume.
+	packets int   // bytes of the packets in batch
+	unacked int   // bytes of packets that were accepted since the last acknowledgement
+	given   token // in the answer to the handshake
 }
 
 // decodePackets decodes the whole packets at the beginning of b and returns the rest.
@@ -32,7 +39,7 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 	for {
 		t, body, n, _, err := codec.Next(b, c.hub.MaxPacket)
 		if err != nil {
-			return nil, c.malformedPacket(err)
+			return nil, c.malformedPacket(b, err)
 		}
 		if n == 0 {
 			break
@@ -62,9 +69,13 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 // malformedPacket returns why the connection ends if no packet begins.
 //
 //go:noinline
-func (c *Conn) malformedPacket(err error) error {
+func (c *Conn) malformedPacket(b []byte, err error) error {
 	if errors.Is(err, codec.ErrPacketTooLarge) {
 		c.hub.refuse(refusedPacket, c.remote)
+		return &protocolError{reason: session.ErrProtocol, code: wsframe.CodeMessageTooBig, err: err}
+	}
+	if c.state.Load() == stateNew && c.frames == nil {
+		c.wrongTransport(b)
 	}
 	return violation("%w", err)
 }
@@ -73,7 +84,14 @@ func (c *Conn) malformedPacket(err error) error {
 func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	switch t {
 	case packet.Heartbeat:
+		if c.flags.has(flagResume) {
+			return c.acknowledged(body)
+		}
 		return c.accountControl(len(body))
+	case packet.Kick:
+		if c.flags.has(flagResume) {
+			return c.leave()
+		}
 	case packet.Handshake:
 		if c.state.Load() != stateNew {
 			return violation("a second handshake")
@@ -82,6 +100,13 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	case packet.Ack:
 		if c.state.Load() != stateShaken {
 			return violation("an ack without a handshake before it")
+		}
+		if c.resuming != nil {
+			if err := c.goOn(); err != nil {
+				return err
+			}
+			c.ready()
+			return nil
 		}
 		c.decode.meter = c.hub.Limits.newMeter()
 		c.enter()
@@ -122,6 +147,7 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 		}
 	}
 	c.decode.size, c.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
+	c.decode.packets += packet.HeadLength + len(body)
 	call := c.decode.batch.Next(len(h.Body))
 	if a.flags.has(flagRouted) {
 		c.decodeRouted(call, &h)
@@ -171,6 +197,7 @@ func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 	if abused {
 		return false, errAbuse
 	}
+	c.decode.packets += packet.HeadLength + len(h.Body)
 	c.decode.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
 	return false, nil
 }
@@ -211,6 +238,9 @@ func (d *decoder) Keep(data []byte) []byte {
 }
 
 func (c *Conn) beginBatch() {
+	if a := c.agent.Load(); a.flags.has(flagFull) {
+		c.waitForOutput(a)
+	}
 	if !c.flags.has(flagGrown) {
 		c.flags.set(flagGrown)
 	}
@@ -235,6 +265,29 @@ func (c *Conn) waitForRoom() bool {
 	return true
 }
 
+// waitForOutput waits until the client has taken its answers: one that does not read them
+// is read no more. The write deadline bounds it.
+//
+//go:noinline
+func (c *Conn) waitForOutput(a *Agent) {
+	o := &a.out
+	c.flags.set(flagPaused)
+	for {
+		o.mu.Lock()
+		if c.dead || o.conn != c || o.closed || o.waiting() <= a.hub.MaxQueued/2 {
+			a.flags.clear(flagFull)
+			o.mu.Unlock()
+			break
+		}
+		drained := make(chan struct{})
+		c.drained = drained
+		o.mu.Unlock()
+		<-drained
+	}
+	c.seen.Store(c.hub.wheel.now())
+	c.flags.clear(flagPaused)
+}
+
 // deliver hands the batch to the mailbox.
 func (c *Conn) deliver() {
 	b := c.decode.batch
@@ -242,7 +295,8 @@ func (c *Conn) deliver() {
 		return
 	}
 	unused := cap(c.decode.block) - len(c.decode.block)
-	c.decode.batch, c.decode.block = nil, nil
+	n, size := b.Len(), c.decode.packets
+	c.decode.batch, c.decode.block, c.decode.packets = nil, nil, 0
 	c.hub.Counts.MessagesIn.Add(int64(b.Len()))
 	c.hub.Counts.BytesIn.Add(int64(b.Size()))
 	b.Pin(unused)
@@ -250,5 +304,9 @@ func (c *Conn) deliver() {
 		b.Free()
 		return
 	}
-	c.agent.Load().box.Deliver(b)
+	a := c.agent.Load()
+	a.box.Deliver(b)
+	if c.flags.has(flagResume) {
+		c.accepted(a.out.resume, n, size)
+	}
 }

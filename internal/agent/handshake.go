@@ -18,7 +18,7 @@ import (
 // handshake is the answer to every client, in pieces: only the time, and what the program
 // adds, differ.
 //
-//	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json"},"user":...}
+//	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json","maxPacket":65536},"user":...}
 type handshake struct {
 	head, tail []byte // before and after the time
 	heartbeat  int64  // in seconds
@@ -46,8 +46,9 @@ func (s *handshake) prepare(c *Config) error {
 		}
 		tail = append(append(tail, `,"serializer":`...), name...)
 	}
+	tail = fmt.Appendf(tail, `,"maxPacket":%d`, c.MaxPacket)
 	s.tail = append(tail, '}')
-	body, err := s.refusal(codeRefused, "too many connections")
+	body, err := s.refusal(codeRefused, errNoRoom.Error())
 	if err != nil {
 		return err
 	}
@@ -55,16 +56,20 @@ func (s *handshake) prepare(c *Config) error {
 		return err
 	}
 	// The packet must be one that can be sent, whatever the dictionary.
-	_, err = codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil), '}'))
+	_, err = codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil, nil), '}'))
 	return err
 }
 
-// answer returns the answer at a moment, with the program's data if there is any.
-func (s *handshake) answer(now time.Time, user []byte) []byte {
-	b := make([]byte, 0, len(s.head)+len(s.tail)+len(user)+32)
+// answer returns the answer at a moment, with the part about resume and the program's
+// data if there are any.
+func (s *handshake) answer(now time.Time, resume, user []byte) []byte {
+	b := make([]byte, 0, len(s.head)+len(s.tail)+len(resume)+len(user)+48)
 	b = append(b, s.head...)
 	b = strconv.AppendInt(b, now.Unix(), 10)
 	b = append(b, s.tail...)
+	if resume != nil {
+		b = append(append(append(b[:len(b)-1], `,"resume":`...), resume...), '}')
+	}
 	if user != nil {
 		b = append(append(b, `,"user":`...), user...)
 	}
@@ -93,6 +98,8 @@ const (
 // ErrOldClient is what the program returns to refuse a client whose version is too old.
 var ErrOldClient = errors.New("nano: the client version is too old")
 
+var errNoRoom = errors.New("too many connections")
+
 // shake answers a client's handshake: the client may send messages when its ack has come.
 func (c *Conn) shake(body []byte) error {
 	h, a := c.hub, c.agent.Load()
@@ -107,7 +114,30 @@ func (c *Conn) shake(body []byte) error {
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
 		return session.ErrBrokenPipe
 	}
+	var resume []byte
+	if h.Resume.Window > 0 {
+		ask, err := parseResume(body)
+		if err != nil {
+			return c.refuseHandshake(codeRefused, err)
+		}
+		if ask.asked {
+			if resume, err = c.negotiate(&ask); err != nil {
+				return err
+			}
+		}
+		if c.decideExtra() && c.resuming == nil {
+			h.refuse(refusedConnections, c.remote)
+			return c.refuseHandshake(codeRefused, errNoRoom)
+		}
+		if c.resuming != nil {
+			c.state.Store(stateShaken)
+			return c.sendPacket(packet.Handshake, h.hello.answer(time.Now(), resume, nil))
+		}
+	}
 	user, err := a.introduce(body)
+	if c.frames != nil {
+		h.upgrades.Delete(a)
+	}
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", c.remote, "error", err)
 		code := codeRefused
@@ -117,7 +147,7 @@ func (c *Conn) shake(body []byte) error {
 		return c.refuseHandshake(code, err)
 	}
 	c.state.Store(stateShaken)
-	answer := h.hello.answer(time.Now(), user)
+	answer := h.hello.answer(time.Now(), resume, user)
 	if len(answer) > packet.MaxLength {
 		return c.refuseHandshake(codeRefused, errors.New("the server's answer does not fit a packet"))
 	}
@@ -165,6 +195,7 @@ func (c *Conn) enter() {
 	if a.flags.has(flagClosed) {
 		return
 	}
+	a.begin(c)
 	c.state.Store(stateReady)
 	a.flags.set(flagOpen | flagCounted)
 	h.Counts.ready.Add(1)
@@ -175,6 +206,15 @@ func (c *Conn) enter() {
 	if uid := a.session.UID(); uid != 0 { // the validator has bound it, and it counts from now on
 		h.bound(a, 0, uid)
 	}
+	c.flags.set(flagGrown)
+	h.wheel.reset(c, min(h.Heartbeat, quietTime))
+}
+
+// ready is enter for a connection that goes on with a session.
+func (c *Conn) ready() {
+	h := c.hub
+	c.seen.Store(h.wheel.now())
+	c.state.Store(stateReady)
 	c.flags.set(flagGrown)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }

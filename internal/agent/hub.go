@@ -20,6 +20,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
@@ -48,9 +49,12 @@ type Config struct {
 	MaxQueued    int  // bytes that may be queued to a client
 	RefuseAtFull bool // refuse what does not fit, instead of closing the slow client
 
-	TLS         *tls.Config // of TCP clients; nil for none
-	Limits      Limits
-	CheckOrigin func(*http.Request) bool // whether a page of that origin may connect
+	TLS    *tls.Config // of TCP clients; nil for none
+	Limits Limits
+	// Subprotocols are the WebSocket subprotocols that the server supports, the preferred one first.
+	Subprotocols []string
+	CheckOrigin  func(*http.Request) bool // whether a page of that origin may connect
+	Resume       Resume
 
 	// Bound is called when a session binds another uid, with the open sessions that had
 	// bound it before; it may be nil. Of two sessions that bind one uid at the same time,
@@ -69,6 +73,7 @@ type Hub struct {
 	hello   handshake
 	flusher flusher
 	wheel   wheel
+	silence time.Duration // after how long a silent client is closed
 	stall   time.Duration // how long a blocked write may take without progress
 	Counts  Counts
 
@@ -80,11 +85,17 @@ type Hub struct {
 	draining bool
 
 	connections int                   // open ones
+	extra       int                   // those that were let in beyond the limits, see admit
 	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
 	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be
 
+	upgrades sync.Map // requests of WebSocket upgrades whose handshake has no answer, by *Agent
+
 	refusals [refusedKinds]refusal
+
+	tokens     tokens
+	reclaiming atomic.Bool // a goroutine frees memory of sessions with resume
 }
 
 // NewHub makes a hub. Start starts it.
@@ -98,9 +109,13 @@ func NewHub(c Config) (*Hub, error) {
 		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
+	h.tokens.init()
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}
+	// Clients keep the interval that the handshake tells, and their packets can lie two
+	// intervals apart: this is between two and a half and three.
+	h.silence = max(c.Heartbeat, time.Duration(h.hello.heartbeat)*time.Second) * 11 / 4
 	h.flusher.init(h, runtime.GOMAXPROCS(0))
 	h.wheel.init(min(c.Heartbeat, c.HandshakeTimeout))
 	return h, nil

@@ -133,9 +133,9 @@ func TestPrepareHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := newHost(t, func(c *Config) { c.Dictionary, c.Serializer = dict, named{c.Serializer} })
-	got := h.hello.answer(time.Unix(1700000000, 999), []byte(`{"a":1}`))
+	got := h.hello.answer(time.Unix(1700000000, 999), nil, []byte(`{"a":1}`))
 	want := `{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,` +
-		`"dict":{"Room.\"Join\"":7,"房间.x":65535},"serializer":"a \"b\"\u0007"},"user":{"a":1}}`
+		`"dict":{"Room.\"Join\"":7,"房间.x":65535},"serializer":"a \"b\"\u0007","maxPacket":65536},"user":{"a":1}}`
 	if string(got) != want || !json.Valid(got) {
 		t.Errorf("answer %s, want %s", got, want)
 	}

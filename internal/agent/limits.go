@@ -117,6 +117,31 @@ func (h *Hub) full(remote net.Addr) limit {
 	return noLimit
 }
 
+// maxExtra is how many connections are let in beyond the limits until their handshake
+// says whether they go on with a session.
+const maxExtra = 64
+
+// admit is full for a server with resume: extra is true if a connection that passes a
+// limit may still be let in, until its handshake has come. The caller holds mu.
+func (h *Hub) admit(remote net.Addr) (full limit, extra bool) {
+	full = h.full(remote)
+	if full != noLimit && h.Resume.Window > 0 && h.extra < maxExtra {
+		return noLimit, true
+	}
+	return full, false
+}
+
+// decideExtra ends the time in which c is beyond the limits, and reports whether it was.
+func (c *Conn) decideExtra() bool {
+	if !c.flags.clear(flagExtra) {
+		return false
+	}
+	c.hub.mu.Lock()
+	defer c.hub.mu.Unlock()
+	c.hub.extra--
+	return true
+}
+
 // occupy counts a connection, d is 1 or -1. The caller holds mu.
 func (h *Hub) occupy(remote net.Addr, d int) {
 	h.connections += d

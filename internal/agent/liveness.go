@@ -25,18 +25,22 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 	if unread {
 		last = now // it is the server that does not listen
 	}
-	// Clients' packets can lie two intervals apart; dead is between two and a half and
-	// three.
-	dead := last + h.Heartbeat*11/4
+	dead := last + h.silence
 	if now >= dead {
-		_ = a.shut(session.ErrHeartbeat, farewell{})
+		if !a.suspend(c, session.ErrHeartbeat) {
+			_ = a.shut(session.ErrHeartbeat, farewell{})
+		}
+		return 0
+	}
+	if since := c.blocked.Load(); since != 0 && now >= time.Duration(since)+h.stall+h.wheel.tick { // a write deadline had no effect
+		_ = a.shut(session.ErrSlowClient, farewell{})
 		return 0
 	}
 	if !c.flags.set(flagBeating) {
 		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has asked for this first call
 	}
 	if now >= c.timer.at {
-		_ = c.sendPacket(packet.Heartbeat, nil)
+		c.beat()
 		if c.timer.at += h.Heartbeat; c.timer.at <= now {
 			c.timer.at = now + h.Heartbeat
 		}
@@ -46,3 +50,15 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 
 // quietTime is how long a connection is quiet before its reader goes on with a new stack.
 const quietTime = time.Second
+
+// beat sends a heartbeat, unless more waits already than may: the client takes nothing at
+// present, and a write deadline ends that.
+func (c *Conn) beat() {
+	o := &c.agent.Load().out
+	o.mu.Lock()
+	full := o.waiting()+packet.HeadLength > c.hub.MaxQueued
+	o.mu.Unlock()
+	if !full {
+		_ = c.sendPacket(packet.Heartbeat, nil)
+	}
+}

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"errors"
+	"math"
 	"net"
 	"sync"
 
+	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
 )
 
@@ -19,14 +21,19 @@ import (
 // last place before the wire.
 type outbox struct {
 	mu       sync.Mutex
-	conn     *Conn   // the connection that takes what waits, nil for none; mu guards it and what follows
-	buf      *buffer // packets that wait, nil for none
-	taken    int     // bytes that the writer has taken and not written
-	messages int32   // responses and pushes in buf, which are counted when they are taken
-	listed   bool    // the agent is in the flusher's list
-	writing  bool    // conn has a writer
-	closed   bool    // nothing more may be queued: when all is written, the connection ends
+	conn     *Conn    // the connection that takes what waits, nil for none; mu guards it and what follows
+	buf      *buffer  // packets that wait, nil for none
+	taken    int      // bytes that the writer has taken and not written
+	messages int32    // responses and pushes in buf, which are counted when they are taken
+	listed   bool     // the agent is in the flusher's list
+	writing  bool     // conn has a writer
+	closed   bool     // nothing more may be queued: when all is written, the connection ends
+	parting  *parting // nil if the farewell was not postponed
 	remote   net.Addr
+
+	resume   *resumption // nil unless the client has asked for resume; set before the ack
+	replay   int         // bytes of the replay that waits or was taken: they count for no bound
+	fleeting []span      // packets in buf that are replaced by something newer; for resume alone
 }
 
 // buffer is bytes to be sent. It is kept in a pool while it is not used. A shared one is
@@ -63,30 +70,73 @@ func (b *buffer) len() int {
 var (
 	errFull     = errors.New("agent: the packet does not fit behind what waits")
 	errTooLarge = errors.New("agent: the packet does not fit an empty queue")
+	errParked   = errors.New("agent: the suspended session keeps too much")
 )
 
 // queue appends the packet of one message, which encode appends to the bytes it is given.
 func (a *Agent) queue(encode func([]byte) ([]byte, error)) error {
 	o := &a.out
 	o.mu.Lock()
-	err := o.append(a.hub.MaxQueued, encode)
+	err := o.append(a.hub.MaxQueued, a.hub.MaxQueued, encode)
+	if err == nil {
+		err = o.parkIfSuspended(a.hub)
+	}
 	flush := err == nil && o.list()
 	o.mu.Unlock()
+	return a.queued(flush, err)
+}
+
+// parkIfSuspended moves what waits to the history if there is no connection. The error is
+// errParked if it does not fit. The caller holds mu.
+func (o *outbox) parkIfSuspended(h *Hub) error {
+	if o.conn == nil && o.suspended() && !o.park(h) {
+		return errParked
+	}
+	return nil
+}
+
+// queueAnswer is queue for an answer, which always finds room behind other packets: a
+// request that was accepted is answered. What answers take is bounded because the reader
+// stops at MaxQueued bytes. A reply over MaxQueued is refused, and then answered with an
+// error.
+func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) error {
+	o := &a.out
+	most := a.hub.MaxQueued
+	if isError {
+		most = packet.MaxLength + packet.HeadLength
+	}
+	o.mu.Lock()
+	err := o.append(most, math.MaxInt, encode)
+	if err == nil {
+		err = o.parkIfSuspended(a.hub)
+	}
+	flush := err == nil && o.list()
+	if o.buf.len() > a.hub.MaxQueued && !a.flags.has(flagFull) {
+		a.flags.set(flagFull)
+	}
+	o.mu.Unlock()
+	if errors.Is(err, errTooLarge) {
+		a.hub.refuse(refusedSend, a.RemoteAddr())
+		return session.ErrBufferExceed
+	}
 	return a.queued(flush, err)
 }
 
 // queueShared queues a whole packet with a message that goes to other agents as well. If
 // nothing else waits, as is mostly the case, it is not copied: that spares many agents a
 // buffer each.
-func (a *Agent) queueShared(packet *buffer) error {
+func (a *Agent) queueShared(shared *buffer) error {
 	o := &a.out
 	o.mu.Lock()
 	var err error
-	if o.buf == nil && o.open() && len(packet.b)+o.waiting() <= a.hub.MaxQueued {
-		o.buf = packet
+	if o.buf == nil && o.open() && len(shared.b)+o.waiting() <= a.hub.MaxQueued {
+		o.buf = shared
 		o.messages++
 	} else {
-		err = o.append(a.hub.MaxQueued, func(b []byte) ([]byte, error) { return append(b, packet.b...), nil })
+		err = o.append(a.hub.MaxQueued, a.hub.MaxQueued, func(b []byte) ([]byte, error) { return append(b, shared.b...), nil })
+	}
+	if err == nil {
+		err = o.parkIfSuspended(a.hub)
 	}
 	flush := err == nil && o.list()
 	o.mu.Unlock()
@@ -100,6 +150,10 @@ func (a *Agent) queued(flush bool, err error) error {
 		a.hub.flusher.add(a)
 		return nil
 	}
+	if errors.Is(err, errParked) {
+		a.overflow()
+		return session.ErrSlowClient
+	}
 	if !errors.Is(err, errFull) && !errors.Is(err, errTooLarge) {
 		return err
 	}
@@ -111,8 +165,9 @@ func (a *Agent) queued(flush bool, err error) error {
 	return session.ErrSlowClient
 }
 
-// append appends a packet. On an error the outbox is as it was. The caller holds mu.
-func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
+// append appends a packet of most bytes at most, behind which total bytes may wait. On an
+// error the outbox is as it was. The caller holds mu.
+func (o *outbox) append(most, total int, encode func([]byte) ([]byte, error)) error {
 	if !o.open() {
 		return session.ErrBrokenPipe
 	}
@@ -122,11 +177,12 @@ func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	if len(b)+o.waiting()-start > most {
+	switch size := len(b) - start; {
+	case size > most:
 		o.buf.b = b[:start]
-		if len(b)-start > most {
-			return errTooLarge
-		}
+		return errTooLarge
+	case !o.fits(start, len(b), total):
+		o.buf.b = b[:start]
 		return errFull
 	}
 	o.buf.b = b
@@ -134,12 +190,16 @@ func (o *outbox) append(most int, encode func([]byte) ([]byte, error)) error {
 	return nil
 }
 
+// fits reports whether a packet fits that begins at start and ends at end of the buffer,
+// whose length does not have it yet. The caller holds mu.
+func (o *outbox) fits(start, end, most int) bool { return end-start+o.waiting() <= most }
+
 // open reports whether packets may be queued. The caller holds mu.
 func (o *outbox) open() bool { return !o.closed && (o.conn == nil || !o.conn.dead) }
 
 // waiting returns how many bytes are not written. The caller holds mu.
 func (o *outbox) waiting() int {
-	n := o.buf.len() + o.taken
+	n := o.buf.len() + o.taken - o.replay
 	if o.conn != nil {
 		n += o.conn.control.len()
 	}
@@ -171,7 +231,7 @@ func (o *outbox) list() bool {
 // drop discards what waits. The caller holds mu.
 func (o *outbox) drop() {
 	o.buf.free()
-	o.buf, o.messages = nil, 0
+	o.buf, o.messages, o.fleeting = nil, 0, o.fleeting[:0]
 }
 
 // batch is what a writer has taken.
@@ -185,8 +245,18 @@ type batch struct {
 // place through which each packet passes on its way to the socket. The caller holds mu.
 func (o *outbox) take(c *Conn, s *sent) batch {
 	b := batch{control: c.control, packets: o.buf, last: o.closed}
+	if o.taken > 0 {
+		o.replay = 0 // it was written
+	}
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
+	if r := o.resume; r != nil && o.buf != nil && !o.closed {
+		r.history.keep(o.buf, int(o.messages), o.fleeting)
+		r.history.sent = r.history.last
+		r.history.trim(c.hub.Resume.Buffer)
+		r.charge(c.hub, false)
+		o.fleeting = o.fleeting[:0]
+	}
 	o.buf, c.control, o.messages, o.writing = nil, nil, 0, true
 	if b.last {
 		c.finished = true

@@ -86,7 +86,7 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 		default:
 			t.Error("the connection is not closed")
 		}
-		if want := pack(t, packet.Kick, `{"reason":"bye"}`); !bytes.HasSuffix(conn.out.Bytes(), want) {
+		if want := pack(t, packet.Kick, `{"reason":"bye","code":"kicked"}`); !bytes.HasSuffix(conn.out.Bytes(), want) {
 			t.Errorf("written: %q, want a kick at the end", conn.out.Bytes())
 		}
 	})

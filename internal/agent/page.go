@@ -20,6 +20,7 @@ type page struct {
 	since   time.Time // when it was accepted; zero once a request was answered
 	until   time.Time // when it is closed; zero for never
 	counted bool      // it has a place among the connections
+	extra   bool      // that place is beyond the limits
 	program bool      // the request that is served is for a page of the program
 }
 
@@ -79,6 +80,10 @@ func (p *page) vacate() {
 		p.counted = false
 		p.hub.occupy(p.hub.countedAs(p.conn.RemoteAddr()), -1)
 	}
+	if p.extra {
+		p.extra = false
+		p.hub.extra--
+	}
 }
 
 // ConnState gives each connection its place, so that the limits hold for those too that
@@ -91,9 +96,12 @@ func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	p.program = false
 	switch state {
 	case http.StateNew:
-		if full = h.full(remote); full == noLimit {
+		if full, p.extra = h.admit(remote); full == noLimit {
 			p.counted = true
 			h.occupy(remote, 1)
+			if p.extra {
+				h.extra++
+			}
 		}
 	case http.StateActive: // the head of a request has come
 		p.within(answerTime)
@@ -151,7 +159,13 @@ func (h *Hub) overFull(p *page, peer, remote net.Addr) bool {
 	if counted {
 		h.occupy(h.countedAs(peer), -1)
 	}
-	full := h.full(remote)
+	if p != nil && p.extra {
+		h.extra--
+	}
+	full, _ := h.admit(remote)
+	if p != nil && p.extra {
+		h.extra++
+	}
 	if counted {
 		h.occupy(h.countedAs(peer), 1)
 	}

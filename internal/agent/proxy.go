@@ -27,16 +27,15 @@ func (h *Hub) trustsIP(ip netip.Addr) bool {
 	return slices.ContainsFunc(h.Limits.Trusted, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// forwardedFor returns the client's address as trusted proxies give it, the last one
-// first; peer where they give none. An address that a proxy which is not trusted has put
-// there counts for nothing.
+// forwardedFor returns the client's address as trusted proxies report it, or peer if they
+// report none. It reads the first of X-Forwarded-For, Forwarded (RFC 7239) and X-Real-IP
+// that is present, from the right up to the first address that is not a trusted proxy.
 func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	if !h.trusts(peer) {
 		return peer
 	}
 	found := peer
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
+	for _, hop := range slices.Backward(hops(r.Header)) {
 		hop = strings.TrimSpace(hop)
 		ip, err := netip.ParseAddr(strings.Trim(hop, "[]")) // brackets are for a port, but some write them without one
 		port := uint16(0)
@@ -55,12 +54,41 @@ func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	return found
 }
 
+// hops returns the addresses that the proxies of a request have seen, the client's first.
+func hops(h http.Header) []string {
+	if values := h.Values("X-Forwarded-For"); len(values) > 0 {
+		return strings.Split(strings.Join(values, ","), ",")
+	}
+	if values := h.Values("Forwarded"); len(values) > 0 {
+		var list []string
+		for element := range strings.SplitSeq(strings.Join(values, ","), ",") {
+			list = append(list, forwardedNode(element))
+		}
+		return list
+	}
+	return h.Values("X-Real-IP")
+}
+
+// forwardedNode returns the node of the parameter "for" of an element of Forwarded, such as
+// for="[2001:db8::1]:4711";proto=https. It is empty if there is none.
+func forwardedNode(element string) string {
+	for pair := range strings.SplitSeq(element, ";") {
+		name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		if strings.EqualFold(name, "for") {
+			return strings.Trim(value, `"`)
+		}
+	}
+	return ""
+}
+
 // proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy
 // may put before what the client sends. It returns the client's address, and the bytes
 // behind the header that were read with it. Its format is
 // https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends
 // without a byte is io.EOF.
 func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
+	late := time.AfterFunc(timeout+time.Second, func() { _ = conn.Close() }) // deadlines may have no effect
+	defer late.Stop()
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,9 @@ const readSize = 16 << 10
 // which holds its buffer while it waits.
 const smallRead = 2 << 10
 
+// maxEmptyReads is how many reads in a row may return neither bytes nor an error.
+const maxEmptyReads = 100
+
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 // reader is what a connection needs to read. It belongs to the goroutine that reads.
@@ -32,6 +35,8 @@ type reader struct {
 	turns int32 // how often pause may yet let others run
 
 	remainder []byte // the beginning of a packet that is not whole
+
+	dropped int // bytes that were discarded since the farewell was sent
 
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
@@ -51,6 +56,9 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 			return err
 		}
 		c.consume(b, kept)
+		if c.flags.has(flagLingering) && !c.lingerOn(len(b)-kept) {
+			return io.EOF
+		}
 	}
 }
 
@@ -110,7 +118,13 @@ func (c *Conn) refuse(err error) {
 	c.deliver()
 	c.in.fault, c.in.remainder = err, nil
 	c.flags.set(flagFaulty)
+	if c.resuming != nil {
+		c.leavePending(err)
+	}
 	if a := c.agent.Load(); !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {
+		if isLoss(err) && c.echoClose(a) && a.suspend(c, session.ErrClientClosed) {
+			return
+		}
 		a.refuseLater(err)
 	}
 }
@@ -180,14 +194,25 @@ func (c *Conn) readConn() ([]byte, error) {
 		return c.readBehind()
 	}
 	k := copy(b, c.in.remainder)
-	n, err := c.socket.Read(b[k:])
-	if n > 0 {
-		return b[:k+n], nil
+	n, err := c.readSome(b[k:])
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = io.ErrNoProgress
+	return b[:k+n], nil
+}
+
+// readSome reads at least one byte, or returns an error. An error that comes with bytes
+// comes again with the next read.
+func (c *Conn) readSome(b []byte) (n int, err error) {
+	for range maxEmptyReads {
+		if n, err = c.socket.Read(b); n > 0 {
+			return n, nil
+		}
+		if err != nil {
+			return 0, err
+		}
 	}
-	return nil, err
+	return 0, io.ErrNoProgress
 }
 
 // readBehind reads behind the remainder itself, which grows as bytes come, not as a
@@ -195,14 +220,11 @@ func (c *Conn) readConn() ([]byte, error) {
 func (c *Conn) readBehind() ([]byte, error) {
 	r := slices.Grow(c.in.remainder, 1)
 	c.in.remainder = r
-	n, err := c.socket.Read(r[len(r):cap(r)])
-	if n > 0 {
-		return r[:len(r)+n], nil
+	n, err := c.readSome(r[len(r):cap(r)])
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return nil, err
+	return r[:len(r)+n], nil
 }
 
 // saveRemainder saves the bytes of a packet that is not whole.

@@ -39,23 +39,72 @@ func (a *Agent) send(m *message.Message, v any) error {
 
 // sendData queues a message, after the outbound hooks.
 func (a *Agent) sendData(m *message.Message) error {
+	m, err := a.hooked(m)
+	if err != nil {
+		return err
+	}
+	return a.queueMessage(m)
+}
+
+// hooked returns m as the outbound hooks leave it.
+func (a *Agent) hooked(m *message.Message) (*message.Message, error) {
 	if a.hub.Outbound == nil {
-		return a.queueMessage(m)
+		return m, nil
 	}
 	hooked := &pipeline.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: append([]byte{}, m.Data...), Err: m.Err}
 	if err := a.hub.Dispatcher.Hooks(a.hub.Outbound, a.session, hooked); err != nil {
-		return err
+		return nil, err
 	}
 	hooked.Type, hooked.ID, hooked.Err = m.Type, m.ID, m.Err
-	return a.queueMessage(hooked)
+	return hooked, nil
+}
+
+// PushReplaceable sends a push with an encoded payload that a later push replaces, such as
+// the state of a room. If the client has to come back for it, an empty push of the route
+// is sent in its place. See nano.WithResume.
+func (a *Agent) PushReplaceable(route string, data []byte) error {
+	if err := a.sendable(); err != nil {
+		return err
+	}
+	m := &message.Message{Type: message.Push, Route: route, Data: data}
+	m, err := a.hooked(m)
+	if err != nil {
+		return err
+	}
+	o := &a.out
+	return a.queue(func(b []byte) ([]byte, error) {
+		at := len(b)
+		b, err := codec.AppendMessage(b, m, a.hub.Dictionary)
+		if err == nil && o.resume != nil && o.fits(at, len(b), a.hub.MaxQueued) {
+			o.fleeting = append(o.fleeting, span{at, len(b)})
+		}
+		return b, err
+	})
+}
+
+// Queued returns how many bytes wait to be written to the client. The bytes that a
+// suspended session keeps count too.
+func (a *Agent) Queued() int {
+	o := &a.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := o.waiting() + o.replay
+	if o.suspended() {
+		n += o.resume.history.bytes
+	}
+	return n
 }
 
 // queueMessage queues the packet of a message.
 func (a *Agent) queueMessage(m *message.Message) error {
-	return a.queue(func(b []byte) ([]byte, error) { return codec.AppendMessage(b, m, a.hub.Dictionary) })
+	encode := func(b []byte) ([]byte, error) { return codec.AppendMessage(b, m, a.hub.Dictionary) }
+	if m.Type == message.Response {
+		return a.queueAnswer(m.Err, encode)
+	}
+	return a.queue(encode)
 }
 
 // queueResponse queues a response that no hook has to see.
 func (a *Agent) queueResponse(mid uint64, data []byte) error {
-	return a.queue(func(b []byte) ([]byte, error) { return codec.AppendResponse(b, mid, data) })
+	return a.queueAnswer(false, func(b []byte) ([]byte, error) { return codec.AppendResponse(b, mid, data) })
 }

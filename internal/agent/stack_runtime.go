@@ -39,8 +39,5 @@ func (c *Conn) renewed(err error) bool {
 		return false
 	}
 	_ = c.socket.SetReadDeadline(time.Time{})
-	if c.agent.Load().flags.has(flagClosed) { // then the farewell may have set a deadline, to be put back
-		_ = c.socket.SetReadDeadline(time.Now().Add(linger))
-	}
 	return true
 }

@@ -34,7 +34,7 @@ func TestQuietReaderRenewsItsStack(t *testing.T) {
 	// It may be closed at that moment.
 	c.renew()
 	_ = a.Kick("bye")
-	if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye"}` {
+	if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye","code":"kicked"}` {
 		t.Errorf("%v %s came, want a kick", typ, body)
 	}
 	check(t, reason(t, a.session), session.ErrKicked)

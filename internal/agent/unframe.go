@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"time"
 
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/wsframe"
@@ -34,6 +35,7 @@ func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 		case wsframe.Pong:
 			err = c.accountControl(len(f.Payload))
 		case wsframe.Close:
+			c.flags.set(flagHeardClose)
 			err = &protocolError{reason: session.ErrClientClosed, code: f.Code(), err: errClosed}
 		}
 		if err != nil {
@@ -79,6 +81,57 @@ func (c *Conn) accountFrame(f *wsframe.Frame) (err error) {
 }
 
 var errClosed = errors.New("a close frame")
+
+// isLoss reports whether a connection that ends with err was lost: the client did not
+// mean to leave. A close frame means that with the codes 1000 and 1001.
+func isLoss(err error) bool {
+	p, ok := errors.AsType[*protocolError](err)
+	return !ok || errors.Is(p, errClosed) && p.code != wsframe.CodeNormal && p.code != wsframe.CodeGoingAway
+}
+
+// echoClose echoes the close frame of a client that means to come back, unless a writer
+// is in the middle of something. It returns true.
+func (c *Conn) echoClose(a *Agent) bool {
+	o := &a.out
+	o.mu.Lock()
+	skip := o.resume == nil || !o.resume.begun || o.writing || o.conn != c || o.closed
+	if !skip {
+		o.writing = true // no writer starts
+	}
+	o.mu.Unlock()
+	if !skip {
+		code := uint16(wsframe.CodeNoStatus)
+		if p, ok := errors.AsType[*protocolError](c.in.fault); ok {
+			code = p.code
+		}
+		_ = c.socket.SetWriteDeadline(time.Now().Add(linger))
+		_, _ = c.socket.Write(wsframe.AppendClose(nil, code, ""))
+	}
+	return true
+}
+
+// leave returns why the connection ends of a client that leaves with a kick packet.
+func (c *Conn) leave() error {
+	return &protocolError{reason: session.ErrClientClosed, code: wsframe.CodeNormal, err: errLeft}
+}
+
+// leavePending is called when a connection ends with err before its ack: the session that
+// it was to go on with ends if the client has left.
+func (c *Conn) leavePending(err error) {
+	p, ok := errors.AsType[*protocolError](err)
+	if isLoss(err) || !ok || !errors.Is(p.reason, session.ErrClientClosed) {
+		return
+	}
+	a := c.resuming
+	a.out.mu.Lock()
+	mine := a.out.resume.pending == c
+	a.out.mu.Unlock()
+	if mine {
+		_ = a.shut(session.ErrClientClosed, farewell{})
+	}
+}
+
+var errLeft = errors.New("the client leaves")
 
 // frameFault returns why the connection ends for a fault in the client's frames.
 func frameFault(err error) error {

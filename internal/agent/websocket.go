@@ -32,18 +32,24 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return
 	}
+	if r.Header.Get("Upgrade") == "" {
+		h.mistaken(remote, "an HTTP request without an upgrade, want a WebSocket client")
+		http.Error(w, "this is the path of WebSocket clients: the request asks for no upgrade", http.StatusBadRequest)
+		return
+	}
 	foreign := false
 	up := websocket.Upgrader{
 		HandshakeTimeout: left,
 		ReadBufferSize:   wsBuffer,
 		WriteBufferSize:  wsBuffer,
 		WriteBufferPool:  &wsWriteBuffers,
+		Subprotocols:     h.Subprotocols,
 		CheckOrigin: func(r *http.Request) bool {
 			foreign = !h.CheckOrigin(r)
 			return !foreign
 		},
 	}
-	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote}
+	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote, request: r}
 	_, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
 		// The library has answered. A connection it had taken over already is closed by
@@ -53,7 +59,10 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 			hijack.conn.finishReading(io.EOF)
 		case foreign:
 			h.refuse(refusedOrigin, remote)
-		case !hijack.tried && r.Header.Get("Upgrade") != "":
+		case hijack.err != nil:
+			h.Counts.HandshakesRefused.Add(1)
+			h.Log.Error("nano: upgrade failed: the http.ResponseWriter of a middleware needs Hijack or Unwrap", "remote", remote, "error", hijack.err)
+		case !hijack.tried:
 			h.Counts.HandshakesRefused.Add(1)
 			h.Log.Debug("nano: upgrade refused", "remote", remote, "error", err)
 		}
@@ -65,10 +74,12 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 // hijacker registers the connection that the WebSocket library takes over.
 type hijacker struct {
 	http.ResponseWriter
-	hub    *Hub
-	remote net.Addr
-	tried  bool // the request was one for an upgrade
-	conn   *Conn
+	hub     *Hub
+	remote  net.Addr
+	request *http.Request
+	tried   bool // the request was one for an upgrade
+	conn    *Conn
+	err     error // why the connection cannot be taken over
 }
 
 var errNotTaken = errors.New("the server takes no more connections")
@@ -87,6 +98,7 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	j.tried = true
 	conn, brw, err := http.NewResponseController(j.ResponseWriter).Hijack()
 	if err != nil {
+		j.err = err
 		return nil, nil, err
 	}
 	if j.remote == nil {
@@ -96,5 +108,6 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		_ = conn.Close()
 		return nil, nil, errNotTaken
 	}
+	j.hub.keepUpgrade(j.conn.agent.Load(), j.request)
 	return conn, brw, nil
 }

@@ -12,8 +12,12 @@ import (
 // tick at which it is due, or in an earlier one if that is more than a turn away.
 type wheel struct {
 	tick  time.Duration
+	span  time.Duration // of which the tick is a part
 	base  time.Time
 	clock atomic.Int64 // time since base, at the last tick
+
+	paused atomic.Int64  // how long the process did not run, as far as the clock leaves that out
+	noted  time.Duration // when paused has grown last, since base; it belongs to the wheel's goroutine
 
 	mu      sync.Mutex
 	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
@@ -32,7 +36,34 @@ const (
 	wheelSlots = 256
 	minTick    = 5 * time.Millisecond
 	maxTick    = 250 * time.Millisecond
+
+	// pauseSpans is how many spans lie between two pauses of less than a span.
+	pauseSpans = 4
 )
+
+// elapsed is the time since base without pauses.
+func (w *wheel) elapsed() time.Duration {
+	return time.Since(w.base) - time.Duration(w.paused.Load())
+}
+
+// advance returns the time of a tick. If the tick comes more than two ticks late, the
+// process did not run: readers had no chance to see what clients have sent, and the clock
+// leaves the excess out. A server that is merely overloaded has late ticks all the time:
+// of them the clock leaves out one in four spans.
+func (w *wheel) advance() time.Duration {
+	now := w.elapsed()
+	excess := now - time.Duration(w.clock.Load()) - w.tick
+	if excess <= 2*w.tick {
+		return now
+	}
+	age := time.Since(w.base)
+	if excess < w.span && age-w.noted < pauseSpans*w.span {
+		return now
+	}
+	w.noted = age
+	w.paused.Add(int64(excess))
+	return now - excess
+}
 
 // node is the place of a connection in the wheel. The wheel's mu guards all fields but
 // at: it is set before the connection is inserted, and belongs to the wheel's goroutine
@@ -48,7 +79,9 @@ type node struct {
 // init prepares a wheel that is to be exact to a sixteenth of d.
 func (w *wheel) init(d time.Duration) {
 	w.tick = min(max(d/16, minTick), maxTick)
+	w.span = d
 	w.base = time.Now()
+	w.noted = -pauseSpans * d
 	w.wake = make(chan struct{}, 1)
 	w.quit = make(chan struct{})
 	w.done = make(chan struct{})
@@ -89,7 +122,7 @@ func (w *wheel) add(c *Conn, d time.Duration) {
 	if w.count == 0 {
 		w.refresh()
 	}
-	c.timer.at = time.Since(w.base) + d
+	c.timer.at = w.elapsed() + d
 	w.insert(c, c.timer.at)
 	wake := w.idle
 	w.idle = false
@@ -105,14 +138,14 @@ func (w *wheel) reset(c *Conn, d time.Duration) {
 	defer w.mu.Unlock()
 	if c.timer.linked {
 		w.unlink(c)
-		w.insert(c, time.Since(w.base)+d)
+		w.insert(c, w.elapsed()+d)
 	}
 }
 
 // refresh sets the clock, which stood still while the wheel was empty. The caller holds
 // mu.
 func (w *wheel) refresh() {
-	now := time.Since(w.base)
+	now := w.elapsed()
 	w.clock.Store(int64(now))
 	w.at = int64(now / w.tick)
 }
@@ -181,7 +214,7 @@ func (w *wheel) run() {
 			ticker.Reset(w.tick)
 			continue
 		}
-		now := time.Since(w.base)
+		now := w.advance()
 		w.clock.Store(int64(now))
 		for last := int64(now / w.tick); w.at < last; {
 			w.at++

@@ -121,3 +121,33 @@ func TestWheelIdle(t *testing.T) {
 		}
 	})
 }
+
+// The clock leaves out the time in which the process did not run, and no more than that.
+func TestWheelPauses(t *testing.T) {
+	const second = time.Second
+	for _, c := range []struct {
+		name  string
+		ticks []time.Duration // between one tick and the next
+		want  time.Duration   // that the clock leaves out
+	}{
+		{"in time", []time.Duration{second / 4, second / 4, second / 4}, 0},
+		{"two ticks late", []time.Duration{3 * second / 4, 3 * second / 4}, 0},
+		{"a pause", []time.Duration{second / 4, 100 * second, second / 4}, 100*second - second/4},
+		{"two pauses", []time.Duration{100 * second, 50 * second}, 150*second - 2*second/4},
+		{"overload", []time.Duration{second, second, second, second, second, second, second, second}, second * 3 / 4},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var w wheel
+				w.init(30 * second)
+				for _, d := range c.ticks {
+					time.Sleep(d)
+					w.clock.Store(int64(w.advance()))
+				}
+				if got := time.Duration(w.paused.Load()); got != c.want {
+					t.Errorf("the clock leaves out %v, want %v", got, c.want)
+				}
+			})
+		})
+	}
+}

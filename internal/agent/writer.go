@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"net"
+	"os"
 	"time"
 
 	"github.com/lonng/nano/internal/wsframe"
@@ -112,11 +113,19 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 	if buf == nil {
 		buf = c.wire(b, &s)
 	}
+	again := false // a write that failed was tried again
 	for {
 		for at < len(buf.b) {
-			c.setWriteDeadline(a, time.Now().Add(c.hub.stall))
+			until := time.Now().Add(c.hub.stall)
+			c.setWriteDeadline(a, until)
+			c.blocked.Store(c.hub.wheel.now())
 			n, err := c.socket.Write(buf.b[at:min(at+chunk, len(buf.b))])
+			c.blocked.Store(0)
 			at += n
+			if err != nil && !again && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(until) > 2*maxTick {
+				again = true // the process did not run when the time was over
+				continue
+			}
 			if err != nil {
 				c.stalled(a, buf, err)
 				return
@@ -143,14 +152,19 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 		o.mu.Unlock()
 		return b, false
 	}
+	o.taken, o.replay = 0, 0
+	c.wakeReader()
 	if o.pending(c) {
 		b = o.take(c, s)
 		o.mu.Unlock()
 		return b, true
 	}
-	o.writing, o.taken = false, 0
+	o.writing = false
 	end := c.finished && !c.ended && !c.dead
-	c.ended = c.ended || end
+	if end {
+		c.ended = true
+		c.late.Reset(linger)
+	}
 	over := c.handed
 	if c.handed = false; over {
 		o.drop()
@@ -167,21 +181,12 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 	return b, false
 }
 
-// farewellSent closes the sending side; the client is given a while to close its own,
-// since closing a socket with unread input would destroy what is still on its way to the
-// client.
-func (c *Conn) farewellSent() {
-	half, ok := c.socket.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		_ = c.socket.Close()
-		return
-	}
-	_ = c.socket.SetReadDeadline(time.Now().Add(linger))
-}
-
 // writeFailed ends a connection that cannot be written to.
 func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	buf.free()
+	if a.suspend(c, session.ErrClientClosed) {
+		return
+	}
 	o := &a.out
 	o.mu.Lock()
 	left := o.conn != c
@@ -218,7 +223,7 @@ func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 
 // stalled ends a connection whose blocking write failed.
 func (c *Conn) stalled(a *Agent, buf *buffer, err error) {
-	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() && !c.left() {
+	if t, ok := errors.AsType[net.Error](err); ok && t.Timeout() && !c.left() && !a.suspend(c, session.ErrClientClosed) {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 	}
 	c.writeFailed(a, buf)

@@ -49,13 +49,15 @@ type Config struct {
 // methods may be called concurrently.
 type Dispatcher struct {
 	Config
-	handlers map[string]*handler.Handler // by route
-	services []*handler.Service
-	remote   Remote // nil without a cluster
-	copies   bool   // the serializer copies what it keeps of a payload
-	draining atomic.Bool
-	refused  refusals
-	Counts   Counts
+	handlers   map[string]*handler.Handler // by route
+	services   []*handler.Service
+	shared     map[string]bool // services that several components may provide
+	components []*handler.Service
+	remote     Remote // nil without a cluster
+	copies     bool   // the serializer copies what it keeps of a payload
+	draining   atomic.Bool
+	refused    refusals
+	Counts     Counts
 }
 
 // Counts counts what went through a dispatcher.
@@ -67,7 +69,7 @@ type Counts struct {
 
 // New makes a Dispatcher without services.
 func New(c Config) *Dispatcher {
-	d := &Dispatcher{Config: c, handlers: map[string]*handler.Handler{}}
+	d := &Dispatcher{Config: c, handlers: map[string]*handler.Handler{}, shared: map[string]bool{}}
 	if k, ok := c.Serializer.(serialize.InputCopier); ok {
 		d.copies = k.CopiesInput()
 	}
@@ -80,17 +82,38 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 	for _, option := range opts {
 		option(&o)
 	}
+	o.Env = handler.Env{Serializer: d.Serializer, Log: d.Log}
 	s, err := handler.New(comp, o)
 	if err != nil {
 		return err
 	}
+	if err := d.add(s, false); err != nil {
+		return err
+	}
+	for _, shared := range s.Shared {
+		if err := d.add(shared, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds a service. Of a shared one, the first counts.
+func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 	for _, other := range d.services {
+		if other.Name == s.Name && shared && d.shared[s.Name] {
+			return nil
+		}
 		if other.Name == s.Name {
 			return fmt.Errorf("component: service %q is registered twice, by %v and by %v: name one of them with WithName",
 				s.Name, other.Type, s.Type)
 		}
 	}
-	d.services = append(d.services, s)
+	if d.services = append(d.services, s); shared {
+		d.shared[s.Name] = true
+	} else {
+		d.components = append(d.components, s)
+	}
 	for _, h := range s.Handlers {
 		if len(h.Route) > message.MaxRouteLength {
 			return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, len(h.Route), message.MaxRouteLength)
@@ -105,6 +128,9 @@ func (d *Dispatcher) now() time.Duration { return d.Loop.Now() }
 
 // Services returns the services in the order of registration.
 func (d *Dispatcher) Services() []*handler.Service { return d.services }
+
+// Components returns the service of each component, in the order of registration.
+func (d *Dispatcher) Components() []*handler.Service { return d.components }
 
 // Handler returns the handler of a route that this node serves.
 func (d *Dispatcher) Handler(route string) (*handler.Handler, bool) {

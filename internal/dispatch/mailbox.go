@@ -87,6 +87,20 @@ func (m *Mailbox) Offer(c Call, size int) error {
 	return m.deliver(b, true)
 }
 
+// Announce queues a call that the server itself makes, however full the mailbox is. It
+// reports false, and drops the call, if the mailbox is sealed.
+func (m *Mailbox) Announce(c Call) bool {
+	m.mu.Lock()
+	sealed := m.sealed
+	m.mu.Unlock()
+	if sealed {
+		return false
+	}
+	b := NewBatch()
+	b.Add(c, 0)
+	return m.Deliver(b)
+}
+
 // deliver is Deliver. If bounded is true, it returns an error for a batch without room or a sealed
 // mailbox, and does not answer its messages.
 func (m *Mailbox) deliver(b *Batch, bounded bool) error {

@@ -59,6 +59,7 @@ var imports = map[string]string{
 	"os":          "os",
 	"pipeline":    module + "/pipeline",
 	"protobuf":    module + "/serialize/protobuf",
+	"room":        module + "/room",
 	"scheduler":   module + "/scheduler",
 	"session":     module + "/session",
 	"slog":        "log/slog",

@@ -27,14 +27,21 @@ func (h *Handler) newArg() (Arg, any) {
 type call struct {
 	function, receiver reflect.Value
 	sig                signature
+	fn                 func(s *session.Session, request any) (any, error) // of a Func
 }
 
+// funcCall makes the call of a function.
+func funcCall(f Func) call { return call{fn: f.Call} }
+
 func newCall(receiver reflect.Value, m reflect.Method, sig signature) call {
-	return call{m.Func, receiver, sig}
+	return call{function: m.Func, receiver: receiver, sig: sig}
 }
 
 // do calls the method.
 func (c *call) do(ctx context.Context, s *session.Session, a Arg) (reply any, err error) {
+	if c.fn != nil {
+		return c.fn(s, a.request)
+	}
 	in := make([]reflect.Value, 0, 4)
 	in = append(in, c.receiver)
 	if c.sig.context {

@@ -88,6 +88,16 @@ func newCall(receiver reflect.Value, m reflect.Method, sig signature) call {
 	return c
 }
 
+// funcCall makes the call of a function.
+func funcCall(f Func) call {
+	if f.Request == nil {
+		return call{other: func(_ p, _ ctx, s ses, a Arg) (any, error) { return f.Call(s, a.raw()) }}
+	}
+	return call{other: func(_ p, _ ctx, s ses, a Arg) (any, error) {
+		return f.Call(s, reflect.NewAt(f.Request, a.typed).Interface())
+	}}
+}
+
 // replying makes the call of a method that returns a reply.
 func replying(m reflect.Method, sig signature) func(p, ctx, ses, Arg) (any, error) {
 	elem := m.Type.Out(0).Elem()

@@ -19,14 +19,15 @@ type Handler struct {
 	Route     string         // "Service.Method"
 	SchedName string         // the session's key of the scheduler that runs it; "" for the server's own
 	Receiver  reflect.Value  // the component
-	Method    reflect.Method // the method
+	Method    reflect.Method // the method; zero for a Func
 	Type      reflect.Type   // of the request: a pointer, or []byte
 	IsRawArg  bool           // the request is []byte
 	Stats     Stats          // of the calls so far
 	Watched   atomic.Bool    // package dispatch waits for the answer of a request, or has logged its lack
 
-	sig  signature
-	call call
+	sig   signature
+	reply reflect.Type // a pointer; nil without sig.reply
+	call  call
 }
 
 // newHandler returns the handler that a method is. ok is false if it is none.
@@ -42,6 +43,9 @@ func newHandler(receiver reflect.Value, m reflect.Method) (h *Handler, ok bool) 
 		IsRawArg: sig.raw,
 		sig:      sig,
 	}
+	if sig.reply {
+		h.reply = m.Type.Out(0)
+	}
 	h.call = newCall(receiver, m, sig)
 	return h, true
 }
@@ -54,12 +58,7 @@ func (h *Handler) Context() bool { return h.sig.context }
 
 // Reply returns the type of the reply, a pointer. It is nil if the handler returns an error
 // alone.
-func (h *Handler) Reply() reflect.Type {
-	if !h.sig.reply {
-		return nil
-	}
-	return h.Method.Type.Out(0)
-}
+func (h *Handler) Reply() reflect.Type { return h.reply }
 
 // Decode makes the argument of a handler without IsRawArg: u decodes the payload into a new value
 // of Type. An empty payload is the zero value, whatever the serializer.

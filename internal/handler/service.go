@@ -14,6 +14,7 @@ type Options struct {
 	Name      string
 	NameFunc  func(string) string
 	SchedName string
+	Env       Env
 }
 
 // Service is a component with its handlers.
@@ -24,6 +25,7 @@ type Service struct {
 	SchedName string              // see Handler
 	Handlers  map[string]*Handler // by the last part of their routes
 	Ignored   []Ignored           // methods that are nearly handlers
+	Shared    []*Service          // services that other components may provide too; see Func
 
 	opts Options
 }
@@ -67,6 +69,12 @@ func New(comp any, o Options) (*Service, error) {
 	}
 	if fault := nameFault(s.Name); fault != "" {
 		return nil, fmt.Errorf("component: the name %q of %v %s", s.Name, s.Type, fault)
+	}
+	if p, ok := comp.(Provider); ok {
+		if err := s.provide(p); err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
 	if err := s.find(); err != nil {
 		return nil, err

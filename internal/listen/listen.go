@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"reflect"
 	"slices"
 	"syscall"
 	"time"
@@ -38,6 +39,9 @@ func Retry(l net.Listener, closing <-chan struct{}, log *slog.Logger, failed fun
 	return &retrier{l, closing, log, failed}
 }
 
+// keyed is a connection of a type that cannot be the key of a map.
+type keyed struct{ net.Conn }
+
 type retrier struct {
 	net.Listener
 	closing <-chan struct{}
@@ -49,6 +53,9 @@ func (p *retrier) Accept() (net.Conn, error) {
 	for backoff := minBackoff; ; backoff = min(2*backoff, maxBackoff) {
 		conn, err := p.Listener.Accept()
 		if err == nil {
+			if !reflect.ValueOf(conn).Comparable() {
+				conn = &keyed{conn}
+			}
 			return conn, nil
 		}
 		select {

@@ -26,6 +26,12 @@ type Control interface {
 	// Unwatch removes the watches with the key.
 	Unwatch(key any)
 
+	// Suspend runs the callbacks of OnSuspend with the reason why the connection was lost.
+	// The entity calls it on the logic goroutine, in order with the session's messages.
+	Suspend(reason error)
+	// Resume runs the callbacks of OnResume, in the same way.
+	Resume()
+
 	// Bind sets the uid, 0 for none, and returns the previous one. It does not tell the
 	// entity.
 	Bind(uid int64) (old int64)
@@ -49,6 +55,12 @@ type Attacher interface {
 // Keeper is a network entity that gives access to the control of its session.
 type Keeper interface {
 	Control() Control
+}
+
+// Suspender is a network entity whose session can outlive its connection.
+type Suspender interface {
+	// Suspended reports whether the session waits for its client to come back.
+	Suspended() bool
 }
 
 // Deferrer is a network entity that binds a deferred answer to its request, also if the

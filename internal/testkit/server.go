@@ -81,19 +81,32 @@ func Serve(t testing.TB, s *nano.Server, kind string) *Server {
 			return tls.Client(c, &tls.Config{RootCAs: Roots(), ServerName: "localhost"}), nil
 		}
 	}
-	accept := s.Serve
-	if at.IsWebSocket() {
+	at.serve(l)
+	return at
+}
+
+// ServeOn is [Serve] for a listener on a TCP port. kind is "tcp" or "ws".
+func ServeOn(t testing.TB, s *nano.Server, kind string, l net.Listener) *Server {
+	at := &Server{T: t, Server: s, Transport: kind, Path: "/"}
+	at.DialConn = func() (net.Conn, error) { return net.Dial("tcp", l.Addr().String()) }
+	at.serve(l)
+	return at
+}
+
+// serve serves l until the end of the test.
+func (s *Server) serve(l net.Listener) {
+	accept := s.Server.Serve
+	if s.IsWebSocket() {
 		accept = s.ServeWebSocket
 	}
 	served := make(chan error, 1)
 	go func() { served <- accept(l) }()
-	t.Cleanup(func() {
+	s.T.Cleanup(func() {
 		_ = s.Shutdown(context.Background())
 		if err := <-served; err != nil {
-			t.Errorf("Serve = %v", err)
+			s.T.Errorf("Serve = %v", err)
 		}
 	})
-	return at
 }
 
 // DialPatient is Dial for tests in fake time: each read waits up to an hour.

@@ -24,7 +24,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-const shutdownKick = `{"reason":"server shutdown"}`
+const shutdownKick = `{"reason":"server shutdown","code":"shutdown"}`
 
 // Gate is a component that notes what is done to it, and whose handler waits.
 type Gate struct {

@@ -43,11 +43,11 @@ func TestCloseReasons(t *testing.T) {
 		{"the client closes", "client", session.ErrClientClosed, func(_ *testkit.Server, p *testkit.Client, _ *session.Session) { _ = p.Conn.Close() }, "", nil},
 		{"the client vanishes", "client", session.ErrClientClosed, func(_ *testkit.Server, p *testkit.Client, _ *session.Session) { p.Abort() }, "", nil},
 		{"Close", "server", session.ErrClosed, func(_ *testkit.Server, _ *testkit.Client, s *session.Session) { s.Close() }, "", nil},
-		{"Kick", "kicked", session.ErrKicked, func(_ *testkit.Server, _ *testkit.Client, s *session.Session) { _ = s.Kick("out") }, `{"reason":"out"}`, nil},
-		{"Server.Kick", "kicked", session.ErrKicked, func(at *testkit.Server, _ *testkit.Client, _ *session.Session) { _ = at.Kick(42, "out") }, `{"reason":"out"}`, nil},
+		{"Kick", "kicked", session.ErrKicked, func(_ *testkit.Server, _ *testkit.Client, s *session.Session) { _ = s.Kick("out") }, `{"reason":"out","code":"kicked"}`, nil},
+		{"Server.Kick", "kicked", session.ErrKicked, func(at *testkit.Server, _ *testkit.Client, _ *session.Session) { _ = at.Kick(42, "out") }, `{"reason":"out","code":"kicked"}`, nil},
 		{"another login", "replaced", session.ErrReplaced, func(at *testkit.Server, _ *testkit.Client, _ *session.Session) {
 			at.Join().Call(1, "Game.Do", "bind")
-		}, `{"reason":"logged in elsewhere"}`, []nano.Option{nano.WithSingleLogin()}},
+		}, `{"reason":"logged in elsewhere","code":"replaced"}`, []nano.Option{nano.WithSingleLogin()}},
 		{"a protocol error", "protocol", session.ErrProtocol, func(_ *testkit.Server, p *testkit.Client, _ *session.Session) { p.Send([]byte{0, 0, 0, 0}) }, "", nil},
 		{"too slow", "slow", session.ErrSlowClient, func(_ *testkit.Server, _ *testkit.Client, s *session.Session) {
 			for s.Push("onNews", tooMuch) == nil {
@@ -57,7 +57,7 @@ func TestCloseReasons(t *testing.T) {
 			[]nano.Option{nano.WithHeartbeatInterval(500 * time.Millisecond)}},
 		{"Shutdown", "shutdown", session.ErrShutdown, func(at *testkit.Server, _ *testkit.Client, _ *session.Session) {
 			go func() { _ = at.Shutdown(context.Background()) }()
-		}, `{"reason":"server shutdown"}`, nil},
+		}, `{"reason":"server shutdown","code":"shutdown"}`, nil},
 	} {
 		for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
 			t.Run(test.name+" over "+kind, func(t *testing.T) {

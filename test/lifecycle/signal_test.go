@@ -150,7 +150,7 @@ func TestSignalUnderLoad(t *testing.T) {
 					for {
 						m, err := w.Message()
 						if err != nil {
-							if err.Error() != `kicked: {"reason":"server shutdown"}` {
+							if err.Error() != `kicked: {"reason":"server shutdown","code":"shutdown"}` {
 								t.Errorf("client %d got %v after %d answers, want a kick", i, err, id-1)
 							}
 							return

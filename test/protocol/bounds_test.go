@@ -330,7 +330,7 @@ func TestFarewells(t *testing.T) {
 					}
 					want := ""
 					if kick {
-						want = `{"reason":"\"quoted\" \u003c\u0026\u003e ünïcode \n\u0000\ufffd"}`
+						want = `{"reason":"\"quoted\" \u003c\u0026\u003e ünïcode \n\u0000\ufffd","code":"kicked"}`
 					}
 					if e.Kick != want {
 						t.Errorf("kick %s, want %s", e.Kick, want)

@@ -83,7 +83,7 @@ func TestHandshakeAnswerByteForByte(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := fmt.Sprintf(`{"code":200,"sys":{"heartbeat":30,"servertime":%d,"serializer":"json"}}`, time.Now().Unix())
+			want := fmt.Sprintf(`{"code":200,"sys":{"heartbeat":30,"servertime":%d,"serializer":"json","maxPacket":65536}}`, time.Now().Unix())
 			if got != want {
 				t.Errorf("answer %s, want %s", got, want)
 			}
@@ -172,7 +172,7 @@ func TestHandshakeValidator(t *testing.T) {
 	}
 	p := at.Dial()
 	p.Send(testkit.Pack(packet.Handshake, `{"kick":1}`))
-	if e := p.ReadEnd(); e.Kick != `{"reason":"not today"}` {
+	if e := p.ReadEnd(); e.Kick != `{"reason":"not today","code":"kicked"}` {
 		t.Errorf("kicked by the validator: %+v", e)
 	}
 	testkit.Receive(t, calls, "the validator's call")

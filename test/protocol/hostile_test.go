@@ -490,10 +490,10 @@ func TestHostileHandlers(t *testing.T) {
 		"closes its session": {func(_ *testkit.Server, _ []*session.Session, s *session.Session) error {
 			s.Close()
 			panic("and panics")
-		}, "", "", "server", false},
+		}, nano.CodeInternal, "", "server", false},
 		"kicks its session": {func(_ *testkit.Server, _ []*session.Session, s *session.Session) error {
 			return s.Kick("away")
-		}, "", `{"reason":"away"}`, "kicked", false},
+		}, "", `{"reason":"away","code":"kicked"}`, "kicked", false},
 		"kicks everybody": {func(_ *testkit.Server, all []*session.Session, _ *session.Session) error {
 			for _, s := range all {
 				if err := s.Kick("all of you"); err != nil {
@@ -501,7 +501,7 @@ func TestHostileHandlers(t *testing.T) {
 				}
 			}
 			return nil
-		}, "", `{"reason":"all of you"}`, "kicked", true},
+		}, "", `{"reason":"all of you","code":"kicked"}`, "kicked", true},
 		"closes everybody": {func(_ *testkit.Server, all []*session.Session, _ *session.Session) error {
 			for _, s := range all {
 				s.Close()
@@ -511,7 +511,7 @@ func TestHostileHandlers(t *testing.T) {
 		"shuts down": {func(at *testkit.Server, _ []*session.Session, _ *session.Session) error {
 			go func() { _ = at.Shutdown(context.Background()) }()
 			return errors.New("soon")
-		}, nano.CodeInternal, `{"reason":"server shutdown"}`, "shutdown", true},
+		}, nano.CodeInternal, `{"reason":"server shutdown","code":"shutdown"}`, "shutdown", true},
 	} {
 		for _, kind := range testkit.Sockets {
 			t.Run(name+" over "+kind, func(t *testing.T) {
@@ -573,7 +573,7 @@ func TestHostileHandlers(t *testing.T) {
 // blockTime is how long the handler of TestHandlerThatBlocks blocks over sockets. The long form is
 //
 //	go test -run TestHandlerThatBlocks -v -block 10s ./test/protocol
-var blockTime = flag.Duration("block", 2*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
+var blockTime = flag.Duration("block", 5*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
 
 // A handler that blocks holds up the messages of its scheduler and nothing else. It is for 10 s in fake time, and for
 // -block over sockets.

@@ -351,6 +351,13 @@ func TestForwardedFor(t *testing.T) {
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 10.9.9.9, " + client}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: nonsense, " + client}, client + ":0"},
+		{"10.0.0.1:1", []string{"X-Real-IP: " + client}, client + ":0"},
+		{"192.0.2.9:1", []string{"X-Real-IP: " + client}, "192.0.2.9:1"},
+		{"10.0.0.1:1", []string{"Forwarded: for=" + client + ";proto=https"}, client + ":0"},
+		{"10.0.0.1:1", []string{`Forwarded: proto=https;For="[2001:db8::7]:1234"`}, "[2001:db8::7]:1234"},
+		{"10.0.0.1:1", []string{"Forwarded: for=192.0.2.1, for=" + client + ", for=10.9.9.9"}, client + ":0"},
+		{"10.0.0.1:1", []string{"Forwarded: for=_hidden", "X-Real-IP: " + client}, "10.0.0.1:1"},
+		{"10.0.0.1:1", []string{"Forwarded: for=192.0.2.1", "X-Forwarded-For: " + client}, client + ":0"},
 		// Several proxies.
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client + ", 10.0.0.3,10.0.0.2"}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client, "X-Forwarded-For: 10.0.0.3, 10.0.0.2"}, client + ":0"},

@@ -122,7 +122,7 @@ func TestAbuseIsKicked(t *testing.T) {
 					over(limit - 1)
 					p.Send(testkit.Request(id+1, "Game.Echo", ""))
 					e := p.ReadEnd()
-					if e.Kick != `{"reason":"rate limit"}` || len(e.Messages) != 0 {
+					if e.Kick != `{"reason":"rate limit","code":"limit"}` || len(e.Messages) != 0 {
 						t.Errorf("%d messages and kick %s came, want a kick", len(e.Messages), e.Kick)
 					}
 					if at.IsWebSocket() && e.Code != 1008 {
@@ -163,7 +163,7 @@ func TestAbuseInOneWrite(t *testing.T) {
 		if want := []string{"hello", "hello", "hello", limit, limit, limit}; !slices.Equal(told, want) {
 			t.Errorf("over %s: %q came, want %q", kind, told, want)
 		}
-		if e.Kick != `{"reason":"rate limit"}` {
+		if e.Kick != `{"reason":"rate limit","code":"limit"}` {
 			t.Errorf("over %s: kick %s", kind, e.Kick)
 		}
 	}
@@ -224,7 +224,7 @@ func TestControlFloods(t *testing.T) {
 				p.Join()
 				p.Call(1, "Game.Do", "")
 				p.Go(func() { _ = p.Raw(bytes.Repeat(test.bytes, n)) })
-				if e := p.ReadUntilEnd(); e.Kick != `{"reason":"rate limit"}` {
+				if e := p.ReadUntilEnd(); e.Kick != `{"reason":"rate limit","code":"limit"}` {
 					t.Errorf("kick %q, want one", e.Kick)
 				}
 				if err := <-ends; !errors.Is(err, session.ErrLimit) {
@@ -253,7 +253,7 @@ func TestEmptyContinuations(t *testing.T) {
 			p.Go(func() {
 				_ = p.Raw(append(testkit.Frame(0x02, testkit.Pack(packet.Data, string(make([]byte, 1000)))[:4]), junk...))
 			})
-			if e := p.ReadUntilEnd(); e.Kick != `{"reason":"rate limit"}` {
+			if e := p.ReadUntilEnd(); e.Kick != `{"reason":"rate limit","code":"limit"}` {
 				t.Errorf("%s: kick %q, want one", kind, e.Kick)
 			}
 			if err := testkit.Receive(t, ends, "the end of the session"); !errors.Is(err, session.ErrLimit) {
@@ -332,7 +332,7 @@ func TestControlCostsBytes(t *testing.T) {
 						}
 					}
 				})
-				if e := p.ReadUntilEnd(); e.Kick != `{"reason":"rate limit"}` {
+				if e := p.ReadUntilEnd(); e.Kick != `{"reason":"rate limit","code":"limit"}` {
 					t.Errorf("kick %q, want one", e.Kick)
 				}
 				if st := at.Stats(); st.ControlIn != test.want+7 || st.Refused["rate"] != 7 {

@@ -1,3 +1,5 @@
+// Long: one event loop with the state of its clients, which every case shares.
+
 package load
 
 import (

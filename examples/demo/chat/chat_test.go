@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -26,7 +27,7 @@ const wait = 30 * time.Second
 // start serves a chat of its own, and returns the host and port.
 func start(t *testing.T) string {
 	t.Helper()
-	srv := nano.New(options()...)
+	srv := nano.New(options(nil)...)
 	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -299,9 +300,10 @@ func (p page) join(addr, name string) {
 	p.shows("#state", "Connected")
 }
 
-func TestTwoBrowsers(t *testing.T) {
+// openBrowser starts a browser, and returns the context of its first tab.
+func openBrowser(t *testing.T) context.Context {
+	t.Helper()
 	path := browser(t)
-	addr := start(t)
 	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking",
@@ -309,15 +311,64 @@ func TestTwoBrowsers(t *testing.T) {
 		flags = append(flags, chromedp.Flag(flag, true))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
-	defer cancel()
+	t.Cleanup(cancel)
 	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
-	defer cancel()
-	// What starts a browser or a tab bounds its life, so it is not the context of one wait.
+	t.Cleanup(cancel)
+	// The context that starts a browser bounds its life, so it is not the context of one wait.
 	root, cancel := chromedp.NewContext(allocator)
-	defer cancel()
+	t.Cleanup(cancel)
 	if err := chromedp.Do(root); err != nil {
 		t.Fatalf("starting %s: %v", path, err)
 	}
+	return root
+}
+
+// The page comes back by itself when the server was restarted cleanly, and says so.
+func TestServerRestarts(t *testing.T) {
+	ann := page{t, openBrowser(t)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	stop := serveOn(t, l)
+	ann.join(addr, "Ann")
+	stop()
+	ann.shows("#why", "The server is restarting.")
+	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	stop = serveOn(t, l)
+	defer stop()
+	ann.shows(".note", "The server was restarted.")
+	ann.shows("#state", "Connected")
+	ann.do("writing", chromedp.SendKeys("#content", "still here\r"))
+	ann.shows(".message.own .bubble", "still here")
+}
+
+// serveOn serves a chat on l until stop is called.
+func serveOn(t *testing.T, l net.Listener) (stop func()) {
+	t.Helper()
+	mux := http.NewServeMux()
+	site(mux)
+	srv := nano.New(append(options(nil), nano.WithHTTPHandler(mux))...)
+	served := make(chan error, 1)
+	go func() { served <- srv.ServeWebSocket(l) }()
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("ServeWebSocket: %v", err)
+		}
+	}
+}
+
+func TestTwoBrowsers(t *testing.T) {
+	root := openBrowser(t)
+	addr := start(t)
 	tab, cancel := chromedp.NewContext(root, chromedp.WithNewBrowserContext())
 	defer cancel()
 	if err := chromedp.Do(tab); err != nil {

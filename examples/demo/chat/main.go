@@ -76,7 +76,15 @@ func (r *room) call(s *session.Session, wanted string) string {
 // Chat is the component: its routes are room.join and room.message.
 type Chat struct {
 	component.Base
-	rooms map[string]*room
+	rooms   map[string]*room
+	started func() // called when the server is ready; may be nil
+}
+
+// AfterInit runs when the port is open, right before the first client is accepted.
+func (c *Chat) AfterInit() {
+	if c.started != nil {
+		c.started()
+	}
 }
 
 // Join takes the session into a room, and out of the one where it was.
@@ -141,9 +149,9 @@ func clean(text string, limit int) string {
 }
 
 // options configures the server. Each call makes a chat of its own.
-func options() []nano.Option {
+func options(started func()) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Chat{rooms: map[string]*room{}}, component.WithName("room"), component.WithNameFunc(strings.ToLower))
+	components.Register(&Chat{rooms: map[string]*room{}, started: started}, component.WithName("room"), component.WithNameFunc(strings.ToLower))
 	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
 		nano.WithWebSocket("/nano")}
 }
@@ -160,8 +168,10 @@ func main() {
 	flag.Parse()
 	site(http.DefaultServeMux)
 	host, port, _ := net.SplitHostPort(*addr)
-	fmt.Printf("The chat is at http://%s/web/\n", net.JoinHostPort(cmp.Or(host, "localhost"), port))
-	if nano.Listen(*addr, options()...) != nil {
+	started := func() {
+		fmt.Printf("The chat is at http://%s/web/\n", net.JoinHostPort(cmp.Or(host, "localhost"), port))
+	}
+	if nano.Listen(*addr, options(started)...) != nil {
 		os.Exit(1) // Listen has logged why
 	}
 }

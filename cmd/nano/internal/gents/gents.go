@@ -373,8 +373,10 @@ func (g *generator) client(withCodec bool) {
 		switch {
 		case t == nil:
 			return ""
-		case t.Kind != contract.KindRef:
+		case t.Kind == contract.KindRaw:
 			return "bytes"
+		case t.Kind != contract.KindRef || g.contract.Types[t.Name].Kind != contract.KindMessage:
+			return "" // protobuf cannot send it
 		}
 		return g.names[t.Name] + "Codec"
 	}
@@ -396,7 +398,9 @@ func (g *generator) client(withCodec bool) {
 		g.line("    %s: { %s },", key(r.Route), strings.Join(parts, ", "))
 	}
 	for _, p := range g.contract.Pushes {
-		g.line("    %s: { push: %s },", key(p.Route), codec(p.Type))
+		if c := codec(p.Type); c != "" {
+			g.line("    %s: { push: %s },", key(p.Route), c)
+		}
 	}
 	g.line("  };")
 	g.line("}")
@@ -423,12 +427,12 @@ func (g *generator) codec(t *contract.Type) {
 			how = "optional"
 		}
 		keyScalar := ""
-		switch {
-		case typ.Kind == contract.KindMap:
+		switch typ.Kind {
+		case contract.KindMap:
 			parts := strings.Split(wire, ":")
 			keyScalar = ", " + g.scalar(typ.Key, parts[1])
 			wire, typ, how = parts[2], typ.Elem, "map"
-		case typ.Kind == contract.KindList:
+		case contract.KindList:
 			wire, typ, how = strings.TrimPrefix(wire, "packed:"), typ.Elem, "list"
 			if strings.HasPrefix(f.Wire, "packed:") {
 				how = "packed"

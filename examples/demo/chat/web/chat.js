@@ -2,7 +2,6 @@
 import { Client } from './nano.js';
 
 const MAX_LINES = 500; // older ones leave the page
-const MAX_WAIT = 15; // seconds between two tries to reconnect
 
 const $ = (id) => document.getElementById(id);
 const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
@@ -14,7 +13,6 @@ let present = []; // the nicknames in the room
 let lastFrom = ''; // who wrote the last line of the log
 let atEnd = true; // whether the last line of the log is in sight
 let unread = 0; // messages that came while the page was hidden
-let retry = { tries: 0, timer: undefined };
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -102,23 +100,26 @@ function state(name, text) {
   for (const field of $('compose').elements) field.disabled = name !== 'online';
 }
 
-/** Enters the room that is wanted; throws where that fails. */
+/** Enters the room that is wanted; throws if that fails. */
 async function enter() {
   if (!client.connected) await client.connect();
   const answer = await client.request('room.join', wanted);
   if (answer.code !== 0) throw new Error(answer.result);
   me = answer.name;
   wanted.room = answer.room;
-  retry.tries = 0;
   $('title').textContent = `#${answer.room}`;
   showMembers(); // the list may have come before we knew which one is us
   $('welcome').hidden = true;
   $('chat').hidden = false;
-  $('lost').hidden = true;
-  state('online', 'Connected');
+  online();
   title();
   history.replaceState(null, '', `?room=${encodeURIComponent(answer.room)}`);
   $('content').focus();
+}
+
+function online() {
+  $('lost').hidden = true;
+  state('online', 'Connected');
 }
 
 async function join() {
@@ -139,7 +140,7 @@ async function join() {
 
 function leave() {
   wanted = null;
-  clearTimeout(retry.timer);
+  me = '';
   client.close();
   lastFrom = '';
   unread = 0;
@@ -151,25 +152,43 @@ function leave() {
   $('name').focus();
 }
 
-/** Says that the connection is gone, and why; wait is in seconds, and undefined where only the button tries again. */
-function lost(why, wait) {
-  state('offline', 'Offline');
-  $('why').textContent = wait === undefined ? why : `${why} Trying again in ${wait} s.`;
+/** Says why there is no connection; the button is for a client that does not come back by itself. */
+function lost(name, text, why, button) {
+  state(name, text);
+  $('why').textContent = why;
+  $('again').hidden = !button;
   $('lost').hidden = false;
-  clearTimeout(retry.timer);
-  if (wait !== undefined) retry.timer = setTimeout(reconnect, wait * 1000);
 }
 
-async function reconnect() {
-  clearTimeout(retry.timer);
-  if (wanted === null || client.connected) return;
-  state('connecting', 'Connecting');
+/** Shows the state of the connection. The client reconnects by itself, and resumes its session if it can. */
+async function show(status) {
+  if (wanted === null || me === '') return;
+  if (status.state === 'reconnecting') {
+    const shutdown = status.reason === 'shutdown';
+    return lost('connecting', 'Connecting', shutdown ? 'The server is restarting.' : 'The connection is lost.', false);
+  }
+  if (status.state === 'closed') {
+    return lost('offline', 'Offline', `The server ended the connection: ${status.error?.message ?? status.reason}.`, true);
+  }
+  if (status.state !== 'connected') return;
+  if (status.resumed) return online();
   try {
     await enter();
-  } catch {
-    if (wanted === null) return;
-    client.close();
-    lost('The server does not answer.', Math.min(2 ** ++retry.tries, MAX_WAIT));
+    note(
+      status.unconfirmed
+        ? `The server was restarted. ${status.unconfirmed} of your messages may be lost.`
+        : 'The server was restarted. Messages in the meantime are missing.',
+    );
+  } catch (error) {
+    if (client.connected) lost('offline', 'Offline', `The room cannot be joined: ${error.message}.`, true);
+  }
+}
+
+async function again() {
+  try {
+    await (client.connected ? enter() : client.connect());
+  } catch (error) {
+    lost('offline', 'Offline', `That did not work: ${error.message}.`, true);
   }
 }
 
@@ -195,11 +214,7 @@ client.on('onMembers', ({ members }) => {
 });
 client.on('onMessage', message);
 client.on('onNewUser', ({ content }) => note(content));
-client.addEventListener('close', ({ error }) => {
-  if (wanted === null || error === undefined) return;
-  if (error.code === 'kicked') lost(`The server ended the connection: ${error.message}.`);
-  else lost('The connection is lost.', 1);
-});
+client.addEventListener('status', () => show(client.status));
 
 $('join').addEventListener('submit', (event) => {
   event.preventDefault();
@@ -208,13 +223,16 @@ $('join').addEventListener('submit', (event) => {
 $('compose').addEventListener('submit', (event) => {
   event.preventDefault();
   const content = $('content').value.trim();
-  if (content === '' || !client.connected) return;
-  client.notify('room.message', { name: me, content });
-  $('content').value = '';
+  if (content === '' || $('state').dataset.state !== 'online') return;
+  try {
+    client.notify('room.message', { name: me, content });
+    $('content').value = '';
+  } catch (error) {
+    note(`Not sent: ${error.message}`); // the text stays in the field
+  }
 });
 $('leave').addEventListener('click', leave);
-$('again').addEventListener('click', reconnect);
-addEventListener('online', reconnect);
+$('again').addEventListener('click', again);
 
 function showPeople(show) {
   $('chat').classList.toggle('people', show);

@@ -1,0 +1,195 @@
+/**
+ * room.js joins the rooms of a server that uses the Go package `room`.
+ *
+ *     const client = new RoomClient('wss://example.com/nano');
+ *     await client.connect();
+ *     const pond = await client.joinOrCreate('pond', { name: 'ann' });
+ *     pond.on('frogs', { add: show, change: move, remove: hide });
+ *     pond.send('jump', { dx: 1 });
+ *
+ * @module
+ */
+
+import { Client, NanoError } from './nano.js';
+import { Smoother } from './smooth.js';
+import { StateDecoder } from './state.js';
+
+const STATE = 'room.state';
+const text = new TextDecoder();
+const parse = (bytes) => (bytes.length > 0 ? JSON.parse(text.decode(bytes)) : undefined);
+
+/** The events of a {@link Room}. */
+const event = (type, fields) => Object.assign(new Event(type), fields);
+
+/** A client with the rooms of its server. It is in one room at a time. */
+export class RoomClient extends Client {
+  #room;
+  #early = []; // state that came before the answer to the join
+  #schemas = new Map(); // by kind: what the server described, with its hash
+
+  constructor(url, options = {}) {
+    const decode = options.decode ?? options.codec?.decode ?? parse;
+    super(url, { ...options, decode: (bytes, route) => (route === STATE ? bytes : decode(bytes, route)) });
+    this.on(STATE, (bytes) => {
+      if (bytes.length === 0) return; // it stands for a message that was missed: a snapshot follows
+      if (this.#room) this.#room.update(bytes);
+      else this.#early.push(bytes);
+    });
+    this.on('room.left', ({ reason }) => this.#end('left', reason));
+    this.on('room.closed', ({ reason }) => this.#end('closed', reason));
+  }
+
+  /** The room that the client is in. */
+  get room() {
+    return this.#room;
+  }
+
+  /** Joins a room of a kind that fits the filter, or a new one. */
+  joinOrCreate(kind, options, { filter, expect } = {}) {
+    const hash = this.#schemas.get(kind)?.hash;
+    return this.#join('room.joinOrCreate', { kind, options, hash, filter: filter && { equal: filter } }, expect);
+  }
+
+  /** Makes a room and describes it. */
+  create(kind, options) {
+    return this.request('room.create', { kind, options });
+  }
+
+  /** Joins the room with an id. */
+  join(id, options, { expect } = {}) {
+    return this.#join('room.join', { id, options }, expect);
+  }
+
+  /** Watches the room with an id. */
+  spectate(id, { expect } = {}) {
+    return this.#join('room.spectate', { id }, expect);
+  }
+
+  /** Lists the rooms of a kind that fit the filter. */
+  rooms(kind, filter) {
+    return this.request('room.list', { kind, filter: filter && { equal: filter } });
+  }
+
+  async #join(route, body, expect) {
+    this.#room?.ended('left', 'joined again');
+    this.#room = undefined;
+    this.#early = [];
+    const joined = await this.request(route, body);
+    if (joined.schema) this.#schemas.set(joined.kind, { hash: joined.hash, schema: joined.schema });
+    const { schema } = this.#schemas.get(joined.kind);
+    let room;
+    try {
+      room = new Room(this, { ...joined, schema }, expect);
+    } catch (error) {
+      this.request('room.leave').catch(() => {}); // the seat is of no use
+      throw error;
+    }
+    this.#room = room;
+    for (const bytes of this.#early.splice(0)) room.update(bytes);
+    return room;
+  }
+
+  #end(cause, reason) {
+    const room = this.#room;
+    this.#room = undefined;
+    room?.ended(cause, reason);
+  }
+}
+
+/**
+ * A seat in a room. Events: `change` after each message of the state; `end` with `cause` and `reason` when the seat or
+ * the room has ended; `error` with `error` for a message that cannot be decoded.
+ */
+export class Room extends EventTarget {
+  #client;
+  #decoder;
+  #seq = 0;
+  #over = false;
+
+  constructor(client, joined, expect) {
+    super();
+    this.#client = client;
+    this.#decoder = new StateDecoder(joined.schema, { hash: joined.hash, expect });
+    this.id = joined.id;
+    this.kind = joined.kind;
+    this.player = joined.player;
+    this.spectator = joined.spectator ?? false;
+    this.tickRate = joined.tickRate;
+    this.sendRate = joined.sendRate;
+    this.hash = joined.hash;
+    this.reply = joined.reply;
+  }
+
+  get state() {
+    return this.#decoder.state;
+  }
+
+  get tick() {
+    return this.#decoder.tick;
+  }
+
+  get ack() {
+    return this.#decoder.ack;
+  }
+
+  get synced() {
+    return this.#decoder.synced;
+  }
+
+  /** Follows a map of the state; returns a function that ends it. */
+  on(map, handlers) {
+    return this.#decoder.on(map, handlers);
+  }
+
+  /** Interpolates fields of the entries of a map; see smooth.js. */
+  smooth(map, fields, options) {
+    return new Smoother(this.#decoder, map, fields, { tickRate: this.tickRate, sendRate: this.sendRate, ...options });
+  }
+
+  #route(name) {
+    if (this.#over) throw new NanoError('closed', `the room ${this.id} has ended`);
+    return `${this.kind}.${name[0].toUpperCase()}${name.slice(1)}`;
+  }
+
+  /** Sends a message. `name` is that of the room's method; its first letter may be small. */
+  send(name, body = {}) {
+    this.#client.notify(this.#route(name), body);
+  }
+
+  /** Sends a message whose type embeds room.Input, and returns its number. See `ack`. */
+  input(name, body = {}) {
+    this.send(name, { ...body, seq: this.#seq + 1 });
+    return ++this.#seq;
+  }
+
+  /** Sends a message and resolves to the answer. */
+  async request(name, body = {}) {
+    return this.#client.request(this.#route(name), body);
+  }
+
+  /** Gives the seat up. */
+  async leave() {
+    if (this.#over) return;
+    this.ended('left', '');
+    await this.#client.request('room.leave');
+  }
+
+  /** Decodes a message of the state. The client calls it. */
+  update(bytes) {
+    if (this.#over) return;
+    let taken;
+    try {
+      taken = this.#decoder.decode(bytes);
+    } catch (error) {
+      this.dispatchEvent(event('error', { error }));
+    }
+    if (taken) this.dispatchEvent(event('change'));
+  }
+
+  /** Ends the room for the program. The client calls it. */
+  ended(cause, reason) {
+    if (this.#over) return;
+    this.#over = true;
+    this.dispatchEvent(event('end', { cause, reason }));
+  }
+}

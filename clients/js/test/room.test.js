@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { RoomClient } from '../room.js';
+import { StateError } from '../state.js';
+
+const bytes = (hex) => Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
+
+const SCHEMA = [
+  ['Pond', ['round', 'int'], ['frogs', 'map', 'uint', ['obj', 1]]],
+  ['Frog', ['name', 'str'], ['x', 'q', 10]],
+];
+// Tick 1, round 1: Ann enters at x = 10.0; then she moves 0.5 to the right.
+const SNAPSHOT = bytes('07 00 03 02 01 00 02 03 01 03 41 6e 6e c8 01 00');
+const PATCH = bytes('04 02 02 02 0a');
+
+/** A client whose server is the test. */
+class Fake extends RoomClient {
+  constructor(answers) {
+    super('ws://pond.test/', { WebSocket: class {} });
+    this.answers = answers;
+    this.sent = [];
+  }
+
+  on(route, fn) {
+    (this.pushes ??= {})[route] = fn;
+    return this;
+  }
+
+  async request(route, body) {
+    this.sent.push([route, body]);
+    return this.answers(route, body);
+  }
+
+  notify(route, body) {
+    this.sent.push([route, body]);
+  }
+}
+
+const joined = { id: '0-a', kind: 'pond', player: 1, tickRate: 20, sendRate: 20, hash: 'h1', schema: SCHEMA, reply: { hi: 1 } };
+
+test('a room follows its state', async () => {
+  const client = new Fake(function (route) {
+    if (route === 'room.joinOrCreate') this.pushes['room.state'](SNAPSHOT); // before the answer
+    return joined;
+  });
+  const pond = await client.joinOrCreate('pond', { name: 'ann' }, { filter: { mode: 'duel' } });
+  assert.deepEqual(client.sent[0], [
+    'room.joinOrCreate',
+    { kind: 'pond', options: { name: 'ann' }, hash: undefined, filter: { equal: { mode: 'duel' } } },
+  ]);
+  assert.equal(client.room, pond);
+  assert.deepEqual([pond.id, pond.kind, pond.player, pond.spectator, pond.reply], ['0-a', 'pond', 1, false, { hi: 1 }]);
+  assert.deepEqual(JSON.parse(JSON.stringify(pond.state)), { round: 1, frogs: { 1: { name: 'Ann', x: 10 } } });
+
+  const log = [];
+  pond.on('frogs', { change: (frog, key) => log.push(`${key} ${frog.x}`) });
+  pond.addEventListener('change', () => log.push('change'));
+  pond.addEventListener('error', ({ error }) => log.push(error.code));
+  client.pushes['room.state'](PATCH);
+  client.pushes['room.state'](new Uint8Array()); // a message that was missed
+  client.pushes['room.state'](bytes('04 02 7f'));
+  assert.deepEqual(log, ['1 10.5', 'change', 'malformed']);
+  assert.equal(pond.synced, false);
+  client.pushes['room.state'](SNAPSHOT);
+  assert.equal(pond.synced, true);
+  assert.equal(pond.state.frogs[1].x, 10);
+});
+
+test('messages go to the routes of the kind', async () => {
+  const client = new Fake(() => joined);
+  const pond = await client.joinOrCreate('pond');
+  client.sent = [];
+  pond.send('jump', { dx: 1 });
+  assert.equal(pond.input('Swim', { dx: 2 }), 1);
+  assert.equal(pond.input('Swim'), 2);
+  await pond.request('jump');
+  await pond.leave();
+  assert.deepEqual(client.sent, [
+    ['pond.Jump', { dx: 1 }],
+    ['pond.Swim', { dx: 2, seq: 1 }],
+    ['pond.Swim', { seq: 2 }],
+    ['pond.Jump', {}],
+    ['room.leave', undefined],
+  ]);
+  assert.throws(() => pond.send('jump'), { code: 'closed' });
+  await assert.rejects(pond.request('jump'), { code: 'closed' });
+});
+
+test('the server ends a room', async () => {
+  for (const cause of ['left', 'closed']) {
+    const client = new Fake(() => joined);
+    const pond = await client.joinOrCreate('pond');
+    const ends = [];
+    pond.addEventListener('end', (e) => ends.push([e.cause, e.reason]));
+    client.pushes[`room.${cause}`]({ reason: 'over' });
+    client.pushes[`room.${cause}`]({ reason: 'again' });
+    assert.deepEqual(ends, [[cause, 'over']]);
+    assert.equal(client.room, undefined);
+  }
+});
+
+test('a schema is sent once', async () => {
+  const client = new Fake((route, { hash }) => (hash === 'h1' ? { ...joined, schema: undefined } : joined));
+  await client.joinOrCreate('pond');
+  const pond = await client.joinOrCreate('pond');
+  assert.equal(client.sent[1][1].hash, 'h1');
+  client.pushes['room.state'](SNAPSHOT);
+  assert.equal(pond.state.frogs[1].name, 'Ann');
+});
+
+test('another schema than the one that the program was built for fails the join', async () => {
+  const client = new Fake(() => joined);
+  await assert.rejects(client.joinOrCreate('pond', {}, { expect: 'h0' }), (error) => {
+    assert.ok(error instanceof StateError);
+    assert.equal(error.code, 'schema');
+    assert.match(error.message, /h1.*h0/);
+    return true;
+  });
+  assert.equal(client.sent.at(-1)[0], 'room.leave');
+  assert.equal(client.room, undefined);
+});

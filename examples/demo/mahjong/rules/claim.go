@@ -1,0 +1,146 @@
+package rules
+
+import "fmt"
+
+// offer gives every player the options that the claimed tile offers. It reports false if there are none.
+func (s *State) offer() bool {
+	some := false
+	for i := range s.Seats {
+		s.Options[i], s.Has[i] = 0, false
+	}
+	s.others(s.Turn, func(o int) {
+		s.Options[o] = s.optionsOf(o)
+		some = some || s.Options[o] != 0
+	})
+	if some {
+		s.Phase = Claim
+	}
+	return some
+}
+
+func (s *State) optionsOf(seat int) (o Options) {
+	p := &s.Seats[seat]
+	if s.Claimed.Suit() == p.Missing {
+		return 0
+	}
+	if score, ok := s.ClaimScore(seat); ok && score.Fan > p.Passed {
+		o = MayWin
+		if s.mustWin() {
+			return MayWin | MustWin
+		}
+	}
+	if s.Robbing {
+		return o
+	}
+	if p.Hand[s.Claimed] >= 2 {
+		o |= MayPong
+	}
+	if p.Hand[s.Claimed] == 3 && len(s.Wall) > 0 {
+		o |= MayKong
+	}
+	return o
+}
+
+// ClaimScore returns the score of a seat's win on the claimed tile, if there is one.
+func (s *State) ClaimScore(seat int) (Score, bool) {
+	if !s.Claimed.valid() {
+		return Score{}, false
+	}
+	p := &s.Seats[seat]
+	hand := p.Hand
+	hand[s.Claimed]++
+	return Evaluate(s.Config, hand, p.Melds, p.Missing, s.ClaimCircumstances())
+}
+
+// ClaimCircumstances returns the circumstances of a win on the claimed tile.
+func (s *State) ClaimCircumstances() Circumstances {
+	return Circumstances{
+		KongShot:    s.ShotKong >= 0,
+		RobbedKong:  s.Robbing,
+		LastDiscard: len(s.Wall) == 0,
+	}
+}
+
+func (s *State) claim(a Action) error {
+	o := s.Options[a.Seat]
+	if o == 0 || s.Has[a.Seat] {
+		return fmt.Errorf("%w: the seat has nothing to claim", ErrSeat)
+	}
+	allowed := false
+	switch a.Kind {
+	case Win:
+		allowed = o&MayWin != 0
+	case KongClaim:
+		allowed = o&MayKong != 0
+	case PongClaim:
+		allowed = o&MayPong != 0
+	case Pass:
+		allowed = o&MustWin == 0
+	}
+	if !allowed {
+		return fmt.Errorf("%w: the tile does not offer this claim", ErrOption)
+	}
+	s.Has[a.Seat], s.Claims[a.Seat] = true, a.Kind
+	if len(s.Waiting()) == 0 {
+		s.resolve()
+	}
+	return nil
+}
+
+// resolve does what the players have claimed: wins first, all of them; then a kong or a pong.
+func (s *State) resolve() {
+	var winners []int
+	melder := -1
+	s.others(s.Turn, func(o int) {
+		switch {
+		case s.Options[o] == 0:
+		case s.Claims[o] == Win:
+			winners = append(winners, o)
+		default:
+			if s.Options[o]&MayWin != 0 {
+				score, _ := s.ClaimScore(o)
+				s.Seats[o].Passed = max(s.Seats[o].Passed, score.Fan)
+			}
+			if s.Claims[o] != Pass {
+				melder = o
+			}
+		}
+	})
+	for i := range s.Options {
+		s.Options[i], s.Has[i] = 0, false
+	}
+	switch {
+	case len(winners) > 0:
+		s.winClaimed(winners)
+	case s.Robbing:
+		s.Phase = Turn
+		s.addKong()
+	case melder >= 0:
+		s.meld(melder, s.Claims[melder])
+	default:
+		s.Claimed = None
+		s.next(s.Turn)
+	}
+}
+
+// meld gives the claimed discard to a seat as a pong or a kong.
+func (s *State) meld(seat int, kind Kind) {
+	from, t := s.Turn, s.Claimed
+	s.Claimed = None
+	s.Untouched = false
+	d := &s.Seats[from].Discards
+	*d = (*d)[:len(*d)-1]
+	p := &s.Seats[seat]
+	p.Passed = -1
+	s.Turn = seat
+	s.Turns++
+	if kind == PongClaim {
+		p.Hand[t] -= 2
+		p.Melds = append(p.Melds, Meld{Pong, t, from})
+		s.Phase, s.Drawn, s.Fresh, s.AfterKong = Turn, None, false, -1
+		return
+	}
+	p.Hand[t] -= 3
+	p.Melds = append(p.Melds, Meld{ExposedKong, t, from})
+	s.madeKong(ExposedKong, from, 2*s.Config.Base, true)
+}

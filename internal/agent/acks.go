@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/lonng/nano/internal/packet"
+)
+
+// When the server acknowledges what the client has sent.
+const (
+	ackPackets = 64                     // after so many packets
+	ackBytes   = 16 << 10               // or so many bytes
+	ackDelay   = 500 * time.Millisecond // or so long after the first of them
+)
+
+// accepted counts data packets that were handed to the mailbox, with size bytes.
+func (c *Conn) accepted(r *resumption, packets, size int) {
+	n, told := r.received.Add(uint64(packets)), c.ackSent.Load()
+	d := &c.decode
+	if told+uint64(packets) == n {
+		d.unacked = 0
+	}
+	d.unacked += size
+	if n-told >= ackPackets || d.unacked >= ackBytes {
+		c.acknowledge()
+		return
+	}
+	if c.ackArmed.CompareAndSwap(false, true) {
+		if c.ackTimer == nil {
+			c.ackTimer = time.AfterFunc(ackDelay, c.acknowledgeLate)
+		} else {
+			c.ackTimer.Reset(ackDelay)
+		}
+	}
+}
+
+// acknowledgeLate runs ackDelay after the first packet that was not acknowledged then.
+func (c *Conn) acknowledgeLate() {
+	c.ackArmed.Store(false)
+	c.acknowledge()
+}
+
+// acknowledge tells the client how many of its data packets were accepted, unless it
+// knows.
+func (c *Conn) acknowledge() {
+	r := c.agent.Load().out.resume
+	n := r.received.Load()
+	for {
+		last := c.ackSent.Load()
+		if n <= last {
+			return
+		}
+		if c.ackSent.CompareAndSwap(last, n) {
+			break
+		}
+	}
+	var body [binary.MaxVarintLen64]byte
+	_ = c.sendPacket(packet.Heartbeat, body[:binary.PutUvarint(body[:], n)])
+}
+
+// acknowledged handles a heartbeat of a client that has asked for resume.
+func (c *Conn) acknowledged(body []byte) error {
+	if len(body) == 0 {
+		return c.accountControl(0)
+	}
+	n, err := parseAck(body)
+	if err != nil {
+		return err
+	}
+	a := c.resuming
+	if a == nil {
+		a = c.agent.Load()
+	}
+	o := &a.out
+	o.mu.Lock()
+	r := o.resume
+	tooFar := r == nil || n > r.history.sent
+	news := !tooFar && o.conn == c && r.history.acknowledge(n)
+	if news {
+		r.charge(a.hub, false)
+	}
+	closed := o.closed
+	o.mu.Unlock()
+	switch {
+	case closed:
+		return nil
+	case tooFar:
+		return errHeartbeatBody
+	case news:
+		c.hub.Counts.Control.Add(1) // it costs the client nothing of its rates
+		return nil
+	}
+	return c.accountControl(len(body))
+}

@@ -1,0 +1,80 @@
+package agent
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// charge makes the hub's total count what the history keeps. A suspended session counts
+// exactly, and with minCharge at least; another one to minCharge, so that sessions which
+// are acknowledged at once do not contend for the total. The caller holds the mu of the
+// outbox.
+func (r *resumption) charge(h *Hub, suspended bool) {
+	n := int64(r.history.bytes)
+	if suspended {
+		n = max(n, minCharge)
+	} else if d := n - r.charged; -minCharge < d && d < minCharge && n > 0 {
+		return
+	}
+	d := n - r.charged
+	if d == 0 {
+		return
+	}
+	r.charged = n
+	if h.Counts.Held.Add(d) > h.Resume.MaxMemory && d > 0 && h.reclaiming.CompareAndSwap(false, true) {
+		h.wg.Add(1) // the session has not ended
+		go h.reclaim()
+	}
+}
+
+// reclaim frees memory when all sessions together keep too much: those that keep most
+// forget first, and end if they are suspended.
+func (h *Hub) reclaim() {
+	defer h.wg.Done()
+	type holder struct {
+		a     *Agent
+		bytes int64
+		since time.Time
+	}
+	for {
+		var list []holder
+		for _, a := range h.snapshot() {
+			o := &a.out
+			o.mu.Lock()
+			if r := o.resume; r != nil && r.charged > 0 {
+				list = append(list, holder{a, r.charged, r.deadline})
+			}
+			o.mu.Unlock()
+		}
+		slices.SortFunc(list, func(x, y holder) int {
+			return cmp.Or(cmp.Compare(y.bytes, x.bytes), x.since.Compare(y.since))
+		})
+		for _, x := range list {
+			if h.Counts.Held.Load() <= h.Resume.MaxMemory {
+				break
+			}
+			x.a.forgetHistory()
+		}
+		h.reclaiming.Store(false)
+		// A session that came over the bound meanwhile has left that to this goroutine.
+		if h.Counts.Held.Load() <= h.Resume.MaxMemory || len(list) == 0 || !h.reclaiming.CompareAndSwap(false, true) {
+			return
+		}
+	}
+}
+
+// forgetHistory makes the session forget what was sent, or ends it if it is suspended.
+func (a *Agent) forgetHistory() {
+	o := &a.out
+	o.mu.Lock()
+	suspended := o.suspended()
+	if r := o.resume; !suspended && !o.closed {
+		r.history.forget(r.history.last)
+		r.charge(a.hub, false)
+	}
+	o.mu.Unlock()
+	if suspended {
+		a.overflow()
+	}
+}

@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/packet"
+)
+
+// history holds the data packets of a session that were sent and not acknowledged, in
+// order. Packets are numbered from 1 in the order in which they are kept. The mu of the
+// agent's outbox guards it.
+//
+// The packets of a broadcast are not copied: all its receivers refer to the same bytes.
+type history struct {
+	segments []segment // from head on
+	head     int
+	chunk    []byte // where the next packets are copied to: behind its length
+	tail     bool   // the last segment is the end of chunk
+	last     uint64 // number of the last packet that was kept
+	sent     uint64 // number of the last packet that was given to a connection
+	first    uint64 // number of the first packet that is still kept; last+1 if none is
+	acked    uint64 // number of the last packet that the client has acknowledged
+	bytes    int    // of the packets that are kept
+}
+
+// segment is whole packets in one piece of memory, which nobody writes to any more.
+type segment struct {
+	b []byte
+	n int // packets
+}
+
+const (
+	chunkSize = 2 << 10 // small packets are copied into chunks of this size
+	// idleSegments is how many segments an empty history keeps memory for.
+	idleSegments = 128
+)
+
+// span is a part of a buffer: a packet that is replaced by something newer.
+type span struct{ from, to int }
+
+// keep appends the packets of buf, n of them; those in fleeting are kept without their
+// payload. The caller may reuse the buffer unless it is shared.
+func (h *history) keep(buf *buffer, n int, fleeting []span) {
+	h.last += uint64(n)
+	if buf.shared {
+		h.add(segment{buf.b, n})
+		return
+	}
+	at := 0
+	for _, s := range fleeting {
+		h.copy(buf.b[at:s.from])
+		h.copy(emptied(buf.b[s.from:s.to]))
+		at = s.to
+	}
+	if at == 0 {
+		h.copyPackets(buf.b, n)
+		return
+	}
+	h.copy(buf.b[at:])
+}
+
+// emptied returns a data packet without the payload of its message.
+func emptied(b []byte) []byte {
+	body := b[packet.HeadLength:]
+	var m message.Header
+	if m.Parse(body) != nil {
+		return b // it is the server's own, and parses
+	}
+	n := len(body) - len(m.Body)
+	short := make([]byte, packet.HeadLength, packet.HeadLength+n)
+	packet.PutHeader(short, packet.Data, n)
+	return append(short, body[:n]...)
+}
+
+// copy appends a copy of whole packets.
+func (h *history) copy(b []byte) {
+	n := 0
+	for rest := b; len(rest) >= packet.HeadLength; n++ {
+		rest = rest[packetSize(rest):]
+	}
+	h.copyPackets(b, n)
+}
+
+// packetSize returns the size of the packet at the beginning of b, header included.
+func packetSize(b []byte) int {
+	_, n := packet.Header(b)
+	return packet.HeadLength + n
+}
+
+// copyPackets appends a copy of n packets. Small ones share a chunk.
+func (h *history) copyPackets(b []byte, n int) {
+	if n == 0 {
+		return
+	}
+	if len(b) > chunkSize {
+		h.add(segment{append([]byte(nil), b...), n})
+		return
+	}
+	if cap(h.chunk)-len(h.chunk) < len(b) {
+		h.chunk, h.tail = make([]byte, 0, chunkSize), false
+	}
+	at := len(h.chunk)
+	h.chunk = append(h.chunk, b...)
+	if h.tail {
+		s := &h.segments[len(h.segments)-1]
+		s.b = s.b[:len(s.b)+len(b)]
+		s.n += n
+		h.bytes += len(b)
+		return
+	}
+	h.add(segment{h.chunk[at:], n})
+	h.tail = true
+}
+
+// add appends a segment.
+func (h *history) add(s segment) {
+	if len(h.segments) == cap(h.segments) && h.head > len(h.segments)/2 {
+		n := copy(h.segments, h.segments[h.head:])
+		clear(h.segments[n:])
+		h.segments, h.head = h.segments[:n], 0
+	}
+	h.segments = append(h.segments, s)
+	h.bytes += len(s.b)
+	h.tail = false
+}
+
+// empty reports whether no packet is kept.
+func (h *history) empty() bool { return h.first > h.last }
+
+// acknowledge forgets the packets up to number n, which the client has received. It
+// reports whether that is new.
+func (h *history) acknowledge(n uint64) bool {
+	if n <= h.acked {
+		return false
+	}
+	h.acked = n
+	h.forget(n)
+	return true
+}
+
+// forget forgets the packets up to number n.
+func (h *history) forget(n uint64) {
+	for h.first <= n && !h.empty() {
+		s := &h.segments[h.head]
+		if left := n - h.first + 1; uint64(s.n) <= left {
+			h.first += uint64(s.n)
+			h.bytes -= len(s.b)
+			*s = segment{}
+			h.head++
+			continue
+		}
+		size := packetSize(s.b)
+		s.b = s.b[size:]
+		s.n--
+		h.bytes -= size
+		h.first++
+	}
+	if h.empty() {
+		h.chunk, h.tail = h.chunk[:0], false
+		if h.segments, h.head = h.segments[:0], 0; cap(h.segments) > idleSegments {
+			h.segments = nil
+		}
+	}
+}
+
+// trim forgets the oldest packets until those left have most bytes, or one is left, or
+// the next one was not sent yet. It reports whether what is left fits.
+func (h *history) trim(most int) bool {
+	for h.bytes > most && h.first < h.last {
+		if h.first > h.sent {
+			return false
+		}
+		h.forget(h.first)
+	}
+	return true
+}
+
+// shrink frees memory that an empty history has for the next packets.
+func (h *history) shrink() {
+	if h.empty() {
+		h.segments, h.head, h.chunk = nil, 0, nil
+	}
+}
+
+// appendTo appends all packets that are kept to dst, each in a frame of its own if framed
+// is true, and marks them as sent. It returns how many there were.
+func (h *history) appendTo(dst []byte, framed bool) (_ []byte, n int) {
+	for _, s := range h.segments[h.head:] {
+		if framed {
+			dst = frame(dst, s.b)
+		} else {
+			dst = append(dst, s.b...)
+		}
+	}
+	h.sent = h.last
+	return dst, int(h.last + 1 - h.first)
+}

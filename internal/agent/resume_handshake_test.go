@@ -1,0 +1,96 @@
+package agent
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestParseResume(t *testing.T) {
+	asked := resumeRequest{asked: true}
+	for body, want := range map[string]resumeRequest{
+		``: {}, `{}`: {}, `5`: {}, `null`: {}, `[]`: {}, `{"sys":5}`: {}, `{"sys":null}`: {}, `{"sys":[{"resume":{}}]}`: {},
+		`{"sys":{"resume":null}}`: {}, `{"sys":{"Resume":{}}}`: {}, `{"Sys":{"resume":{}}}`: {}, `{"resume":{}}`: {},
+		`{"sys":{"resume":{}}}`:                                             asked,
+		`{"sys":{"resume":{"token":null,"received":null}}}`:                 asked,
+		`{"sys":{"resume":{"Token":5,"more":[1]}}}`:                         asked,
+		`{"sys":{"resume":{"received":7}}}`:                                 {asked: true, received: 7},
+		`{"sys":{"resume":{"token":""}}}`:                                   {asked: true, hasToken: true},
+		`{"sys":{"resume":{"token":"ab","received":0}}}`:                    {asked: true, token: "ab", hasToken: true},
+		`{"sys":{"resume":{"token":"\u0061","received":9007199254740991}}}`: {asked: true, token: "a", hasToken: true, received: maxCount},
+	} {
+		if got, err := parseResume([]byte(body)); err != nil || got != want {
+			t.Errorf("parseResume(%s) = %+v, %v, want %+v", body, got, err, want)
+		}
+	}
+	for _, part := range []string{`5`, `"x"`, `[]`, `true`, `{"token":5}`, `{"token":{}}`, `{"token":["a"]}`, `{"received":-1}`, `{"received":"5"}`,
+		`{"received":1.5}`, `{"received":9007199254740992}`, `{"received":1e30}`, `{"received":{}}`, `{"received":true}`} {
+		if got, err := parseResume([]byte(`{"sys":{"resume":` + part + `}}`)); err == nil || got.asked {
+			t.Errorf("parseResume(%s) = %+v, %v, want an error", part, got, err)
+		}
+	}
+}
+
+func FuzzParseResume(f *testing.F) {
+	for _, s := range []string{`{"sys":{"resume":{"token":"abc","received":12}}}`, `{"sys":{"resume":{}}}`, `{"sys":{"resume":5}}`, `{"sys":1}`, ``, `[`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		r, err := parseResume(body)
+		if err != nil && (r != resumeRequest{}) || r.received > maxCount || !r.asked && (r != resumeRequest{}) {
+			t.Errorf("parseResume(%s) = %+v, %v", body, r, err)
+		}
+		if err != nil && !json.Valid(body) {
+			t.Errorf("parseResume(%q) refuses what is no JSON, which the handshake does", body)
+		}
+		if k, ok := parseToken(r.token); ok && k.text() != r.token {
+			t.Errorf("the token %q is %q", r.token, k.text())
+		}
+	})
+}
+
+func TestParseAck(t *testing.T) {
+	for body, want := range map[string]uint64{"\x00": 0, "\x01": 1, "\x7f": 127, "\x80\x01": 128, "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01": 1<<64 - 1} {
+		if got, err := parseAck([]byte(body)); err != nil || got != want {
+			t.Errorf("parseAck(%x) = %d, %v, want %d", body, got, err, want)
+		}
+	}
+	for _, body := range []string{"", "\x80", "\x80\x00", "\x81\x80\x00", "\x01\x01", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02",
+		strings.Repeat("\x80", 10) + "\x01", "\x00\x00"} {
+		if got, err := parseAck([]byte(body)); err == nil {
+			t.Errorf("parseAck(%x) = %d, want an error", body, got)
+		}
+	}
+}
+
+func FuzzParseAck(f *testing.F) {
+	for _, b := range []string{"", "\x00", "\x80\x01", "\x80\x00", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
+		f.Add([]byte(b))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, err := parseAck(b)
+		if shortest := binary.AppendUvarint(nil, n); (err == nil) && !bytes.Equal(shortest, b) {
+			t.Errorf("parseAck(%x) = %d, whose shortest form is %x", b, n, shortest)
+		}
+		if m, size := binary.Uvarint(b); err != nil && size == len(b) && bytes.Equal(binary.AppendUvarint(nil, m), b) {
+			t.Errorf("parseAck(%x) = %v, want %d", b, err, m)
+		}
+	})
+}
+
+func TestTokens(t *testing.T) {
+	k := newToken()
+	if s := k.text(); len(s) != tokenLength || k == newToken() {
+		t.Errorf("token %q", s)
+	}
+	if got, ok := parseToken(k.text()); !ok || got != k {
+		t.Errorf("parseToken(%q) = %v, %v", k.text(), got, ok)
+	}
+	for _, s := range []string{"", "abc", strings.Repeat("a", 25), strings.Repeat("=", 24), strings.Repeat("\n", 24)} {
+		if _, ok := parseToken(s); ok {
+			t.Errorf("parseToken(%q) = true", s)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package handler
+
+import (
+	"fmt"
+	"log/slog"
+	"reflect"
+
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
+)
+
+// Provider is implemented by a component that makes its handlers itself. Its methods are not
+// searched for handlers.
+type Provider interface {
+	// Provide returns the handlers for one server. An error refuses the component.
+	Provide(Env) ([]Func, error)
+}
+
+// Env is the part of a server that a [Provider] may use.
+type Env struct {
+	Serializer serialize.Serializer
+	Log        *slog.Logger
+}
+
+// Func is a handler that is a function.
+type Func struct {
+	// Service is the first part of the route. The default, "", is the name of the component.
+	// Several components may provide the handlers of another service: then the first
+	// component's handlers serve it, and those of the others are dropped.
+	Service string
+	Name    string       // the last part of the route
+	Request reflect.Type // of the value that a request points to; nil for []byte
+	// Call gets a pointer to a Request, or []byte. It returns nil and nil if it answers later.
+	Call func(s *session.Session, request any) (reply any, err error)
+}
+
+// newFunc makes a handler of a function.
+func newFunc(receiver reflect.Value, f Func) *Handler {
+	h := &Handler{
+		Receiver: receiver,
+		Type:     typeBytes,
+		IsRawArg: f.Request == nil,
+		sig:      signature{session: true, raw: f.Request == nil},
+	}
+	if f.Request != nil {
+		h.Type = reflect.PointerTo(f.Request)
+	}
+	h.call = funcCall(f)
+	return h
+}
+
+// provide adds the handlers that a Provider makes.
+func (s *Service) provide(p Provider) error {
+	funcs, err := p.Provide(s.opts.Env)
+	if err != nil {
+		return fmt.Errorf("component: %s: %w", s.Name, err)
+	}
+	s.Handlers = make(map[string]*Handler)
+	for _, f := range funcs {
+		h := newFunc(s.Receiver, f)
+		if f.Service != "" && f.Service != s.Name {
+			if err := s.share(f.Service).add(f.Name, h); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := s.add(f.Name, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// share returns the service under another name that the component provides.
+func (s *Service) share(name string) *Service {
+	for _, other := range s.Shared {
+		if other.Name == name {
+			return other
+		}
+	}
+	other := &Service{Name: name, Type: s.Type, Receiver: s.Receiver, Handlers: make(map[string]*Handler)}
+	s.Shared = append(s.Shared, other)
+	return other
+}
+
+// add adds a handler under the last part of its route.
+func (s *Service) add(name string, h *Handler) error {
+	if _, taken := s.Handlers[name]; taken {
+		return fmt.Errorf("component: two handlers of %s are named %q", s.Name, name)
+	}
+	if fault := nameFault(name); fault != "" {
+		return fmt.Errorf("component: the name %q of a handler of %s %s", name, s.Name, fault)
+	}
+	h.Route, h.SchedName = s.Name+"."+name, s.SchedName
+	s.Handlers[name] = h
+	return nil
+}

@@ -1,0 +1,81 @@
+package room
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/state"
+)
+
+// Base makes a struct a room. S is the struct type of the room's state: see package state for what it may hold.
+type Base[S any] struct {
+	// State is sent to the players after each tick, and after each message if the room has no tick rate.
+	State S
+
+	core *core
+}
+
+// embedded is what Define and the room's core need of a Base.
+type embedded interface {
+	attach(*core)
+	newSync() (*state.Sync, error)
+}
+
+func (b *Base[S]) attach(c *core) { b.core = c }
+
+func (b *Base[S]) newSync() (*state.Sync, error) {
+	return state.New(&b.State, state.Owner[PlayerID]())
+}
+
+// ID returns the id of the room. It may be called from any goroutine.
+func (b *Base[S]) ID() string { return b.core.id }
+
+// Players returns the players and spectators in the order in which they took their seats.
+func (b *Base[S]) Players() []*Player { return slices.Clone(b.core.players) }
+
+// Player returns the player with an id, nil if that seat is empty.
+func (b *Base[S]) Player(id PlayerID) *Player { return b.core.player(id) }
+
+// Broadcast sends a message to all players and spectators who are connected. It is written together with the next flush
+// of the state, before it. It returns the first error of [session.Session.Push] other than that of a closed session.
+func (b *Base[S]) Broadcast(route string, v any) error { return b.core.broadcast(route, v) }
+
+// Ticks returns the number of the tick that runs or ran last, 0 before the first.
+func (b *Base[S]) Ticks() uint64 { return b.core.ticks }
+
+// Dt returns the time between two ticks, 0 if the room has no tick rate.
+func (b *Base[S]) Dt() time.Duration { return b.core.dt }
+
+// Lag returns how late the running tick began.
+func (b *Base[S]) Lag() time.Duration { return b.core.lag }
+
+// After calls f once, d from now on the room's clock, which stands still between ticks: with a tick rate, f runs at the
+// beginning of the first tick that is due. It does not run after the room has closed. The returned function cancels it.
+func (b *Base[S]) After(d time.Duration, f func()) (cancel func()) { return b.core.after(d, f) }
+
+// Rand returns the room's random source. Its seed is random, or that of Option Seed.
+func (b *Base[S]) Rand() *rand.Rand { return b.core.rng }
+
+// SetLabel sets a property that filters of joins and lists can test. A nil value removes it. The value is a string, a bool
+// or a number.
+func (b *Base[S]) SetLabel(key string, value any) { b.core.setLabel(key, value) }
+
+// Label returns the value of a label, nil if there is none. Numbers are float64. A room that JoinOrCreate makes has the labels
+// of its filter before OnCreate runs.
+func (b *Base[S]) Label(key string) any { return b.core.label(key) }
+
+// Reserve holds a seat for each user until the user joins, as long as the option [Reserve] says. It holds all or none:
+// the error is [ErrFull].
+func (b *Base[S]) Reserve(uids ...int64) error { return b.core.reserve(uids) }
+
+// Lock refuses new players until Lock(false). Players who come back and players with a reservation are not refused.
+func (b *Base[S]) Lock(locked bool) { b.core.lock(locked) }
+
+// Close ends the room. It runs OnLeave for each player and OnClose, and sends the last state; then the clients get the push
+// room.closed with the reason. Closing again does nothing.
+func (b *Base[S]) Close(reason string) { b.core.close(reason) }
+
+// Scheduler returns the scheduler on which the room runs. It may be called from any goroutine.
+func (b *Base[S]) Scheduler() *scheduler.Scheduler { return b.core.sched }

@@ -1,0 +1,177 @@
+package room
+
+import (
+	"container/heap"
+	"time"
+)
+
+// timer is a function that the room calls later.
+type timer struct {
+	at  time.Duration // on the room's clock
+	seq uint64        // of two with one time the first that was made runs first
+	f   func()        // nil after it was canceled or has run
+}
+
+func (t *timer) stop() {
+	if t != nil {
+		t.f = nil
+	}
+}
+
+// now reads the clock of the room.
+func (c *core) now() time.Duration {
+	c.clock = time.Since(c.base)
+	return c.clock
+}
+
+// after calls f on the room's clock.
+func (c *core) after(d time.Duration, f func()) (cancel func()) {
+	return c.newTimer(d, f).stop
+}
+
+func (c *core) newTimer(d time.Duration, f func()) *timer {
+	if !c.ticking {
+		c.now()
+	}
+	c.timerID++
+	t := &timer{at: c.clock + max(d, 0), seq: c.timerID, f: f}
+	heap.Push(&c.timers, t)
+	if c.dt == 0 {
+		c.setAlarm()
+	}
+	return t
+}
+
+// setAlarm makes the scheduler call wake when the next tick is due, or the next timer of a room without ticks.
+func (c *core) setAlarm() {
+	if c.closed || c.ticking {
+		return
+	}
+	if c.alarm != nil {
+		c.alarm.Stop()
+		c.alarm = nil
+	}
+	at := c.next
+	if c.dt == 0 {
+		if len(c.timers) == 0 {
+			return
+		}
+		at = c.timers[0].at
+	}
+	c.alarm = c.sched.NewAfterTimer(max(at-time.Since(c.base), time.Nanosecond), c.wake)
+}
+
+// wake runs the ticks and timers that are due.
+func (c *core) wake() {
+	if c.closed {
+		return
+	}
+	c.alarm = nil
+	now := c.now()
+	if c.dt == 0 {
+		c.fire(now)
+		c.touch()
+		c.setAlarm()
+		return
+	}
+	if now >= c.next {
+		due := int((now-c.next)/c.dt) + 1
+		run := min(due, 1+c.kind.options.catchUp)
+		for range run {
+			c.lag = now - c.next
+			c.stats.late(c.lag)
+			c.clock = c.next
+			c.next += c.dt
+			c.tick()
+			if c.closed {
+				return
+			}
+		}
+		c.stats.skipped.Add(int64(due - run))
+		c.next += time.Duration(due-run) * c.dt
+	}
+	c.setAlarm()
+}
+
+// fire runs the timers that are due. It reports false if one panicked.
+func (c *core) fire(now time.Duration) (ok bool) {
+	ok = true
+	for len(c.timers) > 0 && c.timers[0].at <= now && !c.closed {
+		t := heap.Pop(&c.timers).(*timer)
+		if f := t.f; f != nil {
+			t.f = nil
+			ok = c.call("After", f) && ok
+		}
+	}
+	return ok
+}
+
+// tick runs one tick: timers, inputs, Tick, and the flush.
+func (c *core) tick() {
+	began := time.Now()
+	c.ticking = true
+	c.ticks++
+	ok := c.fire(c.clock)
+	for _, p := range c.players {
+		ok = c.runInputs(p) && ok
+	}
+	if c.ticker != nil && !c.closed {
+		ok = c.call("Tick", c.ticker.Tick) && ok
+	}
+	c.ticking = false
+	if ok {
+		c.panics = 0
+	} else if c.panics++; c.panics == maxPanics {
+		c.close("panic")
+	}
+	if !c.closed && c.ticks%c.kind.every == 0 {
+		c.flush(c.ticks)
+	}
+	c.stats.took(time.Since(began))
+}
+
+// runInputs runs the inputs of a player that wait. It reports false if one panicked.
+func (c *core) runInputs(p *Player) (ok bool) {
+	ok = true
+	inputs := p.inputs
+	p.inputs = nil
+	for _, in := range inputs {
+		if c.closed || p.why != nil || p.dropped {
+			return ok
+		}
+		ok = c.call("input", in.run) && ok
+		p.view.Ack(in.seq)
+	}
+	return ok
+}
+
+// touch makes a room without a tick rate flush its state at the end of this batch.
+func (c *core) touch() {
+	if c.dt > 0 || c.pending || c.closed {
+		return
+	}
+	c.pending = true
+	c.sched.Invoke(func() {
+		c.pending = false
+		if !c.closed {
+			c.flush(c.sentAt + 1)
+		}
+	})
+}
+
+// timers is a heap by time, then by age.
+type timers []*timer
+
+func (t timers) Len() int { return len(t) }
+func (t timers) Less(i, j int) bool {
+	return t[i].at < t[j].at || t[i].at == t[j].at && t[i].seq < t[j].seq
+}
+func (t timers) Swap(i, j int) { t[i], t[j] = t[j], t[i] }
+func (t *timers) Push(x any)   { *t = append(*t, x.(*timer)) }
+func (t *timers) Pop() any {
+	old := *t
+	last := old[len(old)-1]
+	old[len(old)-1] = nil
+	*t = old[:len(old)-1]
+	return last
+}

@@ -1,0 +1,230 @@
+package room
+
+import (
+	"encoding/base32"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	crand "crypto/rand"
+
+	"github.com/lonng/nano/internal/stacktrace"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/state"
+)
+
+// The routes of what a room pushes.
+const (
+	routeState  = "room.state"
+	routeLeft   = "room.left"   // {"reason":...}: the seat was taken away
+	routeClosed = "room.closed" // {"reason":...}: the room has ended
+)
+
+// maxPanics is how many ticks may panic in a row before the room is closed.
+const maxPanics = 10
+
+// maxQueued is how many bytes may wait for a client before it gets no more state until they are sent.
+const maxQueued = 64 << 10
+
+// core is a room without its type parameters. Everything but what mu guards is for the room's scheduler.
+type core struct {
+	kind  *kind
+	node  *node
+	id    string
+	sched *scheduler.Scheduler
+	log   *slog.Logger
+	rng   *rand.Rand
+
+	value   reflect.Value // the pointer to the program's struct
+	ticker  interface{ Tick() }
+	viewer  interface{ View(*Player, *state.View) }
+	sync    *state.Sync
+	players []*Player // and spectators, in the order of their ids
+	nextID  PlayerID
+	timers  timers
+	timerID uint64
+
+	base    time.Time // when the clock began
+	clock   time.Duration
+	next    time.Duration // when the next tick is due, since base
+	alarm   *scheduler.Timer
+	dt      time.Duration
+	ticks   uint64
+	lag     time.Duration
+	sentAt  uint64 // the tick of the last flush
+	pending bool   // a flush is scheduled
+	ticking bool   // the clock stands still
+	panics  int    // ticks in a row that panicked
+	closed  bool
+	empty   *timer
+	buf     []byte
+
+	stats roomStats
+
+	mu       sync.Mutex
+	taken    int               // seats, with those that are held and reserved; mu guards it and what follows
+	reserved map[int64]*ticket // by uid
+	locked   bool
+	gone     bool // takes no more players
+	labels   map[string]any
+	watchers int
+}
+
+var idLetters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// newID returns a room id: the node and 10 random letters.
+func newID(node string) string {
+	var b [7]byte
+	_, _ = crand.Read(b[:]) // never fails
+	return node + "-" + idLetters.EncodeToString(b[:])[:10]
+}
+
+func newCore(k *kind, n *node, sched *scheduler.Scheduler) *core {
+	c := &core{
+		kind:     k,
+		node:     n,
+		id:       newID(n.name()),
+		sched:    sched,
+		log:      n.log,
+		value:    reflect.New(k.typ),
+		dt:       k.dt,
+		base:     time.Now(),
+		nextID:   1,
+		reserved: map[int64]*ticket{},
+		labels:   map[string]any{},
+	}
+	var seed [32]byte
+	if k.options.seed != nil {
+		seed = *k.options.seed
+	} else {
+		_, _ = crand.Read(seed[:])
+	}
+	c.rng = rand.New(rand.NewChaCha8(seed))
+	room := c.value.Interface()
+	room.(embedded).attach(c)
+	c.ticker, _ = room.(interface{ Tick() })
+	c.viewer, _ = room.(interface {
+		View(*Player, *state.View)
+	})
+	return c
+}
+
+// start runs OnCreate and begins the ticks. It runs on the room's scheduler.
+func (c *core) start(opts any) (err error) {
+	if c.sync, err = c.value.Interface().(embedded).newSync(); err != nil {
+		return err
+	}
+	if h := c.kind.create; h != nil {
+		var in []reflect.Value
+		if h.options != nil {
+			in = append(in, optionsValue(h.options, opts))
+		}
+		if err := c.guard("OnCreate", func() error {
+			out := c.value.Method(h.index).Call(in)
+			if h.err {
+				err, _ := reflect.TypeAssert[error](out[len(out)-1])
+				return err
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	c.now()
+	if c.dt > 0 {
+		c.next = c.clock + c.dt
+	}
+	if c.closed {
+		return ErrNotFound // OnCreate closed it
+	}
+	c.watchEmpty()
+	c.setAlarm()
+	return nil
+}
+
+// abandon removes a room that could not start.
+func (c *core) abandon() {
+	c.mu.Lock()
+	c.gone = true
+	c.mu.Unlock()
+	c.closed = true
+	c.node.remove(c)
+}
+
+// optionsValue returns opts, or a pointer to a zero value if there are none.
+func optionsValue(t reflect.Type, opts any) reflect.Value {
+	if v := reflect.ValueOf(opts); v.IsValid() && v.Type() == reflect.PointerTo(t) && !v.IsNil() {
+		return v
+	}
+	return reflect.New(t)
+}
+
+// guard calls f and turns a panic into an error.
+func (c *core) guard(what string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.stats.panics.Add(1)
+			c.log.Error("nano: panic in a room", "room", c.id, "method", what, "panic", fmt.Sprint(p), stacktrace.Attr())
+			err = errPanic
+		}
+	}()
+	return f()
+}
+
+// call is guard for a method without results.
+func (c *core) call(what string, f func()) bool {
+	return c.guard(what, func() error { f(); return nil }) == nil
+}
+
+func (c *core) player(id PlayerID) *Player {
+	i, ok := slices.BinarySearchFunc(c.players, id, func(p *Player, id PlayerID) int { return int(int64(p.ID) - int64(id)) })
+	if !ok {
+		return nil
+	}
+	return c.players[i]
+}
+
+// flush compares the state with what was sent, and sends each player what changed for it.
+func (c *core) flush(tick uint64) {
+	c.sentAt = tick
+	if err := c.sync.Tick(tick); err != nil {
+		c.log.Error("nano: room state", "room", c.id, "error", err)
+	}
+	for _, p := range c.players {
+		if p.session == nil || p.dropped {
+			continue // the view misses this tick, and sends a snapshot later
+		}
+		if queued(p.session) > maxQueued {
+			c.stats.slow.Add(1)
+			continue // likewise
+		}
+		if c.viewer != nil && !c.call("View", func() { c.viewer.View(p, p.view) }) {
+			p.view.Reset()
+			continue
+		}
+		if c.buf = p.view.Append(c.buf[:0]); len(c.buf) == 0 || p.session == nil {
+			continue
+		}
+		p.sent += int64(len(c.buf))
+		c.stats.bytes.Add(int64(len(c.buf)))
+		if pushState(p.session, c.buf) != nil {
+			p.view.Reset() // a session that is closed is dropped soon
+		}
+	}
+}
+
+func (c *core) broadcast(route string, v any) error {
+	var first error
+	for _, p := range c.players {
+		if p.session != nil {
+			if err := p.session.Push(route, v); err != nil && first == nil && !p.session.Closed() {
+				first = err
+			}
+		}
+	}
+	return first
+}

@@ -1,0 +1,106 @@
+package room
+
+import (
+	"cmp"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// Info describes a room.
+type Info struct {
+	ID      string         `json:"id"`
+	Kind    string         `json:"kind"`
+	Players int            `json:"players"` // with held and reserved seats
+	Seats   int            `json:"seats"`
+	Locked  bool           `json:"locked,omitempty"`
+	Label   map[string]any `json:"label,omitempty"`
+}
+
+func (c *core) info() Info {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.infoLocked()
+}
+
+// infoLocked is info; the caller holds mu.
+func (c *core) infoLocked() Info {
+	return Info{ID: c.id, Kind: c.kind.name, Players: c.taken, Seats: c.kind.options.seats, Locked: c.locked, Label: maps.Clone(c.labels)}
+}
+
+// ranked is a room that fits a filter.
+type ranked struct {
+	Info
+	off float64 // how far its label Near is off
+}
+
+// rank returns the room if it fits a filter and, with free, if a new player may join it at present.
+func (c *core) rank(f Filter, free bool) (ranked, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone || free && (c.locked || c.taken >= c.kind.options.seats) {
+		return ranked{}, false
+	}
+	off, ok := f.accepts(c.labels)
+	if !ok {
+		return ranked{}, false
+	}
+	return ranked{c.infoLocked(), off}, true
+}
+
+// Filter selects rooms by their labels.
+type Filter struct {
+	Equal  map[string]any `json:"equal,omitempty"`  // labels that have to be equal
+	Near   string         `json:"near,omitempty"`   // a label that is a number, such as a rank
+	At     float64        `json:"at,omitempty"`     // what Near is to be close to
+	Within float64        `json:"within,omitempty"` // how far it may be off; rooms that are closer come first
+}
+
+// normal makes numbers comparable.
+func normal(v any) any {
+	r := reflect.ValueOf(v)
+	switch {
+	case r.CanInt():
+		return float64(r.Int())
+	case r.CanUint():
+		return float64(r.Uint())
+	case r.CanFloat():
+		return r.Float()
+	case r.Kind() == reflect.String:
+		return r.String()
+	case r.Kind() == reflect.Bool:
+		return r.Bool()
+	}
+	return v
+}
+
+// accepts reports whether a room with these labels fits the filter, and how far its label Near is off.
+func (f Filter) accepts(label map[string]any) (off float64, ok bool) {
+	for k, v := range f.Equal {
+		have, ok := label[k]
+		if !ok || have != normal(v) {
+			return 0, false
+		}
+	}
+	if f.Near == "" {
+		return 0, true
+	}
+	n, ok := label[f.Near].(float64)
+	if !ok {
+		return 0, false
+	}
+	off = max(n-f.At, f.At-n)
+	return off, off <= f.Within
+}
+
+// order sorts rooms: the closest first, then the fullest, then by id.
+func order(list []ranked) []Info {
+	slices.SortFunc(list, func(a, b ranked) int {
+		return cmp.Or(cmp.Compare(a.off, b.off), cmp.Compare(b.Players, a.Players), cmp.Compare(a.ID, b.ID))
+	})
+	out := make([]Info, len(list))
+	for i, r := range list {
+		out[i] = r.Info
+	}
+	return out
+}

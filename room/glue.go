@@ -1,0 +1,61 @@
+package room
+
+import (
+	"github.com/lonng/nano/internal/runloop"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/session"
+)
+
+// The optional parts of a session and its entity that a room uses. Entities of unit tests and of
+// other nodes may lack them.
+
+// queuer is an entity that knows how many bytes wait for its client.
+type queuer interface{ Queued() int }
+
+// statePusher is an entity that can push a message which is not kept for a resume: if the client
+// misses it, it gets an empty push of the route in its place.
+type statePusher interface {
+	PushReplaceable(route string, data []byte) error
+}
+
+// suspender is a session that outlives its connection for a while.
+type suspender interface {
+	OnSuspend(func(s *session.Session, reason error))
+	OnResume(func(*session.Session))
+}
+
+// queued returns how many bytes wait for the client of s, 0 if that is not known.
+func queued(s *session.Session) int {
+	if q, ok := s.NetworkEntity().(queuer); ok {
+		return q.Queued()
+	}
+	return 0
+}
+
+// pushState sends a message of the state.
+func pushState(s *session.Session, data []byte) error {
+	if p, ok := s.NetworkEntity().(statePusher); ok {
+		return p.PushReplaceable(routeState, data)
+	}
+	return s.Push(routeState, data)
+}
+
+// onSuspend calls drop when s is suspended and back when it is resumed, if sessions can be.
+func onSuspend(s *session.Session, drop, back func()) {
+	if v, ok := any(s).(suspender); ok {
+		v.OnSuspend(func(*session.Session, error) { drop() })
+		v.OnResume(func(*session.Session) { back() })
+	}
+}
+
+// onScheduler reports whether the caller runs on s.
+func onScheduler(s *scheduler.Scheduler) bool {
+	l, ok := runloop.Of(s)
+	return ok && l.Running()
+}
+
+// ended reports whether s has closed.
+func ended(s *scheduler.Scheduler) bool {
+	l, ok := runloop.Of(s)
+	return ok && l.Closed()
+}

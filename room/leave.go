@@ -1,0 +1,188 @@
+package room
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+
+	"github.com/lonng/nano/session"
+)
+
+// takeOver gives a seat to another session of its user.
+func (c *core) takeOver(p *Player, s *session.Session) error {
+	if p.session == s {
+		p.view.Reset() // the client begins anew
+		c.touch()
+		return nil
+	}
+	if err := c.node.sit(s, p); err != nil {
+		return err
+	}
+	if old := p.session; old != nil {
+		p.session = nil
+		c.node.stand(old, p)
+		_ = old.Push(routeLeft, reasonBody("taken over"))
+		if !p.dropped {
+			c.dropped(p)
+		}
+	}
+	if p.why != nil { // OnDrop took the seat away
+		c.node.stand(s, p)
+		return errRefused
+	}
+	p.session = s
+	c.node.follow(s)
+	c.returned(p)
+	return nil
+}
+
+// returned ends a drop.
+func (c *core) returned(p *Player) {
+	if !p.dropped {
+		return
+	}
+	p.dropped = false
+	p.hold.stop()
+	p.view.Reset()
+	if r, ok := reflect.TypeAssert[interface{ OnReturn(*Player) }](c.value); ok {
+		c.call("OnReturn", func() { r.OnReturn(p) })
+	}
+	c.touch()
+}
+
+// drop holds the seat of a player who has lost the connection. Hold counts from the first call.
+func (c *core) drop(p *Player) {
+	switch {
+	case p.spectator:
+		c.remove(p, ErrLeft, "")
+	case p.dropped:
+	case c.kind.options.hold == 0:
+		c.remove(p, ErrHoldExpired, "")
+	default:
+		p.hold = c.newTimer(c.kind.options.hold, func() { c.remove(p, ErrHoldExpired, "") })
+		c.dropped(p)
+		c.endDeserted()
+	}
+}
+
+// dropped begins a drop.
+func (c *core) dropped(p *Player) {
+	p.dropped = true
+	p.inputs = nil
+	if d, ok := reflect.TypeAssert[interface{ OnDrop(*Player) }](c.value); ok {
+		c.call("OnDrop", func() { d.OnDrop(p) })
+	}
+	c.touch()
+}
+
+// remove takes a seat away. The client of a player who did not ask for it gets the push room.left with the reason.
+func (c *core) remove(p *Player, why error, reason string) {
+	if p.why != nil || c.closed {
+		return
+	}
+	p.why = why
+	p.hold.stop()
+	c.onLeave(p)
+	s := p.session
+	c.forget(p)
+	c.mu.Lock()
+	if p.spectator {
+		c.watchers--
+	} else {
+		c.taken--
+	}
+	c.mu.Unlock()
+	if s != nil && errors.Is(why, ErrKicked) {
+		_ = s.Push(routeLeft, reasonBody(reason))
+	}
+	c.watchEmpty()
+	c.endDeserted()
+	c.touch()
+}
+
+func (c *core) onLeave(p *Player) {
+	if l, ok := reflect.TypeAssert[interface{ OnLeave(*Player) }](c.value); ok && !p.spectator {
+		c.call("OnLeave", func() { l.OnLeave(p) })
+	}
+}
+
+// forget takes a player off the lists.
+func (c *core) forget(p *Player) {
+	if i := slices.Index(c.players, p); i >= 0 {
+		// A loop over the players may run: leave its slice as it is.
+		c.players = append(slices.Clone(c.players[:i]), c.players[i+1:]...)
+	}
+	c.node.release(p)
+	if s := p.session; s != nil {
+		c.node.stand(s, p)
+		p.session = nil
+	}
+}
+
+// watchEmpty closes the room when it has been without players for a while.
+func (c *core) watchEmpty() {
+	if c.closed || c.empty != nil && c.empty.f != nil {
+		return
+	}
+	if slices.ContainsFunc(c.players, func(p *Player) bool { return !p.spectator }) {
+		return
+	}
+	c.mu.Lock()
+	waits := len(c.reserved) > 0
+	c.mu.Unlock()
+	if !waits {
+		c.empty = c.newTimer(c.kind.options.empty, c.closeEmpty)
+	}
+}
+
+// closeEmpty closes the room unless a seat has been reserved since.
+func (c *core) closeEmpty() {
+	c.mu.Lock()
+	waits := len(c.reserved) > 0
+	c.mu.Unlock()
+	if !waits { // otherwise the end of the reservation calls watchEmpty
+		c.close("empty")
+	}
+}
+
+// endDeserted closes a room without connected players on a server that drains: no player can come back.
+func (c *core) endDeserted() {
+	connected := func(p *Player) bool { return !p.spectator && !p.dropped }
+	if !c.closed && c.node.isDraining() && !slices.ContainsFunc(c.players, connected) {
+		c.close("shutdown")
+	}
+}
+
+// close ends the room. The players get the last state first.
+func (c *core) close(reason string) {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.mu.Lock()
+	c.gone = true
+	for _, t := range c.reserved {
+		t.end()
+	}
+	clear(c.reserved)
+	c.mu.Unlock()
+	for _, p := range c.players {
+		p.why = ErrClosed
+		c.onLeave(p)
+	}
+	if cl, ok := reflect.TypeAssert[interface{ OnClose() }](c.value); ok {
+		c.call("OnClose", cl.OnClose)
+	}
+	c.flush(max(c.ticks, c.sentAt+1))
+	if c.alarm != nil {
+		c.alarm.Stop()
+		c.alarm = nil
+	}
+	for _, p := range c.players {
+		if s := p.session; s != nil {
+			_ = s.Push(routeClosed, reasonBody(reason))
+		}
+		c.forget(p)
+	}
+	c.node.remove(c)
+}

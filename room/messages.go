@@ -1,0 +1,44 @@
+package room
+
+import (
+	"reflect"
+
+	"github.com/lonng/nano/session"
+)
+
+// serve runs a message of a player. It returns the reply, nil for none.
+func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Value) (reply any, err error) {
+	switch {
+	case c.closed || p.session != from:
+		return nil, ErrNotJoined
+	case p.spectator:
+		return nil, ErrSpectator
+	}
+	call := func() error {
+		out := c.value.Method(h.index).Call([]reflect.Value{reflect.ValueOf(p), msg})
+		if h.reply != nil {
+			reply = out[0].Interface()
+		}
+		if h.err {
+			err, _ := reflect.TypeAssert[error](out[len(out)-1])
+			return err
+		}
+		return nil
+	}
+	if h.input {
+		seq := msg.Interface().(numbered).sequence()
+		if len(p.inputs) >= c.kind.options.inputs {
+			p.inputs = p.inputs[1:]
+			c.stats.inputsDropped.Add(1)
+		}
+		p.inputs = append(p.inputs, input{seq, func() {
+			if err := call(); err != nil {
+				c.log.Debug("nano: a message to a room failed", "room", c.id, "method", h.name, "error", err)
+			}
+		}})
+		return nil, nil
+	}
+	err = c.guard(h.name, call)
+	c.touch()
+	return reply, err
+}

@@ -1,0 +1,441 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/handler"
+	"github.com/lonng/nano/scheduler"
+	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
+)
+
+// node is the rooms of one server.
+type node struct {
+	server     *nano.Server
+	serializer serialize.Serializer
+	json       bool // the serializer's format
+	log        *slog.Logger
+
+	mu       sync.Mutex
+	kinds    map[string]*kindAt // mu guards it and what follows
+	rooms    map[string]*core
+	sessions map[int64]*occupant // by session
+	held     map[seatKey]*core   // by user
+	draining bool
+	empty    chan struct{} // closed when no room is left; made by drain
+}
+
+// kindAt is a kind on one node.
+type kindAt struct {
+	*kind
+	scheds []*scheduler.Scheduler // made with the first room
+	rooms  int
+	next   int
+}
+
+// occupant is a session that has or had a seat.
+type occupant struct {
+	player   *Player // nil without a seat
+	followed bool    // the node is called when the session ends
+}
+
+// seatKey identifies the seat of a user in a room of one kind.
+type seatKey struct {
+	kind *kind
+	uid  int64
+}
+
+// nodes are the nodes of this process, by server.
+var nodes sync.Map
+
+// nodeOf returns the node of a server.
+func nodeOf(srv *nano.Server, env handler.Env) *node {
+	named, ok := env.Serializer.(interface{ Name() string })
+	n, _ := nodes.LoadOrStore(srv, &node{
+		server:     srv,
+		serializer: env.Serializer,
+		json:       ok && named.Name() == "json",
+		log:        env.Log,
+		kinds:      map[string]*kindAt{},
+		rooms:      map[string]*core{},
+		sessions:   map[int64]*occupant{},
+		held:       map[seatKey]*core{},
+	})
+	return n.(*node)
+}
+
+// name returns the first part of the ids of the node's rooms.
+func (n *node) name() string { return "0" }
+
+// add makes the node serve a kind.
+func (n *node) add(k *kind) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kinds[k.name] = &kindAt{kind: k}
+}
+
+func (n *node) has(k *kind) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := n.kinds[k.name]
+	return at != nil && at.kind == k
+}
+
+// cores returns the rooms of a kind, of all kinds for nil.
+func (n *node) cores(k *kind) []*core {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var list []*core
+	for _, c := range n.rooms {
+		if k == nil || c.kind == k {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// close ends the rooms and their schedulers.
+func (n *node) close() {
+	nodes.Delete(n.server)
+	for _, c := range n.cores(nil) {
+		c.do(func() { c.close("shutdown") })
+	}
+	n.mu.Lock()
+	n.draining = true
+	var scheds []*scheduler.Scheduler
+	for _, k := range n.kinds {
+		scheds = append(scheds, k.scheds...)
+		k.scheds = nil
+	}
+	n.mu.Unlock()
+	for _, s := range scheds {
+		s.Close()
+	}
+}
+
+// place returns the scheduler of a new room. The caller holds mu.
+func (n *node) place(at *kindAt) *scheduler.Scheduler {
+	count := at.options.schedulers
+	if count == 0 {
+		return n.server.Scheduler()
+	}
+	for len(at.scheds) < count {
+		at.scheds = append(at.scheds, scheduler.New(scheduler.WithLogger(n.log)))
+	}
+	at.next++
+	return at.scheds[at.next%count]
+}
+
+// onAny reports whether the caller runs on a scheduler that handlers or rooms of the server run on.
+func (n *node) onAny() bool {
+	if onScheduler(n.server.Scheduler()) {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, at := range n.kinds {
+		if slices.ContainsFunc(at.scheds, onScheduler) {
+			return true
+		}
+	}
+	return false
+}
+
+// create makes a room with labels. OnCreate runs on the room's scheduler, and then done does; the caller runs done if there
+// is an error before.
+func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*core, error)) {
+	o, err := opts(k.create)
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	c, err := n.newRoom(k)
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	for key, v := range labels {
+		c.setLabel(key, v)
+	}
+	if !c.do(func() {
+		if err := c.start(o); err != nil {
+			c.abandon()
+			done(nil, err)
+			return
+		}
+		done(c, nil)
+	}) {
+		c.abandon()
+		done(nil, ErrDraining)
+	}
+}
+
+func (n *node) newRoom(k *kind) (*core, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	at := n.kinds[k.name]
+	switch {
+	case at == nil || at.kind != k:
+		return nil, ErrNoServer
+	case n.draining:
+		return nil, ErrDraining
+	case at.rooms >= k.options.maxRooms:
+		return nil, ErrTooMany
+	}
+	at.rooms++
+	c := newCore(k, n, n.place(at))
+	n.rooms[c.id] = c
+	return c, nil
+}
+
+func (n *node) remove(c *core) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.rooms[c.id] != c {
+		return
+	}
+	delete(n.rooms, c.id)
+	n.kinds[c.kind.name].rooms--
+	if n.empty != nil && len(n.rooms) == 0 {
+		close(n.empty)
+		n.empty = nil
+	}
+}
+
+func (n *node) room(id string) *core {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rooms[id]
+}
+
+// list returns the rooms of a kind that fit a filter, in its order; with free, only those that have a free seat. Private
+// rooms are left out.
+func (n *node) list(k *kind, f Filter, free bool) []Info {
+	if k.options.private {
+		return nil
+	}
+	var list []ranked
+	for _, c := range n.cores(k) {
+		if r, ok := c.rank(f, free); ok {
+			list = append(list, r)
+		}
+	}
+	return order(list)
+}
+
+// sit notes the seat of a session. A session has one seat at a time.
+func (n *node) sit(s *session.Session, p *Player) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	o := n.sessions[s.ID()]
+	if o == nil {
+		o = &occupant{}
+		n.sessions[s.ID()] = o
+	}
+	if o.player != nil && o.player != p {
+		return ErrJoined
+	}
+	o.player = p
+	if p.UID != 0 && !p.spectator {
+		n.held[seatKey{p.core.kind, p.UID}] = p.core
+	}
+	return nil
+}
+
+// stand forgets the seat of a session.
+func (n *node) stand(s *session.Session, p *Player) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	o := n.sessions[s.ID()]
+	if o == nil || o.player != p {
+		return
+	}
+	o.player = nil
+	if !o.followed {
+		delete(n.sessions, s.ID())
+	}
+}
+
+// release forgets that a user has a seat.
+func (n *node) release(p *Player) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if key := (seatKey{p.core.kind, p.UID}); n.held[key] == p.core && !p.spectator {
+		delete(n.held, key)
+	}
+}
+
+// seat returns the seat of a session, nil if it has none.
+func (n *node) seat(s *session.Session) *Player {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if o := n.sessions[s.ID()]; o != nil {
+		return o.player
+	}
+	return nil
+}
+
+// follow makes the seat of a session follow the session's life.
+func (n *node) follow(s *session.Session) {
+	n.mu.Lock()
+	o := n.sessions[s.ID()]
+	known := o == nil || o.followed
+	if !known {
+		o.followed = true
+	}
+	n.mu.Unlock()
+	if known {
+		return
+	}
+	onSuspend(s, func() { n.onSeat(s, (*core).drop) }, func() { n.onSeat(s, (*core).returned) })
+	s.OnClose(func(*session.Session, error) {
+		n.onSeat(s, func(c *core, p *Player) {
+			p.session = nil
+			n.stand(s, p)
+			c.drop(p)
+		})
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if o := n.sessions[s.ID()]; o != nil && o.player == nil {
+			delete(n.sessions, s.ID())
+		} else if o != nil {
+			o.followed = false // stand deletes it
+		}
+	})
+}
+
+// onSeat calls f with the seat of a session on the scheduler of its room.
+func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
+	p := n.seat(s)
+	if p == nil {
+		return
+	}
+	p.core.do(func() {
+		if p.session == s && p.why == nil {
+			f(p.core, p)
+		}
+	})
+}
+
+// drain takes no new rooms, and returns when all rooms have ended or ctx has.
+func (n *node) drain(ctx context.Context) {
+	n.mu.Lock()
+	n.draining = true
+	if len(n.rooms) == 0 {
+		n.mu.Unlock()
+		return
+	}
+	if n.empty == nil {
+		n.empty = make(chan struct{})
+	}
+	empty := n.empty
+	n.mu.Unlock()
+	for _, c := range n.cores(nil) {
+		c.do(c.endDeserted)
+	}
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
+	for _, c := range n.cores(nil) {
+		c.do(func() { c.close("shutdown") })
+	}
+	select {
+	case <-empty:
+	case <-time.After(closeTime): // a room blocks its scheduler
+	}
+}
+
+// closeTime is how long a server that shuts down waits for rooms that it closes.
+const closeTime = time.Second
+
+func (n *node) isDraining() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.draining
+}
+
+// join gives a session a seat in a room. Then done runs on the scheduler of the room.
+func (n *node) join(s *session.Session, id string, opts decoder, done func(*core, seated, error)) {
+	c := n.room(id)
+	if c == nil || !c.do(func() { c.joinWith(s, opts, done) }) {
+		done(nil, seated{}, ErrNotFound)
+	}
+}
+
+// spectate lets a session watch a room.
+func (n *node) spectate(s *session.Session, id string, done func(*core, seated, error)) {
+	c := n.room(id)
+	if c == nil || !c.do(func() {
+		p, err := c.spectate(s)
+		done(c, seated{player: p}, err)
+	}) {
+		done(nil, seated{}, ErrNotFound)
+	}
+}
+
+// joinOrCreate gives a session a seat in the room where its user has one, in the best room that has a free seat, or in
+// a new one. Then done runs on the scheduler of that room.
+func (n *node) joinOrCreate(s *session.Session, k *kind, f Filter, opts decoder, done func(*core, seated, error)) {
+	var list []*core
+	n.mu.Lock()
+	if c := n.held[seatKey{k, s.UID()}]; c != nil && s.UID() != 0 {
+		list = append(list, c)
+	}
+	n.mu.Unlock()
+	for _, i := range n.list(k, f, true) {
+		if c := n.room(i.ID); c != nil {
+			list = append(list, c)
+		}
+	}
+	n.tryJoin(s, k, list, f, opts, done)
+}
+
+// tryJoin joins the first room of a list that has a seat, or a new one.
+func (n *node) tryJoin(s *session.Session, k *kind, list []*core, f Filter, opts decoder, done func(*core, seated, error)) {
+	for i, c := range list {
+		if c.do(func() {
+			c.joinWith(s, opts, func(c *core, r seated, err error) {
+				if errors.Is(err, ErrFull) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) {
+					n.tryJoin(s, k, list[i+1:], f, opts, done)
+					return
+				}
+				done(c, r, err)
+			})
+		}) {
+			return
+		}
+	}
+	n.create(k, f.Equal, opts, func(c *core, err error) {
+		if err != nil {
+			done(nil, seated{}, err)
+			return
+		}
+		c.joinWith(s, opts, done)
+	})
+}
+
+// joinWith is join on the scheduler of the room.
+func (c *core) joinWith(s *session.Session, opts decoder, done func(*core, seated, error)) {
+	o, err := opts(c.kind.join)
+	if err != nil {
+		done(c, seated{}, err)
+		return
+	}
+	r, err := c.join(s, o)
+	done(c, r, err)
+}
+
+func reasonBody(reason string) []byte {
+	b, _ := json.Marshal(struct { // strings marshal
+		Reason string `json:"reason"`
+	}{reason})
+	return b
+}

@@ -1,0 +1,76 @@
+package room
+
+import (
+	"sync/atomic"
+
+	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/state"
+)
+
+// PlayerID identifies a player in one room. Ids begin with 1 and are never used again in the room. Maps of the state that
+// are keyed by PlayerID have owners: see the tag owner of package state.
+type PlayerID uint32
+
+// Input makes a message an input: the message waits for the next tick, and the state acknowledges its number, so that a
+// client can predict. Embed it in the type of the message. A client numbers its inputs from 1.
+type Input struct {
+	Seq uint32 `json:"seq"`
+}
+
+func (i *Input) sequence() uint32 { return i.Seq }
+
+type numbered interface{ sequence() uint32 }
+
+// Player is a seat in a room, or a spectator. Its methods are for the room's scheduler.
+type Player struct {
+	ID   PlayerID
+	UID  int64 // of the session that took the seat, 0 if it had none
+	Team int   // for the room
+	Data any   // for the room
+
+	core      *core
+	session   *session.Session // nil while the seat is held
+	view      *state.View
+	spectator bool
+	dropped   bool
+	why       error
+	inputs    []input
+	hold      *timer       // ends the seat of a player who has dropped
+	sent      int64        // bytes of state
+	hops      atomic.Int32 // messages on their way to the room's scheduler
+}
+
+// input is an input that waits for the next tick.
+type input struct {
+	seq uint32
+	run func()
+}
+
+// Session returns the session of the player. It is nil while the player is not connected.
+func (p *Player) Session() *session.Session { return p.session }
+
+// Dropped reports whether the player has lost the connection and the seat is held.
+func (p *Player) Dropped() bool { return p.dropped }
+
+// Spectator reports whether the player only watches. A spectator takes no seat and can send no messages.
+func (p *Player) Spectator() bool { return p.spectator }
+
+// Why returns why the player left, in OnLeave: [ErrLeft], [ErrKicked], [ErrHoldExpired] or [ErrClosed]. Before, it is nil.
+func (p *Player) Why() error { return p.why }
+
+// Send sends a message to the player. It is written together with the next flush of the state, before it. The errors are
+// those of [session.Session.Push]; a player without a session is [session.ErrBrokenPipe], and the message is lost.
+func (p *Player) Send(route string, v any) error {
+	if p.session == nil {
+		return session.ErrBrokenPipe
+	}
+	return p.session.Push(route, v)
+}
+
+// Kick takes the seat away. The client receives the push room.left with the reason; its session stays open.
+func (p *Player) Kick(reason string) {
+	p.core.remove(p, ErrKicked, reason)
+}
+
+// Bytes returns how many bytes of state the player was sent.
+func (p *Player) Bytes() int64 { return p.sent }

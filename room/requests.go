@@ -1,0 +1,258 @@
+package room
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"reflect"
+	"unicode/utf8"
+
+	"github.com/lonng/nano/internal/handler"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// service is the first part of the routes that all kinds share.
+const service = "room"
+
+// request is what a client sends to the routes room.*, always as JSON.
+type request struct {
+	Kind    string          `json:"kind"`
+	ID      string          `json:"id"`
+	Options json.RawMessage `json:"options"` // JSON; with a serializer other than JSON, the payload in base64
+	Hash    string          `json:"hash"`    // of the schema that the client has
+	Filter  Filter          `json:"filter"`
+}
+
+// Joined is the answer to a join.
+type Joined struct {
+	ID        string          `json:"id"`
+	Kind      string          `json:"kind"`
+	Player    PlayerID        `json:"player"`
+	Spectator bool            `json:"spectator,omitempty"`
+	TickRate  float64         `json:"tickRate"`
+	SendRate  float64         `json:"sendRate"`
+	Hash      string          `json:"hash"`             // of the schema
+	Schema    json.RawMessage `json:"schema,omitempty"` // left out if the client has it
+	Reply     json.RawMessage `json:"reply,omitempty"`  // of OnJoin; with a serializer other than JSON, the payload in base64
+}
+
+// maxListed is how many rooms room.list returns.
+const maxListed = 100
+
+// requests returns the handlers of the routes room.*.
+func (s *server) requests() []handler.Func {
+	funcs := map[string]func(*session.Session, *request, func(any, error)){
+		"create":       s.onCreate,
+		"join":         s.onJoin,
+		"joinOrCreate": s.onJoinOrCreate,
+		"leave":        s.onLeave,
+		"list":         s.onList,
+		"spectate":     s.onSpectate,
+	}
+	var list []handler.Func
+	for name, f := range funcs {
+		list = append(list, handler.Func{Service: service, Name: name, Call: func(from *session.Session, data any) (any, error) {
+			req := &request{}
+			if payload := data.([]byte); len(payload) > 0 {
+				if err := json.Unmarshal(payload, req); err != nil {
+					return nil, badRequest("%v", err)
+				}
+			}
+			if err := req.Filter.check(); err != nil {
+				return nil, err
+			}
+			r := from.Defer()
+			f(from, req, func(v any, err error) {
+				var body []byte
+				if err == nil {
+					body, err = json.Marshal(v)
+				}
+				if err != nil {
+					_ = r.Fail(err)
+					return
+				}
+				_ = r.Reply(body)
+			})
+			return nil, nil
+		}})
+	}
+	return list
+}
+
+func badRequest(format string, args ...any) error {
+	return message.Errorf(message.CodeBadRequest, format, args...)
+}
+
+// The bounds of a filter that a client sends.
+const (
+	maxFilterKeys = 16
+	maxFilterText = 64
+)
+
+// check returns an error if a client may not send the filter.
+func (f Filter) check() error {
+	if len(f.Equal) > maxFilterKeys {
+		return badRequest("a filter has at most %d labels", maxFilterKeys)
+	}
+	for k, v := range f.Equal {
+		text, isText := v.(string)
+		switch v.(type) {
+		case string, bool, float64:
+		default:
+			return badRequest("the label %q of a filter is no text, number or bool", k)
+		}
+		if len(k) > maxFilterText || isText && (len(text) > maxFilterText || !utf8.ValidString(text)) {
+			return badRequest("a label of a filter has over %d bytes", maxFilterText)
+		}
+	}
+	return nil
+}
+
+// decode decodes the options of a request into a new value of type t; nil if t is.
+func (n *node) decode(t reflect.Type, raw json.RawMessage) (any, error) {
+	if t == nil {
+		return nil, nil
+	}
+	v := reflect.New(t).Interface()
+	if len(raw) == 0 || string(raw) == "null" {
+		return v, nil
+	}
+	payload := []byte(raw)
+	if !n.json {
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, badRequest("the options are no text in base64")
+		}
+		var err error
+		if payload, err = base64.StdEncoding.DecodeString(text); err != nil {
+			return nil, badRequest("the options are no base64")
+		}
+	}
+	if err := n.serializer.Unmarshal(payload, v); err != nil {
+		return nil, badRequest("the options do not decode")
+	}
+	return v, nil
+}
+
+// encode returns the reply of OnJoin as it stands in the answer.
+func (n *node) encode(reply any) (json.RawMessage, error) {
+	if reply == nil {
+		return nil, nil
+	}
+	data, err := n.serializer.Marshal(reply)
+	if err != nil || n.json {
+		return data, err
+	}
+	return json.Marshal(data) // base64
+}
+
+// decoder decodes the options of a request for one of the hooks.
+type decoder func(h *hook) (any, error)
+
+func (n *node) decoder(raw json.RawMessage) decoder {
+	return func(h *hook) (any, error) {
+		if h == nil {
+			return nil, nil
+		}
+		return n.decode(h.options, raw)
+	}
+}
+
+// kindOf returns the kind with a name that the server has.
+func (n *node) kindOf(name string) (*kind, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if at := n.kinds[name]; at != nil {
+		return at.kind, nil
+	}
+	return nil, message.Errorf(ErrNotFound.Code, "there is no kind of rooms %q", name)
+}
+
+func (s *server) onCreate(_ *session.Session, req *request, answer func(any, error)) {
+	k, err := s.node.kindOf(req.Kind)
+	if err != nil {
+		answer(nil, err)
+		return
+	}
+	s.node.create(k, req.Filter.Equal, s.node.decoder(req.Options), func(c *core, err error) {
+		if err != nil {
+			answer(nil, err)
+			return
+		}
+		answer(c.info(), nil)
+	})
+}
+
+func (s *server) onJoin(from *session.Session, req *request, answer func(any, error)) {
+	s.node.join(from, req.ID, s.node.decoder(req.Options), func(c *core, r seated, err error) {
+		answer(s.node.joined(c, r, req.Hash, err))
+	})
+}
+
+func (s *server) onJoinOrCreate(from *session.Session, req *request, answer func(any, error)) {
+	k, err := s.node.kindOf(req.Kind)
+	if err != nil {
+		answer(nil, err)
+		return
+	}
+	s.node.joinOrCreate(from, k, req.Filter, s.node.decoder(req.Options), func(c *core, r seated, err error) {
+		answer(s.node.joined(c, r, req.Hash, err))
+	})
+}
+
+func (s *server) onSpectate(from *session.Session, req *request, answer func(any, error)) {
+	s.node.spectate(from, req.ID, func(c *core, r seated, err error) {
+		answer(s.node.joined(c, r, req.Hash, err))
+	})
+}
+
+func (s *server) onLeave(from *session.Session, _ *request, answer func(any, error)) {
+	p := s.node.seat(from)
+	if p == nil {
+		answer(struct{}{}, nil)
+		return
+	}
+	p.core.do(func() {
+		if p.session == from {
+			p.core.remove(p, ErrLeft, "")
+		}
+		answer(struct{}{}, nil)
+	})
+}
+
+func (s *server) onList(_ *session.Session, req *request, answer func(any, error)) {
+	k, err := s.node.kindOf(req.Kind)
+	if err != nil {
+		answer(nil, err)
+		return
+	}
+	list := s.node.list(k, req.Filter, false)
+	answer(list[:min(len(list), maxListed)], nil)
+}
+
+// joined makes the answer to a join. hash is that of the schema that the client has.
+func (n *node) joined(c *core, r seated, hash string, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	j, err := n.joinedFor(c, r)
+	if err != nil {
+		return nil, err
+	}
+	if hash == j.Hash {
+		j.Schema = nil
+	}
+	return j, nil
+}
+
+func (n *node) joinedFor(c *core, r seated) (*Joined, error) {
+	o := &c.kind.options
+	j := &Joined{
+		ID: c.id, Kind: c.kind.name, Player: r.player.ID, Spectator: r.player.spectator,
+		TickRate: o.tickRate, SendRate: o.tickRate / float64(max(1, c.kind.every)),
+		Hash: c.kind.schema.Hash, Schema: json.RawMessage(c.kind.schema.JSON),
+	}
+	var err error
+	j.Reply, err = n.encode(r.reply)
+	return j, err
+}

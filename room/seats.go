@@ -1,0 +1,241 @@
+package room
+
+import (
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/lonng/nano/session"
+)
+
+// ticket is a seat that is reserved for a user.
+type ticket struct {
+	uid int64
+	end func() // stops the timer that gives the seat back
+}
+
+// take takes a seat, or the one that is reserved for the user. It may be called from any goroutine.
+func (c *core) take(uid int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return ErrNotFound
+	}
+	if t := c.reserved[uid]; t != nil {
+		delete(c.reserved, uid)
+		t.end()
+		return nil
+	}
+	switch {
+	case c.locked:
+		return ErrLocked
+	case c.taken >= c.kind.options.seats:
+		return ErrFull
+	}
+	c.taken++
+	return nil
+}
+
+// release gives a seat back.
+func (c *core) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken--
+}
+
+// reserve holds seats for users until they come, all or none, also in a locked room. It may be called from any
+// goroutine.
+func (c *core) reserve(uids []int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.gone:
+		return ErrNotFound
+	case slices.ContainsFunc(uids, func(uid int64) bool { return uid < 1 }):
+		return session.ErrIllegalUID
+	}
+	fresh := map[int64]bool{}
+	for _, uid := range uids {
+		if c.reserved[uid] == nil {
+			fresh[uid] = true
+		}
+	}
+	if c.taken+len(fresh) > c.kind.options.seats {
+		return ErrFull
+	}
+	for _, uid := range uids {
+		if c.reserved[uid] != nil {
+			continue
+		}
+		t := &ticket{uid: uid}
+		timer := time.AfterFunc(c.kind.options.reserve, func() { c.unreserve(t) })
+		t.end = func() { timer.Stop() }
+		c.reserved[uid] = t
+		c.taken++
+	}
+	return nil
+}
+
+// unreserve gives back a reserved seat whose player has not come.
+func (c *core) unreserve(t *ticket) {
+	c.mu.Lock()
+	expired := c.reserved[t.uid] == t
+	if expired {
+		delete(c.reserved, t.uid)
+		c.taken--
+	}
+	c.mu.Unlock()
+	if expired {
+		c.do(c.watchEmpty)
+	}
+}
+
+func (c *core) setLabel(key string, value any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if value == nil {
+		delete(c.labels, key)
+		return
+	}
+	c.labels[key] = normal(value)
+}
+
+func (c *core) label(key string) any {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.labels[key]
+}
+
+func (c *core) lock(locked bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.locked = locked
+}
+
+// do calls f on the room's scheduler: at once if the caller is on it. It reports false if that scheduler has ended.
+func (c *core) do(f func()) bool {
+	if onScheduler(c.sched) {
+		f()
+		return true
+	}
+	return c.sched.Invoke(f)
+}
+
+// seated is the result of a join.
+type seated struct {
+	player *Player
+	reply  any
+}
+
+// join gives a session a seat. It runs on the room's scheduler. A user who has a seat in the room takes it over.
+func (c *core) join(s *session.Session, opts any) (seated, error) {
+	if c.closed {
+		return seated{}, ErrNotFound
+	}
+	if s.Closed() {
+		return seated{}, session.ErrBrokenPipe
+	}
+	if p := c.seatOf(s.UID()); p != nil {
+		return seated{player: p}, c.takeOver(p, s)
+	}
+	if err := c.take(s.UID()); err != nil {
+		return seated{}, err
+	}
+	p := &Player{ID: c.nextID, UID: s.UID(), core: c, session: s}
+	if err := c.node.sit(s, p); err != nil {
+		c.release()
+		return seated{}, err
+	}
+	c.enter(p, p.ID)
+	c.empty.stop()
+	reply, err := c.onJoin(p, opts)
+	switch {
+	case errors.Is(p.why, ErrClosed):
+		return seated{}, ErrNotFound // OnJoin closed the room
+	case p.why != nil:
+		return seated{}, errRefused // OnJoin kicked the player
+	case err != nil:
+		p.why = ErrKicked
+		c.forget(p)
+		c.release()
+		c.watchEmpty()
+		return seated{}, err
+	}
+	c.node.follow(s)
+	c.touch()
+	return seated{p, reply}, nil
+}
+
+// enter adds a player. owner is the key that the player's view owns, nil for none.
+func (c *core) enter(p *Player, owner any) {
+	c.nextID++
+	p.view = c.sync.NewView(owner)
+	c.players = append(slices.Clip(c.players), p)
+}
+
+func (c *core) onJoin(p *Player, opts any) (reply any, err error) {
+	h := c.kind.join
+	if h == nil {
+		return nil, nil
+	}
+	in := []reflect.Value{reflect.ValueOf(p)}
+	if h.options != nil {
+		in = append(in, optionsValue(h.options, opts))
+	}
+	err = c.guard("OnJoin", func() error {
+		out := c.value.Method(h.index).Call(in)
+		if h.reply {
+			reply = out[0].Interface()
+		}
+		if h.err {
+			err, _ := reflect.TypeAssert[error](out[len(out)-1])
+			return err
+		}
+		return nil
+	})
+	return reply, err
+}
+
+// seatOf returns the seat of a user, nil if there is none.
+func (c *core) seatOf(uid int64) *Player {
+	if uid == 0 {
+		return nil
+	}
+	for _, p := range c.players {
+		if p.UID == uid && !p.spectator {
+			return p
+		}
+	}
+	return nil
+}
+
+// spectate lets a session watch.
+func (c *core) spectate(s *session.Session) (*Player, error) {
+	if c.closed {
+		return nil, ErrNotFound
+	}
+	if s.Closed() {
+		return nil, session.ErrBrokenPipe
+	}
+	c.mu.Lock()
+	full := c.watchers >= c.kind.options.spectators
+	if !full {
+		c.watchers++
+	}
+	c.mu.Unlock()
+	if full {
+		return nil, ErrFull
+	}
+	p := &Player{ID: c.nextID, UID: s.UID(), core: c, session: s, spectator: true}
+	if err := c.node.sit(s, p); err != nil {
+		c.mu.Lock()
+		c.watchers--
+		c.mu.Unlock()
+		return nil, err
+	}
+	c.enter(p, nil)
+	c.node.follow(s)
+	c.touch()
+	return p, nil
+}

@@ -1,0 +1,82 @@
+package room_test
+
+import (
+	"encoding/json"
+	"testing"
+	"testing/synctest"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/lonng/nano"
+	croom "github.com/lonng/nano/client/room"
+	"github.com/lonng/nano/nanotest"
+	"github.com/lonng/nano/room"
+	"github.com/lonng/nano/serialize/protobuf"
+)
+
+// Inn is a room of a server that speaks protobuf.
+type Inn struct {
+	room.Base[struct{ Guest string }]
+}
+
+func (i *Inn) OnJoin(_ *room.Player, name *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
+	i.State.Guest = name.Value
+	return wrapperspb.String("hello " + name.Value), nil
+}
+
+func (i *Inn) Rename(_ *room.Player, name *wrapperspb.StringValue) { i.State.Guest = name.Value }
+
+// With protobuf, options and replies of a join are payloads in base64.
+func TestProtobuf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := nanotest.Start(t, room.Define[Inn]("inn").Option(), nano.WithSerializer(protobuf.NewSerializer()))
+		p := srv.Connect(t)
+		name, err := protobuf.NewSerializer().Marshal(wrapperspb.String("ann"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := croom.JoinOrCreate(t.Context(), p.Client, "inn", name, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var data []byte
+		var hello wrapperspb.StringValue
+		if err := r.Reply(&data); err != nil {
+			t.Fatal(err)
+		}
+		if err := protobuf.NewSerializer().Unmarshal(data, &hello); err != nil || hello.Value != "hello ann" {
+			t.Errorf("reply = %q, %v, want hello ann", hello.Value, err)
+		}
+		if err := r.Request(t.Context(), "Rename", wrapperspb.String("bob"), nil); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if guest, _ := r.Get("guest"); guest != "bob" {
+			t.Errorf("guest = %v, want bob", guest)
+		}
+		for _, options := range []any{map[string]int{"a": 1}, "no base64!", []byte{0xff}} {
+			if _, err := croom.JoinOrCreate(t.Context(), srv.Connect(t).Client, "inn", options, nil); code(err) != "NANO-400" {
+				t.Errorf("options %v = %v, want NANO-400", options, err)
+			}
+		}
+	})
+}
+
+// A client that has the schema gets its hash alone.
+func TestSchemaIsSentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLake(t)
+		var first, second map[string]json.RawMessage
+		ask := map[string]any{"kind": "pond", "options": JoinOptions{"ann"}}
+		if err := l.Connect(t).Request(t.Context(), "room.joinOrCreate", ask, &first); err != nil {
+			t.Fatal(err)
+		}
+		ask["hash"] = first["hash"]
+		if err := l.Connect(t).Request(t.Context(), "room.joinOrCreate", ask, &second); err != nil {
+			t.Fatal(err)
+		}
+		if len(first["schema"]) == 0 || len(second["schema"]) != 0 || string(first["hash"]) != string(second["hash"]) {
+			t.Errorf("answers %s and %s, want the schema in the first alone", first, second)
+		}
+	})
+}
