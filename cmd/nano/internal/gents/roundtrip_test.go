@@ -193,6 +193,9 @@ func (*Box) Raw(s *session.Session, in []byte) error { return s.Response(in) }
 ` + serve
 
 func TestRoundTrip(t *testing.T) {
+	if testing.Short() {
+		t.Skip("installs npm packages and starts servers")
+	}
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
 			if os.Getenv("NANO_REQUIRE_NODE") != "" {
