@@ -24,7 +24,7 @@ func (s *source) room(p *packages.Package, call *ast.CallExpr) error {
 	if !ok {
 		return fmt.Errorf("%s: the name of room.Define is not a constant", s.at(call))
 	}
-	r := Room{Kind: name, Type: typeName(named), Doc: s.doc(named.Obj()), Messages: []Route{}}
+	r := Room{Kind: name, Type: typeName(named), Doc: s.doc(named.Obj()), State: &Type{Kind: KindAny}, Messages: []Route{}}
 	state, _, _ := types.LookupFieldOrMethod(types.NewPointer(named), true, nil, "State")
 	if v, ok := state.(*types.Var); ok {
 		var err error

@@ -208,6 +208,9 @@ function isInitial(type: ValueType, value: any): boolean {
   return value === initial(type) || (typeof value === 'bigint' && value === 0n);
 }
 
+/** Payloads that no serializer sees. */
+const bytes: MessageCodec<Uint8Array> = { encode: (value) => value, decode: (value) => value };
+
 function message<T>(describe: () => FieldDescriptor[]): MessageCodec<T> {
   let fields: FieldDescriptor[] | undefined;
   let byNumber: Map<number, FieldDescriptor> | undefined;
@@ -265,6 +268,11 @@ function message<T>(describe: () => FieldDescriptor[]): MessageCodec<T> {
           continue;
         }
         const [, name, how, type, key] = field;
+        const isPacked = wire === 2 && (how === 'list' || how === 'packed');
+        if (wire !== (how === 'map' ? 2 : wireOf(type)) && !isPacked) {
+          r.skip(wire); // the field had another type when the message was written
+          continue;
+        }
         if (how === 'map') {
           const entry = new Reader(r.take(Number(r.varint())));
           let k: any = initial(key!);
