@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -345,6 +346,64 @@ func TestServerRestarts(t *testing.T) {
 	ann.shows("#state", "Connected")
 	ann.do("writing", chromedp.SendKeys("#content", "still here\r"))
 	ann.shows(".message.own .bubble", "still here")
+}
+
+// A message that is sent into a stalled connection arrives when the page is back.
+func TestMessageInAStalledConnection(t *testing.T) {
+	ann := page{t, openBrowser(t)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	server := start(t)
+	var stalled atomic.Bool // what comes from the page is dropped
+	conns := make(chan net.Conn, 100)
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", server)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			conns <- in
+			go func() {
+				_, _ = io.Copy(in, out)
+				_ = in.Close()
+			}()
+			go func() {
+				defer out.Close()
+				b := make([]byte, 4096)
+				for {
+					n, err := in.Read(b)
+					if err != nil {
+						return
+					}
+					if stalled.Load() {
+						continue
+					}
+					if _, err := out.Write(b[:n]); err != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+	ann.join(l.Addr().String(), "Ann")
+	stalled.Store(true)
+	ann.do("writing", chromedp.SendKeys("#content", "is anybody there?\r"))
+	ann.do("the field is empty", chromedp.Poll[chromedp.Void](`document.querySelector("#content").value === ""`,
+		chromedp.WithPollingTimeout(0)))
+	for len(conns) > 0 {
+		_ = (<-conns).Close()
+	}
+	stalled.Store(false)
+	ann.shows(".message.own .bubble", "is anybody there?")
+	ann.shows("#state", "Connected")
 }
 
 // serveOn serves a chat on l until stop is called.
