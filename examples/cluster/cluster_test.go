@@ -425,8 +425,7 @@ func TestLogNamesTheNode(t *testing.T) {
 	if err := n.stop(); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-	for _, line := range lines {
+	for line := range strings.Lines(b.String()) {
 		if !strings.Contains(line, " node=master") {
 			t.Errorf("the log has the line %q, want node=master in it", line)
 		}
