@@ -148,6 +148,6 @@ func TestPomeloHeartbeats(t *testing.T) {
 func TestPomeloIsRefused(t *testing.T) {
 	host, port := serve(t, nano.WithHandshakeValidator(func(*session.Session, []byte) error { return errors.New("full") }))
 	d := pomelo(t, host, port)
-	d.sees(emit("error", "handshake fail")) //nolint:misspell // the client's own words
+	d.sees(emit("error", "handshake fail"))
 	d.closes()
 }
