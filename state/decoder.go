@@ -216,6 +216,7 @@ func (r *reader) cell(v *shape, c *cell, root bool) {
 			c.n = uint64(int8(c.n))
 		}
 		if v.kind == kindEnum && c.n >= uint64(len(v.enum)) || v.kind == kindBool && c.n > 1 {
+			c.n = 0 // the state stays readable
 			r.fail()
 		}
 	case kindNum:
