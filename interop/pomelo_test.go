@@ -89,7 +89,10 @@ func TestPomelo(t *testing.T) {
 			}
 
 			bob.notify("room.kick", Line{Text: "enough"})
-			bob.sees(emit("onKick", map[string]string{"reason": "enough"}))
+			bob.sees(emit("onKick", struct {
+				Reason string `json:"reason"`
+				Code   string `json:"code"`
+			}{"enough", "kicked"}))
 			closed := map[string]any{"code": 1000, "reason": ""}
 			bob.sees(emit("close", closed))
 			bob.sees(emit("disconnect", closed))
