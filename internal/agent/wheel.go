@@ -23,7 +23,8 @@ type wheel struct {
 	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
 	at      int64             // the last tick that was served
 	count   int
-	idle    bool // the wheel is empty, and its goroutine waits on wake
+	watches int  // of the clock, see watch
+	idle    bool // nobody needs the clock, and the wheel's goroutine waits on wake
 	stopped bool
 
 	wake    chan struct{} // capacity 1
@@ -63,6 +64,47 @@ func (w *wheel) advance() time.Duration {
 	w.noted = age
 	w.paused.Add(int64(excess))
 	return now - excess
+}
+
+// passed is elapsed as far as the ticks are certain of it: the pause that ends just now is
+// left out before a tick has noted it. It needs a clock that runs.
+func (w *wheel) passed() time.Duration {
+	return min(w.elapsed(), time.Duration(w.clock.Load())+3*w.tick)
+}
+
+// lost returns for how long the process did not run. It needs a clock that runs.
+func (w *wheel) lost() time.Duration { return time.Since(w.base) - w.passed() }
+
+// watch keeps the clock running until unwatch is called, though the wheel may be empty.
+func (w *wheel) watch() {
+	w.mu.Lock()
+	w.needed()
+	w.watches++
+	w.unlockAwake()
+}
+
+// unwatch ends what watch began.
+func (w *wheel) unwatch() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watches--
+}
+
+// needed is called before the clock is needed for one thing more. The caller holds mu.
+func (w *wheel) needed() {
+	if w.count == 0 && w.watches == 0 {
+		w.refresh()
+	}
+}
+
+// unlockAwake releases mu, and wakes the wheel's goroutine if that waits.
+func (w *wheel) unlockAwake() {
+	wake := w.idle
+	w.idle = false
+	w.mu.Unlock()
+	if wake {
+		w.wake <- struct{}{}
+	}
 }
 
 // node is the place of a connection in the wheel. The wheel's mu guards all fields but
@@ -119,17 +161,10 @@ func (w *wheel) add(c *Conn, d time.Duration) {
 		w.mu.Unlock()
 		return
 	}
-	if w.count == 0 {
-		w.refresh()
-	}
+	w.needed()
 	c.timer.at = w.elapsed() + d
 	w.insert(c, c.timer.at)
-	wake := w.idle
-	w.idle = false
-	w.mu.Unlock()
-	if wake {
-		w.wake <- struct{}{}
-	}
+	w.unlockAwake()
 }
 
 // reset moves c to d from now.
@@ -142,7 +177,7 @@ func (w *wheel) reset(c *Conn, d time.Duration) {
 	}
 }
 
-// refresh sets the clock, which stood still while the wheel was empty. The caller holds
+// refresh sets the clock, which stood still while nobody needed it. The caller holds
 // mu.
 func (w *wheel) refresh() {
 	now := w.elapsed()
@@ -202,7 +237,7 @@ func (w *wheel) run() {
 		case <-ticker.C:
 		}
 		w.mu.Lock()
-		if w.count == 0 {
+		if w.count == 0 && w.watches == 0 {
 			w.idle = true
 			w.mu.Unlock()
 			ticker.Stop()
