@@ -65,8 +65,8 @@ func (p *page) within(d time.Duration) {
 // that.
 func (p *page) expire() {
 	p.hub.mu.Lock()
-	left := p.until - p.hub.wheel.passed()
-	over := p.until != 0 && left <= 0
+	left := p.hub.wheel.left(p.until)
+	over := p.until != 0 && left == 0
 	switch {
 	case over:
 		p.vacate()

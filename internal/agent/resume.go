@@ -148,7 +148,7 @@ func (a *Agent) expire() {
 	o.mu.Lock()
 	r := o.resume
 	passed := o.suspended() && r.pending == nil && r.deadline != 0
-	if left := r.deadline - a.hub.wheel.passed(); passed && left > 0 { // the process did not run meanwhile
+	if left := a.hub.wheel.left(r.deadline); passed && left > 0 { // the process did not run meanwhile
 		r.timer.Reset(left)
 		passed = false
 	}

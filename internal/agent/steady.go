@@ -89,8 +89,11 @@ func (c *steadyConn) Read(p []byte) (n int, err error) {
 func (c *steadyConn) extend() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	left := c.deadline - c.now()
-	return c.deadline != 0 && left > 0 && c.Conn.SetReadDeadline(time.Now().Add(left)) == nil
+	if c.deadline == 0 || c.released {
+		return false
+	}
+	left := c.wheel.left(c.deadline)
+	return left > 0 && c.Conn.SetReadDeadline(time.Now().Add(left)) == nil
 }
 
 // readOnce reads until the deadline of the socket.

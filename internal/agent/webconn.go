@@ -83,6 +83,9 @@ func (c *webConn) Read(p []byte) (int, error) {
 		c.hub.mistakenWithoutTLS(c.socket, c.RemoteAddr(), belowTLS)
 		return 0, io.EOF
 	}
+	if err != nil && c.Conn != c.socket {
+		c.hub.Log.Debug("nano: no request came over TLS", "remote", c.RemoteAddr(), "error", err)
+	}
 	if n == 0 || !c.hub.mistakenOnWeb(c.Conn, p[:n]) {
 		return n, err
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,6 +71,16 @@ func (w *wheel) advance() time.Duration {
 // left out before a tick has noted it. It needs a clock that runs.
 func (w *wheel) passed() time.Duration {
 	return min(w.elapsed(), time.Duration(w.clock.Load())+3*w.tick)
+}
+
+// left returns how long to wait for a moment before asking again, a tick at least; 0 if it
+// has passed. It needs a clock that runs, or the wheel has stopped.
+func (w *wheel) left(until time.Duration) time.Duration {
+	d := until - w.passed()
+	if d <= 0 {
+		return 0
+	}
+	return max(d, w.tick)
 }
 
 // lost returns for how long the process did not run. It needs a clock that runs.
@@ -149,6 +160,7 @@ func (w *wheel) stop() {
 	if running {
 		<-w.done
 	}
+	w.clock.Store(math.MaxInt64 / 2) // no tick comes any more: see passed
 }
 
 // now is the coarse clock: up to a tick late.
