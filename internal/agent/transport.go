@@ -2,6 +2,7 @@ package agent
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -38,8 +39,9 @@ func badRequest(text string) []byte {
 }
 
 // badHandshake is the answer to a TCP client with the wrong transport.
-func (h *Hub) badHandshake(text string) []byte {
-	body, _ := h.hello.refusal(codeRefused, text) // strings alone: it does not fail
+func (h *Hub) badHandshake(transport, text string) []byte {
+	sys := refusalSys{h.hello.heartbeat, transport}
+	body, _ := json.Marshal(refusalBody{codeRefused, text, sys}) // strings and numbers: it does not fail
 	packet, _ := codec.Append(nil, packet.Handshake, body)
 	return packet
 }
@@ -62,7 +64,7 @@ func (h *Hub) mistakenOnWeb(conn net.Conn, b []byte) bool {
 	switch {
 	case isPacket(b):
 		h.mistaken(conn.RemoteAddr(), "a TCP client on a port for WebSocket clients")
-		h.answer(conn, h.badHandshake(wantsWebSocket))
+		h.answer(conn, h.badHandshake("websocket", wantsWebSocket))
 	case isTLS(b):
 		h.mistaken(conn.RemoteAddr(), "a TLS client on a port without TLS")
 	default:
@@ -77,7 +79,7 @@ func (h *Hub) mistakenWithoutTLS(socket net.Conn, remote net.Addr, e tls.RecordH
 	case e.Conn == nil: // it has used TLS before
 	case isPacket(b):
 		h.mistaken(remote, "a TCP client without TLS on a port with TLS")
-		h.answer(socket, h.badHandshake(wantsTLS))
+		h.answer(socket, h.badHandshake("tls", wantsTLS))
 	case isRequest(b):
 		h.mistaken(remote, "an HTTP or WebSocket client without TLS on a port with TLS")
 		h.answer(socket, badRequest(wantsTLS))

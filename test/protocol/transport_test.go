@@ -3,6 +3,7 @@ package protocol_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -96,7 +97,8 @@ func TestWrongScheme(t *testing.T) {
 				start := time.Now()
 				_, err := client.Dial(ctx, scheme+"://localhost:1", client.WithTLSConfig(&tls.Config{RootCAs: testkit.Roots()}),
 					client.WithDialer(func(context.Context, string, string) (net.Conn, error) { return dial() }))
-				if d := time.Since(start); err == nil || d > testkit.Patience/2 || !strings.Contains(err.Error(), kind+"://") {
+				if d := time.Since(start); err == nil || d > testkit.Patience/2 || !strings.Contains(err.Error(), kind+"://") ||
+					!errors.Is(err, client.ErrWrongTransport) && !strings.Contains(err.Error(), "HTTP status 400") {
 					t.Errorf("Dial = %v after %v, want an error that names %s://", err, d, kind)
 				}
 				testkit.Eventually(t, "the client is counted", func() bool { return at.Stats().Refused["transport"] > 0 })
