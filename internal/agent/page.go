@@ -118,6 +118,9 @@ func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 		delete(h.pages, conn)
 		p.within(0)
 		p.vacate()
+		if state == http.StateHijacked {
+			conn.(*webConn).socket.release() // its deadlines do without the clock, which may stop
+		}
 		h.wheel.unwatch()
 	}
 	h.mu.Unlock()

@@ -71,6 +71,7 @@ func (c *webConn) ReadFrom(r io.Reader) (int64, error) {
 // Read reads for the HTTP server, which sees the end if the client has another transport.
 func (c *webConn) Read(p []byte) (int, error) {
 	if c.full {
+		c.full = false
 		c.hub.dismiss(c.Conn, noRoomPage)
 		return 0, io.EOF
 	}
