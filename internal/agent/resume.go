@@ -418,7 +418,7 @@ func (a *Agent) begin(c *Conn) {
 func (c *Conn) goOn() error {
 	a := c.resuming
 	if err := a.adopt(c); err != nil {
-		return &protocolError{reason: session.ErrClientClosed, err: err}
+		return err // the connection is lost, see isLoss
 	}
 	c.resuming = nil
 	c.decode.meter = a.out.resume.meter
