@@ -134,3 +134,33 @@ func TestAckOfConnectionThatHasEnded(t *testing.T) {
 		})
 	}
 }
+
+// A client that gets answers, and whose acks do not come, does not leave tokens behind.
+func TestTokensOfAttemptsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withResume)
+		_, a, token := resumable(t, h)
+		for range 20 {
+			var c *Conn
+			_, c, token = returning(t, h, token)
+			go c.serve(nil, h.HandshakeTimeout)
+		}
+		if n := len(h.tokens.live); n > maxTokens {
+			t.Errorf("%d tokens are kept for one session, want %d at most", n, maxTokens)
+		}
+		_, c, _ := returning(t, h, token)
+		if _, err := c.decodePackets(pack(t, packet.Ack, "")); err != nil {
+			t.Fatal(err)
+		}
+		go c.serve(nil, h.Heartbeat)
+		synctest.Wait()
+		if n := len(h.tokens.live); n != 1 {
+			t.Errorf("%d tokens are good after the ack, want 1", n)
+		}
+		_ = a.Kick("done")
+		synctest.Wait()
+		if n := len(h.tokens.live); n != 0 {
+			t.Errorf("%d tokens are good after the session, want 0", n)
+		}
+	})
+}
