@@ -41,7 +41,9 @@ func asking(t *testing.T, h *Hub, ask string) (p *peer, c *Conn, token string) {
 	}()
 	p = &peer{t, client}
 	_, body := p.packet()
-	var answer struct{ Sys struct{ Resume struct{ Token string } } }
+	var answer struct {
+		Sys struct{ Resume struct{ Token string } }
+	}
 	if err := json.Unmarshal(body, &answer); err != nil || answer.Sys.Resume.Token == "" {
 		t.Fatalf("the handshake was answered by %s", body)
 	}
