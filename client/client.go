@@ -164,10 +164,11 @@ func (c *Client) open(ctx context.Context, t transport) (*connection, error) {
 	case <-conn.ready:
 	case <-conn.broken:
 	case <-ctx.Done():
-		if c.resumes() && errors.Is(ctx.Err(), context.Canceled) {
-			conn.leave()
+		err := fmt.Errorf("client: handshake: %w", ctx.Err())
+		if c.resumes() && errors.Is(err, context.Canceled) {
+			conn.leave(err)
 		}
-		conn.fail(fmt.Errorf("client: handshake: %w", ctx.Err()))
+		conn.fail(err)
 	}
 	select {
 	case <-conn.ready: // if it has ended since, watch returns that
