@@ -111,10 +111,11 @@ func (c *connection) age() time.Duration { return time.Since(c.born) }
 // and the writer have ended. The client's context has ended before, so that the reader
 // discards what still comes.
 func (c *connection) close() error {
-	if s := c.session.Load(); s.resumes {
+	s := c.session.Load()
+	s.end(ErrClosed)
+	if s.resumes {
 		_ = c.control(packet.Kick, nil) // so that the server does not keep the session
 	}
-	c.session.Load().end(ErrClosed)
 	c.out.finish()
 	late := time.NewTimer(linger)
 	defer late.Stop()

@@ -116,7 +116,7 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, &refused):
 		return ReasonRefused
-	case errors.Is(err, ErrProtocol), errors.Is(err, ErrWrongTransport):
+	case errors.Is(err, ErrProtocol), errors.Is(err, ErrWrongTransport) && !hungUp(err):
 		return ReasonProtocol
 	case errors.Is(err, ErrResumeOverflow):
 		return ReasonOverflow
