@@ -41,6 +41,11 @@
 // client connects again, and until then calls fail with ErrDisconnected. No message is sent
 // twice: after ErrDisconnected a request may have been executed or not.
 //
+// With WithResume the session goes on over the next connection, if the server has resume too and
+// the client comes back within its window. Then no message is lost, doubled or reordered, and
+// calls wait for the connection. WithOnStatus tells the program of each state, and whether the
+// session is a new one.
+//
 // # Errors
 //
 // An error response is an *Error, a kick a *KickError, and a refused handshake a
@@ -266,6 +271,8 @@ func (c *Client) current() (*session, error) {
 		return nil, closed(c.err)
 	case c.ctx.Err() != nil:
 		return nil, ErrClosed
+	case c.session == nil:
+		return nil, ErrDisconnected
 	}
 	return c.session, nil
 }

@@ -349,7 +349,7 @@ func (r *conformance) pushed(m *Message) {
 }
 
 // status turns a status into events.
-func (r *conformance) status(s Status) {
+func (r *conformance) status(_ *Client, s Status) {
 	kick, kicked := errors.AsType[*KickError](s.Err)
 	r.mu.Lock()
 	if s.State == Connecting {

@@ -205,7 +205,7 @@ func TestResumeLosesNothing(t *testing.T) {
 			c, err := client.Dial(t.Context(), address(at), client.WithDialer(cut.dial), client.WithResume(),
 				client.WithReconnect(client.Reconnect{Min: time.Millisecond, Max: 10 * time.Millisecond}),
 				client.WithRequestTimeout(0),
-				client.WithOnStatus(func(s client.Status) {
+				client.WithOnStatus(func(_ *client.Client, s client.Status) {
 					if s.State == client.Connected && !s.Resumed {
 						fresh.Add(1)
 					}
@@ -318,7 +318,7 @@ func away(t *testing.T, kind string, r nano.Resume, opts ...client.Option) (g *g
 	s = make(statuses, 1000)
 	opts = append([]client.Option{client.WithDialer(g.dial), client.WithResume(), client.WithRequestTimeout(0),
 		client.WithReconnect(client.Reconnect{Min: time.Millisecond, Max: 10 * time.Millisecond}),
-		client.WithOnStatus(func(status client.Status) { s <- status })}, opts...)
+		client.WithOnStatus(func(_ *client.Client, status client.Status) { s <- status })}, opts...)
 	c, err := client.Dial(t.Context(), address(at), opts...)
 	if err != nil {
 		t.Fatal(err)

@@ -157,7 +157,7 @@ func (c *resumeChaos) client(p *cutter) {
 		client.WithDialer(func(context.Context, string, string) (net.Conn, error) {
 			return p.dial(begun)
 		}),
-		client.WithOnStatus(func(s client.Status) {
+		client.WithOnStatus(func(_ *client.Client, s client.Status) {
 			switch {
 			case s.State == client.Closed && errors.Is(s.Err, client.ErrClosed), s.State != client.Connected && s.State != client.Closed:
 			case s.Resumed:
