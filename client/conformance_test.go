@@ -553,7 +553,7 @@ func (r *conformance) packet(p *fakePeer, t packet.Type, body []byte) {
 // unhex returns the bytes of a text such as "00ff 61*40".
 func unhex(s string) []byte {
 	var b []byte
-	for _, part := range strings.Fields(s) {
+	for part := range strings.FieldsSeq(s) {
 		digits, times, _ := strings.Cut(part, "*")
 		n := 1
 		if times != "" {

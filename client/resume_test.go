@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -102,14 +103,20 @@ func TestCloseInOnStatus(t *testing.T) {
 					}
 				}}}
 				var states []State
-				c, err := Dial(t.Context(), "game:3250", WithDialer(n.dial), WithReconnect(Reconnect{Attempts: 1}), WithResume(),
+				dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if when == Connecting {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					return n.dial(ctx, network, addr)
+				}
+				c, err := Dial(t.Context(), "game:3250", WithDialer(dial), WithReconnect(Reconnect{Attempts: 1}), WithResume(),
 					WithOnStatus(func(c *Client, s Status) {
 						states = append(states, s.State)
 						if s.State == Connecting {
 							if err := c.Notify("a", nil); !errors.Is(err, ErrDisconnected) {
 								t.Errorf("Notify while connecting = %v, want ErrDisconnected", err)
 							}
-							return // Dial's context is the way to end an attempt
 						}
 						if s.State == when {
 							if err := c.Close(); err != nil {
@@ -117,11 +124,16 @@ func TestCloseInOnStatus(t *testing.T) {
 							}
 						}
 					}))
-				if err != nil {
+				if when == Connecting {
+					if !errors.Is(err, context.Canceled) {
+						t.Errorf("Dial of a client that is closed meanwhile = %v, want context.Canceled", err)
+					}
+				} else if err != nil {
 					t.Fatal(err)
+				} else {
+					time.Sleep(time.Minute)
+					_ = c.Close()
 				}
-				time.Sleep(time.Minute)
-				_ = c.Close()
 				if states[0] != Connecting || states[len(states)-1] != Closed || slices.Index(states, Closed) != len(states)-1 {
 					t.Errorf("the states are %v, want %v first, and %v last and once", states, Connecting, Closed)
 				}

@@ -10,6 +10,7 @@ import (
 // State is what a client does about its connection.
 type State int
 
+// The states of a client.
 const (
 	Connecting   State = iota + 1 // Dial makes the first connection
 	Connected                     // messages may be sent
