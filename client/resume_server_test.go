@@ -195,7 +195,10 @@ func TestResumeLosesNothing(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			const messages = 2000
+			messages := 2000
+			if testing.Short() {
+				messages = 500
+			}
 			at := testkit.Start(t, kind, numbered(t), nano.WithResume(nano.Resume{}), nano.WithHeartbeatInterval(time.Second))
 			cut := &cutter{at: at}
 			defer cut.stop()
