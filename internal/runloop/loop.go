@@ -13,6 +13,7 @@ import (
 
 	"github.com/lonng/nano/internal/goid"
 	"github.com/lonng/nano/internal/gosched"
+	"github.com/lonng/nano/internal/histogram"
 )
 
 const (
@@ -61,12 +62,12 @@ type Loop struct {
 	wake chan struct{} // capacity 1
 	done chan struct{} // closed when the loop has ended
 
-	nextDue   atomic.Int64 // when the first timer is due, or 0
-	busy      atomic.Int64 // when the running task started, or 0
+	nextDue   atomic.Int64        // when the first timer is due, or 0
+	busy      atomic.Int64        // when the running task started, or 0
 	delays    histogram.Histogram // how long the first task of each batch had waited
-	delay     atomic.Int64 // how long the first task of the last batch had waited
-	stuck     atomic.Int64 // the busy value whose stack has been logged
-	saturated atomic.Bool  // see noteLoad; written by the loop alone
+	delay     atomic.Int64        // how long the first task of the last batch had waited
+	stuck     atomic.Int64        // the busy value whose stack has been logged
+	saturated atomic.Bool         // see noteLoad; written by the loop alone
 
 	// Used by the loop's goroutine alone.
 	log       *slog.Logger
