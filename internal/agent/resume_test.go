@@ -5,9 +5,11 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
 )
 
 // A suspended session whose buffers are empty takes at most 12 KiB of heap.
@@ -112,4 +114,18 @@ func BenchmarkGuess(b *testing.B) {
 			}
 		})
 	}
+}
+
+// An agent may close while its connection is on the way to another one, and comes back to it.
+func TestAgentClosesWithoutItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withResume)
+		_, _, token := resumable(t, h)
+		_, c, _ := returning(t, h, token)
+		first := c.agent.Load()
+		first.release(c)
+		_ = first.shut(session.ErrResumeOverflow, farewell{})
+		first.takeBack(c)
+		c.finishReading(session.ErrBrokenPipe) // as its reader does
+	})
 }
