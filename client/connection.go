@@ -19,6 +19,8 @@ const (
 	// linger is how long a connection that is being closed may still send what is queued,
 	// and wait for the server to close its side.
 	linger = 2 * time.Second
+	// closeWait is how long a connection that ends waits for its last bytes to be sent.
+	closeWait = time.Second
 	// lingerBytes is how much the server may send meanwhile.
 	lingerBytes = 16 << 20
 )
@@ -38,9 +40,14 @@ type connection struct {
 	socket *webSocket // nil if packets are not in WebSocket frames
 	out    *outbox
 	born   time.Time
+	asked  bool          // the handshake asks for resume
 	ready  chan struct{} // closed by the reader when the handshake is complete
 	broken chan struct{} // closed when err is set
 	wg     sync.WaitGroup
+
+	session atomic.Pointer[session] // set when the handshake is complete
+	leaving atomic.Bool             // nothing but a farewell is to be sent
+	flushed chan struct{}           // closed by the writer when it has sent all before an end
 
 	heard   atomic.Int64 // when bytes came last, in nanoseconds after born
 	wrote   atomic.Int64 // when a write began or ended last, in nanoseconds after born
@@ -69,9 +76,12 @@ func newConnection(c *Client, t transport) *connection {
 		born:   time.Now(),
 		ready:  make(chan struct{}),
 		broken: make(chan struct{}),
+
+		asked:   c.resumes(),
+		flushed: make(chan struct{}),
 	}
 	if t.frame {
-		conn.socket = newWebSocket()
+		conn.socket = &webSocket{}
 	}
 	return conn
 }
@@ -82,7 +92,13 @@ func (c *connection) start(hello []byte) {
 		c.fail(fmt.Errorf("client: handshake: %w", err))
 		return
 	}
-	c.wg.Go(func() { c.fail(c.receive()) })
+	c.wg.Go(func() {
+		err := c.receive()
+		if c.breaksSession(err) {
+			c.leave()
+		}
+		c.fail(err)
+	})
 	c.wg.Go(c.write)
 }
 
@@ -93,7 +109,10 @@ func (c *connection) age() time.Duration { return time.Since(c.born) }
 // and the writer have ended. The client's context has ended before, so that the reader
 // discards what still comes.
 func (c *connection) close() error {
-	c.client.calls.fail(ErrClosed)
+	if s := c.session.Load(); s.resumes {
+		_ = c.control(packet.Kick, nil) // so that the server does not keep the session
+	}
+	c.session.Load().end(ErrClosed)
 	c.out.finish()
 	late := time.NewTimer(linger)
 	defer late.Stop()
@@ -108,6 +127,40 @@ func (c *connection) close() error {
 		return errUnsent
 	}
 	return nil
+}
+
+// breaksSession ends the session with resume that the server goes on with and the client cannot,
+// because of err. It reports whether there is one.
+func (c *connection) breaksSession(err error) bool {
+	if !errors.Is(err, ErrProtocol) && !errors.Is(err, ErrResumeOverflow) {
+		return false
+	}
+	s := c.client.resumable()
+	if s == nil {
+		return false
+	}
+	s.end(disconnected(err))
+	return true
+}
+
+// leave tells the server that the client does not come back, and waits for a second at most
+// until that has been sent.
+func (c *connection) leave() {
+	c.leaving.Store(true)
+	_ = c.control(packet.Kick, nil)
+	c.out.finish()
+	c.awaitFlush()
+}
+
+// awaitFlush waits until the writer has sent all before an end, for closeWait at most.
+func (c *connection) awaitFlush() {
+	late := time.NewTimer(closeWait)
+	defer late.Stop()
+	select {
+	case <-c.flushed:
+	case <-c.broken:
+	case <-late.C:
+	}
 }
 
 // closeWrite tells the server that nothing follows. The server answers by closing its side,
@@ -148,7 +201,8 @@ func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchrono
 	}
 }
 
-// fail ends the connection, the first time it is called, and fails the calls that wait.
+// fail ends the connection, the first time it is called. The calls that wait fail unless the
+// session goes on.
 func (c *connection) fail(err error) {
 	c.mu.Lock()
 	first := c.err == nil
@@ -159,8 +213,10 @@ func (c *connection) fail(err error) {
 	if !first {
 		return
 	}
+	if s := c.session.Load(); s != nil {
+		s.detach(c, err)
+	}
 	close(c.broken)
-	c.client.calls.fail(disconnected(err))
 	abort(c.conn)
 }
 

@@ -41,10 +41,15 @@ type options struct {
 	handlers       map[string]func(*Message)
 	fallback       func(*Message)
 	reconnect      *Reconnect
+	resume         bool
+	resumeBuffer   int
+	offline        Offline
+	onStatus       func(Status)
 	onDisconnect   func(error)
 	onConnect      func(*Client)
 	onReconnect    func(*Client)
 	logger         *slog.Logger
+	clock          func() time.Time // the clock of the day; tests replace it
 }
 
 func newOptions(opts []Option) options {
@@ -56,11 +61,16 @@ func newOptions(opts []Option) options {
 		packetLimit:    packet.MaxLength,
 		sendBuffer:     defaultSendBuffer,
 		pushBuffer:     defaultPushBuffer,
+		resumeBuffer:   defaultResumeBuffer,
 		handlers:       map[string]func(*Message){},
 		logger:         slog.New(slog.DiscardHandler),
+		clock:          func() time.Time { return time.Now().Round(0) }, // without the clock of timers
 	}
 	for _, opt := range opts {
 		opt(&o)
+	}
+	if o.resume && o.reconnect == nil {
+		o.reconnect = Reconnect{Min: resumeMin, Max: resumeMax}.withDefaults()
 	}
 	return o
 }
@@ -203,7 +213,7 @@ func WithOnConnect(fn func(*Client)) Option {
 
 // WithOnReconnect sets a hook that runs on the goroutine of the handlers when a later handshake is
 // complete, before the handler of its first push. Calls of other goroutines may go out before it
-// runs.
+// runs. It does not run if the session has gone on; see [WithResume].
 func WithOnReconnect(fn func(*Client)) Option {
 	return func(o *options) { o.onReconnect = fn }
 }
