@@ -65,6 +65,7 @@ func WithResume(r Resume) Option {
 
 // ResumeStats holds the figures of sessions that can be resumed.
 type ResumeStats struct {
+	Window      time.Duration // how long a session waits for its client; 0 without WithResume
 	Suspended   int   // sessions that are suspended now
 	Suspensions int64 // times that a session lost its connection and was kept
 	Resumed     int64 // times that a client came back to its session
@@ -83,6 +84,7 @@ type ResumeStats struct {
 func (s *Server) resumeStats() ResumeStats {
 	c := &s.hub.Counts
 	return ResumeStats{
+		Window:      s.hub.Resume.Window,
 		Suspended:   c.Suspended(),
 		Suspensions: c.Suspensions.Load(),
 		Resumed:     c.Resumed.Load(),
