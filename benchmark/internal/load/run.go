@@ -32,7 +32,8 @@ type client struct {
 	times []time.Duration // when the messages in flight were sent, by number
 	got   int64           // answers in the measured time
 
-	conn link
+	resume resumption
+	conn   link
 }
 
 // room is the broadcasts of one sender.
@@ -113,7 +114,11 @@ func (r *run) prepare() {
 	}
 	r.message = newTemplate(typ, r.Route, r.Codec, r.Size, r.WebSocket)
 	r.join = newTemplate(typeRequest, r.Join, Raw, 2*stampLength, r.WebSocket)
-	r.handshake = r.frame(packet(packetHandshake, []byte(`{"sys":{"type":"bench","version":"1"},"user":{}}`)))
+	hello := `{"sys":{"type":"bench","version":"1"},"user":{}}`
+	if r.Resume {
+		hello = `{"sys":{"type":"bench","version":"1","resume":{}},"user":{}}`
+	}
+	r.handshake = r.frame(packet(packetHandshake, []byte(hello)))
 	r.ack = r.frame(packet(packetAck, nil))
 	r.heartbeat = r.frame(packet(packetHeartbeat, nil))
 	for i := range r.Clients {
@@ -369,6 +374,10 @@ func (r *run) overdue() {
 		}
 	}
 	for _, c := range r.clients {
+		if r.Resume && c.state == stateReady && c.resume.late(r.now) {
+			r.acknowledge(c)
+			r.transport.flush(c)
+		}
 		if c.times == nil || c.state != stateReady {
 			continue
 		}
@@ -456,6 +465,9 @@ func (r *run) received(c *client, b []byte) {
 	if c.state == stateHandshake || c.state == stateReady {
 		c.rest = append(c.rest[:0], b...)
 	}
+	if r.Resume && c.state == stateReady && c.resume.due(r.now) {
+		r.acknowledge(c)
+	}
 }
 
 // frames takes whole frames off b, each of which is to hold one packet, and returns the rest.
@@ -505,8 +517,14 @@ func (r *run) packets(c *client, b []byte) []byte {
 func (r *run) packet(c *client, typ byte, body []byte) {
 	switch typ {
 	case packetData:
+		if r.Resume {
+			c.resume.count(head+len(body), r.now)
+		}
 		r.data(c, body)
 	case packetHeartbeat:
+		if len(body) > 0 { // an acknowledgement, which is not answered
+			return
+		}
 		r.heartbeats++
 		c.out = append(c.out, r.heartbeat...)
 	case packetHandshake:

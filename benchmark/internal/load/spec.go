@@ -39,7 +39,8 @@ type Spec struct {
 	Addr      string // of the server, on 127.0.0.1
 	WebSocket bool
 	Codec     Codec
-	Size      int // letters of a payload, 16 to 127
+	Resume    bool // ask for sessions that can be resumed, and acknowledge what comes
+	Size      int  // letters of a payload, 16 to 127
 
 	Clients int
 	Rooms   int     // of Broadcast, and where Join is set

@@ -202,6 +202,9 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	if s.Heartbeat > 0 {
 		opts = append(opts, nano.WithHeartbeatInterval(s.Heartbeat))
 	}
+	if s.Resume {
+		opts = append(opts, nano.WithResume(nano.Resume{}))
+	}
 	if s.Kind == NanoJSON {
 		opts = append(opts, nano.WithSerializer(json.NewSerializer()))
 	}

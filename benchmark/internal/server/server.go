@@ -31,6 +31,7 @@ const (
 type Spec struct {
 	Kind      Kind
 	Heartbeat time.Duration // of nano; 0 for its default
+	Resume    bool          // of nano: sessions can be resumed
 
 	// Of nano: the component Room works for so long on each message, on as many schedulers as this; 0 for the server's
 	// own.
