@@ -19,8 +19,9 @@ import (
 )
 
 var (
-	resumeTime    = flag.Duration("resume", 0, "how long TestResume runs; 10 s by default, 2 s with -short")
-	resumeClients = flag.Int("resume.clients", 200, "clients of TestResume")
+	resumeTime     = flag.Duration("resume", 0, "how long TestResume runs; 10 s by default, 2 s with -short, an hour at most with -resume.messages")
+	resumeClients  = flag.Int("resume.clients", 200, "clients of TestResume")
+	resumeMessages = flag.Int64("resume.messages", 0, "messages after which TestResume ends before its time; use it with -timeout 0")
 )
 
 // resumeChaos is a server with resume behind a proxy that cuts each connection every 50 to 500 ms.
@@ -29,6 +30,7 @@ type resumeChaos struct {
 	at    *testkit.Server
 	all   *nano.Group
 	until time.Time
+	most  int64 // messages; 0 for no limit
 
 	// For the logic goroutine.
 	rounds int // of broadcasts
@@ -71,6 +73,8 @@ func TestResume(t *testing.T) {
 	switch {
 	case *resumeTime > 0:
 		d = *resumeTime
+	case *resumeMessages > 0:
+		d = time.Hour
 	case testing.Short():
 		d = 2 * time.Second
 	}
@@ -80,7 +84,8 @@ func TestResume(t *testing.T) {
 }
 
 func runResume(t *testing.T, kind string, d time.Duration) {
-	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: time.Now().Add(d)}
+	began := time.Now()
+	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: began.Add(d), most: *resumeMessages / int64(len(testkit.Sockets))}
 	c.at = testkit.Start(t, kind, testkit.NewGame(c.serve), nano.WithResume(nano.Resume{}))
 	t.Cleanup(func() { c.ending.Store(true) })
 	proxy := &cutter{c: c}
@@ -111,10 +116,15 @@ func runResume(t *testing.T, kind string, d time.Duration) {
 	broadcasts.Wait()
 	st := c.at.Stats().Resume
 	t.Logf("%s: %d clients, %v: %d requests came, %d messages came to clients, %d cuts, %d resumes, %d messages replayed, %d sessions ended",
-		kind, *resumeClients, d, c.requests.Load(), c.received.Load(), c.cuts.Load(), st.Resumed, st.Replayed, c.closed.Load())
+		kind, *resumeClients, time.Since(began).Round(time.Second), c.requests.Load(), c.received.Load(), c.cuts.Load(), st.Resumed, st.Replayed, c.closed.Load())
 	if c.cuts.Load() == 0 || st.Resumed == 0 {
 		t.Error("nothing was cut")
 	}
+}
+
+// over reports whether clients send nothing more.
+func (c *resumeChaos) over() bool {
+	return !time.Now().Before(c.until) || c.most > 0 && c.requests.Load()+c.received.Load() >= c.most
 }
 
 // client sends numbered requests until the time is over, and then reads until everything is answered.
@@ -126,7 +136,7 @@ func (c *resumeChaos) client(p *cutter) {
 	defer sender.Wait()
 	defer over.Store(true)
 	send := func() {
-		for !over.Load() && time.Now().Before(c.until) {
+		for !over.Load() && !c.over() {
 			if client.Waiting() < 200 {
 				client.Send(testkit.Request(uint64(sent.Load()+1), "Game.Do", fmt.Sprint(sent.Load())))
 				sent.Add(1)
@@ -136,8 +146,11 @@ func (c *resumeChaos) client(p *cutter) {
 		over.Store(true)
 	}
 	next := map[string]int64{} // by route; "" is that of responses
-	deadline := c.until.Add(30 * time.Second)
-	for time.Now().Before(deadline) {
+	var last time.Time // when everything has to be answered
+	for last.IsZero() || time.Now().Before(last) {
+		if last.IsZero() && c.over() {
+			last = time.Now().Add(30 * time.Second)
+		}
 		w, err := p.dial(len(next) > 0)
 		if err != nil {
 			continue
@@ -242,15 +255,20 @@ func (p *cutter) dial(cut bool) (*testkit.Wire, error) {
 	return w, nil
 }
 
-// relay copies bytes in both directions until the connection is cut.
+// relay copies bytes in both directions until the connection is cut, which falls inside of what comes next.
 func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
-	var stalled atomic.Bool
+	var cutting, stalled atomic.Bool
+	passed := make(chan struct{}, 2) // the byte at which a direction is cut has passed
 	pass := func(to, from *net.TCPConn) {
-		b := make([]byte, 1+rand.IntN(4000)) // so that cuts fall at any byte
+		b := make([]byte, 1+rand.IntN(4000))
 		for {
 			n, err := from.Read(b)
-			if stalled.Load() {
-				_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+			if cutting.Load() {
+				_, _ = to.Write(b[:rand.IntN(n+1)])
+				passed <- struct{}{}
+				if stalled.Load() {
+					_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+				}
 				return
 			}
 			if n > 0 {
@@ -263,17 +281,31 @@ func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
 			}
 		}
 	}
-	p.relays.Go(func() { pass(far, near); _ = far.CloseWrite() })
-	p.relays.Go(func() { pass(near, far); _ = near.CloseWrite() })
+	var passes sync.WaitGroup
+	passes.Go(func() { pass(far, near); _ = far.CloseWrite() })
+	passes.Go(func() { pass(near, far); _ = near.CloseWrite() })
 	cut := func(conns ...*net.TCPConn) {
 		for _, conn := range conns {
 			_ = conn.Close()
 		}
 	}
 	p.relays.Go(func() {
+		defer passes.Wait()
 		time.Sleep(after)
+		if p.c.over() { // clients wait for their last answers
+			passes.Wait()
+			cut(near, far)
+			return
+		}
 		p.c.cuts.Add(1)
-		switch rand.IntN(3) {
+		kind := rand.IntN(3)
+		stalled.Store(kind == 2)
+		cutting.Store(true)
+		select {
+		case <-passed:
+		case <-time.After(20 * time.Millisecond):
+		}
+		switch kind {
 		case 0: // RST
 			_ = near.SetLinger(0)
 			_ = far.SetLinger(0)
@@ -281,7 +313,6 @@ func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
 		case 1: // FIN
 			cut(near, far)
 		case 2: // the client notices, and the server goes on believing in the connection
-			stalled.Store(true)
 			cut(near)
 			time.Sleep(300 * time.Millisecond)
 			cut(far)
