@@ -146,7 +146,7 @@ func (c *resumeChaos) client(p *cutter) {
 		over.Store(true)
 	}
 	next := map[string]int64{} // by route; "" is that of responses
-	var last time.Time // when everything has to be answered
+	var last time.Time         // when everything has to be answered
 	for last.IsZero() || time.Now().Before(last) {
 		if last.IsZero() && c.over() {
 			last = time.Now().Add(30 * time.Second)
