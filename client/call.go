@@ -154,7 +154,11 @@ func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(
 
 // begin adds p to the calls that wait, and sends its request.
 func (c *Client) begin(ctx context.Context, s *session, p *call, in any) error {
-	m, err := s.encoder().encode(Request, p.id, p.route, in)
+	err := ctx.Err()
+	var m *Message
+	if err == nil {
+		m, err = s.encoder().encode(Request, p.id, p.route, in)
+	}
 	if err == nil {
 		err = s.calls.add(p)
 	}

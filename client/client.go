@@ -41,6 +41,11 @@
 // client connects again, and until then calls fail with ErrDisconnected. No message is sent
 // twice: after ErrDisconnected a request may have been executed or not.
 //
+// With WithResume the session goes on over the next connection, if the server has resume too and
+// the client comes back within its window. Then no message is lost, doubled or reordered, and
+// calls wait for the connection. WithOnStatus tells the program of each state, and whether the
+// session is a new one.
+//
 // # Errors
 //
 // An error response is an *Error, a kick a *KickError, and a refused handshake a
@@ -99,10 +104,7 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c.dial = dial
-	go c.inbox.run(c.ctx, c.handle)
-	c.status(Status{State: Connecting})
-	conn, err := c.connect(ctx)
-	return c.start(conn, err)
+	return c.start(ctx, c.connect)
 }
 
 // New completes the handshake over a connection that carries packets without WebSocket frames,
@@ -110,12 +112,11 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 // WithReconnect has no effect; use Dial and WithDialer for that.
 func New(ctx context.Context, conn net.Conn, opts ...Option) (*Client, error) {
 	c := newClient(opts)
-	go c.inbox.run(c.ctx, c.handle)
-	c.status(Status{State: Connecting})
-	ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
-	defer cancel()
-	first, err := c.open(ctx, transport{conn: conn})
-	return c.start(first, err)
+	return c.start(ctx, func(ctx context.Context) (*connection, error) {
+		ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
+		defer cancel()
+		return c.open(ctx, transport{conn: conn})
+	})
 }
 
 func newClient(opts []Option) *Client {
@@ -127,13 +128,25 @@ func newClient(opts []Option) *Client {
 	return c
 }
 
-// start runs the client on its first connection.
-func (c *Client) start(conn *connection, err error) (*Client, error) {
+// start makes the first connection, and runs the client on it.
+func (c *Client) start(ctx context.Context, connect func(context.Context) (*connection, error)) (*Client, error) {
+	go c.inbox.run(c.ctx, c.handle)
+	c.status(Status{State: Connecting})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(c.ctx, cancel) // the program may close the client in a hook
+	conn, err := connect(ctx)
+	stop()
 	if err != nil {
+		c.mu.Lock()
+		c.err = err
+		c.mu.Unlock()
+		close(c.done)
 		c.inbox.finish()
 		<-c.inbox.done
 		c.closedStatus(err)
 		c.cancel()
+		close(c.ended)
 		return nil, err
 	}
 	go c.run(conn)
@@ -164,10 +177,11 @@ func (c *Client) open(ctx context.Context, t transport) (*connection, error) {
 	case <-conn.ready:
 	case <-conn.broken:
 	case <-ctx.Done():
-		if c.resumes() && errors.Is(ctx.Err(), context.Canceled) {
-			conn.leave()
+		err := fmt.Errorf("client: handshake: %w", ctx.Err())
+		if c.resumes() && errors.Is(err, context.Canceled) {
+			conn.leave(err)
 		}
-		conn.fail(fmt.Errorf("client: handshake: %w", ctx.Err()))
+		conn.fail(err)
 	}
 	select {
 	case <-conn.ready: // if it has ended since, watch returns that
@@ -265,6 +279,8 @@ func (c *Client) current() (*session, error) {
 		return nil, closed(c.err)
 	case c.ctx.Err() != nil:
 		return nil, ErrClosed
+	case c.session == nil:
+		return nil, ErrDisconnected
 	}
 	return c.session, nil
 }

@@ -50,6 +50,7 @@ type connection struct {
 	flushed chan struct{}           // closed by the writer when it has sent all before an end
 
 	heard   atomic.Int64 // when bytes came last, in nanoseconds after born
+	seen    atomic.Int64 // the same on the clock of the day, in Unix nanoseconds; only if asked
 	wrote   atomic.Int64 // when a write began or ended last, in nanoseconds after born
 	writing atomic.Bool  // the writer has taken bytes that are not written yet
 
@@ -63,8 +64,9 @@ type connection struct {
 
 	unread []byte // read with the answer to the upgrade; owned by the reader
 
-	mu  sync.Mutex // guards what follows
-	err error      // why the connection ended
+	mu    sync.Mutex // guards what follows
+	err   error      // why the connection ends
+	ended bool       // fail was called
 }
 
 func newConnection(c *Client, t transport) *connection {
@@ -95,7 +97,7 @@ func (c *connection) start(hello []byte) {
 	c.wg.Go(func() {
 		err := c.receive()
 		if c.breaksSession(err) {
-			c.leave()
+			c.leave(err)
 		}
 		c.fail(err)
 	})
@@ -109,10 +111,11 @@ func (c *connection) age() time.Duration { return time.Since(c.born) }
 // and the writer have ended. The client's context has ended before, so that the reader
 // discards what still comes.
 func (c *connection) close() error {
-	if s := c.session.Load(); s.resumes {
+	s := c.session.Load()
+	s.end(ErrClosed)
+	if s.resumes {
 		_ = c.control(packet.Kick, nil) // so that the server does not keep the session
 	}
-	c.session.Load().end(ErrClosed)
 	c.out.finish()
 	late := time.NewTimer(linger)
 	defer late.Stop()
@@ -143,9 +146,10 @@ func (c *connection) breaksSession(err error) bool {
 	return true
 }
 
-// leave tells the server that the client does not come back, and waits for a second at most
-// until that has been sent.
-func (c *connection) leave() {
+// leave tells the server that the client does not come back, because of err, and waits until
+// that has been sent, for closeWait at most.
+func (c *connection) leave(err error) {
+	c.blame(err)
 	c.leaving.Store(true)
 	_ = c.control(packet.Kick, nil)
 	c.out.finish()
@@ -204,13 +208,13 @@ func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchrono
 // fail ends the connection, the first time it is called. The calls that wait fail unless the
 // session goes on.
 func (c *connection) fail(err error) {
+	c.blame(err)
 	c.mu.Lock()
-	first := c.err == nil
-	if first {
-		c.err = err
-	}
+	again := c.ended
+	c.ended = true
+	err = c.err
 	c.mu.Unlock()
-	if !first {
+	if again {
 		return
 	}
 	if s := c.session.Load(); s != nil {
@@ -218,6 +222,15 @@ func (c *connection) fail(err error) {
 	}
 	close(c.broken)
 	abort(c.conn)
+}
+
+// blame sets why the connection ends, the first time it is called.
+func (c *connection) blame(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
 }
 
 // abort closes a connection without the closing alert of TLS, which may block.
@@ -228,7 +241,7 @@ func abort(conn io.Closer) {
 	_ = conn.Close() // an error does not matter any more
 }
 
-// reason returns why the connection ended, or nil.
+// reason returns why the connection ends, or nil.
 func (c *connection) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

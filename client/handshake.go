@@ -81,7 +81,7 @@ func (c *connection) accept(body []byte) error {
 	if w.Sys.Heartbeat < 0 {
 		return fmt.Errorf("%w: handshake response: heartbeat of %v s", ErrProtocol, w.Sys.Heartbeat)
 	}
-	dict, err := message.NewDictionary(w.Sys.Dict)
+	dict, err := message.ReadDictionary(w.Sys.Dict)
 	if err != nil {
 		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
 	}
@@ -156,7 +156,9 @@ func (c *connection) answerError(data []byte) error {
 	isProtobuf := func(e *Error) bool { return e.UnmarshalProtobuf(data) == nil && e.Code != "" }
 	isOwn := isProtobuf
 	if _, ok := c.serializer.(*protobuf.Serializer); !ok {
-		isOwn = func(e *Error) bool { return c.serializer != nil && c.serializer.Unmarshal(data, e) == nil && e.Code != "" }
+		isOwn = func(e *Error) bool {
+			return c.serializer != nil && c.serializer.Unmarshal(data, e) == nil && e.Code != ""
+		}
 	}
 	for _, is := range []func(*Error) bool{isJSON, isOwn} {
 		if e := (&Error{}); is(e) {

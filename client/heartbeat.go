@@ -133,8 +133,7 @@ const (
 type wakeJudge struct {
 	patience time.Duration // how long the server may have been silent after a sleep
 	ticked   time.Time     // the latest tick
-	heard    time.Duration // when bytes had come last, at that tick
-	since    time.Time     // when that was
+	heard    int64         // when bytes had come last then, as connection.seen
 }
 
 func newWakeJudge(c *connection) wakeJudge {
@@ -142,8 +141,7 @@ func newWakeJudge(c *connection) wakeJudge {
 	if s := c.session.Load(); s.resumes {
 		patience = c.interval * 5 / 4 // coming back costs little
 	}
-	now := c.client.opts.clock()
-	return wakeJudge{patience: patience, ticked: now, heard: c.lastHeard(), since: now}
+	return wakeJudge{patience: patience, ticked: c.client.opts.clock()}
 }
 
 // late takes a tick. It reports whether the tick follows a sleep, and the server was silent for
@@ -151,20 +149,12 @@ func newWakeJudge(c *connection) wakeJudge {
 func (j *wakeJudge) late(c *connection) bool {
 	now := c.client.opts.clock()
 	slept := now.Sub(j.ticked) > 4*wakeTick
-	before := j.ticked
-	j.ticked = now
-	if heard := c.lastHeard(); heard != j.heard {
-		j.heard = heard
-		j.since = now
-		if slept { // before the sleep, or behind it: silent decides
-			j.since = before
-		}
-	}
-	return slept && now.Sub(j.since) > j.patience
+	j.ticked, j.heard = now, c.seen.Load()
+	return slept && now.Sub(time.Unix(0, j.heard)) > j.patience
 }
 
 // silent reports whether no bytes have come since the latest tick.
-func (j *wakeJudge) silent(c *connection) bool { return c.lastHeard() == j.heard }
+func (j *wakeJudge) silent(c *connection) bool { return c.seen.Load() == j.heard }
 
 // heartbeat acts on a heartbeat of the server. One with a body acknowledges messages, and is not
 // answered.

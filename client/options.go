@@ -44,7 +44,7 @@ type options struct {
 	resume         bool
 	resumeBuffer   int
 	offline        Offline
-	onStatus       func(Status)
+	onStatus       func(*Client, Status)
 	onDisconnect   func(error)
 	onConnect      func(*Client)
 	onReconnect    func(*Client)

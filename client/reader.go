@@ -71,6 +71,9 @@ func (c *connection) read(p []byte) (n int, err error) {
 	}
 	if n > 0 {
 		c.heard.Store(int64(c.age()))
+		if c.asked {
+			c.seen.Store(c.client.opts.clock().UnixNano())
+		}
 	}
 	if c.socket == nil {
 		return n, err

@@ -10,6 +10,7 @@ import (
 // State is what a client does about its connection.
 type State int
 
+// The states of a client.
 const (
 	Connecting   State = iota + 1 // Dial makes the first connection
 	Connected                     // messages may be sent
@@ -89,21 +90,21 @@ type Status struct {
 // runs as a handler does, before the handlers of pushes that come over the new connection. The
 // state Closed follows the last handler, also after [Client.Close]; if [Dial] fails, it comes
 // before Dial returns.
-func WithOnStatus(fn func(Status)) Option {
+func WithOnStatus(fn func(*Client, Status)) Option {
 	return func(o *options) { o.onStatus = fn }
 }
 
 // status queues a call of the program's function for s.
 func (c *Client) status(s Status) {
 	if fn := c.opts.onStatus; fn != nil {
-		c.inbox.event(func() { fn(s) })
+		c.inbox.event(func() { fn(c, s) })
 	}
 }
 
 // closedStatus calls the program's function for the end of the client. The inbox has ended.
 func (c *Client) closedStatus(err error) {
 	if fn := c.opts.onStatus; fn != nil {
-		c.inbox.goid.Run(func() { fn(Status{State: Closed, Reason: reasonOf(err), Err: err}) })
+		c.inbox.goid.Run(func() { fn(c, Status{State: Closed, Reason: reasonOf(err), Err: err}) })
 	}
 }
 
@@ -116,7 +117,7 @@ func reasonOf(err error) Reason {
 	switch {
 	case errors.As(err, &refused):
 		return ReasonRefused
-	case errors.Is(err, ErrProtocol), errors.Is(err, ErrWrongTransport):
+	case errors.Is(err, ErrProtocol), errors.Is(err, ErrWrongTransport) && !hungUp(err):
 		return ReasonProtocol
 	case errors.Is(err, ErrResumeOverflow):
 		return ReasonOverflow
