@@ -69,9 +69,17 @@ func newOptions(opts []Option) options {
 	for _, opt := range opts {
 		opt(&o)
 	}
-	if o.resume && o.reconnect == nil {
-		o.reconnect = Reconnect{Min: resumeMin, Max: resumeMax}.withDefaults()
+	var r Reconnect
+	switch {
+	case o.reconnect != nil:
+		r = *o.reconnect
+	case !o.resume:
+		return o
 	}
+	if o.resume {
+		r.Min, r.Max = positive(r.Min, resumeMin), positive(r.Max, resumeMax)
+	}
+	o.reconnect = r.withDefaults()
 	return o
 }
 
@@ -194,7 +202,7 @@ func WithFallback(fn func(*Message)) Option {
 // Handlers stay, and requests that wait fail with [ErrDisconnected]. For the server the client has
 // a new session: the program has to log in and join again, best in the hook of WithOnReconnect.
 func WithReconnect(r Reconnect) Option {
-	return func(o *options) { o.reconnect = r.withDefaults() }
+	return func(o *options) { o.reconnect = &r }
 }
 
 // WithOnDisconnect sets a hook that runs with the reason when a connection was lost, after the

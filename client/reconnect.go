@@ -10,8 +10,9 @@ import (
 type Reconnect struct {
 	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and Min,
 	// and for every further try the upper end doubles, up to Max. It starts from Min again
-	// after a connection that lasted for Max. Defaults: 500 ms and 30 s. Because of the
-	// randomness, the players of a server that restarts do not come back all at once.
+	// after a connection that lasted for Max. Defaults: 500 ms and 30 s, and with WithResume
+	// 100 ms and 5 s. Because of the randomness, the players of a server that restarts do not
+	// come back all at once.
 	Min, Max time.Duration
 	// Attempts is how many tries in a row may fail before the client ends with the error of the
 	// last. With 0 or less there is no limit.

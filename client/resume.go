@@ -103,10 +103,10 @@ func (c *Client) enter(conn *connection, w *welcome) error {
 		if before == nil || answer.Token == "" || err != nil {
 			return fmt.Errorf("%w: sys.resume of the handshake response: resumed with %q messages", ErrProtocol, answer.Received)
 		}
+		conn.session.Store(before)
 		if err := before.resume(conn, answer.Token, n); err != nil {
 			return err
 		}
-		conn.session.Store(before)
 		c.connected(status)
 		return nil
 	case before != nil:
@@ -164,5 +164,8 @@ func (c *Client) startSession(conn *connection, token string, user json.RawMessa
 		s.ids.Store(c.session.ids.Load()) // ids are those of the client: a log names each request once
 	}
 	c.session, c.user = s, user
+	if err := conn.reason(); err != nil { // it has ended meanwhile, and fail did not find the session
+		s.detach(conn, err)
+	}
 	return nil
 }

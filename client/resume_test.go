@@ -234,6 +234,28 @@ func TestCanceledCallLeavesItsID(t *testing.T) {
 	})
 }
 
+// A connection may end while its handshake is handled.
+func TestConnectionEndsInTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newClient([]Option{WithResume()})
+		defer c.cancel()
+		c.dial = func(context.Context) (transport, error) { return transport{}, errRefused }
+		for _, answer := range []string{firstSession, resumedSession(0)} {
+			conn := newConnection(c, transport{conn: &chunks{}})
+			conn.fail(errRefused)
+			if err := conn.accept([]byte(answer)); err == nil && answer != firstSession {
+				t.Error("the session goes on over a connection that has ended")
+			}
+			if s := c.session; s.conn != nil || s.ended() {
+				t.Errorf("after %s the session has the connection %v, ended %v", answer, s.conn, s.ended())
+			}
+			if err := c.Notify("a", nil); err != nil {
+				t.Errorf("Notify = %v, want it to wait", err)
+			}
+		}
+	})
+}
+
 func TestStateNames(t *testing.T) {
 	for s, want := range map[State]string{Connecting: "connecting", Connected: "connected", Reconnecting: "reconnecting", Closed: "closed", 9: "state 9"} {
 		if got := s.String(); got != want {

@@ -178,6 +178,9 @@ func (s *session) resume(conn *connection, token string, n uint64) error {
 	case n < s.base:
 		return fmt.Errorf("%w: %d messages are missing", ErrResumeOverflow, s.base-n)
 	}
+	if err := conn.reason(); err != nil {
+		return err // it has ended meanwhile, and detach came too early
+	}
 	s.release(n)
 	_, err := conn.out.put(true, func(b []byte) ([]byte, error) {
 		b, err := codec.Append(b, packet.Ack, nil)
