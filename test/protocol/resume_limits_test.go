@@ -130,7 +130,7 @@ func TestTokensAreNotLogged(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					for _, form := range []string{token, fmt.Sprintf("%x", raw), strings.Trim(fmt.Sprint(raw), "[]")} {
+					for _, form := range []string{token, fmt.Sprintf("%x", raw), strings.Trim(fmt.Sprintf("%d", raw), "[]")} {
 						if strings.Contains(text, form) {
 							t.Fatalf("a token is in the log:\n%s", text)
 						}
