@@ -113,7 +113,7 @@ func (c *connection) accept(body []byte) error {
 // refusal returns a *HandshakeError if a handshake response, which is JSON, has another code
 // than 200, or none.
 func refusal(body []byte) error {
-	var parts struct{ Code, Message, Msg json.RawMessage }
+	var parts struct{ Code, Message, Msg, Sys json.RawMessage }
 	_ = json.Unmarshal(body, &parts) // it may be no object
 	var code int
 	if json.Unmarshal(parts.Code, &code) == nil && code == codeOK {
@@ -122,6 +122,10 @@ func refusal(body []byte) error {
 	e := &HandshakeError{Code: code}
 	if json.Unmarshal(parts.Message, &e.Message) != nil || e.Message == "" {
 		_ = json.Unmarshal(parts.Msg, &e.Message) // there may be no text
+	}
+	var sys struct{ Transport string } // what the port is for, if the client speaks another transport
+	if json.Unmarshal(parts.Sys, &sys) == nil && sys.Transport != "" {
+		return fmt.Errorf("%w: %w", ErrWrongTransport, e)
 	}
 	return e
 }

@@ -63,7 +63,7 @@ func (a *Agent) adopt(c *Conn) error {
 
 // admits reports whether c may become the connection. The caller holds mu.
 func (o *outbox) admits(c *Conn) bool {
-	return !o.closed && o.parting == nil && (o.resume == nil || o.resume.pending == c)
+	return !o.ending() && (o.resume == nil || o.resume.pending == c)
 }
 
 // detach takes the agent's connection away for c, closes it, and returns when it can
