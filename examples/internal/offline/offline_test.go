@@ -9,8 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"sync"
 	"testing"
 	"time"
@@ -20,6 +18,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/clients/js"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/examples/internal/browsertest"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
@@ -186,62 +185,13 @@ func (n *network) mend() {
 	n.down = false
 }
 
-// openBrowser starts a browser, and returns the context of its first tab. If there is none the test is skipped, unless
-// NANO_REQUIRE_BROWSER is set.
-func openBrowser(t *testing.T) context.Context {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("short mode: needs a browser")
-	}
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		if os.Getenv("NANO_REQUIRE_BROWSER") != "" {
-			t.Fatal("no Chromium on PATH, and NANO_REQUIRE_BROWSER is set")
-		}
-		t.Skip("no Chromium on PATH")
-	}
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
-	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking",
-		"disable-component-update", "disable-sync"} {
-		flags = append(flags, chromedp.Flag(flag, true))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
-	t.Cleanup(cancel)
-	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
-	t.Cleanup(cancel)
-	root, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(root); err != nil {
-		t.Fatalf("starting %s: %v", path, err)
-	}
-	return root
-}
-
 // page is the page of the test in a browser.
-type page struct {
-	*testing.T
-	ctx context.Context
-}
-
-func (p page) do(what string, actions ...chromedp.Action[chromedp.Void]) {
-	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, wait)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		p.Fatalf("%s: %v", what, err)
-	}
-}
+type page struct{ *browsertest.Page }
 
 // until waits until an expression of the page is true.
 func (p page) until(expression string) {
 	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	ctx, cancel := context.WithTimeout(p.Context(), wait)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -260,7 +210,7 @@ func (p page) until(expression string) {
 // emulate puts the page offline, or back, as the developer tools do.
 func (p page) emulate(offline bool) {
 	p.Helper()
-	p.do("emulating a network", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+	p.Do("emulating a network", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		return t.Call(ctx, "Network.emulateNetworkConditions", map[string]any{
 			"offline": offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1,
 		}, nil)
@@ -269,18 +219,15 @@ func (p page) emulate(offline bool) {
 
 // A page, or its worker, loses its network ten times while 50 numbers come in a second; each has to come once.
 func TestOffline(t *testing.T) {
-	ctx := openBrowser(t)
+	browser := browsertest.Start(t)
 	for _, where := range []string{"page", "worker"} {
 		t.Run(where, func(t *testing.T) {
 			f, server := start(t)
 			n := connect(t, server)
-			tab, cancel := chromedp.NewContext(ctx)
-			defer cancel()
-			if err := chromedp.Do(tab); err != nil { // the context that opens a tab bounds its life
-				t.Fatalf("opening a tab: %v", err)
-			}
-			p := page{t, tab}
-			p.do("opening the page", chromedp.Navigate("http://"+n.addr+"/#"+where))
+			tab, closeTab := browser.Tab()
+			defer closeTab()
+			p := page{tab}
+			p.Do("opening the page", chromedp.Navigate("http://"+n.addr+"/#"+where))
 			p.until("globalThis.seen?.next > 10")
 			missed := 0
 			for i := range 10 {
@@ -299,7 +246,7 @@ func TestOffline(t *testing.T) {
 				p.until(fmt.Sprintf(`globalThis.seen.state === "connected" && globalThis.seen.resumes === %d && globalThis.seen.next > %d`, i+1, f.count()))
 			}
 			type result struct{ Next, Faults, Sessions, Resumes, Pushed int }
-			got, err := chromedp.Run(tab, chromedp.Evaluate[result](`stop().then((pushed) => ({ ...globalThis.seen, pushed }))`,
+			got, err := chromedp.Run(p.Context(), chromedp.Evaluate[result](`stop().then((pushed) => ({ ...globalThis.seen, pushed }))`,
 				chromedp.EvalAwaitPromise))
 			if err != nil {
 				t.Fatal(err)
