@@ -111,7 +111,7 @@ func (c *connection) accept(body []byte) error {
 }
 
 // refusal returns a *HandshakeError if a handshake response, which is JSON, has another code
-// than 200, or none.
+// than 200, or none. It is joined with ErrWrongTransport if the server says what its port is for.
 func refusal(body []byte) error {
 	var parts struct{ Code, Message, Msg, Sys json.RawMessage }
 	_ = json.Unmarshal(body, &parts) // it may be no object
@@ -123,7 +123,7 @@ func refusal(body []byte) error {
 	if json.Unmarshal(parts.Message, &e.Message) != nil || e.Message == "" {
 		_ = json.Unmarshal(parts.Msg, &e.Message) // there may be no text
 	}
-	var sys struct{ Transport string } // what the port is for, if the client speaks another transport
+	var sys struct{ Transport string }
 	if json.Unmarshal(parts.Sys, &sys) == nil && sys.Transport != "" {
 		return fmt.Errorf("%w: %w", ErrWrongTransport, e)
 	}
