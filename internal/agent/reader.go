@@ -50,7 +50,7 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 	if len(rest) > 0 {
 		c.consume(rest, 0)
 	}
-	for {
+	for !c.away() {
 		b, kept, err := c.next()
 		if err != nil {
 			return err
@@ -60,6 +60,7 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 			return io.EOF
 		}
 	}
+	return nil
 }
 
 // errGoexit is why a connection ends whose goroutine the program has ended: a hook, the
@@ -86,6 +87,9 @@ func (c *Conn) consume(b []byte, kept int) {
 		c.in.remainder = nil
 		return
 	}
+	if c.opening != nil {
+		c.opening.record(b[kept:])
+	}
 	var fault error
 	if c.frames != nil {
 		if b, fault = c.unframe(b, kept); c.agent.Load().flags.has(flagClosed) {
@@ -93,6 +97,10 @@ func (c *Conn) consume(b []byte, kept int) {
 		}
 	}
 	rest, err := c.decodePackets(b)
+	if c.opening != nil && c.away() {
+		c.in.remainder = nil
+		return // the other node reads all of it
+	}
 	if err == nil {
 		err = fault
 	}
