@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 
 	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/mesh"
@@ -55,6 +56,7 @@ type Broker struct {
 	boxLimit, boxSize int // limits of the mailboxes of proxy sessions
 
 	addr atomic.Pointer[string]
+	name atomic.Pointer[carry.Name]
 
 	peers    atomic.Pointer[[]*peerConn] // those that are up; replaced under mu
 	services sync.Map                    // services that another node has served: *atomic.Uint64 by name, the next node's turn
