@@ -17,7 +17,7 @@ func (pc *peerConn) carry(f *link.Frame) error {
 	pc.mu.Lock()
 	s := &pc.streams
 	_, taken := s.served[f.Session]
-	if !taken && !s.ended {
+	if !taken {
 		if s.served == nil {
 			s.served = make(map[int64]*carry.Conn)
 		}
