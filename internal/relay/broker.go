@@ -14,6 +14,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/internal/carry"
@@ -57,6 +58,8 @@ type Broker struct {
 
 	addr atomic.Pointer[string]
 	name atomic.Pointer[carry.Name]
+
+	joined time.Time // when Join was called; set before clients come
 
 	peers    atomic.Pointer[[]*peerConn] // those that are up; replaced under mu
 	services sync.Map                    // services that another node has served: *atomic.Uint64 by name, the next node's turn
@@ -118,7 +121,10 @@ func (b *Broker) Clustered() bool { return b.node != nil }
 func (b *Broker) Node() *mesh.Node { return b.node }
 
 // Join starts the node on l: see [mesh.Node.Start].
-func (b *Broker) Join(ctx context.Context, l net.Listener) error { return b.node.Start(ctx, l) }
+func (b *Broker) Join(ctx context.Context, l net.Listener) error {
+	b.joined = time.Now()
+	return b.node.Start(ctx, l)
+}
 
 // Drain closes the proxy sessions, with ErrShutdown, when their accepted messages have run. The clients stay connected.
 func (b *Broker) Drain() {

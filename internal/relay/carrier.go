@@ -13,6 +13,12 @@ import (
 // turns with others, and do not fill the queue of its link.
 const maxAsking = 256
 
+// settleTime is how long after Join a node that has not converged does not say that it knows no node of a name.
+const settleTime = 5 * time.Second
+
+// errSettling is returned while this node may not know all nodes yet.
+var errSettling = errors.New("cluster: this node is joining the cluster")
+
 // errNoAnswer is returned when a gate does not answer in time.
 var errNoAnswer = errors.New("cluster: the gate of the session does not answer")
 
@@ -34,10 +40,15 @@ func (b *Broker) Name() carry.Name {
 
 // Carry asks the node of a name to go on with a session over the connection of a client, which has sent the bytes of
 // opening so far. It returns the stream to that node once the session goes on, or why it does not. The error is
-// carry.ErrUnknownNode if the node is not up; otherwise the node has not answered in ask.Left.
+// carry.ErrUnknownNode if the node is not up. After another error the client may ask again: the node has not answered in
+// ask.Left, or this node is joining the cluster.
 func (b *Broker) Carry(name carry.Name, ask *carry.Ask, opening []byte) (*carry.Conn, *carry.Refusal, error) {
 	pc := b.peerNamed(name)
-	if pc == nil {
+	switch {
+	case pc != nil:
+	case !b.node.Converged() && time.Since(b.joined) < settleTime:
+		return nil, nil, errSettling
+	default:
 		return nil, nil, carry.ErrUnknownNode
 	}
 	began := time.Now()
