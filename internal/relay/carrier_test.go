@@ -284,3 +284,19 @@ func TestCarriedOverrun(t *testing.T) {
 	s.hears(link.Frame{Kind: kindEnd, Flags: flagToCarrier, Session: 5})
 	s.silent()
 }
+
+// A node that is joining the cluster does not say of a name that no node has it, for a while.
+func TestCarryWhileJoining(t *testing.T) {
+	s := newScene(t, func(c *Config) { c.Node.Seeds = []string{"127.0.0.1:1"} })
+	if s.node.Converged() {
+		t.Fatal("the node has converged without its seed")
+	}
+	stranger := carry.NameOf("192.0.2.1:1", 1)
+	if _, _, err := s.Carry(stranger, &carry.Ask{Left: patience}, nil); !errors.Is(err, errSettling) {
+		t.Errorf("Carry = %v, want errSettling", err)
+	}
+	s.joined = s.joined.Add(-settleTime)
+	if _, _, err := s.Carry(stranger, &carry.Ask{Left: patience}, nil); !errors.Is(err, carry.ErrUnknownNode) {
+		t.Errorf("Carry = %v after %v, want ErrUnknownNode", err, settleTime)
+	}
+}
