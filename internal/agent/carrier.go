@@ -58,10 +58,10 @@ func (c *Conn) forgetOpening() {
 // away reports whether the client goes on with a session of another node.
 func (c *Conn) away() bool { return c.flags.has(flagAway) }
 
-// findElsewhere asks the node that a token names to go on with the session. If it does, c
+// askOther asks the node that a token names to go on with the session. If it does, c
 // is away. Otherwise e is why the session does not go on; after an error the client may
 // ask again.
-func (c *Conn) findElsewhere(k token) (e *ended, err error) {
+func (c *Conn) askOther(k token) (e *ended, err error) {
 	h := c.hub
 	o := c.opening
 	if o.large {
@@ -149,7 +149,7 @@ func (c *Conn) limitFarewell(a *Agent) {
 func (c *Conn) carryOut(to *carry.Conn) error {
 	for {
 		b, _, err := c.next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			_ = to.CloseWrite() // the node ends the stream
 			return err
 		}

@@ -274,7 +274,7 @@ func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, 
 	case e != nil:
 		return e, nil
 	case c.opening != nil && k.name() != c.hub.nodeName():
-		return c.findElsewhere(k)
+		return c.askOther(k)
 	}
 	return &ended{reason: reasonUnknown}, nil
 }

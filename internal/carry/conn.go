@@ -91,7 +91,7 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 		c.mu.Lock()
 		if err := c.awaitBytes(); err != nil {
 			c.mu.Unlock()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				err = nil
 			}
 			return total, err
@@ -283,21 +283,20 @@ func (c *Conn) AwaitEnd() {
 // OnData is called with bytes that came. It does not keep b. An error has ended the stream.
 func (c *Conn) OnData(b []byte) error {
 	c.mu.Lock()
-	if c.over != nil {
-		c.mu.Unlock()
-		return nil
+	open := c.over == nil
+	fits := !open || !c.inEnded && c.received.Add(len(b))
+	if open && fits {
+		if c.at > 0 && len(c.in)+len(b) > cap(c.in) {
+			c.in, c.at = c.in[:copy(c.in, c.in[c.at:])], 0
+		}
+		c.in = append(c.in, b...)
+		c.changed.Broadcast()
 	}
-	if c.inEnded || !c.received.Add(len(b)) {
-		c.mu.Unlock()
+	c.mu.Unlock()
+	if !fits {
 		_ = c.Close()
 		return errOverrun
 	}
-	if c.at > 0 && len(c.in)+len(b) > cap(c.in) {
-		c.in, c.at = c.in[:copy(c.in, c.in[c.at:])], 0
-	}
-	c.in = append(c.in, b...)
-	c.changed.Broadcast()
-	c.mu.Unlock()
 	return nil
 }
 

@@ -59,7 +59,7 @@ func (g *resumeGame) broadcast(srv *nano.Server) {
 type resumeGate struct {
 	mu      sync.Mutex
 	process *nodeCmd     // mu guards it; only the goroutine of the test changes it
-	life    atomic.Int64 // how many processes have been killed
+	kills   atomic.Int64 // processes that were killed
 }
 
 // addr returns where clients connect.
@@ -74,7 +74,7 @@ func (g *resumeGate) addr(framed bool) string {
 
 // kill kills the process.
 func (g *resumeGate) kill() {
-	g.life.Add(1)
+	g.kills.Add(1)
 	g.process.kill()
 }
 
@@ -98,8 +98,8 @@ type resumeCluster struct {
 	only    atomic.Pointer[[]int] // the gates that clients connect to
 	wires   sync.Map              // *testkit.Wire that are open
 
-	cuts, begun, ended, resumes, elsewhere, requests, received atomic.Int64
-	entered                                                    atomic.Int64 // clients whose session has begun
+	cuts, begun, ended, resumes, carried, requests, received atomic.Int64
+	entered                                                  atomic.Int64 // clients whose session has begun
 }
 
 // startResumeCluster starts n gates.
@@ -185,13 +185,13 @@ func (c *resumeCluster) finish(name string) {
 	}
 	c.t.Logf("%s: %d sessions began: %d requests were sent, %d messages came to clients, %d cuts, %d resumes, %d of them at another gate, "+
 		"%d messages replayed by the processes at the end, %d sessions ended with their gates",
-		name, c.begun.Load(), c.requests.Load(), c.received.Load(), c.cuts.Load(), c.resumes.Load(), c.elsewhere.Load(), replayed, c.ended.Load())
+		name, c.begun.Load(), c.requests.Load(), c.received.Load(), c.cuts.Load(), c.resumes.Load(), c.carried.Load(), replayed, c.ended.Load())
 }
 
-// life is one session of a client, at its gate.
-type life struct {
+// stay is one session of a client, at its gate.
+type stay struct {
 	gate int
-	at   int64            // resumeGate.life when the session began
+	at   int64            // resumeGate.kills when the session began
 	sent atomic.Int64     // requests
 	next map[string]int64 // numbers of what is to come, by route; "" is that of responses
 }
@@ -200,7 +200,7 @@ type life struct {
 // begins another session when its gate was killed, and only then.
 func (c *resumeCluster) client(framed bool) {
 	client := &testkit.ResumeClient{}
-	l := &life{next: map[string]int64{}}
+	l := &stay{next: map[string]int64{}}
 	var sender sync.WaitGroup
 	quit := make(chan struct{})
 	defer func() {
@@ -214,7 +214,7 @@ func (c *resumeCluster) client(framed bool) {
 	for deadline := time.Now().Add(10 * time.Minute); time.Now().Before(deadline); {
 		only := *c.only.Load()
 		i := only[rand.IntN(len(only))]
-		at := c.gates[i].life.Load()
+		at := c.gates[i].kills.Load()
 		begun := len(l.next) > 0
 		w, err := c.dial(i, framed, begun)
 		if err != nil {
@@ -227,9 +227,9 @@ func (c *resumeCluster) client(framed bool) {
 		case a.Resumed:
 			c.resumes.Add(1)
 			if i != l.gate {
-				c.elsewhere.Add(1)
+				c.carried.Add(1)
 			}
-		case begun && (a.Reason != "unknown" || c.gates[l.gate].life.Load() == l.at):
+		case begun && (a.Reason != "unknown" || c.gates[l.gate].kills.Load() == l.at):
 			c.t.Errorf("a session of %d, whose gate was not killed, did not go on at %d: %s", l.gate, i, a.Reason)
 			w.Abort()
 			return
@@ -241,7 +241,7 @@ func (c *resumeCluster) client(framed bool) {
 				sender.Wait() // it sends nothing in the new session
 				quit = make(chan struct{})
 			}
-			l = &life{gate: i, at: at, next: map[string]int64{}}
+			l = &stay{gate: i, at: at, next: map[string]int64{}}
 			l.sent.Store(1)
 		}
 		if err == nil {
@@ -263,7 +263,7 @@ func (c *resumeCluster) client(framed bool) {
 }
 
 // serve reads what comes over one connection. It reports whether the client has ended.
-func (c *resumeCluster) serve(client *testkit.ResumeClient, w *testkit.Wire, l *life, sender *sync.WaitGroup, quit chan struct{}) (over bool) {
+func (c *resumeCluster) serve(client *testkit.ResumeClient, w *testkit.Wire, l *stay, sender *sync.WaitGroup, quit chan struct{}) (over bool) {
 	c.wires.Store(w, true)
 	defer c.wires.Delete(w)
 	defer w.Abort()
@@ -295,7 +295,7 @@ func (c *resumeCluster) serve(client *testkit.ResumeClient, w *testkit.Wire, l *
 }
 
 // send sends requests until the session has ended or nothing more is to be sent.
-func (c *resumeCluster) send(client *testkit.ResumeClient, l *life, quit chan struct{}) {
+func (c *resumeCluster) send(client *testkit.ResumeClient, l *stay, quit chan struct{}) {
 	for !c.over.Load() {
 		if client.Waiting() < 200 {
 			n := l.sent.Load()
@@ -334,8 +334,8 @@ func TestResumeCluster(t *testing.T) {
 	time.Sleep(time.Second)
 	c.finish(fmt.Sprintf("3 gates, %d clients, %v, %d gates killed", *resumeClients, d, kills))
 	c.proxy.relays.Wait()
-	if kills == 0 || c.ended.Load() == 0 || c.elsewhere.Load() == 0 {
-		t.Error("no gate was killed with a session, or no session went on elsewhere")
+	if kills == 0 || c.ended.Load() == 0 || c.carried.Load() == 0 {
+		t.Error("no gate was killed with a session, or no session went on at another gate")
 	}
 }
 
