@@ -170,7 +170,7 @@ func (c *Conn) carryBack(to *carry.Conn) {
 		if half, _ := halfCloser(c.socket); half != nil {
 			_ = half.CloseWrite()
 		}
-		to.AwaitEnd() // until then the client may send
+		<-to.Ended() // until then the client may send
 	}
 	_ = to.Close()
 	closeNow(c.socket)

@@ -48,8 +48,9 @@ var ErrUnknownNode = errors.New("carry: no node of that name is up")
 
 // Sender sends what one end of a stream tells the other one. Its methods do not block.
 type Sender interface {
-	// Data sends bytes. It does not keep them.
-	Data(b []byte) error
+	// Data sends bytes, and does not keep them. If it cannot send them now, it returns a channel that is closed when it may
+	// be called with them again.
+	Data(b []byte) (wait <-chan struct{}, err error)
 	// Credit says that n bytes of the other end were consumed.
 	Credit(n int)
 	// CloseWrite says that no more bytes come.

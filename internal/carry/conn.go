@@ -17,6 +17,8 @@ type Conn struct {
 	sender        Sender
 	local, remote net.Addr
 
+	ended chan struct{} // closed when the stream has ended
+
 	mu       sync.Mutex
 	changed  sync.Cond // of mu: anything below has changed
 	in       []byte    // what came and was not read; mu guards it and what follows
@@ -35,7 +37,7 @@ type Conn struct {
 
 // NewConn returns one end of a stream. remote is the address of the client.
 func NewConn(s Sender, local, remote net.Addr) *Conn {
-	c := &Conn{sender: s, local: local, remote: remote}
+	c := &Conn{sender: s, local: local, remote: remote, ended: make(chan struct{})}
 	c.changed.L = &c.mu
 	return c
 }
@@ -177,13 +179,41 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		if err := c.sender.Data(b[n : n+k]); err != nil {
-			_ = c.Close()
+		if err := c.send(b[n : n+k]); err != nil {
+			_ = c.Close() // the stream would have a gap
 			return n, err
 		}
 		n += k
 	}
 	return n, nil
+}
+
+// send sends b, and waits while the sender cannot take it.
+func (c *Conn) send(b []byte) error {
+	wait, err := c.sender.Data(b)
+	if wait == nil || err != nil {
+		return err
+	}
+	c.mu.Lock()
+	deadline := c.writeBy
+	c.mu.Unlock()
+	var late <-chan time.Time
+	if !deadline.IsZero() {
+		t := time.NewTimer(time.Until(deadline))
+		defer t.Stop()
+		late = t.C
+	}
+	for wait != nil && err == nil {
+		select {
+		case <-wait:
+			wait, err = c.sender.Data(b)
+		case <-c.ended:
+			err = errEnded
+		case <-late:
+			err = os.ErrDeadlineExceeded
+		}
+	}
+	return err
 }
 
 // acquire waits until the window has room, and takes room for most bytes at most.
@@ -249,6 +279,7 @@ func (c *Conn) end(err error, why *Refusal) bool {
 	if first {
 		c.over, c.refusal = err, why
 		f, c.onOver = c.onOver, nil
+		close(c.ended)
 	}
 	c.changed.Broadcast()
 	c.mu.Unlock()
@@ -271,14 +302,8 @@ func (c *Conn) AfterEnd(f func()) {
 	}
 }
 
-// AwaitEnd returns when the stream has ended.
-func (c *Conn) AwaitEnd() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for c.over == nil {
-		c.changed.Wait()
-	}
-}
+// Ended is closed when the stream has ended.
+func (c *Conn) Ended() <-chan struct{} { return c.ended }
 
 // OnData is called with bytes that came. It does not keep b. An error has ended the stream.
 func (c *Conn) OnData(b []byte) error {

@@ -22,20 +22,21 @@ type line struct {
 	frames chan func(*Conn)
 
 	mu     sync.Mutex
-	fault  error // what Data returns; mu guards it and what follows
+	fault  error         // what Data returns; mu guards it and what follows
+	full   chan struct{} // what Data returns; nil for none
 	credit int
 	closed int // calls of Close
 }
 
-func (l *line) Data(b []byte) error {
+func (l *line) Data(b []byte) (<-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.fault != nil {
-		return l.fault
+	if l.fault != nil || l.full != nil {
+		return l.full, l.fault
 	}
 	b = bytes.Clone(b)
 	l.frames <- func(c *Conn) { _ = c.OnData(b) }
-	return nil
+	return nil, nil
 }
 
 func (l *line) Credit(n int) {
@@ -337,8 +338,41 @@ func TestFaults(t *testing.T) {
 				if fault(p.gate) == nil {
 					t.Error("no error")
 				}
-				p.gate.AwaitEnd()
-				p.carrier.AwaitEnd()
+				<-p.gate.Ended()
+				<-p.carrier.Ended()
+			})
+		})
+	}
+}
+
+// A write waits while the link is busy, for the deadline or the end of the stream at most.
+func TestBusy(t *testing.T) {
+	for name, c := range map[string]struct {
+		then func(p *pair)
+		err  error
+		took time.Duration
+	}{
+		"room": {func(p *pair) {
+			p.toGate.mu.Lock()
+			defer p.toGate.mu.Unlock()
+			close(p.toGate.full)
+			p.toGate.full = nil
+		}, nil, time.Second},
+		"end":      {func(p *pair) { _ = p.gate.Close() }, errEnded, time.Second},
+		"deadline": {func(*pair) {}, os.ErrDeadlineExceeded, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inPair(t, func(t *testing.T, p *pair) {
+				p.toGate.full = make(chan struct{})
+				began := time.Now()
+				_ = p.carrier.SetWriteDeadline(began.Add(time.Minute))
+				go func() {
+					time.Sleep(time.Second)
+					c.then(p)
+				}()
+				if _, err := p.carrier.Write([]byte("x")); err != c.err || time.Since(began) != c.took {
+					t.Errorf("Write = %v after %v, want %v after %v", err, time.Since(began), c.err, c.took)
+				}
 			})
 		})
 	}
@@ -352,7 +386,7 @@ func TestQueueFull(t *testing.T) {
 		if _, err := p.carrier.Write([]byte("x")); err != full {
 			t.Errorf("Write = %v", err)
 		}
-		p.gate.AwaitEnd()
+		<-p.gate.Ended()
 	})
 }
 

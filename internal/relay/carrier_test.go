@@ -268,8 +268,8 @@ func TestCarriedLinkDown(t *testing.T) {
 	s.says(link.Frame{Kind: kindBytes, Flags: flagToCarrier, Session: id, Data: []byte("x")})
 	out := receive(t, answered, "the answer").conn
 	s.link.Close(link.ErrDown)
-	c.AwaitEnd()
-	out.AwaitEnd()
+	<-c.Ended()
+	<-out.Ended()
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, link.ErrDown) {
 		t.Errorf("Read = %v, want ErrDown", err)
 	}
@@ -280,7 +280,7 @@ func TestCarriedOverrun(t *testing.T) {
 	s := newScene(t, nil)
 	conns := s.carries(nil)
 	s.says(carryFrame(5), link.Frame{Kind: kindBytes, Session: 5, Data: make([]byte, flow.StreamSize+1)})
-	receive(t, conns, "the stream").AwaitEnd()
+	receive(t, conns, "the <-stream").Ended()
 	s.hears(link.Frame{Kind: kindEnd, Flags: flagToCarrier, Session: 5})
 	s.silent()
 }

@@ -54,10 +54,10 @@ func (e streamEnd) frame(kind link.Kind) link.Frame {
 	return f
 }
 
-func (e streamEnd) Data(b []byte) error {
+func (e streamEnd) Data(b []byte) (wait <-chan struct{}, err error) {
 	f := e.frame(kindBytes)
 	f.Data = b
-	return e.pc.link.Send(&f)
+	return e.pc.link.SendBulk(&f)
 }
 
 func (e streamEnd) Credit(n int) {

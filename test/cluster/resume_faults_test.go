@@ -428,3 +428,87 @@ func TestClusterResumeProxied(t *testing.T) {
 		t.Errorf("RemoteAddr() = %s, want the client's", a)
 	}
 }
+
+// Many clients that come to another gate at once, and have missed much, get all of it: what waits for the link is bounded,
+// and no stream ends for that.
+func TestClusterResumeStorm(t *testing.T) {
+	t.Parallel()
+	g := startGates(t, "tcp", nil, nil)
+	const clients, pushes = 200, 10
+	text := strings.Repeat("x", 20<<10) // 40 MB in all
+	var wg sync.WaitGroup
+	var ready sync.WaitGroup
+	ready.Add(clients)
+	storm := make(chan struct{})
+	for range clients {
+		wg.Go(func() {
+			c := &testkit.ResumeClient{}
+			begun := false
+			defer func() {
+				if !begun {
+					ready.Done()
+				}
+			}()
+			var w *testkit.Wire
+			for _, at := range []*testkit.Server{g.home, g.away} {
+				conn, err := at.DialConn()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				w = testkit.NewWire(conn)
+				a, err := c.Connect(w)
+				if err != nil || a.Resumed != (at == g.away) {
+					t.Errorf("answer %+v, %v", a, err)
+					return
+				}
+				if at == g.away {
+					break
+				}
+				c.Send(testkit.Request(1, "Game.Do", "join"))
+				if _, err := c.Next(w); err != nil {
+					t.Error(err)
+					return
+				}
+				w.Abort()
+				c.Lost()
+				begun = true
+				ready.Done()
+				<-storm
+			}
+			for i := range pushes {
+				if m, err := c.Next(w); err != nil || string(m.Data) != fmt.Sprint(i, text) {
+					t.Errorf("message %d: %v, %v", i, m, err)
+					return
+				}
+			}
+		})
+	}
+	ready.Wait()
+	testkit.Eventually(t, "the sessions are suspended", func() bool { return g.home.Stats().Resume.Suspended == clients || t.Failed() })
+	for i := range pushes {
+		if err := g.all.Broadcast("news", []byte(fmt.Sprint(i, text))); err != nil {
+			t.Error(err)
+		}
+	}
+	close(storm)
+	most := 0
+	done := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(done)
+	}()
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		case <-time.After(time.Millisecond):
+			most = max(most, g.home.Stats().Cluster.QueuedBytes)
+		}
+	}
+	t.Logf("at most %d bytes waited for the link", most)
+	if st := g.home.Stats(); st.Resume.Resumed != clients || st.Resume.Overflowed != 0 {
+		t.Errorf("Stats().Resume = %+v", st.Resume)
+	}
+}

@@ -25,6 +25,7 @@ type gates struct {
 	client     *testkit.ResumeClient
 	wire       *testkit.Wire
 	s          *session.Session // of the client
+	all        *nano.Group      // of those that sent "join"
 	next       uint64
 
 	events  chan string   // what happens to the session
@@ -36,7 +37,7 @@ type gates struct {
 func startGates(t *testing.T, kind string, home, away []nano.Option) *gates {
 	t.Helper()
 	g := &gates{
-		t: t, client: &testkit.ResumeClient{}, nodes: map[*testkit.Server]*testkit.Node{},
+		t: t, client: &testkit.ResumeClient{}, all: nano.NewGroup("all"), nodes: map[*testkit.Server]*testkit.Node{},
 		events: make(chan string, 100), blocked: make(chan struct{}),
 	}
 	start := func(name string, seeds []*testkit.Node, opts []nano.Option) *testkit.Server {
@@ -64,8 +65,13 @@ func (g *gates) serve(name string, s *session.Session, data []byte) error {
 		s.OnResume(func(*session.Session) { g.events <- "resume" })
 		s.OnClose(func(_ *session.Session, err error) { g.events <- "close: " + err.Error() })
 	}
-	if string(data) == "block" {
+	switch string(data) {
+	case "block":
 		<-g.blocked
+	case "join":
+		if err := g.all.Add(s); err != nil {
+			return err
+		}
 	}
 	return s.Response(fmt.Append(nil, name, " ", string(data)))
 }
