@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"github.com/lonng/nano/internal/carry"
-	"github.com/lonng/nano/session"
 )
 
 // Carried serves a client that is connected to another node, and goes on with a session
@@ -47,8 +46,8 @@ func (h *Hub) newCarried(conn *carry.Conn, ask *carry.Ask) *Conn {
 var errNotHere = errors.New("the session does not go on")
 
 // refuseCarried leaves the answer to the node that has the client's connection: the client
-// gets a new session there. It returns the reason to close this end.
+// gets a new session there. The error closes this end.
 func (c *Conn) refuseCarried(e *ended) error {
 	c.socket.(*carry.Conn).Refuse(carry.Refusal{Reason: e.reason, Kick: e.kick})
-	return &protocolError{reason: session.ErrClientClosed, err: errNotHere}
+	return errNotHere
 }

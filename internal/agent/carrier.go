@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/lonng/nano/internal/carry"
@@ -31,17 +32,13 @@ func (h *Hub) nodeName() (n carry.Name) {
 // a session of another node, that node gets all of it.
 type opening struct {
 	b     []byte
-	large bool        // it was more than is kept
+	large bool        // it was more than is kept: the client cannot go on there
 	to    *carry.Conn // the stream to the session's node; nil while there is none
 }
 
-// maxOpening is how much of an opening is kept, in bytes: several handshakes of the
-// largest size that is useful, and the frames around them.
-const maxOpening = 64 << 10
-
-// record keeps bytes that came, as they came.
-func (o *opening) record(b []byte) {
-	if o.large = o.large || len(o.b)+len(b) > maxOpening; o.large {
+// record keeps bytes as they came, most bytes in all.
+func (o *opening) record(b []byte, most int) {
+	if o.large = o.large || len(o.b)+len(b) > most; o.large {
 		o.b = nil
 		return
 	}
@@ -86,22 +83,24 @@ func (c *Conn) askOther(k token) (e *ended, err error) {
 	if c.frames != nil {
 		h.upgrades.Delete(c.agent.Load())
 	}
-	c.silence()
+	c.stopWriting()
 	return nil, nil
 }
 
+// maxOpening is how much of an opening is kept, in bytes: the largest handshake in frames
+// of twice its size, and one read more.
+func (h *Hub) maxOpening() int { return 2*h.Limits.MaxHandshake + readSize }
+
 // knownReason returns a reason of another node if this node knows it.
 func knownReason(reason string) string {
-	for _, known := range resumeReasons {
-		if reason == known {
-			return reason
-		}
+	if slices.Contains(resumeReasons[:], reason) {
+		return reason
 	}
 	return reasonUnknown
 }
 
-// silence returns when nothing is being written over c, and sees that nothing will be.
-func (c *Conn) silence() {
+// stopWriting returns when nothing is being written over c, and sees that nothing will be.
+func (c *Conn) stopWriting() {
 	o := &c.agent.Load().out
 	for {
 		o.mu.Lock()

@@ -88,7 +88,7 @@ func (c *Conn) consume(b []byte, kept int) {
 		return
 	}
 	if c.opening != nil {
-		c.opening.record(b[kept:])
+		c.opening.record(b[kept:], c.hub.maxOpening())
 	}
 	var fault error
 	if c.frames != nil {

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -510,5 +511,39 @@ func TestClusterResumeStorm(t *testing.T) {
 	t.Logf("at most %d bytes waited for the link", most)
 	if st := g.home.Stats(); st.Resume.Resumed != clients || st.Resume.Overflowed != 0 {
 		t.Errorf("Stats().Resume = %+v", st.Resume)
+	}
+}
+
+// What a client sends before its handshake is kept within bounds. Beyond them its session does not go on elsewhere.
+func TestClusterResumeLargeOpening(t *testing.T) {
+	t.Parallel()
+	g := startGates(t, "ws", nil, nil)
+	g.drop()
+	ask := func(pings int) testkit.ResumeAnswer {
+		t.Helper()
+		w := g.dial(g.away)
+		go func() {
+			for range pings {
+				if w.Raw(testkit.Frame(0x8a, make([]byte, 100))) != nil { // a pong, which has no answer
+					return
+				}
+			}
+			_ = w.Send(testkit.Pack(packet.Handshake, g.client.Handshake()))
+		}()
+		typ, body, err := w.Packet()
+		var answer struct {
+			Sys struct{ Resume testkit.ResumeAnswer }
+		}
+		if err != nil || typ != packet.Handshake || json.Unmarshal([]byte(body), &answer) != nil {
+			t.Fatalf("%v %s, %v came", typ, body, err)
+		}
+		w.Abort()
+		return answer.Sys.Resume
+	}
+	if a := ask(2000); a.Resumed || a.Reason != "unknown" {
+		t.Errorf("answer %+v, want unknown", a)
+	}
+	if a := ask(100); !a.Resumed {
+		t.Errorf("answer %+v, want the session", a)
 	}
 }
