@@ -79,6 +79,21 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestNew(t *testing.T) {
+	root := programtest.Root(t)
+	t.Chdir(t.TempDir())
+	out, err := run(t, "new", "demo", "--replace", root)
+	if err != nil || !strings.HasSuffix(out, "   cd demo\n   go run .\n\nand open http://localhost:3250.\n") {
+		t.Errorf("new = %v, prints %q", err, out)
+	}
+	if _, err := os.Stat(filepath.Join("demo", "web", "index.html")); err != nil {
+		t.Error(err)
+	}
+	if _, err := run(t, "new", "demo", "--replace", root); err == nil || !strings.Contains(err.Error(), "demo is not empty") {
+		t.Errorf("new over a project = %v, want an error", err)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, c := range []struct {
@@ -90,6 +105,9 @@ func TestUsage(t *testing.T) {
 		{[]string{"routes", "./missing"}, "missing"},
 		{[]string{"gen", "ts"}, "want a package"},
 		{[]string{"gen", "ts", "--contract", "missing.json"}, "missing.json"},
+		{[]string{"new"}, "want one name"},
+		{[]string{"new", "a", "b"}, "want one name"},
+		{[]string{"new", "demo", "--template", "opera"}, "there is no template"},
 		{[]string{"nonsense"}, `there is no command "nonsense"; see nano --help`},
 		{[]string{"gen", "cobol"}, `there is no command "cobol"; see nano gen --help`},
 	} {
