@@ -112,11 +112,6 @@ func (a *Agent) release(c *Conn) {
 // forget removes an agent that never had an open session, and has no connection any more.
 func (a *Agent) forget() {
 	a.flags.set(flagClosed | flagConnGone)
-	a.forgetSession()
-}
-
-// forgetSession removes the session of an agent, which never was open.
-func (a *Agent) forgetSession() {
 	a.control.End(session.ErrClosed)
 	a.hub.gone(a, flagSessionGone)
 	a.hub.wg.Done()

@@ -130,7 +130,7 @@ func (c *Conn) carry() {
 	<-written
 	c.releaseBuffer()
 	if !a.flags.set(flagClosed) {
-		a.forgetSession()
+		a.forget()
 	}
 	c.finishReading(err)
 }

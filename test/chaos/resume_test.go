@@ -83,7 +83,7 @@ func runResume(t *testing.T, kind string, d time.Duration) {
 	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: time.Now().Add(d)}
 	c.at = testkit.Start(t, kind, testkit.NewGame(c.serve), nano.WithResume(nano.Resume{}))
 	t.Cleanup(func() { c.ending.Store(true) })
-	proxy := &cutter{cuts: &c.cuts}
+	proxy := &cutter{c: c}
 	stop := make(chan struct{})
 	var broadcasts sync.WaitGroup
 	broadcasts.Go(func() {
@@ -138,7 +138,7 @@ func (c *resumeChaos) client(p *cutter) {
 	next := map[string]int64{} // by route; "" is that of responses
 	deadline := c.until.Add(30 * time.Second)
 	for time.Now().Before(deadline) {
-		w, err := p.dial(c.at.DialConn, c.at.IsWebSocket(), len(next) > 0)
+		w, err := p.dial(len(next) > 0)
 		if err != nil {
 			continue
 		}
@@ -163,8 +163,7 @@ func (c *resumeChaos) client(p *cutter) {
 				break
 			}
 			c.received.Add(1)
-			if err := check(m, next); err != nil {
-				c.t.Error(err)
+			if !c.check(m, next) {
 				return
 			}
 			if next[""] == 1 && m.Type == message.Response {
@@ -187,7 +186,7 @@ func (c *resumeChaos) client(p *cutter) {
 }
 
 // check checks the number of a message. Broadcasts begin with any.
-func check(m *message.Message, next map[string]int64) error {
+func (c *resumeChaos) check(m *message.Message, next map[string]int64) bool {
 	var n int64
 	_, err := fmt.Sscan(string(m.Data), &n)
 	want, begun := next[m.Route]
@@ -195,20 +194,21 @@ func check(m *message.Message, next map[string]int64) error {
 		want = n
 	}
 	if err != nil || n != want || m.Err {
-		return fmt.Errorf("%v %q came, want number %d", m, m.Data, want)
+		c.t.Errorf("%v %q came, want number %d", m, m.Data, want)
+		return false
 	}
 	next[m.Route] = n + 1
-	return nil
+	return true
 }
 
 // cutter is a proxy that cuts the connections through it.
 type cutter struct {
-	cuts   *atomic.Int64
+	c      *resumeChaos
 	relays sync.WaitGroup
 }
 
-// dial connects to a server, which dialServer dials, through the proxy. If cut is false, the session has time to begin.
-func (p *cutter) dial(dialServer func() (net.Conn, error), framed, cut bool) (*testkit.Wire, error) {
+// dial connects to the server through the proxy.
+func (p *cutter) dial(cut bool) (*testkit.Wire, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -222,7 +222,7 @@ func (p *cutter) dial(dialServer func() (net.Conn, error), framed, cut bool) (*t
 	if err != nil {
 		return nil, err
 	}
-	far, err := dialServer()
+	far, err := p.c.at.DialConn()
 	if err != nil {
 		return nil, errors.Join(err, near.Close(), client.Close())
 	}
@@ -233,7 +233,7 @@ func (p *cutter) dial(dialServer func() (net.Conn, error), framed, cut bool) (*t
 	p.relay(near.(*net.TCPConn), far.(*net.TCPConn), after)
 	w := testkit.NewWire(client)
 	w.Patience = 5 * time.Second
-	if framed {
+	if p.c.at.IsWebSocket() {
 		if err := w.Upgrade("/"); err != nil {
 			w.Abort()
 			return nil, err
@@ -272,7 +272,7 @@ func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
 	}
 	p.relays.Go(func() {
 		time.Sleep(after)
-		p.cuts.Add(1)
+		p.c.cuts.Add(1)
 		switch rand.IntN(3) {
 		case 0: // RST
 			_ = near.SetLinger(0)
