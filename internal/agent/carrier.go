@@ -48,7 +48,7 @@ func (o *opening) record(b []byte, most int) {
 // forgetOpening frees the opening when the handshake was answered by this node.
 func (c *Conn) forgetOpening() {
 	if !c.away() {
-		c.opening = nil
+		c.in.opening = nil
 	}
 }
 
@@ -60,7 +60,7 @@ func (c *Conn) away() bool { return c.flags.has(flagAway) }
 // ask again.
 func (c *Conn) askOther(k token) (e *ended, err error) {
 	h := c.hub
-	o := c.opening
+	o := c.in.opening
 	if o.large {
 		return &ended{reason: reasonUnknown}, nil
 	}
@@ -119,7 +119,7 @@ func (c *Conn) stopWriting() {
 // carry copies bytes between the client and the node of its session until either ends. It
 // is the goroutine of the connection's reader.
 func (c *Conn) carry() {
-	to, a := c.opening.to, c.agent.Load()
+	to, a := c.in.opening.to, c.agent.Load()
 	to.AfterEnd(func() { c.limitFarewell(a) })
 	written := make(chan struct{})
 	c.hub.wg.Go(func() {

@@ -32,7 +32,6 @@ type Conn struct {
 	in     reader
 	decode decoder
 
-	opening  *opening      // nil unless the client may yet go on with a session of another node, or has done so. For the reader
 	resuming *Agent        // whose connection this is when the ack has come; nil for its own agent's. For the reader
 	ackSent  atomic.Uint64 // the last acknowledgement that was sent
 	ackArmed atomic.Bool   // ackTimer will call
@@ -90,7 +89,7 @@ const (
 func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, full limit) {
 	a, c := h.makeConn(socket, remote, framed)
 	if h.Carrier != nil {
-		c.opening = &opening{}
+		c.in.opening = &opening{}
 	}
 	h.mu.Lock()
 	full, extra := h.admit(remote)

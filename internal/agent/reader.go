@@ -40,6 +40,8 @@ type reader struct {
 
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
+
+	opening *opening // nil unless the client may yet go on with a session of another node, or has done so
 }
 
 // readPackets reads until the connection ends: bytes of the socket, without their frames
@@ -87,8 +89,8 @@ func (c *Conn) consume(b []byte, kept int) {
 		c.in.remainder = nil
 		return
 	}
-	if c.opening != nil {
-		c.opening.record(b[kept:], c.hub.maxOpening())
+	if c.in.opening != nil {
+		c.in.opening.record(b[kept:], c.hub.maxOpening())
 	}
 	var fault error
 	if c.frames != nil {
@@ -97,7 +99,7 @@ func (c *Conn) consume(b []byte, kept int) {
 		}
 	}
 	rest, err := c.decodePackets(b)
-	if c.opening != nil && c.away() {
+	if c.in.opening != nil && c.away() {
 		c.in.remainder = nil
 		return // the other node reads all of it
 	}

@@ -273,7 +273,7 @@ func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, 
 		return a.takeOver(c, k, ask.received, answer)
 	case e != nil:
 		return e, nil
-	case c.opening != nil && k.name() != c.hub.nodeName():
+	case c.in.opening != nil && k.name() != c.hub.nodeName():
 		return c.askOther(k)
 	}
 	return &ended{reason: reasonUnknown}, nil
