@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/carry"
@@ -120,7 +121,10 @@ func (c *Conn) stopWriting() {
 // is the goroutine of the connection's reader.
 func (c *Conn) carry() {
 	to, a := c.in.opening.to, c.agent.Load()
-	to.AfterEnd(func() { c.limitFarewell(a) })
+	var late atomic.Pointer[time.Timer]
+	to.AfterEnd(func() { // the client may take nothing
+		late.Store(time.AfterFunc(closeTimeout, func() { closeNow(c.socket) }))
+	})
 	written := make(chan struct{})
 	c.hub.wg.Go(func() {
 		defer close(written)
@@ -128,20 +132,14 @@ func (c *Conn) carry() {
 	})
 	err := c.carryOut(to)
 	<-written
+	if t := late.Load(); t != nil {
+		t.Stop()
+	}
 	c.releaseBuffer()
 	if !a.flags.set(flagClosed) {
 		a.forget()
 	}
 	c.finishReading(err)
-}
-
-// limitFarewell sees that the socket closes soon: the client may take nothing.
-func (c *Conn) limitFarewell(a *Agent) {
-	a.out.mu.Lock()
-	defer a.out.mu.Unlock()
-	if c.late == nil {
-		c.late = time.AfterFunc(closeTimeout, func() { closeNow(c.socket) })
-	}
 }
 
 // carryOut sends what the client sends.
