@@ -68,8 +68,9 @@ type Broker struct {
 	wg sync.WaitGroup // proxy sessions that have not finished; Add is called under mu
 
 	mu       sync.Mutex
-	draining bool                      // no more proxy sessions are created; mu guards it and uids
+	draining bool                      // no more proxy sessions are created; mu guards it and what follows
 	uids     map[int64][]*proxySession // open proxy sessions by uid
+	lost     map[carry.Name]process    // processes whose links were lost, and that may come back
 
 	ids callIDs
 
@@ -89,6 +90,7 @@ func New(c Config) *Broker {
 		Config: c,
 		ids:    callIDs{seed: maphash.MakeSeed()},
 		uids:   make(map[int64][]*proxySession),
+		lost:   make(map[carry.Name]process),
 		calls:  make(map[uint64]*outCall),
 		jobs:   make(map[uint64]*job),
 		logins: make(map[int64]login),

@@ -1,8 +1,10 @@
 package relay
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/lonng/nano/internal/carry"
@@ -15,6 +17,12 @@ const maxAsking = 256
 
 // settleTime is how long after Join a node that has not converged does not say that it knows no node of a name.
 const settleTime = 5 * time.Second
+
+// returnTime is how long a client waits for the link to the gate of its session, if that has just ended.
+const returnTime = 2 * time.Second
+
+// errInterrupted is returned while the link to a gate is interrupted.
+var errInterrupted = errors.New("cluster: the link to the gate of the session is interrupted")
 
 // errSettling is returned while this node may not know all nodes yet.
 var errSettling = errors.New("cluster: this node is joining the cluster")
@@ -40,52 +48,47 @@ func (b *Broker) Name() carry.Name {
 
 // Carry asks the node of a name to go on with a session over the connection of a client, which has sent the bytes of
 // opening so far. It returns the stream to that node once the session goes on, or why it does not. The error is
-// carry.ErrUnknownNode if the node is not up. After another error the client may ask again: the node has not answered in
-// ask.Left, or this node is joining the cluster.
+// carry.ErrUnknownNode if the node is gone. After another error the client may ask again: the node has not answered in
+// ask.Left, its link is interrupted, or this node is joining the cluster.
 func (b *Broker) Carry(name carry.Name, ask *carry.Ask, opening []byte) (*carry.Conn, *carry.Refusal, error) {
-	pc := b.peerNamed(name)
-	switch {
-	case pc != nil:
-	case !b.node.Converged() && time.Since(b.joined) < settleTime:
-		return nil, nil, errSettling
-	default:
-		return nil, nil, carry.ErrUnknownNode
+	ctx, cancel := context.WithTimeout(context.Background(), ask.Left)
+	defer cancel()
+	for {
+		pc, err := b.awaitNamed(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		c, why, err := pc.ask(ctx, ask, opening)
+		if err == nil || pc.link.Err() == nil {
+			return c, why, err
+		}
 	}
-	began := time.Now()
-	late := time.NewTimer(ask.Left)
-	defer late.Stop()
-	select {
-	case pc.asking <- struct{}{}:
-		defer func() { <-pc.asking }()
-	case <-pc.link.Done():
-		return nil, nil, carry.ErrUnknownNode
-	case <-late.C:
-		return nil, nil, errNoAnswer
+}
+
+// awaitNamed returns the peer with a name. If its link has just ended and it may come up again, awaitNamed waits for
+// returnTime at most.
+func (b *Broker) awaitNamed(ctx context.Context, name carry.Name) (*peerConn, error) {
+	ctx, cancel := context.WithTimeout(ctx, returnTime)
+	defer cancel()
+	for {
+		p, known := b.processNamed(name)
+		may, changed := b.node.MayReturn(p.addr, p.epoch)
+		if pc := b.peerNamed(name); pc != nil {
+			return pc, nil
+		}
+		switch {
+		case may:
+		case !known && !b.node.Converged() && time.Since(b.joined) < settleTime:
+			return nil, errSettling
+		default:
+			return nil, carry.ErrUnknownNode
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, errInterrupted
+		}
 	}
-	ask.Left -= time.Since(began)
-	c, err := pc.open(ask)
-	if err != nil {
-		return nil, nil, err
-	}
-	_ = c.SetDeadline(time.Now().Add(ask.Left))
-	_, err = c.Write(opening)
-	var why *carry.Refusal
-	if err == nil {
-		why, err = c.Await()
-	} else {
-		why, _ = c.Await() // the gate may have refused the stream meanwhile
-	}
-	switch {
-	case why != nil:
-		return nil, why, nil
-	case err == nil:
-		return c, nil, c.SetDeadline(time.Time{})
-	}
-	_ = c.Close()
-	if pc.link.Err() != nil {
-		err = carry.ErrUnknownNode
-	}
-	return nil, nil, err
 }
 
 // peerNamed returns the peer with a name; nil if none is up.
@@ -98,13 +101,80 @@ func (b *Broker) peerNamed(name carry.Name) *peerConn {
 	return nil
 }
 
+// process is a process that this node was linked to.
+type process struct {
+	addr  string
+	epoch uint64
+}
+
+// processNamed returns the process with a name that this node is linked to, or was linked to before its link was lost.
+func (b *Broker) processNamed(name carry.Name) (p process, known bool) {
+	for _, pc := range *b.peers.Load() {
+		if pc.name == name {
+			return process{pc.link.Addr, pc.link.Epoch}, true
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, known = b.lost[name]
+	return p, known
+}
+
+// lostProcess records that the link to a peer has ended, and forgets the processes that do not come back.
+func (b *Broker) lostProcess(pc *peerConn) {
+	b.mu.Lock()
+	b.lost[pc.name] = process{pc.link.Addr, pc.link.Epoch}
+	all := maps.Clone(b.lost)
+	b.mu.Unlock()
+	maps.DeleteFunc(all, func(_ carry.Name, p process) bool {
+		may, _ := b.node.MayReturn(p.addr, p.epoch)
+		return may
+	})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name := range all {
+		delete(b.lost, name)
+	}
+}
+
+// ask is Carry for a peer.
+func (pc *peerConn) ask(ctx context.Context, ask *carry.Ask, opening []byte) (*carry.Conn, *carry.Refusal, error) {
+	select {
+	case pc.asking <- struct{}{}:
+		defer func() { <-pc.asking }()
+	case <-pc.link.Done():
+		return nil, nil, link.ErrDown
+	case <-ctx.Done():
+		return nil, nil, errNoAnswer
+	}
+	deadline, _ := ctx.Deadline()
+	ask.Left = time.Until(deadline)
+	c, err := pc.open(ask)
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = c.SetDeadline(deadline)
+	if _, err = c.Write(opening); err != nil && pc.link.Err() != nil {
+		return nil, nil, err
+	}
+	why, err := c.Await() // also if the gate has refused the stream before all was written
+	switch {
+	case why != nil:
+		return nil, why, nil
+	case err == nil:
+		return c, nil, c.SetDeadline(time.Time{})
+	}
+	_ = c.Close()
+	return nil, nil, err
+}
+
 // open opens a stream to the peer.
 func (pc *peerConn) open(ask *carry.Ask) (*carry.Conn, error) {
 	pc.mu.Lock()
 	s := &pc.streams
 	if s.ended {
 		pc.mu.Unlock()
-		return nil, carry.ErrUnknownNode
+		return nil, link.ErrDown
 	}
 	s.last++
 	end := streamEnd{pc, s.last, true}
@@ -116,12 +186,8 @@ func (pc *peerConn) open(ask *carry.Ask) (*carry.Conn, error) {
 	pc.mu.Unlock()
 	f := end.frame(kindCarry)
 	f.Meta = appendAsk(nil, ask)
-	err := pc.link.Send(&f)
-	if err != nil {
+	if err := pc.link.Send(&f); err != nil {
 		pc.forgetStream(end.id, true)
-		if errors.Is(err, link.ErrDown) {
-			err = carry.ErrUnknownNode
-		}
 		return nil, err
 	}
 	return c, nil

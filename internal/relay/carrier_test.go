@@ -151,18 +151,42 @@ func TestCarryRefused(t *testing.T) {
 	}
 }
 
-// A node that goes down before it answers is not known, at once.
-func TestCarryNodeDown(t *testing.T) {
+// A node that leaves before it answers is not known, at once.
+func TestCarryNodeGone(t *testing.T) {
 	s := newScene(t, nil)
 	_, answered := s.ask(patience)
 	began := time.Now()
-	s.link.Close(link.ErrDown)
+	s.far.stop(t)
 	if a := receive(t, answered, "the answer"); !errors.Is(a.err, carry.ErrUnknownNode) {
 		t.Errorf("Carry = %+v, want ErrUnknownNode", a)
 	}
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("it took %v", took)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.lost) != 0 {
+		t.Errorf("%d processes are remembered", len(s.lost))
+	}
+}
+
+// A node whose link is interrupted is asked again when there is another link.
+func TestCarryLinkInterrupted(t *testing.T) {
+	s := newScene(t, nil)
+	_, answered := s.ask(patience)
+	s.link.Close(link.ErrDown)
+	again := s.next()
+	if again.Kind != kindCarry {
+		t.Fatalf("the other node got %+v, want to be asked again", again)
+	}
+	s.hears(link.Frame{Kind: kindBytes, Session: again.Session, Data: []byte("hello")})
+	s.link = s.far.Link(s.address())
+	s.says(link.Frame{Kind: kindBytes, Flags: flagToCarrier, Session: again.Session, Data: []byte("welcome")})
+	a := receive(t, answered, "the answer")
+	if a.err != nil || a.conn == nil {
+		t.Fatalf("Carry = %+v, %v", a.why, a.err)
+	}
+	_ = a.conn.Close()
 }
 
 // Clients that wait for the answer of one node are bounded; the others take turns.
