@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/testkit"
@@ -428,5 +430,45 @@ func TestClusterResumeValidator(t *testing.T) {
 	away, _ := asked.Load("away")
 	if home != 1 || away != 1 {
 		t.Errorf("the validator of home was asked %v times, and that of away %v times, want once each", home, away)
+	}
+}
+
+// The Go client comes back at another gate without its program noticing.
+func TestClusterResumeGoClient(t *testing.T) {
+	t.Parallel()
+	g := startGates(t, "tcp", nil, nil)
+	var mu sync.Mutex
+	var last net.Conn
+	at := []*testkit.Server{g.home, g.away, g.home, g.away}
+	dial := func(context.Context, string, string) (net.Conn, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		conn, err := at[0].DialConn()
+		if err == nil {
+			at, last = at[1:], conn
+		}
+		return conn, err
+	}
+	c, err := client.Dial(t.Context(), "tcp://game:3250", client.WithResume(), client.WithDialer(dial))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range 4 {
+		var reply []byte
+		ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+		err := c.Request(ctx, "Game.Do", []byte(fmt.Sprint(i)), &reply)
+		cancel()
+		if want := fmt.Sprint("home ", i); err != nil || string(reply) != want {
+			t.Fatalf("request %d = %q, %v, want %q", i, reply, err, want)
+		}
+		mu.Lock()
+		if len(at) > 0 {
+			_ = last.Close()
+		}
+		mu.Unlock()
+	}
+	if n := g.home.Stats().Resume.Resumed; n != 3 {
+		t.Errorf("%d resumes, want 3", n)
 	}
 }
