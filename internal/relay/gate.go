@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/sessionctl"
@@ -31,6 +32,9 @@ type Gate interface {
 	ByUID(uid int64) []*session.Session
 	// Multicast pushes one message to many clients. It does not keep the payload.
 	Multicast(to []Client, route string, data []byte)
+	// Carried goes on with a session of this node over a client's connection to another node. It returns why that does not
+	// go on, and must not block.
+	Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal
 	// Begin and End enclose a series of messages to clients, which may be written together at End.
 	Begin()
 	End()
