@@ -195,7 +195,7 @@ func (c *core) flush(tick uint64) {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
 	for _, p := range c.players {
-		if p.session == nil || p.dropped {
+		if p.session == nil || p.dropped || p.session.Suspended() {
 			continue // the view misses this tick, and sends a snapshot later
 		}
 		if queued(p.session) > maxQueued {
