@@ -12,7 +12,7 @@ import "github.com/lonng/nano/internal/link"
 //	uid        both            yes      uid or 0  -        -                    -          toGate or echo
 //	route      both            yes      how       service  -                    [address]  toGate or echo
 //	response   server -> gate  yes      request   -        -                    payload    isError, later
-//	push       server -> gate  yes      -         route    -                    payload
+//	push       server -> gate  yes      -         route    -                    payload    replaceable
 //	kick       server -> gate  yes      -         -        -                    reason
 //	close      server -> gate  yes      -         -        -                    -
 //	done       server -> gate  yes      messages  -        [bytes]              -
@@ -24,6 +24,10 @@ import "github.com/lonng/nano/internal/link"
 //	logins     gate -> any     -        -         -        -                    logins
 //	pushUser   any -> gate     -        uid       route    -                    payload
 //	kickUser   any -> gate     -        uid       -        -                    reason
+//	will       server -> gate  yes      -         [route]  -                    payload
+//	suspended  gate -> server  yes      reason    -        -                    its text
+//	resumed    gate -> server  yes      -         -        -                    -
+//	queued     gate -> server  yes      bytes     -        -                    -
 //
 // Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is the
 // protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings with their
@@ -54,6 +58,10 @@ const (
 	kindLogins
 	kindPushUser
 	kindKickUser
+	kindWill
+	kindSuspended
+	kindResumed
+	kindQueued
 )
 
 // The flags of frames.
@@ -67,6 +75,9 @@ const (
 // flagLater in a response: the request ran before, so a done frame acknowledges it, as it does a notify. It is the bit of
 // flagByProgram, which only other kinds of frames have.
 const flagLater = flagByProgram
+
+// flagReplaceable in a push: a later push replaces it. It is the bit of flagEcho, which pushes do not have.
+const flagReplaceable = flagEcho
 
 // ifUnbound in a route frame binds a service only if the session has no binding of it; 0 binds it in any case.
 const ifUnbound = 1

@@ -33,7 +33,8 @@ type peerConn struct {
 	clients  map[int64]*forwardedSession // sessions of this node's clients that the peer knows
 	sessions map[int64]*proxySession     // sessions of the peer's clients that this node knows
 	users    map[int64][]login           // of the peer's clients, by uid
-	jobs     int                         // calls that are served for the peer; Broker.callMu guards it and jobSize
+	watch    queueWatch
+	jobs     int // calls that are served for the peer; Broker.callMu guards it and jobSize
 	jobSize  int
 }
 
@@ -128,6 +129,12 @@ func (pc *peerConn) receive(f *link.Frame) {
 		err = pc.loggedIn(f)
 	case kindPushUser, kindKickUser:
 		pc.user(f)
+	case kindWill:
+		pc.will(f)
+	case kindSuspended, kindResumed:
+		pc.suspended(f)
+	case kindQueued:
+		pc.queued(f)
 	}
 	if err != nil {
 		pc.b.Log.Warn("cluster: frame dropped", "from", pc.link.Addr, "kind", f.Kind, "error", err)
@@ -141,6 +148,7 @@ func (pc *peerConn) lost() {
 	pc.down = true
 	clients, sessions := pc.clients, pc.sessions
 	pc.clients, pc.sessions, pc.users = nil, nil, nil
+	pc.watch.stop()
 	pc.mu.Unlock()
 	if pc.batch != nil {
 		pc.batch.Free()
