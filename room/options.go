@@ -59,7 +59,9 @@ func Inputs(n int) Option { return func(o *options) { o.inputs = n } }
 // on the logic goroutine.
 func Schedulers(n int) Option { return func(o *options) { o.schedulers = n } }
 
-// Private leaves the rooms out of lists and of JoinOrCreate. They are joined by id.
+// Private leaves the rooms out of lists and of JoinOrCreate, and gives each a code: see Base.Code. They are joined by code or
+// id. A client may send 5 wrong codes at once and then one every 6 s; all clients of an address may send 30 at once and then
+// one every 10 s. Over that they get [ErrRate].
 func Private() Option { return func(o *options) { o.private = true } }
 
 // MaxRooms sets how many rooms of the kind a node may have. The default is 10,000.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	croom "github.com/lonng/nano/client/room"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/testkit"
@@ -23,7 +24,8 @@ const window = 30 * time.Second
 // mobile is a client that resumes its session. It decodes the state as the clients of the library do.
 type mobile struct {
 	t      *testing.T
-	l      *lake
+	l      *nanotest.Listener
+	settle func() // waits until everything has happened, in fake time
 	client testkit.ResumeClient
 	conn   *slowConn
 	wire   *testkit.Wire
@@ -46,8 +48,10 @@ func resumable(t *testing.T, opts ...room.Option) *lake {
 }
 
 // mobile connects the user uid.
-func (l *lake) mobile(uid int64) *mobile {
-	m := &mobile{t: l.t, l: l, answers: map[uint64]chan *message.Message{}}
+func (l *lake) mobile(uid int64) *mobile { return newMobile(l.t, l.Listener, synctest.Wait, uid) }
+
+func newMobile(t *testing.T, l *nanotest.Listener, settle func(), uid int64) *mobile {
+	m := &mobile{t: t, l: l, settle: settle, answers: map[uint64]chan *message.Message{}}
 	m.connect(false)
 	m.request("login.As", uid)
 	return m
@@ -56,7 +60,7 @@ func (l *lake) mobile(uid int64) *mobile {
 // connect connects the client, which comes back to its session if resumed is true.
 func (m *mobile) connect(resumed bool) {
 	m.t.Helper()
-	conn, err := m.l.Listener.DialContext(m.t.Context(), "", "")
+	conn, err := m.l.DialContext(m.t.Context(), "", "")
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -72,7 +76,7 @@ func (m *mobile) connect(resumed bool) {
 	if err := m.client.Enter(m.wire, a); err != nil {
 		m.t.Fatal(err)
 	}
-	synctest.Wait()
+	m.settle()
 }
 
 func (m *mobile) read(w *testkit.Wire) {
@@ -128,7 +132,7 @@ func (m *mobile) lose() {
 	if gate := m.conn.gate.Load(); gate != nil {
 		close(*gate)
 	}
-	synctest.Wait()
+	m.settle()
 }
 
 // ask sends a request, which the server gets at once or when the client has come back.
@@ -180,7 +184,7 @@ func (m *mobile) join(id, name string) (joined room.Joined) {
 // wantPushes checks which pushes came since the last call.
 func (m *mobile) wantPushes(want string) {
 	m.t.Helper()
-	synctest.Wait()
+	m.settle()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if got := strings.Join(m.pushes, ", "); got != want {
@@ -190,7 +194,7 @@ func (m *mobile) wantPushes(want string) {
 }
 
 func (m *mobile) forget() {
-	synctest.Wait()
+	m.settle()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.pushes = nil
@@ -198,7 +202,7 @@ func (m *mobile) forget() {
 
 // state returns the state as JSON.
 func (m *mobile) state() string {
-	synctest.Wait()
+	m.settle()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	b, err := json.Marshal(m.decoder.State())
@@ -415,4 +419,64 @@ func TestNoStateWhileSuspended(t *testing.T) {
 		time.Sleep(200 * time.Millisecond)
 		ann.wantPushes("snapshot")
 	})
+}
+
+// Behind a gate, a suspension reaches the room and ends there as on one node.
+func TestSuspendBehindAGate(t *testing.T) {
+	kind := room.Define[Pond]("pond")
+	backend := testkit.StartNode(t, nil, nil, kind.Option())
+	gate := testkit.StartNode(t, testkit.Services{"login": &Login{}}, []*testkit.Node{backend}, nano.WithResume(nano.Resume{Window: window}))
+	listener := nanotest.Listen()
+	served := make(chan error, 1)
+	go func() { served <- gate.Serve(listener) }()
+	t.Cleanup(func() { _ = listener.Close(); <-served })
+	kind = kind.On(backend.Server)
+	ann := newMobile(t, listener, func() {}, 1)
+	j := ann.join("", "ann")
+	bob, err := croom.JoinOrCreate(t.Context(), gate.Connect().Client, "pond", JoinOptions{"bob"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := func(want string) {
+		t.Helper()
+		testkit.Eventually(t, "the log is "+want, func() bool {
+			var log string
+			if err := kind.Do(t.Context(), j.ID, func(p *Pond) { log = strings.Join(p.log, "; ") }); err != nil {
+				t.Fatal(err)
+			}
+			return log == want
+		})
+	}
+	pushed := func(want string) {
+		t.Helper()
+		var got string
+		testkit.Eventually(t, "the pushes are "+want, func() bool {
+			ann.mu.Lock()
+			defer ann.mu.Unlock()
+			got = strings.Join(ann.pushes, ", ")
+			return strings.HasSuffix(got, want)
+		})
+	}
+	pushed("snapshot, patch")
+	ann.stall()
+	for range 3 { // the client reads the first of them
+		if err := bob.Request(t.Context(), "Jump", Step{1}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ann.lose()
+	logged("join 1 ann; join 2 bob; drop 1")
+	if err := bob.Request(t.Context(), "Jump", Step{1}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.Request(t.Context(), "Shout", Step{7}, nil); err != nil {
+		t.Fatal(err)
+	}
+	ann.connect(true)
+	logged("join 1 ann; join 2 bob; drop 1; return 1")
+	pushed(`patch, patch, empty, empty, onShout {"dx":7}, snapshot`)
+	if got, want := ann.state(), `{"frogs":{"1":{"hand":[1],"name":"ann","x":0},"2":{"hand":[],"name":"bob","x":4}},"round":0}`; got != want {
+		t.Errorf("state after the resume = %s\nwant %s", got, want)
+	}
+	ann.request("pond.Jump", Step{1})
 }
