@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	croom "github.com/lonng/nano/client/room"
 	"github.com/lonng/nano/internal/testkit"
 	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/room"
@@ -36,8 +37,8 @@ func TestPrivateRoomHasACode(t *testing.T) {
 		if err := l.connect(2).Request(t.Context(), "room.join", byCode(info.Code), &j); err != nil || j.ID != info.ID || j.Code != info.Code {
 			t.Errorf("join by code = %+v, %v, want %s", j, err, info.ID)
 		}
-		if err := l.connect(3).Request(t.Context(), "room.join", byCode(" "+strings.ToLower(info.Code)), &j); err != nil || j.ID != info.ID {
-			t.Errorf("join by a code in small letters = %+v, %v, want %s", j, err, info.ID)
+		if r, err := croom.JoinCode(t.Context(), l.connect(3).Client, " "+strings.ToLower(info.Code), nil); err != nil || r.ID() != info.ID || r.Code() != info.Code {
+			t.Errorf("join by a code in small letters = %v, want %s", err, info.ID)
 		}
 		if err := l.connect(4).Request(t.Context(), "room.join", byCode(info.Code), &j); code(err) != "ROOM-FULL" {
 			t.Errorf("join of a full room by code = %v, want ROOM-FULL", err)
@@ -65,15 +66,13 @@ func TestPublicRoomHasNoCode(t *testing.T) {
 		if info := l.secret(l.connect(1)); info.Code != "" {
 			t.Errorf("a public room has the code %q", info.Code)
 		}
-		for _, code := range []string{"", "ABC", "ABCDE0", "ABCDEFG"} {
-			if err := l.connect(0).Request(t.Context(), "room.join", byCode(code), nil); codeOf(err) != "ROOM-404" {
-				t.Errorf("join by the code %q = %v, want ROOM-404", code, err)
+		for _, c := range []string{"", "ABC", "ABCDE0", "ABCDEFG"} {
+			if err := l.connect(0).Request(t.Context(), "room.join", byCode(c), nil); code(err) != "ROOM-404" {
+				t.Errorf("join by the code %q = %v, want ROOM-404", c, err)
 			}
 		}
 	})
 }
-
-func codeOf(err error) string { return code(err) }
 
 // wrong returns a code that is not that of a room.
 func wrong(right string, i int) string {
