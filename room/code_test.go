@@ -138,9 +138,9 @@ func TestMakingRoomsIsLimited(t *testing.T) {
 		create := func() string {
 			return code(p.Request(t.Context(), "room.create", map[string]any{"kind": "pond"}, nil))
 		}
-		for i := range 12 {
+		for i := range 22 {
 			want := "<nil>"
-			if i >= 10 {
+			if i >= 20 {
 				want = "ROOM-RATE"
 			}
 			if got := create(); got != want {
@@ -154,13 +154,25 @@ func TestMakingRoomsIsLimited(t *testing.T) {
 		if err := p.Request(t.Context(), "room.joinOrCreate", map[string]any{"kind": "pond"}, nil); err != nil {
 			t.Errorf("joinOrCreate that finds a room = %v", err)
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(time.Second)
 		if got := create(); got != "<nil>" {
-			t.Errorf("a room 2 s later = %s", got)
+			t.Errorf("a room 1 s later = %s", got)
 		}
 		p = l.connect(2)
 		if got := create(); got != "<nil>" {
 			t.Errorf("a room of another session = %s", got)
+		}
+		// With a burst of 0, only the program makes rooms.
+		l = ponds(t, room.CreateRate(0, time.Second))
+		p = l.connect(1)
+		if got := create(); got != "ROOM-RATE" {
+			t.Errorf("room.create with a burst of 0 = %s, want ROOM-RATE", got)
+		}
+		if _, err := l.Create(t.Context(), nil); err != nil {
+			t.Errorf("Create with a burst of 0 = %v", err)
+		}
+		if err := p.Request(t.Context(), "room.joinOrCreate", map[string]any{"kind": "pond"}, nil); err != nil {
+			t.Errorf("joinOrCreate of the program's room = %v", err)
 		}
 	})
 }

@@ -183,7 +183,15 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 }
 
 // mayCreate reports whether the rate of the session's new rooms allows another one.
-func (n *node) mayCreate(e *entry) bool { return e.unlimited || n.creates.allow(e.s.ID()) }
+func (n *node) mayCreate(e *entry) bool {
+	limit := n.creates
+	if e.kind != nil {
+		n.mu.Lock()
+		limit = n.kinds[e.kind.name].creates
+		n.mu.Unlock()
+	}
+	return e.unlimited || limit.allow(e.s.ID())
+}
 
 // maxTries is how many offered rooms a join tries before it asks for a new one.
 const maxTries = 8

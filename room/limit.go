@@ -8,10 +8,10 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The rate at which one session may make rooms: createBurst at once, and one more each createEvery.
+// The default rate at which one session may make rooms: createBurst at once, and one more each createEvery.
 const (
-	createBurst = 10
-	createEvery = 2 * time.Second
+	createBurst = 20
+	createEvery = time.Second
 )
 
 // limiter allows each key a number of actions at once, and one more each interval. Its methods may be called concurrently.

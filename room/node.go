@@ -29,7 +29,7 @@ type node struct {
 	tasksMu    sync.Mutex
 	tasks      sync.WaitGroup // see spawn; Add is called under tasksMu
 	codes      *codes
-	creates    *limiter // of the rooms that clients make, by session
+	creates    *limiter // of rooms of kinds that only other nodes have, by session
 	guesses    *limiter // of wrong codes, by session
 	addresses  *limiter // of wrong codes, by address
 
@@ -46,9 +46,10 @@ type node struct {
 // kindAt is a kind on one node.
 type kindAt struct {
 	*kind
-	scheds []*scheduler.Scheduler // made with the first room
-	rooms  int
-	next   int
+	scheds  []*scheduler.Scheduler // made with the first room
+	rooms   int
+	next    int
+	creates *limiter // of the rooms that clients make, by session
 }
 
 // occupant is a session that has or had a seat.
@@ -98,7 +99,7 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 func (n *node) add(k *kind) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.kinds[k.name] = &kindAt{kind: k}
+	n.kinds[k.name] = &kindAt{kind: k, creates: newLimiter(k.options.createBurst, k.options.createEvery)}
 }
 
 func (n *node) has(k *kind) bool {
