@@ -200,10 +200,10 @@ func (k *Kind[R]) enter(ctx context.Context, s *session.Session, req *request, c
 		on = n.on(k.kind)
 	} else if c := n.room(req.ID); c != nil && c.kind == k.kind {
 		on = c.sched
-	} else if _, elsewhere := n.peerOf(req.ID); !elsewhere {
+	} else if _, other := n.peerOf(req.ID); !other {
 		return nil, ErrNotFound
 	}
-	if _, elsewhere := n.home(s); elsewhere || req.ID == "" && len(n.peers("")) > 0 {
+	if _, other := n.home(s); other || req.ID == "" && len(n.peers("")) > 0 {
 		on = nil // it waits for other nodes
 	}
 	v, err := await(ctx, n, on, func(done func(any, error)) { n.serve(e, method, done) })

@@ -325,7 +325,7 @@ func TestNodeDies(t *testing.T) {
 	if err := left.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	elsewhere := r.guest(0, 4).join(r.create(1, "").ID)
+	far := r.guest(0, 4).join(r.create(1, "").ID)
 	r.backends[0].Kill()
 	for i, of := range rooms {
 		if reason := <-closed(of); reason != "node down" {
@@ -341,7 +341,7 @@ func TestNodeDies(t *testing.T) {
 			t.Error("a new room is on the dead node")
 		}
 	}
-	if err := elsewhere.Request(t.Context(), "Jump", Step{1}, nil); err != nil {
+	if err := far.Request(t.Context(), "Jump", Step{1}, nil); err != nil {
 		t.Errorf("Jump in a room of the other node = %v", err)
 	}
 	for len(gone.Pushes) > 0 {

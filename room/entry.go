@@ -61,9 +61,9 @@ func (n *node) enter(e *entry, method string, answer func(any, error)) {
 		n.enterCode(e, method, answer)
 		return
 	}
-	to, elsewhere := n.peerOf(e.req.ID)
+	to, other := n.peerOf(e.req.ID)
 	switch {
-	case !elsewhere:
+	case !other:
 		n.enterHere(e, method, answer)
 	case n.seat(e.s) != nil:
 		answer(nil, ErrJoined)
@@ -94,9 +94,9 @@ const (
 
 // serve serves a request that a program makes for a session: on the node of the session's seat, if it has or had one.
 func (n *node) serve(e *entry, method string, answer func(any, error)) {
-	to, elsewhere := n.home(e.s)
+	to, other := n.home(e.s)
 	switch {
-	case elsewhere:
+	case other:
 		n.remote(e.s, true, answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
 	case method == methodJoinOrCreate:
 		n.enterAny(e, answer)
@@ -236,7 +236,7 @@ func (e *entry) withID(id string) *entry {
 
 // enterAt is enter for a request with an id, and waits for that.
 func (n *node) enterAt(ctx context.Context, e *entry, method string) (any, error) {
-	if to, elsewhere := n.peerOf(e.req.ID); elsewhere {
+	if to, other := n.peerOf(e.req.ID); other {
 		return n.forward(ctx, e, to, method)
 	}
 	return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
