@@ -245,6 +245,13 @@ func TestReturnAtAnotherGate(t *testing.T) {
 	if err := second.try("pond.Jump", Step{1}, nil); code(err) != "ROOM-NONE" {
 		t.Errorf("a message of the first login = %v, want ROOM-NONE", err)
 	}
+	// The gate dies, and its clients come back at the other one.
+	r.gates[0].Kill()
+	r.wantLog(a.ID(), "join 1 x; drop 1; return 1; drop 1; return 1; drop 1")
+	if d := r.guest(1, 1).joinOrCreate(nil); d.ID() != a.ID() || d.Player() != 1 {
+		t.Errorf("after the end of the gate the user has player %d of %s, want 1 of %s", d.Player(), d.ID(), a.ID())
+	}
+	r.wantLog(a.ID(), "join 1 x; drop 1; return 1; drop 1; return 1; drop 1; return 1")
 }
 
 // wantLog waits until what has happened in a pond is as wanted.
