@@ -79,10 +79,10 @@ func await[T any](ctx context.Context, n *node, on *scheduler.Scheduler, start f
 // on returns the scheduler on which a new room of the kind starts. It is nil if there are several, or if the room waits for
 // other nodes before.
 func (n *node) on(k *kind) *scheduler.Scheduler {
-	if k.options.schedulers == 0 && !(k.options.private && len(n.peers("")) > 0) {
-		return n.server.Scheduler()
+	if k.options.schedulers > 0 || k.options.private && len(n.peers("")) > 0 {
+		return nil
 	}
-	return nil
+	return n.server.Scheduler()
 }
 
 // given returns the decoder of options that a program passes.

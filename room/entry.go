@@ -131,7 +131,7 @@ func (n *node) enterAny(e *entry, answer func(any, error)) {
 		n.joinOrCreate(e, func(c *core, r seated, err error) { answer(n.joined(c, r, e.req.Hash, err)) })
 		return
 	}
-	if p := n.seat(e.s); p != nil && !(p.UID != 0 && p.core.kind == e.kind) {
+	if p := n.seat(e.s); p != nil && (p.UID == 0 || p.core.kind != e.kind) {
 		answer(nil, ErrJoined)
 		return
 	}

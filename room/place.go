@@ -52,7 +52,7 @@ func (n *node) offer(q *query) offer {
 	for _, c := range n.cores(nil) {
 		o.Load += c.seatsTaken()
 	}
-	if q.Max > 0 && !(draining && q.Free) {
+	if q.Max > 0 && (!draining || !q.Free) {
 		list := n.ranked(at.kind, q.Filter, q.Free)
 		o.Rooms = list[:min(len(list), q.Max)]
 	}

@@ -429,7 +429,7 @@ func TestSuspendBehindAGate(t *testing.T) {
 	listener := nanotest.Listen()
 	served := make(chan error, 1)
 	go func() { served <- gate.Serve(listener) }()
-	t.Cleanup(func() { _ = listener.Close(); <-served })
+	t.Cleanup(func() { _, _ = listener.Close(), <-served })
 	kind = kind.On(backend.Server)
 	ann := newMobile(t, listener, func() {}, 1)
 	j := ann.join("", "ann")

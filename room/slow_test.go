@@ -45,7 +45,7 @@ func TestSlowClientAndGate(t *testing.T) {
 			l := nanotest.Listen() // its connections hold no bytes back
 			served := make(chan error, 1)
 			go func() { served <- gate.Serve(l) }()
-			t.Cleanup(func() { _ = l.Close(); <-served })
+			t.Cleanup(func() { _, _ = l.Close(), <-served })
 			conn := &slowConn{}
 			slow, err := client.Dial(ctx, "gate:1", client.WithDialer(func(ctx context.Context, network, addr string) (_ net.Conn, err error) {
 				conn.Conn, err = l.DialContext(ctx, network, addr)
