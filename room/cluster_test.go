@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -215,6 +216,41 @@ func TestPlacement(t *testing.T) {
 	c := r.guest(1, 23).joinOrCreate(croom.Filter{"mode": "duel"})
 	if a.ID() != b.ID() || c.ID() == a.ID() {
 		t.Errorf("rooms %s, %s, %s, want the first two to be one", a.ID(), b.ID(), c.ID())
+	}
+}
+
+// Rooms that are made at the same time spread over the nodes.
+func TestRoomsMadeAtOnceAreSpread(t *testing.T) {
+	r := newRing(t, 2, 3, room.Seats(2))
+	const each = 15
+	var wg sync.WaitGroup
+	for i := range 2 * each {
+		g := r.guest(i%2, int64(i+1))
+		wg.Go(func() {
+			if i < each {
+				if err := g.try("room.create", map[string]any{"kind": "pond"}, nil); err != nil {
+					t.Errorf("room.create = %v", err)
+				}
+			} else if _, err := croom.JoinOrCreate(t.Context(), g.Client, "pond", nil, croom.Filter{"mode": "duel"}); err != nil {
+				t.Errorf("joinOrCreate = %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	duels := 0
+	for i := range r.backends {
+		stats := r.on(i).Stats()
+		if len(stats) < 4 {
+			t.Errorf("backend %d has %d rooms, want an even part", i, len(stats))
+		}
+		for _, s := range stats {
+			if s.Label["mode"] == "duel" {
+				duels++
+			}
+		}
+	}
+	if duels > each*2/3 {
+		t.Errorf("%d players are in %d rooms with 2 seats", each, duels)
 	}
 }
 

@@ -198,7 +198,32 @@ const maxTries = 8
 
 // match joins the room where the user has a seat, the best room that another node or this one offers, or a new one.
 func (n *node) match(ctx context.Context, e *entry, others []peer) (any, error) {
-	offers := n.ask(ctx, others, &query{Kind: e.req.Kind, Filter: e.req.Filter, UID: e.s.UID(), Free: true, Max: maxOffered})
+	q := &query{Kind: e.req.Kind, Filter: e.req.Filter, UID: e.s.UID(), Free: true, Max: maxOffered}
+	for asks := 1; ; asks++ {
+		offers := n.ask(ctx, others, q)
+		for _, id := range candidates(offers) {
+			v, err := n.enterAt(ctx, e.withID(id), methodJoin)
+			if !again(err) {
+				return v, err
+			}
+		}
+		if asks == 1 && !n.mayCreate(e) {
+			return nil, ErrRate
+		}
+		i, err := n.placeAt(ctx, places(offers, e.req.Kind, e.req.Filter), &placement{
+			Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create, Session: e.s.ID(), Reuse: true,
+		}, asks < maxAsks)
+		if err == nil {
+			return n.enterAt(ctx, e.withID(i.ID), methodJoin)
+		}
+		if !errors.Is(err, errLoaded) {
+			return nil, err
+		}
+	}
+}
+
+// candidates returns the ids of the rooms that a join tries.
+func candidates(offers []offered) []string {
 	var ids []string
 	for _, o := range offers {
 		if o.Held != "" {
@@ -208,22 +233,7 @@ func (n *node) match(ctx context.Context, e *entry, others []peer) (any, error) 
 	for _, i := range rooms(offers) {
 		ids = append(ids, i.ID)
 	}
-	for _, id := range ids[:min(len(ids), maxTries)] {
-		v, err := n.enterAt(ctx, e.withID(id), methodJoin)
-		if !again(err) {
-			return v, err
-		}
-	}
-	if !n.mayCreate(e) {
-		return nil, ErrRate
-	}
-	i, err := n.placeAt(ctx, places(offers, e.req.Kind, e.req.Filter), &placement{
-		Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create, Session: e.s.ID(), Reuse: true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return n.enterAt(ctx, e.withID(i.ID), methodJoin)
+	return ids[:min(len(ids), maxTries)]
 }
 
 // withID returns the entry for the room with an id.

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/lonng/nano/internal/message"
 )
 
 // This file finds a room for a join, and a node for a new room. Nodes describe their rooms, which may be out of date when a
@@ -43,20 +45,28 @@ func (n *node) offer(q *query) offer {
 		n.mu.Unlock()
 		return offer{Closed: true}
 	}
-	o := offer{Closed: n.draining || at.rooms >= at.options.maxRooms, Load: len(n.rooms)}
+	draining := n.draining
+	o := offer{Closed: draining || at.rooms >= at.options.maxRooms}
 	if c := n.held[seatKey{at.kind, q.UID}]; c != nil && q.UID != 0 {
 		o.Held = c.id
 	}
-	draining := n.draining
 	n.mu.Unlock()
-	for _, c := range n.cores(nil) {
-		o.Load += c.seatsTaken()
-	}
+	o.Load = n.load()
 	if q.Max > 0 && (!draining || !q.Free) {
 		list := n.ranked(at.kind, q.Filter, q.Free)
 		o.Rooms = list[:min(len(list), q.Max)]
 	}
 	return o
+}
+
+// load returns the number of rooms of the node, and of their seats that are taken.
+func (n *node) load() int {
+	all := n.cores(nil)
+	load := len(all)
+	for _, c := range all {
+		load += c.seatsTaken()
+	}
+	return load
 }
 
 func (c *core) seatsTaken() int {
@@ -107,19 +117,15 @@ func rooms(offers []offered) []Info {
 	return infos(order(list))
 }
 
-// places returns the names of the nodes that take new rooms, the least loaded first. Nodes with the same load come in an
-// order that depends on the kind and the filter alone, so that joins at several nodes make one room and not several.
-func places(offers []offered, kind string, f Filter) []string {
+// places returns the nodes that take new rooms, the least loaded first. Nodes with the same load come in an order that
+// depends on the kind and the filter alone, so that joins at several nodes make one room and not several.
+func places(offers []offered, kind string, f Filter) []offered {
 	list := slices.DeleteFunc(slices.Clone(offers), func(o offered) bool { return o.Closed })
 	key, _ := json.Marshal(f) // a filter of a client marshals; without it the order depends on the kind
 	slices.SortFunc(list, func(a, b offered) int {
 		return cmp.Or(cmp.Compare(a.Load, b.Load), cmp.Compare(weight(b.node, kind+string(key)), weight(a.node, kind+string(key))))
 	})
-	names := make([]string, len(list))
-	for i, o := range list {
-		names[i] = o.node
-	}
-	return names
+	return list
 }
 
 // weight is the weight of a node for a key in rendezvous hashing: the node with the largest weight is chosen.
@@ -136,7 +142,17 @@ type placement struct {
 	Session int64           `json:"session,omitempty"` // a seat is reserved for it
 	UIDs    []int64         `json:"uids,omitempty"`    // a seat is reserved for each
 	Reuse   bool            `json:"reuse,omitempty"`   // a room of the node that fits the filter will do
+	Most    int             `json:"most,omitempty"`    // the node makes no room if its load is above; 0 for no bound
 }
+
+// When many rooms are made at once, a node has more load than it has offered when it is asked for a room. It refuses with
+// errLoaded if that is more than loadSlack, and the nodes are asked again, maxAsks times at most.
+const (
+	loadSlack = 2
+	maxAsks   = 4
+)
+
+var errLoaded = message.Errorf("ROOM-LOADED", "the node has more load than before")
 
 func (p *placement) claims() []claim {
 	var list []claim
@@ -165,6 +181,10 @@ func (n *node) place(p *placement, done func(Info, error)) {
 			}
 		}
 	}
+	if p.Most > 0 && n.load() > p.Most {
+		done(Info{}, errLoaded)
+		return
+	}
 	n.create(k, p.Filter.Equal, n.decoder(p.Options), func(c *core, err error) {
 		if err == nil {
 			if err = c.claim(claims); err != nil {
@@ -180,19 +200,28 @@ func (n *node) place(p *placement, done func(Info, error)) {
 }
 
 // placeAnywhere is place on the least loaded of this node and others. It waits for that.
-func (n *node) placeAnywhere(ctx context.Context, others []peer, p *placement) (Info, error) {
-	return n.placeAt(ctx, places(n.ask(ctx, others, &query{Kind: p.Kind}), p.Kind, p.Filter), p)
+func (n *node) placeAnywhere(ctx context.Context, others []peer, p *placement) (i Info, err error) {
+	for asks := 1; ; asks++ {
+		i, err = n.placeAt(ctx, places(n.ask(ctx, others, &query{Kind: p.Kind}), p.Kind, p.Filter), p, asks < maxAsks)
+		if !errors.Is(err, errLoaded) {
+			return i, err
+		}
+	}
 }
 
-// placeAt is place on the first of the nodes that takes a room.
-func (n *node) placeAt(ctx context.Context, nodes []string, p *placement) (Info, error) {
+// placeAt is place on the first of the nodes that takes a room. If bounded is true, the error may be errLoaded.
+func (n *node) placeAt(ctx context.Context, nodes []offered, p *placement, bounded bool) (Info, error) {
 	var err error = ErrDraining
-	for _, name := range nodes {
+	for _, o := range nodes {
+		ask := *p
+		if bounded {
+			ask.Most = o.Load + loadSlack
+		}
 		var i Info
-		if name == n.name {
-			i, err = wait(ctx, func(done func(Info, error)) { n.place(p, done) })
+		if o.node == n.name {
+			i, err = wait(ctx, func(done func(Info, error)) { n.place(&ask, done) })
 		} else {
-			err = n.call(ctx, name, methodPlace, p, &i)
+			err = n.call(ctx, o.node, methodPlace, &ask, &i)
 		}
 		if err == nil || !unavailable(err) && !errors.Is(err, ErrDraining) && !errors.Is(err, ErrTooMany) {
 			return i, err
