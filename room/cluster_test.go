@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	croom "github.com/lonng/nano/client/room"
 	"github.com/lonng/nano/component"
@@ -251,6 +253,41 @@ func TestRoomsMadeAtOnceAreSpread(t *testing.T) {
 	}
 	if duels > each*2/3 {
 		t.Errorf("%d players are in %d rooms with 2 seats", each, duels)
+	}
+}
+
+// A node with more load than it has offered makes no room, but has one that is free.
+func TestLoadedNodeMakesNoRoom(t *testing.T) {
+	r := newRing(t, 1, 1)
+	name, _, _ := strings.Cut(r.create(0, "").ID, "-") // its load is 1
+	place := func(request string) (room.Info, string) {
+		var reply []byte
+		var info room.Info
+		err := r.gates[0].Call(t.Context(), "room@"+name+".place", []byte(request), &reply)
+		if err == nil {
+			err = json.Unmarshal(reply, &info)
+		}
+		return info, code(err)
+	}
+	for _, test := range []struct{ request, want string }{
+		{`{"kind":"pond","most":1}`, "<nil>"},
+		{`{"kind":"pond","most":2,"session":5}`, "<nil>"}, // a room and a seat
+		{`{"kind":"pond","most":3}`, "ROOM-LOADED"},
+		{`{"kind":"pond","most":3,"reuse":true}`, "<nil>"},
+		{`{"kind":"pond","most":3,"reuse":true,"filter":{"equal":{"mode":"duel"}}}`, "ROOM-LOADED"},
+		{`{"kind":"pond"}`, "<nil>"},
+		{`{"kind":"lava"}`, "ROOM-404"},
+		{`{`, "NANO-400"},
+	} {
+		if _, got := place(test.request); got != test.want {
+			t.Errorf("place(%s) = %s, want %s", test.request, got, test.want)
+		}
+	}
+	// Clients do not reach what a node serves for other nodes.
+	for _, route := range []string{"offer", "place", "claim", "find"} {
+		if err := r.guest(0, 0).try("room@"+name+"."+route, []byte(`{}`), nil); code(err) != nano.CodeNotFound {
+			t.Errorf("%s for a client = %v, want NANO-404", route, err)
+		}
 	}
 }
 
