@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -30,7 +29,7 @@ func descriptors(c *contract.Contract) (map[string]protoreflect.MessageDescripto
 	for i, name := range types {
 		b.names[name] = fmt.Sprintf("T%d", i)
 	}
-	file := &descriptorpb.FileDescriptorProto{Name: proto.String("contract.proto"), Syntax: proto.String("proto3")}
+	file := &descriptorpb.FileDescriptorProto{Name: new("contract.proto"), Syntax: new("proto3")}
 	for _, name := range types {
 		switch t := c.Types[name]; t.Kind {
 		case contract.KindMessage:
@@ -58,9 +57,9 @@ func descriptors(c *contract.Contract) (map[string]protoreflect.MessageDescripto
 
 // enum returns a message that holds an enum. The first value of an enum of proto3 is 0.
 func (b *builder) enum(t *contract.Type) *descriptorpb.DescriptorProto {
-	e := &descriptorpb.EnumDescriptorProto{Name: proto.String(enumName), Options: &descriptorpb.EnumOptions{AllowAlias: proto.Bool(true)}}
+	e := &descriptorpb.EnumDescriptorProto{Name: new(enumName), Options: &descriptorpb.EnumOptions{AllowAlias: new(true)}}
 	add := func(name string, n int32) {
-		e.Value = append(e.Value, &descriptorpb.EnumValueDescriptorProto{Name: proto.String(name), Number: proto.Int32(n)})
+		e.Value = append(e.Value, &descriptorpb.EnumValueDescriptorProto{Name: new(name), Number: new(n)})
 	}
 	add("ZERO_", 0)
 	for _, v := range t.Values {
@@ -76,7 +75,7 @@ func (b *builder) enum(t *contract.Type) *descriptorpb.DescriptorProto {
 	}) {
 		e.Options = nil // an enum without aliases must not allow them
 	}
-	return &descriptorpb.DescriptorProto{Name: proto.String(b.names[t.Name]), EnumType: []*descriptorpb.EnumDescriptorProto{e}}
+	return &descriptorpb.DescriptorProto{Name: new(b.names[t.Name]), EnumType: []*descriptorpb.EnumDescriptorProto{e}}
 }
 
 // number returns the number of an enum's value, which JSON may have made a float.
@@ -91,12 +90,12 @@ func number(v any) (int32, bool) {
 }
 
 func (b *builder) message(t *contract.Type) (*descriptorpb.DescriptorProto, error) {
-	m := &descriptorpb.DescriptorProto{Name: proto.String(b.names[t.Name])}
+	m := &descriptorpb.DescriptorProto{Name: new(b.names[t.Name])}
 	oneofs := map[string]int32{}
 	for _, f := range t.Fields { // those of proto3's optional fields come last
 		if _, ok := oneofs[f.Oneof]; f.Oneof != "" && !ok {
 			oneofs[f.Oneof] = int32(len(m.OneofDecl))
-			m.OneofDecl = append(m.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: proto.String(f.Oneof)})
+			m.OneofDecl = append(m.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: new(f.Oneof)})
 		}
 	}
 	for _, f := range t.Fields {
@@ -107,10 +106,10 @@ func (b *builder) message(t *contract.Type) (*descriptorpb.DescriptorProto, erro
 		scalar := d.GetType() != descriptorpb.FieldDescriptorProto_TYPE_MESSAGE && d.GetLabel() != descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 		switch {
 		case f.Oneof != "":
-			d.OneofIndex = proto.Int32(oneofs[f.Oneof])
+			d.OneofIndex = new(oneofs[f.Oneof])
 		case f.Optional && scalar:
-			d.Proto3Optional, d.OneofIndex = proto.Bool(true), proto.Int32(int32(len(m.OneofDecl)))
-			m.OneofDecl = append(m.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: proto.String("_" + f.Name)})
+			d.Proto3Optional, d.OneofIndex = new(true), new(int32(len(m.OneofDecl)))
+			m.OneofDecl = append(m.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: new("_" + f.Name)})
 		}
 		m.Field = append(m.Field, d)
 	}
@@ -120,7 +119,7 @@ func (b *builder) message(t *contract.Type) (*descriptorpb.DescriptorProto, erro
 // field returns the descriptor of a field of m. A map adds a type to m.
 func (b *builder) field(m *descriptorpb.DescriptorProto, f contract.Field) (*descriptorpb.FieldDescriptorProto, error) {
 	d := &descriptorpb.FieldDescriptorProto{
-		Name: proto.String(f.Name), JsonName: proto.String(f.Name), Number: proto.Int32(int32(f.Number)),
+		Name: new(f.Name), JsonName: new(f.Name), Number: new(int32(f.Number)),
 		Label: descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
 	}
 	switch f.Type.Kind {
@@ -129,7 +128,7 @@ func (b *builder) field(m *descriptorpb.DescriptorProto, f contract.Field) (*des
 		if len(wire) != 3 {
 			return nil, fmt.Errorf("the encoding %q of a map is not known", f.Wire)
 		}
-		entry := &descriptorpb.DescriptorProto{Name: proto.String(entryName(f.Name)), Options: &descriptorpb.MessageOptions{MapEntry: proto.Bool(true)}}
+		entry := &descriptorpb.DescriptorProto{Name: new(entryName(f.Name)), Options: &descriptorpb.MessageOptions{MapEntry: new(true)}}
 		for i, part := range []*contract.Type{f.Type.Key, f.Type.Elem} {
 			p, err := b.field(entry, contract.Field{Name: []string{"key", "value"}[i], Number: i + 1, Type: part, Wire: wire[i+1]})
 			if err != nil {
@@ -139,7 +138,7 @@ func (b *builder) field(m *descriptorpb.DescriptorProto, f contract.Field) (*des
 		}
 		m.NestedType = append(m.NestedType, entry)
 		d.Label, d.Type = descriptorpb.FieldDescriptorProto_LABEL_REPEATED.Enum(), descriptorpb.FieldDescriptorProto_TYPE_MESSAGE.Enum()
-		d.TypeName = proto.String("." + m.GetName() + "." + entry.GetName())
+		d.TypeName = new("." + m.GetName() + "." + entry.GetName())
 		return d, nil
 	case contract.KindList:
 		wire, packed := strings.CutPrefix(f.Wire, "packed:")
@@ -150,7 +149,7 @@ func (b *builder) field(m *descriptorpb.DescriptorProto, f contract.Field) (*des
 		switch d.GetType() {
 		case descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, descriptorpb.FieldDescriptorProto_TYPE_STRING, descriptorpb.FieldDescriptorProto_TYPE_BYTES:
 		default:
-			d.Options = &descriptorpb.FieldOptions{Packed: proto.Bool(packed)}
+			d.Options = &descriptorpb.FieldOptions{Packed: new(packed)}
 		}
 		return d, nil
 	}
@@ -175,9 +174,9 @@ func (b *builder) scalar(d *descriptorpb.FieldDescriptorProto, t *contract.Type,
 		return nil
 	}
 	if named := b.contract.Types[t.Name]; t.Kind == contract.KindRef && named != nil {
-		d.TypeName = proto.String("." + b.names[t.Name])
+		d.TypeName = new("." + b.names[t.Name])
 		if named.Kind == contract.KindEnum {
-			d.TypeName = proto.String(d.GetTypeName() + "." + enumName)
+			d.TypeName = new(d.GetTypeName() + "." + enumName)
 			return set(descriptorpb.FieldDescriptorProto_TYPE_ENUM)
 		}
 		return set(descriptorpb.FieldDescriptorProto_TYPE_MESSAGE)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -48,7 +49,7 @@ func New(c *contract.Contract, serializer string) (*Codec, error) {
 	}
 	routes := c.Routes
 	for _, r := range c.Rooms {
-		routes = append(routes[:len(routes):len(routes)], r.Messages...)
+		routes = append(slices.Clip(routes), r.Messages...)
 	}
 	for _, r := range routes {
 		k.requests[r.Route], k.replies[r.Route] = r.Request, r.Reply

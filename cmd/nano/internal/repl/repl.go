@@ -183,8 +183,7 @@ func (s *Session) request(ctx context.Context, args string) error {
 	began := time.Now()
 	err = s.client.Request(ctx, route, data, &reply)
 	took := time.Since(began).Round(10 * time.Microsecond)
-	var answer *client.Error
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*client.Error](err); ok {
 		s.printf("error %s %s (%v)\n", answer.Code, answer.Message, took)
 		s.failed = fmt.Errorf("%s: %w", route, err)
 		return nil
