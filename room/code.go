@@ -327,7 +327,7 @@ func (n *node) enterCode(e *entry, method string, answer func(any, error)) {
 		}
 		return
 	}
-	n.remote(e.s, true, answer, func(ctx context.Context) (any, error) {
+	n.later(answer, func(ctx context.Context) (any, error) {
 		with, ok := enter(n.findCode(ctx, code, nodes))
 		if !ok {
 			return nil, ErrNotFound

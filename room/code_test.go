@@ -211,6 +211,13 @@ func TestCodesInACluster(t *testing.T) {
 		}
 	}
 	reached("at first", -1)
+	two := r.guest(0, 0)
+	two.ask("room.join", byCode(rooms[0].Code), nil)
+	for _, info := range rooms[1:] {
+		if err := two.try("room.join", byCode(info.Code), nil); code(err) != "ROOM-JOINED" {
+			t.Errorf("join of a second room by code = %v, want ROOM-JOINED", err)
+		}
+	}
 	first := append(r.gates[:2:2], r.backends...)
 	r.backends = append(r.backends, testkit.StartNode(t, nil, first, r.kind.Option()))
 	reached("after a node has come", -1)

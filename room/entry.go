@@ -38,20 +38,30 @@ func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (a
 	return json.RawMessage(reply), nil
 }
 
-// remote runs f, which waits for other nodes for a session, on a goroutine of its own.
-func (n *node) remote(s *session.Session, join bool, answer func(any, error), f func(ctx context.Context) (any, error)) {
+// later answers with the result of f, which waits for other nodes on a goroutine of its own.
+func (n *node) later(answer func(any, error), f func(ctx context.Context) (any, error)) {
+	if !n.async(func(ctx context.Context) {
+		v, err := f(ctx)
+		answer(v, n.public(err))
+	}) {
+		answer(nil, ErrDraining)
+	}
+}
+
+// counted begins a request of a session in a cluster, and returns an answer that ends it. It returns nil if the request was
+// refused.
+func (n *node) counted(s *session.Session, join bool, answer func(any, error)) func(any, error) {
+	if n.address() == "" {
+		return answer
+	}
 	end, err := n.begin(s, join)
 	if err != nil {
 		answer(nil, err)
-		return
+		return nil
 	}
-	if !n.async(func(ctx context.Context) {
-		v, err := f(ctx)
+	return func(v any, err error) {
 		end()
-		answer(v, n.public(err))
-	}) {
-		end()
-		answer(nil, ErrDraining)
+		answer(v, err)
 	}
 }
 
@@ -68,9 +78,7 @@ func (n *node) enter(e *entry, method string, answer func(any, error)) {
 	case n.seat(e.s) != nil:
 		answer(nil, ErrJoined)
 	default:
-		n.remote(e.s, true, answer, func(ctx context.Context) (any, error) {
-			return n.forward(ctx, e, to, method)
-		})
+		n.later(answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
 	}
 }
 
@@ -92,12 +100,16 @@ const (
 	methodSpectate     = "spectate"
 )
 
-// serve serves a request that a program makes for a session: on the node of the session's seat, if it has or had one.
+// serve serves a join: on the node of the session's seat, if it has or had one. A client's request comes to another node if
+// it was on its way when the session took the seat. One join of a session runs at a time: else it might get two seats.
 func (n *node) serve(e *entry, method string, answer func(any, error)) {
+	if answer = n.counted(e.s, true, answer); answer == nil {
+		return
+	}
 	to, other := n.home(e.s)
 	switch {
 	case other:
-		n.remote(e.s, true, answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
+		n.later(answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
 	case method == methodJoinOrCreate:
 		n.enterAny(e, answer)
 	default:
@@ -135,7 +147,7 @@ func (n *node) enterAny(e *entry, answer func(any, error)) {
 		answer(nil, ErrJoined)
 		return
 	}
-	n.remote(e.s, true, answer, func(ctx context.Context) (any, error) { return n.match(ctx, e, others) })
+	n.later(answer, func(ctx context.Context) (any, error) { return n.match(ctx, e, others) })
 }
 
 // joinOrCreate is enterAny on this node alone. done runs on the scheduler of the room.
@@ -247,6 +259,9 @@ func (e *entry) withID(id string) *entry {
 // enterAt is enter for a request with an id, and waits for that.
 func (n *node) enterAt(ctx context.Context, e *entry, method string) (any, error) {
 	if to, other := n.peerOf(e.req.ID); other {
+		if n.seat(e.s) != nil {
+			return nil, ErrJoined
+		}
 		return n.forward(ctx, e, to, method)
 	}
 	return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
@@ -259,6 +274,9 @@ func again(err error) bool {
 
 // createAny makes a room on the least loaded node.
 func (n *node) createAny(e *entry, answer func(any, error)) {
+	if answer = n.counted(e.s, false, answer); answer == nil {
+		return
+	}
 	if !n.mayCreate(e) {
 		answer(nil, ErrRate)
 		return
@@ -266,7 +284,7 @@ func (n *node) createAny(e *entry, answer func(any, error)) {
 	others := n.peers(e.req.Kind)
 	switch {
 	case len(others) > 0:
-		n.remote(e.s, false, answer, func(ctx context.Context) (any, error) {
+		n.later(answer, func(ctx context.Context) (any, error) {
 			return n.placeAnywhere(ctx, others, &placement{Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create})
 		})
 	case e.kind == nil:
@@ -284,6 +302,9 @@ func (n *node) createAny(e *entry, answer func(any, error)) {
 
 // listAny lists the rooms of all nodes.
 func (n *node) listAny(e *entry, answer func(any, error)) {
+	if answer = n.counted(e.s, false, answer); answer == nil {
+		return
+	}
 	others := n.peers(e.req.Kind)
 	q := &query{Kind: e.req.Kind, Filter: e.req.Filter, Max: maxListed}
 	list := func(offers []offered) (any, error) {
@@ -292,7 +313,7 @@ func (n *node) listAny(e *entry, answer func(any, error)) {
 	}
 	switch {
 	case len(others) > 0:
-		n.remote(e.s, false, answer, func(ctx context.Context) (any, error) { return list(n.ask(ctx, others, q)) })
+		n.later(answer, func(ctx context.Context) (any, error) { return list(n.ask(ctx, others, q)) })
 	case e.kind == nil:
 		answer(nil, errNoKind(e.req.Kind))
 	default:

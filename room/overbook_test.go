@@ -195,3 +195,56 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-time.After(d):
 	}
 }
+
+// A session that joins several rooms at once gets one seat at most in the whole cluster.
+func TestSessionHasOneSeatInACluster(t *testing.T) {
+	r := newRing(t, 1, 3, room.Schedulers(2), room.Empty(time.Minute))
+	// The clients of one of the nodes with rooms, too.
+	r.gates = append(r.gates, r.backends[2])
+	var ids []string
+	for i := range r.backends {
+		ids = append(ids, r.create(i, "").ID)
+	}
+	taken := func() (n int) {
+		for i := range r.backends {
+			for _, s := range r.on(i).Stats() {
+				n += s.Players
+			}
+		}
+		return n
+	}
+	seated := 0
+	for i := range 20 {
+		g := r.guest(i%2, 0)
+		var wg sync.WaitGroup
+		var joined atomic.Int64
+		for _, id := range append(ids, "", ids[i%3], "") {
+			route, ask := "room.join", map[string]any{"kind": "pond", "id": id}
+			if id == "" {
+				route = "room.joinOrCreate"
+			}
+			wg.Go(func() {
+				switch err := g.try(route, ask, nil); code(err) {
+				case "<nil>":
+					joined.Add(1)
+				case "ROOM-JOINED", "ROOM-BUSY":
+				default:
+					t.Errorf("%s = %v", route, err)
+				}
+			})
+		}
+		wg.Wait()
+		n := taken()
+		if n > 1 || int64(n) != joined.Load() {
+			t.Fatalf("round %d: %d joins took %d seats, want one", i, joined.Load(), n)
+		}
+		seated += n
+		g.ask("room.leave", nil, nil)
+		if n := taken(); n != 0 {
+			t.Fatalf("round %d: %d seats are taken after the leave, want none", i, n)
+		}
+	}
+	if seated < 15 { // two joins that meet at two nodes may refuse each other
+		t.Errorf("%d of 20 clients have got a seat, want 15 or more", seated)
+	}
+}

@@ -190,15 +190,15 @@ func (s *server) onCreate(from *session.Session, req *request, answer func(any, 
 }
 
 func (s *server) onJoin(from *session.Session, req *request, answer func(any, error)) {
-	s.node.enter(s.entry(from, req), methodJoin, answer)
+	s.node.serve(s.entry(from, req), methodJoin, answer)
 }
 
 func (s *server) onJoinOrCreate(from *session.Session, req *request, answer func(any, error)) {
-	s.node.enterAny(s.entry(from, req), answer)
+	s.node.serve(s.entry(from, req), methodJoinOrCreate, answer)
 }
 
 func (s *server) onSpectate(from *session.Session, req *request, answer func(any, error)) {
-	s.node.enter(s.entry(from, req), methodSpectate, answer)
+	s.node.serve(s.entry(from, req), methodSpectate, answer)
 }
 
 func (s *server) onList(from *session.Session, req *request, answer func(any, error)) {
