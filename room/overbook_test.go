@@ -67,9 +67,9 @@ func (h *Hall) Wave(*room.Player, *Step) {}
 // Seats are never overbooked, whatever clients do at several gates with rooms on several nodes.
 func TestSeatsOfAClusterAreNeverOverbooked(t *testing.T) {
 	const visits, budget = 3, 30 * time.Second
-	clients := 1000
+	clients, wait := 1000, 2000 // milliseconds before a visit, at most
 	if testing.Short() {
-		clients = 100
+		clients, wait = 100, 300
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -98,7 +98,7 @@ func TestSeatsOfAClusterAreNeverOverbooked(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, uint64(i)))
 			uid := int64(1 + rng.IntN(clients*2/3)) // some users log in twice
 			for range visits {
-				pause(ctx, time.Duration(rng.IntN(2000))*time.Millisecond)
+				pause(ctx, time.Duration(rng.IntN(wait))*time.Millisecond)
 				switch err := visit(ctx, gates[rng.IntN(len(gates))], uid, rng, &seats); {
 				case err == nil || ctx.Err() != nil:
 				case slices.Contains([]string{nano.CodeUnavailable, nano.CodeDeadline}, code(err)), errors.Is(err, errDial):
