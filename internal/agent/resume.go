@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/session"
 )
 
@@ -181,7 +180,7 @@ func (a *Agent) readerEnded(c *Conn) {
 	}
 	lost := r.lost
 	o.mu.Unlock()
-	a.box.Announce(dispatch.Do(0, func() error { a.control.Suspend(lost); return nil }))
+	a.announceSuspended(lost)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r.previous == c {
@@ -452,7 +451,7 @@ func (c *Conn) goOn() error {
 	c.decode.meter = a.out.resume.meter
 	c.ackSent.Store(a.out.resume.received.Load()) // the answer has told it
 	a.hub.Counts.Resumed.Add(1)
-	a.box.Announce(dispatch.Do(0, func() error { a.control.Resume(); return nil }))
+	a.announceResumed()
 	return nil
 }
 

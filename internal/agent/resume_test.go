@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
 )
@@ -56,7 +57,7 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 // guesses returns the handshakes whose costs are compared: one that asks for a new session, and one with a token that
 // the server might have given.
 func guesses() (fresh, guess string) {
-	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken().text() + `","received":12}}}`
+	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken(carry.Name{}).text() + `","received":12}}}`
 }
 
 // shakeHands connects, sends a handshake, reads the answer, and goes away.

@@ -12,7 +12,7 @@ import "github.com/lonng/nano/internal/link"
 //	uid        both            yes      uid or 0  -        -                    -          toGate or echo
 //	route      both            yes      how       service  -                    [address]  toGate or echo
 //	response   server -> gate  yes      request   -        -                    payload    isError, later
-//	push       server -> gate  yes      -         route    -                    payload
+//	push       server -> gate  yes      -         route    -                    payload    replaceable
 //	kick       server -> gate  yes      -         -        -                    reason
 //	close      server -> gate  yes      -         -        -                    -
 //	done       server -> gate  yes      messages  -        [bytes]              -
@@ -28,6 +28,10 @@ import "github.com/lonng/nano/internal/link"
 //	bytes      both            stream   -         -        -                    bytes      toCarrier
 //	credit     both            stream   bytes     -        -                    -          toCarrier
 //	end        both            stream   half      [why]    -                    [kick]     toCarrier, refused
+//	will       server -> gate  yes      -         [route]  -                    payload
+//	suspended  gate -> server  yes      reason    -        -                    its text
+//	resumed    gate -> server  yes      -         -        -                    -
+//	queued     gate -> server  yes      bytes     -        -                    -
 //
 // Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is the
 // protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings with their
@@ -66,6 +70,10 @@ const (
 	kindBytes
 	kindCredit
 	kindEnd
+	kindWill
+	kindSuspended
+	kindResumed
+	kindQueued
 )
 
 // The flags of frames.
@@ -88,6 +96,9 @@ const (
 
 // endHalf in an end frame says that no more bytes come; 0 ends the stream.
 const endHalf = 1
+
+// flagReplaceable in a push: a later push replaces it. It is the bit of flagEcho, which pushes do not have.
+const flagReplaceable = flagEcho
 
 // ifUnbound in a route frame binds a service only if the session has no binding of it; 0 binds it in any case.
 const ifUnbound = 1

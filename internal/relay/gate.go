@@ -26,6 +26,14 @@ type Client interface {
 	Routed(s *session.Session, service, address string)
 }
 
+// replaceable is a Client that can be sent what a later push replaces.
+type replaceable interface {
+	// PushReplaceable pushes a payload that is not kept for a client that comes back: it gets an empty push instead.
+	PushReplaceable(route string, data []byte) error
+	// Queued returns how many bytes wait to be written to the client.
+	Queued() int
+}
+
 // Gate is the clients that are connected to this node. Its methods may be called concurrently.
 type Gate interface {
 	// ByUID returns the open sessions of a user.

@@ -38,7 +38,8 @@ type peerConn struct {
 	sessions map[int64]*proxySession     // sessions of the peer's clients that this node knows
 	users    map[int64][]login           // of the peer's clients, by uid
 	streams  streams                     // of carried connections
-	jobs     int                         // calls that are served for the peer; Broker.callMu guards it and jobSize
+	watch    queueWatch
+	jobs     int // calls that are served for the peer; Broker.callMu guards it and jobSize
 	jobSize  int
 }
 
@@ -139,6 +140,12 @@ func (pc *peerConn) receive(f *link.Frame) {
 		err = pc.carry(f)
 	case kindBytes, kindCredit, kindEnd:
 		err = pc.stream(f)
+	case kindWill:
+		pc.will(f)
+	case kindSuspended, kindResumed:
+		pc.suspended(f)
+	case kindQueued:
+		pc.queued(f)
 	}
 	if err != nil {
 		pc.b.Log.Warn("cluster: frame dropped", "from", pc.link.Addr, "kind", f.Kind, "error", err)
@@ -153,6 +160,7 @@ func (pc *peerConn) lost() {
 	clients, sessions := pc.clients, pc.sessions
 	pc.clients, pc.sessions, pc.users = nil, nil, nil
 	carried := pc.streams.takeAll()
+	pc.watch.stop()
 	pc.mu.Unlock()
 	for _, c := range carried {
 		c.OnLost(link.ErrDown)
