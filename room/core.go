@@ -72,6 +72,7 @@ type core struct {
 	gone     bool // takes no more players
 	labels   map[string]any
 	watchers int
+	teams    map[int64]int // by uid: the teams of a match
 }
 
 var idLetters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

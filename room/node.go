@@ -22,6 +22,7 @@ type node struct {
 	serializer serialize.Serializer
 	json       bool // the serializer's format
 	log        *slog.Logger
+	lobby      *lobby
 
 	mu       sync.Mutex
 	kinds    map[string]*kindAt // mu guards it and what follows
@@ -58,7 +59,7 @@ var nodes sync.Map
 // nodeOf returns the node of a server.
 func nodeOf(srv *nano.Server, env handler.Env) *node {
 	named, ok := env.Serializer.(interface{ Name() string })
-	n, _ := nodes.LoadOrStore(srv, &node{
+	fresh := &node{
 		server:     srv,
 		serializer: env.Serializer,
 		json:       ok && named.Name() == "json",
@@ -67,7 +68,9 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 		rooms:      map[string]*core{},
 		sessions:   map[int64]*occupant{},
 		held:       map[seatKey]*core{},
-	})
+	}
+	fresh.lobby = newLobby(fresh)
+	n, _ := nodes.LoadOrStore(srv, fresh)
 	return n.(*node)
 }
 
@@ -104,6 +107,7 @@ func (n *node) cores(k *kind) []*core {
 // close ends the rooms and their schedulers.
 func (n *node) close() {
 	nodes.Delete(n.server)
+	n.lobby.close()
 	for _, c := range n.cores(nil) {
 		c.do(func() { c.close("shutdown") })
 	}
@@ -326,6 +330,7 @@ func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 
 // drain takes no new rooms, and returns when all rooms have ended or ctx has.
 func (n *node) drain(ctx context.Context) {
+	n.lobby.close()
 	n.mu.Lock()
 	n.draining = true
 	if len(n.rooms) == 0 {

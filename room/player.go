@@ -25,7 +25,7 @@ type numbered interface{ sequence() uint32 }
 type Player struct {
 	ID   PlayerID
 	UID  int64 // of the session that took the seat, 0 if it had none
-	Team int   // for the room
+	Team int   // for the room; of a player from a Queue, the team of the match, from 1
 	Data any   // for the room
 
 	core      *core

@@ -21,6 +21,7 @@ type request struct {
 	Options json.RawMessage `json:"options"` // JSON; with a serializer other than JSON, the payload in base64
 	Hash    string          `json:"hash"`    // of the schema that the client has
 	Filter  Filter          `json:"filter"`
+	Match   uint64          `json:"match"` // that a player accepts
 }
 
 // Joined is the answer to a join.
@@ -42,6 +43,8 @@ const maxListed = 100
 // requests returns the handlers of the routes room.*.
 func (s *server) requests() []handler.Func {
 	funcs := map[string]func(*session.Session, *request, func(any, error)){
+		"accept":       s.onAccept,
+		"cancel":       s.onCancel,
 		"create":       s.onCreate,
 		"join":         s.onJoin,
 		"joinOrCreate": s.onJoinOrCreate,
@@ -218,6 +221,15 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 		}
 		answer(struct{}{}, nil)
 	})
+}
+
+func (s *server) onAccept(from *session.Session, req *request, answer func(any, error)) {
+	answer(struct{}{}, s.node.lobby.accept(from.UID(), req.Match))
+}
+
+func (s *server) onCancel(from *session.Session, _ *request, answer func(any, error)) {
+	s.node.lobby.cancel(from.UID())
+	answer(struct{}{}, nil)
 }
 
 func (s *server) onList(_ *session.Session, req *request, answer func(any, error)) {

@@ -91,6 +91,19 @@ func (c *core) unreserve(t *ticket) {
 	}
 }
 
+// assign notes the teams of users who will join.
+func (c *core) assign(teams map[int64]int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.teams = teams
+}
+
+func (c *core) teamOf(uid int64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.teams[uid]
+}
+
 func (c *core) setLabel(key string, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,7 +155,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if err := c.take(s.UID()); err != nil {
 		return seated{}, err
 	}
-	p := &Player{ID: c.nextID, UID: s.UID(), core: c, session: s}
+	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
 	if err := c.node.sit(s, p); err != nil {
 		c.release()
 		return seated{}, err
