@@ -30,6 +30,15 @@ const maxPanics = 10
 // maxQueued is how many bytes may wait for a client before it gets no more state until they are sent.
 const maxQueued = 64 << 10
 
+// flushMemory is of how many flushes the times are known.
+const flushMemory = 64
+
+// flushed is when the state of a tick was sent, on the room's clock.
+type flushed struct {
+	tick uint64
+	at   time.Duration
+}
+
 // core is a room without its type parameters. Everything but what mu guards is for the room's scheduler.
 type core struct {
 	kind  *kind
@@ -48,20 +57,22 @@ type core struct {
 	timers  timers
 	timerID uint64
 
-	base    time.Time // when the clock began
-	clock   time.Duration
-	next    time.Duration // when the next tick is due, since base
-	alarm   *scheduler.Timer
-	dt      time.Duration
-	ticks   uint64
-	lag     time.Duration
-	sentAt  uint64 // the tick of the last flush
-	pending bool   // a flush is scheduled
-	ticking bool   // the clock stands still
-	panics  int    // ticks in a row that panicked
-	closed  bool
-	empty   *timer
-	buf     []byte
+	base       time.Time // when the clock began
+	clock      time.Duration
+	next       time.Duration // when the next tick is due, since base
+	alarm      *scheduler.Timer
+	dt         time.Duration
+	ticks      uint64
+	lag        time.Duration
+	sentAt     uint64 // the tick of the last flush
+	flushes    [flushMemory]flushed
+	flushCount int
+	pending    bool // a flush is scheduled
+	ticking    bool // the clock stands still
+	panics     int  // ticks in a row that panicked
+	closed     bool
+	empty      *timer
+	buf        []byte
 
 	stats roomStats
 
@@ -192,6 +203,8 @@ func (c *core) player(id PlayerID) *Player {
 // flush compares the state with what was sent, and sends each player what changed for it.
 func (c *core) flush(tick uint64) {
 	c.sentAt = tick
+	c.flushes[c.flushCount%flushMemory] = flushed{tick, time.Since(c.base)}
+	c.flushCount++
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
@@ -216,6 +229,16 @@ func (c *core) flush(tick uint64) {
 			p.view.Reset() // a session that is closed is dropped soon
 		}
 	}
+}
+
+// flushedAt returns when the state of a tick was sent.
+func (c *core) flushedAt(tick uint64) (at time.Duration, ok bool) {
+	for _, f := range c.flushes {
+		if f.tick == tick && tick > 0 {
+			return f.at, true
+		}
+	}
+	return 0, false
 }
 
 func (c *core) broadcast(route string, v any) error {

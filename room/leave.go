@@ -68,7 +68,7 @@ func (c *core) drop(p *Player) {
 // dropped begins a drop.
 func (c *core) dropped(p *Player) {
 	p.dropped = true
-	p.inputs = nil
+	p.inputs, p.tripCount = nil, 0
 	if d, ok := reflect.TypeAssert[interface{ OnDrop(*Player) }](c.value); ok {
 		c.call("OnDrop", func() { d.OnDrop(p) })
 	}
