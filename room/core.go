@@ -203,7 +203,8 @@ func (c *core) player(id PlayerID) *Player {
 // flush compares the state with what was sent, and sends each player what changed for it.
 func (c *core) flush(tick uint64) {
 	c.sentAt = tick
-	c.flushes[c.flushCount%flushMemory] = flushed{tick, time.Since(c.base)}
+	now := time.Since(c.base)
+	c.flushes[c.flushCount%flushMemory] = flushed{tick, now}
 	c.flushCount++
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
@@ -212,6 +213,8 @@ func (c *core) flush(tick uint64) {
 		if p.session == nil || p.dropped {
 			continue // the view misses this tick, and sends a snapshot later
 		}
+		c.stats.presence.Add(int64(now - p.counted))
+		p.counted = now
 		if queued(p.session) > maxQueued {
 			c.stats.slow.Add(1)
 			continue // likewise

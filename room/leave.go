@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/lonng/nano/session"
 )
@@ -42,6 +43,7 @@ func (c *core) returned(p *Player) {
 		return
 	}
 	p.dropped = false
+	p.counted = time.Since(c.base)
 	p.hold.stop()
 	p.view.Reset()
 	if r, ok := reflect.TypeAssert[interface{ OnReturn(*Player) }](c.value); ok {

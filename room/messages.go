@@ -2,6 +2,7 @@ package room
 
 import (
 	"reflect"
+	"time"
 
 	"github.com/lonng/nano/session"
 )
@@ -39,7 +40,9 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 		}})
 		return nil, nil
 	}
+	began := time.Now()
 	err = c.guard(h.name, call)
+	c.stats.took(time.Since(began))
 	c.touch()
 	return reply, err
 }

@@ -41,6 +41,7 @@ type Player struct {
 	inputs    []input
 	hold      *timer            // ends the seat of a player who has dropped
 	sent      int64             // bytes of state
+	counted   time.Duration     // until when on the room's clock Stats knows the player's presence
 	trips     [16]time.Duration // the last round trips
 	tripCount int
 	echoed    uint32       // the tick of the last input

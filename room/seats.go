@@ -184,6 +184,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 func (c *core) enter(p *Player, owner any) {
 	c.nextID++
 	p.view = c.sync.NewView(owner)
+	p.counted = time.Since(c.base)
 	c.players = append(slices.Clip(c.players), p)
 }
 
