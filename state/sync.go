@@ -237,9 +237,9 @@ func (r *region) update(h int, v reflect.Value, parts []any) bool {
 	if parts != nil && r.levels == 1 { // most entries: what entry would do
 		last := &e.trail[len(e.trail)-1]
 		last.m, last.at = r.m, h
-		var sent row
-		r.m.tab.row(&sent, h)
-		if mask = e.compareParts(r.m.val.obj, &sent, parts, nil); mask == 0 {
+		t := &r.m.tab
+		nums, strs := t.nums[h*t.numsPer:(h+1)*t.numsPer], t.strs[h*t.strsPer:(h+1)*t.strsPer]
+		if mask = e.compareParts(r.m.val.obj, nums, strs, parts, nil); mask == 0 {
 			return false
 		}
 	} else {
