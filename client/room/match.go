@@ -96,11 +96,12 @@ func Match(ctx context.Context, c *client.Client, enter func(context.Context) er
 
 // answer answers a ready check.
 func (o *Matching) answer(ctx context.Context, c *client.Client, e matchEvent) error {
-	if o.Accept != nil && !o.Accept(ctx, Check{e.Players, time.Duration(e.Within) * time.Millisecond}) {
-		if ctx.Err() != nil {
-			return nil // the server knows
-		}
+	accepted := o.Accept == nil || o.Accept(ctx, Check{e.Players, time.Duration(e.Within) * time.Millisecond})
+	switch {
+	case !accepted && ctx.Err() == nil:
 		return c.Notify("room.cancel", []byte("{}"))
+	case !accepted:
+		return nil // too late: the server has ended the check
 	}
 	body, err := json.Marshal(map[string]uint64{"match": e.Match})
 	if err != nil {
