@@ -51,8 +51,8 @@ type motion[T any] struct {
 	parts []any
 }
 
-// update compares entry h of a flat type field by field.
-func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
+// update compares entry h of a flat type field by field. r is to if that is a region without levels, else nil.
+func (c *core[K, T]) update(p *plan, h int, v *T, to sink, r *region) {
 	m := &c.moving[h]
 	if m.val != v {
 		m.val, m.parts = v, nil
@@ -60,11 +60,16 @@ func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
 			m.parts = partsOf(p, reflect.ValueOf(v).Elem())
 		}
 	}
-	var fields reflect.Value
-	if m.parts == nil {
-		fields = reflect.ValueOf(v).Elem()
+	var changed bool
+	switch {
+	case m.parts == nil:
+		changed = to.update(h, reflect.ValueOf(v).Elem(), nil)
+	case r != nil: // most entries
+		changed = r.updateParts(h, m.parts)
+	default:
+		changed = to.update(h, reflect.Value{}, m.parts)
 	}
-	if to.update(h, fields, m.parts) {
+	if changed {
 		c.hot[h>>6] |= 1 << (h & 63)
 		return
 	}
@@ -323,6 +328,10 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			c.hot.unset(h)
 		}
 	}
+	r, _ := to.(*region)
+	if r != nil && r.levels != 1 {
+		r = nil
+	}
 	if m.touch && !all {
 		slices.SortFunc(c.touched, func(a, b *item[K, T]) int { return a.handle - b.handle })
 		for _, it := range c.touched {
@@ -330,7 +339,7 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			switch {
 			case it.val == nil:
 			case m.flat:
-				c.update(m.val.obj, it.handle, it.val, to)
+				c.update(m.val.obj, it.handle, it.val, to, r)
 			default:
 				to.update(it.handle, reflect.ValueOf(it.val).Elem(), nil)
 			}
@@ -353,7 +362,7 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			continue
 		}
 		if all || c.hot[h>>6]>>(h&63)&1 != 0 || any(*v) != any(c.sent[h]) {
-			c.update(m.val.obj, h, v, to)
+			c.update(m.val.obj, h, v, to, r)
 		}
 	}
 }
