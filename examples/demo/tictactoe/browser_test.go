@@ -1,57 +1,33 @@
 package main
 
 import (
-	"context"
-	"net"
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/lonng/nano"
-	"github.com/lonng/nano/examples/internal/browser"
+	"github.com/lonng/nano/examples/internal/browsertest"
 )
 
-// serve starts a server with the page and returns the page's address.
-func serve(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	handle(mux)
-	srv := nano.New(append(options(""), nano.WithWebSocket("/nano"), nano.WithHTTPHandler(mux))...)
-	served := make(chan error, 1)
-	go func() { served <- srv.ServeWebSocket(l) }()
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := srv.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
-		if err := <-served; err != nil {
-			t.Errorf("ServeWebSocket: %v", err)
-		}
-	})
-	return "http://" + l.Addr().String() + "/web/"
-}
-
-func open(p browser.Page, url, name string) {
+func open(p *browsertest.Page, url, name string) {
 	p.Do("entering as "+name, chromedp.Navigate(url), chromedp.WaitVisible("#name"),
 		chromedp.SetValue("#name", name), chromedp.Click("#enter button"))
 }
 
-func tap(p browser.Page, cell string) {
+func tap(p *browsertest.Page, cell string) {
 	p.Do("playing cell "+cell, chromedp.Click("#board button:nth-child("+cell+"):enabled"))
 }
 
 // Two pages play, one drops and returns, and a third one watches.
 func TestTwoPages(t *testing.T) {
-	ann := browser.Open(t)
-	bob, eve := ann.Another(), ann.Another()
-	url := serve(t)
+	ann := browsertest.Start(t)
+	bob, _ := ann.Tab()
+	eve, _ := ann.Tab()
+	mux := http.NewServeMux()
+	handle(mux)
+	srv := nano.New(append(options(""), nano.WithWebSocket("/nano"), nano.WithHTTPHandler(mux))...)
+	url := "http://" + browsertest.Serve(t, srv) + "/web/"
 	open(ann, url, "Ann")
 	ann.Shows("#status", "Waiting for another player")
 	open(bob, url, "Bob")
@@ -81,7 +57,7 @@ func TestTwoPages(t *testing.T) {
 	tap(bob, "2")
 	ann.Shows("#board button:nth-child(2)", "○")
 	tap(ann, "6")
-	for i, p := range []browser.Page{ann, bob, eve} {
+	for i, p := range []*browsertest.Page{ann, bob, eve} {
 		p.Shows("#status", "Ann wins: three in a row.")
 		p.Fits([]string{"tictactoe-ann", "tictactoe-bob", "tictactoe-eve"}[i], 390)
 	}
