@@ -205,6 +205,8 @@ func (b *bench) child(ctx context.Context, role string, spec any, r *result) err
 }
 
 var roles = map[string]proc.Role{
+	"room server":  roomServer,
+	"room clients": roomClients,
 	"go": func(c *proc.Child) error {
 		var s spec
 		if err := c.Spec(&s); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -102,6 +103,46 @@ func (p *Page) Shows(selector, text string) {
 	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
 	p.Do(fmt.Sprintf("waiting for %q in %s", text, selector),
 		chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0)))
+}
+
+// Until waits until a JavaScript expression is true. It polls, because some changes are no mutation of the page.
+func (p *Page) Until(expression string) {
+	p.Helper()
+	p.Do("waiting for "+expression, chromedp.Poll[chromedp.Void](expression,
+		chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
+}
+
+// Text returns what a JavaScript expression evaluates to.
+func (p *Page) Text(expression string) string {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		p.Fatalf("%s: %v", expression, err)
+	}
+	return text
+}
+
+// Fits waits until the page at a width in pixels is no wider than its window. It writes a screenshot to the directory that
+// NANO_SCREENSHOTS names, if any.
+func (p *Page) Fits(name string, width int64) {
+	p.Helper()
+	p.Do("resizing", chromedp.EmulateViewport(width, 844))
+	p.Until(fmt.Sprintf("innerWidth === %d && document.documentElement.scrollWidth <= innerWidth", width))
+	dir := os.Getenv("NANO_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.Fatalf("taking a screenshot: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width)), picture, 0o600); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // Type types text into the element that selector finds.

@@ -20,7 +20,9 @@ var shared embed.FS
 // JavaScript client and the common style and script. It redirects / to the page.
 func Handle(mux *http.ServeMux, web fs.FS) {
 	mux.Handle("/web/", http.FileServerFS(web))
-	mux.Handle("/web/nano.js", http.StripPrefix("/web", http.FileServerFS(js.FS)))
+	for _, name := range []string{"nano.js", "room.js", "state.js", "smooth.js", "predict.js", "match.js"} {
+		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(js.FS)))
+	}
 	for _, name := range []string{"style.css", "icon.svg", "common.js"} {
 		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(shared)))
 	}
