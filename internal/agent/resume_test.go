@@ -16,7 +16,7 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
 	heap := func() int64 {
 		runtime.GC()
-		runtime.GC() // what pools hold is freed by the second one
+		runtime.GC() // the second collection frees the contents of pools
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
@@ -31,7 +31,7 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 		for id := range uint64(20) {
 			p.echo(id+1, "hello")
 		}
-		p.send(pack(t, packet.Heartbeat, "\x14")) // all 20 came
+		p.send(pack(t, packet.Heartbeat, "\x14")) // acknowledges all 20
 		_ = client.Close()
 	}
 	visit()
