@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// record is a log that tests read.
+// record is a log that the test can read.
 type record struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -47,7 +47,7 @@ func (r *record) count(text string) int {
 	return n
 }
 
-// newLog returns a log and the settings of a loop that writes to it.
+// newLog returns a log, and the configuration of a loop that writes to it.
 func newLog() (*record, runloop.Config) {
 	r := &record{}
 	c := runloop.DefaultConfig()
@@ -55,8 +55,8 @@ func newLog() (*record, runloop.Config) {
 	return r, c
 }
 
-// stopped runs f in fake time with a loop that was not started, closes it, and fails on anything
-// that was logged unless f returns true.
+// stopped runs f in fake time with a loop that is not started, and closes the loop. Log
+// lines fail the test unless f returns true.
 func stopped(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -69,7 +69,7 @@ func stopped(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
 	})
 }
 
-// started is stopped with a loop that was started.
+// started is stopped with a loop that is started.
 func started(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
 	t.Helper()
 	stopped(t, func(l *runloop.Loop, log *record) bool {
@@ -78,13 +78,13 @@ func started(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
 	})
 }
 
-// pass lets time pass, and waits for what happens at its end.
+// pass advances the fake time by d and waits until the process is idle.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// trace is what happened, in order.
+// trace is a list of events in order.
 type trace struct {
 	mu   sync.Mutex
 	list []string
@@ -105,7 +105,7 @@ func (r *trace) expect(t *testing.T, want ...string) {
 	}
 }
 
-// do runs f on the scheduler and waits for it.
+// do runs f on the loop and waits for it.
 func do(l *runloop.Loop, f func()) {
 	done := make(chan struct{})
 	l.Invoke(func() { defer close(done); f() })
@@ -242,7 +242,7 @@ func TestBeginAndEnd(t *testing.T) {
 		l.Start()
 		synctest.Wait()
 		l.After(new(runloop.Timer), time.Second, note("timer"))
-		synctest.Wait() // woken, with nothing to do
+		synctest.Wait() // wakes up without tasks
 		pass(2 * time.Second)
 		l.Invoke(func() {
 			events.add("3")
@@ -273,7 +273,8 @@ func TestBeginAndEnd(t *testing.T) {
 	)
 }
 
-// A task that has just looked at the clock spares the loop a look: the next one begins when it ended.
+// TestEndedAt checks that a task may pass its end time to the loop, which uses it as the
+// start time of the next task.
 func TestEndedAt(t *testing.T) {
 	l := runloop.New(runloop.DefaultConfig())
 	l.Start()
@@ -297,7 +298,7 @@ func TestEndedAt(t *testing.T) {
 	}
 }
 
-// Programs make timers before nano.Listen sets the precision.
+// Programs create timers before nano.Listen sets the precision.
 func TestConditionTimerMadeBeforeThePrecisionWasSet(t *testing.T) {
 	stopped(t, func(l *runloop.Loop, _ *record) bool {
 		var polls []time.Duration
