@@ -11,7 +11,7 @@ import (
 	"github.com/lonng/nano/scheduler"
 )
 
-// captureDefault redirects slog.Default for the test's time.
+// captureDefault redirects slog.Default for the duration of the test.
 func captureDefault(t *testing.T) *record {
 	t.Helper()
 	r := &record{}
@@ -21,8 +21,9 @@ func captureDefault(t *testing.T) *record {
 	return r
 }
 
-// Nothing starts the default scheduler under nano.New, so functions of the package queue without
-// end. That is logged once, with the function and the place of the call.
+// TestDefaultThatNoServerStarts checks that tasks of the default scheduler that wait
+// because nothing starts it are logged once, with the function and its caller. A server
+// of nano.New does not start it.
 func TestDefaultThatNoServerStarts(t *testing.T) {
 	log := captureDefault(t)
 	for name, use := range map[string]func(){
@@ -65,7 +66,7 @@ func TestDefaultThatAServerStarts(t *testing.T) {
 		scheduler.Invoke(func() {})
 		pass(time.Minute)
 		scheduler.Close()
-		_ = scheduler.Default() // queues nothing
+		_ = scheduler.Default() // queues no task
 		pass(time.Minute)
 		if log.String() != "" {
 			t.Errorf("log = %s, want nothing: the default scheduler ran within 5 s", log)

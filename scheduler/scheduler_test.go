@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var _ scheduler.LocalScheduler = (*scheduler.Scheduler)(nil)
 
-// record is a log that tests read.
+// record is a log that the test can read.
 type record struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -58,8 +58,8 @@ func newLog() (*record, scheduler.Option) {
 	return r, scheduler.WithLogger(slog.New(slog.NewTextHandler(r, nil)))
 }
 
-// inFakeTime runs f in fake time with a running scheduler, closes it, and fails on anything that was logged unless
-// f returns true.
+// inFakeTime runs f in fake time with a running scheduler, and closes the scheduler. Log
+// lines fail the test unless f returns true.
 func inFakeTime(t *testing.T, f func(s *scheduler.Scheduler, log *record) (logs bool), opts ...scheduler.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -72,13 +72,13 @@ func inFakeTime(t *testing.T, f func(s *scheduler.Scheduler, log *record) (logs 
 	})
 }
 
-// pass lets time pass, and waits for what happens at its end.
+// pass advances the fake time by d and waits until the process is idle.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-// trace is what happened, in order.
+// trace is a list of events in order.
 type trace struct {
 	mu   sync.Mutex
 	list []string
@@ -138,11 +138,12 @@ func TestTasksRunInOrder(t *testing.T) {
 	})
 }
 
-// Tasks of several goroutines run one at a time, and those of each in order.
+// TestTasksOfManyGoroutines checks that tasks of several goroutines run one at a time,
+// and that those of each goroutine run in order.
 func TestTasksOfManyGoroutines(t *testing.T) {
 	const goroutines, each = 8, 2000
 	s := scheduler.New()
-	var seen [goroutines]int // no lock: the race detector sees tasks that overlap
+	var seen [goroutines]int // not guarded, so the race detector finds tasks that overlap
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() {
@@ -165,7 +166,8 @@ func TestTasksOfManyGoroutines(t *testing.T) {
 	}
 }
 
-// A scheduler with a bounded queue would wait for itself here.
+// TestPushFromInsideATaskNeverBlocks checks that a task may queue any number of tasks. A
+// scheduler with a bounded queue would deadlock.
 func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
 	const n = 200_000
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
@@ -283,7 +285,8 @@ func TestCloseFromInsideATimer(t *testing.T) {
 	})
 }
 
-// Tasks that always queue another task do not block Close, and accepted tasks still run.
+// TestCloseWithTasksThatGoOn checks that tasks that always queue another task do not
+// block Close. Accepted tasks still run.
 func TestCloseWithTasksThatGoOn(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
 		accepted, ran := 1, 0
@@ -355,7 +358,8 @@ func TestPanicInATimer(t *testing.T) {
 	})
 }
 
-// runtime.Goexit, which t.FailNow uses, ends a goroutine; the scheduler goes on with another.
+// TestGoexit checks that the scheduler continues on a new goroutine after runtime.Goexit,
+// which t.FailNow calls.
 func TestGoexit(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
 		var steps trace
@@ -464,7 +468,8 @@ func TestDelayAndPending(t *testing.T) {
 	})
 }
 
-// The race detector watches pushes, timers, reads of the figures and Close come together.
+// TestConcurrentUse runs pushes, timers, reads of the counters and Close concurrently,
+// for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	_, log := newLog()
 	s := scheduler.New(log)
@@ -577,7 +582,7 @@ func ExampleScheduler() {
 	for i := range 4 {
 		room.Invoke(func() { score += i })
 	}
-	room.Close() // runs what was queued
+	room.Close() // runs the queued tasks
 	fmt.Println(score)
 	// Output: 6
 }
@@ -600,13 +605,14 @@ func ExampleScheduler_NewCountTimer() {
 	// 1
 }
 
-// Slow work runs on a goroutine of its own, and returns to the logic goroutine with Invoke.
+// Slow work runs on its own goroutine. Its result returns to the logic goroutine with
+// Invoke.
 func ExampleInvoke() {
-	scheduler.Sched() // nano.Listen does this
+	scheduler.Sched() // nano.Listen calls this
 	profiles := map[string]int{}
 	loaded := make(chan struct{})
 	go func() {
-		level := 7 // from a database, say
+		level := 7 // read from a database, for example
 		scheduler.Invoke(func() {
 			profiles["ann"] = level
 			close(loaded)

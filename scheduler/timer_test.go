@@ -13,14 +13,14 @@ import (
 	"github.com/lonng/nano/scheduler"
 )
 
-// check makes a TimerCondition of a function.
+// check adapts a function to a TimerCondition.
 type check func(time.Time) bool
 
 func (c check) Check(now time.Time) bool { return c(now) }
 
 const ms = time.Millisecond
 
-// clock notes when it is called, since it was made.
+// clock records the times of its calls, relative to its creation.
 type clock struct {
 	start time.Time
 
@@ -91,7 +91,7 @@ func TestAfterTimer(t *testing.T) {
 	})
 }
 
-// The time that calls take does not add up.
+// TestTimerDoesNotDrift checks that the duration of calls does not accumulate.
 func TestTimerDoesNotDrift(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		c := newClock()
@@ -105,7 +105,8 @@ func TestTimerDoesNotDrift(t *testing.T) {
 	})
 }
 
-// A call that is late happens once, and those missed meanwhile never do.
+// TestTimerSkipsWhatItMissed checks that a late timer calls once, and that missed calls
+// are skipped.
 func TestTimerSkipsWhatItMissed(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		c := newClock()
@@ -122,7 +123,7 @@ func TestTimerSkipsWhatItMissed(t *testing.T) {
 		timer.Stop()
 		c.expect(t, "calls of 25 ms", 10*ms, 35*ms, 60*ms, 85*ms)
 
-		pass(100 * ms) // the last call has ended
+		pass(100 * ms) // the last call has returned
 		c = newClock()
 		do(s, func() {
 			s.NewCountTimer(10*ms, 3, c.note)
@@ -177,7 +178,7 @@ func TestCondTimerIsPolledOncePerPrecision(t *testing.T) {
 		timer := s.NewCondTimer(check(func(time.Time) bool { polls.note(); return false }), func() {})
 		pass(500 * ms)
 		timer.Stop()
-		// Precision counts from the start of the scheduler, 30 ms before.
+		// The precision counts from the start of the scheduler, which was 30 ms earlier.
 		polls.expect(t, "Check", 170*ms, 270*ms, 370*ms, 470*ms)
 		return false
 	}, scheduler.WithPrecision(100*ms))
@@ -209,14 +210,15 @@ func TestStop(t *testing.T) {
 		})
 		pass(3 * time.Second)
 
-		do(s, func() { // of two that are due together, the first stops the second
+		do(s, func() { // two timers are due together, and the first one stops the second
 			var second *scheduler.Timer
 			s.NewAfterTimer(10*ms, func() { second.Stop() })
 			second = s.NewAfterTimer(10*ms, func() { t.Error("a timer was called that another one had stopped") })
 		})
 		pass(20 * ms)
 
-		// A stop while a task holds the goroutine counts, although the timer is due.
+		// A timer does not call if it is stopped while a task blocks the goroutine, even
+		// if it is due.
 		due := s.NewAfterTimer(10*ms, func() { t.Error("a timer was called after Stop") })
 		s.Invoke(func() { time.Sleep(50 * ms) })
 		pass(30 * ms)
@@ -226,7 +228,7 @@ func TestStop(t *testing.T) {
 	})
 }
 
-// Programs stop their timers when the server has shut down, too.
+// TestStopAfterClose checks that timers can be stopped after the server has shut down.
 func TestStopAfterClose(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		c := newClock()
@@ -268,7 +270,7 @@ func TestPrecision(t *testing.T) {
 		after, exact, odd, short := newClock(), newClock(), newClock(), newClock()
 		s.NewAfterTimer(130*ms, after.note)
 		s.NewCountTimer(200*ms, 3, exact.note)
-		s.NewCountTimer(150*ms, 6, odd.note) // its own times do not move with the rounding
+		s.NewCountTimer(150*ms, 6, odd.note) // rounding does not move its own times
 		s.NewCountTimer(30*ms, 3, short.note)
 		pass(2 * time.Second)
 		after.expect(t, "after 130 ms", 200*ms)
@@ -311,7 +313,8 @@ func TestTimersMadeByTimers(t *testing.T) {
 	})
 }
 
-// The loop sleeps until the first timer; an earlier one and a task wake it.
+// TestTimerThatIsDueEarlier checks that the loop sleeps until the first timer is due, and
+// that an earlier timer and a task wake it.
 func TestTimerThatIsDueEarlier(t *testing.T) {
 	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
 		c := newClock()
@@ -394,7 +397,7 @@ func ExampleScheduler_NewCondTimer() {
 }
 
 func ExampleNewTimer() {
-	scheduler.Sched() // nano.Listen does this
+	scheduler.Sched() // nano.Listen calls this
 	done := make(chan struct{})
 	timer := scheduler.NewTimer(time.Millisecond, func() {
 		select {
