@@ -23,22 +23,23 @@ var (
 	resumeClients = flag.Int("resume.clients", 200, "clients of TestResume")
 )
 
-// resumeChaos is a server with resume behind a proxy that cuts each connection every 50 to 500 ms.
+// resumeChaos is a server with resume behind a proxy. The proxy cuts each connection
+// after 50 to 500 ms.
 type resumeChaos struct {
 	t     *testing.T
 	at    *testkit.Server
 	all   *nano.Group
 	until time.Time
 
-	// For the logic goroutine.
-	rounds int // of broadcasts
+	// These fields belong to the logic goroutine.
+	rounds int // number of broadcasts
 
 	cuts, resumes, received, requests atomic.Int64
 	closed                            atomic.Int64 // sessions that closed before the end
 	ending                            atomic.Bool
 }
 
-// serve numbers the requests of each session, and pushes back.
+// serve starts the server. It numbers the requests of each session and sends pushes.
 func (c *resumeChaos) serve(s *session.Session, data []byte) error {
 	n := s.Int("requests")
 	if n == 0 {
@@ -64,8 +65,9 @@ func (c *resumeChaos) serve(s *session.Session, data []byte) error {
 	return s.Response(data)
 }
 
-// TestResume lets clients and the server number what they send, while a proxy cuts their connections with RST, FIN or a
-// stall. Every message has to come once and in order, and no session may end.
+// TestResume makes clients and the server number what they send, while a proxy cuts their
+// connections with RST, FIN or a stall. Every message has to arrive once and in order,
+// and no session may end.
 func TestResume(t *testing.T) {
 	d := 10 * time.Second
 	switch {
@@ -117,7 +119,8 @@ func runResume(t *testing.T, kind string, d time.Duration) {
 	}
 }
 
-// client sends numbered requests until the time is over, and then reads until everything is answered.
+// client sends numbered requests until the time is over, and then reads until every
+// request is answered.
 func (c *resumeChaos) client(p *cutter) {
 	client := &testkit.ResumeClient{}
 	var sent atomic.Int64
@@ -135,7 +138,7 @@ func (c *resumeChaos) client(p *cutter) {
 		}
 		over.Store(true)
 	}
-	next := map[string]int64{} // by route; "" is that of responses
+	next := map[string]int64{} // by route; "" stands for responses
 	deadline := c.until.Add(30 * time.Second)
 	for time.Now().Before(deadline) {
 		w, err := p.dial(len(next) > 0)
@@ -151,8 +154,8 @@ func (c *resumeChaos) client(p *cutter) {
 			c.t.Errorf("a session was not resumed: %s", a.Reason)
 			w.Abort()
 			return
-		case !a.Resumed: // the first connection, or the first one was cut before its ack
-			client.Send(testkit.Request(1, "Game.Do", "0")) // its answer says that the session has begun
+		case !a.Resumed: // the first connection, or a reconnect after the first one was cut before its ack
+			client.Send(testkit.Request(1, "Game.Do", "0")) // the answer confirms that the session has begun
 			sent.Store(1)
 		default:
 			c.resumes.Add(1)
@@ -185,7 +188,7 @@ func (c *resumeChaos) client(p *cutter) {
 	c.t.Errorf("%d answers and %d pushes came, want %d of each", next[""], next["push"], sent.Load())
 }
 
-// check checks the number of a message. Broadcasts begin with any.
+// check checks the number of a message. The first broadcast may have any number.
 func (c *resumeChaos) check(m *message.Message, next map[string]int64) bool {
 	var n int64
 	_, err := fmt.Sscan(string(m.Data), &n)
@@ -201,7 +204,7 @@ func (c *resumeChaos) check(m *message.Message, next map[string]int64) bool {
 	return true
 }
 
-// cutter is a proxy that cuts the connections through it.
+// cutter is a proxy that cuts the connections that pass through it.
 type cutter struct {
 	c      *resumeChaos
 	relays sync.WaitGroup
@@ -228,7 +231,7 @@ func (p *cutter) dial(cut bool) (*testkit.Wire, error) {
 	}
 	after := time.Duration(50+rand.IntN(450)) * time.Millisecond
 	if !cut {
-		after = max(after, 200*time.Millisecond) // the session has to begin
+		after = max(after, 200*time.Millisecond) // the session has to begin first
 	}
 	p.relay(near.(*net.TCPConn), far.(*net.TCPConn), after)
 	w := testkit.NewWire(client)
@@ -246,11 +249,11 @@ func (p *cutter) dial(cut bool) (*testkit.Wire, error) {
 func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
 	var stalled atomic.Bool
 	pass := func(to, from *net.TCPConn) {
-		b := make([]byte, 1+rand.IntN(4000)) // so that cuts fall at any byte
+		b := make([]byte, 1+rand.IntN(4000)) // a cut may fall at any byte
 		for {
 			n, err := from.Read(b)
 			if stalled.Load() {
-				_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+				_, _ = io.Copy(io.Discard, from) // accepted and never delivered
 				return
 			}
 			if n > 0 {
@@ -280,7 +283,7 @@ func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
 			cut(near, far)
 		case 1: // FIN
 			cut(near, far)
-		case 2: // the client notices, and the server goes on believing in the connection
+		case 2: // the client notices, but for the server the connection is alive
 			stalled.Store(true)
 			cut(near)
 			time.Sleep(300 * time.Millisecond)
