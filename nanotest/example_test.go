@@ -18,7 +18,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Room is the component that the documentation of the package tests. The tests here are the ones shown there.
+// Room is the component of the examples in the package documentation.
 type Room struct {
 	component.Base
 	group *nano.Group
@@ -68,21 +68,21 @@ func TestTick(t *testing.T) {
 		if err := ann.Request(t.Context(), "Room.Join", nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(65 * time.Second) // heartbeats go both ways, too
+		time.Sleep(65 * time.Second) // heartbeats are sent in both directions
 		if n := len(ann.Pushes("onTick")); n != 6 {
 			t.Errorf("%d ticks in 65 s, want one every 10 s", n)
 		}
 	})
 }
 
-// Greeter greets.
+// Greeter is a component with one handler.
 type Greeter struct{ component.Base }
 
 func (*Greeter) Greet(_ *session.Session, l *Line) (*Line, error) {
 	return &Line{Text: "Hello, " + l.Text}, nil
 }
 
-// A Listener serves where there is no test to go with it.
+// A Listener also serves examples, which have no testing.TB.
 func ExampleListen() {
 	components := &component.Components{}
 	components.Register(&Greeter{})
