@@ -22,7 +22,7 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// limit bounds the whole run.
+// limit is the time limit of the whole run.
 const limit = 12 * time.Minute
 
 func main() {
@@ -69,10 +69,10 @@ type bench struct {
 	warm, round float64
 	rounds      int
 	cpu         []int
-	best        map[string]float64 // by language: the fastest calibration of the run
+	best        map[string]float64 // by language: the time of the fastest calibration
 }
 
-// main runs the cases, prints a table and returns how many figures fall short.
+// main runs the cases, prints a table and returns the number of figures that fall short.
 func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase) (missed int, err error) {
 	if all := proc.CPUs(); all != nil {
 		b.cpu = all[len(all)-1:]
