@@ -35,10 +35,11 @@ import (
 //go:embed web
 var web embed.FS
 
-// healthy is how soon the logic goroutine of a healthy server answers.
+// healthy is how fast the logic goroutine of a healthy server answers.
 const healthy = time.Second
 
-// collector makes metrics of a server's figures, when Prometheus asks for them: counting costs the server nothing more.
+// collector reads a server's statistics when Prometheus asks for them, so it costs
+// nothing between requests.
 type collector struct{ srv *nano.Server }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -64,7 +65,7 @@ var (
 // Describe describes no metrics, so Prometheus does not check what Collect sends.
 func (c collector) Describe(chan<- *prometheus.Desc) {}
 
-// Collect sends the figures of this moment.
+// Collect sends the current statistics.
 func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
@@ -96,7 +97,8 @@ func (c collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// health answers 200 if the logic goroutine does its work in time.
+// health responds with 200 if the logic goroutine runs a task in time, otherwise with
+// 503.
 func health(srv *nano.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthy)
@@ -112,7 +114,7 @@ func health(srv *nano.Server) http.Handler {
 	})
 }
 
-// pages returns what operators see.
+// pages returns the handler of the pages for operators.
 func pages(srv *nano.Server) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector{srv})
@@ -124,10 +126,10 @@ func pages(srv *nano.Server) http.Handler {
 	return mux
 }
 
-// Echo is something to measure.
+// Echo is a component that causes traffic.
 type Echo struct{ component.Base }
 
-// Say answers with what was said.
+// Say responds with the payload.
 func (e *Echo) Say(s *session.Session, data []byte) error { return s.Response(data) }
 
 func newServer() *nano.Server {
@@ -136,10 +138,10 @@ func newServer() *nano.Server {
 	return nano.New(nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
 }
 
-// vars is the figures for package expvar.
+// vars is the statistics for package expvar.
 func vars(srv *nano.Server) expvar.Var { return expvar.Func(func() any { return srv.Stats() }) }
 
-// run serves players and operators until ctx ends or one of both fails.
+// run serves players and operators until ctx ends or one of the two fails.
 func run(ctx context.Context, srv *nano.Server, players, operators net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -155,7 +157,7 @@ func run(ctx context.Context, srv *nano.Server, players, operators net.Listener)
 		}()
 	}
 	<-ctx.Done()
-	// The server first: operators can watch it shut down.
+	// The server shuts down first, so operators can watch it.
 	late, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := srv.Shutdown(late)
