@@ -5,6 +5,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,11 +18,12 @@ type Kind string
 
 // These are the kinds of load.
 const (
-	Echo      Kind = "echo"      // requests; each is answered with its payload
-	Push      Kind = "push"      // notifies; each is answered with a push of its payload
-	Broadcast Kind = "broadcast" // notifies of one client in each room; each is pushed to all members
-	Idle      Kind = "idle"      // one request per client, and then only heartbeats
-	Connect   Kind = "connect"   // handshakes; after each one the connection is closed and opened again
+	Echo      Kind = "echo"      // requests, each of which is answered with its payload
+	Push      Kind = "push"      // notifies, each of which is answered with a push of its payload
+	Broadcast Kind = "broadcast" // notifies of one client in each room, which everybody in it is pushed
+	Idle      Kind = "idle"      // an echo each, and from then on only heartbeats
+	Connect   Kind = "connect"   // handshakes, after each of which the connection is closed and made again
+	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
 )
 
 // Codec is the encoding of a payload's letters.
@@ -40,7 +42,8 @@ type Spec struct {
 	Addr      string // address of the server, on 127.0.0.1
 	WebSocket bool
 	Codec     Codec
-	Size      int // letters in a payload, from 16 to 127
+	Resume    bool // ask for sessions that can be resumed, and acknowledge what comes
+	Size      int  // letters of a payload, 16 to 127
 
 	Clients int
 	Rooms   int     // number of rooms, for Broadcast or if Join is set
@@ -49,8 +52,8 @@ type Spec struct {
 	Route   string  // route of the messages
 	Join    string  // route of the first request of each client, or ""
 
-	Warm     time.Duration // time before the measurement
-	Duration time.Duration // duration of the measurement
+	Warm     time.Duration // before measuring
+	Duration time.Duration // of measuring; with Storm at most
 
 	Goroutines bool // use one reading goroutine per connection on Linux too
 }
@@ -66,13 +69,16 @@ func (s *Spec) check() error {
 		return fmt.Errorf("want a client or more, got %d", s.Clients)
 	case s.Window < 1 || s.Window&(s.Window-1) != 0:
 		return fmt.Errorf("want a window that is a power of two, got %d", s.Window)
+	case s.Kind == Storm && (!s.Resume || s.Join == ""):
+		return errors.New("want a storm with resume, and a route to join a room")
 	case s.Kind == Broadcast && (s.Rooms < 1 || s.Clients%s.Rooms != 0 || s.Join == ""):
 		return fmt.Errorf("want rooms of one size, and a route to join them, got %d clients and %d rooms", s.Clients, s.Rooms)
 	}
 	return nil
 }
 
-// Result holds what the clients measured.
+// Result is what the clients saw in the measured time. With Storm, Done are the clients that are back, Took is until the
+// last one was, and the latencies are of their returns.
 type Result struct {
 	Clients int
 	Setup   time.Duration // time until all clients were connected
@@ -81,7 +87,8 @@ type Result struct {
 	Done          int64 // answers, deliveries or handshakes
 	P50, P99, Max time.Duration
 	Heartbeats    int64
-	CPU           time.Duration // CPU time of the load generator
+	Missed        int64         // with Storm: broadcasts that came late, to clients that were away
+	CPU           time.Duration // of the load generator
 
 	Faults
 }

@@ -32,7 +32,9 @@ const (
 // Spec describes a server.
 type Spec struct {
 	Kind      Kind
-	Heartbeat time.Duration // heartbeat interval of nano; 0 for the default
+	Heartbeat time.Duration // of nano; 0 for its default
+	Resume    bool          // of nano: sessions can be resumed
+	Rate      float64       // of nano: broadcasts a second to every room that clients join, of 64 letters; 0 for none
 
 	// For nano: the work of component Room for each message, and the number of
 	// schedulers. 0 means the server's own scheduler.
