@@ -105,7 +105,7 @@ func ExamplePlayer_Drop() {
 	ann.Wait("onTick", time.Second)
 }
 
-// Greeter greets.
+// Greeter is a component with one handler.
 type Greeter struct{ component.Base }
 
 func (*Greeter) Greet(_ *session.Session, l *Line) (*Line, error) {

@@ -22,7 +22,7 @@ type benchCase struct {
 // resume reports whether the case compares nano with resume with nano without it.
 func (c *benchCase) resume() bool { return c.nano == c.limit }
 
-// unit is what is counted.
+// unit is what a case counts.
 type unit int
 
 const (

@@ -104,7 +104,7 @@ func (r *result) pairs() string {
 	return fmt.Sprintf(format, (v[last/2]+v[len(v)/2])/2, len(v), v[last/4], v[last-last/4])
 }
 
-// row is the figures of a case, as far as they mean something.
+// row returns the figures of a case that apply to it.
 func (r *result) row() []string {
 	n, b := &r.Nano, &r.Bare
 	row := []string{r.Case, r.Limit}

@@ -53,12 +53,12 @@ type scale struct {
 	only        string
 	duration    time.Duration
 	warm        time.Duration
-	connections int           // idle ones
-	heartbeat   time.Duration // of idle connections
-	members     int           // of the room
-	broadcasts  float64       // a second
-	work        time.Duration // of a message in a room with a scheduler of its own
-	rounds      int           // of the comparison of schedulers
+	connections int           // number of idle connections
+	heartbeat   time.Duration // heartbeat interval of idle connections
+	members     int           // members of the room
+	broadcasts  float64       // broadcasts per second
+	work        time.Duration // work per message in a room with its own scheduler
+	rounds      int           // rounds of the scheduler comparison
 	stormy      int           // clients of the storm
 
 	lines  []line

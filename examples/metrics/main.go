@@ -39,7 +39,8 @@ var web embed.FS
 // healthy is how fast the logic goroutine of a healthy server answers.
 const healthy = time.Second
 
-// health answers 200 if the logic goroutine does its work in time.
+// health responds with 200 if the logic goroutine runs a task in time, otherwise with
+// 503.
 func health(srv *nano.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthy)

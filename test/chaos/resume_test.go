@@ -229,7 +229,7 @@ func (c *resumeChaos) client(p *cutter) {
 	}
 }
 
-// check checks the number of a message. Broadcasts begin with any.
+// check checks the number of a message. The first broadcast may have any number.
 func (c *resumeChaos) check(m *client.Message, next map[string]int64) {
 	var n int64
 	_, err := fmt.Sscan(string(m.Data), &n)
@@ -285,7 +285,7 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 				_, _ = to.Write(b[:rand.IntN(n+1)])
 				passed <- struct{}{}
 				if stalled.Load() {
-					_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+					_, _ = io.Copy(io.Discard, from) // accepted and never delivered
 				}
 				return
 			}
@@ -329,7 +329,7 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 			cut(near, far)
 		case 1: // FIN
 			cut(near, far)
-		case 2: // the client notices, and the server goes on believing in the connection
+		case 2: // the client notices, but for the server the connection is alive
 			cut(near)
 			time.Sleep(300 * time.Millisecond)
 			cut(far)

@@ -18,11 +18,11 @@ type Kind string
 
 // These are the kinds of load.
 const (
-	Echo      Kind = "echo"      // requests, each of which is answered with its payload
-	Push      Kind = "push"      // notifies, each of which is answered with a push of its payload
-	Broadcast Kind = "broadcast" // notifies of one client in each room, which everybody in it is pushed
-	Idle      Kind = "idle"      // an echo each, and from then on only heartbeats
-	Connect   Kind = "connect"   // handshakes, after each of which the connection is closed and made again
+	Echo      Kind = "echo"      // requests; each is answered with its payload
+	Push      Kind = "push"      // notifies; each is answered with a push of its payload
+	Broadcast Kind = "broadcast" // notifies of one client in each room; each is pushed to all members
+	Idle      Kind = "idle"      // one request per client, and then only heartbeats
+	Connect   Kind = "connect"   // handshakes; after each one the connection is closed and opened again
 	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
 )
 
@@ -43,7 +43,7 @@ type Spec struct {
 	WebSocket bool
 	Codec     Codec
 	Resume    bool // ask for sessions that can be resumed, and acknowledge what comes
-	Size      int  // letters of a payload, 16 to 127
+	Size      int  // letters in a payload, from 16 to 127
 
 	Clients int
 	Rooms   int     // number of rooms, for Broadcast or if Join is set
@@ -52,7 +52,7 @@ type Spec struct {
 	Route   string  // route of the messages
 	Join    string  // route of the first request of each client, or ""
 
-	Warm     time.Duration // before measuring
+	Warm     time.Duration // time before the measurement
 	Duration time.Duration // of measuring; with Storm at most
 
 	Goroutines bool // use one reading goroutine per connection on Linux too
@@ -88,7 +88,7 @@ type Result struct {
 	P50, P99, Max time.Duration
 	Heartbeats    int64
 	Missed        int64         // with Storm: broadcasts that came late, to clients that were away
-	CPU           time.Duration // of the load generator
+	CPU           time.Duration // CPU time of the load generator
 
 	Faults
 }

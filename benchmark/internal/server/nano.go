@@ -110,7 +110,7 @@ func stamp(b []byte, v uint32) {
 	}
 }
 
-// schedulerKey is where a session holds the scheduler of its room.
+// schedulerKey is the key of a session's room scheduler.
 const schedulerKey = "room"
 
 // Lobby assigns each session the scheduler of its room.

@@ -32,7 +32,7 @@ const (
 // Spec describes a server.
 type Spec struct {
 	Kind      Kind
-	Heartbeat time.Duration // of nano; 0 for its default
+	Heartbeat time.Duration // heartbeat interval of nano; 0 for the default
 	Resume    bool          // of nano: sessions can be resumed
 	Rate      float64       // of nano: broadcasts a second to every room that clients join, of 64 letters; 0 for none
 

@@ -15,6 +15,7 @@ import (
 
 // runtime is the code that encodes and decodes protobuf messages by descriptors. Output
 // with such messages includes it.
+//
 //go:embed protobuf.ts
 var runtime string
 
