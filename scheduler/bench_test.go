@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lonng/nano/internal/runloop/looptest"
 	"github.com/lonng/nano/scheduler"
 )
 
@@ -17,7 +18,7 @@ func BenchmarkPushTask(b *testing.B) {
 	for b.Loop() {
 		s.Invoke(task)
 	}
-	do(s, func() {}) // runs what is queued before the benchmark timer stops
+	looptest.Do(s, func() {}) // runs what is queued before the benchmark timer stops
 }
 
 func BenchmarkPushTaskParallel(b *testing.B) {
@@ -31,7 +32,7 @@ func BenchmarkPushTaskParallel(b *testing.B) {
 			s.Invoke(task)
 		}
 	})
-	do(s, func() {})
+	looptest.Do(s, func() {})
 }
 
 // BenchmarkPushTaskFromTask measures a task that queues the next one, as a message that
@@ -80,7 +81,7 @@ func BenchmarkTimerFire(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		left := timers
-		do(s, func() {
+		looptest.Do(s, func() {
 			for range timers {
 				s.NewAfterTimer(0, func() {
 					if left--; left == 0 {
