@@ -20,7 +20,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The figures of a node tell what went between it and others.
+// TestClusterStats checks that the statistics of a node count the traffic between it and
+// other nodes.
 func TestClusterStats(t *testing.T) {
 	t.Parallel()
 	gate, backend := testkit.StartPair(t, testkit.Services{"Room": testkit.NewNamedGame("room")})
@@ -55,7 +56,8 @@ func TestClusterStats(t *testing.T) {
 	}
 }
 
-// Everything that a client can do with a handler of its gate works with one of another node.
+// TestClusterThereAndBack checks that a client can use every feature with handlers of
+// another node as with those of its gate.
 func TestClusterThereAndBack(t *testing.T) {
 	t.Parallel()
 	notified := make(chan string, 1)
@@ -67,7 +69,7 @@ func TestClusterThereAndBack(t *testing.T) {
 	p := gate.Connect()
 	p.Expect("Room.Echo", "hello", "hello")
 	p.Expect("Room.Echo", "", "")
-	const head = len("fil" + "Room.Echo") // a flag, an id, a length and the route
+	const head = len("fil" + "Room.Echo") // the flag, the id, the length and the route
 	long := strings.Repeat("x", 64<<10-head)
 	p.Expect("Room.Echo", long, long)
 	var n testkit.Number
@@ -79,7 +81,7 @@ func TestClusterThereAndBack(t *testing.T) {
 	p.ExpectError("Room.Double", "{", nano.CodeBadRequest)
 	p.ExpectError("Room.Nothing", "", nano.CodeNotFound)
 	p.ExpectError("Nobody.Echo", "", nano.CodeNotFound)
-	p.ExpectError("Room.Elsewhere", `{"N":1}`, nano.CodeNotFound) // for nodes only
+	p.ExpectError("Room.Elsewhere", `{"N":1}`, nano.CodeNotFound) // only other nodes may call it
 	_, err := p.Ask("Room.Refuse", "")
 	var refused *client.Error
 	if !errors.As(err, &refused) || refused.Code != "GAME-1" || refused.Message != "not your turn" || refused.Metadata["turn"] != "7" {
@@ -94,14 +96,15 @@ func TestClusterThereAndBack(t *testing.T) {
 	p.Expect("Room.Echo", "still there", "still there")
 }
 
-// Through a gate fits what fits a packet of the largest size, as on a server on its own, and no byte more.
+// TestClusterLargestPacket checks that the largest packet through a gate is as large as
+// on a single server.
 func TestClusterLargestPacket(t *testing.T) {
 	t.Parallel()
 	const largest = 1<<24 - 1
 	game := testkit.NewGame(func(s *session.Session, data []byte) error {
-		send := func(n int) error { return s.Response(make([]byte, n-2)) } // behind a flag and an id
+		send := func(n int) error { return s.Response(make([]byte, n-2)) } // follows the flag and the id
 		if string(data) == "push" {
-			send = func(n int) error { return s.Push("onNews", make([]byte, n-3)) } // behind a flag and a code
+			send = func(n int) error { return s.Push("onNews", make([]byte, n-3)) } // follows the flag and the code
 		}
 		if err := send(largest + 1); !errors.Is(err, codec.ErrPacketTooLarge) {
 			t.Errorf("a message of one byte too many was sent: %v", err)
@@ -122,7 +125,8 @@ func TestClusterLargestPacket(t *testing.T) {
 	}
 }
 
-// Gates give ids of their own before they have met.
+// TestClusterIDsBeforeMeeting checks that gates assign different ids before they have
+// linked.
 func TestClusterIDsBeforeMeeting(t *testing.T) {
 	t.Parallel()
 	numbers := map[string]bool{}
@@ -136,7 +140,7 @@ func TestClusterIDsBeforeMeeting(t *testing.T) {
 		}
 		numbers[number] = true
 	}
-	if len(numbers) == 1 { // that two are the same may happen, seldom
+	if len(numbers) == 1 { // two ids may be equal by chance
 		t.Errorf("four gates that have not met number their sessions alike: %v", numbers)
 	}
 }
@@ -179,7 +183,8 @@ func TestClusterIdentity(t *testing.T) {
 	}
 }
 
-// What a handler of another node does to its session reaches the client: late answers, kicks, closing.
+// TestClusterEntity checks that late answers, kicks and closes by a handler of another
+// node reach the client.
 func TestClusterEntity(t *testing.T) {
 	t.Parallel()
 	var saved struct {
@@ -254,7 +259,7 @@ func TestClusterEntity(t *testing.T) {
 	}
 }
 
-// onLogic waits until something is so, asked on the logic goroutine of a node.
+// onLogic waits until so returns true on the logic goroutine of a node.
 func onLogic(t testing.TB, n *testkit.Node, so func() bool) {
 	t.Helper()
 	testkit.Eventually(t, "what the logic goroutine is asked", func() bool {
@@ -264,15 +269,16 @@ func onLogic(t testing.TB, n *testkit.Node, so func() bool) {
 	})
 }
 
-// Numbered requests and notifies of many sessions, many of them under way at a time, are run and answered in order, each
-// with its own answer, among the pushes as they were sent, and however many are sent none is refused.
+// TestClusterOrder checks that numbered requests and notifies of many sessions run in
+// order, each with its own answer. Pushes keep their place among the answers, and no
+// message is refused.
 func TestClusterOrder(t *testing.T) {
 	t.Parallel()
 	const players, messages = 8, 2000
 	var mu sync.Mutex
 	last := map[int64]int{}
 	game := testkit.NewGame(func(s *session.Session, data []byte) error {
-		n, _ := strconv.Atoi(string(data)) // what is no number comes out of order
+		n, _ := strconv.Atoi(string(data)) // text that is not a number counts as out of order
 		mu.Lock()
 		defer mu.Unlock()
 		if n != last[s.ID()]+1 {
@@ -290,7 +296,7 @@ func TestClusterOrder(t *testing.T) {
 	gate, _ := testkit.StartPair(t, testkit.Services{"Room": game}, nano.WithMaxPending(16))
 	var wg sync.WaitGroup
 	for range players {
-		pushed := 0 // what comes runs on one goroutine
+		pushed := 0 // used by one goroutine only
 		p := gate.Connect(client.WithHandler("onNumber", func(m *client.Message) {
 			if pushed++; string(m.Data) != fmt.Sprint(pushed) {
 				t.Errorf("push %s came as number %d", m.Data, pushed)
@@ -332,7 +338,8 @@ func TestClusterOrder(t *testing.T) {
 	wg.Wait()
 }
 
-// A uid that is bound anywhere is known wherever the session is.
+// TestClusterBind checks that a uid is known on every node that has the session, wherever
+// it was bound.
 func TestClusterBind(t *testing.T) {
 	t.Parallel()
 	bind := func(s *session.Session, data []byte) error {
@@ -360,11 +367,11 @@ func TestClusterBind(t *testing.T) {
 	p.Expect("A.Echo", "", "")
 	p.Expect("A.Do", "7", "7")
 	known(7, gate, a)
-	p.Expect("B.Do", "8", "8") // which did not have the session when 7 was bound
+	p.Expect("B.Do", "8", "8") // this node did not have the session when 7 was bound
 	known(8, gate, a, b)
 	p.Expect("Door.Do", "9", "9")
 	known(9, gate, a, b)
-	// However fast uids change, here and there, in the end all say the same.
+	// All nodes agree on the last uid after fast changes on several nodes.
 	for i := range 50 {
 		for _, service := range []string{"A", "B", "Door"} {
 			p.Send(service+".Do", fmt.Sprint(10+i))
@@ -385,7 +392,7 @@ func TestClusterBind(t *testing.T) {
 	}
 }
 
-// Closing reaches the nodes that know the session, and no other.
+// TestClusterClose checks that a close reaches only the nodes that have the session.
 func TestClusterClose(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, nil, nil)
@@ -445,7 +452,8 @@ func TestClusterClose(t *testing.T) {
 	}
 }
 
-// The answer of a handler that ends the session of another node's client comes before the end.
+// TestClusterAnswerBeforeTheEnd checks that the answer of a handler precedes the close if
+// it closes the session of another node's client.
 func TestClusterAnswerBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, nil, nil)

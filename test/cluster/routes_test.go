@@ -13,7 +13,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A session keeps to the node that served it; the program may say which that is, on any node.
+// TestClusterRouter checks that a session stays with the node that served it, and that
+// the program may choose the node on any node.
 func TestClusterRouter(t *testing.T) {
 	t.Parallel()
 	var target atomic.Pointer[string]
@@ -55,7 +56,7 @@ func TestClusterRouter(t *testing.T) {
 			p.Expect("Room.Do", "", name)
 		}
 	}
-	// Unbound on any node, it is one of those whose turn it is.
+	// After an unbind on any node, the next node in turn serves the session.
 	for _, by := range []string{"Door", "Lobby"} {
 		seen := map[string]bool{}
 		for range 4 {
@@ -70,14 +71,15 @@ func TestClusterRouter(t *testing.T) {
 			t.Errorf("unbound by %s, the session went to %v, want to both nodes in turn", by, seen)
 		}
 	}
-	*target.Load() = c.ClusterAddr() // which does not serve it
+	*target.Load() = c.ClusterAddr() // that node does not serve the route
 	p.Expect("Lobby.Do", "bind", "bind")
 	if got, err := p.Ask("Room.Do", ""); err != nil || got != "a" && got != "b" {
 		t.Errorf("Room.Do = %q, %v, want one of the nodes that serve it", got, err)
 	}
 }
 
-// Sessions go to one node after the other for each service, whatever else they use meanwhile.
+// TestClusterTurns checks that sessions are assigned to the nodes of each service in
+// turn, whatever other services they use.
 func TestClusterTurns(t *testing.T) {
 	t.Parallel()
 	nodes := []*testkit.Node{testkit.StartNode(t, nil, nil)}
@@ -102,7 +104,7 @@ func TestClusterTurns(t *testing.T) {
 	}
 }
 
-// The program chooses the node.
+// TestClusterRoute checks that the program's node selector chooses the node.
 func TestClusterRoute(t *testing.T) {
 	t.Parallel()
 	var nobody atomic.Bool
@@ -110,7 +112,7 @@ func TestClusterRoute(t *testing.T) {
 		if nobody.Load() {
 			return nil
 		}
-		// The list is the function's own.
+		// The selector owns its list.
 		members = slices.DeleteFunc(members, func(m *clusterpb.MemberInfo) bool {
 			return m.Label != s.String("room") || !slices.Contains(m.Services, service)
 		})
@@ -135,12 +137,13 @@ func TestClusterRoute(t *testing.T) {
 		p.Expect("Room.Do", "", "b")
 	}
 	nobody.Store(true)
-	p.Expect("Room.Do", "", "b") // it keeps to it
+	p.Expect("Room.Do", "", "b") // the session stays with the node
 	p.Expect("Door.Do", "red", "red")
 	p.ExpectError("Room.Do", "", nano.CodeUnavailable)
 }
 
-// A node that serves what another one serves too does so for the sessions that are not bound to that one.
+// TestClusterRouterOfServingGate checks that a gate serves a shared service itself for
+// sessions that are not bound to another node.
 func TestClusterRouterOfServingGate(t *testing.T) {
 	t.Parallel()
 	hooks := pipeline.New()
@@ -179,7 +182,8 @@ func TestClusterRouterOfServingGate(t *testing.T) {
 	}
 }
 
-// What a gate serves of a service it goes on serving when its clients ask for what only other nodes have of it, or nobody.
+// TestClusterDividedService checks that a gate keeps serving its part of a service after
+// its clients asked for other parts, which other nodes or no node serve.
 func TestClusterDividedService(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate")}, nil)
@@ -206,7 +210,8 @@ func TestClusterDividedService(t *testing.T) {
 	p.Expect("Room.Do", "", "gate")
 }
 
-// A session that is bound to its gate stays there too when it asks for what its gate lacks of the service.
+// TestClusterDividedServiceBoundToItsGate checks that a session bound to its gate stays
+// there after it asked for a route that the gate lacks.
 func TestClusterDividedServiceBoundToItsGate(t *testing.T) {
 	t.Parallel()
 	bind := testkit.NewGame(func(s *session.Session, data []byte) error {
@@ -223,7 +228,8 @@ func TestClusterDividedServiceBoundToItsGate(t *testing.T) {
 	}
 }
 
-// A service that a gate has itself is used there by what backends do for its clients' sessions, and stays there.
+// TestClusterServiceOfGateAndBackend checks that calls by backends for sessions of a
+// gate's clients use the gate's own service, and stay with it.
 func TestClusterServiceOfGateAndBackend(t *testing.T) {
 	t.Parallel()
 	heard := make(chan string, 10)
@@ -271,7 +277,8 @@ func TestClusterServiceOfGateAndBackend(t *testing.T) {
 	try("gate")
 }
 
-// Of two choices that are made for a session at the same time the first counts, for both.
+// TestClusterRouteOnce checks that the first of two simultaneous choices of a node is
+// used for both.
 func TestClusterRouteOnce(t *testing.T) {
 	t.Parallel()
 	var first atomic.Bool
