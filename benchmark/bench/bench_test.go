@@ -60,7 +60,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// The cases that compare resume, of which only the loads with resume acknowledge.
+// These cases compare resume. Only the loads with resume send acknowledgments.
 func TestBenchResume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
