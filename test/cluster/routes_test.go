@@ -182,8 +182,8 @@ func TestClusterRouterOfServingGate(t *testing.T) {
 	}
 }
 
-// TestClusterDividedService checks that a gate keeps serving its part of a service after
-// its clients asked for other parts, which other nodes or no node serve.
+// TestClusterDividedService checks that a gate keeps serving its part of a service. Its
+// clients ask for other parts, which other nodes or no node serve.
 func TestClusterDividedService(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate")}, nil)

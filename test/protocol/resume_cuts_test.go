@@ -110,7 +110,7 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 		}
 	}
 	begun := false
-	var last error // why the last connection ended
+	var last error // the error that ended the last connection
 	for next := 0; next < 2*requests; cuts++ {
 		if cuts > 100_000 {
 			t.Fatalf("no progress after %d of %d messages: %v\n%s", next, 2*requests, last, stacks())
