@@ -94,7 +94,8 @@ func TestAway(t *testing.T) {
 	})
 }
 
-// A player that loses its connection comes back within the window, and gets what was sent meanwhile.
+// A player that loses its connection returns within the window, and receives the messages
+// sent meanwhile.
 func ExamplePlayer_Drop() {
 	var t *testing.T // of the test
 	srv := nanotest.Start(t, nano.WithResume(nano.Resume{Window: time.Minute}))
