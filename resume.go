@@ -33,7 +33,8 @@ type Resume struct {
 
 // WithResume lets clients that ask for it resume their sessions: a client that loses its
 // connection comes back within a window, and neither side loses a message. Until then the
-// session is suspended. It keeps its user, data and groups, and what is sent to it. See
+// session is suspended. It keeps its user, data and groups, and what is sent to it. In a
+// cluster, the client may come back at any gate that has the option. See
 // [session.Session.OnSuspend], [session.Session.OnResume] and
 // [session.Session.Suspended]. The default is no resume.
 //

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
 )
@@ -57,7 +58,7 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 // guesses returns two handshakes to compare: one that asks for a new session, and one
 // with a guessed token.
 func guesses() (fresh, guess string) {
-	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken().text() + `","received":12}}}`
+	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken(carry.Name{}).text() + `","received":12}}}`
 }
 
 // shakeHands connects, sends a handshake, reads the answer and closes the connection.
