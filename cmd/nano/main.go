@@ -36,7 +36,7 @@ func command() *cli.Command {
 			c.Hidden = false
 			c.Usage = "print the completion script of a shell: bash, zsh, fish or pwsh"
 		},
-		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main ends the process
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main exits the process
 		Commands:       []*cli.Command{newCommand(), connectCommand(), benchCommand(), routesCommand(), genCommand()},
 	}
 	strict(root)

@@ -474,7 +474,8 @@ func TestSendBulk(t *testing.T) {
 	})
 }
 
-// Small frames share batches of bounded size; one that is large goes alone, up to the limit.
+// TestBatches checks that small frames share batches of bounded size, and that a large
+// frame is sent alone, up to the limit.
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, wb := wires()

@@ -38,7 +38,7 @@ type resumeChaos struct {
 	rounds int // number of broadcasts
 
 	cuts, resumes, received, requests atomic.Int64
-	closed                            atomic.Int64 // sessions that closed before the end
+	closed                            atomic.Int64 // serve starts the server. It numbers the requests of each session and sends pushes.
 	ending                            atomic.Bool
 
 	done sync.WaitGroup // waits for the clients that still lack messages
