@@ -23,7 +23,7 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// limit bounds the whole run.
+// limit is the time limit of the whole run.
 const limit = 12 * time.Minute
 
 func main() {
@@ -74,10 +74,10 @@ type bench struct {
 	settle      time.Duration // of an end-to-end case, before the span that is measured
 	span        time.Duration
 	cpu         []int
-	best        map[string]float64 // by language: the fastest calibration of the run
+	best        map[string]float64 // by language: the time of the fastest calibration
 }
 
-// main runs the cases, prints a table and returns how many figures fall short.
+// main runs the cases, prints a table and returns the number of figures that fall short.
 func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase, rooms []roomCase) (missed int, err error) {
 	if all := proc.CPUs(); all != nil {
 		b.cpu = all[len(all)-1:]

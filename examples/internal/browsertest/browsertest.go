@@ -16,20 +16,21 @@ import (
 	"github.com/lonng/nano"
 )
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 30 * time.Second
 
-// Page is one tab of a browser.
+// Page is a tab of a browser.
 type Page struct {
 	testing.TB
 	ctx context.Context
 }
 
-// Start starts a browser until the end of the test, and returns its first tab. The test is skipped in short mode, and if
-// no Chromium is installed, unless NANO_REQUIRE_BROWSER is set.
+// Start starts a browser and returns its first tab. The end of the test stops the
+// browser. Start skips the test in short mode. It also skips it without Chromium, unless
+// NANO_REQUIRE_BROWSER is set.
 func Start(t testing.TB) *Page {
 	t.Helper()
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
+	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with its own user-data-dir
 		chromedp.ExecPath(find(t)), chromedp.NoSandbox, chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		flags = append(flags, chromedp.Flag(flag, true))
@@ -38,7 +39,8 @@ func Start(t testing.TB) *Page {
 	t.Cleanup(cancel)
 	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
 	t.Cleanup(cancel)
-	// The context that starts a browser bounds its life, so it is not the context of one wait.
+	// The browser stops when the context that started it ends, so this context must
+	// outlast one wait.
 	root, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(root); err != nil {
@@ -47,10 +49,11 @@ func Start(t testing.TB) *Page {
 	return &Page{t, root}
 }
 
-// Context returns the context of the tab, for actions that Do does not fit.
+// Context returns the context of the tab, for actions that Do does not support.
 func (p *Page) Context() context.Context { return p.ctx }
 
-// Tab opens another tab, which shares nothing with the first one. The caller may close it before the test ends.
+// Tab opens another tab, which shares no state with the first one. The caller may close
+// it before the test ends.
 func (p *Page) Tab() (tab *Page, closeTab func()) {
 	p.Helper()
 	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithNewBrowserContext())
@@ -69,7 +72,7 @@ func Open(t testing.TB, url string) *Page {
 	return p
 }
 
-// find returns the path of a Chromium.
+// find returns the path of the Chromium program.
 func find(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
@@ -87,7 +90,7 @@ func find(t testing.TB) string {
 	return ""
 }
 
-// Do runs actions. A failure ends the test and names what was done.
+// Do runs actions. If one fails, Do ends the test and reports what.
 func (p *Page) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, wait)
@@ -97,7 +100,7 @@ func (p *Page) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Shows waits until an element that selector finds has text in it.
+// Shows waits until the element that selector finds contains text.
 func (p *Page) Shows(selector, text string) {
 	p.Helper()
 	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
@@ -157,7 +160,8 @@ func (p *Page) Click(selector string) {
 	p.Do("clicking "+selector, chromedp.Click(selector))
 }
 
-// Serve serves players and pages of srv until the end of the test, which shuts srv down. It returns host and port.
+// Serve serves the players and pages of srv and returns host and port. The end of the
+// test shuts srv down.
 func Serve(t testing.TB, srv *nano.Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
