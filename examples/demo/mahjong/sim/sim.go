@@ -148,6 +148,14 @@ func (r *Report) play(seed, hand uint64) {
 	h.check()
 	for actions := 0; s.Phase != rules.Over; actions++ {
 		waiting := s.Waiting()
+		if len(waiting) == 0 && s.Phase == rules.Claim {
+			if err := s.Resolve(); err != nil {
+				r.fault("%s: %v", h.where, err)
+				return
+			}
+			h.check()
+			continue
+		}
 		if len(waiting) == 0 || actions == maxActions {
 			r.fault("%s: stuck in phase %d", h.where, s.Phase)
 			return
