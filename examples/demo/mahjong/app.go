@@ -35,15 +35,16 @@ type App struct {
 	open   []*Table          // tables for everybody that have not begun, the oldest first
 	at     map[int64]string  // the table at which a user has a seat
 
-	actions int                 // that were made
-	lag     func(time.Duration) // is given how late each timer of a table runs; nil for none
-	ready   func()              // runs when the server listens; nil for none
+	deal    func(rules.Config, int, [32]byte) (*rules.State, error) // rules.New, but for tests
+	actions int                                                     // that were made
+	lag     func(time.Duration)                                     // is given how late each timer of a table runs; nil for none
+	ready   func()                                                  // runs when the server listens; nil for none
 }
 
 // newApp returns a game whose server runs on sched. empty is how long a table without players stays.
 func newApp(store *Store, sched *scheduler.Scheduler, times Times, empty time.Duration) *App {
 	return &App{
-		store: store, sched: sched, times: times, codes: map[string]*Table{}, at: map[int64]string{},
+		store: store, sched: sched, times: times, deal: rules.New, codes: map[string]*Table{}, at: map[int64]string{},
 		tables: room.Define[Table]("table", room.Private(), room.Seats(4), room.Hold(holdTime), room.Empty(empty), room.Spectators(50)),
 	}
 }

@@ -24,7 +24,7 @@ func (t *Table) begin() {
 
 func (t *Table) deal(seed [32]byte) {
 	b := &t.State.Board
-	s, err := rules.New(b.Config, t.dealer, seed)
+	s, err := t.app.deal(b.Config, t.dealer, seed)
 	if err != nil {
 		t.Close(err.Error()) // OnCreate has checked the settings
 		return

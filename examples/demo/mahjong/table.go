@@ -49,6 +49,11 @@ type Opening struct {
 	bots  bool // without players
 }
 
+// brain decides for a seat. It sees what the seat sees and nothing else.
+type brain interface {
+	Act(*rules.View) rules.Action
+}
+
 // Table is a room in which hands are played. play.go has the hand itself.
 type Table struct {
 	room.Base[TableState]
@@ -57,7 +62,7 @@ type Table struct {
 	quick   bool
 	players []room.PlayerID // of each seat, 0 for a bot and for a free seat
 	users   []int64         // the same as user ids
-	bots    []*bot.Bot      // of each seat: it plays for a bot, and for a player who is away
+	bots    []brain         // of each seat: it plays for a bot, and for a player who is away
 	misses  []int           // turns in a row that timed out, of each seat
 
 	hand   *rules.State

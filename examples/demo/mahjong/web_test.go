@@ -48,9 +48,9 @@ func serveSite(t *testing.T, times Times) *site {
 	mux.Handle("/nano", srv.WebSocketHandler())
 	web := httptest.NewServer(mux)
 	t.Cleanup(func() {
-		// The context is over at once: no player has to leave before the server ends.
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
+		// Players are still connected, so their rooms do not end by themselves.
+		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer cancel()
 		_ = srv.Shutdown(ctx)
 		web.CloseClientConnections()
 		web.Close()
@@ -76,7 +76,8 @@ func (s *site) on(f func(*Table)) {
 // page is a tab of a browser.
 type page struct {
 	*testing.T
-	ctx context.Context
+	ctx  context.Context
+	size string // in the names of pictures
 }
 
 func openPage(t *testing.T, width, height int64) page {
@@ -108,7 +109,7 @@ func openPage(t *testing.T, width, height int64) page {
 	if err := chromedp.Do(root, chromedp.EmulateViewport(width, height)); err != nil {
 		t.Fatalf("starting %s: %v", path, err)
 	}
-	return page{t, root}
+	return page{t, root, fmt.Sprint(width)}
 }
 
 func (p page) do(what string, actions ...chromedp.Action[chromedp.Void]) {
@@ -149,7 +150,7 @@ func (p page) shoot(name string) {
 	defer cancel()
 	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644)
+		err = os.WriteFile(filepath.Join(dir, name+"-"+p.size+".png"), png, 0o644)
 	}
 	if err != nil {
 		p.Logf("%s: %v", name, err)
@@ -176,6 +177,7 @@ func (p page) alone(addr string) {
 const player = `
 window.plays = 0;
 window.playing = setInterval(() => {
+  if (!document.querySelector("#panel").hidden) return;
   const click = (s) => { const e = document.querySelector(s); if (e && !e.disabled) { e.click(); window.plays++; return true; } };
   if (document.querySelector("#claims [data-action=give]")) {
     if (click("#claims [data-action=give]")) return;
@@ -207,8 +209,14 @@ func TestHandInABrowser(t *testing.T) {
 			s := serveSite(t, fast())
 			p := openPage(t, size.width, size.height)
 			p.alone(s.addr)
+			p.shoot("exchange")
 			p.read(player)
+			p.until(`document.querySelectorAll(".pool .tile").length >= 24`)
+			p.shoot("middle")
+			p.until(`document.querySelectorAll(".pool .tile").length >= 44 || document.querySelector("#panel .settlement") !== null`)
+			p.shoot("late")
 			p.until(`document.querySelector("#panel .settlement") !== null`)
+			p.shoot("settlement")
 			p.read(`clearInterval(playing); ""`)
 			var page map[string]int
 			text := p.read(`JSON.stringify(Object.fromEntries([...document.querySelectorAll(".results > li")].map((li) => [li.dataset.seat, Number(li.querySelector(".change").dataset.change)])))`)

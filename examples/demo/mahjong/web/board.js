@@ -103,7 +103,7 @@ export function compass(board, me) {
   const at = board.stage === STAGE.playing && board.phase >= PHASE.turn && board.turn !== NONE ? place(board, me, board.turn) : -1;
   const arrows = [0, 1, 2, 3].map((i) => `<i class="arrow a${i} ${i === at ? 'on' : ''}"></i>`).join('');
   const robbed = board.robbing ? `<span class="robbed">${small(board.claimed, 'lit')}</span>` : '';
-  return `${arrows}<span class="dial"><b id="seconds"></b><span class="wall">${board.wall} <small>${w.wall}</small></span></span>${robbed}`;
+  return `${arrows}<span class="dial"><b id="seconds"></b>${board.hand ? `<span class="wall">${board.wall} <small>${w.wall}</small></span>` : ''}</span>${robbed}`;
 }
 
 /** The tiles of the own hand in the order of the screen: the suit that is not played and the drawn tile stand apart. */
