@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strconv"
+
 	"github.com/lonng/nano/examples/demo/mahjong/rules"
 	"github.com/lonng/nano/room"
 	"github.com/lonng/nano/state"
@@ -60,19 +62,19 @@ type Seat struct {
 	Score  int    `json:"score"`  // of the hands of this room
 	Change int    `json:"change"` // of the hand that is over
 
-	Tiles    uint8   `json:"tiles"`
-	Hand     []uint8 `json:"hand"` // when the hand is over
-	Melds    []Meld  `json:"melds"`
-	Discards []uint8 `json:"discards"`
-	Missing  uint8   `json:"missing"`
-	Done     bool    `json:"done"`
-	Won      uint8   `json:"won"` // the place among the winners, from 1
-	WinTile  uint8   `json:"winTile"`
-	SelfWon  bool    `json:"selfWon"`
-	Fan      uint8   `json:"fan"`
-	Items    []Item  `json:"items"`
-	Pig      bool    `json:"pig"`
-	Ready    bool    `json:"ready"`
+	Tiles    uint8  `json:"tiles"`
+	Hand     Tiles  `json:"hand"` // when the hand is over
+	Melds    []Meld `json:"melds"`
+	Discards Tiles  `json:"discards"`
+	Missing  uint8  `json:"missing"`
+	Done     bool   `json:"done"`
+	Won      uint8  `json:"won"` // the place among the winners, from 1
+	WinTile  uint8  `json:"winTile"`
+	SelfWon  bool   `json:"selfWon"`
+	Fan      uint8  `json:"fan"`
+	Items    []Item `json:"items"`
+	Pig      bool   `json:"pig"`
+	Ready    bool   `json:"ready"`
 }
 
 // Meld is a pong or a kong.
@@ -99,21 +101,36 @@ type Payment struct {
 // Mine is what a player sees of the own seat.
 type Mine struct {
 	Seat     uint8
-	Hand     []uint8 `state:"owner"`
-	Drawn    uint8   `state:"owner"`
-	Given    []uint8 `state:"owner"`
-	Received []uint8 `state:"owner"`
-	Missing  uint8   `state:"owner"`
-	Options  uint8   `state:"owner"` // rules.Options of a claim
-	Kongs    []uint8 `state:"owner"`
-	Hidden   []uint8 `state:"owner"` // the tiles of concealed kongs, in the order of the melds, if they are hidden
-	MayWin   bool    `state:"owner"`
-	MustWin  bool    `state:"owner"`
-	Waits    []uint8 `state:"owner"` // the tiles that complete the hand
+	Hand     Tiles `state:"owner"`
+	Drawn    uint8 `state:"owner"`
+	Given    Tiles `state:"owner"`
+	Received Tiles `state:"owner"`
+	Missing  uint8 `state:"owner"`
+	Options  uint8 `state:"owner"` // rules.Options of a claim
+	Kongs    Tiles `state:"owner"`
+	Hidden   Tiles `state:"owner"` // the tiles of concealed kongs, in the order of the melds, if they are hidden
+	MayWin   bool  `state:"owner"`
+	MustWin  bool  `state:"owner"`
+	Waits    Tiles `state:"owner"` // the tiles that complete the hand
 }
 
-func numbers(tiles []rules.Tile) []uint8 {
-	list := make([]uint8, len(tiles))
+// Tiles are tiles as numbers: see rules.Tile.
+type Tiles []uint8
+
+// MarshalJSON makes a list of numbers. Go would make a string in base64.
+func (t Tiles) MarshalJSON() ([]byte, error) {
+	b := []byte{'['}
+	for i, n := range t {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(n), 10)
+	}
+	return append(b, ']'), nil
+}
+
+func numbers(tiles []rules.Tile) Tiles {
+	list := make(Tiles, len(tiles))
 	for i, t := range tiles {
 		list[i] = uint8(t)
 	}

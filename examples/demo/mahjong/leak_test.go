@@ -349,10 +349,13 @@ func differ(a, b [][]byte) int {
 	return -1
 }
 
+// leakHands is how many hands TestHiddenTilesStayHidden plays.
+var leakHands = uint64(1000)
+
 // Each hand is played twice over the network, the second time with the tiles that the player cannot see exchanged.
 // The bytes to the player, and to a spectator, are the same until the hand is over.
 func TestHiddenTilesStayHidden(t *testing.T) {
-	hands := uint64(1000)
+	hands := leakHands
 	if testing.Short() {
 		hands = 25
 	}

@@ -193,6 +193,9 @@ window.playing = setInterval(() => {
     click("#hand .can.up") || click("#hand .can.drawn") || click("#hand .can:last-child") || click("#hand .can");
 }, 60); ""`
 
+// results reads the settlement of the page: the change of each seat.
+const results = `JSON.stringify(Object.fromEntries([...document.querySelectorAll(".results > li")].map((li) => [li.dataset.seat, Number(li.querySelector(".change").dataset.change)])))`
+
 func fast() Times {
 	times := usual()
 	times.Bot, times.Pause = 60*time.Millisecond, 60*time.Millisecond
@@ -219,7 +222,7 @@ func TestHandInABrowser(t *testing.T) {
 			p.shoot("settlement")
 			p.read(`clearInterval(playing); ""`)
 			var page map[string]int
-			text := p.read(`JSON.stringify(Object.fromEntries([...document.querySelectorAll(".results > li")].map((li) => [li.dataset.seat, Number(li.querySelector(".change").dataset.change)])))`)
+			text := p.read(results)
 			if err := json.Unmarshal([]byte(text), &page); err != nil {
 				t.Fatal(err)
 			}
@@ -235,6 +238,24 @@ func TestHandInABrowser(t *testing.T) {
 					t.Errorf("seat %d: the page has %d, the table %d, the rules %d", i, got, scores[i], n)
 				}
 			}
+			p.do("looking at the table", chromedp.Click("[data-action=put]"), chromedp.WaitVisible("#claims [data-action=ready]"))
+			p.shoot("after")
+			p.do("dissolving the room, with nobody else to ask", chromedp.Click("[data-action=dissolve]"), chromedp.WaitVisible("#create"))
+			p.do("opening the history", chromedp.Click("#lobby [data-action=history]"), chromedp.WaitVisible("#lobby [data-action=replay]"))
+			p.shoot("history")
+			p.do("replaying", chromedp.Click("#lobby [data-action=replay]"), chromedp.WaitVisible("#at"))
+			for range 40 {
+				p.read(`document.querySelector("[data-action=next]").click(); ""`)
+			}
+			p.shoot("replay")
+			p.read(`document.querySelector("#at").value = 1000; document.querySelector("#at").dispatchEvent(new Event("input", {bubbles: true})); ""`)
+			if again := p.read(results); again != text {
+				t.Errorf("the replay ends with %s, the hand with %s", again, text)
+			}
+			p.do("back to the lobby", chromedp.Click("[data-action=put]"), chromedp.Click("[data-action=endReplay]"), chromedp.Click("[data-action=lobby]"),
+				chromedp.Click("[data-action=language]"))
+			p.until(`document.documentElement.lang === "zh-CN"`)
+			p.shoot("chinese")
 			if overflow := p.read(`String(document.documentElement.scrollWidth - innerWidth)`); overflow != "0" {
 				t.Errorf("the page is %s pixels wider than the window", overflow)
 			}
@@ -324,7 +345,7 @@ func TestNetworkIsGone(t *testing.T) {
 	g.set(false)
 	p.until(`document.querySelector("#lost").hidden`)
 	p.until(`!document.querySelector(".plate .badge.away")`)
-	var now []uint8
+	var now Tiles
 	number := 0
 	s.on(func(table *Table) {
 		number = table.State.Hand

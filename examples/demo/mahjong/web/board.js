@@ -197,7 +197,7 @@ export function settlement(board, me, buttons) {
       return (
         `<li class="${i === me ? 'me' : ''}" data-seat="${i}"><div class="head"><span class="avatar" style="--hue:${hue(s.name)}">${escape([...s.name][0].toUpperCase())}</span>` +
         `<b class="name">${name(i)}</b>${s.won ? `<b class="badge won">${w.winner} ${s.won}</b>` : ''}<b class="change ${sign}" data-change="${s.change}">${signed(s.change)}</b></div>` +
-        `<div class="open">${melds(s)}<span class="meld">${s.hand.map((t) => small(t)).join('')}</span>${win}</div><div class="items">${items}</div></li>`
+        `<div class="faces">${melds(s)}<span class="meld">${s.hand.map((t) => small(t)).join('')}</span>${win}</div><div class="items">${items}</div></li>`
       );
     })
     .join('');
