@@ -56,6 +56,7 @@ type welcome struct {
 		MaxPacket  float64           `json:"maxPacket"` // bytes of a packet's body
 		Dict       map[string]uint16 `json:"dict"`
 		Serializer string            `json:"serializer"`
+		Transport  string            `json:"transport"` // what the port is for, in a refusal of another transport
 	} `json:"sys"`
 	User json.RawMessage `json:"user"`
 }
@@ -71,7 +72,11 @@ func (c *connection) accept(body []byte) error {
 		if text == "" {
 			text = w.Msg
 		}
-		return &HandshakeError{Code: w.Code, Message: text}
+		refused := &HandshakeError{Code: w.Code, Message: text}
+		if w.Sys.Transport != "" {
+			return fmt.Errorf("%w: %w", ErrWrongTransport, refused)
+		}
+		return refused
 	}
 	dict, err := message.NewDictionary(w.Sys.Dict)
 	if err != nil {

@@ -63,7 +63,7 @@ func (a *Agent) adopt(c *Conn) error {
 func (a *Agent) detach() bool {
 	o := &a.out
 	o.mu.Lock()
-	if o.closed || o.parting != nil {
+	if o.ending() {
 		o.mu.Unlock()
 		return false
 	}

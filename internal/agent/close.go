@@ -84,15 +84,15 @@ func (a *Agent) end(reason error, f farewell) {
 
 // postpone puts the farewell off while a request runs that has no answer: part sends it
 // when the handler has returned, but after closeTimeout at the latest. It reports false
-// if no request runs.
+// if no request runs, or no client would get the answer.
 func (a *Agent) postpone(f farewell) bool {
 	if a.box.Idle() || !a.requests.Waiting(a.requests.Current()) {
 		return false
 	}
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
-	if a.out.resume != nil {
-		return false // the client would come back meanwhile
+	if a.out.conn == nil {
+		return false // the client may come back, but not to this session
 	}
 	a.out.parting = &parting{f, time.AfterFunc(closeTimeout, a.part)}
 	return true
@@ -149,7 +149,8 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
 		c.code, c.until = f.code, until.UnixNano()
-		c.late = time.AfterFunc(closeTimeout, func() { closeNow(c.socket) }) // deadlines may have no effect
+		c.lateAt = until
+		c.late = time.AfterFunc(closeTimeout, c.tooLate) // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true
@@ -175,6 +176,28 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 	if flush {
 		a.hub.flusher.add(a)
 	}
+}
+
+// tooLate closes the socket of a connection whose farewell, or whose client's, takes too
+// long. If it is late itself the process did not run: the writer and the client then have
+// as long as the client has to close.
+func (c *Conn) tooLate() {
+	o := &c.agent.Load().out
+	o.mu.Lock()
+	paused := time.Since(c.lateAt) > 2*maxTick
+	if paused {
+		c.setLate(linger)
+	}
+	o.mu.Unlock()
+	if !paused {
+		closeNow(c.socket)
+	}
+}
+
+// setLate makes tooLate run after d. The caller holds the mu of the agent's outbox.
+func (c *Conn) setLate(d time.Duration) {
+	c.lateAt = time.Now().Add(d)
+	c.late.Reset(d)
 }
 
 // uncount takes the session off the open ones, once.

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"cmp"
+	"crypto/tls"
+	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -45,7 +47,8 @@ type Conn struct {
 
 	// The mu of the agent's outbox guards what follows.
 	control  *buffer       // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
-	late     *time.Timer   // closes the socket if the farewell takes too long; nil if there is none
+	late     *time.Timer   // calls tooLate if the farewell takes too long; nil if there is none
+	lateAt   time.Time     // when
 	until    int64         // when the farewell has to be written, in Unix nanoseconds; 0 if there is none
 	code     uint16        // of the close frame at the end
 	dead     bool          // nothing can be written any more
@@ -140,6 +143,9 @@ func (c *Conn) read(rest []byte) {
 // finishReading ends a connection from which nothing more will be read.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
+	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		c.hub.mistakenWithoutTLS(plain.Conn, c.remote, plain)
+	}
 	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
 	}

@@ -108,7 +108,7 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 			c.ready()
 			return nil
 		}
-		c.decode.meter = c.hub.Limits.newMeter()
+		c.decode.meter = c.hub.newMeter()
 		c.enter()
 		return nil
 	}

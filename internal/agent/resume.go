@@ -32,8 +32,9 @@ type resumption struct {
 	previous *Conn       // the last connection, if its reader has not ended
 	lost     error       // why the last connection was lost
 	timer    *time.Timer // ends the session when the window has passed
-	deadline time.Time   // when the window will have passed; zero if it stands still
-	expired  bool        // the window has passed
+	// deadline is when the window will have passed, on the wheel's clock; 0 if it stands still.
+	deadline time.Duration
+	expired  bool // the window has passed
 }
 
 // maxTokens is how many tokens of a session are good at most.
@@ -63,7 +64,7 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	if r == nil || !r.begun || o.closed || o.conn != c {
+	if r == nil || !r.begun || o.ending() || o.conn != c {
 		o.mu.Unlock()
 		return c.left()
 	}
@@ -119,7 +120,10 @@ func (o *outbox) park(h *Hub) bool {
 // startWindow begins the window anew. The caller holds mu.
 func (r *resumption) startWindow(a *Agent) {
 	window := a.hub.Resume.Window
-	r.deadline = time.Now().Add(window)
+	if r.deadline == 0 {
+		a.hub.wheel.watch()
+	}
+	r.deadline = a.hub.wheel.passed() + window
 	if r.timer == nil {
 		r.timer = time.AfterFunc(window, a.expire)
 	} else {
@@ -128,8 +132,11 @@ func (r *resumption) startWindow(a *Agent) {
 }
 
 // stopWindow makes the window stand still. The caller holds mu.
-func (r *resumption) stopWindow() {
-	r.deadline = time.Time{}
+func (r *resumption) stopWindow(w *wheel) {
+	if r.deadline != 0 {
+		w.unwatch()
+	}
+	r.deadline = 0
 	if r.timer != nil {
 		r.timer.Stop()
 	}
@@ -140,7 +147,11 @@ func (a *Agent) expire() {
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	passed := o.suspended() && r.pending == nil && !r.deadline.IsZero() && !time.Now().Before(r.deadline)
+	passed := o.suspended() && r.pending == nil && r.deadline != 0
+	if left := a.hub.wheel.left(r.deadline); passed && left > 0 { // the process did not run meanwhile
+		r.timer.Reset(left)
+		passed = false
+	}
 	r.expired = r.expired || passed
 	lost := r.lost
 	o.mu.Unlock()
@@ -180,7 +191,7 @@ func (a *Agent) readerEnded(c *Conn) {
 
 // end notes that the session has ended. The caller holds mu.
 func (r *resumption) end(a *Agent, reason error, kick []byte) {
-	r.stopWindow()
+	r.stopWindow(&a.hub.wheel)
 	if !r.begun {
 		return
 	}
@@ -258,7 +269,7 @@ func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 		answer.Reason, answer.Kick = e.reason, e.kick
 		h.Counts.refuseResume(e.reason)
 	}
-	r := &resumption{history: history{first: 1}, meter: h.Limits.newMeter()}
+	r := &resumption{history: history{first: 1}, meter: h.newMeter()}
 	k := newToken()
 	r.tokens = []token{k}
 	answer.Token = k.text()
@@ -284,6 +295,10 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	r := o.resume
 	at := indexOf(r.tokens, k)
 	switch {
+	case o.parting != nil:
+		f := farewellOf(a.control.Reason(), o.parting.farewell)
+		o.mu.Unlock()
+		return &ended{reason: reasonEnded, kick: f.kick}, nil
 	case o.closed || r.expired:
 		o.mu.Unlock()
 		return a.outcome(k), nil
@@ -306,7 +321,7 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	before := r.pending
 	if fits {
 		r.pending = c
-		r.stopWindow()
+		r.stopWindow(&a.hub.wheel)
 	}
 	o.mu.Unlock()
 	if before != nil {

@@ -59,6 +59,12 @@ const MISSING = [
 
 export const suitMark = (s) => MISSING[s];
 
+// The score of the room with the payments of the hand in play.
+function score(board, index) {
+  if (board.stage !== STAGE.playing) return board.seats[index].score;
+  return board.payments.reduce((n, p) => n + (p.to === index ? p.amount : 0) - (p.from === index ? p.amount : 0), board.seats[index].score);
+}
+
 /** The plate of a seat: who sits there, with what score. */
 export function plate(board, index, me) {
   const w = words();
@@ -74,7 +80,7 @@ export function plate(board, index, me) {
   return (
     `<div class="plate ${turn ? 'turn' : ''} ${s.won ? 'has-won' : ''}"><span class="avatar" style="--hue:${hue(s.name)}">${escape([...s.name][0].toUpperCase())}</span>` +
     `<span class="who"><span class="name">${escape(s.name)}${index === me ? ` <i>${w.you}</i>` : s.bot ? ` <i>${w.bot}</i>` : ''}</span>` +
-    `<span class="score">${s.score}</span></span><span class="badges">${badges(board, index)}${waits}</span></div>`
+    `<span class="score">${score(board, index)}</span></span><span class="badges">${badges(board, index)}${waits}</span></div>`
   );
 }
 
