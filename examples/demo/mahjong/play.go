@@ -125,7 +125,7 @@ func (t *Table) do(a rules.Action) error {
 	t.app.actions++
 	switch {
 	case before == rules.Claim:
-		t.showMine(a.Seat) // nobody else sees it before the end of the claim
+		t.showMine(a.Seat) // the others see it at the end of the claim
 		t.resolve()
 	case before == t.hand.Phase && before < rules.Turn:
 		t.show()

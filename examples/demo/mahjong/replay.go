@@ -10,9 +10,11 @@ import (
 // Again plays a record again and calls f with the state after the deal and after each step.
 func (r *Record) Again(f func(*rules.State)) error {
 	var seed [32]byte
-	if n, err := hex.Decode(seed[:], []byte(r.Seed)); err != nil || n != len(seed) {
-		return fmt.Errorf("mahjong: a seed of %d bytes, want %d: %v", n, len(seed), err)
+	b, err := hex.DecodeString(r.Seed)
+	if err != nil || len(b) != len(seed) {
+		return fmt.Errorf("mahjong: the seed %q, want %d bytes in hex", r.Seed, len(seed))
 	}
+	copy(seed[:], b)
 	s, err := rules.New(r.Config, r.Dealer, seed)
 	if err != nil {
 		return err

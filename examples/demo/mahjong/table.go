@@ -152,11 +152,10 @@ func (t *Table) OnLeave(p *room.Player) {
 	t.State.Mine.Delete(p.ID)
 	t.players[i], t.users[i] = 0, 0
 	s := &t.State.Seats[i]
-	switch {
-	case t.State.Stage == Gathering:
+	if t.State.Stage == Gathering {
 		*s = Seat{Missing: none, WinTile: none}
 		t.gather()
-	default:
+	} else {
 		s.Bot, s.Away, s.Auto, s.Set = true, false, false, true
 		t.automate(i)
 		t.nextIfSet()

@@ -100,8 +100,7 @@ func (g *guest) want(path, want string) {
 }
 
 func code(err error) string {
-	var e *client.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*client.Error](err); ok {
 		return e.Code
 	}
 	return fmt.Sprint(err)

@@ -128,6 +128,15 @@ func (p page) until(expression string) {
 	p.do("waiting for "+expression, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
 }
 
+// click clicks elements, one after the other, as soon as each is there. The page may replace an element at any moment, so
+// it is found and clicked in one step.
+func (p page) click(selectors ...string) {
+	p.Helper()
+	for _, s := range selectors {
+		p.until(fmt.Sprintf(`(() => { const e = document.querySelector(%q); if (!e || e.disabled || !e.offsetParent) return false; e.click(); return true; })()`, s))
+	}
+}
+
 // read returns the value of an expression that is a string.
 func (p page) read(expression string) string {
 	p.Helper()
@@ -167,9 +176,10 @@ func (p page) alone(addr string) {
 		chromedp.Click("#enter .primary"),
 		chromedp.WaitVisible("#create"))
 	p.shoot("lobby")
-	p.do("opening a table", chromedp.Click("#create > .primary"), chromedp.WaitVisible("[data-action=fill]"))
+	p.click("#create > .primary")
+	p.until(`document.querySelector("[data-action=fill]") !== null`)
 	p.shoot("gathering")
-	p.do("calling the bots", chromedp.Click("[data-action=fill]"), chromedp.Click("#claims [data-action=ready]"))
+	p.click("[data-action=fill]", "#claims [data-action=ready]")
 	p.until(`document.querySelector("#table").dataset.stage === "1"`)
 }
 
@@ -238,12 +248,14 @@ func TestHandInABrowser(t *testing.T) {
 					t.Errorf("seat %d: the page has %d, the table %d, the rules %d", i, got, scores[i], n)
 				}
 			}
-			p.do("looking at the table", chromedp.Click("[data-action=put]"), chromedp.WaitVisible("#claims [data-action=ready]"))
+			p.click("[data-action=put]")
+			p.until(`document.querySelector("#panel").hidden`)
 			p.shoot("after")
-			p.do("dissolving the room, with nobody else to ask", chromedp.Click("[data-action=dissolve]"), chromedp.WaitVisible("#create"))
-			p.do("opening the history", chromedp.Click("#lobby [data-action=history]"), chromedp.WaitVisible("#lobby [data-action=replay]"))
+			p.click("[data-action=dissolve]", "#lobby [data-action=history]")
+			p.until(`document.querySelector("#lobby [data-action=replay]") !== null`)
 			p.shoot("history")
-			p.do("replaying", chromedp.Click("#lobby [data-action=replay]"), chromedp.WaitVisible("#at"))
+			p.click("#lobby [data-action=replay]")
+			p.until(`document.querySelector("#at") !== null`)
 			for range 40 {
 				p.read(`document.querySelector("[data-action=next]").click(); ""`)
 			}
@@ -252,8 +264,7 @@ func TestHandInABrowser(t *testing.T) {
 			if again := p.read(results); again != text {
 				t.Errorf("the replay ends with %s, the hand with %s", again, text)
 			}
-			p.do("back to the lobby", chromedp.Click("[data-action=put]"), chromedp.Click("[data-action=endReplay]"), chromedp.Click("[data-action=lobby]"),
-				chromedp.Click("[data-action=language]"))
+			p.click("[data-action=put]", "[data-action=endReplay]", "[data-action=lobby]", "[data-action=language]")
 			p.until(`document.documentElement.lang === "zh-CN"`)
 			p.shoot("chinese")
 			if overflow := p.read(`String(document.documentElement.scrollWidth - innerWidth)`); overflow != "0" {

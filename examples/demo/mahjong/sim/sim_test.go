@@ -21,15 +21,15 @@ func TestSimulation(t *testing.T) {
 }
 
 func TestSameSeed(t *testing.T) {
-	print := func(seed uint64) string {
+	text := func(seed uint64) string {
 		var b bytes.Buffer
 		Run(200, seed).Print(&b)
 		return b.String()
 	}
-	if a, b := print(7), print(7); a != b {
+	if a, b := text(7), text(7); a != b {
 		t.Errorf("the same seed plays\n%s\nand\n%s", a, b)
 	}
-	if print(7) == print(8) {
+	if text(7) == text(8) {
 		t.Error("two seeds play the same hands")
 	}
 }
