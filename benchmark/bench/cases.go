@@ -19,6 +19,9 @@ type benchCase struct {
 	bounds      []bound
 }
 
+// resume reports whether the case compares nano with resume with nano without it.
+func (c *benchCase) resume() bool { return c.nano == c.limit }
+
 // unit is what is counted.
 type unit int
 
@@ -96,6 +99,9 @@ var cases = []benchCase{
 	{"idle-tcp", server.Nano, server.TCP, resting, idle, []bound{memory(.6)}},
 	{"idle-ws", server.NanoWebSocket, server.WebSocket, webSocket(resting), idle, []bound{memory(1)}},
 	{"connect", server.Nano, server.TCP, connect, connections, nil},
+	{"resume-tcp-w1", server.Nano, server.Nano, echo(1), messages, []bound{cpu(1.05)}},
+	{"resume-broadcast-w8", server.Nano, server.Nano, rooms(8), messages, []bound{cpu(1.03)}},
+	{"resume-idle-tcp", server.Nano, server.Nano, resting, idle, nil},
 }
 
 // trial is one measurement of a case, of nano or of the bare server.
@@ -103,6 +109,7 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	t := trial.Trial{Server: server.Spec{Kind: c.limit}, Load: c.load}
 	if nano {
 		t.Server.Kind = c.nano
+		t.Server.Resume, t.Load.Resume = c.resume(), c.resume()
 	}
 	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, b.duration
 	if c.unit == idle {

@@ -350,7 +350,10 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	r.history.acknowledge(received)
 	r.charge(a.hub, true)
 	given := newToken()
-	r.tokens = r.tokens[max(indexOf(r.tokens, k), 0):]
+	if at := indexOf(r.tokens, k); at > 0 { // the client has a newer one
+		a.hub.tokens.remove(r.tokens[:at])
+		r.tokens = r.tokens[at:]
+	}
 	if len(r.tokens) == maxTokens { // the client has the first one, and may have any other
 		a.hub.tokens.remove(r.tokens[1:2])
 		r.tokens = append(r.tokens[:1:1], r.tokens[2:]...)
@@ -433,7 +436,7 @@ func (a *Agent) begin(c *Conn) {
 func (c *Conn) goOn() error {
 	a := c.resuming
 	if err := a.adopt(c); err != nil {
-		return &protocolError{reason: session.ErrClientClosed, err: err}
+		return err // the connection is lost, see isLoss
 	}
 	c.resuming = nil
 	c.decode.meter = a.out.resume.meter
