@@ -25,9 +25,16 @@ type config struct {
 	listen  string // where the other nodes dial it
 	players string // where players connect, "" for no players
 	web     string // where the page is, "" for no page
+	console string // where the console is, "" for no console
 	opts    []nano.Option
 	// components makes the components of a node that others dial at addr, and the options that belong to them.
 	components func(addr string) (c *component.Components, opts []nano.Option)
+}
+
+// withConsole returns the config with a console at a loopback address, "" for none.
+func (c config) withConsole(addr string) config {
+	c.console = addr
+	return c
 }
 
 // node is a node that runs.
@@ -36,8 +43,9 @@ type node struct {
 	*nano.Server
 	addr    string // where players connect
 	url     string // of the page
-	page    *http.Server
-	serving int        // goroutines that serve players or the page
+	watch   string // the address of the console
+	pages   []*http.Server
+	serving int        // goroutines that serve players or pages
 	served  chan error // what each of them returned
 }
 
@@ -82,10 +90,23 @@ func (n *node) open() error {
 		n.url = "http://" + l.Addr().String() + "/web/"
 		mux := http.NewServeMux()
 		site.Handle(mux, web)
-		n.page = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-		n.serve(func() error { return n.page.Serve(l) })
+		n.servePage(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, l)
+	}
+	if n.console != "" {
+		l, err := site.ListenConsole(n.console)
+		if err != nil {
+			return err
+		}
+		n.watch = site.ConsoleURL(l)
+		n.servePage(site.ConsoleServer(n.Server, n.label+" node"), l)
 	}
 	return nil
+}
+
+// servePage serves a page until stop.
+func (n *node) servePage(page *http.Server, l net.Listener) {
+	n.pages = append(n.pages, page)
+	n.serve(func() error { return page.Serve(l) })
 }
 
 // serve runs f until stop; that it was stopped is no error.
@@ -105,8 +126,8 @@ func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := n.Shutdown(ctx)
-	if n.page != nil {
-		err = errors.Join(err, n.page.Shutdown(ctx))
+	for _, page := range n.pages {
+		err = errors.Join(err, page.Shutdown(ctx))
 	}
 	for range n.serving {
 		err = errors.Join(err, <-n.served)
@@ -121,6 +142,9 @@ func (n *node) String() string {
 	}
 	if n.url != "" {
 		text += ", page at " + n.url
+	}
+	if n.watch != "" {
+		text += ", console at " + n.watch
 	}
 	return text
 }
