@@ -7,9 +7,11 @@ const height = 120;
 const span = 15 * 60 * 1000; // milliseconds
 
 /** Returns a round number that is at least n, so that the scale does not change with every sample. */
-function scale(n) {
+function scale(n, unit) {
   if (!(n > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(n));
+  let power = 1;
+  while (n / power >= unit) power *= unit;
+  power *= 10 ** Math.floor(Math.log10(n / power));
   return [1, 1.5, 2, 3, 5, 7.5, 10].find((f) => f * power >= n) * power;
 }
 
@@ -20,8 +22,9 @@ function draw(tag, attributes) {
 }
 
 export class Chart {
-  /** A series is {title, key}. text formats a value. */
-  constructor(title, series, text) {
+  /** A series is {title, key}. text formats a value, in units of 1,000 or 1,024. */
+  constructor(title, series, text, unit = 1000) {
+    this.unit = unit;
     this.series = series;
     this.text = text;
     this.samples = [];
@@ -58,7 +61,7 @@ export class Chart {
     this.samples = samples;
     const end = Date.parse(samples[samples.length - 1].time);
     this.x = samples.map((s) => Math.max(0, width * (1 - (end - Date.parse(s.time)) / span)));
-    const most = scale(Math.max(...samples.flatMap((s) => this.series.map(({ key }) => s[key] ?? 0))));
+    const most = scale(Math.max(...samples.flatMap((s) => this.series.map(({ key }) => s[key] ?? 0))), this.unit);
     this.series.forEach(({ key }, i) => {
       let line = "";
       let area = "";

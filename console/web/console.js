@@ -25,12 +25,12 @@ async function api(path, body) {
 
 const charts = [
   new Chart("Messages", [{ title: "in", key: "messagesIn" }, { title: "out", key: "messagesOut" }], rate),
-  new Chart("Traffic", [{ title: "in", key: "bytesIn" }, { title: "out", key: "bytesOut" }], byteRate),
+  new Chart("Traffic", [{ title: "in", key: "bytesIn" }, { title: "out", key: "bytesOut" }], byteRate, 1024),
   new Chart("Mean time of a handler", [{ title: "mean", key: "handlerMean" }], seconds),
   new Chart("Queue delay", [{ title: "delay", key: "queueDelay" }], seconds),
   new Chart("Share of time in handlers", [{ title: "share", key: "handlerLoad" }], percent),
   new Chart("Sessions", [{ title: "sessions", key: "sessions" }], count),
-  new Chart("Memory", [{ title: "heap", key: "heap" }, { title: "Go runtime", key: "memory" }], bytes),
+  new Chart("Memory", [{ title: "heap", key: "heap" }, { title: "Go runtime", key: "memory" }], bytes, 1024),
   new Chart("Refused", [{ title: "refused", key: "refused" }], rate),
 ];
 $("charts").append(...charts.map((c) => c.element));
@@ -52,7 +52,7 @@ async function overview() {
     ["Messages in", rate(s.messagesIn), byteRate(s.bytesIn)],
     ["Messages out", rate(s.messagesOut), byteRate(s.bytesOut)],
     ["Mean time of a handler", seconds(s.handlerMean), `handlers run ${percent(s.handlerLoad)} of the time`],
-    ["Queue delay", seconds(s.queueDelay), `${count(s.queueDepth)} tasks wait`],
+    ["Queue delay", seconds(s.queueDelay), `waiting tasks: ${count(s.queueDepth)}`],
     ["Heap", bytes(s.heap), `${bytes(s.memory)} in all, ${count(s.goroutines)} goroutines`],
   ]);
   figures($("totals"), [
