@@ -30,6 +30,18 @@ const maxPanics = 10
 // maxQueued is how many bytes may wait for a client before it gets no more state until they are sent.
 const maxQueued = 64 << 10
 
+// slowRetry is when a room without a tick rate looks again at clients that got no state.
+const slowRetry = 100 * time.Millisecond
+
+// flushMemory is of how many flushes the times are known.
+const flushMemory = 64
+
+// flushed is when the state of a tick was sent, on the room's clock.
+type flushed struct {
+	tick uint64
+	at   time.Duration
+}
+
 // core is a room without its type parameters. Everything but what mu guards is for the room's scheduler.
 type core struct {
 	kind  *kind
@@ -48,30 +60,35 @@ type core struct {
 	timers  timers
 	timerID uint64
 
-	base    time.Time // when the clock began
-	clock   time.Duration
-	next    time.Duration // when the next tick is due, since base
-	alarm   *scheduler.Timer
-	dt      time.Duration
-	ticks   uint64
-	lag     time.Duration
-	sentAt  uint64 // the tick of the last flush
-	pending bool   // a flush is scheduled
-	ticking bool   // the clock stands still
-	panics  int    // ticks in a row that panicked
-	closed  bool
-	empty   *timer
-	buf     []byte
+	base       time.Time // when the clock began
+	clock      time.Duration
+	next       time.Duration // when the next tick is due, since base
+	alarm      *scheduler.Timer
+	dt         time.Duration
+	ticks      uint64
+	lag        time.Duration
+	sentAt     uint64 // the tick of the last flush
+	flushes    [flushMemory]flushed
+	flushCount int
+	pending    bool // a flush is scheduled
+	ticking    bool // the clock stands still
+	panics     int  // ticks in a row that panicked
+	closed     bool
+	empty      *timer
+	retry      *timer // flushes again for clients that are slow
+	buf        []byte
 
 	stats roomStats
 
 	mu       sync.Mutex
-	taken    int               // seats, with those that are held and reserved; mu guards it and what follows
-	reserved map[int64]*ticket // by uid
+	code     string // of a private room, set before it starts; mu guards it and what follows
+	taken    int    // seats, with those that are held and reserved
+	reserved map[claim]*ticket
 	locked   bool
 	gone     bool // takes no more players
 	labels   map[string]any
 	watchers int
+	teams    map[int64]int // by uid: the teams of a match
 }
 
 var idLetters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -87,14 +104,14 @@ func newCore(k *kind, n *node, sched *scheduler.Scheduler) *core {
 	c := &core{
 		kind:     k,
 		node:     n,
-		id:       newID(n.name()),
+		id:       newID(n.name),
 		sched:    sched,
 		log:      n.log,
 		value:    reflect.New(k.typ),
 		dt:       k.dt,
 		base:     time.Now(),
 		nextID:   1,
-		reserved: map[int64]*ticket{},
+		reserved: map[claim]*ticket{},
 		labels:   map[string]any{},
 	}
 	var seed [32]byte
@@ -146,6 +163,18 @@ func (c *core) start(opts any) (err error) {
 	return nil
 }
 
+func (c *core) setCode(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.code = code
+}
+
+func (c *core) getCode() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.code
+}
+
 // abandon removes a room that could not start.
 func (c *core) abandon() {
 	c.mu.Lock()
@@ -191,15 +220,22 @@ func (c *core) player(id PlayerID) *Player {
 // flush compares the state with what was sent, and sends each player what changed for it.
 func (c *core) flush(tick uint64) {
 	c.sentAt = tick
+	now := time.Since(c.base)
+	c.flushes[c.flushCount%flushMemory] = flushed{tick, now}
+	c.flushCount++
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
+	slow := false
 	for _, p := range c.players {
-		if p.session == nil || p.dropped {
+		if p.session == nil || p.dropped || p.session.Suspended() {
 			continue // the view misses this tick, and sends a snapshot later
 		}
+		c.stats.presence.Add(int64(now - p.counted))
+		p.counted = now
 		if queued(p.session) > maxQueued {
 			c.stats.slow.Add(1)
+			slow = true
 			continue // likewise
 		}
 		if c.viewer != nil && !c.call("View", func() { c.viewer.View(p, p.view) }) {
@@ -215,6 +251,19 @@ func (c *core) flush(tick uint64) {
 			p.view.Reset() // a session that is closed is dropped soon
 		}
 	}
+	if slow && c.dt == 0 && !c.closed && (c.retry == nil || c.retry.f == nil) {
+		c.retry = c.newTimer(slowRetry, c.touch)
+	}
+}
+
+// flushedAt returns when the state of a tick was sent.
+func (c *core) flushedAt(tick uint64) (at time.Duration, ok bool) {
+	for _, f := range c.flushes {
+		if f.tick == tick && tick > 0 {
+			return f.at, true
+		}
+	}
+	return 0, false
 }
 
 func (c *core) broadcast(route string, v any) error {

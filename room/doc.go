@@ -51,10 +51,16 @@
 // All methods of one room run on its scheduler, one at a time, so they need no locks. Methods of [Base], [Player] and the
 // state are for that scheduler too, unless their comments say otherwise. Other goroutines use [Kind.Do].
 //
+// # Clusters
+//
+// In a cluster, rooms live on the nodes that were given their kind. Clients join, list and watch the rooms of all nodes at
+// any gate. A new room is made on the least loaded node that does not shut down. If a node dies, its rooms end.
+//
 // # Routes
 //
 // Clients join with requests to the routes room.create, room.join, room.joinOrCreate, room.spectate, room.leave and
-// room.list, whose payloads are JSON with every serializer. A message has the route NAME.Method. The server pushes
-// room.state, whose bytes package state describes, and room.left and room.closed with {"reason": ...}. Package client/room
-// and clients/js/room.js implement the client.
+// room.list, and answer a [Queue] with room.accept and room.cancel. The payloads are JSON with every serializer. A message
+// has the route NAME.Method. The server pushes room.state, whose bytes package state describes, and room.left and
+// room.closed with {"reason": ...}. A queue pushes room.ready, room.waiting, room.found and room.unmatched. Package
+// client/room and clients/js/room.js implement the client.
 package room

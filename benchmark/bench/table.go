@@ -8,10 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// result is what a case found: medians of nano and the bare server, and every round.
+// result holds the figures of a case: medians of nano and the bare server, and every
+// round.
 type result struct {
 	Case       string
-	Limit      string // the bare server
+	Limit      string // of the bare server
 	Nano, Bare figures
 	Rounds     rounds
 
@@ -20,7 +21,7 @@ type result struct {
 
 type rounds struct{ Nano, Bare []figures }
 
-// median takes the median of each figure, and the sum of the faults.
+// median returns the median of each figure, and the sum of the faults.
 func median(list []figures) (m figures) {
 	of := func(get func(*figures) float64) float64 {
 		var v []float64
@@ -52,7 +53,7 @@ func median(list []figures) (m figures) {
 var columns = []string{"case", "limit", "CPU", "x limit", "a second", "x limit", "p50", "x limit", "p99", "x limit",
 	"allocations", "memory", "x limit", "faults", "busy"}
 
-// writeTable writes the table, and what is to be said about it.
+// writeTable writes the table and its notes.
 func writeTable(out io.Writer, results []result) {
 	table := [][]string{columns}
 	for i := range results {
@@ -72,6 +73,9 @@ processor the server and the load generator took.`)
 		if r.Bare.bottleneck() {
 			fmt.Fprintf(out, "%s: the load generator was the bottleneck of the bare server.\n", r.Case)
 		}
+		if r.c.resume() {
+			fmt.Fprintf(out, "%s: %s.\n", r.Case, r.pairs())
+		}
 		for _, b := range r.c.bounds {
 			if most, over := b.over(r); over {
 				fmt.Fprintf(out, "%s: %s is %.3g, above its bound of %.3g.\n", r.Case, b.name, b.of(&r.Nano), most)
@@ -80,7 +84,27 @@ processor the server and the load generator took.`)
 	}
 }
 
-// row is the figures of a case, as far as they mean something.
+// pairs says how nano with resume compares with nano without it, round by round.
+func (r *result) pairs() string {
+	var v []float64
+	for i := range r.Rounds.Nano {
+		n, b := &r.Rounds.Nano[i], &r.Rounds.Bare[i]
+		if r.c.unit == idle {
+			v = append(v, 1024*(n.Memory-b.Memory))
+		} else {
+			v = append(v, 100*(n.CPU/b.CPU-1))
+		}
+	}
+	slices.Sort(v)
+	format := "resume costs %+.1f %% of CPU, the median of %d pairs, whose quartiles are %+.1f and %+.1f %%"
+	if r.c.unit == idle {
+		format = "a session with resume takes %+.0f bytes, the median of %d pairs, whose quartiles are %+.0f and %+.0f"
+	}
+	last := len(v) - 1
+	return fmt.Sprintf(format, (v[last/2]+v[len(v)/2])/2, len(v), v[last/4], v[last-last/4])
+}
+
+// row returns the figures of a case that apply to it.
 func (r *result) row() []string {
 	n, b := &r.Nano, &r.Bare
 	row := []string{r.Case, r.Limit}
@@ -117,7 +141,8 @@ func (r *result) row() []string {
 	return append(row, n.Faults.String(), fmt.Sprintf("%.0f, %.0f %%", 100*n.ServerBusy, 100*n.LoadBusy))
 }
 
-// writeMarkdown writes a table whose first row is its head; all columns but the first are aligned to the right.
+// writeMarkdown writes a Markdown table. The first row is the head. All columns except
+// the first are right-aligned.
 func writeMarkdown(out io.Writer, table [][]string) {
 	widths := make([]int, len(table[0]))
 	for _, row := range table {

@@ -16,12 +16,13 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Main(trial.Roles)
-	// Under the race detector processes sleep a second before they exit, unless told not to.
+	// The race detector makes a process sleep for one second before it exits. This turns
+	// that off.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
-// Every part from end to end, small.
+// TestScale checks that every part completes with small sizes.
 func TestScale(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
@@ -29,13 +30,14 @@ func TestScale(t *testing.T) {
 	var out, progress bytes.Buffer
 	s := newScale(&progress)
 	s.duration, s.warm, s.heartbeat = 200*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond
-	s.connections, s.members, s.rounds = 10, 20, 1
+	s.connections, s.members, s.rounds, s.broadcasts = 200, 20, 1, 50
 	if err := s.main(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &progress, &out)
 	}
 	for _, want := range []string{
-		"| idle TCP connections ", "| idle WebSocket connections ", "| 10, made in ", " KiB a connection ",
+		"| idle TCP connections ", "| idle WebSocket connections ", "| 200, made in ", " KiB a connection ",
 		"| a room of 20 members ", "| delivery ", "| ping of another client ", "| one scheduler ", " times as many ",
+		"| a storm of 200 clients ", ", and an answer for each client ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)

@@ -10,7 +10,9 @@
  * @module
  */
 
+import { match } from './match.js';
 import { Client, NanoError } from './nano.js';
+import { Predictor } from './predict.js';
 import { Smoother } from './smooth.js';
 import { StateDecoder } from './state.js';
 
@@ -60,6 +62,11 @@ export class RoomClient extends Client {
     return this.#join('room.join', { id, options }, expect);
   }
 
+  /** Joins the private room with a code, in capital or small letters. */
+  joinCode(code, options, { expect } = {}) {
+    return this.#join('room.join', { code, options }, expect);
+  }
+
   /** Watches the room with an id. */
   spectate(id, { expect } = {}) {
     return this.#join('room.spectate', { id }, expect);
@@ -68,6 +75,11 @@ export class RoomClient extends Client {
   /** Lists the rooms of a kind that fit the filter. */
   rooms(kind, filter) {
     return this.request('room.list', { kind, filter: filter && { equal: filter } });
+  }
+
+  /** Waits for a match of a queue and joins its room; see match.js. `enter` makes the server enter the player. */
+  match(enter, options) {
+    return match(this, enter, options);
   }
 
   async #join(route, body, expect) {
@@ -111,6 +123,7 @@ export class Room extends EventTarget {
     this.#client = client;
     this.#decoder = new StateDecoder(joined.schema, { hash: joined.hash, expect });
     this.id = joined.id;
+    this.code = joined.code;
     this.kind = joined.kind;
     this.player = joined.player;
     this.spectator = joined.spectator ?? false;
@@ -122,6 +135,11 @@ export class Room extends EventTarget {
 
   get state() {
     return this.#decoder.state;
+  }
+
+  /** The parsed schema of the state. */
+  get schema() {
+    return this.#decoder.schema;
   }
 
   get tick() {
@@ -146,6 +164,11 @@ export class Room extends EventTarget {
     return new Smoother(this.#decoder, map, fields, { tickRate: this.tickRate, sendRate: this.sendRate, ...options });
   }
 
+  /** Applies the player's inputs to an entry of a map at once; see predict.js. */
+  predict(map, key, options) {
+    return new Predictor(this, map, key, options);
+  }
+
   #route(name) {
     if (this.#over) throw new NanoError('closed', `the room ${this.id} has ended`);
     return `${this.kind}.${name[0].toUpperCase()}${name.slice(1)}`;
@@ -158,8 +181,10 @@ export class Room extends EventTarget {
 
   /** Sends a message whose type embeds room.Input, and returns its number. See `ack`. */
   input(name, body = {}) {
-    this.send(name, { ...body, seq: this.#seq + 1 });
-    return ++this.#seq;
+    // A player who has come back with a new client goes on from the last number.
+    const seq = Math.max(this.#seq, this.ack) + 1;
+    this.send(name, { ...body, seq, tick: this.tick });
+    return (this.#seq = seq);
   }
 
   /** Sends a message and resolves to the answer. */

@@ -64,7 +64,7 @@ func TestRoutes(t *testing.T) {
 	if want := "Box.Open  request  In       Out    Open opens the box.\n"; !strings.Contains(out, want) {
 		t.Errorf("routes prints\n%s\nwant %q in it", out, want)
 	}
-	out, err = run(t, "routes", ".", "--json") // the flag follows the argument
+	out, err = run(t, "routes", ".", "--json") // a flag may follow the argument
 	if err != nil || !strings.HasPrefix(out, "{\n  \"version\": 1,") {
 		t.Fatalf("routes --json = %v, prints\n%s", err, out)
 	}
@@ -102,7 +102,8 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// A script runs against a server of one project, with the contract of its source.
+// TestConnect checks that a script runs against a server, with the contract read from the
+// server's source.
 func TestConnect(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,7 +113,7 @@ func TestConnect(t *testing.T) {
 	cs.Register(&box{}, component.WithName("Box"))
 	srv := nano.New(nano.WithComponents(cs), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.ServeWebSocket(l) }) // ends with Shutdown
+	wg.Go(func() { _ = srv.ServeWebSocket(l) }) // Shutdown ends it
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -131,12 +132,19 @@ func TestConnect(t *testing.T) {
 	if out, err := run(t, "connect", url, "-f", "good", "--package", "."); err != nil || !strings.HasPrefix(out, `reply {"N":3} (`) {
 		t.Errorf("connect -f good = %v, prints %q", err, out)
 	}
+	if out, err := run(t, "bench", url, `request Box.Open {"Name": "Ann"}`, "--rate", "200", "--for", "200ms", "--clients", "2"); err != nil ||
+		!strings.Contains(out, "answers      40\n") || !strings.Contains(out, "latency      p50 ") {
+		t.Errorf("bench = %v, prints\n%s", err, out)
+	}
+	if out, err := run(t, "bench", url, "request Box.None", "--for", "100ms", "--json"); err == nil || !strings.Contains(out, `"NANO-404": 10`) {
+		t.Errorf("bench of an unknown route = %v, prints\n%s", err, out)
+	}
 	if _, err := run(t, "connect", url, "-f", "bad"); err == nil || !strings.Contains(err.Error(), "bad:2: N is 0, want 3") {
 		t.Errorf("connect -f bad = %v, want what differs", err)
 	}
 }
 
-// box is the Box of program, as a server.
+// box implements the handlers of the Box in program.
 type box struct{ component.Base }
 
 func (*box) Open(_ *session.Session, in *struct{ Name string }) (*struct{ N int }, error) {
@@ -164,6 +172,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"connect", "127.0.0.1:1", "--timeout", "-1s"}, "--timeout is -1s, want more than 0"},
 		{[]string{"connect", "127.0.0.1:1", "-f", "missing"}, "missing"},
 		{[]string{"connect", "127.0.0.1:1", "--contract", "a", "--package", "b"}, "not both"},
+		{[]string{"bench"}, "want a URL and a message"},
+		{[]string{"bench", "127.0.0.1:1"}, "want a message or -f FILE"},
+		{[]string{"bench", "127.0.0.1:1", "shout"}, "want request ROUTE"},
+		{[]string{"bench", "127.0.0.1:1", "notify a", "--rate", "0"}, "--rate is 0, want more than 0"},
+		{[]string{"bench", "127.0.0.1:1", "notify a", "--clients", "-1"}, "--clients is -1, want more than 0"},
+		{[]string{"bench", "127.0.0.1:1", "-f", "missing"}, "missing"},
 		{[]string{"nonsense"}, `there is no command "nonsense"; see nano --help`},
 		{[]string{"gen", "cobol"}, `there is no command "cobol"; see nano gen --help`},
 	} {

@@ -23,7 +23,7 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// Where things are unless flags say otherwise.
+// These are the default addresses.
 const (
 	masterAddr = "127.0.0.1:34567"
 	chatAddr   = "127.0.0.1:34580"
@@ -77,7 +77,7 @@ func command() *cli.Command {
 	}
 }
 
-// complete has --master without an address stand for the default one.
+// complete replaces --master without an address by the default address.
 func complete(args []string) []string {
 	args = slices.Clone(args)
 	for i, a := range args {
@@ -88,7 +88,7 @@ func complete(args []string) []string {
 	return args
 }
 
-// run starts nodes in order, and ends them in reverse order when ctx ends.
+// run starts nodes in order, and stops them in reverse order when ctx ends.
 func run(ctx context.Context, configs ...config) (err error) {
 	for _, c := range configs {
 		n, e := start(c)

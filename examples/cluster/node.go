@@ -19,37 +19,38 @@ import (
 //go:embed web
 var web embed.FS
 
-// config is what a node is made of.
+// config is the configuration of a node.
 type config struct {
-	label   string // what kind of node it is
-	listen  string // where the other nodes dial it
-	players string // where players connect, "" for no players
-	web     string // where the page is, "" for no page
-	console string // where the console is, "" for no console
+	label   string // the kind of the node
+	listen  string // address for other nodes
+	players string // address for players; "" for none
+	web     string // address of the page; "" for none
+	console string // loopback address of the console; "" for none
 	opts    []nano.Option
-	// components makes the components of a node that others dial at addr, and the options that belong to them.
+	// components returns the components of a node that others dial at addr, and the
+	// options for them.
 	components func(addr string) (c *component.Components, opts []nano.Option)
 }
 
-// withConsole returns the config with a console at a loopback address, "" for none.
+// withConsole returns the config with the address of a console, "" for none.
 func (c config) withConsole(addr string) config {
 	c.console = addr
 	return c
 }
 
-// node is a node that runs.
+// node is a running node.
 type node struct {
 	config
 	*nano.Server
-	addr    string // where players connect
-	url     string // of the page
-	watch   string // the address of the console
+	addr    string // address for players
+	url     string // address of the page
+	watch   string // address of the console
 	pages   []*http.Server
-	serving int        // goroutines that serve players or pages
-	served  chan error // what each of them returned
+	serving int        // number of goroutines that serve players or pages
+	served  chan error // receives the result of each
 }
 
-// start starts a node. When it returns, the node has joined the others that it found.
+// start starts a node and returns when the node has joined the members it found.
 func start(c config) (*node, error) {
 	l, err := net.Listen("tcp", c.listen)
 	if err != nil {
@@ -69,10 +70,11 @@ func start(c config) (*node, error) {
 	return n, nil
 }
 
-// logger returns the log of a node: each record has the kind of node, because one process may hold several.
+// logger returns the log of a node. Each record has the kind of the node, because a
+// process may hold several nodes.
 func logger(label string) *slog.Logger { return slog.Default().With("node", label) }
 
-// open serves players and the page.
+// open starts to serve players and the page.
 func (n *node) open() error {
 	if n.players != "" {
 		l, err := net.Listen("tcp", n.players)
@@ -109,7 +111,7 @@ func (n *node) servePage(page *http.Server, l net.Listener) {
 	n.serve(func() error { return page.Serve(l) })
 }
 
-// serve runs f until stop; that it was stopped is no error.
+// serve runs f until stop. The error of stopping is ignored.
 func (n *node) serve(f func() error) {
 	n.serving++
 	go func() {
@@ -121,7 +123,7 @@ func (n *node) serve(f func() error) {
 	}()
 }
 
-// stop ends the node: it takes leave of the others.
+// stop shuts the node down, so that it leaves the cluster.
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -179,13 +181,13 @@ func chatNode(listen, master string) config {
 		}}
 }
 
-// clean makes text from a player fit to be shown: on one line, of at most limit characters.
+// clean returns a player's text as one line of at most limit characters.
 func clean(text string, limit int) string {
 	runes := []rune(strings.Join(strings.Fields(text), " "))
 	return strings.TrimSpace(string(runes[:min(len(runes), limit)]))
 }
 
-// The longest texts, in characters; what is longer is cut.
+// These are the longest texts, in characters. Longer ones are cut.
 const maxName, maxContent = 20, 500
 
 var errName = nano.Errorf("CHAT-NAME", "log in first, with a nickname of 1 to %d characters", maxName)

@@ -28,6 +28,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/examples/internal/site"
+	nanoprometheus "github.com/lonng/nano/metrics/prometheus"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -35,68 +36,11 @@ import (
 //go:embed web
 var web embed.FS
 
-// healthy is how soon the logic goroutine of a healthy server answers.
+// healthy is how fast the logic goroutine of a healthy server answers.
 const healthy = time.Second
 
-// collector makes metrics of a server's figures, when Prometheus asks for them: counting costs the server nothing more.
-type collector struct{ srv *nano.Server }
-
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("nano_"+name, help, labels, nil)
-}
-
-var (
-	connections = desc("connections", "Open connections.")
-	sessions    = desc("sessions", "Open sessions.")
-	accepted    = desc("accepted_total", "Connections that were accepted.")
-	messages    = desc("messages_total", "Messages.", "direction")
-	bytes       = desc("bytes_total", "Bytes: payloads in, all that is written out.", "direction")
-	control     = desc("control_total", "Heartbeats and pings that came.")
-	queueDepth  = desc("queue_depth", "Tasks that wait for the logic goroutine.")
-	queueDelay  = desc("queue_delay_seconds", "How long the tasks that began last had waited.")
-	panics      = desc("panics_total", "Panics of handlers, hooks and serializers.")
-	handlers    = desc("handler_seconds", "Calls of handlers, and the time they held the logic goroutine.", "route")
-	handlerMax  = desc("handler_max_seconds", "The longest call of a handler.", "route")
-	refused     = desc("refused_total", "What was not served.", "reason")
-	closed      = desc("closed_total", "Sessions that closed.", "reason")
-)
-
-// Describe describes no metrics, so Prometheus does not check what Collect sends.
-func (c collector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect sends the figures of this moment.
-func (c collector) Collect(metrics chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	st := c.srv.Stats()
-	gauge(connections, float64(st.Connections))
-	gauge(sessions, float64(st.Sessions))
-	counter(accepted, st.Accepted)
-	counter(messages, st.MessagesIn, "in")
-	counter(messages, st.MessagesOut, "out")
-	counter(bytes, st.BytesIn, "in")
-	counter(bytes, st.BytesOut, "out")
-	counter(control, st.ControlIn)
-	gauge(queueDepth, float64(st.QueueDepth))
-	gauge(queueDelay, st.QueueDelay.Seconds())
-	counter(panics, st.Panics)
-	for route, r := range st.Routes {
-		metrics <- prometheus.MustNewConstSummary(handlers, uint64(r.Count), r.Sum.Seconds(), nil, route)
-		gauge(handlerMax, r.Max.Seconds(), route)
-	}
-	for reason, n := range st.Refused {
-		counter(refused, n, reason)
-	}
-	for reason, n := range st.Closed {
-		counter(closed, n, reason)
-	}
-}
-
-// health answers 200 if the logic goroutine does its work in time.
+// health responds with 200 if the logic goroutine runs a task in time, otherwise with
+// 503.
 func health(srv *nano.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthy)
@@ -112,10 +56,10 @@ func health(srv *nano.Server) http.Handler {
 	})
 }
 
-// pages returns what operators see.
+// pages returns the handler of the pages for operators.
 func pages(srv *nano.Server) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{srv})
+	registry.MustRegister(nanoprometheus.New(srv, nanoprometheus.Options{}))
 	mux := http.NewServeMux()
 	site.Handle(mux, web)
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
@@ -124,10 +68,10 @@ func pages(srv *nano.Server) http.Handler {
 	return mux
 }
 
-// Echo is something to measure.
+// Echo is a component that causes traffic.
 type Echo struct{ component.Base }
 
-// Say answers with what was said.
+// Say responds with the payload.
 func (e *Echo) Say(s *session.Session, data []byte) error { return s.Response(data) }
 
 func newServer() *nano.Server {
@@ -136,10 +80,10 @@ func newServer() *nano.Server {
 	return nano.New(nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
 }
 
-// vars is the figures for package expvar.
+// vars is the statistics for package expvar.
 func vars(srv *nano.Server) expvar.Var { return expvar.Func(func() any { return srv.Stats() }) }
 
-// run serves players and operators until ctx ends or one of both fails.
+// run serves players and operators until ctx ends or one of the two fails.
 func run(ctx context.Context, srv *nano.Server, players, operators net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -155,7 +99,7 @@ func run(ctx context.Context, srv *nano.Server, players, operators net.Listener)
 		}()
 	}
 	<-ctx.Done()
-	// The server first: operators can watch it shut down.
+	// The server shuts down first, so operators can watch it.
 	late, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := srv.Shutdown(late)

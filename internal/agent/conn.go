@@ -82,22 +82,18 @@ const (
 	flagLingering                     // the farewell was sent, and the client may close its side
 	flagResume                        // its client has asked for resume
 	flagExtra                         // it was let in beyond the limits
+	flagAway                          // its client goes on with a session of another node
+	flagCarried                       // its client is connected to another node
 )
 
 // newConn makes a connection with an agent of its own, and registers both. It returns nil
 // once the hub drains, or when a limit is passed, which it returns. The caller must see
 // that serve runs.
 func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, full limit) {
-	a := newAgent(h)
-	c = &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
-	c.agent.Store(a)
-	if c.raw != nil {
-		c.in.ready = c.readReady
+	a, c := h.makeConn(socket, remote, framed)
+	if h.Carrier != nil {
+		c.in.opening = &opening{}
 	}
-	if framed {
-		c.frames = &wsframe.Decoder{}
-	}
-	a.out.conn, a.out.remote = c, remote
 	h.mu.Lock()
 	full, extra := h.admit(remote)
 	if h.draining {
@@ -122,6 +118,21 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	return c, noLimit
 }
 
+// makeConn makes a connection and its agent.
+func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *Conn) {
+	a := newAgent(h)
+	c := &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
+	c.agent.Store(a)
+	if c.raw != nil {
+		c.in.ready = c.readReady
+	}
+	if framed {
+		c.frames = &wsframe.Decoder{}
+	}
+	a.out.conn, a.out.remote = c, remote
+	return a, c
+}
+
 // serve reads until the connection ends, which it owns. rest was read from it before;
 // left is what the client has for its handshake.
 func (c *Conn) serve(rest []byte, left time.Duration) {
@@ -133,6 +144,10 @@ func (c *Conn) serve(rest []byte, left time.Duration) {
 // renew.
 func (c *Conn) read(rest []byte) {
 	err := c.readPackets(rest)
+	if c.away() {
+		go c.carry()
+		return
+	}
 	if c.renewed(err) {
 		go c.read(nil)
 		return
@@ -188,7 +203,9 @@ func (c *Conn) over() {
 	o.mu.Unlock()
 	_ = c.socket.Close()
 	c.decideExtra()
-	c.hub.Counts.Open.Add(-1)
+	if !c.flags.has(flagCarried) {
+		c.hub.Counts.Open.Add(-1)
+	}
 	if c.frames != nil {
 		c.hub.upgrades.Delete(c.agent.Load())
 	}

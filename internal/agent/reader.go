@@ -40,6 +40,8 @@ type reader struct {
 
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
+
+	opening *opening // nil unless the client may yet go on with a session of another node, or has done so
 }
 
 // readPackets reads until the connection ends: bytes of the socket, without their frames
@@ -50,7 +52,7 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 	if len(rest) > 0 {
 		c.consume(rest, 0)
 	}
-	for {
+	for !c.away() {
 		b, kept, err := c.next()
 		if err != nil {
 			return err
@@ -60,6 +62,7 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 			return io.EOF
 		}
 	}
+	return nil
 }
 
 // errGoexit is why a connection ends whose goroutine the program has ended: a hook, the
@@ -86,6 +89,9 @@ func (c *Conn) consume(b []byte, kept int) {
 		c.in.remainder = nil
 		return
 	}
+	if c.in.opening != nil {
+		c.in.opening.record(b[kept:], c.hub.maxOpening())
+	}
 	var fault error
 	if c.frames != nil {
 		if b, fault = c.unframe(b, kept); c.agent.Load().flags.has(flagClosed) {
@@ -93,6 +99,10 @@ func (c *Conn) consume(b []byte, kept int) {
 		}
 	}
 	rest, err := c.decodePackets(b)
+	if c.in.opening != nil && c.away() {
+		c.in.remainder = nil
+		return // the other node reads all of it
+	}
 	if err == nil {
 		err = fault
 	}

@@ -5,18 +5,22 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
 )
 
-// A suspended session whose buffers are empty takes at most 12 KiB of heap.
+// TestSuspendedSessionIsSmall checks that a suspended session with empty buffers takes at
+// most 12 KiB of heap.
 func TestSuspendedSessionIsSmall(t *testing.T) {
 	const sessions, most = 500, 12 << 10
 	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
 	heap := func() int64 {
 		runtime.GC()
-		runtime.GC() // what pools hold is freed by the second one
+		runtime.GC() // the second collection frees the contents of pools
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
@@ -31,7 +35,7 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 		for id := range uint64(20) {
 			p.echo(id+1, "hello")
 		}
-		p.send(pack(t, packet.Heartbeat, "\x14")) // all 20 came
+		p.send(pack(t, packet.Heartbeat, "\x14")) // acknowledges all 20
 		_ = client.Close()
 	}
 	visit()
@@ -49,4 +53,84 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 	if i := slices.IndexFunc(agents, func(a *Agent) bool { return !a.Suspended() || a.Queued() != 0 }); i >= 0 {
 		t.Errorf("Suspended() = %v, Queued() = %d", agents[i].Suspended(), agents[i].Queued())
 	}
+}
+
+// guesses returns two handshakes to compare: one that asks for a new session, and one
+// with a guessed token.
+func guesses() (fresh, guess string) {
+	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken(carry.Name{}).text() + `","received":12}}}`
+}
+
+// shakeHands connects, sends a handshake, reads the answer and closes the connection.
+func shakeHands(t testing.TB, h *Hub, handshake string) {
+	t.Helper()
+	client, conn := net.Pipe()
+	h.Accept(conn)
+	p := &peer{t, client}
+	p.send(pack(t, packet.Handshake, handshake))
+	p.packet()
+	_ = client.Close()
+}
+
+// TestGuessedTokens checks that a guessed token costs the server about as much as a
+// handshake. It stores nothing and allocates little more.
+func TestGuessedTokens(t *testing.T) {
+	const rounds = 500
+	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
+	mallocs := func(handshake string) float64 {
+		shakeHands(t, h, handshake)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range rounds {
+			shakeHands(t, h, handshake)
+		}
+		eventually(t, func() bool { return h.Counts.Open.Load() == 0 })
+		runtime.ReadMemStats(&after)
+		return float64(after.Mallocs-before.Mallocs) / rounds
+	}
+	fresh, guess := guesses()
+	a, b := mallocs(fresh), mallocs(guess)
+	t.Logf("a handshake allocates %.0f objects, a guess %.0f", a, b)
+	if b > 1.25*a {
+		t.Errorf("a guess allocates %.0f objects and a handshake %.0f, want at most a quarter more", b, a)
+	}
+	if n := h.Counts.ResumesRefused()[reasonUnknown]; n != rounds+1 {
+		t.Errorf("%d guesses were counted, want %d", n, rounds+1)
+	}
+	k := &h.tokens
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.live)+len(k.ended)+len(k.queue) != 0 || h.Counts.Held.Load() != 0 {
+		t.Errorf("%d tokens are live, %d of ended sessions are kept, and %d bytes: want nothing", len(k.live), len(k.ended), h.Counts.Held.Load())
+	}
+}
+
+// BenchmarkGuess compares the time of a handshake with that of a guessed token, including
+// the client's work.
+func BenchmarkGuess(b *testing.B) {
+	fresh, guess := guesses()
+	for _, kind := range []struct{ name, handshake string }{{"plain", "{}"}, {"fresh", fresh}, {"guess", guess}} {
+		b.Run(kind.name, func(b *testing.B) {
+			h := newHost(b, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
+			b.ReportAllocs()
+			for b.Loop() {
+				shakeHands(b, h, kind.handshake)
+			}
+		})
+	}
+}
+
+// TestAgentClosesWithoutItsConnection checks that an agent may close while another agent
+// takes over its connection, and that the connection can be returned to it.
+func TestAgentClosesWithoutItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withResume)
+		_, _, token := resumable(t, h)
+		_, c, _ := returning(t, h, token)
+		first := c.agent.Load()
+		first.release(c)
+		_ = first.shut(session.ErrResumeOverflow, farewell{})
+		first.takeBack(c)
+		c.finishReading(session.ErrBrokenPipe) // as the connection's reader does
+	})
 }

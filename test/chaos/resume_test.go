@@ -1,6 +1,7 @@
 package chaos_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -13,32 +14,38 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
-	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/internal/testkit"
 	"github.com/lonng/nano/session"
 )
 
 var (
-	resumeTime    = flag.Duration("resume", 0, "how long TestResume runs; 10 s by default, 2 s with -short")
-	resumeClients = flag.Int("resume.clients", 200, "clients of TestResume")
+	resumeTime     = flag.Duration("resume", 0, "how long TestResume runs; 10 s by default, 2 s with -short, an hour at most with -resume.messages")
+	resumeClients  = flag.Int("resume.clients", 200, "clients of TestResume")
+	resumeMessages = flag.Int64("resume.messages", 0, "messages after which TestResume ends before its time; use it with -timeout 0")
 )
 
-// resumeChaos is a server with resume behind a proxy that cuts each connection every 50 to 500 ms.
+// resumeChaos is a server with resume behind a proxy. The proxy cuts each connection
+// after 50 to 500 ms.
 type resumeChaos struct {
 	t     *testing.T
 	at    *testkit.Server
 	all   *nano.Group
 	until time.Time
+	most  int64 // largest number of messages; 0 for no limit
 
-	// For the logic goroutine.
-	rounds int // of broadcasts
+	// These fields belong to the logic goroutine.
+	rounds int // number of broadcasts
 
 	cuts, resumes, received, requests atomic.Int64
-	closed                            atomic.Int64 // sessions that closed before the end
+	closed                            atomic.Int64 // serve starts the server. It numbers the requests of each session and sends pushes.
 	ending                            atomic.Bool
+
+	done sync.WaitGroup // waits for the clients that still lack messages
+	over chan struct{}  // closed when all clients have every message
 }
 
-// serve numbers the requests of each session, and pushes back.
+// serve starts the server. It numbers the requests of each session and sends pushes.
 func (c *resumeChaos) serve(s *session.Session, data []byte) error {
 	n := s.Int("requests")
 	if n == 0 {
@@ -64,13 +71,16 @@ func (c *resumeChaos) serve(s *session.Session, data []byte) error {
 	return s.Response(data)
 }
 
-// TestResume lets clients and the server number what they send, while a proxy cuts their connections with RST, FIN or a
-// stall. Every message has to come once and in order, and no session may end.
+// TestResume makes clients and the server number what they send, while a proxy cuts their
+// connections with RST, FIN or a stall. Every message has to arrive once and in order,
+// and no session may end.
 func TestResume(t *testing.T) {
 	d := 10 * time.Second
 	switch {
 	case *resumeTime > 0:
 		d = *resumeTime
+	case *resumeMessages > 0:
+		d = time.Hour
 	case testing.Short():
 		d = 2 * time.Second
 	}
@@ -80,9 +90,10 @@ func TestResume(t *testing.T) {
 }
 
 func runResume(t *testing.T, kind string, d time.Duration) {
-	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: time.Now().Add(d)}
+	began := time.Now()
+	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: began.Add(d), over: make(chan struct{}),
+		most: *resumeMessages / int64(len(testkit.Sockets))}
 	c.at = testkit.Start(t, kind, testkit.NewGame(c.serve), nano.WithResume(nano.Resume{}))
-	t.Cleanup(func() { c.ending.Store(true) })
 	proxy := &cutter{c: c}
 	stop := make(chan struct{})
 	var broadcasts sync.WaitGroup
@@ -102,91 +113,125 @@ func runResume(t *testing.T, kind string, d time.Duration) {
 		}
 	})
 	var clients sync.WaitGroup
+	c.done.Add(*resumeClients)
 	for range *resumeClients {
 		clients.Go(func() { c.client(proxy) })
 	}
+	c.done.Wait()
+	c.ending.Store(true)
+	close(c.over)
 	clients.Wait()
 	proxy.relays.Wait()
 	close(stop)
 	broadcasts.Wait()
 	st := c.at.Stats().Resume
 	t.Logf("%s: %d clients, %v: %d requests came, %d messages came to clients, %d cuts, %d resumes, %d messages replayed, %d sessions ended",
-		kind, *resumeClients, d, c.requests.Load(), c.received.Load(), c.cuts.Load(), st.Resumed, st.Replayed, c.closed.Load())
+		kind, *resumeClients, time.Since(began).Round(time.Second), c.requests.Load(), c.received.Load(), c.cuts.Load(), st.Resumed, st.Replayed, c.closed.Load())
 	if c.cuts.Load() == 0 || st.Resumed == 0 {
 		t.Error("nothing was cut")
 	}
 }
 
-// client sends numbered requests until the time is over, and then reads until everything is answered.
-func (c *resumeChaos) client(p *cutter) {
-	client := &testkit.ResumeClient{}
-	var sent atomic.Int64
-	var over atomic.Bool
-	var sender sync.WaitGroup
-	defer sender.Wait()
-	defer over.Store(true)
-	send := func() {
-		for !over.Load() && time.Now().Before(c.until) {
-			if client.Waiting() < 200 {
-				client.Send(testkit.Request(uint64(sent.Load()+1), "Game.Do", fmt.Sprint(sent.Load())))
-				sent.Add(1)
-			}
-			time.Sleep(time.Duration(rand.IntN(10)) * time.Millisecond)
-		}
-		over.Store(true)
-	}
-	next := map[string]int64{} // by route; "" is that of responses
-	deadline := c.until.Add(30 * time.Second)
-	for time.Now().Before(deadline) {
-		w, err := p.dial(len(next) > 0)
-		if err != nil {
-			continue
-		}
-		a, err := client.Connect(w)
-		switch {
-		case err != nil:
-			w.Abort()
-			continue
-		case !a.Resumed && (len(next) > 0 || a.Reason != "" && a.Reason != "unknown"):
-			c.t.Errorf("a session was not resumed: %s", a.Reason)
-			w.Abort()
-			return
-		case !a.Resumed: // the first connection, or the first one was cut before its ack
-			client.Send(testkit.Request(1, "Game.Do", "0")) // its answer says that the session has begun
-			sent.Store(1)
-		default:
-			c.resumes.Add(1)
-		}
-		for err == nil {
-			var m *message.Message
-			if m, err = client.Next(w); err != nil {
-				break
-			}
-			c.received.Add(1)
-			if !c.check(m, next) {
-				return
-			}
-			if next[""] == 1 && m.Type == message.Response {
-				sender.Go(send)
-			}
-			if over.Load() && next[""] == sent.Load() && next["push"] == sent.Load() {
-				client.Lost()
-				w.Abort()
-				return
-			}
-		}
-		client.Lost()
-		w.Abort()
-		if kick, ok := errors.AsType[testkit.KickError](err); ok {
-			c.t.Errorf("kicked: %v", kick)
-			return
-		}
-	}
-	c.t.Errorf("%d answers and %d pushes came, want %d of each", next[""], next["push"], sent.Load())
+// enough reports whether clients have sent all their messages.
+func (c *resumeChaos) enough() bool {
+	return !time.Now().Before(c.until) || c.most > 0 && c.requests.Load()+c.received.Load() >= c.most
 }
 
-// check checks the number of a message. Broadcasts begin with any.
-func (c *resumeChaos) check(m *message.Message, next map[string]int64) bool {
+// client sends numbered requests until the time is over, and then waits until every
+// request is answered.
+func (c *resumeChaos) client(p *cutter) {
+	begun := make(chan struct{}) // closed when the session has begun, because a cut before that ends it
+	begin := sync.OnceFunc(func() { close(begun) })
+	defer begin()
+	next := map[string]int64{} // by route; used by the goroutine of the client's handlers
+	arrived := make(chan struct{}, 1)
+	var answers, pushes atomic.Int64
+	check := func(m *client.Message) {
+		c.received.Add(1)
+		c.check(m, next)
+		switch m.Route {
+		case "Game.Do":
+			answers.Add(1)
+			begin()
+		case "push":
+			pushes.Add(1)
+		}
+		select {
+		case arrived <- struct{}{}:
+		default:
+		}
+	}
+	first := true
+	address := "tcp://game:3250"
+	if c.at.IsWebSocket() {
+		address = "ws://game:3250/"
+	}
+	player, err := client.Dial(c.t.Context(), address, client.WithResume(), client.WithRequestTimeout(0), client.WithFallback(check),
+		client.WithReconnect(client.Reconnect{Min: time.Millisecond, Max: 50 * time.Millisecond}),
+		client.WithDialer(func(context.Context, string, string) (net.Conn, error) {
+			return p.dial(begun)
+		}),
+		client.WithOnStatus(func(_ *client.Client, s client.Status) {
+			switch {
+			case s.State == client.Closed && errors.Is(s.Err, client.ErrClosed), s.State != client.Connected && s.State != client.Closed:
+			case s.Resumed:
+				c.resumes.Add(1)
+			case s.State == client.Closed || !first:
+				c.t.Errorf("a session did not go on: %v, %s: %v", s.State, s.Reason, s.Err)
+			default:
+				first = false
+			}
+		}))
+	if err != nil {
+		c.t.Error(err)
+		c.done.Done()
+		return
+	}
+	defer func() {
+		c.done.Done()
+		<-c.over
+		_ = player.Close() // it may have no connection
+	}()
+	sent := int64(0)
+	send := func() {
+		err := player.RequestFunc(c.t.Context(), "Game.Do", fmt.Append(nil, sent), func(m *client.Message, err error) {
+			if err != nil {
+				c.t.Errorf("a request = %v", err)
+				return
+			}
+			check(m)
+		})
+		if err != nil {
+			c.t.Errorf("RequestFunc = %v", err)
+		}
+		sent++
+	}
+	send()
+	late := time.After(time.Until(c.until) + 30*time.Second) // the tick itself may be late
+	tick := time.NewTicker(time.Duration(1+rand.IntN(9)) * time.Millisecond)
+	defer tick.Stop()
+	for over := false; !over || answers.Load() < sent || pushes.Load() < sent; {
+		select {
+		case <-tick.C:
+			if !over && c.enough() {
+				over, late = true, time.After(30*time.Second)
+			}
+			if begun := answers.Load() > 0; begun && !over && sent-answers.Load() < 200 {
+				send()
+			}
+		case <-arrived:
+		case <-player.Done():
+			c.t.Errorf("the client has ended: %v", player.Err())
+			return
+		case <-late:
+			c.t.Errorf("%d answers and %d pushes came, want %d of each", answers.Load(), pushes.Load(), sent)
+			return
+		}
+	}
+}
+
+// check checks the number of a message. The first broadcast may have any number.
+func (c *resumeChaos) check(m *client.Message, next map[string]int64) {
 	var n int64
 	_, err := fmt.Sscan(string(m.Data), &n)
 	want, begun := next[m.Route]
@@ -194,63 +239,57 @@ func (c *resumeChaos) check(m *message.Message, next map[string]int64) bool {
 		want = n
 	}
 	if err != nil || n != want || m.Err {
-		c.t.Errorf("%v %q came, want number %d", m, m.Data, want)
-		return false
+		c.t.Errorf("%s %q came, want number %d", m.Route, m.Data, want)
 	}
 	next[m.Route] = n + 1
-	return true
 }
 
-// cutter is a proxy that cuts the connections through it.
+// cutter is a proxy that cuts the connections that pass through it.
 type cutter struct {
 	c      *resumeChaos
 	relays sync.WaitGroup
 }
 
-// dial connects to the server through the proxy.
-func (p *cutter) dial(cut bool) (*testkit.Wire, error) {
+// dial connects to the server through the proxy. The proxy cuts the connection some time
+// after begun is closed.
+func (p *cutter) dial(begun <-chan struct{}) (net.Conn, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
+	near, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
 		return nil, err
 	}
-	near, err := l.Accept()
+	relay, err := l.Accept()
 	if err != nil {
 		return nil, err
 	}
 	far, err := p.c.at.DialConn()
 	if err != nil {
-		return nil, errors.Join(err, near.Close(), client.Close())
+		return nil, errors.Join(err, near.Close(), relay.Close())
 	}
 	after := time.Duration(50+rand.IntN(450)) * time.Millisecond
-	if !cut {
-		after = max(after, 200*time.Millisecond) // the session has to begin
-	}
-	p.relay(near.(*net.TCPConn), far.(*net.TCPConn), after)
-	w := testkit.NewWire(client)
-	w.Patience = 5 * time.Second
-	if p.c.at.IsWebSocket() {
-		if err := w.Upgrade("/"); err != nil {
-			w.Abort()
-			return nil, err
-		}
-	}
-	return w, nil
+	p.relay(begun, relay.(*net.TCPConn), far.(*net.TCPConn), after)
+	return near, nil
 }
 
-// relay copies bytes in both directions until the connection is cut.
-func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
-	var stalled atomic.Bool
+// relay copies bytes in both directions until the connection is cut. The cut splits the
+// next bytes.
+func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time.Duration) {
+	var cutting, stalled atomic.Bool
+	passed := make(chan struct{}, 2) // receives a value when a direction has reached its cut
 	pass := func(to, from *net.TCPConn) {
-		b := make([]byte, 1+rand.IntN(4000)) // so that cuts fall at any byte
+		b := make([]byte, 1+rand.IntN(4000))
 		for {
 			n, err := from.Read(b)
-			if stalled.Load() {
-				_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+			if cutting.Load() {
+				_, _ = to.Write(b[:rand.IntN(n+1)])
+				passed <- struct{}{}
+				if stalled.Load() {
+					_, _ = io.Copy(io.Discard, from) // accepted and never delivered
+				}
 				return
 			}
 			if n > 0 {
@@ -271,17 +310,29 @@ func (p *cutter) relay(near, far *net.TCPConn, after time.Duration) {
 		}
 	}
 	p.relays.Go(func() {
+		<-begun
 		time.Sleep(after)
+		if p.c.enough() { // even a busy machine delivers everything in the end
+			<-p.c.over
+			cut(near, far)
+			return
+		}
 		p.c.cuts.Add(1)
-		switch rand.IntN(3) {
+		kind := rand.IntN(3)
+		stalled.Store(kind == 2)
+		cutting.Store(true)
+		select {
+		case <-passed:
+		case <-time.After(20 * time.Millisecond):
+		}
+		switch kind {
 		case 0: // RST
 			_ = near.SetLinger(0)
 			_ = far.SetLinger(0)
 			cut(near, far)
 		case 1: // FIN
 			cut(near, far)
-		case 2: // the client notices, and the server goes on believing in the connection
-			stalled.Store(true)
+		case 2: // the client notices, but for the server the connection is alive
 			cut(near)
 			time.Sleep(300 * time.Millisecond)
 			cut(far)

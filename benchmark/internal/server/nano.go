@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -18,20 +19,21 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A stamp is eight letters that stand for a number. The payload of a client begins with two: the client's number, and
-// the message's own or, where it joins, the room's.
+// stampLength is the length of a stamp, which is a number written as eight letters. A
+// client's payload begins with two stamps: the client's number, and the number of the
+// message or, for a join, of the room.
 const stampLength = 8
 
 func roomOf(payload []byte) string { return string(payload[stampLength : 2*stampLength]) }
 
 var errShortPayload = errors.New("want a payload of 16 bytes or more")
 
-// Note is what typed JSON handlers take.
+// Note is the payload of typed JSON handlers.
 type Note struct {
 	Content string `json:"content"`
 }
 
-// Bench offers what clients of the benchmarks ask for.
+// Bench is the component that clients of the benchmarks call.
 type Bench struct {
 	component.Base
 	rooms map[string]*nano.Group
@@ -40,10 +42,10 @@ type Bench struct {
 // Echo answers with the payload.
 func (b *Bench) Echo(s *session.Session, data []byte) error { return s.Response(data) }
 
-// JSON answers with the decoded payload.
+// JSON responds with the decoded payload.
 func (b *Bench) JSON(s *session.Session, n *Note) error { return s.Response(n) }
 
-// Protobuf answers with the decoded payload.
+// Protobuf responds with the decoded payload.
 func (b *Bench) Protobuf(s *session.Session, n *wrapperspb.StringValue) error { return s.Response(n) }
 
 // Ping pushes the payload back.
@@ -51,7 +53,7 @@ func (b *Bench) Ping(s *session.Session, data []byte) error { return s.Push(Push
 
 const groupKey = "group"
 
-// Join puts the session into the room that the payload names.
+// Join adds the session to the room that the payload names.
 func (b *Bench) Join(s *session.Session, data []byte) error {
 	if len(data) < 2*stampLength {
 		return errShortPayload
@@ -77,16 +79,47 @@ func (b *Bench) Say(s *session.Session, data []byte) error {
 	return g.Broadcast(PushRoute, data)
 }
 
-// schedulerKey is where a session holds the scheduler of its room.
-const schedulerKey = "room"
-
-// Lobby gives sessions the scheduler of their room.
-type Lobby struct {
-	component.Base
-	rooms []*scheduler.Scheduler // none for the server's own
+// broadcast pushes numbered broadcasts to every room until ended is closed. A payload is the number 0 and that of the
+// broadcast, as stamps, and letters.
+func (b *Bench) broadcast(srv *nano.Server, rate float64, ended <-chan struct{}) {
+	t := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	defer t.Stop()
+	payload := bytes.Repeat([]byte("x"), broadcastSize)
+	for n := uint32(0); ; n++ {
+		select {
+		case <-ended:
+			return
+		case <-t.C:
+		}
+		srv.Invoke(func() {
+			stamp(payload, 0)
+			stamp(payload[stampLength:], n)
+			for _, g := range b.rooms {
+				_ = g.Broadcast(PushRoute, payload) // a room may be empty
+			}
+		})
+	}
 }
 
-// Enter does so. The payload names the room.
+// broadcastSize is the length of the payload of Spec.Rate.
+const broadcastSize = 64
+
+func stamp(b []byte, v uint32) {
+	for i := range stampLength {
+		b[i] = 'a' + byte(v>>(28-4*i))&15
+	}
+}
+
+// schedulerKey is the key of a session's room scheduler.
+const schedulerKey = "room"
+
+// Lobby assigns each session the scheduler of its room.
+type Lobby struct {
+	component.Base
+	rooms []*scheduler.Scheduler // nil means the server's own scheduler
+}
+
+// Enter assigns the scheduler of the room that the payload names.
 func (l *Lobby) Enter(s *session.Session, data []byte) error {
 	if len(data) < 2*stampLength {
 		return errShortPayload
@@ -97,13 +130,13 @@ func (l *Lobby) Enter(s *session.Session, data []byte) error {
 	return s.Response(data)
 }
 
-// Room is where each message is some work.
+// Room is a component that does some work for each message.
 type Room struct {
 	component.Base
 	turns int
 }
 
-// Act works and answers with the payload.
+// Act works and responds with the payload.
 func (r *Room) Act(s *session.Session, data []byte) error {
 	if spin(r.turns) == 0 {
 		return errSpun
@@ -113,8 +146,8 @@ func (r *Room) Act(s *session.Session, data []byte) error {
 
 var errSpun = errors.New("spin returned 0")
 
-// spin keeps a processor busy: so many turns, and not so much time, of which a process that is not running would have
-// its share for nothing. What it returns is never 0.
+// spin keeps a processor busy for a number of turns. It does not measure time, because a
+// process that is not running would pass time without work. The result is never 0.
 func spin(turns int) (x uint32) {
 	x = 1
 	for range turns {
@@ -125,7 +158,8 @@ func spin(turns int) (x uint32) {
 	return x
 }
 
-// turnsIn measures how many turns a spin of d has; it takes the fastest of many tries, which nothing has interrupted.
+// turnsIn returns how many turns of spin take d. It uses the fastest of many tries, which
+// was not interrupted.
 func turnsIn(d time.Duration) int {
 	if d <= 0 {
 		return 0
@@ -141,13 +175,13 @@ func turnsIn(d time.Duration) int {
 	return int(float64(turns) * float64(d) / float64(max(least, 1)))
 }
 
-// Delays is how long what was pushed to the logic goroutine waited until it ran.
+// Delays holds how long tasks waited for the logic goroutine.
 type Delays struct {
 	Count         int64
 	P50, P99, Max time.Duration
 }
 
-// probe pushes a task to the logic goroutine every millisecond and notes how long it waits.
+// probe queues a task on the logic goroutine every millisecond and records its delay.
 type probe struct {
 	mu     sync.Mutex
 	delays *hist.Histogram // mu guards it
@@ -181,8 +215,8 @@ func (p *probe) take() any {
 	return Delays{h.Count(), h.Quantile(.5), h.Quantile(.99), h.Max()}
 }
 
-// serveNano serves until the process is to end. The question "probe" is answered with the Delays since it was asked
-// before; with the first one probing begins.
+// serveNano serves until the process is asked to end. It answers "probe" with the Delays
+// since the previous question. The first question starts the probe.
 func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	lobby := &Lobby{}
 	for range s.Schedulers {
@@ -195,12 +229,16 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 		placed = append(placed, component.WithSchedulerName(schedulerKey))
 	}
 	components := &component.Components{}
-	components.Register(&Bench{rooms: map[string]*nano.Group{}})
+	bench := &Bench{rooms: map[string]*nano.Group{}}
+	components.Register(bench)
 	components.Register(lobby)
 	components.Register(&Room{turns: turnsIn(s.Work)}, placed...)
 	opts := []nano.Option{nano.WithComponents(components)}
 	if s.Heartbeat > 0 {
 		opts = append(opts, nano.WithHeartbeatInterval(s.Heartbeat))
+	}
+	if s.Resume {
+		opts = append(opts, nano.WithResume(nano.Resume{}))
 	}
 	if s.Kind == NanoJSON {
 		opts = append(opts, nano.WithSerializer(json.NewSerializer()))
@@ -210,6 +248,9 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 		return err
 	}
 	p := &probe{delays: &hist.Histogram{}}
+	if s.Rate > 0 {
+		go bench.broadcast(srv, s.Rate, c.Ended())
+	}
 	var once sync.Once
 	c.Answer("probe", func() any {
 		once.Do(func() { go p.run(srv, c.Ended()) })
@@ -229,6 +270,6 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = srv.Shutdown(ctx) // the clients may be gone, or not
+	_ = srv.Shutdown(ctx) // clients may still be connected
 	return nil
 }

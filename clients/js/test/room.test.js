@@ -37,7 +37,16 @@ class Fake extends RoomClient {
   }
 }
 
-const joined = { id: '0-a', kind: 'pond', player: 1, tickRate: 20, sendRate: 20, hash: 'h1', schema: SCHEMA, reply: { hi: 1 } };
+const joined = {
+  id: '0-a',
+  kind: 'pond',
+  player: 1,
+  tickRate: 20,
+  sendRate: 20,
+  hash: 'h1',
+  schema: SCHEMA,
+  reply: { hi: 1 },
+};
 
 test('a room follows its state', async () => {
   const client = new Fake(function (route) {
@@ -78,8 +87,8 @@ test('messages go to the routes of the kind', async () => {
   await pond.leave();
   assert.deepEqual(client.sent, [
     ['pond.Jump', { dx: 1 }],
-    ['pond.Swim', { dx: 2, seq: 1 }],
-    ['pond.Swim', { seq: 2 }],
+    ['pond.Swim', { dx: 2, seq: 1, tick: 0 }],
+    ['pond.Swim', { seq: 2, tick: 0 }],
     ['pond.Jump', {}],
     ['room.leave', undefined],
   ]);
@@ -119,4 +128,11 @@ test('another schema than the one that the program was built for fails the join'
   });
   assert.equal(client.sent.at(-1)[0], 'room.leave');
   assert.equal(client.room, undefined);
+});
+
+test('a private room is joined by its code', async () => {
+  const client = new Fake(() => ({ ...joined, code: 'ABC234' }));
+  const pond = await client.joinCode('abc234', { name: 'ann' });
+  assert.deepEqual(client.sent[0], ['room.join', { code: 'abc234', options: { name: 'ann' } }]);
+  assert.equal(pond.code, 'ABC234');
 });
