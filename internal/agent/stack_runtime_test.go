@@ -10,7 +10,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A connection that was quiet for a while goes on reading with a new goroutine, and loses nothing by it.
+// TestQuietReaderRenewsItsStack checks that a connection that was idle continues to read
+// on a new goroutine and loses no bytes.
 func TestQuietReaderRenewsItsStack(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -22,7 +23,7 @@ func TestQuietReaderRenewsItsStack(t *testing.T) {
 	for id := range uint64(3) {
 		b := request(t, id+1, strings.Repeat("x", 1000))
 		p.send(b[:500])
-		if id > 0 { // not to wait for the next heartbeat, which looks again
+		if id > 0 { // wakes the reader, which would otherwise check at the next heartbeat
 			c.renew()
 		}
 		eventually(t, func() bool { return !c.flags.has(flagGrown) && !c.flags.has(flagRenewing) })
@@ -31,7 +32,7 @@ func TestQuietReaderRenewsItsStack(t *testing.T) {
 			t.Fatalf("%v came, want the answer to request %d", m, id+1)
 		}
 	}
-	// It may be closed at that moment.
+	// The connection may close at that moment.
 	c.renew()
 	_ = a.Kick("bye")
 	if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye","code":"kicked"}` {
