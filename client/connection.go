@@ -123,10 +123,9 @@ func (c *connection) close() error {
 	case <-c.broken: // the server closed its side as well
 	case <-late.C:
 	}
-	unsent := c.writing.Load() || !c.out.empty()
 	c.fail(ErrClosed)
 	c.wg.Wait()
-	if unsent {
+	if c.writing.Load() || !c.out.empty() { // the last write has failed, or there was none
 		return errUnsent
 	}
 	return nil

@@ -205,6 +205,39 @@ func TestCloseWithoutConnection(t *testing.T) {
 	})
 }
 
+// lateWrites is a connection whose writes return a second after their bytes arrived.
+type lateWrites struct{ net.Conn }
+
+func (c lateWrites) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	time.Sleep(time.Second)
+	return n, err
+}
+
+// The server closes the connection at the farewell, which may be before the client's write returns.
+func TestCloseDuringTheLastWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{t: t, serve: []func(*fake){func(f *fake) {
+			f.acceptHandshake(firstSession)
+			f.receive()
+			f.expect(packet.Kick)
+		}}}
+		c, err := Dial(t.Context(), "game:3250", WithResume(), WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := n.dial(ctx, network, addr)
+			return lateWrites{conn}, err
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Notify("a", 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("Close after everything was sent = %v, want nil", err)
+		}
+	})
+}
+
 // Without a way to connect again, a client does not ask the server to keep its session.
 func TestNewDoesNotAskForResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -181,6 +181,10 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 			return
 		}
 	}
+	if n.seat(e.s) != nil { // it could not join the new room
+		done(nil, seated{}, ErrJoined)
+		return
+	}
 	if !n.mayCreate(e) {
 		done(nil, seated{}, ErrRate)
 		return

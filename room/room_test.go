@@ -294,6 +294,14 @@ func TestRefusals(t *testing.T) {
 		if _, err := l.rejoin(eve, other.ID(), "eve"); code(err) != "ROOM-JOINED" {
 			t.Errorf("join of a second room = %v, want ROOM-JOINED", err)
 		}
+		guest, _ := l.join(0, "gus")
+		rooms := len(l.infos())
+		if _, err := croom.JoinOrCreate(t.Context(), guest.Client, "pond", nil, croom.Filter{"mode": "none"}); code(err) != "ROOM-JOINED" {
+			t.Errorf("joinOrCreate of a second room = %v, want ROOM-JOINED", err)
+		}
+		if n := len(l.infos()); n != rooms {
+			t.Errorf("%d rooms after a refused joinOrCreate, want %d", n, rooms)
+		}
 		if err := eve.Request(t.Context(), "room.create", map[string]any{"kind": "pond", "options": PondOptions{Fail: true}}, nil); code(err) != "POND-DRY" {
 			t.Errorf("room.create that fails = %v, want POND-DRY", err)
 		}
