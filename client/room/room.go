@@ -21,7 +21,7 @@ import (
 type Filter map[string]any
 
 // Room is a seat in a room, or a spectator's place. Its methods may be called concurrently. A client has one room at a
-// time: a join replaces the handlers of the one before.
+// time: a join replaces the handlers of the one before, also if the server refuses it.
 type Room struct {
 	client *client.Client
 	joined joined
