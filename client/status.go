@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// State is what a client does about its connection.
+// State is the connection state of a client.
 type State int
 
 // The states of a client.
@@ -94,21 +94,22 @@ func WithOnStatus(fn func(*Client, Status)) Option {
 	return func(o *options) { o.onStatus = fn }
 }
 
-// status queues a call of the program's function for s.
+// status queues a call of the program's function with s.
 func (c *Client) status(s Status) {
 	if fn := c.opts.onStatus; fn != nil {
 		c.inbox.event(func() { fn(c, s) })
 	}
 }
 
-// closedStatus calls the program's function for the end of the client. The inbox has ended.
+// closedStatus calls the program's function when the client has ended. The inbox has
+// ended before.
 func (c *Client) closedStatus(err error) {
 	if fn := c.opts.onStatus; fn != nil {
 		c.inbox.goid.Run(func() { fn(c, Status{State: Closed, Reason: reasonOf(err), Err: err}) })
 	}
 }
 
-// reasonOf returns why a connection has ended with err.
+// reasonOf returns the Reason for the error that ended a connection.
 func reasonOf(err error) Reason {
 	if kick, ok := errors.AsType[*KickError](err); ok {
 		return kick.reason()
