@@ -20,11 +20,11 @@ type peerConn struct {
 	link *link.Link
 	dead atomic.Bool // a send has found the link down
 
-	// These belong to the link's goroutine.
+	// The following fields belong to the link's goroutine.
 	listed   bool
 	batch    *dispatch.Batch // messages for batchFor that are not delivered yet
 	batchFor *proxySession
-	room     int             // that batchFor had when batch was begun
+	room     int             // room of batchFor when batch was started
 	block    []byte          // the rest of a block into which payloads are copied
 	message  message.Message // reused for messages to clients
 	members  []Client        // reused for multicasts
