@@ -13,13 +13,12 @@ import (
 // are keyed by PlayerID have owners: see the tag owner of package state.
 type PlayerID uint32
 
-// Input makes a message an input. The message waits for the next tick, and the state
-// acknowledges its number, so that a client can predict. Embed it in the type of the
-// message. A client numbers its inputs from 1. A new client of a player that was in the
-// room before continues after the number that the state acknowledges.
+// Input makes a message an input: the message waits for the next tick, and the state acknowledges its number, so that a
+// client can predict. Embed it in the type of the message. A client numbers its inputs from 1; a new client of a player who
+// was in the room before goes on from the number that the state acknowledges.
 type Input struct {
 	Seq  uint32 `json:"seq"`
-	Tick uint32 `json:"tick"` // tick of the state that the client had, or 0 if unknown
+	Tick uint32 `json:"tick"` // of the state that the client had, 0 if it does not say
 }
 
 func (i *Input) input() *Input { return i }
