@@ -19,7 +19,7 @@ type Group struct {
 	name string
 
 	mu      sync.RWMutex
-	members []*session.Session // in a slice, for broadcasts; mu guards it and what follows
+	members []*session.Session // in a slice, for broadcasts; mu guards it and the fields below
 	index   map[int64]int      // of members, by session id
 	closed  bool
 }

@@ -38,7 +38,7 @@ type Server struct {
 	clusterListener net.Listener // where other nodes dial; nil for none
 
 	mu        sync.Mutex
-	state     serverState // mu guards it and what follows
+	state     serverState // mu guards it and the fields below
 	startErr  error
 	listeners map[*net.Listener]struct{}
 	https     map[*http.Server]struct{}

@@ -991,7 +991,7 @@ func TestMessageThatCannotBeSent(t *testing.T) {
 func TestMaxPacket(t *testing.T) {
 	for _, test := range []struct {
 		maxPacket string
-		size      int // of the payload of a notify to a route of 1 byte, whose header has 3 bytes
+		size      int // size of the payload of a notify to a route of 1 byte; the header has 3 bytes
 		want      error
 	}{
 		{`100`, 97, nil},

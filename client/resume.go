@@ -16,8 +16,8 @@ const defaultResumeBuffer = 256 << 10
 type Offline int
 
 const (
-	// OfflineWait keeps the message until the session goes on, up to the bound of
-	// WithResumeBuffer. Without a session that can be resumed the message fails with
+	// OfflineWait keeps the message until the session is resumed, up to the bound of
+	// WithResumeBuffer. Without a resumable session the message fails with
 	// ErrDisconnected.
 	OfflineWait Offline = iota
 	// OfflineFail fails the message with ErrDisconnected.

@@ -108,7 +108,7 @@ type clientConn struct {
 	conn
 	entered chan struct{} // closed when the client is in
 
-	mu                             sync.Mutex // guards what follows
+	mu                             sync.Mutex // guards the fields below
 	answered, acked, reading, told bool
 }
 

@@ -11,7 +11,7 @@ import (
 type network struct {
 	listener *Listener
 
-	mu   sync.Mutex    // guards what follows
+	mu   sync.Mutex    // guards the fields below
 	near *clientConn   // the client's end of the latest connection
 	far  *serverConn   // the server's
 	back chan struct{} // closed when the client may connect again; nil if it may

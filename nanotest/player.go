@@ -24,7 +24,7 @@ type Player struct {
 	srv     *Server
 	network network
 
-	mu      sync.Mutex        // guards what follows
+	mu      sync.Mutex        // guards the fields below
 	pushes  []*client.Message // that came and were not taken, in order
 	taken   int               // how many were taken
 	arrived chan struct{}     // closed when the next one comes; nil where nobody waits

@@ -47,7 +47,7 @@ type Mailbox struct {
 	runTask  func()   // m.run, made once
 
 	mu          sync.Mutex
-	head, tail  *Batch       // waiting; mu guards it and what follows
+	head, tail  *Batch       // waiting; mu guards it and the fields below
 	count       int          // messages that wait or run
 	size        int          // bytes of payload of those
 	window      *flow.Window // what other nodes have; made by the first Acquire

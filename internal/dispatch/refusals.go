@@ -20,7 +20,7 @@ const (
 // carries the count. The zero value is ready.
 type refusals struct {
 	mu       sync.Mutex
-	since    time.Time           // when the period began; mu guards it and what follows
+	since    time.Time           // when the period began; mu guards it and the fields below
 	routes   map[string]struct{} // that were logged in the period
 	unlogged int                 // refusals that were not
 }

@@ -47,7 +47,7 @@ type Loop struct {
 	goid goid.Mark // marks the loop's goroutine
 
 	mu        sync.Mutex
-	queue     []func()      // waiting; mu guards it and what follows
+	queue     []func()      // waiting; mu guards it and the fields below
 	oldest    time.Duration // when the first task of queue was put there
 	started   bool
 	asleep    bool // the loop waits on wake
