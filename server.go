@@ -29,7 +29,7 @@ type Server struct {
 	fault error // the bad values of the options; Start returns it
 
 	sched    *scheduler.Scheduler
-	loop     *runloop.Loop // of sched
+	loop     *runloop.Loop // loop of sched
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
 	broker   *relay.Broker

@@ -82,7 +82,7 @@ type Client struct {
 	again    bool       // there was a connection before
 	user     json.RawMessage
 	err      error // why the client ended
-	closeErr error // what Close returns
+	closeErr error // result of Close
 	handlers map[string]func(*Message)
 }
 
@@ -285,7 +285,7 @@ func (c *Client) current() (*session, error) {
 	return c.session, nil
 }
 
-// On sets the handler of the pushes to route, in place of the one before; nil removes it. It
+// On sets the handler of the pushes to route, in place of the previous one; nil removes it. It
 // stays when the client reconnects. A server may push as soon as the handshake is complete: to
 // miss no push, set the handler with WithHandler. A push without a handler goes to that of
 // WithFallback, or is dropped.

@@ -111,7 +111,7 @@ func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 	q.goid.Run(func() { q.loop(ctx, handle) })
 }
 
-// loop runs what is queued until finish or until ctx ends.
+// loop runs queued items until finish or until ctx ends.
 func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
 	for ctx.Err() == nil {
 		i, ok, finished := q.next()

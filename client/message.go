@@ -23,7 +23,7 @@ type Type = message.Type
 type Message struct {
 	Type  Type
 	ID    uint64 // pairs a response with its request; 0 in a notify and a push
-	Route string // of a response: the route of its request, or empty if no request waits for it
+	Route string // for a response, the route of its request, or empty if no request waits for it
 	Data  []byte // the encoded payload; a handler may keep and change it
 	Err   bool   // an error response
 

@@ -52,7 +52,7 @@ func (l *Listener) dial(ctx context.Context) (*clientConn, *serverConn, error) {
 	return &clientConn{conn: conn{ours, there, here}, entered: make(chan struct{})}, server, nil
 }
 
-// madeUp returns an address of a network that is reserved for documentation, and so nobody's.
+// madeUp returns an address of a network that is reserved for documentation, which no host uses.
 func madeUp(host byte, port int) net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, host), Port: port}
 }

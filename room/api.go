@@ -19,7 +19,7 @@ import (
 // scheduler that handlers or other rooms run on.
 type Kind[R any] struct {
 	kind   *kind
-	server *nano.Server // of On
+	server *nano.Server // the server of On
 }
 
 // Define describes a kind of rooms by the type of their struct. Call it once for each kind, as a package variable. All
@@ -166,7 +166,7 @@ func (k *Kind[R]) JoinCode(ctx context.Context, s *session.Session, code string,
 	return k.enter(ctx, s, &request{Kind: k.kind.name, Code: code}, nil, opts, methodJoin)
 }
 
-// JoinOrCreate gives a session a seat in the room of the kind where its user has one, else in the best room that fits the
+// JoinOrCreate gives a session a seat in the room where its user has one, else in the best room that fits the
 // filter, else in a new room. OnCreate of a new room gets its options from create; OnJoin gets join.
 func (k *Kind[R]) JoinOrCreate(ctx context.Context, s *session.Session, f Filter, create, join any) (*Joined, error) {
 	return k.enter(ctx, s, &request{Kind: k.kind.name, Filter: f}, create, join, methodJoinOrCreate)

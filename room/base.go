@@ -76,7 +76,7 @@ func (b *Base[S]) Label(key string) any { return b.core.label(key) }
 // the error is [ErrFull].
 func (b *Base[S]) Reserve(uids ...int64) error { return b.core.reserve(uids) }
 
-// Lock refuses new players until Lock(false). Players who come back and players with a reservation are not refused.
+// Lock refuses new players until Lock(false). Returning players and players with a reservation are not refused.
 func (b *Base[S]) Lock(locked bool) { b.core.lock(locked) }
 
 // Close ends the room. It runs OnLeave for each player and OnClose, and sends the last

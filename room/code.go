@@ -75,7 +75,7 @@ type codes struct {
 
 // lease is an owner's record of a code.
 type lease struct {
-	id    string // of the room
+	id    string // id of the room
 	until time.Time
 }
 

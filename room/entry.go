@@ -16,7 +16,7 @@ import (
 // entry is a session's request to join.
 type entry struct {
 	s         *session.Session
-	kind      *kind // of joinOrCreate; nil if this node does not have it
+	kind      *kind // kind of joinOrCreate; nil if this node does not have it
 	req       *request
 	opts      decoder         // decoder of the options on this node
 	create    json.RawMessage // options of OnCreate

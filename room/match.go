@@ -10,7 +10,7 @@ import (
 type entrant struct {
 	ticket *Ticket
 	size   int     // number of players
-	rank   float64 // of the party
+	rank   float64 // rank of the party
 	window float64 // maximum distance to the ranks of the others
 	number int     // position in the order of entering
 	place  int     // position in the order of ranks

@@ -23,8 +23,8 @@ type encoder struct {
 // step is one part of a path, which error messages contain.
 type step struct {
 	field string
-	m     *members // of a map: handle is at
-	at    int      // of a list: the index, else -1
+	m     *members // for a map: the map, whose handle is in at
+	at    int      // the handle, or the index in a list; else -1
 }
 
 // maxFaults is the maximum number of errors that one Tick reports.

@@ -15,8 +15,8 @@ const keep = 1.08
 type grid struct {
 	seq    uint64
 	cell   float32 // edge of a cell
-	mask   uint32  // of a bucket
-	starts []int32 // of a bucket in spots
+	mask   uint32  // mask for bucket numbers
+	starts []int32 // start of each bucket in spots
 	spots  []spot
 }
 

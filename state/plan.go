@@ -87,7 +87,7 @@ type plan struct {
 	leveled          string   // path of a field above level 0, if any
 	flat             bool     // comparing the whole struct with == detects every change
 	simple           bool     // all fields are scalars that are not written back
-	ops              []op     // of the fields, if simple
+	ops              []op     // operations for the fields, if simple
 	x, y             int      // indexes of the position fields, or -1
 	height           int      // nesting depth of structs, including this one
 }

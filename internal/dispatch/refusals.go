@@ -21,7 +21,7 @@ const (
 type refusals struct {
 	mu       sync.Mutex
 	since    time.Time           // when the period began; mu guards it and the fields below
-	routes   map[string]struct{} // that were logged in the period
+	routes   map[string]struct{} // routes logged in the period
 	unlogged int                 // refusals that were not
 }
 

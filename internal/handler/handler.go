@@ -20,7 +20,7 @@ type Handler struct {
 	SchedName string         // the session's key of the scheduler that runs it; "" for the server's own
 	Receiver  reflect.Value  // the component
 	Method    reflect.Method // the method; zero for a Func
-	Type      reflect.Type   // of the request: a pointer, or []byte
+	Type      reflect.Type   // type of the request: a pointer, or []byte
 	IsRawArg  bool           // the request is []byte
 	Stats     Stats          // statistics of the calls so far
 	Watched   atomic.Bool    // package dispatch waits for a request's answer, or has logged that it is missing

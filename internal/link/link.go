@@ -1,5 +1,5 @@
 // Package link implements the data stream of a pair of nodes: frames in order in both directions, written in batches, and
-// pings that detect whether the peer answers. It knows neither which node dials nor what the frames mean.
+// pings that detect whether the peer answers. It does not depend on which node dials or on the contents of the frames.
 package link
 
 import (
@@ -47,7 +47,7 @@ type Config struct {
 // Counts counts the frames of links, except pings and pongs.
 type Counts struct {
 	FramesIn, FramesOut atomic.Int64
-	BytesIn, BytesOut   atomic.Int64 // of the frames
+	BytesIn, BytesOut   atomic.Int64 // bytes of frames
 }
 
 // DefaultConfig returns the limits of a node: a ping every 500 ms, dead after 2 s, 32 MiB and 262,144 frames.
@@ -78,8 +78,8 @@ type Handler interface {
 
 // Link is one end of the stream to a peer. Its methods may be called concurrently, and by its Handler.
 type Link struct {
-	Addr  string // of the peer
-	Epoch uint64 // of the peer
+	Addr  string // address of the peer
+	Epoch uint64 // epoch of the peer
 
 	// Owner belongs to the Handler, which may set it in Up.
 	Owner any
@@ -352,9 +352,9 @@ func (l *Link) watch() {
 // judge decides at every ping whether the peer is dead.
 type judge struct {
 	ping, dead time.Duration
-	last       time.Duration // when it was asked last
-	answered   time.Duration // what it was told last
-	paused     time.Duration // how long this process has not run since then
+	last       time.Duration // time of the latest call of silent
+	answered   time.Duration // value of answered in the latest call
+	paused     time.Duration // how long this process was stopped since then
 }
 
 // silent reports whether the peer is dead. now and answered, when the newest ping that has an answer was sent, are on

@@ -30,7 +30,7 @@ type Stats struct {
 
 // counts holds the counters of a broker.
 type counts struct {
-	traffic    link.Counts // of the links
+	traffic    link.Counts // traffic of the links
 	multicasts atomic.Int64
 	unsent     atomic.Int64
 	refused    atomic.Int64
