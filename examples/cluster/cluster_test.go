@@ -319,7 +319,8 @@ func TestArguments(t *testing.T) {
 	if got := complete([]string{"cluster", "gate", "--master", "127.0.0.1:1"}); strings.Join(got, " ") != "cluster gate --master 127.0.0.1:1" {
 		t.Errorf("complete = %q, want it as it was", got)
 	}
-	for _, args := range []string{"chat --listen nowhere", "gate --listen 127.0.0.1:0 --gate-address nowhere", "master --listen 127.0.0.1:0 --web nowhere"} {
+	for _, args := range []string{"chat --listen nowhere", "gate --listen 127.0.0.1:0 --gate-address nowhere", "master --listen 127.0.0.1:0 --web nowhere",
+		"master --listen 127.0.0.1:0 --web 127.0.0.1:0 --console :0", "chat --listen 127.0.0.1:0 --console nowhere"} {
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		if err := command().Run(ctx, strings.Fields("cluster "+args)); err == nil {
 			t.Errorf("cluster %s = nil, want an error", args)
@@ -346,7 +347,7 @@ func TestFlags(t *testing.T) {
 		for _, sub := range c.Commands {
 			sub.Action = func(_ context.Context, c *cli.Command) error {
 				for _, f := range sub.Flags {
-					if name := f.Names()[0]; name != "help" {
+					if name := f.Names()[0]; name != "help" && c.String(name) != "" {
 						got = append(got, name+"="+c.String(name))
 					}
 				}

@@ -38,6 +38,7 @@ func command() *cli.Command {
 	}
 	master := &cli.StringFlag{Name: "master", Value: masterAddr, Usage: "`address` of the master, or of any node"}
 	web := &cli.StringFlag{Name: "web", Value: webAddr, Usage: "`address` of the page"}
+	console := &cli.StringFlag{Name: "console", Usage: "loopback `address` of the node's console, such as 127.0.0.1:12346; none without the flag"}
 	players := &cli.StringFlag{Name: "gate-address", Value: playerAddr, Usage: "`address` for players"}
 	return &cli.Command{
 		Name:  "cluster",
@@ -45,29 +46,31 @@ func command() *cli.Command {
 		Commands: []*cli.Command{
 			{
 				Name: "master", Usage: "start the first node, with the page and the balances",
-				Flags: []cli.Flag{listen(masterAddr), web},
+				Flags: []cli.Flag{listen(masterAddr), web, console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, masterNode(c.String("listen"), c.String("web")))
+					return run(ctx, masterNode(c.String("listen"), c.String("web")).withConsole(c.String("console")))
 				},
 			},
 			{
 				Name: "gate", Usage: "start a node that players connect to",
-				Flags: []cli.Flag{listen(gateAddr), players, master},
+				Flags: []cli.Flag{listen(gateAddr), players, master, console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, gateNode(c.String("listen"), c.String("gate-address"), c.String("master")))
+					return run(ctx, gateNode(c.String("listen"), c.String("gate-address"), c.String("master")).withConsole(c.String("console")))
 				},
 			},
 			{
 				Name: "chat", Usage: "start a node that serves the room",
-				Flags: []cli.Flag{listen(chatAddr), master},
+				Flags: []cli.Flag{listen(chatAddr), master, console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, chatNode(c.String("listen"), c.String("master")))
+					return run(ctx, chatNode(c.String("listen"), c.String("master")).withConsole(c.String("console")))
 				},
 			},
 			{
-				Name: "all", Usage: "start one of each in this process, for a first look",
-				Action: func(ctx context.Context, _ *cli.Command) error {
-					return run(ctx, masterNode(masterAddr, webAddr), chatNode(chatAddr, masterAddr), gateNode(gateAddr, playerAddr, masterAddr))
+				Name: "all", Usage: "start one of each in this process, for a first look; the console is the gate's",
+				Flags: []cli.Flag{console},
+				Action: func(ctx context.Context, c *cli.Command) error {
+					return run(ctx, masterNode(masterAddr, webAddr), chatNode(chatAddr, masterAddr),
+						gateNode(gateAddr, playerAddr, masterAddr).withConsole(c.String("console")))
 				},
 			},
 		},

@@ -25,10 +25,17 @@ type config struct {
 	listen  string // address for other nodes
 	players string // address for players; "" for none
 	web     string // address of the page; "" for none
+	console string // loopback address of the console; "" for none
 	opts    []nano.Option
 	// components returns the components of a node that others dial at addr, and the
 	// options for them.
 	components func(addr string) (c *component.Components, opts []nano.Option)
+}
+
+// withConsole returns the config with the address of a console, "" for none.
+func (c config) withConsole(addr string) config {
+	c.console = addr
+	return c
 }
 
 // node is a running node.
@@ -37,8 +44,9 @@ type node struct {
 	*nano.Server
 	addr    string // address for players
 	url     string // address of the page
-	page    *http.Server
-	serving int        // number of goroutines that serve players or the page
+	watch   string // address of the console
+	pages   []*http.Server
+	serving int        // number of goroutines that serve players or pages
 	served  chan error // receives the result of each
 }
 
@@ -84,10 +92,23 @@ func (n *node) open() error {
 		n.url = "http://" + l.Addr().String() + "/web/"
 		mux := http.NewServeMux()
 		site.Handle(mux, web)
-		n.page = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-		n.serve(func() error { return n.page.Serve(l) })
+		n.servePage(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, l)
+	}
+	if n.console != "" {
+		l, err := site.ListenConsole(n.console)
+		if err != nil {
+			return err
+		}
+		n.watch = site.ConsoleURL(l)
+		n.servePage(site.ConsoleServer(n.Server, n.label+" node"), l)
 	}
 	return nil
+}
+
+// servePage serves a page until stop.
+func (n *node) servePage(page *http.Server, l net.Listener) {
+	n.pages = append(n.pages, page)
+	n.serve(func() error { return page.Serve(l) })
 }
 
 // serve runs f until stop. The error of stopping is ignored.
@@ -107,8 +128,8 @@ func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := n.Shutdown(ctx)
-	if n.page != nil {
-		err = errors.Join(err, n.page.Shutdown(ctx))
+	for _, page := range n.pages {
+		err = errors.Join(err, page.Shutdown(ctx))
 	}
 	for range n.serving {
 		err = errors.Join(err, <-n.served)
@@ -123,6 +144,9 @@ func (n *node) String() string {
 	}
 	if n.url != "" {
 		text += ", page at " + n.url
+	}
+	if n.watch != "" {
+		text += ", console at " + n.watch
 	}
 	return text
 }

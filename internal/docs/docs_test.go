@@ -47,6 +47,7 @@ var imports = map[string]string{
 	"cluster":     module + "/cluster",
 	"clusterpb":   module + "/cluster/clusterpb",
 	"component":   module + "/component",
+	"console":     module + "/console",
 	"context":     "context",
 	"credentials": "google.golang.org/grpc/credentials",
 	"errors":      "errors",

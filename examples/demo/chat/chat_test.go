@@ -28,7 +28,7 @@ const wait = 30 * time.Second
 // start starts a chat server and returns its host and port.
 func start(t *testing.T) string {
 	t.Helper()
-	srv := nano.New(options("")...)
+	srv := nano.New(options("", nil)...)
 	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +350,7 @@ func serveOn(t *testing.T, l net.Listener) (stop func()) {
 	t.Helper()
 	mux := http.NewServeMux()
 	site.Handle(mux, web)
-	srv := nano.New(append(options(""), nano.WithHTTPHandler(mux))...)
+	srv := nano.New(append(options("", nil), nano.WithHTTPHandler(mux))...)
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeWebSocket(l) }()
 	return func() {

@@ -65,6 +65,14 @@ type room struct {
 	names map[int64]string // by session id
 }
 
+// String is what the console shows.
+func (r *room) String() string {
+	if r == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s, %d people", r.name, len(r.names))
+}
+
 func push[T any](r *room, p nano.Push[T], v *T) {
 	if err := p.Broadcast(r.group, v); err != nil {
 		log.Printf("chat: %s to %s: %v", p.Route(), r.name, err)
@@ -84,6 +92,7 @@ func (r *room) call(s *session.Session, wanted string) string {
 	}
 	if r.names[s.ID()] != name {
 		r.names[s.ID()] = name
+		s.Set("name", name)
 		push(r, onMembers, &members{slices.Sorted(maps.Values(r.names))})
 	}
 	return name
@@ -92,8 +101,15 @@ func (r *room) call(s *session.Session, wanted string) string {
 // Chat is the component of the chat. Its routes are room.join and room.message.
 type Chat struct {
 	site.Announcer
-	rooms map[string]*room
+	console *site.Console // nil for none
+	rooms   map[string]*room
 }
+
+// InitServer starts the console.
+func (c *Chat) InitServer(srv *nano.Server) { c.console.Start(srv) }
+
+// Shutdown stops the console.
+func (c *Chat) Shutdown() { c.console.Stop() }
 
 // Join moves the session to the room.
 func (c *Chat) Join(s *session.Session, req *joinRequest) (*joinReply, error) {
@@ -157,11 +173,12 @@ func clean(text string, limit int) string {
 	return strings.Trim(string(runes[:min(len(runes), limit)]), " \u200d")
 }
 
-// options configures a server with its own chat. The server prints line when it is ready.
-// A page that lost its connection has 10 s to resume. After that, the person has left.
-func options(line string) []nano.Option {
+// options configures a server with its own chat, and its console unless it is nil. The
+// server prints line when it is ready. A page that lost its connection has 10 s to resume.
+// After that, the person has left.
+func options(line string, console *site.Console) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Chat{Announcer: site.Announcer{Line: line}, rooms: map[string]*room{}},
+	components.Register(&Chat{Announcer: site.Announcer{Line: line}, console: console, rooms: map[string]*room{}},
 		component.WithName("room"), component.WithNameFunc(strings.ToLower))
 	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
 		nano.WithWebSocket("/nano"), nano.WithResume(nano.Resume{Window: 10 * time.Second})}
@@ -169,9 +186,19 @@ func options(line string) []nano.Option {
 
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on; without a host, other devices may come in")
+	consoleAddr := flag.String("console", "", "loopback `address` of the console, such as 127.0.0.1:3251; none if it is empty")
 	flag.Parse()
+	var console *site.Console
+	if *consoleAddr != "" {
+		l, err := site.ListenConsole(*consoleAddr)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		console = &site.Console{Name: "chat", Listener: l}
+	}
 	site.Handle(http.DefaultServeMux, web)
-	if nano.Listen(*addr, options("The chat is at "+site.URL(*addr))...) != nil {
+	if nano.Listen(*addr, options("The chat is at "+site.URL(*addr), console)...) != nil {
 		os.Exit(1) // Listen has logged the cause
 	}
 }
