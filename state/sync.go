@@ -39,8 +39,9 @@ type Option func(*config)
 
 type config struct{ owner reflect.Type }
 
-// Owner makes K the type of keys that own entries. In a map of the root with keys of type
-// K, the fields tagged owner of an entry are visible only to the view of its key.
+// Owner makes K the type of keys that own entries. It applies to maps of the root with keys
+// of type K. The fields tagged owner of an entry are visible only to the view of the
+// entry's key.
 func Owner[K Key]() Option {
 	return func(c *config) { c.owner = reflect.TypeFor[K]() }
 }
