@@ -112,7 +112,7 @@ type clientConn struct {
 	answered, acked, reading, told bool
 }
 
-// tell closes entered when the client is in. The caller holds mu.
+// tell closes entered when the client has completed the handshake. The caller holds mu.
 func (c *clientConn) tell() {
 	if c.acked && c.reading && !c.told {
 		c.told = true
