@@ -4,7 +4,7 @@ package agent
 
 import "time"
 
-// Readers keep their stacks.
+// In this build, readers keep their stacks.
 
 func (c *Conn) renewAt(_, _, next time.Duration) time.Duration { return next }
 
