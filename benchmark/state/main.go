@@ -23,8 +23,11 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// limit is the time limit of the whole run.
-const limit = 12 * time.Minute
+// These are the time limits of the whole run. After patience, nothing is measured again.
+const (
+	patience = 7 * time.Minute
+	limit    = 12 * time.Minute
+)
 
 func main() {
 	proc.Main(roles)
@@ -36,7 +39,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	b := &bench{dir: *dir, progress: os.Stderr, attempts: 3, warm: 1500, rounds: 9, round: 200,
+	b := &bench{dir: *dir, progress: os.Stderr, attempts: 3, began: time.Now(), warm: 1500, rounds: 9, round: 200,
 		settle: 5 * time.Second, span: 15 * time.Second}
 	if *short {
 		b.attempts, b.warm, b.rounds, b.round = 1, 50, 3, 50
@@ -69,6 +72,7 @@ type bench struct {
 	dir         string
 	progress    io.Writer
 	attempts    int
+	began       time.Time
 	warm, round float64
 	rounds      int
 	settle      time.Duration // of an end-to-end case, before the span that is measured
@@ -111,6 +115,11 @@ func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase, rooms
 	missed += short
 	fmt.Fprintf(out, "\n%d figures fall short\n", missed)
 	return missed, nil
+}
+
+// again reports whether there is time for another attempt.
+func (b *bench) again(attempt int) bool {
+	return attempt < b.attempts && time.Since(b.began) < patience
 }
 
 func sectionOf(c benchCase) string {

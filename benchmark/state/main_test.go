@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestRoomsRun(t *testing.T) {
-	b := &bench{progress: io.Discard, attempts: 1, best: map[string]float64{}}
+	b := &bench{progress: io.Discard, attempts: 1, began: time.Now(), best: map[string]float64{}}
 	for _, c := range roomCases {
 		c.spec.Players = 10
 		r, err := b.room(t.Context(), c.spec, 100*time.Millisecond, 500*time.Millisecond)
