@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -74,5 +76,16 @@ func TestCasesRun(t *testing.T) {
 		if err != nil || r.Bytes == 0 && r.NS == 0 {
 			t.Errorf("%s: %+v, %v", c.name, r, err)
 		}
+	}
+}
+
+// After the time limit, the rest is not measured and falls short.
+func TestTimeIsUp(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	b := &bench{progress: io.Discard, attempts: 3, began: time.Now(), best: map[string]float64{}}
+	var out strings.Builder
+	if missed, err := b.rooms(ctx, &out, roomCases, time.Second, time.Second); missed != len(roomCases) || err != nil {
+		t.Errorf("rooms = %d, %v, want %d: %s", missed, err, len(roomCases), out.String())
 	}
 }

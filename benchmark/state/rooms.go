@@ -256,15 +256,22 @@ func (b *bench) rooms(ctx context.Context, out io.Writer, list []roomCase, settl
 		for attempt := 0; attempt == 0 || b.again(attempt); attempt++ {
 			fmt.Fprintf(b.progress, "%s, attempt %d\n", c.name, attempt+1)
 			r, err := b.room(ctx, c.spec, settle, span)
+			if timeIsUp(ctx) {
+				break
+			}
 			if err != nil {
 				return missed, fmt.Errorf("%s: %w", c.name, err)
 			}
-			if attempt == 0 || best.noisy && !r.noisy || best.noisy == r.noisy && r.core < best.core {
+			if best.core == 0 || best.noisy && !r.noisy || best.noisy == r.noisy && r.core < best.core {
 				best = r
 			}
 			if !best.noisy && best.missed() == 0 {
 				break
 			}
+		}
+		if best.core == 0 {
+			missed += unmeasured(out, c.name)
+			continue
 		}
 		fmt.Fprintln(out, best.line(c.name))
 		missed += best.missed()
