@@ -84,7 +84,7 @@ func (a *Agent) detach() bool {
 		return true
 	}
 	a.hub.wheel.remove(c)
-	closeNow(c.socket)
+	c.closeSocket()
 	if done != nil {
 		a.box.Interrupt()
 		<-done

@@ -149,7 +149,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
 		c.code, c.until = f.code, until.UnixNano()
-		c.late = time.AfterFunc(closeTimeout, func() { closeNow(c.socket) }) // deadlines may have no effect
+		c.late = time.AfterFunc(closeTimeout, c.closeSocket) // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true
@@ -168,7 +168,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 	}
 	a.hub.wheel.remove(c)
 	if !f.flush {
-		closeNow(c.socket)
+		c.closeSocket()
 		return
 	}
 	_ = c.socket.SetWriteDeadline(until)
@@ -231,7 +231,7 @@ func (a *Agent) cut() {
 	c := a.out.conn
 	a.out.mu.Unlock()
 	if c != nil {
-		closeNow(c.socket)
+		c.closeSocket()
 	}
 }
 

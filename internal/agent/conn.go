@@ -72,8 +72,8 @@ const (
 	flagFaulty     uint32 = 1 << iota // the client broke the protocol; what follows does not count
 	flagLeft                          // its agent has another connection: what comes does not count
 	flagPaused                        // the server reads nothing from the client at present
-	flagGrown                         // the reader has decoded something, which takes more stack than waiting
-	flagRenewing                      // the reader was woken to go on with a new goroutine
+	flagActive                        // the reader has decoded something since it has started, or has just started
+	flagParked                        // the poller watches the socket, and no goroutine reads
 	flagBeating                       // timer.at is that of the next heartbeat
 	flagHeardClose                    // the client's close frame has come
 	flagLingering                     // the farewell was sent, and the client may close its side
@@ -126,12 +126,13 @@ func (c *Conn) serve(rest []byte, left time.Duration) {
 	c.read(rest)
 }
 
-// read reads until the connection ends, or until a new goroutine goes on with that: see
-// renew.
+// read reads until the connection ends or is parked.
 func (c *Conn) read(rest []byte) {
 	err := c.readPackets(rest)
-	if c.renewed(err) {
-		go c.read(nil)
+	if c.settled(err) {
+		if !c.park() {
+			go c.read(nil)
+		}
 		return
 	}
 	c.finishReading(cmp.Or(c.in.fault, err))

@@ -241,8 +241,8 @@ func (c *Conn) beginBatch() {
 	if a := c.agent.Load(); a.flags.has(flagFull) {
 		c.waitForOutput(a)
 	}
-	if !c.flags.has(flagGrown) {
-		c.flags.set(flagGrown)
+	if !c.flags.has(flagActive) {
+		c.flags.set(flagActive)
 	}
 	c.decode.batch = dispatch.NewBatch()
 	c.decode.block = nil

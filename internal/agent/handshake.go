@@ -206,7 +206,7 @@ func (c *Conn) enter() {
 	if uid := a.session.UID(); uid != 0 { // the validator has bound it, and it counts from now on
 		h.bound(a, 0, uid)
 	}
-	c.flags.set(flagGrown)
+	c.flags.set(flagActive)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }
 
@@ -215,6 +215,6 @@ func (c *Conn) ready() {
 	h := c.hub
 	c.seen.Store(h.wheel.now())
 	c.state.Store(stateReady)
-	c.flags.set(flagGrown)
+	c.flags.set(flagActive)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }

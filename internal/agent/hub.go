@@ -73,6 +73,7 @@ type Hub struct {
 	hello   handshake
 	flusher flusher
 	wheel   wheel
+	parking parking
 	silence time.Duration // after how long a silent client is closed
 	stall   time.Duration // how long a blocked write may take without progress
 	Counts  Counts
@@ -128,6 +129,7 @@ func (h *Hub) Start() { h.wheel.start() }
 func (h *Hub) Stop() {
 	h.flusher.stop()
 	h.wheel.stop()
+	h.parking.stop()
 }
 
 // Begin and End enclose what the logic goroutine does in one go: what is sent meanwhile

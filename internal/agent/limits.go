@@ -77,6 +77,11 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
 }
 
+// hasRoom reports whether take would accept a message of size bytes.
+func (m *meter) hasRoom(size int) bool {
+	return (m.messages == nil || m.messages.Tokens() >= 1) && (m.bytes == nil || m.bytes.Tokens() >= float64(max(size, packet.HeadLength)))
+}
+
 // key is what connections are counted under for MaxPerAddress.
 func key(addr net.Addr) (netip.Prefix, bool) {
 	ip, ok := addrOf(addr)

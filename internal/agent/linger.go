@@ -14,6 +14,7 @@ func (c *Conn) farewellSent() {
 		_ = c.socket.Close()
 	case c.flags.has(flagHeardClose): // the client says nothing more, and waits for the end
 		_ = c.socket.Close()
+		c.unpark()
 	}
 }
 

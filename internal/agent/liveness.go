@@ -45,10 +45,10 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 			c.timer.at = now + h.Heartbeat
 		}
 	}
-	return c.renewAt(now, last, min(c.timer.at, dead))
+	return c.settleAt(now, last, min(c.timer.at, dead))
 }
 
-// quietTime is how long a connection is quiet before its reader goes on with a new stack.
+// quietTime is how long a connection is quiet before it is parked.
 const quietTime = time.Second
 
 // beat sends a heartbeat, unless more waits already than may: the client takes nothing at

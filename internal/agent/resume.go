@@ -70,7 +70,7 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 	fits := a.unhook(reason)
 	o.mu.Unlock()
 	a.hub.wheel.remove(c)
-	closeNow(c.socket)
+	c.closeSocket()
 	a.box.Interrupt() // the reader may wait for room
 	if !fits {
 		a.overflow()
@@ -310,11 +310,11 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	}
 	o.mu.Unlock()
 	if before != nil {
-		closeNow(before.socket)
+		before.closeSocket()
 	}
 	if old != nil {
 		a.hub.wheel.remove(old)
-		closeNow(old.socket)
+		old.closeSocket()
 	}
 	if !fits {
 		a.overflow()

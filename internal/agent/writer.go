@@ -200,6 +200,7 @@ func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	c.handed = false
 	o.mu.Unlock()
 	_ = c.socket.Close()
+	c.unpark()
 	if !left {
 		_ = a.shut(session.ErrClientClosed, farewell{})
 	}

@@ -23,16 +23,16 @@ func TestQuietReaderRenewsItsStack(t *testing.T) {
 		b := request(t, id+1, strings.Repeat("x", 1000))
 		p.send(b[:500])
 		if id > 0 { // not to wait for the next heartbeat, which looks again
-			c.renew()
+			c.settle()
 		}
-		eventually(t, func() bool { return !c.flags.has(flagGrown) && !c.flags.has(flagRenewing) })
+		eventually(t, func() bool { return c.flags.has(flagParked) })
 		p.send(b[500:])
 		if m := p.message(); m.ID != id+1 || len(m.Data) != 1000 {
 			t.Fatalf("%v came, want the answer to request %d", m, id+1)
 		}
 	}
 	// It may be closed at that moment.
-	c.renew()
+	c.settle()
 	_ = a.Kick("bye")
 	if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye","code":"kicked"}` {
 		t.Errorf("%v %s came, want a kick", typ, body)
