@@ -115,7 +115,7 @@ func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) e
 		a.flags.set(flagFull)
 	}
 	o.mu.Unlock()
-	if errors.Is(err, errTooLarge) {
+	if err != nil && errors.Is(err, errTooLarge) {
 		a.hub.refuse(refusedSend, a.RemoteAddr())
 		return session.ErrBufferExceed
 	}
@@ -148,6 +148,9 @@ func (a *Agent) queueShared(shared *buffer) error {
 func (a *Agent) queued(flush bool, err error) error {
 	if flush {
 		a.hub.flusher.add(a)
+		return nil
+	}
+	if err == nil {
 		return nil
 	}
 	if errors.Is(err, errParked) {

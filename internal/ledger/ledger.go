@@ -25,7 +25,7 @@ type Ledger struct {
 	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
 
 	mu       sync.Mutex
-	deferred *deferred // nil until it is needed; mu guards it
+	deferred atomic.Pointer[deferred] // nil until it is needed; mu guards what it points to
 }
 
 // deferred is the part of a Ledger that few sessions need.
@@ -82,18 +82,25 @@ func (l *Ledger) Take() uint64 {
 func (l *Ledger) Taken() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.deferred != nil && l.serial.Load() != 0 && l.deferred.taken == l.serial.Load()
+	d := l.deferred.Load()
+	return d != nil && l.serial.Load() != 0 && d.taken == l.serial.Load()
 }
 
 // Waiting reports whether the request id has begun and has no answer. Of the requests that were
 // forgotten it knows none.
 func (l *Ledger) Waiting(id uint64) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if id != 0 && id == l.current.Load() && l.claimed.Load() != l.serial.Load() {
 		return true
 	}
-	return l.deferred != nil && slices.ContainsFunc(l.deferred.waiting, func(r request) bool { return r.id == id })
+	// A request that is no longer current and has no answer is in deferred by now: Begin
+	// leaves the last request before it stores the next.
+	d := l.deferred.Load()
+	if d == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(d.waiting, func(r request) bool { return r.id == id })
 }
 
 // Serial returns the serial number of the message that runs or ran last. It differs for
@@ -126,7 +133,7 @@ func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d := l.deferred
+	d := l.deferred.Load()
 	if d == nil {
 		return false, current
 	}
@@ -168,8 +175,10 @@ func (l *Ledger) wait(id, serial uint64) {
 
 // more returns the part that few sessions need. The caller holds mu.
 func (l *Ledger) more() *deferred {
-	if l.deferred == nil {
-		l.deferred = &deferred{}
+	d := l.deferred.Load()
+	if d == nil {
+		d = &deferred{}
+		l.deferred.Store(d)
 	}
-	return l.deferred
+	return d
 }

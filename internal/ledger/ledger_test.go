@@ -91,7 +91,7 @@ func TestForgetting(t *testing.T) {
 		l.Begin(id)
 	}
 	const last = MaxWaiting + 11
-	if n := len(l.deferred.waiting); n != MaxWaiting {
+	if n := len(l.deferred.Load().waiting); n != MaxWaiting {
 		t.Errorf("%d requests are remembered, want %d", n, MaxWaiting)
 	}
 	claim(t, &l, 10, true, false) // forgotten: nobody knows any more
