@@ -52,6 +52,13 @@ type farewell struct {
 	code   uint16 // of the WebSocket close frame; 0 is 1000, normal closure
 }
 
+// parted is what a connection needs once its farewell is queued.
+type parted struct {
+	code  uint16      // of the close frame at the end
+	until time.Time   // when the farewell has to be written
+	late  *time.Timer // closes the socket if that takes too long
+}
+
 // shutdownFarewell is the farewell of a server that shuts down.
 func shutdownFarewell() farewell {
 	return farewell{flush: true, kick: kickBody("server shutdown", session.ErrShutdown), code: wsframe.CodeGoingAway}
@@ -148,8 +155,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 			o.own()
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
-		c.code, c.until = f.code, until.UnixNano()
-		c.late = time.AfterFunc(closeTimeout, c.closeSocket) // deadlines may have no effect
+		c.last = &parted{f.code, until, time.AfterFunc(closeTimeout, c.closeSocket)} // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true

@@ -22,20 +22,18 @@ import (
 // A Conn is made with an agent of its own. That agent may hand it to another one once the
 // handshake was answered: see [Agent.adopt].
 type Conn struct {
-	hub    *Hub
-	agent  atomic.Pointer[Agent] // whose connection this is; only the reader changes it
-	raw    syscall.RawConn       // nil if reads and writes go through socket
-	state  atomic.Int32
-	flags  flags
-	seen   atomic.Int64     // when the last packet came, on the wheel's clock
-	frames *wsframe.Decoder // nil if packets come without WebSocket frames
-	in     reader
-	decode decoder
+	hub   *Hub
+	agent atomic.Pointer[Agent] // whose connection this is; only the reader changes it
+	raw   syscall.RawConn       // nil if reads and writes go through socket
+	state atomic.Int32
+	flags flags
+	seen  atomic.Int64 // when the last packet came, on the wheel's clock
 
-	resuming *Agent        // whose connection this is when the ack has come; nil for its own agent's. For the reader
-	ackSent  atomic.Uint64 // the last acknowledgement that was sent
-	ackArmed atomic.Bool   // ackTimer will call
-	ackTimer *time.Timer   // nil until it is needed; for the reader
+	// Of the goroutine that reads.
+	in       *reader // nil while the connection is parked
+	meter    *meter  // what the session has left of its rates; nil for no limit
+	acks     *acks   // nil unless the client has asked for resume
+	resuming *Agent  // whose connection this is when the ack has come; nil for its own agent's
 
 	blocked atomic.Int64 // when the write that runs has begun, on the wheel's clock; 0 if none runs on a goroutine of its own
 
@@ -45,9 +43,7 @@ type Conn struct {
 
 	// The mu of the agent's outbox guards what follows.
 	control  *buffer       // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
-	late     *time.Timer   // closes the socket if the farewell takes too long; nil if there is none
-	until    int64         // when the farewell has to be written, in Unix nanoseconds; 0 if there is none
-	code     uint16        // of the close frame at the end
+	last     *parted       // nil until the farewell is queued
 	dead     bool          // nothing can be written any more
 	finished bool          // a writer has taken the last bytes
 	ended    bool          // they were written
@@ -79,6 +75,7 @@ const (
 	flagLingering                     // the farewell was sent, and the client may close its side
 	flagResume                        // its client has asked for resume
 	flagExtra                         // it was let in beyond the limits
+	flagFramed                        // packets come in WebSocket frames
 )
 
 // newConn makes a connection with an agent of its own, and registers both. It returns nil
@@ -88,11 +85,9 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	a := newAgent(h)
 	c = &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
 	c.agent.Store(a)
-	if c.raw != nil {
-		c.in.ready = c.readReady
-	}
+	c.in = newReader(c)
 	if framed {
-		c.frames = &wsframe.Decoder{}
+		c.flags.set(flagFramed)
 	}
 	a.out.conn, a.out.remote = c, remote
 	h.mu.Lock()
@@ -136,6 +131,7 @@ func (c *Conn) read(rest []byte) {
 		return
 	}
 	c.finishReading(cmp.Or(c.in.fault, err))
+	c.freeReader()
 }
 
 // finishReading ends a connection from which nothing more will be read.
@@ -147,8 +143,8 @@ func (c *Conn) finishReading(err error) {
 	if r := c.resuming; r != nil {
 		r.abandon(c)
 	}
-	if c.ackTimer != nil {
-		c.ackTimer.Stop()
+	if c.acks != nil && c.acks.timer != nil {
+		c.acks.timer.Stop()
 	}
 	if c.left() {
 		a.readerEnded(c)
@@ -177,14 +173,14 @@ func (c *Conn) finishReading(err error) {
 func (c *Conn) over() {
 	o := &c.agent.Load().out
 	o.mu.Lock()
-	if c.late != nil {
-		c.late.Stop()
+	if c.last != nil {
+		c.last.late.Stop()
 	}
 	o.mu.Unlock()
 	_ = c.socket.Close()
 	c.decideExtra()
 	c.hub.Counts.Open.Add(-1)
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		c.hub.upgrades.Delete(c.agent.Load())
 	}
 	c.hub.connGone(c)
@@ -212,7 +208,7 @@ func (c *Conn) wakeReader() {
 // wait.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
 	return c.queue(func(b []byte) ([]byte, error) {
-		if c.frames != nil {
+		if c.flags.has(flagFramed) {
 			b = wsframe.AppendHeader(b, wsframe.Binary, packet.HeadLength+len(body))
 		}
 		return codec.Append(b, t, body)

@@ -135,7 +135,7 @@ func (c *Conn) shake(body []byte) error {
 		}
 	}
 	user, err := a.introduce(body)
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		h.upgrades.Delete(a)
 	}
 	if err != nil {

@@ -319,7 +319,7 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 		conn.pieces = append(conn.pieces, large)
 	}
 	c, _ := h.newConn(conn, conn.RemoteAddr(), false)
-	a, in := c.agent.Load(), &c.in
+	a, in := c.agent.Load(), c.in
 	largest := 0
 	for {
 		b, kept, err := c.next()

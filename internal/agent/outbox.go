@@ -31,9 +31,7 @@ type outbox struct {
 	parting  *parting // nil if the farewell was not postponed
 	remote   net.Addr
 
-	resume   *resumption // nil unless the client has asked for resume; set before the ack
-	replay   int         // bytes of the replay that waits or was taken: they count for no bound
-	fleeting []span      // packets in buf that are replaced by something newer; for resume alone
+	resume *resumption // nil unless the client has asked for resume; set before the ack
 }
 
 // buffer is bytes to be sent. It is kept in a pool while it is not used. A shared one is
@@ -202,11 +200,27 @@ func (o *outbox) open() bool { return !o.closed && (o.conn == nil || !o.conn.dea
 
 // waiting returns how many bytes are not written. The caller holds mu.
 func (o *outbox) waiting() int {
-	n := o.buf.len() + o.taken - o.replay
+	n := o.buf.len() + o.taken - o.replay()
 	if o.conn != nil {
 		n += o.conn.control.len()
 	}
 	return n
+}
+
+// replay returns how many bytes of the replay wait or were taken: they count for no bound.
+// The caller holds mu.
+func (o *outbox) replay() int {
+	if o.resume == nil {
+		return 0
+	}
+	return o.resume.replay
+}
+
+// replayed notes that nothing of the replay waits. The caller holds mu.
+func (o *outbox) replayed() {
+	if o.resume != nil {
+		o.resume.replay = 0
+	}
 }
 
 // own makes o.buf a buffer that can be appended to. The caller holds mu.
@@ -234,7 +248,10 @@ func (o *outbox) list() bool {
 // drop discards what waits. The caller holds mu.
 func (o *outbox) drop() {
 	o.buf.free()
-	o.buf, o.messages, o.fleeting = nil, 0, o.fleeting[:0]
+	o.buf, o.messages = nil, 0
+	if r := o.resume; r != nil {
+		r.fleeting = r.fleeting[:0]
+	}
 }
 
 // batch is what a writer has taken.
@@ -249,16 +266,16 @@ type batch struct {
 func (o *outbox) take(c *Conn, s *sent) batch {
 	b := batch{control: c.control, packets: o.buf, last: o.closed}
 	if o.taken > 0 {
-		o.replay = 0 // it was written
+		o.replayed() // it was written
 	}
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
 	if r := o.resume; r != nil && o.buf != nil && !o.closed {
-		r.history.keep(o.buf, int(o.messages), o.fleeting)
+		r.history.keep(o.buf, int(o.messages), r.fleeting)
 		r.history.sent = r.history.last
 		r.history.trim(c.hub.Resume.Buffer)
 		r.charge(c.hub, false)
-		o.fleeting = o.fleeting[:0]
+		r.fleeting = r.fleeting[:0]
 	}
 	o.buf, c.control, o.messages, o.writing = nil, nil, 0, true
 	if b.last {

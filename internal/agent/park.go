@@ -57,6 +57,37 @@ func (p *parking) stop() {
 // park leaves the connection to the poller. It reports false if that is not possible: the
 // caller still owns the reading side.
 func (c *Conn) park() bool {
+	if !c.atRest() || c.hub.parking.start(c.hub) == nil {
+		return false
+	}
+	c.freeReader()
+	c.rest()
+	if c.arm() {
+		return true
+	}
+	c.in = newReader(c)
+	return false
+}
+
+// rest frees what the connection of a session with resume has kept for its next packets.
+func (c *Conn) rest() {
+	if c.acks == nil {
+		return
+	}
+	if !c.acks.armed.Load() {
+		c.acks.timer = nil
+	}
+	o := &c.agent.Load().out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.resume != nil {
+		o.resume.history.shrink()
+	}
+}
+
+// arm has the poller report when the socket is readable. It reports false if the caller
+// still owns the reading side.
+func (c *Conn) arm() bool {
 	p := c.hub.parking.start(c.hub)
 	if p == nil {
 		return false
@@ -76,9 +107,12 @@ func (c *Conn) unpark() {
 	}
 }
 
-// startReader starts a goroutine that reads, and that begins with rest. The caller owns
-// the reading side.
+// startReader starts a goroutine that reads from a connection that was parked, and that
+// begins with rest. The caller owns the reading side.
 func (c *Conn) startReader(rest []byte) {
+	if c.in == nil {
+		c.in = newReader(c)
+	}
 	c.flags.set(flagActive)
 	go c.read(rest)
 	c.hub.wheel.hasten(c, quietTime)
@@ -98,7 +132,6 @@ type unparker struct {
 	agents []*Agent
 	idle   []*Conn // those that have sent heartbeats alone
 
-	conn *Conn
 	buf  *[readSize]byte
 	n    int
 	err  error
@@ -138,42 +171,41 @@ func (u *unparker) ready(ids []int64) {
 		runtime.Gosched() // with one processor the readers run now
 	}
 	for _, c := range u.idle {
-		if !c.park() {
+		if !c.arm() {
 			c.startReader(nil)
 		}
 	}
 	clear(u.agents)
 	clear(u.idle)
-	u.agents, u.idle, u.conn = u.agents[:0], u.idle[:0], nil
+	u.agents, u.idle = u.agents[:0], u.idle[:0]
 }
 
 // take reads from a connection once. It reports whether there was nothing but heartbeats,
 // which it has handled. Otherwise it has started a reader.
-func (u *unparker) take(c *Conn) (idle bool) {
-	if !c.atPacket() {
-		c.startReader(nil)
-		return false
-	}
-	u.conn, u.n, u.err = c, 0, nil
+func (u *unparker) take(c *Conn) bool {
+	u.n, u.err = 0, nil
 	if err := c.raw.Control(u.read); err != nil || u.err != nil {
-		c.startReader(nil) // and the reader finds the end too
+		c.startReader(nil) // it finds the same
 		return false
 	}
-	if u.n == 0 { // it was armed for another one
+	if u.n == 0 { // the event was not for this connection
 		return true
 	}
 	b := u.buf[:u.n]
 	if !c.onlyHeartbeats(b) {
+		c.in = newReader(c)
 		c.in.buf = u.buf
-		u.buf = readBuffers.Get().(*[readSize]byte)
 		c.startReader(b)
+		u.buf = readBuffers.Get().(*[readSize]byte)
 		return false
 	}
+	c.in = newReader(c)
 	c.consume(b, 0)
-	if c.flags.has(flagFaulty) {
+	if !c.atRest() {
 		c.startReader(nil)
 		return false
 	}
+	c.freeReader()
 	return true
 }
 
@@ -188,25 +220,21 @@ func (u *unparker) readReady(fd uintptr) {
 
 var errEnded = errors.New("agent: the stream has ended")
 
-// atPacket reports whether the next byte begins a packet, or a frame, of an open session.
-func (c *Conn) atPacket() bool {
-	return len(c.in.remainder) == 0 && (c.frames == nil || c.frames.AtFrame()) && !c.agent.Load().flags.has(flagClosed)
-}
-
 // maxHeartbeats is up to how many bytes the poller looks for heartbeats in.
 const maxHeartbeats = 64
 
 // onlyHeartbeats reports whether b is whole heartbeats, for which there is room in the
 // rates of the session: to handle them takes no time.
 func (c *Conn) onlyHeartbeats(b []byte) bool {
-	if len(b) > maxHeartbeats || c.decode.meter != nil && !c.decode.meter.hasRoom(len(b)) {
+	if len(b) > maxHeartbeats || c.agent.Load().flags.has(flagClosed) || c.meter != nil && !c.meter.hasRoom(len(b)) {
 		return false
 	}
-	if c.frames == nil {
+	if !c.flags.has(flagFramed) {
 		return wholeHeartbeats(b)
 	}
 	var copied [maxHeartbeats]byte // the decoder unmasks in place
-	d, b := *c.frames, copied[:copy(copied[:], b)]
+	var d wsframe.Decoder
+	b = copied[:copy(copied[:], b)]
 	for len(b) > 0 {
 		f, n, err := d.Next(&clientFrames, b)
 		if err != nil || f.Op != wsframe.Binary || !f.End || !wholeHeartbeats(f.Payload) {

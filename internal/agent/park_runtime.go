@@ -23,7 +23,7 @@ func (c *Conn) settleAt(now, last, next time.Duration) time.Duration {
 		c.settle()
 		return next
 	}
-	return min(next, now+quietTime)
+	return min(next, last+quietTime)
 }
 
 // settle wakes the reader with a read deadline that has passed.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
 
@@ -23,23 +24,56 @@ const maxEmptyReads = 100
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// reader is what a connection needs to read. It belongs to the goroutine that reads.
+// reader is what a connection needs while a goroutine reads from it. It belongs to that
+// goroutine.
 //
 // The fields that are used together stand together: with many connections each cache line
 // is read from memory.
 type reader struct {
 	// Of a read from a bare socket.
-	ready func(fd uintptr) bool
+	ready func(fd uintptr) bool // calls readReady of conn
+	conn  *Conn
 	buf   *[readSize]byte
 	n     int32 // bytes in buf; negative if the read failed with fault
 	turns int32 // how often pause may yet let others run
 
 	remainder []byte // the beginning of a packet that is not whole
 
+	decode decoder
+	frames wsframe.Decoder // used if packets come in frames
+
 	dropped int // bytes that were discarded since the farewell was sent
 
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
+}
+
+var readers = sync.Pool{New: func() any {
+	r := &reader{}
+	r.ready = func(fd uintptr) bool { return r.conn.readReady(fd) }
+	return r
+}}
+
+func newReader(c *Conn) *reader {
+	r := readers.Get().(*reader)
+	r.conn = c
+	return r
+}
+
+// freeReader takes the reader from a connection that no goroutine reads any more.
+func (c *Conn) freeReader() {
+	r := c.in
+	c.in = nil
+	*r = reader{ready: r.ready}
+	readers.Put(r)
+}
+
+// atRest reports whether nothing but the bytes of the next packet matters to an open
+// session.
+func (c *Conn) atRest() bool {
+	r := c.in
+	return len(r.remainder) == 0 && r.frames.Idle() && r.decode.state == betweenMessages && r.fault == nil &&
+		!c.flags.has(flagFaulty|flagLingering) && !c.agent.Load().flags.has(flagClosed)
 }
 
 // readPackets reads until the connection ends: bytes of the socket, without their frames
@@ -87,7 +121,7 @@ func (c *Conn) consume(b []byte, kept int) {
 		return
 	}
 	var fault error
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		if b, fault = c.unframe(b, kept); c.agent.Load().flags.has(flagClosed) {
 			b = nil
 		}
@@ -107,7 +141,7 @@ func (c *Conn) consume(b []byte, kept int) {
 // discards reports whether what was read does not count: the client is given a while to
 // see the farewell. A WebSocket client is heard until its close frame.
 func (c *Conn) discards() bool {
-	return c.flags.has(flagFaulty|flagLeft) || c.frames == nil && c.agent.Load().flags.has(flagClosed)
+	return c.flags.has(flagFaulty|flagLeft) || !c.flags.has(flagFramed) && c.agent.Load().flags.has(flagClosed)
 }
 
 // refuse closes the session for what the client sent. Messages that came before that run,

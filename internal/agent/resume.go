@@ -23,9 +23,11 @@ type resumption struct {
 	received atomic.Uint64 // data packets of the client that were accepted; only the reader of the connection adds
 	meter    *meter        // of the session's rates; belongs to the reader of the connection
 
-	history history
-	charged int64   // bytes of the history that count in the hub's total
-	tokens  []token // the one that the client had last, and those given since
+	history  history
+	replay   int     // bytes of the replay that wait or were taken: they count for no bound
+	fleeting []span  // packets in the outbox that are replaced by something newer
+	charged  int64   // bytes of the history that count in the hub's total
+	tokens   []token // the one that the client had last, and those given since
 
 	begun    bool        // the first ack has come
 	pending  *Conn       // was answered, and its ack is to come
@@ -83,7 +85,7 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 func (a *Agent) unhook(reason error) (fits bool) {
 	o, r := &a.out, a.out.resume
 	c := o.conn
-	o.conn, o.writing, o.taken, o.replay = nil, false, 0, 0
+	o.conn, o.writing, o.taken, r.replay = nil, false, 0, 0
 	c.kill()
 	c.flags.set(flagLeft)
 	a.flags.set(flagConnGone)
@@ -109,7 +111,7 @@ func (o *outbox) park(h *Hub) bool {
 	if o.buf == nil {
 		return true
 	}
-	r.history.keep(o.buf, int(o.messages), o.fleeting)
+	r.history.keep(o.buf, int(o.messages), r.fleeting)
 	o.drop()
 	fits := r.history.trim(h.Resume.Buffer)
 	r.charge(h, true)
@@ -235,6 +237,7 @@ func farewellOf(reason error, f farewell) farewell {
 func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 	h := c.hub
 	c.flags.set(flagResume)
+	c.acks = &acks{}
 	answer := &resumeAnswer{Window: int64(h.Resume.Window / time.Second)}
 	if ask.hasToken {
 		k, ok := parseToken(ask.token)
@@ -344,7 +347,7 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	a.hub.tokens.add(given, a)
 	n := r.received.Load()
 	answer.Token, answer.Resumed, answer.Received = given.text(), true, &n
-	c.decode.given = given
+	c.acks.given = given
 	return nil, nil
 }
 
@@ -408,7 +411,7 @@ func (a *Agent) begin(c *Conn) {
 		return
 	}
 	r.begun = true
-	c.decode.meter = r.meter
+	c.meter = r.meter
 	for _, k := range r.tokens {
 		a.hub.tokens.add(k, a)
 	}
@@ -421,8 +424,8 @@ func (c *Conn) goOn() error {
 		return &protocolError{reason: session.ErrClientClosed, err: err}
 	}
 	c.resuming = nil
-	c.decode.meter = a.out.resume.meter
-	c.ackSent.Store(a.out.resume.received.Load()) // the answer has told it
+	c.meter = a.out.resume.meter
+	c.acks.sent.Store(a.out.resume.received.Load()) // the answer has told it
 	a.hub.Counts.Resumed.Add(1)
 	a.box.Announce(dispatch.Do(0, func() error { a.control.Resume(); return nil }))
 	return nil
@@ -434,20 +437,20 @@ func (r *resumption) reattach(a *Agent, c *Conn) {
 	r.pending = nil
 	var dropped []token
 	for _, k := range r.tokens {
-		if k != c.decode.given {
+		if k != c.acks.given {
 			dropped = append(dropped, k)
 		}
 	}
 	a.hub.tokens.remove(dropped)
-	r.tokens = append(r.tokens[:0], c.decode.given)
+	r.tokens = append(r.tokens[:0], c.acks.given)
 	if !r.history.empty() {
 		if c.control == nil {
 			c.control = newBuffer()
 		}
 		start := len(c.control.b)
-		b, n := r.history.appendTo(c.control.b, c.frames != nil)
+		b, n := r.history.appendTo(c.control.b, c.flags.has(flagFramed))
 		c.control.b = b
-		a.out.replay = len(c.control.b) - start
+		r.replay = len(c.control.b) - start
 		a.hub.Counts.Replayed.Add(int64(n))
 	}
 	r.charge(a.hub, false)

@@ -104,8 +104,9 @@ func (d *Decoder) Next(c *Config, b []byte) (f Frame, n int, err error) {
 	return f, n, nil
 }
 
-// AtFrame reports whether the next byte begins a frame.
-func (d *Decoder) AtFrame() bool { return d.op == 0 && d.holds == 0 }
+// Idle reports whether the next byte begins a message, or a control frame between two
+// messages.
+func (d *Decoder) Idle() bool { return d.op == 0 && d.holds == 0 && d.message == 0 }
 
 // control returns a control frame, if p is the rest of it.
 func (d *Decoder) control(p []byte, n int) (Frame, int, error) {
