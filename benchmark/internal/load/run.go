@@ -4,6 +4,7 @@ package load
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -29,6 +30,7 @@ type client struct {
 
 	sent  uint32          // the number of the next message
 	want  uint32          // the number of the next answer, or of the next broadcast
+	data  uint64          // data packets that have come
 	times []time.Duration // when the messages in flight were sent, by number
 	got   int64           // answers in the measured time
 
@@ -113,7 +115,11 @@ func (r *run) prepare() {
 	}
 	r.message = newTemplate(typ, r.Route, r.Codec, r.Size, r.WebSocket)
 	r.join = newTemplate(typeRequest, r.Join, Raw, 2*stampLength, r.WebSocket)
-	r.handshake = r.frame(packet(packetHandshake, []byte(`{"sys":{"type":"bench","version":"1"},"user":{}}`)))
+	sys := `"type":"bench","version":"1"`
+	if r.Resume {
+		sys += `,"resume":{}`
+	}
+	r.handshake = r.frame(packet(packetHandshake, []byte(`{"sys":{`+sys+`},"user":{}}`)))
 	r.ack = r.frame(packet(packetAck, nil))
 	r.heartbeat = r.frame(packet(packetHeartbeat, nil))
 	for i := range r.Clients {
@@ -194,8 +200,12 @@ func (r *run) connect() error {
 		return nil
 	}
 	next := 0
-	err := r.until(time.Minute, "connected", func() (int, error) {
-		for next < r.Clients && next-r.ready < parallel {
+	r.look()
+	began := r.now
+	// may reports whether the rate allows another one.
+	may := func(next int) bool { return r.Connects == 0 || float64(next) < (r.now-began).Seconds()*r.Connects }
+	err := r.until(r.patience(), "connected", func() (int, error) {
+		for next < r.Clients && next-r.ready < parallel && may(next) {
 			if err := r.dial(r.clients[next]); err != nil {
 				return 0, err
 			}
@@ -206,9 +216,9 @@ func (r *run) connect() error {
 	if err != nil || r.Join == "" && r.Kind != Idle {
 		return err
 	}
-	next = 0
-	return r.until(time.Minute, "answered", func() (int, error) {
-		for ; next < r.Clients && next-r.joined < parallel; next++ {
+	next, began = 0, r.now
+	return r.until(r.patience(), "answered", func() (int, error) {
+		for ; next < r.Clients && next-r.joined < parallel && may(next); next++ {
 			c := r.clients[next]
 			if r.Join != "" {
 				c.out = r.join.append(c.out, c.n, uint32(r.roomOf(c)))
@@ -219,6 +229,15 @@ func (r *run) connect() error {
 		}
 		return r.joined, nil
 	})
+}
+
+// patience is how long connecting may take.
+func (r *run) patience() time.Duration {
+	d := time.Minute
+	if r.Connects > 0 {
+		d += time.Duration(float64(r.Clients) / r.Connects * float64(time.Second))
+	}
+	return d
 }
 
 // roomOf numbers the room of a client.
@@ -386,7 +405,7 @@ func (r *run) overdue() {
 func (r *run) dial(c *client) error {
 	r.look()
 	c.began = r.now
-	c.out, c.rest = c.out[:0], c.rest[:0]
+	c.out, c.rest, c.data = c.out[:0], c.rest[:0], 0
 	return r.transport.dial(c)
 }
 
@@ -505,10 +524,18 @@ func (r *run) packets(c *client, b []byte) []byte {
 func (r *run) packet(c *client, typ byte, body []byte) {
 	switch typ {
 	case packetData:
+		c.data++
 		r.data(c, body)
+		if r.Resume {
+			r.acknowledge(c)
+		}
 	case packetHeartbeat:
 		r.heartbeats++
-		c.out = append(c.out, r.heartbeat...)
+		if r.Resume {
+			r.acknowledge(c)
+		} else {
+			c.out = append(c.out, r.heartbeat...)
+		}
 	case packetHandshake:
 		if c.state != stateHandshake {
 			return
@@ -526,6 +553,11 @@ func (r *run) packet(c *client, typ byte, body []byte) {
 			r.again(c)
 		}
 	}
+}
+
+// acknowledge tells the server how many data packets have come.
+func (r *run) acknowledge(c *client) {
+	c.out = append(c.out, r.frame(packet(packetHeartbeat, binary.AppendUvarint(nil, c.data)))...)
 }
 
 func (r *run) data(c *client, body []byte) {

@@ -48,6 +48,9 @@ type Spec struct {
 	Route   string  // of the messages
 	Join    string  // the route of a request that each client makes first, or ""
 
+	Resume   bool    // ask for a session that can be resumed, and acknowledge packets with the heartbeats
+	Connects float64 // a second, and with Idle as many first echoes; 0 for as many as the server bears
+
 	Warm     time.Duration // before measuring
 	Duration time.Duration // of measuring
 

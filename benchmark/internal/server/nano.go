@@ -205,6 +205,9 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	if s.Kind == NanoJSON {
 		opts = append(opts, nano.WithSerializer(json.NewSerializer()))
 	}
+	if s.Resume {
+		opts = append(opts, nano.WithResume(nano.Resume{}))
+	}
 	srv := nano.New(opts...)
 	if err := srv.Start(); err != nil {
 		return err
@@ -216,7 +219,7 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 		return p.take()
 	})
 	serve := srv.Serve
-	if s.Kind == NanoWebSocket {
+	if s.Kind == NanoWebSocket || s.Kind == NanoWebSocketUnparked {
 		serve = srv.ServeWebSocket
 	}
 	served := make(chan error, 1)

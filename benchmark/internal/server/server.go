@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/benchmark/internal/proc"
+	"github.com/lonng/nano/internal/netpoll"
 )
 
 // Kind is a server.
@@ -20,6 +21,10 @@ const (
 	NanoJSON      Kind = "nano-json"
 	NanoProtobuf  Kind = "nano-protobuf"
 
+	// Nano as it would be if idle connections kept their goroutines.
+	NanoUnparked          Kind = "nano-unparked"
+	NanoWebSocketUnparked Kind = "nano-ws-unparked"
+
 	TCP         Kind = "tcp"          // a goroutine per connection; all whole frames of a read go back in one write
 	WebSocket   Kind = "ws"           // gorilla/websocket: a message read, a message written
 	Fanout      Kind = "fanout"       // a frame is built once for a room, and written by who read the message
@@ -31,6 +36,7 @@ const (
 type Spec struct {
 	Kind      Kind
 	Heartbeat time.Duration // of nano; 0 for its default
+	Resume    bool          // clients of nano may resume their sessions
 
 	// Of nano: the component Room works for so long on each message, on as many schedulers as this; 0 for the server's
 	// own.
@@ -64,6 +70,9 @@ func Role(c *proc.Child) error {
 	case WebSocket:
 		ready()
 		return serveWebSocket(l, c.Ended())
+	case NanoUnparked, NanoWebSocketUnparked:
+		netpoll.Disabled.Store(true)
+		return serveNano(l, s, c, ready)
 	case Nano, NanoWebSocket, NanoJSON, NanoProtobuf:
 		return serveNano(l, s, c, ready)
 	}
