@@ -44,6 +44,7 @@ type reader struct {
 
 	dropped int // bytes that were discarded since the farewell was sent
 
+	_     [2]uint64        // to be of another size class than Conn: freed readers leave no holes between connections
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
 }
