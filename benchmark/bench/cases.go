@@ -103,7 +103,7 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	if nano {
 		t.Server.Kind = c.nano
 	}
-	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, b.duration
+	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, max(b.duration, c.load.Duration)
 	if c.unit == idle {
 		t.Load.Warm = 3 * time.Second // until everything has calmed down
 	}
@@ -115,7 +115,7 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 		t.Load.Warm = c.load.Warm
 	}
 	if b.small {
-		t.Load.Warm = b.duration
+		t.Load.Warm, t.Load.Duration = b.duration, b.duration
 		t.Load.Clients = max(4, 2*t.Load.Rooms)
 	}
 	return t

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/benchmark/internal/load"
+	"github.com/lonng/nano/benchmark/internal/proc"
 	"github.com/lonng/nano/benchmark/internal/server"
 )
 
@@ -26,9 +27,9 @@ var parkCases = []benchCase{
 	parked("rate-10k", rate, messages, 0, p50(1.03)),
 }
 
-// manyClients is how many connections rest. They are made at a rate at which players might come, so that most are
-// parked when the last one comes.
-const manyClients = 10_000
+// manyClients is how many connections rest, as far as a process may open so many files. They are made at a rate at
+// which players might come, so that most are parked when the last one comes.
+var manyClients = min(18_000, proc.FileLimit()-64)
 
 func many(s load.Spec) load.Spec {
 	s.Kind, s.Route, s.Clients, s.Window, s.Connects = load.Idle, "Bench.Echo", manyClients, 1, 2500
@@ -36,7 +37,8 @@ func many(s load.Spec) load.Spec {
 }
 
 // waking is clients that ask for something every 2.5 s: each time their connections were parked.
-var waking = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1000, Window: 1, Rate: 400, Warm: 4 * time.Second}
+var waking = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1000, Window: 1, Rate: 400, Warm: 4 * time.Second,
+	Duration: 5 * time.Second}
 
 func parked(name string, s load.Spec, u unit, heartbeat time.Duration, b bound) benchCase {
 	c := benchCase{name: "park-" + name, nano: server.Nano, limit: server.NanoUnparked, load: s, unit: u, bounds: []bound{b}, heartbeat: heartbeat}
@@ -56,7 +58,7 @@ func kib(n float64) bound {
 // perConnection is a bound of the CPU, in microseconds a second for each of manyClients.
 func perConnection(micros float64) bound {
 	b := cpu(0)
-	b.plus = micros * manyClients / 1e3
+	b.plus = micros * float64(manyClients) / 1e3
 	return b
 }
 

@@ -418,78 +418,80 @@ func FuzzParking(f *testing.F) {
 		}
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, steps []byte) {
-		h := newHost(t, func(c *Config) { c.Heartbeat = 200 * time.Millisecond })
-		type member struct {
-			p    *peer
-			a    *Agent
-			id   uint64
-			rest []byte // of a packet of which a part was sent
-		}
-		var all []*member
-		say := func(m *member, b []byte) {
-			_ = m.p.SetWriteDeadline(time.Now().Add(10 * time.Second))
-			_, _ = m.p.Write(b) // the server may have closed
-		}
-		for _, step := range steps[:min(len(steps), 150)] {
-			if step&7 == 0 || len(all) == 0 {
-				if len(all) < 8 {
-					m := &member{}
-					if step&8 == 0 {
-						m.p, m.a = webSocket(t, h)
-					} else {
-						client, server := socketPair(t)
-						m.p, m.a = accepted(t, h, client, server)
-					}
-					all = append(all, m)
-				}
-				continue
-			}
-			i := int(step>>3) % len(all)
-			m := all[i]
-			if step&7 != 3 && m.rest != nil { // nothing goes into the middle of a packet
-				say(m, m.rest)
-				m.rest = nil
-			}
-			switch step & 7 {
-			case 1, 2:
-				m.a.out.conn.settle()
-			case 3:
-				if m.rest == nil {
-					m.id++
-					m.rest = request(t, m.id, "in two pieces")
-					n := int(step>>3) % len(m.rest)
-					say(m, m.rest[:n])
-					m.rest = m.rest[n:]
-				}
-			case 4:
-				say(m, pack(t, packet.Heartbeat, ""))
-			case 5:
-				m.id++
-				say(m, request(t, m.id, "whole"))
-			case 6:
-				_ = m.p.Close()
-				all = append(all[:i], all[i+1:]...)
-			case 7:
+	f.Fuzz(func(t *testing.T, steps []byte) { fuzzParking(t, steps) })
+}
+
+func fuzzParking(t *testing.T, steps []byte) {
+	h := newHost(t, func(c *Config) { c.Heartbeat = 200 * time.Millisecond })
+	type member struct {
+		p    *peer
+		a    *Agent
+		id   uint64
+		rest []byte // of a packet of which a part was sent
+	}
+	var all []*member
+	say := func(m *member, b []byte) {
+		_ = m.p.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		_, _ = m.p.Write(b) // the server may have closed
+	}
+	for _, step := range steps[:min(len(steps), 150)] {
+		if step&7 == 0 || len(all) == 0 {
+			if len(all) < 8 {
+				m := &member{}
 				if step&8 == 0 {
-					m.a.cut()
+					m.p, m.a = webSocket(t, h)
 				} else {
-					_ = m.a.Kick("bye")
+					client, server := socketPair(t)
+					m.p, m.a = accepted(t, h, client, server)
 				}
-				_ = m.p.Close()
-				all = append(all[:i], all[i+1:]...)
+				all = append(all, m)
 			}
+			continue
 		}
-		for _, m := range all {
-			if m.rest != nil {
-				say(m, m.rest)
+		i := int(step>>3) % len(all)
+		m := all[i]
+		if step&7 != 3 && m.rest != nil { // nothing goes into the middle of a packet
+			say(m, m.rest)
+			m.rest = nil
+		}
+		switch step & 7 {
+		case 1, 2:
+			m.a.out.conn.settle()
+		case 3:
+			if m.rest == nil {
+				m.id++
+				m.rest = request(t, m.id, "in two pieces")
+				n := int(step>>3) % len(m.rest)
+				say(m, m.rest[:n])
+				m.rest = m.rest[n:]
 			}
-			for id := uint64(1); id <= m.id; id++ {
-				if got := m.p.message(); got.ID != id {
-					t.Fatalf("the answer to request %d came, want %d", got.ID, id)
-				}
+		case 4:
+			say(m, pack(t, packet.Heartbeat, ""))
+		case 5:
+			m.id++
+			say(m, request(t, m.id, "whole"))
+		case 6:
+			_ = m.p.Close()
+			all = append(all[:i], all[i+1:]...)
+		case 7:
+			if step&8 == 0 {
+				m.a.cut()
+			} else {
+				_ = m.a.Kick("bye")
 			}
 			_ = m.p.Close()
+			all = append(all[:i], all[i+1:]...)
 		}
-	})
+	}
+	for _, m := range all {
+		if m.rest != nil {
+			say(m, m.rest)
+		}
+		for id := uint64(1); id <= m.id; id++ {
+			if got := m.p.message(); got.ID != id {
+				t.Fatalf("the answer to request %d came, want %d", got.ID, id)
+			}
+		}
+		_ = m.p.Close()
+	}
 }
