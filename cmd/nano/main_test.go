@@ -2,12 +2,20 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/lonng/nano"
 	"github.com/lonng/nano/cmd/nano/internal/programtest"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/session"
 )
 
 // run runs the command with arguments and returns its output.
@@ -79,6 +87,62 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+func TestNew(t *testing.T) {
+	root := programtest.Root(t)
+	t.Chdir(t.TempDir())
+	out, err := run(t, "new", "demo", "--replace", root)
+	if err != nil || !strings.HasSuffix(out, "   cd demo\n   go run .\n\nand open http://localhost:3250.\n") {
+		t.Errorf("new = %v, prints %q", err, out)
+	}
+	if _, err := os.Stat(filepath.Join("demo", "web", "index.html")); err != nil {
+		t.Error(err)
+	}
+	if _, err := run(t, "new", "demo", "--replace", root); err == nil || !strings.Contains(err.Error(), "demo is not empty") {
+		t.Errorf("new over a project = %v, want an error", err)
+	}
+}
+
+// A script runs against a server of one project, with the contract of its source.
+func TestConnect(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cs := &component.Components{}
+	cs.Register(&box{}, component.WithName("Box"))
+	srv := nano.New(nano.WithComponents(cs), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = srv.ServeWebSocket(l) }) // ends with Shutdown
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Error(err)
+		}
+		wg.Wait()
+	})
+	dir := programtest.Write(t, map[string]string{
+		"main.go": program,
+		"good":    "request Box.Open {\"Name\": \"Ann\"}\nexpect reply {\"N\": 3}\n",
+		"bad":     "request Box.Open\nexpect reply {\"N\": 3}\n",
+	})
+	t.Chdir(dir)
+	url := "ws://" + l.Addr().String() + "/nano"
+	if out, err := run(t, "connect", url, "-f", "good", "--package", "."); err != nil || !strings.HasPrefix(out, `reply {"N":3} (`) {
+		t.Errorf("connect -f good = %v, prints %q", err, out)
+	}
+	if _, err := run(t, "connect", url, "-f", "bad"); err == nil || !strings.Contains(err.Error(), "bad:2: N is 0, want 3") {
+		t.Errorf("connect -f bad = %v, want what differs", err)
+	}
+}
+
+// box is the Box of program, as a server.
+type box struct{ component.Base }
+
+func (*box) Open(_ *session.Session, in *struct{ Name string }) (*struct{ N int }, error) {
+	return &struct{ N int }{len(in.Name)}, nil
+}
+
 func TestUsage(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, c := range []struct {
@@ -90,6 +154,16 @@ func TestUsage(t *testing.T) {
 		{[]string{"routes", "./missing"}, "missing"},
 		{[]string{"gen", "ts"}, "want a package"},
 		{[]string{"gen", "ts", "--contract", "missing.json"}, "missing.json"},
+		{[]string{"new"}, "want one name"},
+		{[]string{"new", "a", "b"}, "want one name"},
+		{[]string{"new", "demo", "--template", "opera"}, "there is no template"},
+		{[]string{"connect"}, "want one URL"},
+		{[]string{"connect", "127.0.0.1:1", "--serializer", "xml"}, "there is no serializer"},
+		{[]string{"connect", "127.0.0.1:1", "--user", "{"}, "--user is not JSON"},
+		{[]string{"connect", "127.0.0.1:1", "--header", "x"}, "--header is"},
+		{[]string{"connect", "127.0.0.1:1", "--timeout", "-1s"}, "--timeout is -1s, want more than 0"},
+		{[]string{"connect", "127.0.0.1:1", "-f", "missing"}, "missing"},
+		{[]string{"connect", "127.0.0.1:1", "--contract", "a", "--package", "b"}, "not both"},
 		{[]string{"nonsense"}, `there is no command "nonsense"; see nano --help`},
 		{[]string{"gen", "cobol"}, `there is no command "cobol"; see nano gen --help`},
 	} {

@@ -16,6 +16,13 @@ import (
 	"github.com/lonng/nano/session"
 )
 
+// The pushes to everybody in the room. Tools find them here and generate typed clients.
+var (
+	onMessage = nano.PushRoute[message]("onMessage") // somebody said something
+	onMembers = nano.PushRoute[members]("onMembers") // somebody came, left or has another name
+	onNewUser = nano.PushRoute[newUser]("onNewUser") // somebody came
+)
+
 // RoomService is the room, on a chat node. Every chat node has a part of the people in it, and tells the others what
 // they say. All of it runs on the logic goroutine of its node.
 type RoomService struct {
@@ -64,7 +71,7 @@ func (r *RoomService) JoinRoom(s *session.Session, req *joinRequest) error {
 	if req.Again || here {
 		r.tell("", nil)
 	} else {
-		r.tell("onNewUser", &newUser{name + " joined"})
+		r.tell(onNewUser.Route(), &newUser{name + " joined"})
 	}
 	return nil
 }
@@ -99,7 +106,7 @@ func (r *RoomService) SyncMessage(s *session.Session, msg *message) error {
 	if err := s.RPC("TopicService.Spend", []byte{}); err != nil {
 		logger("chat").Warn("the message is not charged", "player", name, "error", err)
 	}
-	r.tell("onMessage", &message{name, content})
+	r.tell(onMessage.Route(), &message{name, content})
 	return nil
 }
 
@@ -112,7 +119,7 @@ func (r *RoomService) members() {
 	slices.SortFunc(all, func(a, b string) int {
 		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
 	})
-	r.push("onMembers", &members{all})
+	r.push(onMembers.Route(), &members{all})
 }
 
 func (r *RoomService) push(route string, v any) {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/session"
 )
 
 // credit is what a player begins with; a message costs one.
 const credit = 1000
+
+var onBalance = nano.PushRoute[balance]("onBalance")
 
 // TopicService keeps the players' balances, on the master.
 type TopicService struct {
@@ -35,5 +38,5 @@ func (t *TopicService) add(s *session.Session, n int64) error {
 		s.OnClose(func(*session.Session, error) { delete(t.balances, uid) })
 	}
 	t.balances[uid] += n
-	return s.Push("onBalance", &balance{t.balances[uid]})
+	return onBalance.Send(s, &balance{t.balances[uid]})
 }

@@ -163,13 +163,15 @@ func (r *Room) leave(s *session.Session) {
 	}
 }
 
+var onSay = nano.PushRoute[said]("onSay")
+
 // Say says something to everybody in the player's room.
 func (r *Room) Say(s *session.Session, req *said) error {
 	g := r.rooms[s.String("room")]
 	if g == nil {
 		return nano.Errorf("ROOM-NONE", "enter a room first")
 	}
-	if err := g.Broadcast("onSay", &said{Text: req.Text, Node: r.node}); err != nil {
+	if err := onSay.Broadcast(g, &said{Text: req.Text, Node: r.node}); err != nil {
 		return err
 	}
 	return s.Response([]byte("{}"))

@@ -41,6 +41,19 @@ type (
 		Name    string `json:"name"` // a new one renames the sender; in onMessage, "" marks a line of the room's own
 		Content string `json:"content"`
 	}
+	members struct {
+		Members []string `json:"members"` // the names of everybody in the room, sorted
+	}
+	notice struct {
+		Content string `json:"content"`
+	}
+)
+
+// The pushes to everybody in a room. Tools find them here and generate typed clients.
+var (
+	onMessage = nano.PushRoute[message]("onMessage") // somebody said something
+	onMembers = nano.PushRoute[members]("onMembers") // somebody came, left or has another name
+	onNewUser = nano.PushRoute[notice]("onNewUser")  // somebody came
 )
 
 // room is where people talk to each other. It lives while somebody is in.
@@ -50,9 +63,9 @@ type room struct {
 	names map[int64]string // by session id
 }
 
-func (r *room) push(route string, v any) {
-	if err := r.group.Broadcast(route, v); err != nil {
-		log.Printf("chat: %s to %s: %v", route, r.name, err)
+func push[T any](r *room, p nano.Push[T], v *T) {
+	if err := p.Broadcast(r.group, v); err != nil {
+		log.Printf("chat: %s to %s: %v", p.Route(), r.name, err)
 	}
 }
 
@@ -68,7 +81,7 @@ func (r *room) call(s *session.Session, wanted string) string {
 	}
 	if r.names[s.ID()] != name {
 		r.names[s.ID()] = name
-		r.push("onMembers", map[string]any{"members": slices.Sorted(maps.Values(r.names))})
+		push(r, onMembers, &members{slices.Sorted(maps.Values(r.names))})
 	}
 	return name
 }
@@ -95,7 +108,7 @@ func (c *Chat) Join(s *session.Session, req *joinRequest) (*joinReply, error) {
 		return nil, err
 	}
 	nick := r.call(s, cmp.Or(clean(req.Name, maxName), "Guest"))
-	r.push("onNewUser", map[string]any{"content": nick + " joined"})
+	push(r, onNewUser, &notice{nick + " joined"})
 	return &joinReply{Result: "success", Name: nick, Room: name}, nil
 }
 
@@ -107,7 +120,7 @@ func (c *Chat) Message(s *session.Session, msg *message) error {
 	}
 	name := r.call(s, cmp.Or(clean(msg.Name, maxName), r.names[s.ID()]))
 	if content := clean(msg.Content, maxContent); content != "" {
-		r.push("onMessage", &message{name, content})
+		push(r, onMessage, &message{name, content})
 	}
 	return nil
 }
@@ -125,8 +138,8 @@ func (c *Chat) leave(s *session.Session) {
 		delete(c.rooms, r.name)
 		return
 	}
-	r.push("onMembers", map[string]any{"members": slices.Sorted(maps.Values(r.names))})
-	r.push("onMessage", &message{Content: name + " left"})
+	push(r, onMembers, &members{slices.Sorted(maps.Values(r.names))})
+	push(r, onMessage, &message{Content: name + " left"})
 }
 
 // clean makes text from a client fit to be shown: printable, on one line, of at most limit characters.

@@ -105,12 +105,14 @@ type Echo struct{ component.Base }
 
 type line struct{ Text string }
 
+var onShout = nano.PushRoute[line]("onShout")
+
 // Say answers with what was said.
 func (e *Echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
 
 // Shout pushes it back, louder.
 func (e *Echo) Shout(s *session.Session, l *line) error {
-	return s.Push("onShout", &line{strings.ToUpper(l.Text)})
+	return onShout.Send(s, &line{strings.ToUpper(l.Text)})
 }
 
 func options(b *box) []nano.Option {

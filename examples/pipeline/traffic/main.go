@@ -114,12 +114,14 @@ type Echo struct{ site.Announcer }
 
 type line struct{ Text string }
 
+var onShout = nano.PushRoute[line]("onShout")
+
 // Say answers with what was said.
 func (e *Echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
 
 // Shout pushes it back, louder.
 func (e *Echo) Shout(s *session.Session, l *line) error {
-	return s.Push("onShout", &line{strings.ToUpper(l.Text)})
+	return onShout.Send(s, &line{strings.ToUpper(l.Text)})
 }
 
 // ServeHTTP answers with the table as JSON.
