@@ -153,7 +153,7 @@ func (s *Server) Members() []cluster.Member {
 // Call sends a request to a node that serves the route, which may be this one, and waits
 // for the reply. The request has no session. in is encoded by the server's serializer,
 // and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
-// out drops the reply. Only handlers without a session can be called, which clients
+// out drops the reply. If the handler returns a nil reply, out stays unchanged. Only handlers without a session can be called, which clients
 // cannot reach:
 //
 //	func (c *Room) Stats(ctx context.Context, req *StatsRequest) (*StatsReply, error)

@@ -1,7 +1,6 @@
 package nano
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,13 +40,7 @@ func (s *Server) ServeWebSocket(l net.Listener) error {
 	s.mu.Lock()
 	s.https[h] = struct{}{}
 	s.mu.Unlock()
-	l = s.patient(l)
-	if c := s.opts.tlsConfig; c != nil {
-		c = c.Clone()
-		c.NextProtos = []string{"http/1.1"}
-		l = tls.NewListener(l, c)
-	}
-	err = h.Serve(l)
+	err = h.Serve(s.hub.Pages(s.patient(l)))
 	select {
 	case <-s.closing:
 		return nil
@@ -94,6 +87,7 @@ func (s *Server) hasPage(r *http.Request) bool {
 
 // serveHTTP serves a listener of ServeWebSocket.
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	s.hub.SetTLS(r)
 	page := s.hasPage(r)
 	upgrade := r.URL.Path == s.opts.web.path && (r.Header.Get("Upgrade") != "" || !page)
 	if page && !upgrade {

@@ -135,6 +135,7 @@ func (s *Server) lifecycle(ctx context.Context, service string, c component.Comp
 		finished := false
 		defer func() {
 			if p := recover(); p != nil {
+				s.log.Error("nano: panic in "+name, "panic", fmt.Sprint(p), stacktrace.Attr())
 				done <- errors.Errorf("nano: panic in %s: %v", name, p)
 			} else if !finished {
 				done <- errors.Errorf("nano: %s ended the logic goroutine", name)

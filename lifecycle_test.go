@@ -2,6 +2,7 @@ package nano_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/lonng/nano"
@@ -56,5 +57,19 @@ func TestInitServer(t *testing.T) {
 		"c BeforeShutdown", "a BeforeShutdown", "c Shutdown", "a Shutdown"}
 	if !slices.Equal(steps, want) {
 		t.Errorf("steps = %q, want %q", steps, want)
+	}
+}
+
+// A panic in a step of a component is logged with the place of the panic.
+func TestPanicInInitIsLogged(t *testing.T) {
+	log := testkit.NewLogCapture()
+	components := &component.Components{}
+	components.Register(&plain{init: func() { panic("no map") }}, component.WithName("B"))
+	err := nano.New(log.Option(), nano.WithComponents(components)).Start()
+	if err == nil || err.Error() != "nano: panic in B.Init: no map" {
+		t.Errorf("Start = %v, want the panic", err)
+	}
+	if all := log.All(); !strings.Contains(all, `msg="nano: panic in B.Init" panic="no map" stack.1=`) || !strings.Contains(all, "lifecycle_test.go") {
+		t.Errorf("the log is %s, want the place of the panic", all)
 	}
 }

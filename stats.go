@@ -24,6 +24,7 @@ type Stats struct {
 
 	QueueDepth int           // tasks that wait for the logic goroutine
 	QueueDelay time.Duration // how long the last batch of tasks waited for the logic goroutine
+	Delays     Histogram     // QueueDelay of all batches
 
 	Panics int64                 // in handlers, hooks and serializers
 	Routes map[string]RouteStats // by route; handlers that were called at least once
@@ -59,6 +60,7 @@ type RouteStats struct {
 	Count int64         // calls
 	Sum   time.Duration // time of all calls
 	Max   time.Duration // time of the longest call
+	Times Histogram     // of the calls; those timed together count with their mean
 }
 
 // Stats returns the figures of the server. It takes some microseconds, more with more
@@ -71,6 +73,7 @@ func (s *Server) Stats() Stats {
 		Refused:    map[string]int64{},
 		Closed:     map[string]int64{},
 	}
+	st.Delays.First, st.Delays.Counts = s.loop.Delays()
 	if s.hub == nil {
 		return st
 	}
@@ -84,7 +87,8 @@ func (s *Server) Stats() Stats {
 	for _, service := range s.dispatch.Services() {
 		for _, h := range service.Handlers {
 			if n, sum, longest := h.Stats.Load(); n > 0 {
-				st.Routes[h.Route] = RouteStats{Count: n, Sum: sum, Max: longest}
+				first, counts := h.Stats.Times.Counts()
+				st.Routes[h.Route] = RouteStats{Count: n, Sum: sum, Max: longest, Times: Histogram{first, counts}}
 			}
 		}
 	}

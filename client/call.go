@@ -33,14 +33,13 @@ func (p *call) resolve(q *inbox, m *Message, err error) {
 	q.event(func() { p.fn(m, failed("request", p.route, err)) })
 }
 
-// calls are the requests of a client that wait for an answer. They belong to the client and
-// not to its connection, which ends before they do if the session goes on.
+// calls are the requests of a session that wait for an answer.
 type calls struct {
 	inbox *inbox
 
 	mu      sync.Mutex // guards what follows
 	pending map[uint64]*call
-	err     error // why no call can be added; nil if calls can be made
+	err     error // why no call can be added any more
 }
 
 func newCalls(q *inbox) *calls { return &calls{inbox: q, pending: map[uint64]*call{}} }
@@ -66,11 +65,15 @@ func (s *calls) take(id uint64) *call {
 	return p
 }
 
-// open lets calls in, over a new connection.
-func (s *calls) open() {
+// remove removes p from the calls that wait. It reports false if p does not wait any more.
+func (s *calls) remove(p *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.err = nil
+	if s.pending[p.id] != p {
+		return false
+	}
+	delete(s.pending, p.id)
+	return true
 }
 
 // fail resolves every call that waits with err, in the order in which they were made, and
@@ -98,14 +101,18 @@ func (s *calls) fail(err error) {
 func (c *Client) Request(ctx context.Context, route string, in, out any) error {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
-	p := &call{id: c.ids.Add(1), route: route, done: make(chan struct{})}
-	if err := c.begin(ctx, p, in); err != nil {
+	s, err := c.current()
+	if err != nil {
+		return failed("request", route, err)
+	}
+	p := &call{id: s.ids.Add(1), route: route, done: make(chan struct{})}
+	if err := c.begin(ctx, s, p, in); err != nil {
 		return failed("request", route, err)
 	}
 	select {
 	case <-p.done:
 	case <-ctx.Done():
-		if c.calls.take(p.id) != nil {
+		if s.cancel(p) {
 			return failed("request", route, ctx.Err())
 		}
 		<-p.done // answered at the same moment
@@ -122,16 +129,21 @@ func (c *Client) Request(ctx context.Context, route string, in, out any) error {
 // one. If RequestFunc itself returns an error, fn does not run.
 func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(*Message, error)) error {
 	ctx, cancel := c.deadline(ctx)
-	p := &call{id: c.ids.Add(1), route: route, fn: fn}
+	s, err := c.current()
+	if err != nil {
+		cancel()
+		return failed("request", route, err)
+	}
+	p := &call{id: s.ids.Add(1), route: route, fn: fn}
 	// A context that ends before the call was added is seen below.
 	stop := context.AfterFunc(ctx, func() {
-		if c.calls.take(p.id) != nil {
+		if s.cancel(p) {
 			p.resolve(c.inbox, nil, ctx.Err())
 		}
 	})
 	p.release = func() { stop(); cancel() }
-	err := c.begin(ctx, p, in)
-	if err == nil && ctx.Err() != nil && c.calls.take(p.id) != nil {
+	err = c.begin(ctx, s, p, in)
+	if err == nil && ctx.Err() != nil && s.cancel(p) {
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -141,22 +153,37 @@ func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(
 }
 
 // begin adds p to the calls that wait, and sends its request.
-func (c *Client) begin(ctx context.Context, p *call, in any) error {
-	conn, err := c.current()
+func (c *Client) begin(ctx context.Context, s *session, p *call, in any) error {
+	err := ctx.Err()
+	var m *Message
+	if err == nil {
+		m, err = s.encoder().encode(Request, p.id, p.route, in)
+	}
+	if err == nil {
+		err = s.calls.add(p)
+	}
+	if err == nil {
+		err = c.send(ctx, s, m)
+		if err != nil && !s.calls.remove(p) {
+			return nil // the call was resolved with an error
+		}
+	}
 	if err != nil {
-		return err
+		s.ids.CompareAndSwap(p.id, p.id-1) // the id was not used
 	}
-	m, err := conn.encode(Request, p.id, p.route, in)
-	if err != nil {
-		return err
+	return err
+}
+
+// cancel gives up a call, and takes back its request if no connection was given it yet. It
+// reports false if the call was resolved meanwhile.
+func (s *session) cancel(p *call) bool {
+	if !s.calls.remove(p) {
+		return false
 	}
-	if err := c.calls.add(p); err != nil {
-		return err
+	if s.resumes {
+		s.withdraw(p.id)
 	}
-	if err := conn.send(ctx, m); err != nil && c.calls.take(p.id) != nil {
-		return err
-	}
-	return nil // if the call was taken, it was resolved with an error
+	return true
 }
 
 // Notify sends in to route; there is no answer. It returns when the message is queued.
@@ -170,13 +197,13 @@ func (c *Client) Notify(route string, in any) error {
 // NotifyContext is [Client.Notify] with a context that bounds the wait for room. If ctx has
 // no deadline, WithRequestTimeout sets one.
 func (c *Client) NotifyContext(ctx context.Context, route string, in any) error {
-	conn, err := c.current()
+	s, err := c.current()
 	if err != nil {
 		return failed("notify", route, err)
 	}
-	m, err := conn.encode(Notify, 0, route, in)
+	m, err := s.encoder().encode(Notify, 0, route, in)
 	if err != nil {
 		return failed("notify", route, err)
 	}
-	return failed("notify", route, conn.send(ctx, m))
+	return failed("notify", route, c.send(ctx, s, m))
 }

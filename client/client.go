@@ -41,6 +41,11 @@
 // client connects again, and until then calls fail with ErrDisconnected. No message is sent
 // twice: after ErrDisconnected a request may have been executed or not.
 //
+// With WithResume the session goes on over the next connection, if the server has resume too and
+// the client comes back within its window. Then no message is lost, doubled or reordered, and
+// calls wait for the connection. WithOnStatus tells the program of each state, and whether the
+// session is a new one.
+//
 // # Errors
 //
 // An error response is an *Error, a kick a *KickError, and a refused handshake a
@@ -53,10 +58,10 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
-	"sync/atomic"
 )
 
 // Client is a connection to a server, or with WithReconnect one connection after the other. Its
@@ -64,8 +69,6 @@ import (
 type Client struct {
 	opts   options
 	dial   func(context.Context) (transport, error) // nil if there is nothing to dial again
-	ids    atomic.Uint64                            // of requests, over all connections
-	calls  *calls
 	inbox  *inbox
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -74,13 +77,13 @@ type Client struct {
 
 	attempt int // of reconnecting, the exponent of the backoff; owned by run
 
-	mu        sync.Mutex  // guards what follows
-	conn      *connection // nil while there is no connection
-	connected bool        // there has been one
-	user      json.RawMessage
-	err       error // why the client ended
-	closeErr  error // what Close returns
-	handlers  map[string]func(*Message)
+	mu       sync.Mutex // guards what follows
+	session  *session   // the latest; nil before the first handshake is complete
+	again    bool       // there has been a connection
+	user     json.RawMessage
+	err      error // why the client ended
+	closeErr error // what Close returns
+	handlers map[string]func(*Message)
 }
 
 // Dial connects to a server and completes the handshake. addr is one of
@@ -101,8 +104,7 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c.dial = dial
-	conn, err := c.connect(ctx)
-	return c.start(conn, err)
+	return c.start(ctx, c.connect)
 }
 
 // New completes the handshake over a connection that carries packets without WebSocket frames,
@@ -110,29 +112,43 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 // WithReconnect has no effect; use Dial and WithDialer for that.
 func New(ctx context.Context, conn net.Conn, opts ...Option) (*Client, error) {
 	c := newClient(opts)
-	ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
-	defer cancel()
-	first, err := c.open(ctx, transport{conn: conn})
-	return c.start(first, err)
+	return c.start(ctx, func(ctx context.Context) (*connection, error) {
+		ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
+		defer cancel()
+		return c.open(ctx, transport{conn: conn})
+	})
 }
 
 func newClient(opts []Option) *Client {
 	c := &Client{opts: newOptions(opts), done: make(chan struct{}), ended: make(chan struct{})}
 	c.inbox = newInbox(c.opts.pushBuffer)
-	c.calls = newCalls(c.inbox)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.handlers = c.opts.handlers
 	c.opts.handlers = nil
 	return c
 }
 
-// start runs the client on its first connection.
-func (c *Client) start(conn *connection, err error) (*Client, error) {
+// start makes the first connection, and runs the client on it.
+func (c *Client) start(ctx context.Context, connect func(context.Context) (*connection, error)) (*Client, error) {
+	go c.inbox.run(c.ctx, c.handle)
+	c.status(Status{State: Connecting})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stop := context.AfterFunc(c.ctx, cancel) // the program may close the client in a hook
+	conn, err := connect(ctx)
+	stop()
 	if err != nil {
+		c.mu.Lock()
+		c.err = err
+		c.mu.Unlock()
+		close(c.done)
+		c.inbox.finish()
+		<-c.inbox.done
+		c.closedStatus(err)
 		c.cancel()
+		close(c.ended)
 		return nil, err
 	}
-	go c.inbox.run(c.ctx, c.handle)
 	go c.run(conn)
 	return c, nil
 }
@@ -161,7 +177,11 @@ func (c *Client) open(ctx context.Context, t transport) (*connection, error) {
 	case <-conn.ready:
 	case <-conn.broken:
 	case <-ctx.Done():
-		conn.fail(fmt.Errorf("client: handshake: %w", ctx.Err()))
+		err := fmt.Errorf("client: handshake: %w", ctx.Err())
+		if c.resumes() && errors.Is(err, context.Canceled) {
+			conn.leave(err)
+		}
+		conn.fail(err)
 	}
 	select {
 	case <-conn.ready: // if it has ended since, watch returns that
@@ -184,9 +204,6 @@ func (c *Client) run(conn *connection) {
 	for {
 		closeErr := conn.watch()
 		cause := conn.reason()
-		c.mu.Lock()
-		c.conn = nil
-		c.mu.Unlock()
 		c.opts.logger.Info("client: disconnected", "error", cause)
 		if c.ctx.Err() != nil {
 			c.finish(ErrClosed, nil, closeErr)
@@ -197,9 +214,12 @@ func (c *Client) run(conn *connection) {
 			return
 		}
 		c.inbox.event(c.onDisconnect(cause))
-		next, err := c.reconnect(conn)
+		next, err := c.reconnect(conn, cause)
 		if next == nil {
-			c.finish(err, nil, nil)
+			if s := c.resumable(); s != nil && s.unsent() {
+				closeErr = errUnsent
+			}
+			c.finish(err, nil, closeErr)
 			return
 		}
 		conn = next
@@ -210,13 +230,16 @@ func (c *Client) run(conn *connection) {
 func (c *Client) finish(err, lost, closeErr error) {
 	c.mu.Lock()
 	c.err, c.closeErr = err, closeErr
+	s := c.session
 	c.mu.Unlock()
+	s.end(closed(err))
 	close(c.done)
 	if lost != nil {
 		c.inbox.event(c.onDisconnect(lost))
 	}
 	c.inbox.finish()
 	<-c.inbox.done
+	c.closedStatus(err)
 	c.cancel()
 }
 
@@ -227,19 +250,19 @@ func (c *Client) onDisconnect(err error) func() {
 	return func() { c.opts.onDisconnect(err) }
 }
 
-// adopt makes conn the connection that calls use. The reader of conn calls it before it acts on
-// the next packet.
-func (c *Client) adopt(conn *connection, user json.RawMessage) {
-	c.calls.open()
+// connected tells the program that messages may be sent.
+func (c *Client) connected(s Status) {
 	c.mu.Lock()
-	c.conn = conn
-	c.user = user
-	again := c.connected
-	c.connected = true
+	again := c.again
+	c.again = true
 	c.mu.Unlock()
-	c.opts.logger.Info("client: connected", "again", again)
+	c.opts.logger.Info("client: connected", "again", again, "resumed", s.Resumed)
+	c.status(s)
 	hook := c.opts.onConnect
-	if again {
+	switch {
+	case s.Resumed:
+		hook = nil
+	case again:
 		hook = c.opts.onReconnect
 	}
 	if hook != nil {
@@ -247,8 +270,8 @@ func (c *Client) adopt(conn *connection, user json.RawMessage) {
 	}
 }
 
-// current returns the connection, or why there is none.
-func (c *Client) current() (*connection, error) {
+// current returns the session, or why there is none.
+func (c *Client) current() (*session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -256,10 +279,10 @@ func (c *Client) current() (*connection, error) {
 		return nil, closed(c.err)
 	case c.ctx.Err() != nil:
 		return nil, ErrClosed
-	case c.conn == nil:
+	case c.session == nil:
 		return nil, ErrDisconnected
 	}
-	return c.conn, nil
+	return c.session, nil
 }
 
 // On sets the handler of the pushes to route, in place of the one before; nil removes it. It

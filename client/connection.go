@@ -19,6 +19,8 @@ const (
 	// linger is how long a connection that is being closed may still send what is queued,
 	// and wait for the server to close its side.
 	linger = 2 * time.Second
+	// closeWait is how long a connection that ends waits for its last bytes to be sent.
+	closeWait = time.Second
 	// lingerBytes is how much the server may send meanwhile.
 	lingerBytes = 16 << 20
 )
@@ -38,11 +40,17 @@ type connection struct {
 	socket *webSocket // nil if packets are not in WebSocket frames
 	out    *outbox
 	born   time.Time
+	asked  bool          // the handshake asks for resume
 	ready  chan struct{} // closed by the reader when the handshake is complete
 	broken chan struct{} // closed when err is set
 	wg     sync.WaitGroup
 
+	session atomic.Pointer[session] // set when the handshake is complete
+	leaving atomic.Bool             // nothing but a farewell is to be sent
+	flushed chan struct{}           // closed by the writer when it has sent all before an end
+
 	heard   atomic.Int64 // when bytes came last, in nanoseconds after born
+	seen    atomic.Int64 // the same on the clock of the day, in Unix nanoseconds; only if asked
 	wrote   atomic.Int64 // when a write began or ended last, in nanoseconds after born
 	writing atomic.Bool  // the writer has taken bytes that are not written yet
 
@@ -56,8 +64,9 @@ type connection struct {
 
 	unread []byte // read with the answer to the upgrade; owned by the reader
 
-	mu  sync.Mutex // guards what follows
-	err error      // why the connection ended
+	mu    sync.Mutex // guards what follows
+	err   error      // why the connection ends
+	ended bool       // fail was called
 }
 
 func newConnection(c *Client, t transport) *connection {
@@ -69,9 +78,12 @@ func newConnection(c *Client, t transport) *connection {
 		born:   time.Now(),
 		ready:  make(chan struct{}),
 		broken: make(chan struct{}),
+
+		asked:   c.resumes(),
+		flushed: make(chan struct{}),
 	}
 	if t.frame {
-		conn.socket = newWebSocket()
+		conn.socket = &webSocket{}
 	}
 	return conn
 }
@@ -82,7 +94,13 @@ func (c *connection) start(hello []byte) {
 		c.fail(fmt.Errorf("client: handshake: %w", err))
 		return
 	}
-	c.wg.Go(func() { c.fail(c.receive()) })
+	c.wg.Go(func() {
+		err := c.receive()
+		if c.breaksSession(err) {
+			c.leave(err)
+		}
+		c.fail(err)
+	})
 	c.wg.Go(c.write)
 }
 
@@ -93,7 +111,11 @@ func (c *connection) age() time.Duration { return time.Since(c.born) }
 // and the writer have ended. The client's context has ended before, so that the reader
 // discards what still comes.
 func (c *connection) close() error {
-	c.client.calls.fail(ErrClosed)
+	s := c.session.Load()
+	s.end(ErrClosed)
+	if s.resumes {
+		_ = c.control(packet.Kick, nil) // so that the server does not keep the session
+	}
 	c.out.finish()
 	late := time.NewTimer(linger)
 	defer late.Stop()
@@ -108,6 +130,41 @@ func (c *connection) close() error {
 		return errUnsent
 	}
 	return nil
+}
+
+// breaksSession ends the session with resume that the server goes on with and the client cannot,
+// because of err. It reports whether there is one.
+func (c *connection) breaksSession(err error) bool {
+	if !errors.Is(err, ErrProtocol) && !errors.Is(err, ErrResumeOverflow) {
+		return false
+	}
+	s := c.client.resumable()
+	if s == nil {
+		return false
+	}
+	s.end(disconnected(err))
+	return true
+}
+
+// leave tells the server that the client does not come back, because of err, and waits until
+// that has been sent, for closeWait at most.
+func (c *connection) leave(err error) {
+	c.blame(err)
+	c.leaving.Store(true)
+	_ = c.control(packet.Kick, nil)
+	c.out.finish()
+	c.awaitFlush()
+}
+
+// awaitFlush waits until the writer has sent all before an end, for closeWait at most.
+func (c *connection) awaitFlush() {
+	late := time.NewTimer(closeWait)
+	defer late.Stop()
+	select {
+	case <-c.flushed:
+	case <-c.broken:
+	case <-late.C:
+	}
 }
 
 // closeWrite tells the server that nothing follows. The server answers by closing its side,
@@ -148,20 +205,32 @@ func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchrono
 	}
 }
 
-// fail ends the connection, the first time it is called, and fails the calls that wait.
+// fail ends the connection, the first time it is called. The calls that wait fail unless the
+// session goes on.
 func (c *connection) fail(err error) {
+	c.blame(err)
 	c.mu.Lock()
-	first := c.err == nil
-	if first {
-		c.err = err
-	}
+	again := c.ended
+	c.ended = true
+	err = c.err
 	c.mu.Unlock()
-	if !first {
+	if again {
 		return
 	}
+	if s := c.session.Load(); s != nil {
+		s.detach(c, err)
+	}
 	close(c.broken)
-	c.client.calls.fail(disconnected(err))
 	abort(c.conn)
+}
+
+// blame sets why the connection ends, the first time it is called.
+func (c *connection) blame(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err == nil {
+		c.err = err
+	}
 }
 
 // abort closes a connection without the closing alert of TLS, which may block.
@@ -172,7 +241,7 @@ func abort(conn io.Closer) {
 	_ = conn.Close() // an error does not matter any more
 }
 
-// reason returns why the connection ended, or nil.
+// reason returns why the connection ends, or nil.
 func (c *connection) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -15,78 +14,12 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/lonng/nano/internal/conntest"
 	"github.com/lonng/nano/internal/packet"
 )
 
 // What the client promises must hold over every connection that keeps the contract of
 // net.Conn, and not only over those of package net.
-
-// shortReads reads a few bytes at once.
-type shortReads struct{ *net.TCPConn }
-
-func (c shortReads) Read(p []byte) (int, error) { return c.TCPConn.Read(p[:min(len(p), 3)]) }
-
-// emptyReads returns neither bytes nor an error every other time.
-type emptyReads struct {
-	*net.TCPConn
-	empty *bool
-}
-
-func (c emptyReads) Read(p []byte) (int, error) {
-	if *c.empty = !*c.empty; *c.empty {
-		return 0, nil
-	}
-	return c.TCPConn.Read(p)
-}
-
-// lastReads returns the last bytes together with the end of the stream. It waits for the end
-// for a moment, since only the server knows which bytes are the last.
-type lastReads struct {
-	*net.TCPConn
-	ahead *[]byte
-}
-
-func (c lastReads) Read(p []byte) (n int, err error) {
-	if n = copy(p, *c.ahead); n > 0 {
-		*c.ahead = (*c.ahead)[n:]
-	} else if n, err = c.TCPConn.Read(p); err != nil {
-		return n, err
-	}
-	if len(*c.ahead) > 0 {
-		return n, nil
-	}
-	next := make([]byte, 1)
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Millisecond))
-	m, err := c.TCPConn.Read(next)
-	_ = c.SetReadDeadline(time.Time{})
-	*c.ahead = next[:m]
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil
-	}
-	return n, err
-}
-
-// noCloseWrite has the methods of net.Conn alone.
-type noCloseWrite struct{ net.Conn }
-
-// noDeadlines has deadlines without effect.
-type noDeadlines struct{ *net.TCPConn }
-
-func (noDeadlines) SetDeadline(time.Time) error      { return nil }
-func (noDeadlines) SetReadDeadline(time.Time) error  { return nil }
-func (noDeadlines) SetWriteDeadline(time.Time) error { return nil }
-
-var connections = []struct {
-	name string
-	wrap func(*net.TCPConn) net.Conn
-}{
-	{"bare", func(c *net.TCPConn) net.Conn { return c }},
-	{"short reads", func(c *net.TCPConn) net.Conn { return shortReads{c} }},
-	{"reads of nothing", func(c *net.TCPConn) net.Conn { return emptyReads{c, new(bool)} }},
-	{"bytes with the end", func(c *net.TCPConn) net.Conn { return lastReads{c, new([]byte)} }},
-	{"no CloseWrite", func(c *net.TCPConn) net.Conn { return noCloseWrite{c} }},
-	{"no deadlines", func(c *net.TCPConn) net.Conn { return noDeadlines{c} }},
-}
 
 // contract runs test with every kind of connection, over TCP and WebSocket. dial connects to a
 // server that serves one connection, and the server has to end by itself. Tests that wait most of
@@ -95,7 +28,7 @@ func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool,
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, webSocket := range []bool{false, true} {
-		for _, kind := range connections {
+		for _, kind := range conntest.Kinds {
 			each := func(t *testing.T) {
 				test(t, webSocket, func(serve func(*fake), opts ...Option) (*Client, error) {
 					var addr string
@@ -109,12 +42,12 @@ func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool,
 						if err != nil {
 							return nil, err
 						}
-						return kind.wrap(c.(*net.TCPConn)), nil
+						return kind.Wrap(c.(*net.TCPConn)), nil
 					}
 					return Dial(within(t), addr, append(opts, WithDialer(dial))...)
 				})
 			}
-			run := func() { t.Run(fmt.Sprintf("%s, WebSocket %v", kind.name, webSocket), each) }
+			run := func() { t.Run(fmt.Sprintf("%s, WebSocket %v", kind.Name, webSocket), each) }
 			if atOnce {
 				all.Go(run)
 			} else {
@@ -303,8 +236,8 @@ func closeFrame(f *fake, code int, reason string) {
 func TestContractTimeouts(t *testing.T) {
 	t.Run("dial", func(t *testing.T) {
 		for _, scheme := range []string{"tcp://", "ws://", "wss://", "tls://"} {
-			for _, kind := range connections {
-				t.Run(scheme+" "+kind.name, func(t *testing.T) {
+			for _, kind := range conntest.Kinds {
+				t.Run(scheme+" "+kind.Name, func(t *testing.T) {
 					t.Parallel()
 					addr := accept(t, func(f *fake) { _, _ = io.Copy(io.Discard, f.conn) })
 					dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -312,7 +245,7 @@ func TestContractTimeouts(t *testing.T) {
 						if err != nil {
 							return nil, err
 						}
-						return kind.wrap(c.(*net.TCPConn)), nil
+						return kind.Wrap(c.(*net.TCPConn)), nil
 					}
 					start := time.Now()
 					_, err := Dial(within(t), scheme+addr, WithDialer(dial), WithDialTimeout(50*time.Millisecond))

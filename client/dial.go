@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -65,6 +66,9 @@ func secure(ctx context.Context, conn net.Conn, u *url.URL, o *options) (net.Con
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error says more
+		if _, plain := errors.AsType[tls.RecordHeaderError](err); plain || hungUp(err) {
+			err = fmt.Errorf("%w: it does not answer with TLS, and may expect tcp:// or ws:// (%w)", ErrWrongTransport, err)
+		}
 		return nil, fmt.Errorf("TLS with %s: %w", u.Host, err)
 	}
 	return secured, nil

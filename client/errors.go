@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -12,7 +13,9 @@ var (
 	// reason is joined to it.
 	ErrClosed = errors.New("client: closed")
 	// ErrDisconnected is returned when the connection was lost while an answer was awaited,
-	// with the reason. With WithReconnect it is also returned while there is no connection.
+	// with the reason. With WithReconnect it is also returned while there is no connection. With
+	// WithResume, an answer is awaited over connections, and a *SessionError is joined to it when
+	// the session has ended.
 	ErrDisconnected = errors.New("client: disconnected")
 	// ErrHeartbeat ends a connection whose server was silent for two and a half heartbeat
 	// intervals.
@@ -30,6 +33,18 @@ var (
 	// ErrSlowHandlers ends a connection when more pushes wait for their handlers than
 	// WithPushBuffer allows.
 	ErrSlowHandlers = errors.New("client: handlers are too slow, and the push buffer is full")
+	// ErrBufferFull is returned for a message that is sent without a connection if it does not
+	// fit behind those that wait; see WithResumeBuffer.
+	ErrBufferFull = errors.New("client: too many messages wait for a connection")
+	// ErrResumeOverflow ends a session that the server would go on with, if the server lacks
+	// messages that the client does not keep any more; see WithResumeBuffer.
+	ErrResumeOverflow = errors.New("client: the server lacks messages that are not kept any more")
+	// ErrRoute is returned for a message whose route is empty, or is longer than 255 bytes and
+	// not in the server's dictionary.
+	ErrRoute = errors.New("client: route is empty or too long")
+	// ErrPayload is returned for an answer whose payload does not decode. If an error response
+	// does not decode, it is joined with an [*Error] that has the code CodeInternal.
+	ErrPayload = errors.New("client: payload does not decode")
 	// ErrNoSerializer is returned if the server uses neither JSON nor protobuf, and the client
 	// has no WithSerializer. Payloads of []byte need none.
 	ErrNoSerializer = errors.New("client: no serializer")
@@ -62,6 +77,7 @@ const (
 type KickError struct {
 	Reason string // a text for people; may be empty
 	Code   string // why, for programs: "shutdown" or another; empty with older servers
+	Body   string // of the kick packet, as it came
 }
 
 // Error returns the reason.
@@ -76,6 +92,50 @@ func (e *KickError) Error() string {
 // or if there is none, by the reason.
 func (e *KickError) Shutdown() bool {
 	return e.Code == KickCodeShutdown || e.Code == "" && e.Reason == KickShutdown
+}
+
+// kickTexts are the reasons of kicks from older servers, which send no code.
+var kickTexts = map[string]Reason{
+	KickShutdown:          ReasonShutdown,
+	"logged in elsewhere": ReasonReplaced,
+	"rate limit":          ReasonLimit,
+}
+
+// reason returns the code of the kick: if it has none, the one that its text means.
+func (e *KickError) reason() Reason {
+	if e.Code != "" {
+		return Reason(e.Code)
+	}
+	return cmp.Or(kickTexts[e.Reason], ReasonKicked)
+}
+
+// final reports whether the client stays away after the kick.
+func (e *KickError) final() bool {
+	switch e.reason() {
+	case ReasonKicked, ReasonReplaced, ReasonLimit:
+		return true
+	}
+	return false
+}
+
+// SessionError is returned, joined with [ErrDisconnected], for a request whose session did not
+// go on over the next connection. The server may have executed the request or not.
+type SessionError struct {
+	Reason Reason     // ReasonUnknown, ReasonExpired, ReasonOverflow or ReasonEnded
+	Kick   *KickError // what the session ended with while the client was away, or nil
+}
+
+// Error returns the reason.
+func (e *SessionError) Error() string {
+	return "client: the session did not go on: " + string(e.Reason)
+}
+
+// Unwrap returns the kick, if there is one.
+func (e *SessionError) Unwrap() error {
+	if e.Kick == nil {
+		return nil
+	}
+	return e.Kick
 }
 
 // CloseError ends a connection when the server has closed the WebSocket with a code that is not

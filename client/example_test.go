@@ -156,6 +156,43 @@ func ExampleWithReconnect() {
 	// Hello, Ada
 }
 
+func ExampleWithResume() {
+	addr, stop := room(nano.WithResume(nano.Resume{}))
+	defer stop()
+
+	var network net.Conn // the latest connection
+	joined := make(chan struct{})
+	back := make(chan bool)
+	c, err := client.Dial(context.Background(), addr,
+		client.WithResume(),
+		client.WithDialer(func(ctx context.Context, kind, addr string) (conn net.Conn, err error) {
+			network, err = new(net.Dialer).DialContext(ctx, kind, addr)
+			return network, err
+		}),
+		client.WithOnStatus(func(c *client.Client, s client.Status) {
+			switch {
+			case s.State != client.Connected:
+			case s.Resumed: // the session went on: there is nothing to do
+				back <- true
+			default: // a new session: join it
+				if err := c.Request(context.Background(), "Room.Join", &JoinRequest{Name: "Ada"}, nil); err != nil {
+					log.Print(err)
+				}
+				close(joined)
+			}
+		}))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer c.Close()
+
+	<-joined
+	network.Close() // the player walks into a tunnel
+	fmt.Println("resumed:", <-back)
+	// Output:
+	// resumed: true
+}
+
 // Payloads are encrypted both ways with AES-GCM. Hooks run concurrently, so no counter is shared: every message carries
 // a nonce of its own in front. The route is authenticated with the payload, so that no message passes for another.
 func ExampleWithOutbound_encryption() {

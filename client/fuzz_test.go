@@ -2,11 +2,16 @@ package client
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"reflect"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
@@ -43,8 +48,28 @@ type outcome struct {
 
 func receiveAll(parts ...[]byte) outcome { return receiveFrom(transport{conn: (*chunks)(&parts)}) }
 
+// onRecord is a log handler that calls itself for each record.
+type onRecord func()
+
+func (f onRecord) Enabled(context.Context, slog.Level) bool  { return true }
+func (f onRecord) Handle(context.Context, slog.Record) error { f(); return nil }
+func (f onRecord) WithAttrs([]slog.Attr) slog.Handler        { return f }
+func (f onRecord) WithGroup(string) slog.Handler             { return f }
+
 func receiveFrom(t transport) outcome {
-	c := newClient([]Option{WithPacketLimit(1 << 16), WithInbound(func(m *Message) error {
+	var c *Client
+	var calls []*call
+	begin := func() { // when the reader has logged that the handshake is complete
+		if len(calls) > 0 || c.session == nil {
+			return
+		}
+		for id := range uint64(4) {
+			p := &call{id: id, route: fmt.Sprint("r", id), done: make(chan struct{})}
+			calls = append(calls, p)
+			_ = c.session.calls.add(p) // the session has just begun
+		}
+	}
+	c = newClient([]Option{WithPacketLimit(1 << 16), WithLogger(slog.New(onRecord(begin))), WithInbound(func(m *Message) error {
 		if len(m.Data) > 0 && m.Data[0] == 'R' {
 			return errForged
 		}
@@ -52,12 +77,6 @@ func receiveFrom(t transport) outcome {
 	})})
 	defer c.cancel()
 	conn := newConnection(c, t)
-	var calls []*call
-	for id := range uint64(4) {
-		p := &call{id: id, route: fmt.Sprint("r", id), done: make(chan struct{})}
-		calls = append(calls, p)
-		_ = c.calls.add(p) // the client has just been made
-	}
 	err := conn.receive()
 	o := outcome{err: err.Error(), handshake: string(c.Handshake()), heartbeats: conn.interval > 0}
 	conn.fail(err)
@@ -144,8 +163,16 @@ func FuzzErrorResponse(f *testing.F) {
 			if err := conn.accept([]byte(`{"code":200,"sys":{"serializer":"` + speaks + `"}}`)); err != nil {
 				t.Fatal(err)
 			}
-			if e := conn.answerError(data); e == nil || e.Code == "" {
-				t.Errorf("an error response of %q to a client of %s became %#v, want a code", data, speaks, e)
+			err := conn.answerError(data)
+			if err == nil {
+				t.Errorf("an error response of %q to a client of %s is no error", data, speaks)
+			}
+			// What is JSON counts, whatever the server speaks.
+			if e, ok := errors.AsType[*Error](err); json.Valid(data) && utf8.Valid(data) && data[0] == '{' {
+				want := &Error{}
+				if json.Unmarshal(data, want) == nil && (!ok || e.Code != want.Code) {
+					t.Errorf("an error response of %q to a client of %s became %v, want %v", data, speaks, err, want)
+				}
 			}
 			c.cancel()
 		}

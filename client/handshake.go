@@ -1,13 +1,14 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
@@ -18,13 +19,20 @@ import (
 // hello returns the body of a handshake.
 func (c *Client) hello(ctx context.Context) ([]byte, error) {
 	type sys struct {
-		Type    string `json:"type"`
-		Version string `json:"version"`
+		Type    string     `json:"type"`
+		Version string     `json:"version"`
+		Resume  *resumeAsk `json:"resume,omitempty"`
 	}
 	body := struct {
 		Sys  sys `json:"sys"`
 		User any `json:"user,omitempty"`
-	}{Sys: sys{"nano-go", "1"}}
+	}{Sys: sys{Type: "nano-go", Version: "1"}}
+	if c.resumes() {
+		body.Sys.Resume = &resumeAsk{}
+		if s := c.resumable(); s != nil {
+			body.Sys.Resume = s.ask()
+		}
+	}
 	if c.opts.user != nil {
 		user, err := c.opts.user(ctx)
 		if err != nil {
@@ -48,32 +56,32 @@ const (
 
 // welcome is the body of a handshake response, as far as the client uses it.
 type welcome struct {
-	Code    int    `json:"code"`
-	Message string `json:"message"`
-	Msg     string `json:"msg"`
-	Sys     struct {
+	Sys struct {
 		Heartbeat  float64           `json:"heartbeat"` // seconds
 		MaxPacket  float64           `json:"maxPacket"` // bytes of a packet's body
 		Dict       map[string]uint16 `json:"dict"`
 		Serializer string            `json:"serializer"`
+		Resume     json.RawMessage   `json:"resume"`
 	} `json:"sys"`
 	User json.RawMessage `json:"user"`
 }
 
 // accept acts on the handshake response, and sends the ack.
 func (c *connection) accept(body []byte) error {
+	if !utf8.Valid(body) || !json.Valid(body) {
+		return fmt.Errorf("%w: handshake response of %d bytes that is not JSON", ErrProtocol, len(body))
+	}
+	if err := refusal(body); err != nil {
+		return err
+	}
 	var w welcome
 	if err := json.Unmarshal(body, &w); err != nil {
 		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
 	}
-	if w.Code != codeOK {
-		text := w.Message
-		if text == "" {
-			text = w.Msg
-		}
-		return &HandshakeError{Code: w.Code, Message: text}
+	if w.Sys.Heartbeat < 0 {
+		return fmt.Errorf("%w: handshake response: heartbeat of %v s", ErrProtocol, w.Sys.Heartbeat)
 	}
-	dict, err := message.NewDictionary(w.Sys.Dict)
+	dict, err := message.ReadDictionary(w.Sys.Dict)
 	if err != nil {
 		return fmt.Errorf("%w: handshake response: %w", ErrProtocol, err)
 	}
@@ -94,13 +102,32 @@ func (c *connection) accept(body []byte) error {
 			c.serializer = protobuf.NewSerializer()
 		}
 	}
-	if err := c.control(packet.Ack, nil); err != nil {
+	c.shaken = true
+	if err := c.client.enter(c, &w); err != nil {
 		return err
 	}
-	c.shaken = true
-	c.client.adopt(c, w.User)
 	close(c.ready)
 	return nil
+}
+
+// refusal returns a *HandshakeError if a handshake response, which is JSON, has another code
+// than 200, or none. It is joined with ErrWrongTransport if the server says what its port is for.
+func refusal(body []byte) error {
+	var parts struct{ Code, Message, Msg, Sys json.RawMessage }
+	_ = json.Unmarshal(body, &parts) // it may be no object
+	var code int
+	if json.Unmarshal(parts.Code, &code) == nil && code == codeOK {
+		return nil
+	}
+	e := &HandshakeError{Code: code}
+	if json.Unmarshal(parts.Message, &e.Message) != nil || e.Message == "" {
+		_ = json.Unmarshal(parts.Msg, &e.Message) // there may be no text
+	}
+	var sys struct{ Transport string }
+	if json.Unmarshal(parts.Sys, &sys) == nil && sys.Transport != "" {
+		return fmt.Errorf("%w: %w", ErrWrongTransport, e)
+	}
+	return e
 }
 
 // maxReason bounds a reason that is not JSON, in bytes.
@@ -108,7 +135,7 @@ const maxReason = 1 << 10
 
 // kicked reads the body of a kick: {"reason":"...","code":"..."}. Older servers send no code,
 // and others send a JSON string or any text.
-func kicked(body []byte) error {
+func kicked(body []byte) *KickError {
 	var k struct {
 		Reason string `json:"reason"`
 		Code   string `json:"code"`
@@ -116,30 +143,45 @@ func kicked(body []byte) error {
 	err := json.Unmarshal(body, &k)
 	var mismatch *json.UnmarshalTypeError // a field of another type does not hide the other one
 	if err == nil || errors.As(err, &mismatch) && mismatch.Field != "" {
-		return &KickError{Reason: k.Reason, Code: k.Code}
+		return &KickError{Reason: k.Reason, Code: k.Code, Body: string(body)}
 	}
 	var reason string
 	if json.Unmarshal(body, &reason) != nil {
 		reason = strings.ToValidUTF8(string(body[:min(len(body), maxReason)]), "")
 	}
-	return &KickError{Reason: reason}
+	return &KickError{Reason: reason, Body: string(body)}
 }
 
-// answerError reads the payload of an error response. It tries the server's serializer first,
-// then JSON and protobuf, since the server may be another one.
-func (c *connection) answerError(data []byte) *Error {
-	read := []func(*Error) error{
-		func(e *Error) error { return json.Unmarshal(data, e) },
-		func(e *Error) error { return e.UnmarshalProtobuf(data) },
+// answerError returns the *Error in the payload of an error response, which is JSON or what the
+// server's serializer makes. If the payload is neither, the error is ErrPayload too, and what
+// can be made of it: the server may be another one.
+func (c *connection) answerError(data []byte) error {
+	isJSON := func(e *Error) bool { return bytes.HasPrefix(data, []byte("{")) && decodeJSON(data, e) == nil }
+	isProtobuf := func(e *Error) bool { return e.UnmarshalProtobuf(data) == nil && e.Code != "" }
+	isOwn := isProtobuf
+	if _, ok := c.serializer.(*protobuf.Serializer); !ok {
+		isOwn = func(e *Error) bool {
+			return c.serializer != nil && c.serializer.Unmarshal(data, e) == nil && e.Code != ""
+		}
 	}
-	if s := c.serializer; s != nil {
-		read = slices.Insert(read, 0, func(e *Error) error { return s.Unmarshal(data, e) })
-	}
-	for _, f := range read {
-		e := &Error{}
-		if f(e) == nil && e.Code != "" {
+	for _, is := range []func(*Error) bool{isJSON, isOwn} {
+		if e := (&Error{}); is(e) {
 			return e
 		}
 	}
-	return &Error{Code: CodeInternal, Message: strings.ToValidUTF8(string(data), "\uFFFD")}
+	e := &Error{}
+	if !isProtobuf(e) {
+		e = &Error{Code: CodeInternal, Message: strings.ToValidUTF8(string(data), "\uFFFD")}
+	}
+	return fmt.Errorf("%w: error response: %w", ErrPayload, e)
 }
+
+// decodeJSON is json.Unmarshal, but it does not take text that is not UTF-8.
+func decodeJSON(data []byte, v any) error {
+	if !utf8.Valid(data) {
+		return errNotUTF8
+	}
+	return json.Unmarshal(data, v)
+}
+
+var errNotUTF8 = errors.New("JSON that is not UTF-8")

@@ -34,8 +34,24 @@ func (c *connection) watch() error {
 		defer timer.Stop()
 		silence = timer.C
 	}
+	var wake wakeJudge
+	var ticks, grace <-chan time.Time
+	if c.client.resumes() && patience > 0 {
+		wake = newWakeJudge(c)
+		ticker := time.NewTicker(wakeTick)
+		defer ticker.Stop()
+		ticks = ticker.C
+	}
 	for closing := c.client.ctx.Done(); ; {
 		select {
+		case <-ticks:
+			if wake.late(c) {
+				grace = time.After(wakeGrace)
+			}
+		case <-grace:
+			if wake.silent(c) {
+				c.fail(ErrHeartbeat)
+			}
 		case <-beats:
 			c.beat()
 		case <-silence:
@@ -101,6 +117,53 @@ func (c *connection) beat() {
 		}
 		return codec.Append(b, packet.Heartbeat, nil)
 	})
+}
+
+const (
+	// wakeTick is how often a client with resume looks at the clock.
+	wakeTick = 500 * time.Millisecond
+	// wakeGrace is how long after a sleep of the machine the client reads what waited in the
+	// socket, before it takes a silent connection for dead.
+	wakeGrace = 250 * time.Millisecond
+)
+
+// wakeJudge notices that the machine has slept, or that the process was stopped, and that the
+// connection did not survive that. Other than timers, the clock of the day goes on during a
+// sleep.
+type wakeJudge struct {
+	patience time.Duration // how long the server may have been silent after a sleep
+	ticked   time.Time     // the latest tick
+	heard    int64         // when bytes had come last then, as connection.seen
+}
+
+func newWakeJudge(c *connection) wakeJudge {
+	patience := c.interval * 3
+	if s := c.session.Load(); s.resumes {
+		patience = c.interval * 5 / 4 // coming back costs little
+	}
+	return wakeJudge{patience: patience, ticked: c.client.opts.clock()}
+}
+
+// late takes a tick. It reports whether the tick follows a sleep, and the server was silent for
+// too long.
+func (j *wakeJudge) late(c *connection) bool {
+	now := c.client.opts.clock()
+	slept := now.Sub(j.ticked) > 4*wakeTick
+	j.ticked, j.heard = now, c.seen.Load()
+	return slept && now.Sub(time.Unix(0, j.heard)) > j.patience
+}
+
+// silent reports whether no bytes have come since the latest tick.
+func (j *wakeJudge) silent(c *connection) bool { return c.seen.Load() == j.heard }
+
+// heartbeat acts on a heartbeat of the server. One with a body acknowledges messages, and is not
+// answered.
+func (c *connection) heartbeat(body []byte) error {
+	if s := c.session.Load(); s.resumes && len(body) > 0 {
+		return s.heartbeat(body)
+	}
+	c.reply()
+	return nil
 }
 
 // reply answers a heartbeat if the interval is a second and nothing was sent just before.

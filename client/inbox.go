@@ -41,15 +41,18 @@ func newInbox(limit int) *inbox {
 	return &inbox{limit: limit, wake: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
-// push queues a message for its handler. It reports false if the queue is full.
-func (q *inbox) push(m *Message) bool {
+// full reports whether no more pushes may be queued.
+func (q *inbox) full() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.size >= q.limit {
-		return false
-	}
+	return q.size >= q.limit
+}
+
+// push queues a message for its handler.
+func (q *inbox) push(m *Message) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
 	q.add(item{push: m})
-	return true
 }
 
 // event queues a call of f, also if the queue is full. A nil f is ignored.

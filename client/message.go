@@ -1,6 +1,12 @@
 package client
 
-import "github.com/lonng/nano/internal/message"
+import (
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/serialize/json"
+)
 
 // The types of messages.
 const (
@@ -25,7 +31,7 @@ type Message struct {
 }
 
 // Decode decodes the payload into v with the serializer of the connection. A *[]byte gets the
-// payload itself.
+// payload itself. The error is [ErrPayload] or [ErrNoSerializer].
 func (m *Message) Decode(v any) error {
 	if raw, ok := v.(*[]byte); ok {
 		*raw = m.Data
@@ -35,7 +41,13 @@ func (m *Message) Decode(v any) error {
 	if s == nil {
 		return m.conn.noSerializer()
 	}
-	return s.Unmarshal(m.Data, v)
+	if _, ok := s.(*json.Serializer); ok && !utf8.Valid(m.Data) {
+		return fmt.Errorf("%w: %w", ErrPayload, errNotUTF8)
+	}
+	if err := s.Unmarshal(m.Data, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrPayload, err)
+	}
+	return nil
 }
 
 // Client returns the client that received or sends the message.

@@ -41,10 +41,15 @@ type options struct {
 	handlers       map[string]func(*Message)
 	fallback       func(*Message)
 	reconnect      *Reconnect
+	resume         bool
+	resumeBuffer   int
+	offline        Offline
+	onStatus       func(*Client, Status)
 	onDisconnect   func(error)
 	onConnect      func(*Client)
 	onReconnect    func(*Client)
 	logger         *slog.Logger
+	clock          func() time.Time // the clock of the day; tests replace it
 }
 
 func newOptions(opts []Option) options {
@@ -56,12 +61,25 @@ func newOptions(opts []Option) options {
 		packetLimit:    packet.MaxLength,
 		sendBuffer:     defaultSendBuffer,
 		pushBuffer:     defaultPushBuffer,
+		resumeBuffer:   defaultResumeBuffer,
 		handlers:       map[string]func(*Message){},
 		logger:         slog.New(slog.DiscardHandler),
+		clock:          func() time.Time { return time.Now().Round(0) }, // without the clock of timers
 	}
 	for _, opt := range opts {
 		opt(&o)
 	}
+	var r Reconnect
+	switch {
+	case o.reconnect != nil:
+		r = *o.reconnect
+	case !o.resume:
+		return o
+	}
+	if o.resume {
+		r.Min, r.Max = positive(r.Min, resumeMin), positive(r.Max, resumeMax)
+	}
+	o.reconnect = r.withDefaults()
 	return o
 }
 
@@ -184,7 +202,7 @@ func WithFallback(fn func(*Message)) Option {
 // Handlers stay, and requests that wait fail with [ErrDisconnected]. For the server the client has
 // a new session: the program has to log in and join again, best in the hook of WithOnReconnect.
 func WithReconnect(r Reconnect) Option {
-	return func(o *options) { o.reconnect = r.withDefaults() }
+	return func(o *options) { o.reconnect = &r }
 }
 
 // WithOnDisconnect sets a hook that runs with the reason when a connection was lost, after the
@@ -203,7 +221,7 @@ func WithOnConnect(fn func(*Client)) Option {
 
 // WithOnReconnect sets a hook that runs on the goroutine of the handlers when a later handshake is
 // complete, before the handler of its first push. Calls of other goroutines may go out before it
-// runs.
+// runs. It does not run if the session has gone on; see [WithResume].
 func WithOnReconnect(fn func(*Client)) Option {
 	return func(o *options) { o.onReconnect = fn }
 }

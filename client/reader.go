@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"unicode/utf8"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/message"
@@ -27,6 +28,9 @@ func (c *connection) receive() error {
 			return c.discard()
 		}
 		rest, packetErr := c.packets(buf[:len(buf)+n])
+		if s := c.session.Load(); s != nil {
+			s.acknowledge(c)
+		}
 		switch {
 		case packetErr != nil:
 			return packetErr
@@ -67,6 +71,9 @@ func (c *connection) read(p []byte) (n int, err error) {
 	}
 	if n > 0 {
 		c.heard.Store(int64(c.age()))
+		if c.asked {
+			c.seen.Store(c.client.opts.clock().UnixNano())
+		}
 	}
 	if c.socket == nil {
 		return n, err
@@ -79,7 +86,7 @@ func (c *connection) read(p []byte) (n int, err error) {
 		c.out.signal()
 	}
 	if frameErr != nil {
-		c.socket.awaitClose(c.broken)
+		c.awaitFlush()
 		err = frameErr
 	}
 	return n, err
@@ -139,13 +146,16 @@ func (c *connection) packet(t packet.Type, body []byte) error {
 	switch {
 	case t == packet.Kick:
 		return kicked(body)
-	case t == packet.Heartbeat:
-		c.reply()
-		return nil
 	case t == packet.Handshake && !c.shaken:
 		return c.accept(body)
+	case t == packet.Heartbeat && c.shaken:
+		return c.heartbeat(body)
 	case t == packet.Data && c.shaken:
-		return c.message(body)
+		if err := c.message(body); err != nil {
+			return err
+		}
+		c.session.Load().accepted(packet.HeadLength + len(body))
+		return nil
 	case c.shaken:
 		return fmt.Errorf("%w: %v packet after the handshake", ErrProtocol, t)
 	}
@@ -157,6 +167,9 @@ func (c *connection) message(body []byte) error {
 	h, err := message.Parse(body)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	if h.Strange {
+		return fmt.Errorf("%w: message with flags that are not known", ErrProtocol)
 	}
 	switch h.Type {
 	case Response:
@@ -170,7 +183,7 @@ func (c *connection) message(body []byte) error {
 
 // response resolves the call that h answers.
 func (c *connection) response(h message.Header) {
-	p := c.client.calls.take(h.ID)
+	p := c.session.Load().calls.take(h.ID)
 	if p == nil && len(c.client.opts.inbound) == 0 {
 		c.client.opts.logger.Debug("client: response dropped: no request waits for it", "id", h.ID)
 		return
@@ -179,7 +192,7 @@ func (c *connection) response(h message.Header) {
 	if p != nil {
 		m.Route = p.route
 	}
-	err := c.inbound(h, m)
+	err := c.inbound(m)
 	switch {
 	case p == nil:
 	case err != nil:
@@ -193,30 +206,31 @@ func (c *connection) response(h message.Header) {
 
 // push queues a push for its handler.
 func (c *connection) push(h message.Header) error {
-	route, known := string(h.Route), true
+	route := string(h.Route)
 	if h.Compressed {
-		route, known = c.dict.Route(h.Code)
+		var known bool
+		if route, known = c.dict.Route(h.Code); !known {
+			return fmt.Errorf("%w: push with the route code %d, which is not in the dictionary", ErrProtocol, h.Code)
+		}
+	} else if !utf8.ValidString(route) {
+		return fmt.Errorf("%w: push whose route is not UTF-8", ErrProtocol)
 	}
-	if !known {
-		c.client.opts.logger.Warn("client: push dropped: its route code is not in the dictionary", "code", h.Code)
-		return nil
+	// With resume, a push that finds no room comes again over the next connection. So its hooks
+	// have not run.
+	if c.client.inbox.full() {
+		return ErrSlowHandlers
 	}
 	m := &Message{Type: Push, Route: route, Data: bytes.Clone(h.Body), conn: c}
-	if err := c.inbound(h, m); err != nil {
+	if err := c.inbound(m); err != nil {
 		c.client.opts.logger.Warn("client: push dropped", "route", route, "error", err)
 		return nil
 	}
-	if !c.client.inbox.push(m) {
-		return ErrSlowHandlers
-	}
+	c.client.inbox.push(m)
 	return nil
 }
 
 // inbound runs the inbound hooks.
-func (c *connection) inbound(h message.Header, m *Message) error {
-	if h.Strange {
-		return fmt.Errorf("%w: message with flags that are not known", ErrProtocol)
-	}
+func (c *connection) inbound(m *Message) error {
 	for _, hook := range c.client.opts.inbound {
 		if err := hook(m); err != nil {
 			return err

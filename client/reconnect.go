@@ -10,18 +10,26 @@ import (
 type Reconnect struct {
 	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and Min,
 	// and for every further try the upper end doubles, up to Max. It starts from Min again
-	// after a connection that lasted for Max. Defaults: 500 ms and 30 s. Because of the
-	// randomness, the players of a server that restarts do not come back all at once.
+	// after a connection that lasted for Max. Defaults: 500 ms and 30 s, and with WithResume
+	// 100 ms and 5 s. Because of the randomness, the players of a server that restarts do not
+	// come back all at once.
 	Min, Max time.Duration
 	// Attempts is how many tries in a row may fail before the client ends with the error of the
 	// last. With 0 or less there is no limit.
 	Attempts int
 	// If reports whether the client connects again after err, which is why the connection was
 	// lost or why a try failed. It is not called on the goroutine of the handlers, and must not
-	// call Close. By default the client gives up after a *HandshakeError and after a *KickError
-	// that is not for a shutdown, since the server refuses this client with them.
+	// call Close. By default the client gives up after a *HandshakeError, and after a *KickError
+	// with the code "kicked", "replaced" or "limit". For an older server, which sends no code,
+	// the reason of the kick decides: "server shutdown" does not end the client.
 	If func(err error) bool
 }
+
+// The waits of a client with resume, by default. Coming back costs a server little.
+const (
+	resumeMin = 100 * time.Millisecond
+	resumeMax = 5 * time.Second
+)
 
 // withDefaults returns r with its defaults filled in.
 func (r Reconnect) withDefaults() *Reconnect {
@@ -41,7 +49,7 @@ func (r Reconnect) withDefaults() *Reconnect {
 func unlessRefused(err error) bool {
 	var refusal *HandshakeError
 	if kick, ok := errors.AsType[*KickError](err); ok {
-		return kick.Shutdown()
+		return !kick.final()
 	}
 	return !errors.As(err, &refusal)
 }
@@ -61,16 +69,18 @@ func (r *Reconnect) delay(n int) time.Duration {
 }
 
 // reconnect dials until there is a connection, after lost has ended. If it gives up, it returns
-// why.
-func (c *Client) reconnect(lost *connection) (*connection, error) {
+// why. cause is why lost has ended.
+func (c *Client) reconnect(lost *connection, cause error) (*connection, error) {
 	r := c.opts.reconnect
 	// The waits also grow if the server accepts connections and drops them again.
 	if time.Since(lost.born) >= r.Max {
 		c.attempt = 0
 	}
 	for try := 1; ; try++ {
-		wait := time.NewTimer(r.delay(c.attempt))
+		delay := r.delay(c.attempt)
 		c.attempt++
+		c.status(Status{State: Reconnecting, Reason: reasonOf(cause), Err: cause, Attempt: c.attempt, Delay: delay})
+		wait := time.NewTimer(delay)
 		select {
 		case <-wait.C:
 		case <-c.ctx.Done():
@@ -78,6 +88,9 @@ func (c *Client) reconnect(lost *connection) (*connection, error) {
 			return nil, ErrClosed
 		}
 		conn, err := c.connect(c.ctx)
+		if s := c.resumable(); s != nil && err != nil && endsSession(err) {
+			s.end(disconnected(err))
+		}
 		switch {
 		case conn != nil:
 			return conn, nil
@@ -87,6 +100,7 @@ func (c *Client) reconnect(lost *connection) (*connection, error) {
 			return nil, err
 		}
 		c.opts.logger.Info("client: reconnecting failed", "try", try, "error", err)
+		cause = err
 	}
 }
 

@@ -164,6 +164,12 @@ func TestBackoffBounds(t *testing.T) {
 			t.Errorf("bound(%d) = %v, want %v", n, got, want)
 		}
 	}
+	for _, opts := range [][]Option{{WithResume()}, {WithReconnect(Reconnect{Attempts: 3}), WithResume()}, {WithResume(), WithReconnect(Reconnect{})}} {
+		o := newOptions(opts)
+		if o.reconnect.Min != 100*time.Millisecond || o.reconnect.Max != 5*time.Second || o.reconnect.If == nil {
+			t.Errorf("with resume the waits are %v to %v, want 100 ms to 5 s", o.reconnect.Min, o.reconnect.Max)
+		}
+	}
 	if r := (Reconnect{Min: time.Minute, Max: time.Second}).withDefaults(); r.bound(3) != time.Minute {
 		t.Errorf("bound with Max below Min = %v, want Min", r.bound(3))
 	}

@@ -6,13 +6,9 @@ import (
 	"fmt"
 	"io"
 	"sync"
-	"time"
 
 	"github.com/lonng/nano/internal/wsframe"
 )
-
-// closeWait is how long the reader waits at most for the writer to send a close frame.
-const closeWait = time.Second
 
 // fromServer accepts messages of any size, since packets have a limit of their own.
 var fromServer = wsframe.Config{}
@@ -22,14 +18,11 @@ var fromServer = wsframe.Config{}
 type webSocket struct {
 	decoder wsframe.Decoder // owned by the reader
 	buf     []byte          // owned by the writer
-	closed  chan struct{}   // closed by the writer when it has sent a close frame
 
 	mu      sync.Mutex // guards what follows
 	control []byte     // a pong and a close frame, if they wait for the writer
 	closing bool       // a close frame was queued, and nothing goes out behind it
 }
-
-func newWebSocket() *webSocket { return &webSocket{closed: make(chan struct{})} }
 
 // payload takes the frames in b, moves their payloads together and returns their length. The
 // error is io.EOF after a close frame of an orderly end. Unless a close frame was queued
@@ -93,17 +86,6 @@ func (s *webSocket) pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.control) > 0
-}
-
-// awaitClose waits until the close frame that was queued has gone out.
-func (s *webSocket) awaitClose(broken <-chan struct{}) {
-	late := time.NewTimer(closeWait)
-	defer late.Stop()
-	select {
-	case <-s.closed:
-	case <-broken:
-	case <-late.C:
-	}
 }
 
 // frames returns what has to be written to send data: nothing if there is none and no control

@@ -2,7 +2,6 @@ package client
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -16,6 +15,9 @@ import (
 
 // encode makes the message that carries in, as the outbound hooks leave it.
 func (c *connection) encode(t Type, id uint64, route string, in any) (*Message, error) {
+	if route == "" {
+		return nil, ErrRoute
+	}
 	m := &Message{Type: t, ID: id, Route: route, conn: c}
 	if raw, ok := in.(*[]byte); ok {
 		in = *raw
@@ -57,55 +59,24 @@ func (c *connection) noSerializer() error {
 	return fmt.Errorf("%w: the server uses %q, set WithSerializer", ErrNoSerializer, c.speaks)
 }
 
-// send queues a message. It waits for room until ctx ends, or if ctx has no deadline, until
-// the request timeout.
-func (c *connection) send(ctx context.Context, m *Message) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := c.reason(); err != nil {
-		return disconnected(err)
-	}
-	appendMessage := c.appender(m)
-	room, err := c.out.put(false, appendMessage)
-	if room == nil {
-		return err
-	}
-	ctx, cancel := c.client.deadline(ctx)
-	defer cancel()
-	for room != nil {
-		select {
-		case <-room:
-		case <-ctx.Done():
-			return fmt.Errorf("the send buffer is full: %w", ctx.Err())
-		case <-c.broken:
-			return disconnected(c.reason())
-		case <-c.client.ctx.Done():
-			return ErrClosed
-		}
-		room, err = c.out.put(false, appendMessage)
-	}
-	return err
-}
-
-// appender returns a function that appends the packet of m, unless it is too large for the
-// protocol or for the server.
-func (c *connection) appender(m *Message) func([]byte) ([]byte, error) {
+// appendMessage appends the packet of m, unless it is too large for the protocol or for the
+// server.
+func (c *connection) appendMessage(b []byte, m *Message) ([]byte, error) {
 	wire := message.Message{Type: m.Type, ID: m.ID, Route: m.Route, Data: m.Data}
-	return func(b []byte) ([]byte, error) {
-		longer, err := codec.AppendMessage(b, &wire, c.dict)
-		if errors.Is(err, codec.ErrPacketTooLarge) {
-			return b, fmt.Errorf("%w: %w", ErrTooLarge, err)
-		}
-		if err != nil {
-			return b, err
-		}
-		size := len(longer) - len(b) - packet.HeadLength
-		if c.maxPacket > 0 && size > c.maxPacket {
-			return b, fmt.Errorf("%w: its packet has %d bytes, the server takes %d", ErrTooLarge, size, c.maxPacket)
-		}
-		return longer, nil
+	longer, err := codec.AppendMessage(b, &wire, c.dict)
+	switch {
+	case errors.Is(err, codec.ErrPacketTooLarge):
+		return b, fmt.Errorf("%w: %w", ErrTooLarge, err)
+	case errors.Is(err, message.ErrRouteTooLong):
+		return b, fmt.Errorf("%w: %w", ErrRoute, err)
+	case err != nil:
+		return b, err
 	}
+	size := len(longer) - len(b) - packet.HeadLength
+	if c.maxPacket > 0 && size > c.maxPacket {
+		return b, fmt.Errorf("%w: its packet has %d bytes, the server takes %d", ErrTooLarge, size, c.maxPacket)
+	}
+	return longer, nil
 }
 
 // control queues a packet that does not wait for room.
@@ -138,13 +109,16 @@ func (c *connection) write() {
 			c.wrote.Store(int64(c.age()))
 			c.writing.Store(false)
 			if last {
-				close(c.socket.closed)
+				close(c.flushed)
 				return
 			}
 			written = b
 			continue
 		case finished:
-			c.closeWrite()
+			close(c.flushed)
+			if !c.leaving.Load() {
+				c.closeWrite()
+			}
 			return
 		}
 		written = nil

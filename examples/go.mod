@@ -2,11 +2,15 @@ module github.com/lonng/nano/examples
 
 go 1.26.0
 
-replace github.com/lonng/nano => ../
+replace (
+	github.com/lonng/nano => ../
+	github.com/lonng/nano/metrics/prometheus => ../metrics/prometheus
+)
 
 require (
 	github.com/chromedp/chromedp v0.23.0
 	github.com/lonng/nano v0.0.0
+	github.com/lonng/nano/metrics/prometheus v0.0.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/urfave/cli/v3 v3.14.0
 	go.uber.org/goleak v1.3.0

@@ -25,6 +25,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/examples/internal/browsertest"
 )
 
 // wait bounds every single thing that a test waits for.
@@ -466,115 +467,57 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// browser returns the path of a Chromium. Where none is installed the test is skipped, unless NANO_REQUIRE_BROWSER is
-// set.
-func browser(t *testing.T) string {
-	if testing.Short() {
-		t.Skip("short mode: needs a browser")
-	}
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("NANO_REQUIRE_BROWSER") != "" {
-		t.Fatal("no Chromium on PATH, and NANO_REQUIRE_BROWSER is set")
-	}
-	t.Skip("no Chromium on PATH")
-	return ""
-}
-
 // page is one tab of a browser.
-type page struct {
-	*testing.T
-	ctx context.Context
-}
-
-func (p page) do(what string, actions ...chromedp.Action[chromedp.Void]) {
-	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, wait)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		p.Fatalf("%s: %v", what, err)
-	}
-}
-
-// shows waits until an element that selector finds has text in it.
-func (p page) shows(selector, text string) {
-	p.Helper()
-	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
-	poll := chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0))
-	p.do(fmt.Sprintf("waiting for %q in %s", text, selector), poll)
-}
+type page struct{ *browsertest.Page }
 
 func (p page) login(s *town, gate int, name string) {
 	p.Helper()
-	p.do("logging in as "+name,
+	p.Do("logging in as "+name,
 		chromedp.Navigate(s.master.page+"?gate="+s.gates[gate].players),
 		chromedp.WaitVisible("#nickname"),
 		chromedp.SetValue("#nickname", name),
 		chromedp.Click("#enter"),
 		chromedp.WaitVisible("#content"))
-	p.shows("#state", "Connected")
+	p.Shows("#state", "Connected")
 }
 
 func (p page) say(text string) {
 	p.Helper()
-	p.do("writing", chromedp.SendKeys("#content", text+"\r"))
+	p.Do("writing", chromedp.SendKeys("#content", text+"\r"))
 }
 
 func TestTwoBrowsers(t *testing.T) {
-	path := browser(t)
+	first := browsertest.Start(t)
 	s := open(t)
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
-	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
-		flags = append(flags, chromedp.Flag(flag, true))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
-	defer cancel()
-	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
-	defer cancel()
-	// What starts a browser or a tab bounds its life, so it is not the context of one wait.
-	root, cancel := chromedp.NewContext(allocator)
-	defer cancel()
-	if err := chromedp.Do(root); err != nil {
-		t.Fatalf("starting %s: %v", path, err)
-	}
-	tab, cancel := chromedp.NewContext(root, chromedp.WithNewBrowserContext())
-	defer cancel()
-	if err := chromedp.Do(tab); err != nil {
-		t.Fatalf("opening a second page: %v", err)
-	}
-	ann, bob := page{t, root}, page{t, tab}
+	second, _ := first.Tab()
+	ann, bob := page{first}, page{second}
 
 	ann.login(s, 0, "Ann")
 	bob.login(s, 1, "Bob")
 	for _, p := range []page{ann, bob} {
-		p.shows("#members", "Ann")
-		p.shows("#members", "Bob")
-		p.shows("#balance", "1000")
+		p.Shows("#members", "Ann")
+		p.Shows("#members", "Bob")
+		p.Shows("#balance", "1000")
 	}
-	ann.shows(".note", "Bob joined")
+	ann.Shows(".note", "Bob joined")
 	bob.say("<i>hello</i> from Bob")
-	ann.shows(".message", "<i>hello</i> from Bob")
-	bob.shows("#balance", "999")
+	ann.Shows(".message", "<i>hello</i> from Bob")
+	bob.Shows("#balance", "999")
 	ann.say("hello from Ann")
-	bob.shows(".message", "hello from Ann")
+	bob.Shows(".message", "hello from Ann")
 
 	for i, c := range s.chats {
 		c.kill()
 		for _, p := range []page{ann, bob} {
-			p.shows("#members", "Ann")
-			p.shows("#members", "Bob")
+			p.Shows("#members", "Ann")
+			p.Shows("#members", "Bob")
 		}
 		// What is said while the node goes down may be lost, so it is said until it is heard.
 		heard := fmt.Sprintf("still here %d", i)
 		for tries := 0; ; tries++ {
 			ann.say(heard)
 			found := fmt.Sprintf("[...document.querySelectorAll('.message')].some((e) => e.textContent.includes(%q))", heard)
-			ctx, cancel := context.WithTimeout(tab, time.Second)
+			ctx, cancel := context.WithTimeout(bob.Context(), time.Second)
 			err := chromedp.Do(ctx, chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0)))
 			cancel()
 			if err == nil {
@@ -585,7 +528,7 @@ func TestTwoBrowsers(t *testing.T) {
 			}
 		}
 		bob.say("so am I")
-		ann.shows(".message", "so am I")
+		ann.Shows(".message", "so am I")
 		launch(t, "chat", "--listen", c.addr, "--master", s.master.addr)
 	}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/examples/internal/site"
+	nanoprometheus "github.com/lonng/nano/metrics/prometheus"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -37,64 +38,6 @@ var web embed.FS
 
 // healthy is how soon the logic goroutine of a healthy server answers.
 const healthy = time.Second
-
-// collector makes metrics of a server's figures, when Prometheus asks for them: counting costs the server nothing more.
-type collector struct{ srv *nano.Server }
-
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("nano_"+name, help, labels, nil)
-}
-
-var (
-	connections = desc("connections", "Open connections.")
-	sessions    = desc("sessions", "Open sessions.")
-	accepted    = desc("accepted_total", "Connections that were accepted.")
-	messages    = desc("messages_total", "Messages.", "direction")
-	bytes       = desc("bytes_total", "Bytes: payloads in, all that is written out.", "direction")
-	control     = desc("control_total", "Heartbeats and pings that came.")
-	queueDepth  = desc("queue_depth", "Tasks that wait for the logic goroutine.")
-	queueDelay  = desc("queue_delay_seconds", "How long the tasks that began last had waited.")
-	panics      = desc("panics_total", "Panics of handlers, hooks and serializers.")
-	handlers    = desc("handler_seconds", "Calls of handlers, and the time they held the logic goroutine.", "route")
-	handlerMax  = desc("handler_max_seconds", "The longest call of a handler.", "route")
-	refused     = desc("refused_total", "What was not served.", "reason")
-	closed      = desc("closed_total", "Sessions that closed.", "reason")
-)
-
-// Describe describes no metrics, so Prometheus does not check what Collect sends.
-func (c collector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect sends the figures of this moment.
-func (c collector) Collect(metrics chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		metrics <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	st := c.srv.Stats()
-	gauge(connections, float64(st.Connections))
-	gauge(sessions, float64(st.Sessions))
-	counter(accepted, st.Accepted)
-	counter(messages, st.MessagesIn, "in")
-	counter(messages, st.MessagesOut, "out")
-	counter(bytes, st.BytesIn, "in")
-	counter(bytes, st.BytesOut, "out")
-	counter(control, st.ControlIn)
-	gauge(queueDepth, float64(st.QueueDepth))
-	gauge(queueDelay, st.QueueDelay.Seconds())
-	counter(panics, st.Panics)
-	for route, r := range st.Routes {
-		metrics <- prometheus.MustNewConstSummary(handlers, uint64(r.Count), r.Sum.Seconds(), nil, route)
-		gauge(handlerMax, r.Max.Seconds(), route)
-	}
-	for reason, n := range st.Refused {
-		counter(refused, n, reason)
-	}
-	for reason, n := range st.Closed {
-		counter(closed, n, reason)
-	}
-}
 
 // health answers 200 if the logic goroutine does its work in time.
 func health(srv *nano.Server) http.Handler {
@@ -115,7 +58,7 @@ func health(srv *nano.Server) http.Handler {
 // pages returns what operators see.
 func pages(srv *nano.Server) http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{srv})
+	registry.MustRegister(nanoprometheus.New(srv, nanoprometheus.Options{}))
 	mux := http.NewServeMux()
 	site.Handle(mux, web)
 	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))

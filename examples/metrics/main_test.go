@@ -91,11 +91,11 @@ func TestMetrics(t *testing.T) {
 			`nano_connections 2`, `nano_sessions 2`, `nano_accepted_total 2`,
 			`nano_messages_total\{direction="in"\} 8`, `nano_messages_total\{direction="out"\} 8`,
 			`nano_bytes_total\{direction="in"\} 34`, `nano_bytes_total\{direction="out"\} [1-9]\d+`,
-			`nano_control_total \d+`, `nano_queue_depth \d+`, `nano_queue_delay_seconds \S+`, `nano_panics_total 0`,
+			`nano_control_total \d+`, `nano_queue_depth \d+`, `nano_queue_delay_seconds_count [1-9]\d*`, `nano_panics_total 0`,
 			`nano_handler_seconds_count\{route="Echo.Say"\} 6`, `nano_handler_seconds_sum\{route="Echo.Say"\} \S*[1-9]\S*`,
 			`nano_handler_max_seconds\{route="Echo.Say"\} \S*[1-9]\S*`,
 			`nano_refused_total\{reason="request"\} 2`, `nano_closed_total\{reason="client"\} 0`,
-			`# TYPE nano_accepted_total counter`, `# TYPE nano_sessions gauge`, `# TYPE nano_handler_seconds summary`,
+			`# TYPE nano_accepted_total counter`, `# TYPE nano_sessions gauge`, `# TYPE nano_handler_seconds histogram`,
 		}, func(line string) bool { return regexp.MustCompile("(?m)^" + line + "$").MatchString(page) })
 		if len(missing) == 0 {
 			break

@@ -32,7 +32,7 @@ func (h *Hub) Accept(conn net.Conn) {
 		if h.TLS != nil {
 			answer = nil // before TLS no answer can be sent
 		}
-		turnAway(conn, answer)
+		h.turnAway(conn, answer)
 	default:
 		go h.acceptProxied(conn)
 	}
@@ -42,8 +42,11 @@ func (h *Hub) Accept(conn net.Conn) {
 // comes before any TLS. Until it has come, the connection counts for no address.
 func (h *Hub) acceptProxied(conn net.Conn) {
 	defer h.wg.Done()
-	began := time.Now()
-	remote, rest, err := proxied(conn, h.HandshakeTimeout)
+	h.wheel.watch()
+	began := h.wheel.passed()
+	remote, rest, err := proxied(h.steady(conn), h.HandshakeTimeout)
+	left := h.HandshakeTimeout + began - h.wheel.passed()
+	h.wheel.unwatch()
 	h.mu.Lock()
 	delete(h.proxies, conn)
 	h.occupy(nil, -1)
@@ -56,7 +59,7 @@ func (h *Hub) acceptProxied(conn net.Conn) {
 		_ = conn.Close()
 		return
 	}
-	h.begin(conn, remote, rest, max(h.HandshakeTimeout-time.Since(began), time.Millisecond))
+	h.begin(conn, remote, rest, max(left, time.Millisecond))
 }
 
 // begin serves a TCP client from whose connection rest was read before; left is what it
@@ -73,17 +76,10 @@ func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Durat
 	case c != nil:
 		go c.serve(rest, left)
 	case full != noLimit:
-		turnAway(conn, h.hello.noRoom)
+		h.turnAway(conn, h.hello.noRoom)
 	default:
 		_ = conn.Close()
 	}
-}
-
-// turnAway tells a client that there is no room, if that can be sent without waiting, and
-// closes its connection.
-func turnAway(conn net.Conn, answer []byte) {
-	writeNow(conn, answer)
-	_ = conn.Close()
 }
 
 // noRoomPage is the answer to an HTTP request when a limit of connections is passed.

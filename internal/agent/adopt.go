@@ -24,18 +24,20 @@ func (c *Conn) writerGone() {
 // nothing more. It closes the old connection without a farewell. The agent that the new
 // connection was made with is gone without a trace.
 //
-// The error is session.ErrBrokenPipe if the agent is closed, or if another connection has
-// taken the session over; then the new connection keeps its own agent.
+// The error is session.ErrBrokenPipe if the agent or the new connection is closed, or if
+// another connection has taken the session over; then the new connection keeps its own
+// agent, and the old one, if there is one that is not closed, stays.
 func (a *Agent) adopt(c *Conn) error {
-	if !a.detach() {
+	if !a.detach(c) {
 		return session.ErrBrokenPipe
 	}
 	first := c.agent.Load()
 	first.release(c)
+	claimed := !first.flags.set(flagClosed) // else its end is under way
 	o := &a.out
 	o.mu.Lock()
-	closed := o.closed || o.resume != nil && o.resume.pending != c
-	if !closed {
+	fits := claimed && !c.dead && o.admits(c)
+	if fits {
 		c.agent.Store(a)
 		o.conn, o.remote = c, c.remote
 		a.flags.clear(flagConnGone)
@@ -43,12 +45,13 @@ func (a *Agent) adopt(c *Conn) error {
 			o.resume.reattach(a, c)
 		}
 	}
-	flush := !closed && (o.buf.len() > 0 || c.control.len() > 0) && o.list()
+	flush := fits && (o.buf.len() > 0 || c.control.len() > 0) && o.list()
 	o.mu.Unlock()
-	if closed {
-		first.out.mu.Lock()
-		first.out.conn = c
-		first.out.mu.Unlock()
+	if !fits {
+		if claimed {
+			first.flags.clear(flagClosed)
+		}
+		first.takeBack(c)
 		return session.ErrBrokenPipe
 	}
 	first.forget()
@@ -58,38 +61,57 @@ func (a *Agent) adopt(c *Conn) error {
 	return nil
 }
 
-// detach takes the agent's connection away, closes it, and returns when it can deliver
-// nothing more. It reports false, and does nothing, if the agent is closed.
-func (a *Agent) detach() bool {
+// admits reports whether c may become the connection. The caller holds mu.
+func (o *outbox) admits(c *Conn) bool {
+	return !o.ending() && (o.resume == nil || o.resume.pending == c)
+}
+
+// detach takes the agent's connection away for c, closes it, and returns when it can
+// deliver nothing more. It reports false, and does nothing, if c may not become the
+// connection. A session with resume has none when c may: see takeOver.
+func (a *Agent) detach(c *Conn) bool {
 	o := &a.out
 	o.mu.Lock()
-	if o.closed || o.parting != nil {
+	if !o.admits(c) {
 		o.mu.Unlock()
 		return false
 	}
-	c := o.conn
+	old := o.conn
 	var done chan struct{}
-	if c != nil {
+	if old != nil {
 		o.conn, o.writing, o.taken = nil, false, 0
-		c.kill()
-		c.flags.set(flagLeft)
+		old.kill()
+		old.flags.set(flagLeft)
 		a.flags.set(flagConnGone)
-		if !c.unread {
+		if !old.unread {
 			done = make(chan struct{})
-			c.done = done
+			old.done = done
 		}
 	}
 	o.mu.Unlock()
-	if c == nil {
+	if old == nil {
 		return true
 	}
-	a.hub.wheel.remove(c)
-	c.closeSocket()
+	a.hub.wheel.remove(old)
+	old.closeSocket()
 	if done != nil {
 		a.box.Interrupt()
 		<-done
 	}
 	return true
+}
+
+// takeBack gives the agent the connection that release took away, and that no other agent
+// has got.
+func (a *Agent) takeBack(c *Conn) {
+	o := &a.out
+	o.mu.Lock()
+	o.conn = c
+	flush := o.pending(c) && o.list()
+	o.mu.Unlock()
+	if flush {
+		a.hub.flusher.add(a)
+	}
 }
 
 // release gives the agent's connection up when nothing is being written over it.
@@ -110,8 +132,9 @@ func (a *Agent) release(c *Conn) {
 }
 
 // forget removes an agent that never had an open session, and has no connection any more.
+// The caller has set flagClosed.
 func (a *Agent) forget() {
-	a.flags.set(flagClosed | flagConnGone)
+	a.flags.set(flagConnGone)
 	a.control.End(session.ErrClosed)
 	a.hub.gone(a, flagSessionGone)
 	a.hub.wg.Done()

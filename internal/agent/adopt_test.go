@@ -249,7 +249,7 @@ func TestAgentWithoutAConnection(t *testing.T) {
 		release := holdLogic(h)
 		p.send(request(t, 1, "one"))
 		synctest.Wait()
-		if !a.detach() {
+		if !a.detach(nil) {
 			t.Fatal("detach = false")
 		}
 		release()
@@ -266,7 +266,7 @@ func TestAgentWithoutAConnection(t *testing.T) {
 		if m := p.message(); m.Type != message.Push {
 			t.Errorf("%v came, want the push", m)
 		}
-		if !a.detach() {
+		if !a.detach(nil) {
 			t.Fatal("detach = false")
 		}
 		_ = a.Kick("gone") // there is nobody to send it to

@@ -35,7 +35,7 @@ func (h *Hub) reclaim() {
 	type holder struct {
 		a     *Agent
 		bytes int64
-		since time.Time
+		since time.Duration
 	}
 	for {
 		var list []holder
@@ -48,7 +48,7 @@ func (h *Hub) reclaim() {
 			o.mu.Unlock()
 		}
 		slices.SortFunc(list, func(x, y holder) int {
-			return cmp.Or(cmp.Compare(y.bytes, x.bytes), x.since.Compare(y.since))
+			return cmp.Or(cmp.Compare(y.bytes, x.bytes), cmp.Compare(x.since, y.since))
 		})
 		for _, x := range list {
 			if h.Counts.Held.Load() <= h.Resume.MaxMemory {

@@ -54,9 +54,10 @@ type farewell struct {
 
 // parted is what a connection needs once its farewell is queued.
 type parted struct {
-	code  uint16      // of the close frame at the end
-	until time.Time   // when the farewell has to be written
-	late  *time.Timer // closes the socket if that takes too long
+	code   uint16      // of the close frame at the end
+	until  time.Time   // when the farewell has to be written
+	late   *time.Timer // calls tooLate if that takes too long
+	lateAt time.Time   // when
 }
 
 // shutdownFarewell is the farewell of a server that shuts down.
@@ -91,15 +92,15 @@ func (a *Agent) end(reason error, f farewell) {
 
 // postpone puts the farewell off while a request runs that has no answer: part sends it
 // when the handler has returned, but after closeTimeout at the latest. It reports false
-// if no request runs.
+// if no request runs, or no client would get the answer.
 func (a *Agent) postpone(f farewell) bool {
 	if a.box.Idle() || !a.requests.Waiting(a.requests.Current()) {
 		return false
 	}
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
-	if a.out.resume != nil {
-		return false // the client would come back meanwhile
+	if a.out.conn == nil {
+		return false // the client may come back, but not to this session
 	}
 	a.out.parting = &parting{f, time.AfterFunc(closeTimeout, a.part)}
 	return true
@@ -155,7 +156,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 			o.own()
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
-		c.last = &parted{f.code, until, time.AfterFunc(closeTimeout, c.closeSocket)} // deadlines may have no effect
+		c.last = &parted{code: f.code, until: until, lateAt: until, late: time.AfterFunc(closeTimeout, c.tooLate)} // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true
@@ -181,6 +182,28 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 	if flush {
 		a.hub.flusher.add(a)
 	}
+}
+
+// tooLate closes the socket of a connection whose farewell, or whose client's, takes too
+// long. If it is late itself the process did not run: the writer and the client then have
+// as long as the client has to close.
+func (c *Conn) tooLate() {
+	o := &c.agent.Load().out
+	o.mu.Lock()
+	paused := time.Since(c.last.lateAt) > 2*maxTick
+	if paused {
+		c.setLate(linger)
+	}
+	o.mu.Unlock()
+	if !paused {
+		c.closeSocket()
+	}
+}
+
+// setLate makes tooLate run after d. The caller holds the mu of the agent's outbox.
+func (c *Conn) setLate(d time.Duration) {
+	c.last.lateAt = time.Now().Add(d)
+	c.last.late.Reset(d)
 }
 
 // uncount takes the session off the open ones, once.

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"cmp"
+	"crypto/tls"
+	"errors"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -137,6 +139,9 @@ func (c *Conn) read(rest []byte) {
 // finishReading ends a connection from which nothing more will be read.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
+	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		c.hub.mistakenWithoutTLS(plain.Conn, c.remote, plain)
+	}
 	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
 	}

@@ -104,7 +104,7 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 			c.ready()
 			return nil
 		}
-		c.meter = c.hub.Limits.newMeter()
+		c.meter = c.hub.newMeter()
 		c.enter()
 		return nil
 	}

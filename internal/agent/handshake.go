@@ -79,14 +79,19 @@ func (s *handshake) answer(now time.Time, resume, user []byte) []byte {
 // refusal returns the body of the packet that refuses a handshake. It has the heartbeat's
 // interval too: some clients start a timer with it before they read the code.
 func (s *handshake) refusal(code int, text string) ([]byte, error) {
-	type sys struct {
-		Heartbeat int64 `json:"heartbeat"`
-	}
-	return json.Marshal(struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Sys     sys    `json:"sys"`
-	}{code, text, sys{s.heartbeat}})
+	return json.Marshal(refusalBody{Code: code, Message: text, Sys: refusalSys{s.heartbeat, ""}})
+}
+
+type refusalBody struct {
+	Code    int        `json:"code"`
+	Message string     `json:"message"`
+	Sys     refusalSys `json:"sys"`
+}
+
+type refusalSys struct {
+	Heartbeat int64 `json:"heartbeat"`
+	// Transport is what the port is for, "websocket" or "tls", if the client has another one.
+	Transport string `json:"transport,omitempty"`
 }
 
 // The codes of a refused handshake, as pomelo's clients know them.

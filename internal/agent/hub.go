@@ -89,6 +89,7 @@ type Hub struct {
 	extra       int                   // those that were let in beyond the limits, see admit
 	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
 	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
+	dismissed   map[net.Conn]struct{} // of clients that are dismissed
 	pages       map[net.Conn]*page    // that are not upgraded, or never will be
 
 	upgrades sync.Map // requests of WebSocket upgrades whose handshake has no answer, by *Agent
@@ -107,6 +108,7 @@ func NewHub(c Config) (*Hub, error) {
 		uids:      map[int64]map[int64]*Agent{},
 		addresses: map[netip.Prefix]int{},
 		proxies:   map[net.Conn]struct{}{},
+		dismissed: map[net.Conn]struct{}{},
 		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
@@ -159,7 +161,7 @@ func (h *Hub) snapshot() []*Agent {
 func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.draining = true
-	others := slices.Collect(maps.Keys(h.proxies))
+	others := slices.AppendSeq(slices.Collect(maps.Keys(h.proxies)), maps.Keys(h.dismissed))
 	for conn, p := range h.pages {
 		if !p.program {
 			others = append(others, conn)

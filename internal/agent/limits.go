@@ -40,14 +40,22 @@ type meter struct {
 	messages, bytes *rate.Limiter // nil for no limit
 	refused         int           // without abuseForgiven between them
 	last            time.Time     // when a message was refused
+
+	// What the client may have sent beyond the burst while the process did not run.
+	wheel        *wheel
+	lost         time.Duration // that the wheel had lost when this was last asked for
+	credit       float64       // in seconds at the rate
+	creditExpiry time.Time
 }
 
-// newMeter returns nil where no rate is limited.
-func (l *Limits) newMeter() *meter {
+// newMeter returns nil where no rate is limited. The clock has to run while the meter is
+// used.
+func (h *Hub) newMeter() *meter {
+	l := &h.Limits
 	if l.MessageRate <= 0 && l.ByteRate <= 0 {
 		return nil
 	}
-	m := &meter{}
+	m := &meter{wheel: &h.wheel, lost: h.wheel.lost()}
 	if l.MessageRate > 0 {
 		m.messages = rate.NewLimiter(rate.Limit(l.MessageRate), l.MessageBurst)
 	}
@@ -69,6 +77,9 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	if (m.messages == nil || m.messages.AllowN(now, 1)) && (m.bytes == nil || m.bytes.AllowN(now, size)) {
 		return true, false
 	}
+	if m.forgive(now, size) {
+		return true, false
+	}
 	if now.Sub(m.last) > abuseForgiven {
 		m.refused = 0
 	}
@@ -80,6 +91,30 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 // hasRoom reports whether take would accept a message of size bytes.
 func (m *meter) hasRoom(size int) bool {
 	return (m.messages == nil || m.messages.Tokens() >= 1) && (m.bytes == nil || m.bytes.Tokens() >= float64(max(size, packet.HeadLength)))
+}
+
+// forgive reports whether a message over the rate was probably sent while the process did
+// not run: the client had that time to send it in.
+func (m *meter) forgive(now time.Time, size int) bool {
+	if lost := m.wheel.lost(); lost > m.lost {
+		if now.After(m.creditExpiry) {
+			m.credit = 0
+		}
+		m.credit += (lost - m.lost).Seconds()
+		m.lost, m.creditExpiry = lost, now.Add(abuseForgiven)
+	}
+	var cost float64 // in seconds
+	if m.messages != nil {
+		cost = 1 / float64(m.messages.Limit())
+	}
+	if m.bytes != nil {
+		cost = max(cost, float64(size)/float64(m.bytes.Limit()))
+	}
+	if cost > m.credit || now.After(m.creditExpiry) {
+		return false
+	}
+	m.credit -= cost
+	return true
 }
 
 // key is what connections are counted under for MaxPerAddress.

@@ -198,6 +198,9 @@ func (o *outbox) fits(start, end, most int) bool { return end-start+o.waiting() 
 // open reports whether packets may be queued. The caller holds mu.
 func (o *outbox) open() bool { return !o.closed && (o.conn == nil || !o.conn.dead) }
 
+// ending reports whether the farewell was sent, or postponed. The caller holds mu.
+func (o *outbox) ending() bool { return o.closed || o.parting != nil }
+
 // waiting returns how many bytes are not written. The caller holds mu.
 func (o *outbox) waiting() int {
 	n := o.buf.len() + o.taken - o.replay()

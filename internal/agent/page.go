@@ -17,11 +17,11 @@ type page struct {
 	timer *time.Timer // calls expire
 
 	// The hub's mu guards what follows.
-	since   time.Time // when it was accepted; zero once a request was answered
-	until   time.Time // when it is closed; zero for never
-	counted bool      // it has a place among the connections
-	extra   bool      // that place is beyond the limits
-	program bool      // the request that is served is for a page of the program
+	since   time.Duration // when it was accepted, on the wheel's clock; 0 once a request was answered
+	until   time.Duration // when it is closed, on the wheel's clock; 0 for never
+	counted bool          // it has a place among the connections
+	extra   bool          // that place is beyond the limits
+	program bool          // the request that is served is for a page of the program
 }
 
 // answerTime is how long an answer may take, and how long an unread body.
@@ -39,7 +39,8 @@ func pageOf(r *http.Request) *page {
 // ConnContext takes a connection into the hub's care; it is for the http.Server that has
 // ConnState. The deadline of the handshake starts now.
 func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
-	p := &page{hub: h, conn: conn, since: time.Now()}
+	h.wheel.watch()
+	p := &page{hub: h, conn: conn, since: max(h.wheel.passed(), 1)}
 	p.timer = time.AfterFunc(h.HandshakeTimeout, p.expire)
 	h.mu.Lock()
 	p.within(h.HandshakeTimeout)
@@ -52,11 +53,11 @@ func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
 // holds the hub's mu.
 func (p *page) within(d time.Duration) {
 	if d == 0 {
-		p.until = time.Time{}
+		p.until = 0
 		p.timer.Stop()
 		return
 	}
-	p.until = time.Now().Add(d)
+	p.until = p.hub.wheel.passed() + d
 	p.timer.Reset(d)
 }
 
@@ -64,9 +65,13 @@ func (p *page) within(d time.Duration) {
 // that.
 func (p *page) expire() {
 	p.hub.mu.Lock()
-	over := !p.until.IsZero() && !time.Now().Before(p.until)
-	if over {
+	left := p.hub.wheel.left(p.until)
+	over := p.until != 0 && left == 0
+	switch {
+	case over:
 		p.vacate()
+	case p.until != 0: // the process did not run meanwhile
+		p.timer.Reset(left)
 	}
 	p.hub.mu.Unlock()
 	if over {
@@ -87,7 +92,8 @@ func (p *page) vacate() {
 }
 
 // ConnState gives each connection its place, so that the limits hold for those too that
-// never become a WebSocket, and its time. It is for the http.Server that has ConnContext.
+// never become a WebSocket, and its time. It is for the http.Server that has ConnContext,
+// with a listener of Pages.
 func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	remote, full := h.countedAs(conn.RemoteAddr()), noLimit
 	h.mu.Lock()
@@ -106,19 +112,28 @@ func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	case http.StateActive: // the head of a request has come
 		p.within(answerTime)
 	case http.StateIdle: // until the next one the HTTP server has a time of its own
-		p.since = time.Time{}
+		p.since = 0
 		p.within(0)
 	case http.StateHijacked, http.StateClosed:
 		delete(h.pages, conn)
 		p.within(0)
 		p.vacate()
+		if state == http.StateHijacked {
+			conn.(*webConn).socket.release() // its deadlines do without the clock, which may stop
+		}
+		h.wheel.unwatch()
 	}
 	h.mu.Unlock()
 	if draining {
 		closeNow(conn)
 	} else if full != noLimit {
 		h.refuse(full, conn.RemoteAddr())
-		turnAway(conn, noRoomPage)
+		c := conn.(*webConn)
+		answer := noRoomPage
+		if h.TLS != nil {
+			answer = nil // before TLS no answer can be sent
+		}
+		c.full = h.mayDismiss(c.Conn, answer)
 	}
 }
 
@@ -144,10 +159,10 @@ func (h *Hub) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Req
 func (p *page) left() time.Duration {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
-	if p.since.IsZero() {
+	if p.since == 0 {
 		return p.hub.HandshakeTimeout
 	}
-	return max(p.hub.HandshakeTimeout-time.Since(p.since), time.Millisecond)
+	return max(p.hub.HandshakeTimeout+p.since-p.hub.wheel.passed(), time.Millisecond)
 }
 
 // overFull reports whether a client would pass a limit of connections, and counts it as

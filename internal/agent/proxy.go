@@ -86,9 +86,7 @@ func forwardedNode(element string) string {
 // behind the header that were read with it. Its format is
 // https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends
 // without a byte is io.EOF.
-func proxied(conn net.Conn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
-	late := time.AfterFunc(timeout+time.Second, func() { _ = conn.Close() }) // deadlines may have no effect
-	defer late.Stop()
+func proxied(conn *steadyConn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
 	}

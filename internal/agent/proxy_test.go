@@ -21,9 +21,10 @@ func FuzzProxied(f *testing.F) {
 	} {
 		f.Add([]byte(s), uint16(len(s)/3), uint16(len(s)/2))
 	}
+	h := newHost(f, nil)
 	read := func(t *testing.T, pieces [][]byte) (remote string, behind []byte, ok bool) {
 		conn := &script{pieces: pieces}
-		addr, rest, err := proxied(conn, time.Second)
+		addr, rest, err := proxied(h.steady(conn), time.Second)
 		if err != nil {
 			return "", nil, false
 		}

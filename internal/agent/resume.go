@@ -34,8 +34,9 @@ type resumption struct {
 	previous *Conn       // the last connection, if its reader has not ended
 	lost     error       // why the last connection was lost
 	timer    *time.Timer // ends the session when the window has passed
-	deadline time.Time   // when the window will have passed; zero if it stands still
-	expired  bool        // the window has passed
+	// deadline is when the window will have passed, on the wheel's clock; 0 if it stands still.
+	deadline time.Duration
+	expired  bool // the window has passed
 }
 
 // maxTokens is how many tokens of a session are good at most.
@@ -65,7 +66,7 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	if r == nil || !r.begun || o.closed || o.conn != c {
+	if r == nil || !r.begun || o.ending() || o.conn != c {
 		o.mu.Unlock()
 		return c.left()
 	}
@@ -121,7 +122,10 @@ func (o *outbox) park(h *Hub) bool {
 // startWindow begins the window anew. The caller holds mu.
 func (r *resumption) startWindow(a *Agent) {
 	window := a.hub.Resume.Window
-	r.deadline = time.Now().Add(window)
+	if r.deadline == 0 {
+		a.hub.wheel.watch()
+	}
+	r.deadline = a.hub.wheel.passed() + window
 	if r.timer == nil {
 		r.timer = time.AfterFunc(window, a.expire)
 	} else {
@@ -130,8 +134,11 @@ func (r *resumption) startWindow(a *Agent) {
 }
 
 // stopWindow makes the window stand still. The caller holds mu.
-func (r *resumption) stopWindow() {
-	r.deadline = time.Time{}
+func (r *resumption) stopWindow(w *wheel) {
+	if r.deadline != 0 {
+		w.unwatch()
+	}
+	r.deadline = 0
 	if r.timer != nil {
 		r.timer.Stop()
 	}
@@ -142,7 +149,11 @@ func (a *Agent) expire() {
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	passed := o.suspended() && r.pending == nil && !r.deadline.IsZero() && !time.Now().Before(r.deadline)
+	passed := o.suspended() && r.pending == nil && r.deadline != 0
+	if left := a.hub.wheel.left(r.deadline); passed && left > 0 { // the process did not run meanwhile
+		r.timer.Reset(left)
+		passed = false
+	}
 	r.expired = r.expired || passed
 	lost := r.lost
 	o.mu.Unlock()
@@ -182,7 +193,7 @@ func (a *Agent) readerEnded(c *Conn) {
 
 // end notes that the session has ended. The caller holds mu.
 func (r *resumption) end(a *Agent, reason error, kick []byte) {
-	r.stopWindow()
+	r.stopWindow(&a.hub.wheel)
 	if !r.begun {
 		return
 	}
@@ -261,7 +272,7 @@ func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 		answer.Reason, answer.Kick = e.reason, e.kick
 		h.Counts.refuseResume(e.reason)
 	}
-	r := &resumption{history: history{first: 1}, meter: h.Limits.newMeter()}
+	r := &resumption{history: history{first: 1}, meter: h.newMeter()}
 	k := newToken()
 	r.tokens = []token{k}
 	answer.Token = k.text()
@@ -287,6 +298,10 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	r := o.resume
 	at := indexOf(r.tokens, k)
 	switch {
+	case o.parting != nil:
+		f := farewellOf(a.control.Reason(), o.parting.farewell)
+		o.mu.Unlock()
+		return &ended{reason: reasonEnded, kick: f.kick}, nil
 	case o.closed || r.expired:
 		o.mu.Unlock()
 		return a.outcome(k), nil
@@ -309,7 +324,7 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	before := r.pending
 	if fits {
 		r.pending = c
-		r.stopWindow()
+		r.stopWindow(&a.hub.wheel)
 	}
 	o.mu.Unlock()
 	if before != nil {
@@ -338,7 +353,10 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	r.history.acknowledge(received)
 	r.charge(a.hub, true)
 	given := newToken()
-	r.tokens = r.tokens[max(indexOf(r.tokens, k), 0):]
+	if at := indexOf(r.tokens, k); at > 0 { // the client has a newer one
+		a.hub.tokens.remove(r.tokens[:at])
+		r.tokens = r.tokens[at:]
+	}
 	if len(r.tokens) == maxTokens { // the client has the first one, and may have any other
 		a.hub.tokens.remove(r.tokens[1:2])
 		r.tokens = append(r.tokens[:1:1], r.tokens[2:]...)
@@ -421,7 +439,7 @@ func (a *Agent) begin(c *Conn) {
 func (c *Conn) goOn() error {
 	a := c.resuming
 	if err := a.adopt(c); err != nil {
-		return &protocolError{reason: session.ErrClientClosed, err: err}
+		return err // the connection is lost, see isLoss
 	}
 	c.resuming = nil
 	c.meter = a.out.resume.meter

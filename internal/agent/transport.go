@@ -1,10 +1,14 @@
 package agent
 
 import (
-	"bytes"
+	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
+
+	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/packet"
 )
 
 // mistaken notes that a client speaks another transport than the server. It is logged at
@@ -21,26 +25,77 @@ var methods = []string{
 	http.MethodConnect, http.MethodOptions, http.MethodTrace, "PRI", // of HTTP/2
 }
 
+// Why a client has to dial with another scheme, for people.
+const (
+	wantsTCP       = "this port is for TCP clients of nano: dial it with tcp:// or tls://, it takes neither HTTP requests nor WebSocket clients"
+	wantsWebSocket = "this port is for WebSocket clients: dial it with ws:// or wss://"
+	wantsTLS       = "this port is for clients that use TLS: dial it with tls://, wss:// or https://"
+)
+
+// badRequest is the answer to an HTTP client with the wrong transport.
+func badRequest(text string) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
+		"Content-Length: %d\r\nConnection: close\r\n\r\n%s\n", len(text)+1, text)
+}
+
+// badHandshake is the answer to a TCP client with the wrong transport.
+func (h *Hub) badHandshake(transport, text string) []byte {
+	sys := refusalSys{h.hello.heartbeat, transport}
+	body, _ := json.Marshal(refusalBody{codeRefused, text, sys}) // strings and numbers: it does not fail
+	packet, _ := codec.Append(nil, packet.Handshake, body)
+	return packet
+}
+
 // wrongTransport recognizes what b, the first bytes of a TCP client, begins if it is no
 // packet. It tells an HTTP client what is wrong.
 func (c *Conn) wrongTransport(b []byte) {
 	switch {
-	case bytes.HasPrefix(b, []byte{0x16, 0x03}): // a record of a TLS handshake, and the major version
+	case isTLS(b):
 		c.hub.mistaken(c.remote, "a TLS client on a port without TLS")
 	case isRequest(b):
 		c.hub.mistaken(c.remote, "an HTTP or WebSocket client on a port for TCP clients")
-		const text = "this port is for TCP clients of nano, and takes neither HTTP requests nor WebSocket clients\n"
-		_ = c.queue(func(b []byte) ([]byte, error) {
-			return fmt.Appendf(b, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-				"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(text), text), nil
-		})
+		_ = c.queue(func(b []byte) ([]byte, error) { return append(b, badRequest(wantsTCP)...), nil })
 	}
 }
 
-// isRequest reports whether b begins an HTTP request.
+// mistakenOnWeb recognizes a client that sends b first to a port for WebSocket clients, and
+// answers one with another transport. It reports whether it is one.
+func (h *Hub) mistakenOnWeb(conn net.Conn, b []byte) bool {
+	switch {
+	case isPacket(b):
+		h.mistaken(conn.RemoteAddr(), "a TCP client on a port for WebSocket clients")
+		h.answer(conn, h.badHandshake("websocket", wantsWebSocket))
+	case isTLS(b):
+		h.mistaken(conn.RemoteAddr(), "a TLS client on a port without TLS")
+	default:
+		return false
+	}
+	return true
+}
+
+// mistakenWithoutTLS answers a client of a port with TLS that has begun without.
+func (h *Hub) mistakenWithoutTLS(socket net.Conn, remote net.Addr, e tls.RecordHeaderError) {
+	switch b := e.RecordHeader[:]; {
+	case e.Conn == nil: // it has used TLS before
+	case isPacket(b):
+		h.mistaken(remote, "a TCP client without TLS on a port with TLS")
+		h.answer(socket, h.badHandshake("tls", wantsTLS))
+	case isRequest(b):
+		h.mistaken(remote, "an HTTP or WebSocket client without TLS on a port with TLS")
+		h.answer(socket, badRequest(wantsTLS))
+	}
+}
+
+// isTLS reports whether b, of which some bytes may be missing, begins a record of a TLS handshake.
+func isTLS(b []byte) bool { return len(b) > 0 && begins(b, "\x16\x03") }
+
+// isPacket reports whether b begins a packet of a client.
+func isPacket(b []byte) bool { return len(b) > 0 && packet.Type(b[0]).Valid() }
+
+// isRequest reports whether b, of which some bytes may be missing, begins an HTTP request.
 func isRequest(b []byte) bool {
 	for _, m := range methods {
-		if bytes.HasPrefix(b, []byte(m+" ")) {
+		if begins(b, m+" ") {
 			return true
 		}
 	}

@@ -104,6 +104,9 @@ func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if j.remote == nil {
 		j.remote = conn.RemoteAddr()
 	}
+	if c, ok := conn.(*webConn); ok {
+		conn = c.released()
+	}
 	if j.conn, _ = j.hub.newConn(conn, j.remote, true); j.conn == nil {
 		_ = conn.Close()
 		return nil, nil, errNotTaken

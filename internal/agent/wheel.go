@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,8 @@ type wheel struct {
 	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
 	at      int64             // the last tick that was served
 	count   int
-	idle    bool // the wheel is empty, and its goroutine waits on wake
+	watches int  // of the clock, see watch
+	idle    bool // nobody needs the clock, and the wheel's goroutine waits on wake
 	stopped bool
 
 	wake    chan struct{} // capacity 1
@@ -63,6 +65,57 @@ func (w *wheel) advance() time.Duration {
 	w.noted = age
 	w.paused.Add(int64(excess))
 	return now - excess
+}
+
+// passed is elapsed as far as the ticks are certain of it: the pause that ends just now is
+// left out before a tick has noted it. It needs a clock that runs.
+func (w *wheel) passed() time.Duration {
+	return min(w.elapsed(), time.Duration(w.clock.Load())+3*w.tick)
+}
+
+// left returns how long to wait for a moment before asking again, a tick at least; 0 if it
+// has passed. It needs a clock that runs, or the wheel has stopped.
+func (w *wheel) left(until time.Duration) time.Duration {
+	d := until - w.passed()
+	if d <= 0 {
+		return 0
+	}
+	return max(d, w.tick)
+}
+
+// lost returns for how long the process did not run. It needs a clock that runs.
+func (w *wheel) lost() time.Duration { return time.Since(w.base) - w.passed() }
+
+// watch keeps the clock running until unwatch is called, though the wheel may be empty.
+func (w *wheel) watch() {
+	w.mu.Lock()
+	w.needed()
+	w.watches++
+	w.unlockAwake()
+}
+
+// unwatch ends what watch began.
+func (w *wheel) unwatch() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.watches--
+}
+
+// needed is called before the clock is needed for one thing more. The caller holds mu.
+func (w *wheel) needed() {
+	if w.count == 0 && w.watches == 0 {
+		w.refresh()
+	}
+}
+
+// unlockAwake releases mu, and wakes the wheel's goroutine if that waits.
+func (w *wheel) unlockAwake() {
+	wake := w.idle
+	w.idle = false
+	w.mu.Unlock()
+	if wake {
+		w.wake <- struct{}{}
+	}
 }
 
 // node is the place of a connection in the wheel. The wheel's mu guards all fields but
@@ -107,6 +160,7 @@ func (w *wheel) stop() {
 	if running {
 		<-w.done
 	}
+	w.clock.Store(math.MaxInt64 / 2) // no tick comes any more: see passed
 }
 
 // now is the coarse clock: up to a tick late.
@@ -119,17 +173,10 @@ func (w *wheel) add(c *Conn, d time.Duration) {
 		w.mu.Unlock()
 		return
 	}
-	if w.count == 0 {
-		w.refresh()
-	}
+	w.needed()
 	c.timer.at = w.elapsed() + d
 	w.insert(c, c.timer.at)
-	wake := w.idle
-	w.idle = false
-	w.mu.Unlock()
-	if wake {
-		w.wake <- struct{}{}
-	}
+	w.unlockAwake()
 }
 
 // reset moves c to d from now.
@@ -157,7 +204,7 @@ func (w *wheel) hasten(c *Conn, d time.Duration) {
 	}
 }
 
-// refresh sets the clock, which stood still while the wheel was empty. The caller holds
+// refresh sets the clock, which stood still while nobody needed it. The caller holds
 // mu.
 func (w *wheel) refresh() {
 	now := w.elapsed()
@@ -217,7 +264,7 @@ func (w *wheel) run() {
 		case <-ticker.C:
 		}
 		w.mu.Lock()
-		if w.count == 0 {
+		if w.count == 0 && w.watches == 0 {
 			w.idle = true
 			w.mu.Unlock()
 			ticker.Stop()

@@ -164,7 +164,7 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 	end := c.finished && !c.ended && !c.dead
 	if end {
 		c.ended = true
-		c.last.late.Reset(linger)
+		c.setLate(linger)
 	}
 	over := c.handed
 	if c.handed = false; over {

@@ -3,12 +3,15 @@ package handler
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/lonng/nano/internal/histogram"
 )
 
 // Stats counts the calls of a handler. Its methods may be called concurrently.
 type Stats struct {
 	count, sum, max atomic.Int64
 	quick           atomic.Bool
+	Times           histogram.Histogram // of the calls
 }
 
 // Add counts n calls that took sum together and maximum at the most.

@@ -290,12 +290,11 @@ func (l *Link) Run() {
 func (l *Link) watch() {
 	tick := time.NewTicker(l.cfg.Ping)
 	defer tick.Stop()
+	j := judge{ping: l.cfg.Ping, dead: l.cfg.Dead}
 	for {
 		l.mu.Lock()
 		now := time.Since(l.started)
-		// The first ping without an answer was sent one Ping after the last one with an answer. Half a Ping compensates for
-		// early ticks, so that the link ends at the right tick.
-		if now-l.answered >= l.cfg.Dead+l.cfg.Ping/2 {
+		if j.silent(now, l.answered) {
 			l.mu.Unlock()
 			l.Close(ErrSilent)
 			return
@@ -310,6 +309,30 @@ func (l *Link) watch() {
 			return
 		}
 	}
+}
+
+// judge decides at every ping whether the peer is dead.
+type judge struct {
+	ping, dead time.Duration
+	last       time.Duration // when it was asked last
+	answered   time.Duration // what it was told last
+	paused     time.Duration // how long this process has not run since then
+}
+
+// silent reports whether the peer is dead. now and answered, when the newest ping that has an answer was sent, are on
+// the link's clock. If this process did not run for a while, answers may lie in the socket. So that time does not count,
+// once between two answers: a process that is merely overloaded is late again and again.
+func (j *judge) silent(now, answered time.Duration) bool {
+	if answered != j.answered {
+		j.answered, j.paused = answered, 0
+	}
+	if excess := now - j.last - j.ping; excess > 2*j.ping && j.paused == 0 {
+		j.paused = excess
+	}
+	j.last = now
+	// The first ping without an answer was sent one ping interval after the last one with an answer. Half an interval
+	// compensates for early ticks, so that the link ends at the right tick.
+	return now-answered-j.paused >= j.dead+j.ping/2
 }
 
 // signal wakes the writer.

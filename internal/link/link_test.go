@@ -308,6 +308,37 @@ func TestSilentPeer(t *testing.T) {
 	})
 }
 
+// The time in which this process did not run does not count against the peer.
+func TestJudgeAfterAPause(t *testing.T) {
+	const second = time.Second
+	for _, c := range []struct {
+		name string
+		asks [][2]time.Duration // when, and what was answered last
+		dead int                // index of the first ask that finds the peer dead; -1 for none
+	}{
+		{"answers", [][2]time.Duration{{1 * second, 0}, {2 * second, 1 * second}, {60 * second, 59 * second}}, -1},
+		{"silence", [][2]time.Duration{{1 * second, 0}, {2 * second, 0}, {3 * second, 0}, {4 * second, 0}, {5 * second, 0}}, 4},
+		{"a pause, and the answers come", [][2]time.Duration{{1 * second, 0}, {100 * second, 0}, {101 * second, 100 * second}, {102 * second, 101 * second}}, -1},
+		{"a pause, and silence", [][2]time.Duration{{1 * second, 0}, {100 * second, 0}, {101 * second, 0}, {102 * second, 0}, {103 * second, 0}}, 4},
+		{"two pauses with an answer between them", [][2]time.Duration{{10 * second, 0}, {11 * second, 10 * second}, {30 * second, 10 * second}}, -1},
+		{"overload", [][2]time.Duration{{4 * second, 0}, {8 * second, 0}}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			j := judge{ping: second, dead: 4 * second}
+			got := -1
+			for i, ask := range c.asks {
+				if j.silent(ask[0], ask[1]) {
+					got = i
+					break
+				}
+			}
+			if got != c.dead {
+				t.Errorf("ask %d finds the peer dead, want %d", got, c.dead)
+			}
+		})
+	}
+}
+
 // A handler that blocks keeps pings, and the answers to pings, from being read: either end gives the link up.
 func TestBlockedHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -18,14 +18,22 @@ type Dictionary struct {
 // NewDictionary returns a dictionary with a copy of codes, or nil if codes is empty. It returns an error if a route is
 // empty or longer than MaxRouteLength bytes, and if two routes have the same code.
 func NewDictionary(codes map[string]uint16) (*Dictionary, error) {
+	for route := range codes {
+		if route == "" || len(route) > MaxRouteLength {
+			return nil, fmt.Errorf("message: dictionary route %q has %d bytes, want 1 to %d", route, len(route), MaxRouteLength)
+		}
+	}
+	return ReadDictionary(codes)
+}
+
+// ReadDictionary is NewDictionary for the dictionary of a server, in which routes may have any length: only their codes
+// are sent.
+func ReadDictionary(codes map[string]uint16) (*Dictionary, error) {
 	if len(codes) == 0 {
 		return nil, nil
 	}
 	d := &Dictionary{codes: make(map[string]uint16, len(codes)), routes: make(map[uint16]string, len(codes))}
 	for route, code := range codes {
-		if route == "" || len(route) > MaxRouteLength {
-			return nil, fmt.Errorf("message: dictionary route %q has %d bytes, want 1 to %d", route, len(route), MaxRouteLength)
-		}
 		if other, taken := d.routes[code]; taken {
 			a, b := min(route, other), max(route, other)
 			return nil, fmt.Errorf("message: dictionary code %d stands for %q and for %q", code, a, b)

@@ -54,13 +54,16 @@ func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.
 }
 
 // decode decodes the reply to a call into out. If the handler returned no reply, out stays unchanged: the payload is an empty
-// protobuf message or JSON null then.
+// protobuf message or JSON null then. Raw bytes may be the null.
 func (b *Broker) decode(data []byte, out any) error {
+	if out == nil || len(data) == 0 {
+		return nil
+	}
 	if raw, ok := out.(*[]byte); ok {
 		*raw = data
 		return nil
 	}
-	if out == nil || len(data) == 0 || string(data) == "null" {
+	if string(data) == "null" {
 		return nil
 	}
 	return b.Dispatcher.Serializer.Unmarshal(data, out)

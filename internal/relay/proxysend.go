@@ -16,7 +16,12 @@ import (
 // This file contains what a program sends to a proxy session: pushes and answers.
 
 // Begin records which request runs.
-func (p *proxySession) Begin(id uint64, _ *string) { p.requests.Begin(id) }
+func (p *proxySession) Begin(id uint64, _ *string) {
+	if p.closed.Load() { // maybe by the handler that ran before
+		p.part()
+	}
+	p.requests.Begin(id)
+}
 
 // LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls it answers later.
 func (p *proxySession) LastMid() uint64 { return p.requests.Take() }
@@ -54,7 +59,7 @@ func (p *proxySession) ResponseTo(mid, serial uint64, v any) error {
 	switch {
 	case mid == 0:
 		return session.ErrSessionOnNotify
-	case p.closed.Load() && !isCall(mid):
+	case p.closed.Load() && !isCall(mid) && (mid != p.requests.Current() || p.parting.Load() == nil):
 		return session.ErrBrokenPipe
 	}
 	ok, current := p.requests.ClaimSerial(mid, serial)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/flow"
@@ -27,6 +28,7 @@ type proxySession struct {
 	closed atomic.Bool // shut was called
 	sealed atomic.Bool // drain was called
 
+	parting  atomic.Pointer[parting] // nil unless the end of the client was postponed
 	requests ledger.Ledger
 	acks     flow.Acks // an answer to the current request acknowledges that request too
 	echoes   echoes
@@ -75,6 +77,7 @@ func (p *proxySession) drain() {
 
 // finished runs on the logic goroutine after the last message.
 func (p *proxySession) finished() {
+	p.part()
 	defer p.pc.b.wg.Done()
 	defer p.index(0)
 	p.control.Finish()
@@ -103,20 +106,46 @@ func (p *proxySession) index(uid int64) {
 
 // Close ends the session and closes the client.
 func (p *proxySession) Close() error {
-	if err := p.shut(session.ErrClosed); err != nil {
-		return err
-	}
-	_ = p.pc.link.SendReserved(&link.Frame{Kind: kindClose, Session: p.id})
-	return nil
+	return p.end(session.ErrClosed, link.Frame{Kind: kindClose, Session: p.id})
 }
 
 // Kick ends the session and kicks the client.
 func (p *proxySession) Kick(reason string) error {
-	if err := p.shut(session.ErrKicked); err != nil {
-		return err
+	return p.end(session.ErrKicked, link.Frame{Kind: kindKick, Session: p.id, Data: []byte(reason)})
+}
+
+// answerTime is how long the end of a client waits for the handler that has ended it.
+const answerTime = 5 * time.Second
+
+// parting is the end of a client that was postponed.
+type parting struct {
+	frame link.Frame // for the gate
+	late  *time.Timer
+}
+
+// end ends the session, and its client with a frame for the gate. While a request runs that has no answer, the frame is
+// postponed: part sends it when the handler has returned, but after answerTime at the latest.
+func (p *proxySession) end(reason error, f link.Frame) error {
+	waits := !p.box.Idle() && p.requests.Waiting(p.requests.Current())
+	if p.closed.Swap(true) {
+		return session.ErrCloseClosedSession
 	}
-	_ = p.pc.link.SendReserved(&link.Frame{Kind: kindKick, Session: p.id, Data: []byte(reason)})
+	p.control.End(reason)
+	if waits {
+		p.parting.Store(&parting{f, time.AfterFunc(answerTime, p.part)})
+	} else {
+		_ = p.pc.link.SendReserved(&f)
+	}
+	p.box.Seal(p.finished)
 	return nil
+}
+
+// part ends the client if that was postponed.
+func (p *proxySession) part() {
+	if e := p.parting.Swap(nil); e != nil {
+		e.late.Stop()
+		_ = p.pc.link.SendReserved(&e.frame)
+	}
 }
 
 var (

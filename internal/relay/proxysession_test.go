@@ -97,6 +97,67 @@ func TestServeAnswers(t *testing.T) {
 	}
 }
 
+// The answer of a handler that ends its own session comes before the end, and nothing behind it.
+func TestServeAnswersBeforeTheEnd(t *testing.T) {
+	s := newScene(t, nil)
+	s.shop.do = func(sn *session.Session, data []byte) error {
+		if strings.HasPrefix(string(data), "close") {
+			sn.Close()
+		} else {
+			_ = sn.Kick("bye")
+		}
+		if err := sn.Push("late", data); !errors.Is(err, session.ErrBrokenPipe) {
+			t.Errorf("Push to the closed session = %v, want ErrBrokenPipe", err)
+		}
+		switch {
+		case strings.HasSuffix(string(data), "fail"):
+			return message.Errorf("SHOP-1", "sold out")
+		case strings.HasSuffix(string(data), "panic"):
+			panic("no")
+		case strings.HasSuffix(string(data), "defer"):
+			sn.Defer()
+			return nil
+		}
+		return sn.Response([]byte("ok"))
+	}
+	for i, c := range []struct {
+		data   string
+		answer link.Frame
+		end    link.Kind
+	}{
+		{"close", link.Frame{Data: []byte("ok")}, kindClose},
+		{"kick", link.Frame{Data: []byte("ok")}, kindKick},
+		{"close, fail", failed(link.Frame{}, "SHOP-1"), kindClose},
+		{"kick, fail", failed(link.Frame{}, "SHOP-1"), kindKick},
+		{"kick, panic", failed(link.Frame{}, message.CodeInternal), kindKick},
+		{"close, defer", link.Frame{}, kindClose},
+	} {
+		id := int64(i + 7)
+		s.says(link.Frame{Kind: kindRequest, Session: id, ID: 1, Route: "Shop.Do", Data: []byte(c.data), Meta: hello(0)})
+		if c.answer.Data != nil {
+			c.answer.Kind, c.answer.Session, c.answer.ID = kindResponse, id, 1
+			s.hears(c.answer)
+		}
+		end := link.Frame{Kind: c.end, Session: id}
+		if c.end == kindKick {
+			end.Data = []byte("bye")
+		}
+		s.hears(end)
+		s.silent()
+	}
+	// A notify has no answer to wait for.
+	heard := make(chan struct{})
+	s.shop.do = func(sn *session.Session, _ []byte) error {
+		sn.Close()
+		<-heard
+		return nil
+	}
+	s.says(link.Frame{Kind: kindNotify, Session: 20, Route: "Shop.Do", Meta: hello(0)})
+	s.hears(link.Frame{Kind: kindClose, Session: 20})
+	close(heard)
+	s.silent()
+}
+
 // Until the gate has seen a binding of this node, its own values are older and do not count.
 func TestServeBinds(t *testing.T) {
 	s := newScene(t, nil)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/lonng/nano/internal/goid"
 	"github.com/lonng/nano/internal/gosched"
+	"github.com/lonng/nano/internal/histogram"
 )
 
 const (
@@ -61,11 +62,12 @@ type Loop struct {
 	wake chan struct{} // capacity 1
 	done chan struct{} // closed when the loop has ended
 
-	nextDue   atomic.Int64 // when the first timer is due, or 0
-	busy      atomic.Int64 // when the running task started, or 0
-	delay     atomic.Int64 // how long the first task of the last batch had waited
-	stuck     atomic.Int64 // the busy value whose stack has been logged
-	saturated atomic.Bool  // see noteLoad; written by the loop alone
+	nextDue   atomic.Int64        // when the first timer is due, or 0
+	busy      atomic.Int64        // when the running task started, or 0
+	delays    histogram.Histogram // how long the first task of each batch had waited
+	delay     atomic.Int64        // how long the first task of the last batch had waited
+	stuck     atomic.Int64        // the busy value whose stack has been logged
+	saturated atomic.Bool         // see noteLoad; written by the loop alone
 
 	// Used by the loop's goroutine alone.
 	log       *slog.Logger
@@ -180,6 +182,9 @@ func (l *Loop) Pending() int {
 // Delay returns how long the oldest task of the last batch had waited.
 func (l *Loop) Delay() time.Duration { return time.Duration(l.delay.Load()) }
 
+// Delays returns the delays of all batches: see [histogram.Histogram.Counts].
+func (l *Loop) Delays() (first int, counts []int64) { return l.delays.Counts() }
+
 // Close runs the queued tasks, and those that they queue in turn, in at most 100 rounds; later
 // tasks are dropped. Then it stops the timers and returns when the goroutine has ended. Inside
 // a task it returns at once, and the loop ends after that task. Closing again waits likewise.
@@ -247,7 +252,9 @@ func (l *Loop) loop() {
 		}
 		if len(l.batch) > 0 {
 			l.noteLoad(oldest)
-			l.delay.Store(int64(l.now() - oldest))
+			delay := l.now() - oldest
+			l.delay.Store(int64(delay))
+			l.delays.Add(delay, 1)
 		}
 		l.runBatch()
 		l.end()

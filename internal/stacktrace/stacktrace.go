@@ -77,7 +77,7 @@ func origin(function string) source {
 	case pkg == module, strings.HasPrefix(pkg, module+"/internal/"):
 		return fromLibrary
 	}
-	for _, public := range []string{"client", "cluster", "component", "nanotest", "pipeline", "scheduler", "session"} {
+	for _, public := range []string{"client", "client/room", "cluster", "component", "mock", "nanotest", "pipeline", "room", "scheduler", "session", "state"} {
 		if pkg == module+"/"+public {
 			return fromLibrary
 		}

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/lonng/nano/internal/stacktrace"
+	"github.com/lonng/nano/pipeline"
+	"github.com/lonng/nano/session"
 )
 
 type room struct{ seats map[string]int }
@@ -42,6 +44,20 @@ func TestTheProgramsFramesComeFirst(t *testing.T) {
 	}
 	if caller := strings.Index(line, "stacktrace_test.TestTheProgramsFramesComeFirst"); caller < at {
 		t.Errorf("logged %s, want the caller behind the function that panicked", line)
+	}
+}
+
+// The program's frames come before those of the library, also of a caller.
+func TestTheLibrarysFramesComeLast(t *testing.T) {
+	hooks := pipeline.New().Inbound()
+	hooks.PushBack(func(*session.Session, *pipeline.Message) error {
+		new(room).join("ann")
+		return nil
+	})
+	line := stackOf(func() { _ = hooks.Process(nil, &pipeline.Message{}) })
+	join, caller, library := strings.Index(line, ".join "), strings.LastIndex(line, ".TestTheLibrarysFramesComeLast "), strings.Index(line, "Process ")
+	if join < 0 || caller < join || library < caller {
+		t.Errorf("logged %s, want the program's frames, and then the library's", line)
 	}
 }
 

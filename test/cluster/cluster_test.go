@@ -744,3 +744,31 @@ func TestClusterClose(t *testing.T) {
 	default:
 	}
 }
+
+// The answer of a handler that ends the session of another node's client comes before the end.
+func TestClusterAnswerBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	gate := testkit.StartNode(t, nil, nil)
+	testkit.StartNode(t, testkit.Services{"A": testkit.NewGame(func(s *session.Session, data []byte) error {
+		if string(data) == "close" {
+			s.Close()
+		} else {
+			_ = s.Kick("enough")
+		}
+		return nano.Errorf("GAME-1", "no")
+	})}, []*testkit.Node{gate})
+	for _, how := range []string{"close", "kick"} {
+		p := gate.Connect()
+		if _, err := p.Ask("A.Do", how); err == nil || !strings.Contains(err.Error(), "GAME-1") {
+			t.Errorf("%s: the answer is %v, want GAME-1", how, err)
+		}
+		select {
+		case <-p.Done():
+		case <-time.After(testkit.Patience):
+			t.Errorf("%s: the connection is open", how)
+		}
+		if kick, ok := errors.AsType[*client.KickError](p.Err()); ok != (how == "kick") {
+			t.Errorf("%s: the client ended with %v, %v", how, kick, p.Err())
+		}
+	}
+}

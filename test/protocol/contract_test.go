@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/conntest"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/testkit"
@@ -21,98 +24,13 @@ import (
 // What the server promises must hold over every connection that keeps the contract of
 // net.Conn, and not only over those of package net.
 
-// shortReads reads a few bytes at once.
-type shortReads struct{ *net.TCPConn }
-
-func (c shortReads) Read(p []byte) (int, error) { return c.TCPConn.Read(p[:min(len(p), 3)]) }
-
-// emptyReads returns neither bytes nor an error every other time.
-type emptyReads struct {
-	*net.TCPConn
-	empty *bool
-}
-
-func (c emptyReads) Read(p []byte) (int, error) {
-	if *c.empty = !*c.empty; *c.empty {
-		return 0, nil
-	}
-	return c.TCPConn.Read(p)
-}
-
-// lastReads returns the last bytes together with the end of the stream. It waits for the end
-// for a moment, since only the client knows which bytes are the last.
-type lastReads struct {
-	*net.TCPConn
-	ahead *[]byte
-}
-
-func (c lastReads) Read(p []byte) (n int, err error) {
-	if n = copy(p, *c.ahead); n > 0 {
-		*c.ahead = (*c.ahead)[n:]
-	} else if n, err = c.TCPConn.Read(p); err != nil {
-		return n, err
-	}
-	if len(*c.ahead) > 0 {
-		return n, nil
-	}
-	next := make([]byte, 1)
-	_ = c.SetReadDeadline(time.Now().Add(time.Millisecond))
-	m, err := c.TCPConn.Read(next)
-	_ = c.SetReadDeadline(time.Time{})
-	*c.ahead = next[:m]
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil
-	}
-	return n, err
-}
-
-// noCloseWrite has the methods of net.Conn alone.
-type noCloseWrite struct{ net.Conn }
-
-// noDeadlines has deadlines without effect.
-type noDeadlines struct{ net.Conn }
-
-func (noDeadlines) SetDeadline(time.Time) error      { return nil }
-func (noDeadlines) SetReadDeadline(time.Time) error  { return nil }
-func (noDeadlines) SetWriteDeadline(time.Time) error { return nil }
-
-var connections = []struct {
-	name string
-	wrap func(*net.TCPConn) net.Conn
-}{
-	{"bare", func(c *net.TCPConn) net.Conn { return c }},
-	{"short reads", func(c *net.TCPConn) net.Conn { return shortReads{c} }},
-	{"reads of nothing", func(c *net.TCPConn) net.Conn { return emptyReads{c, new(bool)} }},
-	{"bytes with the end", func(c *net.TCPConn) net.Conn { return lastReads{c, new([]byte)} }},
-	{"no CloseWrite", func(c *net.TCPConn) net.Conn { return noCloseWrite{c} }},
-	{"no deadlines", func(c *net.TCPConn) net.Conn { return noDeadlines{c} }},
-}
-
-// wrapping is a listener whose connections are wrapped.
-type wrapping struct {
-	net.Listener
-	wrap func(*net.TCPConn) net.Conn
-}
-
-func (l wrapping) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return l.wrap(c.(*net.TCPConn)), nil
-}
-
 // contract runs test with every kind of connection, over TCP and WebSocket. The tests run at once, since they wait most
-// of the time. Package net/http takes a connection over with a deadline only, so no WebSocket lives on one whose deadlines
-// do nothing.
+// of the time.
 func contract(t *testing.T, test func(t *testing.T, serve func(*nano.Server) *testkit.Server)) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, transport := range testkit.Sockets {
-		for _, kind := range connections {
-			if kind.name == "no deadlines" && transport == "ws" {
-				continue
-			}
+		for _, kind := range conntest.Kinds {
 			each := func(t *testing.T) {
 				test(t, func(s *nano.Server) *testkit.Server {
 					l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -120,10 +38,10 @@ func contract(t *testing.T, test func(t *testing.T, serve func(*nano.Server) *te
 						t.Fatal(err)
 					}
 					testkit.ShutdownAtEnd(t, s)
-					return testkit.ServeOn(t, s, transport, wrapping{l, kind.wrap})
+					return testkit.ServeOn(t, s, transport, conntest.Listener{Listener: l, Kind: kind})
 				})
 			}
-			all.Go(func() { t.Run(kind.name+" "+transport, each) })
+			all.Go(func() { t.Run(kind.Name+" "+transport, each) })
 		}
 	}
 }
@@ -243,6 +161,68 @@ func TestContractTimeouts(t *testing.T) {
 	}
 }
 
+// What a limit refuses is told, to a client that goes on sending too.
+func TestContractLimits(t *testing.T) {
+	noRoom := func(t *testing.T, at *testkit.Server) {
+		at.Join()
+		conn, err := at.DialConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := testkit.NewClient(t, conn)
+		keepSending(p)
+		if at.IsWebSocket() {
+			if status, err := p.ReadStatus(); status != http.StatusServiceUnavailable {
+				t.Errorf("the status is %d, %v, want 503", status, err)
+			}
+		} else if typ, body, err := p.Packet(); typ != packet.Handshake || !strings.HasPrefix(body, `{"code":500,"message":"too many connections"`) {
+			t.Errorf("a %v packet %s, %v came, want a refused handshake", typ, body, err)
+		}
+		if e := p.ReadUntilEnd(); errors.Is(e.Err, os.ErrDeadlineExceeded) {
+			t.Error("the connection stays open")
+		}
+	}
+	kick := func(first string, kick string, code int) func(*testing.T, *testkit.Server) {
+		return func(t *testing.T, at *testkit.Server) {
+			p := at.Join()
+			p.Send([]byte(first))
+			keepSending(p)
+			if e := p.ReadUntilEnd(); e.Kick != kick || at.IsWebSocket() && e.Code != code {
+				t.Errorf("kick %s and code %d came, want %s and %d; then %v", e.Kick, e.Code, kick, code, e.Err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		opts  []nano.Option
+		run   func(*testing.T, *testkit.Server)
+		limit string
+	}{
+		{"connections", []nano.Option{nano.WithMaxConnections(1)}, noRoom, "connections"},
+		{"connections of an address", []nano.Option{nano.WithMaxConnectionsPerAddress(1)}, noRoom, "address"},
+		{"packet size", []nano.Option{nano.WithMaxPacketSize(100)}, kick(string(testkit.Pack(packet.Data, strings.Repeat("x", 101))), "", 1009), "packet size"},
+		{"rate", []nano.Option{nano.WithMessageRate(1, 1), nano.WithMaxAbuse(2)}, kick("", `{"reason":"rate limit","code":"limit"}`, 1008), "rate"},
+		{"handshake size", nil, func(t *testing.T, at *testkit.Server) {
+			p := at.Dial()
+			p.Send(testkit.Pack(packet.Handshake, strings.Repeat(" ", 17<<10)))
+			keepSending(p)
+			if typ, body, err := p.Packet(); err != nil || typ != packet.Handshake || !strings.HasPrefix(body, `{"code":500,`) {
+				t.Errorf("a %v packet %s, %v came, want a refused handshake", typ, body, err)
+			}
+		}, "handshake size"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			contract(t, func(t *testing.T, serve func(*nano.Server) *testkit.Server) {
+				at := serve(testkit.NewServer(testkit.NewGame(nil), c.opts...))
+				c.run(t, at)
+				if n := at.Stats().Refused[c.limit]; n < 1 {
+					t.Errorf("%d refusals were counted, want 1", n)
+				}
+			})
+		})
+	}
+}
+
 // An answer of a handler that closes its own session comes before the farewell.
 func TestAnswerBeforeTheFarewell(t *testing.T) {
 	for _, c := range []struct {
@@ -256,25 +236,65 @@ func TestAnswerBeforeTheFarewell(t *testing.T) {
 		{"kick and fail", func(s *session.Session) error { _ = s.Kick("bye"); return nano.Errorf("GAME-1", "no") }, true, `{"reason":"bye","code":"kicked"}`},
 		{"kick and panic", func(s *session.Session) error { _ = s.Kick("bye"); panic("no") }, true, `{"reason":"bye","code":"kicked"}`},
 	} {
-		t.Run(c.name, func(t *testing.T) {
-			for _, transport := range testkit.Sockets {
-				at := testkit.Start(t, transport, testkit.NewGame(func(s *session.Session, _ []byte) error {
-					defer func() {
-						if err := s.Push("late", []byte("x")); !errors.Is(err, session.ErrBrokenPipe) {
-							t.Errorf("Push to the closed session = %v, want ErrBrokenPipe", err)
+		for _, resume := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, resume %v", c.name, resume), func(t *testing.T) {
+				for _, transport := range testkit.Sockets {
+					at := testkit.Start(t, transport, testkit.NewGame(func(s *session.Session, _ []byte) error {
+						defer func() {
+							if err := s.Push("late", []byte("x")); !errors.Is(err, session.ErrBrokenPipe) {
+								t.Errorf("Push to the closed session = %v, want ErrBrokenPipe", err)
+							}
+						}()
+						return c.do(s)
+					}), nano.WithResume(nano.Resume{}))
+					p := at.Dial()
+					kick := c.kick
+					if resume {
+						if _, err := new(testkit.ResumeClient).Connect(p.Wire); err != nil {
+							t.Fatal(err)
 						}
-					}()
-					return c.do(s)
-				}))
-				p := at.Join()
-				p.Send(append(testkit.Request(1, "Game.Do", ""), testkit.Request(2, "Game.Echo", "never")...))
-				e := p.ReadEnd()
-				if len(e.Messages) != 1 || e.Messages[0].ID != 1 || e.Messages[0].Err != c.err || e.Kick != c.kick {
-					t.Errorf("%s: %v and kick %q came, want one answer and %q", transport, e.Messages, e.Kick, c.kick)
+						if kick == "" { // so that the client does not come back
+							kick = `{"reason":"closed","code":"server"}`
+						}
+					} else {
+						p.Join()
+					}
+					p.Send(append(testkit.Request(1, "Game.Do", ""), testkit.Request(2, "Game.Echo", "never")...))
+					e := p.ReadEnd()
+					if len(e.Messages) != 1 || e.Messages[0].ID != 1 || e.Messages[0].Err != c.err || e.Kick != kick {
+						t.Errorf("%s: %v and kick %q came, want one answer and %q", transport, e.Messages, e.Kick, kick)
+					}
 				}
-			}
-		})
+			})
+		}
 	}
+}
+
+// A client whose connection is lost while its farewell waits for an answer cannot come back, and is told why.
+func TestResumeWhileTheFarewellWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kicked, end := make(chan struct{}), make(chan struct{})
+		at := testkit.Start(t, "pipe", testkit.NewGame(func(s *session.Session, _ []byte) error {
+			_ = s.Kick("bye")
+			close(kicked)
+			<-end
+			return s.Response([]byte("lost"))
+		}), nano.WithResume(nano.Resume{}))
+		c, p := &testkit.ResumeClient{}, at.DialPatient()
+		if _, err := c.Connect(p.Wire); err != nil {
+			t.Fatal(err)
+		}
+		c.Send(testkit.Request(1, "Game.Do", ""))
+		<-kicked
+		_ = p.Conn.Close()
+		c.Lost()
+		synctest.Wait()
+		a, err := c.Connect(at.DialPatient().Wire)
+		if err != nil || a.Resumed || a.Reason != "ended" || string(a.Kick) != `{"reason":"bye","code":"kicked"}` {
+			t.Errorf("%+v, %v came, want a new session and the kick of the other", a, err)
+		}
+		close(end)
+	})
 }
 
 // A client is told a whole second, and judged by it.

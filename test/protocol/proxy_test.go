@@ -428,8 +428,8 @@ func TestForwardedForLimits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.Read(make([]byte, 1)); err == nil {
-			t.Error("a sixth connection was served")
+		if status, err := testkit.NewWire(conn).ReadStatus(); status != http.StatusServiceUnavailable {
+			t.Errorf("a sixth connection was answered with status %d, %v, want 503", status, err)
 		}
 		if st := srv.Stats(); st.Refused["connections"] != 1 {
 			t.Errorf("refused: %v, want 1 of all connections", st.Refused)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -77,6 +78,12 @@ func TestResumeRandomCuts(t *testing.T) {
 	t.Logf("seed %d: %d runs, %d cuts, %d messages in both directions", seed, runs, cuts, messages)
 }
 
+// stacks returns the stacks of all goroutines.
+func stacks() []byte {
+	b := make([]byte, 1<<20)
+	return b[:runtime.Stack(b, true)]
+}
+
 func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 	requests := 10 + r.IntN(150)
 	sizes := make([]int, requests)
@@ -103,9 +110,10 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 		}
 	}
 	begun := false
+	var last error // why the last connection ended
 	for next := 0; next < 2*requests; cuts++ {
 		if cuts > 100_000 {
-			t.Fatal("no progress")
+			t.Fatalf("no progress after %d of %d messages: %v\n%s", next, 2*requests, last, stacks())
 		}
 		conn, err := at.DialConn()
 		if err != nil {
@@ -153,6 +161,7 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 			defer conn.Close()
 		}
 		client.Lost()
+		last = err
 	}
 	<-sent
 	synctest.Wait()

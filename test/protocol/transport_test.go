@@ -1,7 +1,11 @@
 package protocol_test
 
 import (
+	"context"
+	"crypto/tls"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,30 +13,59 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/testkit"
 )
 
 // A client with the wrong transport is told so if it can be, is counted, and the log says what is wrong.
 func TestWrongTransport(t *testing.T) {
+	const handshake, refused = "\x01\x00\x00\x02{}", "\x01\x00\x00"
 	for _, c := range []struct{ name, transport, first, answer, log string }{
 		{"HTTP on a TCP port", "tcp", "GET / HTTP/1.1\r\nHost: nano\r\n\r\n", "HTTP/1.1 400", "an HTTP or WebSocket client on a port for TCP clients"},
 		{"WebSocket on a TCP port", "tcp", testkit.UpgradeRequest("/"), "HTTP/1.1 400", "an HTTP or WebSocket client on a port for TCP clients"},
 		{"WebSocket on a TCP port behind a wrapper", "pipe", testkit.UpgradeRequest("/"), "HTTP/1.1 400", "an HTTP or WebSocket client"},
 		{"TLS on a plain port", "tcp", "\x16\x03\x01\x00\x05hello", "", "a TLS client on a port without TLS"},
+		{"HTTP on a TCP port, in pieces", "tcp", "G|ET / HTTP/1.1\r\nHost: nano\r\n\r\n", "HTTP/1.1 400", "an HTTP or WebSocket client on a port for TCP clients"},
+		{"WebSocket in TLS on a TCP port", "tls", testkit.UpgradeRequest("/"), "HTTP/1.1 400", "an HTTP or WebSocket client on a port for TCP clients"},
+		{"WebSocket without TLS on a TLS port", "below tls", testkit.UpgradeRequest("/"), "HTTP/1.1 400", "an HTTP or WebSocket client without TLS"},
+		{"TCP without TLS on a TLS port", "below tls", handshake, refused, "a TCP client without TLS on a port with TLS"},
+		{"TCP on a WebSocket port", "ws", handshake, refused, "a TCP client on a port for WebSocket clients"},
+		{"TCP on a WebSocket port, in pieces", "ws", "\x01|\x00\x00|\x02{}", refused, "a TCP client on a port for WebSocket clients"},
+		{"TCP on a WebSocket port behind a wrapper", "wspipe", handshake, refused, "a TCP client on a port for WebSocket clients"},
+		{"TCP in TLS on a WebSocket port", "wss", handshake, refused, "a TCP client on a port for WebSocket clients"},
+		{"TCP without TLS on a WebSocket port", "below wss", handshake, refused, "a TCP client without TLS on a port with TLS"},
+		{"WebSocket without TLS on a WebSocket port", "below wss", testkit.UpgradeRequest("/"), "HTTP/1.1 400", "an HTTP or WebSocket client without TLS"},
+		{"TLS on a WebSocket port", "ws", "\x16\x03\x01\x00\x05hello", "", "a TLS client on a port without TLS"},
 		{"a request without an upgrade", "ws", "GET / HTTP/1.1\r\nHost: nano\r\nConnection: close\r\n\r\n", "HTTP/1.1 400", "an HTTP request without an upgrade"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			log := testkit.NewLogCapture()
-			at := testkit.Start(t, c.transport, testkit.NewGame(nil), log.Option())
-			conn, err := at.DialConn()
+			transport, below := strings.CutPrefix(c.transport, "below ")
+			at := testkit.Start(t, transport, testkit.NewGame(nil), log.Option(), nano.WithHandshakeTimeout(testkit.Patience))
+			dial := at.DialConn
+			if below {
+				dial = testkit.DialBelowTLS(t, at)
+			}
+			conn, err := dial()
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(testkit.Patience))
-			go func() { _, _ = io.WriteString(conn, c.first) }()
+			start := time.Now()
+			go func() {
+				for i, piece := range strings.Split(c.first, "|") {
+					if i > 0 {
+						time.Sleep(20 * time.Millisecond) // so that the server reads each by itself
+					}
+					_, _ = io.WriteString(conn, piece)
+				}
+			}()
 			b, _ := io.ReadAll(conn)
+			if d := time.Since(start); d > testkit.Patience/2 {
+				t.Errorf("the connection was closed after %v", d)
+			}
 			if !strings.HasPrefix(string(b), c.answer) || c.answer == "" && len(b) > 0 {
 				t.Errorf("the server answered %q, want %q", b, c.answer)
 			}
@@ -43,6 +76,34 @@ func TestWrongTransport(t *testing.T) {
 				t.Errorf("the log is %s, want %s", log.All(), c.log)
 			}
 		})
+	}
+}
+
+// A Go client that dials with the wrong scheme is told so at once, and the server logs it.
+func TestWrongScheme(t *testing.T) {
+	for _, kind := range []string{"tcp", "tls", "ws", "wss"} {
+		for _, scheme := range []string{"tcp", "tls", "ws", "wss"} {
+			if scheme == kind {
+				continue
+			}
+			t.Run(scheme+" to "+kind, func(t *testing.T) {
+				at := testkit.Start(t, kind, testkit.NewGame(nil))
+				dial := at.DialConn
+				if kind == "tls" || kind == "wss" {
+					dial = testkit.DialBelowTLS(t, at)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
+				defer cancel()
+				start := time.Now()
+				_, err := client.Dial(ctx, scheme+"://localhost:1", client.WithTLSConfig(&tls.Config{RootCAs: testkit.Roots()}),
+					client.WithDialer(func(context.Context, string, string) (net.Conn, error) { return dial() }))
+				if d := time.Since(start); err == nil || d > testkit.Patience/2 || !strings.Contains(err.Error(), kind+"://") ||
+					!errors.Is(err, client.ErrWrongTransport) && !strings.Contains(err.Error(), "HTTP status 400") {
+					t.Errorf("Dial = %v after %v, want an error that names %s://", err, d, kind)
+				}
+				testkit.Eventually(t, "the client is counted", func() bool { return at.Stats().Refused["transport"] > 0 })
+			})
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package protocol_test
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
@@ -69,6 +70,19 @@ func TestUpgradeRequest(t *testing.T) {
 	var answer []byte
 	if err := c.Request(t.Context(), "Game.Do", []byte("x"), &answer); err != nil || string(answer) != "gone" {
 		t.Errorf("after the handshake the request is %q, %v, want gone", answer, err)
+	}
+}
+
+// The request of an upgrade over TLS has the state of that.
+func TestUpgradeRequestOverTLS(t *testing.T) {
+	states := make(chan *tls.ConnectionState, 1)
+	at := testkit.Start(t, "wss", testkit.NewGame(nil), nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error {
+		states <- s.UpgradeRequest().TLS
+		return nil
+	}))
+	at.Join().Echo(1, "here")
+	if state := <-states; state == nil || !state.HandshakeComplete || state.ServerName != "localhost" {
+		t.Errorf("the request has the TLS state %+v, want one of localhost", state)
 	}
 }
 

@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	"github.com/lonng/nano/examples/internal/browsertest"
 	"github.com/lonng/nano/examples/internal/site"
 )
 
@@ -248,86 +247,24 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// browser returns the path of a Chromium. Where none is installed the test is skipped, unless NANO_REQUIRE_BROWSER is
-// set.
-func browser(t *testing.T) string {
-	if testing.Short() {
-		t.Skip("short mode: needs a browser")
-	}
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("NANO_REQUIRE_BROWSER") != "" {
-		t.Fatal("no Chromium on PATH, and NANO_REQUIRE_BROWSER is set")
-	}
-	t.Skip("no Chromium on PATH")
-	return ""
-}
-
 // page is one tab of a browser.
-type page struct {
-	*testing.T
-	ctx context.Context
-}
-
-func (p page) do(what string, actions ...chromedp.Action[chromedp.Void]) {
-	p.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, wait)
-	defer cancel()
-	if err := chromedp.Do(ctx, actions...); err != nil {
-		p.Fatalf("%s: %v", what, err)
-	}
-}
-
-// shows waits until an element that selector finds has text in it.
-func (p page) shows(selector, text string) {
-	p.Helper()
-	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
-	poll := chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0))
-	p.do(fmt.Sprintf("waiting for %q in %s", text, selector), poll)
-}
+type page struct{ *browsertest.Page }
 
 func (p page) join(addr, name string) {
 	p.Helper()
-	p.do("joining as "+name,
+	p.Do("joining as "+name,
 		chromedp.Navigate("http://"+addr+"/web/?room=browsers"),
 		chromedp.WaitVisible("#name"),
 		chromedp.SetValue("#name", name),
 		chromedp.Click("#enter"),
 		chromedp.WaitVisible("#content"))
-	p.shows("#title", "#browsers")
-	p.shows("#state", "Connected")
-}
-
-// openBrowser starts a browser, and returns the context of its first tab.
-func openBrowser(t *testing.T) context.Context {
-	t.Helper()
-	path := browser(t)
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
-		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU)
-	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking",
-		"disable-component-update", "disable-sync"} {
-		flags = append(flags, chromedp.Flag(flag, true))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
-	t.Cleanup(cancel)
-	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
-	t.Cleanup(cancel)
-	// The context that starts a browser bounds its life, so it is not the context of one wait.
-	root, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(root); err != nil {
-		t.Fatalf("starting %s: %v", path, err)
-	}
-	return root
+	p.Shows("#title", "#browsers")
+	p.Shows("#state", "Connected")
 }
 
 // The page comes back by itself when the server was restarted cleanly, and says so.
 func TestServerRestarts(t *testing.T) {
-	ann := page{t, openBrowser(t)}
+	ann := page{browsertest.Start(t)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -336,21 +273,21 @@ func TestServerRestarts(t *testing.T) {
 	stop := serveOn(t, l)
 	ann.join(addr, "Ann")
 	stop()
-	ann.shows("#why", "The server is restarting.")
+	ann.Shows("#why", "The server is restarting.")
 	if l, err = net.Listen("tcp", addr); err != nil {
 		t.Fatal(err)
 	}
 	stop = serveOn(t, l)
 	defer stop()
-	ann.shows(".note", "The server was restarted.")
-	ann.shows("#state", "Connected")
-	ann.do("writing", chromedp.SendKeys("#content", "still here\r"))
-	ann.shows(".message.own .bubble", "still here")
+	ann.Shows(".note", "The server was restarted.")
+	ann.Shows("#state", "Connected")
+	ann.Do("writing", chromedp.SendKeys("#content", "still here\r"))
+	ann.Shows(".message.own .bubble", "still here")
 }
 
 // A message that is sent into a stalled connection arrives when the page is back.
 func TestMessageInAStalledConnection(t *testing.T) {
-	ann := page{t, openBrowser(t)}
+	ann := page{browsertest.Start(t)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -395,15 +332,15 @@ func TestMessageInAStalledConnection(t *testing.T) {
 	}()
 	ann.join(l.Addr().String(), "Ann")
 	stalled.Store(true)
-	ann.do("writing", chromedp.SendKeys("#content", "is anybody there?\r"))
-	ann.do("the field is empty", chromedp.Poll[chromedp.Void](`document.querySelector("#content").value === ""`,
+	ann.Do("writing", chromedp.SendKeys("#content", "is anybody there?\r"))
+	ann.Do("the field is empty", chromedp.Poll[chromedp.Void](`document.querySelector("#content").value === ""`,
 		chromedp.WithPollingTimeout(0)))
 	for len(conns) > 0 {
 		_ = (<-conns).Close()
 	}
 	stalled.Store(false)
-	ann.shows(".message.own .bubble", "is anybody there?")
-	ann.shows("#state", "Connected")
+	ann.Shows(".message.own .bubble", "is anybody there?")
+	ann.Shows("#state", "Connected")
 }
 
 // serveOn serves a chat on l until stop is called.
@@ -427,32 +364,28 @@ func serveOn(t *testing.T, l net.Listener) (stop func()) {
 }
 
 func TestTwoBrowsers(t *testing.T) {
-	root := openBrowser(t)
+	first := browsertest.Start(t)
 	addr := start(t)
-	tab, cancel := chromedp.NewContext(root, chromedp.WithNewBrowserContext())
-	defer cancel()
-	if err := chromedp.Do(tab); err != nil {
-		t.Fatalf("opening a second page: %v", err)
-	}
-	ann, bob := page{t, root}, page{t, tab}
+	second, closeTab := first.Tab()
+	ann, bob := page{first}, page{second}
 
 	ann.join(addr, "Ann")
-	ann.shows("#members", "Ann")
+	ann.Shows("#members", "Ann")
 	bob.join(addr, "Bob")
-	bob.shows("#members", "Ann")
-	ann.shows("#members", "Bob")
-	ann.shows(".note", "Bob joined")
+	bob.Shows("#members", "Ann")
+	ann.Shows("#members", "Bob")
+	ann.Shows(".note", "Bob joined")
 
-	bob.do("writing", chromedp.SendKeys("#content", "<i>hello</i> from Bob\r"))
-	bob.shows(".message.own .bubble", "<i>hello</i> from Bob")
-	ann.shows(".message:not(.own) .bubble", "<i>hello</i> from Bob")
-	ann.shows(".message .from", "Bob")
-	ann.do("answering", chromedp.SendKeys("#content", "hello from Ann"), chromedp.Click("#compose button"))
-	bob.shows(".message:not(.own) .bubble", "hello from Ann")
+	bob.Do("writing", chromedp.SendKeys("#content", "<i>hello</i> from Bob\r"))
+	bob.Shows(".message.own .bubble", "<i>hello</i> from Bob")
+	ann.Shows(".message:not(.own) .bubble", "<i>hello</i> from Bob")
+	ann.Shows(".message .from", "Bob")
+	ann.Do("answering", chromedp.SendKeys("#content", "hello from Ann"), chromedp.Click("#compose button"))
+	bob.Shows(".message:not(.own) .bubble", "hello from Ann")
 
-	cancel() // closes Bob's tab
-	ann.shows(".note", "Bob left")
-	gone, err := chromedp.Run(root, chromedp.TextContent("#members"))
+	closeTab()
+	ann.Shows(".note", "Bob left")
+	gone, err := chromedp.Run(ann.Context(), chromedp.TextContent("#members"))
 	if err != nil || strings.Contains(gone, "Bob") {
 		t.Errorf("after Bob closed the page, the members are %q (%v), want Ann alone", gone, err)
 	}

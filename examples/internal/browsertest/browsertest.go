@@ -1,0 +1,139 @@
+// Package browsertest opens the pages of the examples in a browser.
+package browsertest
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/lonng/nano"
+)
+
+// wait bounds every single thing that a test waits for.
+const wait = 30 * time.Second
+
+// Page is one tab of a browser.
+type Page struct {
+	testing.TB
+	ctx context.Context
+}
+
+// Start starts a browser until the end of the test, and returns its first tab. The test is skipped in short mode, and if
+// no Chromium is installed, unless NANO_REQUIRE_BROWSER is set.
+func Start(t testing.TB) *Page {
+	t.Helper()
+	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
+		chromedp.ExecPath(find(t)), chromedp.NoSandbox, chromedp.DisableGPU)
+	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
+		flags = append(flags, chromedp.Flag(flag, true))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
+	t.Cleanup(cancel)
+	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
+	t.Cleanup(cancel)
+	// The context that starts a browser bounds its life, so it is not the context of one wait.
+	root, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(root); err != nil {
+		t.Fatalf("starting a browser: %v", err)
+	}
+	return &Page{t, root}
+}
+
+// Context returns the context of the tab, for actions that Do does not fit.
+func (p *Page) Context() context.Context { return p.ctx }
+
+// Tab opens another tab, which shares nothing with the first one. The caller may close it before the test ends.
+func (p *Page) Tab() (tab *Page, closeTab func()) {
+	p.Helper()
+	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithNewBrowserContext())
+	p.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		p.Fatalf("opening a tab: %v", err)
+	}
+	return &Page{p.TB, ctx}, cancel
+}
+
+// Open starts a browser with the page at url.
+func Open(t testing.TB, url string) *Page {
+	t.Helper()
+	p := Start(t)
+	p.Do("opening "+url, chromedp.Navigate(url))
+	return p
+}
+
+// find returns the path of a Chromium.
+func find(t testing.TB) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("short mode: needs a browser")
+	}
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome", "chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	if os.Getenv("NANO_REQUIRE_BROWSER") != "" {
+		t.Fatal("no Chromium on PATH, and NANO_REQUIRE_BROWSER is set")
+	}
+	t.Skip("no Chromium on PATH")
+	return ""
+}
+
+// Do runs actions. A failure ends the test and names what was done.
+func (p *Page) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	defer cancel()
+	if err := chromedp.Do(ctx, actions...); err != nil {
+		p.Fatalf("%s: %v", what, err)
+	}
+}
+
+// Shows waits until an element that selector finds has text in it.
+func (p *Page) Shows(selector, text string) {
+	p.Helper()
+	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
+	p.Do(fmt.Sprintf("waiting for %q in %s", text, selector),
+		chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0)))
+}
+
+// Type types text into the element that selector finds.
+func (p *Page) Type(selector, text string) {
+	p.Helper()
+	p.Do("typing into "+selector, chromedp.SendKeys(selector, text))
+}
+
+// Click clicks the element that selector finds.
+func (p *Page) Click(selector string) {
+	p.Helper()
+	p.Do("clicking "+selector, chromedp.Click(selector))
+}
+
+// Serve serves players and pages of srv until the end of the test, which shuts srv down. It returns host and port.
+func Serve(t testing.TB, srv *nano.Server) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- srv.ServeWebSocket(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("ServeWebSocket: %v", err)
+		}
+	})
+	return l.Addr().String()
+}

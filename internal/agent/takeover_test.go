@@ -1,0 +1,168 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
+)
+
+func withResume(c *Config) {
+	c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20}
+}
+
+// resumable connects a client that asks for resume, and returns the session's token too.
+func resumable(t *testing.T, h *Hub) (*peer, *Agent, string) {
+	t.Helper()
+	p, c, token := asking(t, h, `{}`)
+	a := c.agent.Load()
+	if _, err := c.decodePackets(pack(t, packet.Ack, "")); err != nil {
+		t.Fatal(err)
+	}
+	go c.serve(nil, h.Heartbeat)
+	return p, a, token
+}
+
+// asking returns a connection whose handshake asks for resume and was answered, and which nobody reads.
+func asking(t *testing.T, h *Hub, ask string) (p *peer, c *Conn, token string) {
+	t.Helper()
+	client, socket := net.Pipe()
+	t.Cleanup(func() { _ = client.Close() })
+	c, _ = h.newConn(socket, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7)}, false)
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.decodePackets(pack(t, packet.Handshake, `{"sys":{"resume":`+ask+`}}`))
+		done <- err
+	}()
+	p = &peer{t, client}
+	_, body := p.packet()
+	var answer struct {
+		Sys struct{ Resume struct{ Token string } }
+	}
+	if err := json.Unmarshal(body, &answer); err != nil || answer.Sys.Resume.Token == "" {
+		t.Fatalf("the handshake was answered by %s", body)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait() // the writer of the answer has ended
+	return p, c, answer.Sys.Resume.Token
+}
+
+// returning is asking for the session of a token.
+func returning(t *testing.T, h *Hub, token string) (*peer, *Conn, string) {
+	t.Helper()
+	return asking(t, h, fmt.Sprintf(`{"token":%q,"received":0}`, token))
+}
+
+// finish serves a connection until it ends.
+func finish(c *Conn, err error) {
+	c.refuse(err)
+	c.serve(nil, c.hub.HandshakeTimeout)
+}
+
+// Of two connections that were let in, the first one's ack is handled last: it must not cut the second one.
+func TestLateAckOfConnectionThatWasReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withResume)
+		_, a, token := resumable(t, h)
+		_, replaced, _ := returning(t, h, token)
+		p, c, _ := returning(t, h, token)
+		if _, err := c.decodePackets(pack(t, packet.Ack, "")); err != nil {
+			t.Fatal(err)
+		}
+		go c.serve(nil, h.Heartbeat)
+		_, err := replaced.decodePackets(pack(t, packet.Ack, ""))
+		if err == nil {
+			t.Error("the ack of a connection that was replaced is accepted")
+		}
+		if c.left() || a.Suspended() {
+			t.Errorf("it cuts the connection of the session: left %v, suspended %v", c.left(), a.Suspended())
+		} else {
+			p.echo(1, "still here")
+		}
+		finish(replaced, err)
+		_ = p.Close()
+		synctest.Wait()
+		if !a.Suspended() {
+			t.Error("the session is not suspended when its connection has ended")
+		}
+	})
+}
+
+// A connection that cannot be written to any more is not given to the session: what was sent would be refused.
+func TestAckOfConnectionThatHasEnded(t *testing.T) {
+	for name, end := range map[string]func(*Agent, *Conn){
+		"a write failed": func(first *Agent, c *Conn) { c.writeFailed(first, nil) },
+		"its time is up": func(first *Agent, _ *Conn) { _ = first.shut(session.ErrHandshake, farewell{}) },
+		"a writer is about to report": func(_ *Agent, c *Conn) {
+			o := &c.agent.Load().out
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			c.kill()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(t, withResume)
+				_, a, token := resumable(t, h)
+				_, c, _ := returning(t, h, token)
+				end(c.agent.Load(), c)
+				_, err := c.decodePackets(pack(t, packet.Ack, ""))
+				if err == nil {
+					t.Error("the ack is accepted")
+				}
+				if !a.Suspended() {
+					t.Error("the session is not suspended")
+				}
+				if err := a.Push("news", []byte("x")); err != nil {
+					t.Errorf("Push = %v", err)
+				}
+				finish(c, err)
+				p, c, _ := returning(t, h, token)
+				if _, err := c.decodePackets(pack(t, packet.Ack, "")); err != nil {
+					t.Fatal(err)
+				}
+				go c.serve(nil, h.Heartbeat)
+				if m := p.message(); m.Route != "news" {
+					t.Errorf("%v came, want the push", m)
+				}
+			})
+		})
+	}
+}
+
+// A client that gets answers, and whose acks do not come, does not leave tokens behind.
+func TestTokensOfAttemptsAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withResume)
+		_, a, token := resumable(t, h)
+		for range 20 {
+			var c *Conn
+			_, c, token = returning(t, h, token)
+			go c.serve(nil, h.HandshakeTimeout)
+		}
+		if n := len(h.tokens.live); n > maxTokens {
+			t.Errorf("%d tokens are kept for one session, want %d at most", n, maxTokens)
+		}
+		_, c, _ := returning(t, h, token)
+		if _, err := c.decodePackets(pack(t, packet.Ack, "")); err != nil {
+			t.Fatal(err)
+		}
+		go c.serve(nil, h.Heartbeat)
+		synctest.Wait()
+		if n := len(h.tokens.live); n != 1 {
+			t.Errorf("%d tokens are good after the ack, want 1", n)
+		}
+		_ = a.Kick("done")
+		synctest.Wait()
+		if n := len(h.tokens.live); n != 0 {
+			t.Errorf("%d tokens are good after the session, want 0", n)
+		}
+	})
+}

@@ -1,0 +1,13 @@
+// Package prometheus publishes the figures of a server to Prometheus.
+//
+//	registry := prometheus.NewRegistry()
+//	registry.MustRegister(nanoprometheus.New(srv, nanoprometheus.Options{}))
+//	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+//
+// The figures are those of [nano.Server.Stats], read once for each scrape, so that all figures of a scrape belong
+// together. Serve them at an address that only operators can reach.
+//
+// The times of handlers and the delays of the logic goroutine are histograms. A scrape in the text format gets classic
+// buckets, one for each power of two of a second. A scrape in the protobuf format also gets a native histogram with four
+// buckets in each power of two, if the Prometheus server asks for native histograms.
+package prometheus
