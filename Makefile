@@ -38,10 +38,10 @@ ci: ## run everything that has to pass
 release: ## tag all modules at VERSION=v1.2.3; DRY=1 only tries
 	bash .ci/release "$(VERSION)" $(if $(DRY),--dry-run)
 
-bench: ## compare nano with bare servers, about 6 minutes; ARGS="-cases tcp -rounds 5"
+bench: ## compare nano with bare servers, about 7 minutes; ARGS="-cases tcp -rounds 5"
 	go run ./benchmark/bench $(ARGS)
 
-bench-scale: ## many connections, a large room, rooms on several cores, about 2 minutes
+bench-scale: ## many connections, a large room, several cores, a storm of resumes, about 2 minutes
 	go run ./benchmark/scale $(ARGS)
 
 bench-cluster: ## a gate and a backend against one node and a bare TCP link, about 2 minutes

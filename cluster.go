@@ -9,6 +9,7 @@ import (
 
 	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/internal/agent"
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/mesh"
 	"github.com/lonng/nano/internal/relay"
 	"github.com/lonng/nano/internal/snowflake"
@@ -174,6 +175,10 @@ type gate struct{ s *Server }
 func (g gate) ByUID(uid int64) []*session.Session { return g.s.hub.ByUID(uid) }
 func (g gate) Begin()                             { g.s.hub.Begin() }
 func (g gate) End()                               { g.s.hub.End() }
+
+func (g gate) Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal {
+	return g.s.hub.Carried(conn, ask)
+}
 
 func (g gate) Multicast(to []relay.Client, route string, data []byte) {
 	var sender agent.Sender

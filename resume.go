@@ -33,7 +33,8 @@ type Resume struct {
 
 // WithResume lets clients that ask for it resume their sessions: a client that loses its
 // connection comes back within a window, and neither side loses a message. Until then the
-// session is suspended. It keeps its user, data and groups, and what is sent to it. See
+// session is suspended. It keeps its user, data and groups, and what is sent to it. In a
+// cluster, the client may come back at any gate that has the option. See
 // [session.Session.OnSuspend], [session.Session.OnResume] and
 // [session.Session.Suspended]. The default is no resume.
 //
@@ -65,13 +66,14 @@ func WithResume(r Resume) Option {
 
 // ResumeStats holds the figures of sessions that can be resumed.
 type ResumeStats struct {
-	Suspended   int   // sessions that are suspended now
-	Suspensions int64 // times that a session lost its connection and was kept
-	Resumed     int64 // times that a client came back to its session
-	Expired     int64 // sessions that closed with session.ErrResumeExpired
-	Overflowed  int64 // sessions that closed with session.ErrResumeOverflow
-	Replayed    int64 // messages that were sent when a client came back
-	BytesHeld   int64 // bytes of packets that are kept, to 1 KiB for each connected session
+	Window      time.Duration // how long a session waits for its client; 0 without WithResume
+	Suspended   int           // sessions that are suspended now
+	Suspensions int64         // times that a session lost its connection and was kept
+	Resumed     int64         // times that a client came back to its session
+	Expired     int64         // sessions that closed with session.ErrResumeExpired
+	Overflowed  int64         // sessions that closed with session.ErrResumeOverflow
+	Replayed    int64         // messages that were sent when a client came back
+	BytesHeld   int64         // bytes of packets that are kept, to 1 KiB for each connected session
 
 	// Refused counts clients that could not resume, by the reason that they were told:
 	// "unknown", "expired", "overflow" or "ended". It has each reason, also with the
@@ -83,6 +85,7 @@ type ResumeStats struct {
 func (s *Server) resumeStats() ResumeStats {
 	c := &s.hub.Counts
 	return ResumeStats{
+		Window:      s.hub.Resume.Window,
 		Suspended:   c.Suspended(),
 		Suspensions: c.Suspensions.Load(),
 		Resumed:     c.Resumed.Load(),

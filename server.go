@@ -125,6 +125,10 @@ func (s *Server) build() error {
 	if o.singleLogin {
 		bound = s.replace
 	}
+	var carrier agent.Carrier
+	if s.broker.Clustered() && o.resume.Window > 0 {
+		carrier = s.broker
+	}
 	s.hub, err = agent.NewHub(agent.Config{
 		Log:              s.log,
 		Dispatcher:       s.dispatch,
@@ -147,6 +151,7 @@ func (s *Server) build() error {
 		Resume:           o.resume,
 		Bound:            bound,
 		Cluster:          s.broker,
+		Carrier:          carrier,
 		Debug:            o.debug,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ package cluster
 type Stats struct {
 	Members  int // other nodes that are up
 	Sessions int // sessions of other nodes' clients that this node knows
+	Carried  int // clients of this node that resume sessions of other nodes, or have resumed them
 
 	MessagesIn  int64
 	MessagesOut int64

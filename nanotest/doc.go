@@ -50,5 +50,29 @@
 //		})
 //	}
 //
+// # Lost connections
+//
+// [Player.Drop] cuts a player's connection, and [Player.Return] lets it come back. If the server has nano.WithResume,
+// players ask for it, so a player that returns within the window goes on with its session and gets what it missed.
+//
+//	func TestAway(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			room := &Room{group: nano.NewGroup("lobby")}
+//			rooms := &component.Components{}
+//			rooms.Register(room)
+//			srv := nanotest.Start(t, nano.WithComponents(rooms), nano.WithSerializer(json.NewSerializer()),
+//				nano.WithResume(nano.Resume{Window: time.Minute}))
+//			ann := srv.Connect(t)
+//			if err := ann.Request(t.Context(), "Room.Join", nil, nil); err != nil {
+//				t.Fatal(err)
+//			}
+//			ann.Drop()
+//			time.Sleep(59 * time.Second)
+//			srv.Do(room.Tick)
+//			ann.Return()
+//			ann.Wait("onTick", time.Second)
+//		})
+//	}
+//
 // A unit test of one handler needs no server: see package mock.
 package nanotest

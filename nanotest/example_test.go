@@ -75,6 +75,36 @@ func TestTick(t *testing.T) {
 	})
 }
 
+func TestAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := &Room{group: nano.NewGroup("lobby")}
+		rooms := &component.Components{}
+		rooms.Register(room)
+		srv := nanotest.Start(t, nano.WithComponents(rooms), nano.WithSerializer(json.NewSerializer()),
+			nano.WithResume(nano.Resume{Window: time.Minute}))
+		ann := srv.Connect(t)
+		if err := ann.Request(t.Context(), "Room.Join", nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		ann.Drop()
+		time.Sleep(59 * time.Second)
+		srv.Do(room.Tick)
+		ann.Return()
+		ann.Wait("onTick", time.Second)
+	})
+}
+
+// A player that loses its connection comes back within the window, and gets what was sent meanwhile.
+func ExamplePlayer_Drop() {
+	var t *testing.T // of the test
+	srv := nanotest.Start(t, nano.WithResume(nano.Resume{Window: time.Minute}))
+	ann := srv.Connect(t)
+	ann.Drop()
+	time.Sleep(59 * time.Second) // takes no time in a test with testing/synctest
+	ann.Return()
+	ann.Wait("onTick", time.Second)
+}
+
 // Greeter greets.
 type Greeter struct{ component.Base }
 

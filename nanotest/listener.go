@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/lonng/nano/internal/pipenet"
@@ -33,19 +34,22 @@ func (l *Listener) Addr() net.Addr { return l.pipes.Addr() }
 // ctx ends. The server sees every connection come from an address of its own, 192.0.2.2 with ports from 1 on.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	c, _, err := l.dial(ctx)
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
-// dial is DialContext. entered is closed when the server has let in the client that speaks on the connection.
-func (l *Listener) dial(ctx context.Context) (_ net.Conn, entered <-chan struct{}, _ error) {
+// dial is DialContext, and returns both ends.
+func (l *Listener) dial(ctx context.Context) (*clientConn, *serverConn, error) {
 	const ports = 1<<16 - 1
 	here, there := l.Addr(), madeUp(2, int((l.dialed.Add(1)-1)%ports)+1)
 	ours, theirs := net.Pipe()
-	server := &serverConn{conn: conn{theirs, here, there}, entered: make(chan struct{})}
+	server := &serverConn{conn: conn{theirs, here, there}, entered: make(chan struct{}), ended: make(chan struct{})}
 	if err := l.pipes.Deliver(ctx, server); err != nil {
 		return nil, nil, fmt.Errorf("nanotest: dial: %w", err)
 	}
-	return &conn{ours, there, here}, server.entered, nil
+	return &clientConn{conn: conn{ours, there, here}, entered: make(chan struct{})}, server, nil
 }
 
 // madeUp returns an address of a network that is reserved for documentation, and so nobody's.
@@ -70,7 +74,9 @@ func (c *conn) NetConn() net.Conn { return c.Conn }
 type serverConn struct {
 	conn
 	answered atomic.Bool
-	entered  chan struct{}
+	entered  chan struct{} // closed when the client is in
+	ended    chan struct{} // closed when the server has done with the connection
+	closed   sync.Once
 	// Of the server's reader.
 	acked, told bool
 }
@@ -80,6 +86,12 @@ func (c *serverConn) Write(b []byte) (int, error) {
 	return c.conn.Write(b)
 }
 
+// Close is called when what came over the connection is in the session's mailbox.
+func (c *serverConn) Close() error {
+	c.closed.Do(func() { close(c.ended) })
+	return c.conn.Close()
+}
+
 func (c *serverConn) Read(b []byte) (int, error) {
 	if c.acked && !c.told {
 		c.told = true
@@ -87,5 +99,45 @@ func (c *serverConn) Read(b []byte) (int, error) {
 	}
 	n, err := c.conn.Read(b)
 	c.acked = c.acked || n > 0 && c.answered.Load()
+	return n, err
+}
+
+// clientConn is the client's end. It knows when the client has dealt with the answer to its handshake: the client has
+// sent its ack then, and reads on.
+type clientConn struct {
+	conn
+	entered chan struct{} // closed when the client is in
+
+	mu                             sync.Mutex // guards what follows
+	answered, acked, reading, told bool
+}
+
+// tell closes entered when the client is in. The caller holds mu.
+func (c *clientConn) tell() {
+	if c.acked && c.reading && !c.told {
+		c.told = true
+		close(c.entered)
+	}
+}
+
+func (c *clientConn) Write(b []byte) (int, error) {
+	n, err := c.conn.Write(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.acked = c.acked || c.answered
+	c.tell()
+	return n, err
+}
+
+func (c *clientConn) Read(b []byte) (int, error) {
+	c.mu.Lock()
+	c.reading = true
+	c.tell()
+	c.mu.Unlock()
+	n, err := c.conn.Read(b)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = false
+	c.answered = c.answered || n > 0
 	return n, err
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -69,12 +68,19 @@ func StartDefault(t testing.TB, opts ...nano.Option) *Server {
 
 // Connect connects a player, and fails the test at once if the server does not let it in. When it returns, the server
 // has the session and may push to it. The player closes when the test t ends, which may be a subtest of the server's.
+//
+// If the server has nano.WithResume, the player asks for it, and connects again within milliseconds when its connection
+// is lost. Options of the test come after that.
 func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 	t.Helper()
-	p := &Player{t: t}
+	p := &Player{t: t, srv: s}
+	if s.Stats().Resume.Window > 0 {
+		soon := client.Reconnect{Min: time.Millisecond, Max: 10 * time.Millisecond}
+		opts = append([]client.Option{client.WithResume(), client.WithReconnect(soon)}, opts...)
+	}
 	// Behind the hooks of the test, so that it sees what they leave.
 	opts = append(slices.Clip(opts), client.WithInbound(p.record))
-	c, err := s.Dial(t.Context(), opts...)
+	c, err := s.connect(t.Context(), &p.network, opts)
 	if err != nil {
 		t.Fatalf("nanotest: Connect = %v", err)
 	}
@@ -86,27 +92,22 @@ func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 // Dial connects a client as client.Dial does, and returns its error: a refused handshake is a
 // *client.HandshakeError. The caller closes the client.
 func (s *Server) Dial(ctx context.Context, opts ...client.Option) (*client.Client, error) {
-	first := make(chan (<-chan struct{}), 1)
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		conn, entered, err := s.Listener.dial(ctx)
-		select {
-		case first <- entered:
-		default: // it connects anew, or has failed before
-		}
-		return conn, err
-	}
-	c, err := client.Dial(ctx, s.Listener.Addr().String(), append([]client.Option{client.WithDialer(dial)}, opts...)...)
+	return s.connect(ctx, &network{}, opts)
+}
+
+// connect is Dial for a client that connects over n.
+func (s *Server) connect(ctx context.Context, n *network, opts []client.Option) (*client.Client, error) {
+	n.listener = s.Listener
+	c, err := client.Dial(ctx, s.Listener.Addr().String(), append([]client.Option{client.WithDialer(n.dial)}, opts...)...)
 	if err != nil {
 		return nil, err
 	}
 	// The client is ready when it has sent its ack. So that the server may push to it at once, wait for the other side, too.
-	select {
-	case entered := <-first:
+	if conn := n.latest(); conn != nil { // else an option of the test has its own way to connect
 		select {
-		case <-entered:
+		case <-conn.entered:
 		case <-c.Done():
 		}
-	default: // an option of the test has its own way to connect
 	}
 	return c, nil
 }

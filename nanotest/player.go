@@ -20,7 +20,9 @@ import (
 type Player struct {
 	*client.Client
 
-	t testing.TB
+	t       testing.TB
+	srv     *Server
+	network network
 
 	mu      sync.Mutex        // guards what follows
 	pushes  []*client.Message // that came and were not taken, in order

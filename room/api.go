@@ -2,9 +2,11 @@ package room
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"reflect"
+	"slices"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/scheduler"
@@ -67,30 +69,20 @@ func (k *Kind[R]) node() (*node, error) {
 // await calls start, which calls done once, and waits for that until ctx ends. on is the scheduler that calls done, nil if
 // that is not known yet.
 func await[T any](ctx context.Context, n *node, on *scheduler.Scheduler, start func(done func(T, error))) (T, error) {
-	type result struct {
-		v   T
-		err error
-	}
 	var zero T
 	if (on == nil || !onScheduler(on)) && n.onAny() {
 		return zero, ErrLogic
 	}
-	results := make(chan result, 1)
-	start(func(v T, err error) { results <- result{v, err} })
-	select {
-	case r := <-results:
-		return r.v, r.err
-	case <-ctx.Done():
-		return zero, ctx.Err()
-	}
+	return wait(ctx, start)
 }
 
-// on returns the scheduler of all rooms of the kind, nil if they have several.
+// on returns the scheduler on which a new room of the kind starts. It is nil if there are several, or if the room waits for
+// other nodes before.
 func (n *node) on(k *kind) *scheduler.Scheduler {
-	if k.options.schedulers == 0 {
-		return n.server.Scheduler()
+	if k.options.schedulers > 0 || k.options.private && len(n.peers("")) > 0 {
+		return nil
 	}
-	return nil
+	return n.server.Scheduler()
 }
 
 // given returns the decoder of options that a program passes.
@@ -127,55 +119,102 @@ func (k *Kind[R]) Create(ctx context.Context, opts any) (Info, error) {
 	})
 }
 
-// Join gives a session a seat in the room with an id and runs OnJoin with opts: a pointer to the type that OnJoin takes, or
-// nil. A handler returns the result to the client, whose room it makes. The errors are those of OnJoin, [ErrNotFound],
-// [ErrFull], [ErrLocked] and [ErrJoined].
-func (k *Kind[R]) Join(ctx context.Context, s *session.Session, id string, opts any) (*Joined, error) {
-	n, c, err := k.find(id)
+// Place makes a room on the least loaded node of the cluster that has the kind, and holds a seat for each user until the
+// user joins, as long as the option [Reserve] says. Clients join by the id at any gate. Create makes a room on this server.
+// The errors are those of Create, and [ErrFull] if the room has fewer seats.
+func (k *Kind[R]) Place(ctx context.Context, opts any, uids ...int64) (Info, error) {
+	n, err := k.node()
 	if err != nil {
+		return Info{}, err
+	}
+	if slices.ContainsFunc(uids, func(uid int64) bool { return uid < 1 }) {
+		return Info{}, session.ErrIllegalUID
+	}
+	p := &placement{Kind: k.kind.name, UIDs: uids}
+	if p.Options, err = n.encodeGiven(k.kind.create, opts); err != nil {
+		return Info{}, err
+	}
+	others := n.peers(k.kind.name)
+	if len(others) == 0 {
+		return await(ctx, n, n.on(k.kind), func(done func(Info, error)) { n.place(p, done) })
+	}
+	if n.onAny() {
+		return Info{}, ErrLogic
+	}
+	return n.placeAnywhere(ctx, others, p)
+}
+
+// encodeGiven encodes options that a program passes as a client sends them.
+func (n *node) encodeGiven(h *hook, opts any) (json.RawMessage, error) {
+	v, err := given(opts)(h)
+	if err != nil || v == nil {
 		return nil, err
 	}
-	return await(ctx, n, c.sched, func(done func(*Joined, error)) {
-		n.join(s, id, given(opts), n.seatedAs(done))
-	})
+	return n.encode(v)
+}
+
+// Join gives a session a seat in the room with an id, on any node, and runs OnJoin with opts: a pointer to the type that
+// OnJoin takes, or nil. A handler returns the result to the client, whose room it makes. The errors are those of OnJoin,
+// [ErrNotFound], [ErrFull], [ErrLocked] and [ErrJoined].
+func (k *Kind[R]) Join(ctx context.Context, s *session.Session, id string, opts any) (*Joined, error) {
+	return k.enter(ctx, s, &request{Kind: k.kind.name, ID: id}, nil, opts, methodJoin)
+}
+
+// JoinCode is Join for the private room with a code, which people may type in small letters.
+func (k *Kind[R]) JoinCode(ctx context.Context, s *session.Session, code string, opts any) (*Joined, error) {
+	return k.enter(ctx, s, &request{Kind: k.kind.name, Code: code}, nil, opts, methodJoin)
 }
 
 // JoinOrCreate gives a session a seat in the room of the kind where its user has one, else in the best room that fits the
 // filter, else in a new room. OnCreate of a new room gets its options from create; OnJoin gets join.
 func (k *Kind[R]) JoinOrCreate(ctx context.Context, s *session.Session, f Filter, create, join any) (*Joined, error) {
+	return k.enter(ctx, s, &request{Kind: k.kind.name, Filter: f}, create, join, methodJoinOrCreate)
+}
+
+// Spectate lets a session watch the room with an id, on any node.
+func (k *Kind[R]) Spectate(ctx context.Context, s *session.Session, id string) (*Joined, error) {
+	return k.enter(ctx, s, &request{Kind: k.kind.name, ID: id}, nil, nil, methodSpectate)
+}
+
+// enter serves a request for a session as one of the client, without the limits of clients.
+func (k *Kind[R]) enter(ctx context.Context, s *session.Session, req *request, create, join any, method string) (*Joined, error) {
 	n, err := k.node()
 	if err != nil {
 		return nil, err
 	}
-	opts := func(h *hook) (any, error) {
+	e := &entry{s: s, kind: k.kind, req: req, unlimited: true, opts: func(h *hook) (any, error) {
 		if h == k.kind.create {
 			return given(create)(h)
 		}
 		return given(join)(h)
+	}}
+	if req.Create, err = n.encodeGiven(k.kind.create, create); err == nil && method != methodSpectate {
+		req.Options, err = n.encodeGiven(k.kind.join, join)
 	}
-	return await(ctx, n, n.on(k.kind), func(done func(*Joined, error)) {
-		n.joinOrCreate(s, k.kind, f, opts, n.seatedAs(done))
-	})
-}
-
-// Spectate lets a session watch the room with an id.
-func (k *Kind[R]) Spectate(ctx context.Context, s *session.Session, id string) (*Joined, error) {
-	n, c, err := k.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return await(ctx, n, c.sched, func(done func(*Joined, error)) { n.spectate(s, id, n.seatedAs(done)) })
-}
-
-// seatedAs turns the result of a join into the answer for the client.
-func (n *node) seatedAs(done func(*Joined, error)) func(*core, seated, error) {
-	return func(c *core, r seated, err error) {
-		if err != nil {
-			done(nil, err)
-			return
-		}
-		done(n.joinedFor(c, r))
+	e.create = req.Create
+	var on *scheduler.Scheduler
+	if req.ID == "" { // by a code, or any room
+		on = n.on(k.kind)
+	} else if c := n.room(req.ID); c != nil && c.kind == k.kind {
+		on = c.sched
+	} else if _, other := n.peerOf(req.ID); !other {
+		return nil, ErrNotFound
 	}
+	if _, other := n.home(s); other || req.ID == "" && len(n.peers("")) > 0 {
+		on = nil // it waits for other nodes
+	}
+	v, err := await(ctx, n, on, func(done func(any, error)) { n.serve(e, method, done) })
+	if err != nil {
+		return nil, err
+	}
+	if j, ok := v.(*Joined); ok {
+		return j, nil
+	}
+	j := &Joined{}
+	return j, json.Unmarshal(v.(json.RawMessage), j) // the answer of another node
 }
 
 // find returns a room of the kind.

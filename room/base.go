@@ -32,6 +32,10 @@ func (b *Base[S]) newSync() (*state.Sync, error) {
 // ID returns the id of the room. It may be called from any goroutine.
 func (b *Base[S]) ID() string { return b.core.id }
 
+// Code returns the code of a room whose kind has the option [Private], "" of any other: 6 letters and digits without 0, O, 1
+// and I, which no other room of the cluster has. It may be called from any goroutine.
+func (b *Base[S]) Code() string { return b.core.getCode() }
+
 // Players returns the players and spectators in the order in which they took their seats.
 func (b *Base[S]) Players() []*Player { return slices.Clone(b.core.players) }
 

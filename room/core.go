@@ -30,6 +30,9 @@ const maxPanics = 10
 // maxQueued is how many bytes may wait for a client before it gets no more state until they are sent.
 const maxQueued = 64 << 10
 
+// slowRetry is when a room without a tick rate looks again at clients that got no state.
+const slowRetry = 100 * time.Millisecond
+
 // core is a room without its type parameters. Everything but what mu guards is for the room's scheduler.
 type core struct {
 	kind  *kind
@@ -61,13 +64,15 @@ type core struct {
 	panics  int    // ticks in a row that panicked
 	closed  bool
 	empty   *timer
+	retry   *timer // flushes again for clients that are slow
 	buf     []byte
 
 	stats roomStats
 
 	mu       sync.Mutex
-	taken    int               // seats, with those that are held and reserved; mu guards it and what follows
-	reserved map[int64]*ticket // by uid
+	code     string // of a private room, set before it starts; mu guards it and what follows
+	taken    int    // seats, with those that are held and reserved
+	reserved map[claim]*ticket
 	locked   bool
 	gone     bool // takes no more players
 	labels   map[string]any
@@ -87,14 +92,14 @@ func newCore(k *kind, n *node, sched *scheduler.Scheduler) *core {
 	c := &core{
 		kind:     k,
 		node:     n,
-		id:       newID(n.name()),
+		id:       newID(n.name),
 		sched:    sched,
 		log:      n.log,
 		value:    reflect.New(k.typ),
 		dt:       k.dt,
 		base:     time.Now(),
 		nextID:   1,
-		reserved: map[int64]*ticket{},
+		reserved: map[claim]*ticket{},
 		labels:   map[string]any{},
 	}
 	var seed [32]byte
@@ -146,6 +151,18 @@ func (c *core) start(opts any) (err error) {
 	return nil
 }
 
+func (c *core) setCode(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.code = code
+}
+
+func (c *core) getCode() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.code
+}
+
 // abandon removes a room that could not start.
 func (c *core) abandon() {
 	c.mu.Lock()
@@ -194,12 +211,14 @@ func (c *core) flush(tick uint64) {
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
+	slow := false
 	for _, p := range c.players {
-		if p.session == nil || p.dropped {
+		if p.session == nil || p.dropped || p.session.Suspended() {
 			continue // the view misses this tick, and sends a snapshot later
 		}
 		if queued(p.session) > maxQueued {
 			c.stats.slow.Add(1)
+			slow = true
 			continue // likewise
 		}
 		if c.viewer != nil && !c.call("View", func() { c.viewer.View(p, p.view) }) {
@@ -214,6 +233,9 @@ func (c *core) flush(tick uint64) {
 		if pushState(p.session, c.buf) != nil {
 			p.view.Reset() // a session that is closed is dropped soon
 		}
+	}
+	if slow && c.dt == 0 && !c.closed && (c.retry == nil || c.retry.f == nil) {
+		c.retry = c.newTimer(slowRetry, c.touch)
 	}
 }
 

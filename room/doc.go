@@ -51,6 +51,11 @@
 // All methods of one room run on its scheduler, one at a time, so they need no locks. Methods of [Base], [Player] and the
 // state are for that scheduler too, unless their comments say otherwise. Other goroutines use [Kind.Do].
 //
+// # Clusters
+//
+// In a cluster, rooms live on the nodes that were given their kind. Clients join, list and watch the rooms of all nodes at
+// any gate. A new room is made on the least loaded node that does not shut down. If a node dies, its rooms end.
+//
 // # Routes
 //
 // Clients join with requests to the routes room.create, room.join, room.joinOrCreate, room.spectate, room.leave and

@@ -10,6 +10,7 @@ import (
 // Info describes a room.
 type Info struct {
 	ID      string         `json:"id"`
+	Code    string         `json:"code,omitempty"` // of a private room: clients can join by it
 	Kind    string         `json:"kind"`
 	Players int            `json:"players"` // with held and reserved seats
 	Seats   int            `json:"seats"`
@@ -25,13 +26,13 @@ func (c *core) info() Info {
 
 // infoLocked is info; the caller holds mu.
 func (c *core) infoLocked() Info {
-	return Info{ID: c.id, Kind: c.kind.name, Players: c.taken, Seats: c.kind.options.seats, Locked: c.locked, Label: maps.Clone(c.labels)}
+	return Info{ID: c.id, Code: c.code, Kind: c.kind.name, Players: c.taken, Seats: c.kind.options.seats, Locked: c.locked, Label: maps.Clone(c.labels)}
 }
 
 // ranked is a room that fits a filter.
 type ranked struct {
 	Info
-	off float64 // how far its label Near is off
+	Off float64 `json:"off"` // how far its label Near is off
 }
 
 // rank returns the room if it fits a filter and, with free, if a new player may join it at present.
@@ -94,10 +95,15 @@ func (f Filter) accepts(label map[string]any) (off float64, ok bool) {
 }
 
 // order sorts rooms: the closest first, then the fullest, then by id.
-func order(list []ranked) []Info {
+func order(list []ranked) []ranked {
 	slices.SortFunc(list, func(a, b ranked) int {
-		return cmp.Or(cmp.Compare(a.off, b.off), cmp.Compare(b.Players, a.Players), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(a.Off, b.Off), cmp.Compare(b.Players, a.Players), cmp.Compare(a.ID, b.ID))
 	})
+	return list
+}
+
+// infos returns the rooms without their rank.
+func infos(list []ranked) []Info {
 	out := make([]Info, len(list))
 	for i, r := range list {
 		out[i] = r.Info

@@ -24,6 +24,18 @@ type suspender interface {
 	OnResume(func(*session.Session))
 }
 
+// willed is the session of another node's client. Its gate pushes the will if this node goes down.
+type willed interface {
+	SetWill(route string, data []byte)
+}
+
+// setWill sets what the client of s gets if this node goes down and the session stays; nothing for the route "".
+func setWill(s *session.Session, route string, data []byte) {
+	if w, ok := s.NetworkEntity().(willed); ok {
+		w.SetWill(route, data)
+	}
+}
+
 // queued returns how many bytes wait for the client of s, 0 if that is not known.
 func queued(s *session.Session) int {
 	if q, ok := s.NetworkEntity().(queuer); ok {

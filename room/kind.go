@@ -55,7 +55,7 @@ func define(name string, t reflect.Type, opts []Option) *kind {
 		name: name,
 		typ:  t,
 		options: options{seats: 16, spectators: 100, catchUp: 3, hold: 30 * time.Second, reserve: 10 * time.Second, empty: 5 * time.Second,
-			inputs: 8, maxRooms: 10_000},
+			inputs: 8, maxRooms: 10_000, createBurst: createBurst, createEvery: createEvery},
 	}
 	for _, o := range opts {
 		o(&k.options)

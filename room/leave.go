@@ -44,22 +44,26 @@ func (c *core) returned(p *Player) {
 	p.dropped = false
 	p.hold.stop()
 	p.view.Reset()
-	if r, ok := reflect.TypeAssert[interface{ OnReturn(*Player) }](c.value); ok {
+	if r, ok := reflect.TypeAssert[interface{ OnReturn(*Player) }](c.value); ok && !p.spectator {
 		c.call("OnReturn", func() { r.OnReturn(p) })
 	}
 	c.touch()
 }
 
-// drop holds the seat of a player who has lost the connection. Hold counts from the first call.
+// drop holds the seat of a player who has lost the connection. Hold counts from the first call. A spectator stays as long
+// as the session.
 func (c *core) drop(p *Player) {
+	const expired = "hold expired"
 	switch {
-	case p.spectator:
+	case p.spectator && p.session == nil:
 		c.remove(p, ErrLeft, "")
+	case p.spectator:
+		p.dropped = true
 	case p.dropped:
 	case c.kind.options.hold == 0:
-		c.remove(p, ErrHoldExpired, "")
+		c.remove(p, ErrHoldExpired, expired)
 	default:
-		p.hold = c.newTimer(c.kind.options.hold, func() { c.remove(p, ErrHoldExpired, "") })
+		p.hold = c.newTimer(c.kind.options.hold, func() { c.remove(p, ErrHoldExpired, expired) })
 		c.dropped(p)
 		c.endDeserted()
 	}
@@ -92,7 +96,7 @@ func (c *core) remove(p *Player, why error, reason string) {
 		c.taken--
 	}
 	c.mu.Unlock()
-	if s != nil && errors.Is(why, ErrKicked) {
+	if s != nil && !errors.Is(why, ErrLeft) {
 		_ = s.Push(routeLeft, reasonBody(reason))
 	}
 	c.watchEmpty()

@@ -3,10 +3,10 @@ package room
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano"
@@ -18,16 +18,27 @@ import (
 
 // node is the rooms of one server.
 type node struct {
+	name       string // the first part of the ids of its rooms
 	server     *nano.Server
 	serializer serialize.Serializer
 	json       bool // the serializer's format
 	log        *slog.Logger
+	addr       atomic.Pointer[string] // see address
+	ctx        context.Context        // ends when the server shuts down
+	cancel     context.CancelFunc
+	tasksMu    sync.Mutex
+	tasks      sync.WaitGroup // see spawn; Add is called under tasksMu
+	codes      *codes
+	creates    *limiter // of rooms of kinds that only other nodes have, by session
+	guesses    *limiter // of wrong codes, by session
+	addresses  *limiter // of wrong codes, by address
 
 	mu       sync.Mutex
 	kinds    map[string]*kindAt // mu guards it and what follows
 	rooms    map[string]*core
 	sessions map[int64]*occupant // by session
 	held     map[seatKey]*core   // by user
+	waiting  map[int64]*waiting  // by session
 	draining bool
 	empty    chan struct{} // closed when no room is left; made by drain
 }
@@ -35,9 +46,10 @@ type node struct {
 // kindAt is a kind on one node.
 type kindAt struct {
 	*kind
-	scheds []*scheduler.Scheduler // made with the first room
-	rooms  int
-	next   int
+	scheds  []*scheduler.Scheduler // made with the first room
+	rooms   int
+	next    int
+	creates *limiter // of the rooms that clients make, by session
 }
 
 // occupant is a session that has or had a seat.
@@ -57,8 +69,19 @@ var nodes sync.Map
 
 // nodeOf returns the node of a server.
 func nodeOf(srv *nano.Server, env handler.Env) *node {
+	if n, ok := nodes.Load(srv); ok {
+		return n.(*node)
+	}
 	named, ok := env.Serializer.(interface{ Name() string })
+	ctx, cancel := context.WithCancel(context.Background())
 	n, _ := nodes.LoadOrStore(srv, &node{
+		name:       env.Instance,
+		ctx:        ctx,
+		cancel:     cancel,
+		codes:      newCodes(),
+		creates:    newLimiter(createBurst, createEvery),
+		guesses:    newLimiter(guessBurst, guessEvery),
+		addresses:  newLimiter(addressBurst, addressEvery),
 		server:     srv,
 		serializer: env.Serializer,
 		json:       ok && named.Name() == "json",
@@ -67,18 +90,16 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 		rooms:      map[string]*core{},
 		sessions:   map[int64]*occupant{},
 		held:       map[seatKey]*core{},
+		waiting:    map[int64]*waiting{},
 	})
 	return n.(*node)
 }
-
-// name returns the first part of the ids of the node's rooms.
-func (n *node) name() string { return "0" }
 
 // add makes the node serve a kind.
 func (n *node) add(k *kind) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.kinds[k.name] = &kindAt{kind: k}
+	n.kinds[k.name] = &kindAt{kind: k, creates: newLimiter(k.options.createBurst, k.options.createEvery)}
 }
 
 func (n *node) has(k *kind) bool {
@@ -107,6 +128,9 @@ func (n *node) close() {
 	for _, c := range n.cores(nil) {
 		c.do(func() { c.close("shutdown") })
 	}
+	n.tasksMu.Lock()
+	n.cancel()
+	n.tasksMu.Unlock()
 	n.mu.Lock()
 	n.draining = true
 	var scheds []*scheduler.Scheduler
@@ -118,10 +142,11 @@ func (n *node) close() {
 	for _, s := range scheds {
 		s.Close()
 	}
+	n.tasks.Wait()
 }
 
-// place returns the scheduler of a new room. The caller holds mu.
-func (n *node) place(at *kindAt) *scheduler.Scheduler {
+// scheduler returns the scheduler of a new room. The caller holds mu.
+func (n *node) scheduler(at *kindAt) *scheduler.Scheduler {
 	count := at.options.schedulers
 	if count == 0 {
 		return n.server.Scheduler()
@@ -164,17 +189,29 @@ func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*c
 	for key, v := range labels {
 		c.setLabel(key, v)
 	}
-	if !c.do(func() {
-		if err := c.start(o); err != nil {
+	start := func(err error) {
+		if err != nil {
 			c.abandon()
 			done(nil, err)
 			return
 		}
-		done(c, nil)
-	}) {
-		c.abandon()
-		done(nil, ErrDraining)
+		if !c.do(func() {
+			if err := c.start(o); err != nil {
+				c.abandon()
+				done(nil, err)
+				return
+			}
+			done(c, nil)
+		}) {
+			c.abandon()
+			done(nil, ErrDraining)
+		}
 	}
+	if k.options.private {
+		n.assignCode(c, start)
+		return
+	}
+	start(nil)
 }
 
 func (n *node) newRoom(k *kind) (*core, error) {
@@ -190,12 +227,13 @@ func (n *node) newRoom(k *kind) (*core, error) {
 		return nil, ErrTooMany
 	}
 	at.rooms++
-	c := newCore(k, n, n.place(at))
+	c := newCore(k, n, n.scheduler(at))
 	n.rooms[c.id] = c
 	return c, nil
 }
 
 func (n *node) remove(c *core) {
+	n.codes.release(c.getCode(), c.id)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.rooms[c.id] != c {
@@ -217,7 +255,10 @@ func (n *node) room(id string) *core {
 
 // list returns the rooms of a kind that fit a filter, in its order; with free, only those that have a free seat. Private
 // rooms are left out.
-func (n *node) list(k *kind, f Filter, free bool) []Info {
+func (n *node) list(k *kind, f Filter, free bool) []Info { return infos(n.ranked(k, f, free)) }
+
+// ranked is list with the rank of each room.
+func (n *node) ranked(k *kind, f Filter, free bool) []ranked {
 	if k.options.private {
 		return nil
 	}
@@ -232,6 +273,15 @@ func (n *node) list(k *kind, f Filter, free bool) []Info {
 
 // sit notes the seat of a session. A session has one seat at a time.
 func (n *node) sit(s *session.Session, p *Player) error {
+	if err := n.take(s, p); err != nil {
+		return err
+	}
+	n.bind(s, p.core.kind)
+	return nil
+}
+
+// take is sit on this node alone.
+func (n *node) take(s *session.Session, p *Player) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	o := n.sessions[s.ID()]
@@ -257,6 +307,7 @@ func (n *node) stand(s *session.Session, p *Player) {
 	if o == nil || o.player != p {
 		return
 	}
+	setWill(s, "", nil)
 	o.player = nil
 	if !o.followed {
 		delete(n.sessions, s.ID())
@@ -379,47 +430,6 @@ func (n *node) spectate(s *session.Session, id string, done func(*core, seated, 
 	}) {
 		done(nil, seated{}, ErrNotFound)
 	}
-}
-
-// joinOrCreate gives a session a seat in the room where its user has one, in the best room that has a free seat, or in
-// a new one. Then done runs on the scheduler of that room.
-func (n *node) joinOrCreate(s *session.Session, k *kind, f Filter, opts decoder, done func(*core, seated, error)) {
-	var list []*core
-	n.mu.Lock()
-	if c := n.held[seatKey{k, s.UID()}]; c != nil && s.UID() != 0 {
-		list = append(list, c)
-	}
-	n.mu.Unlock()
-	for _, i := range n.list(k, f, true) {
-		if c := n.room(i.ID); c != nil {
-			list = append(list, c)
-		}
-	}
-	n.tryJoin(s, k, list, f, opts, done)
-}
-
-// tryJoin joins the first room of a list that has a seat, or a new one.
-func (n *node) tryJoin(s *session.Session, k *kind, list []*core, f Filter, opts decoder, done func(*core, seated, error)) {
-	for i, c := range list {
-		if c.do(func() {
-			c.joinWith(s, opts, func(c *core, r seated, err error) {
-				if errors.Is(err, ErrFull) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) {
-					n.tryJoin(s, k, list[i+1:], f, opts, done)
-					return
-				}
-				done(c, r, err)
-			})
-		}) {
-			return
-		}
-	}
-	n.create(k, f.Equal, opts, func(c *core, err error) {
-		if err != nil {
-			done(nil, seated{}, err)
-			return
-		}
-		c.joinWith(s, opts, done)
-	})
 }
 
 // joinWith is join on the scheduler of the room.

@@ -22,6 +22,9 @@ type options struct {
 	private    bool
 	maxRooms   int
 	seed       *[32]byte
+
+	createBurst int
+	createEvery time.Duration
 }
 
 // Seats sets how many players a room has, without spectators. The default is 16.
@@ -59,11 +62,20 @@ func Inputs(n int) Option { return func(o *options) { o.inputs = n } }
 // on the logic goroutine.
 func Schedulers(n int) Option { return func(o *options) { o.schedulers = n } }
 
-// Private leaves the rooms out of lists and of JoinOrCreate. They are joined by id.
+// Private leaves the rooms out of lists and of JoinOrCreate, and gives each a code: see Base.Code. They are joined by code or
+// id. A client may send 5 wrong codes at once and then one every 6 s; all clients of an address may send 30 at once and then
+// one every 10 s. Over that they get [ErrRate].
 func Private() Option { return func(o *options) { o.private = true } }
 
 // MaxRooms sets how many rooms of the kind a node may have. The default is 10,000.
 func MaxRooms(n int) Option { return func(o *options) { o.maxRooms = n } }
+
+// CreateRate sets how many rooms of the kind one session may make with room.create and room.joinOrCreate: burst at once, and
+// one more each interval. A client gets [ErrRate] over that. The default is 20 at once and one more each second. With a
+// burst of 0, only the program makes rooms. The limit counts at the node that serves the session's room requests.
+func CreateRate(burst int, every time.Duration) Option {
+	return func(o *options) { o.createBurst, o.createEvery = burst, every }
+}
 
 // Seed sets the seed of Base.Rand of every room, for tests.
 func Seed(seed [32]byte) Option { return func(o *options) { o.seed = &seed } }
@@ -85,6 +97,7 @@ func (o *options) check() []error {
 	fault(o.empty <= 0, "Empty(%v): want more than 0", o.empty)
 	fault(o.inputs < 1, "Inputs(%d): want 1 or more", o.inputs)
 	fault(o.schedulers < 0 || o.schedulers > 1024, "Schedulers(%d): want 0 to 1024", o.schedulers)
+	fault(o.createBurst < 0 || o.createEvery <= 0, "CreateRate(%d, %v): want 0 or more, and an interval above 0", o.createBurst, o.createEvery)
 	fault(o.maxRooms < 1, "MaxRooms(%d): want 1 or more", o.maxRooms)
 	return errs
 }

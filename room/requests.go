@@ -18,14 +18,17 @@ const service = "room"
 type request struct {
 	Kind    string          `json:"kind"`
 	ID      string          `json:"id"`
-	Options json.RawMessage `json:"options"` // JSON; with a serializer other than JSON, the payload in base64
-	Hash    string          `json:"hash"`    // of the schema that the client has
+	Code    string          `json:"code,omitempty"`   // of a private room, in place of its id
+	Create  json.RawMessage `json:"create,omitempty"` // the options of OnCreate if they are not those of OnJoin
+	Options json.RawMessage `json:"options"`          // JSON; with a serializer other than JSON, the payload in base64
+	Hash    string          `json:"hash"`             // of the schema that the client has
 	Filter  Filter          `json:"filter"`
 }
 
 // Joined is the answer to a join.
 type Joined struct {
 	ID        string          `json:"id"`
+	Code      string          `json:"code,omitempty"` // of a private room
 	Kind      string          `json:"kind"`
 	Player    PlayerID        `json:"player"`
 	Spectator bool            `json:"spectator,omitempty"`
@@ -41,15 +44,15 @@ const maxListed = 100
 
 // requests returns the handlers of the routes room.*.
 func (s *server) requests() []handler.Func {
+	list := s.nodeRequests()
 	funcs := map[string]func(*session.Session, *request, func(any, error)){
-		"create":       s.onCreate,
-		"join":         s.onJoin,
-		"joinOrCreate": s.onJoinOrCreate,
-		"leave":        s.onLeave,
-		"list":         s.onList,
-		"spectate":     s.onSpectate,
+		"create":           s.onCreate,
+		methodJoin:         s.onJoin,
+		methodJoinOrCreate: s.onJoinOrCreate,
+		"leave":            s.onLeave,
+		"list":             s.onList,
+		methodSpectate:     s.onSpectate,
 	}
-	var list []handler.Func
 	for name, f := range funcs {
 		list = append(list, handler.Func{Service: service, Name: name, Call: func(from *session.Session, data any) (any, error) {
 			req := &request{}
@@ -165,45 +168,41 @@ func (n *node) kindOf(name string) (*kind, error) {
 	if at := n.kinds[name]; at != nil {
 		return at.kind, nil
 	}
-	return nil, message.Errorf(ErrNotFound.Code, "there is no kind of rooms %q", name)
+	return nil, errNoKind(name)
 }
 
-func (s *server) onCreate(_ *session.Session, req *request, answer func(any, error)) {
-	k, err := s.node.kindOf(req.Kind)
-	if err != nil {
-		answer(nil, err)
-		return
+func errNoKind(name string) error {
+	return message.Errorf(ErrNotFound.Code, "there is no kind of rooms %q", name)
+}
+
+// entry returns the entry of a client's request.
+func (s *server) entry(from *session.Session, req *request) *entry {
+	k, _ := s.node.kindOf(req.Kind) // nil without an error: another node may have it
+	e := &entry{s: from, kind: k, req: req, opts: s.node.decoder(req.Options), create: req.Options}
+	if len(req.Create) > 0 {
+		e.create = req.Create
 	}
-	s.node.create(k, req.Filter.Equal, s.node.decoder(req.Options), func(c *core, err error) {
-		if err != nil {
-			answer(nil, err)
-			return
-		}
-		answer(c.info(), nil)
-	})
+	return e
+}
+
+func (s *server) onCreate(from *session.Session, req *request, answer func(any, error)) {
+	s.node.createAny(s.entry(from, req), answer)
 }
 
 func (s *server) onJoin(from *session.Session, req *request, answer func(any, error)) {
-	s.node.join(from, req.ID, s.node.decoder(req.Options), func(c *core, r seated, err error) {
-		answer(s.node.joined(c, r, req.Hash, err))
-	})
+	s.node.serve(s.entry(from, req), methodJoin, answer)
 }
 
 func (s *server) onJoinOrCreate(from *session.Session, req *request, answer func(any, error)) {
-	k, err := s.node.kindOf(req.Kind)
-	if err != nil {
-		answer(nil, err)
-		return
-	}
-	s.node.joinOrCreate(from, k, req.Filter, s.node.decoder(req.Options), func(c *core, r seated, err error) {
-		answer(s.node.joined(c, r, req.Hash, err))
-	})
+	s.node.serve(s.entry(from, req), methodJoinOrCreate, answer)
 }
 
 func (s *server) onSpectate(from *session.Session, req *request, answer func(any, error)) {
-	s.node.spectate(from, req.ID, func(c *core, r seated, err error) {
-		answer(s.node.joined(c, r, req.Hash, err))
-	})
+	s.node.serve(s.entry(from, req), methodSpectate, answer)
+}
+
+func (s *server) onList(from *session.Session, req *request, answer func(any, error)) {
+	s.node.listAny(s.entry(from, req), answer)
 }
 
 func (s *server) onLeave(from *session.Session, _ *request, answer func(any, error)) {
@@ -218,16 +217,6 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 		}
 		answer(struct{}{}, nil)
 	})
-}
-
-func (s *server) onList(_ *session.Session, req *request, answer func(any, error)) {
-	k, err := s.node.kindOf(req.Kind)
-	if err != nil {
-		answer(nil, err)
-		return
-	}
-	list := s.node.list(k, req.Filter, false)
-	answer(list[:min(len(list), maxListed)], nil)
 }
 
 // joined makes the answer to a join. hash is that of the schema that the client has.
@@ -248,7 +237,7 @@ func (n *node) joined(c *core, r seated, hash string, err error) (any, error) {
 func (n *node) joinedFor(c *core, r seated) (*Joined, error) {
 	o := &c.kind.options
 	j := &Joined{
-		ID: c.id, Kind: c.kind.name, Player: r.player.ID, Spectator: r.player.spectator,
+		ID: c.id, Code: c.getCode(), Kind: c.kind.name, Player: r.player.ID, Spectator: r.player.spectator,
 		TickRate: o.tickRate, SendRate: o.tickRate / float64(max(1, c.kind.every)),
 		Hash: c.kind.schema.Hash, Schema: json.RawMessage(c.kind.schema.JSON),
 	}

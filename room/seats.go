@@ -9,23 +9,28 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// ticket is a seat that is reserved for a user.
+// claim is for whom a seat is reserved: a user, or a session that comes from another node.
+type claim struct{ uid, session int64 }
+
+// ticket is a seat that is reserved.
 type ticket struct {
-	uid int64
-	end func() // stops the timer that gives the seat back
+	claim claim
+	end   func() // stops the timer that gives the seat back
 }
 
-// take takes a seat, or the one that is reserved for the user. It may be called from any goroutine.
-func (c *core) take(uid int64) error {
+// take takes a seat, or the one that is reserved for the session or its user. It may be called from any goroutine.
+func (c *core) take(s *session.Session) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
 		return ErrNotFound
 	}
-	if t := c.reserved[uid]; t != nil {
-		delete(c.reserved, uid)
-		t.end()
-		return nil
+	for _, key := range []claim{{session: s.ID()}, {uid: s.UID()}} {
+		if t := c.reserved[key]; t != nil {
+			delete(c.reserved, key)
+			t.end()
+			return nil
+		}
 	}
 	switch {
 	case c.locked:
@@ -47,31 +52,37 @@ func (c *core) release() {
 // reserve holds seats for users until they come, all or none, also in a locked room. It may be called from any
 // goroutine.
 func (c *core) reserve(uids []int64) error {
+	claims := make([]claim, len(uids))
+	for i, uid := range uids {
+		if uid < 1 {
+			return session.ErrIllegalUID
+		}
+		claims[i] = claim{uid: uid}
+	}
+	return c.claim(claims)
+}
+
+// claim is reserve for users and sessions.
+func (c *core) claim(claims []claim) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.gone:
+	if c.gone {
 		return ErrNotFound
-	case slices.ContainsFunc(uids, func(uid int64) bool { return uid < 1 }):
-		return session.ErrIllegalUID
 	}
-	fresh := map[int64]bool{}
-	for _, uid := range uids {
-		if c.reserved[uid] == nil {
-			fresh[uid] = true
+	fresh := map[claim]bool{}
+	for _, key := range claims {
+		if c.reserved[key] == nil {
+			fresh[key] = true
 		}
 	}
 	if c.taken+len(fresh) > c.kind.options.seats {
 		return ErrFull
 	}
-	for _, uid := range uids {
-		if c.reserved[uid] != nil {
-			continue
-		}
-		t := &ticket{uid: uid}
+	for key := range fresh {
+		t := &ticket{claim: key}
 		timer := time.AfterFunc(c.kind.options.reserve, func() { c.unreserve(t) })
 		t.end = func() { timer.Stop() }
-		c.reserved[uid] = t
+		c.reserved[key] = t
 		c.taken++
 	}
 	return nil
@@ -80,9 +91,9 @@ func (c *core) reserve(uids []int64) error {
 // unreserve gives back a reserved seat whose player has not come.
 func (c *core) unreserve(t *ticket) {
 	c.mu.Lock()
-	expired := c.reserved[t.uid] == t
+	expired := c.reserved[t.claim] == t
 	if expired {
-		delete(c.reserved, t.uid)
+		delete(c.reserved, t.claim)
 		c.taken--
 	}
 	c.mu.Unlock()
@@ -139,7 +150,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if p := c.seatOf(s.UID()); p != nil {
 		return seated{player: p}, c.takeOver(p, s)
 	}
-	if err := c.take(s.UID()); err != nil {
+	if err := c.take(s); err != nil {
 		return seated{}, err
 	}
 	p := &Player{ID: c.nextID, UID: s.UID(), core: c, session: s}

@@ -220,7 +220,11 @@ func TestSlowClient(t *testing.T) {
 
 // Seats are never overbooked, whatever clients do.
 func TestSeatsAreNeverOverbooked(t *testing.T) {
-	const clients, seats = 1000, 7
+	const seats = 7
+	clients := 1000
+	if testing.Short() {
+		clients = 150
+	}
 	synctest.Test(t, func(t *testing.T) {
 		l := newLake(t, room.Schedulers(2), room.Seats(seats), room.Hold(2*time.Second), room.Empty(time.Second))
 		done := make(chan struct{})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lonng/nano/benchmark/internal/load"
 	"github.com/lonng/nano/benchmark/internal/proc"
+	"github.com/lonng/nano/benchmark/internal/server"
 	"github.com/lonng/nano/benchmark/internal/trial"
 )
 
@@ -59,6 +60,23 @@ func TestBench(t *testing.T) {
 	}
 }
 
+// The cases that compare resume, of which only the loads with resume acknowledge.
+func TestBenchResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
+	var out, progress bytes.Buffer
+	b := bench{rounds: 1, duration: 700 * time.Millisecond, small: true, progress: &progress}
+	if err := b.main(t.Context(), &out, selected(cases, "resume"), ""); err != nil {
+		t.Fatalf("%v\n%s", err, &progress)
+	}
+	for _, want := range []string{"resume-tcp-w1: resume costs", "resume-broadcast-w8: resume costs", "resume-idle-tcp: a session with resume takes"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
 func TestBenchWithoutCases(t *testing.T) {
 	b := bench{rounds: 1, duration: time.Second}
 	if err := b.main(t.Context(), &bytes.Buffer{}, selected(cases, "no such"), ""); err == nil {
@@ -68,7 +86,7 @@ func TestBenchWithoutCases(t *testing.T) {
 
 func TestSelected(t *testing.T) {
 	for words, want := range map[string]string{
-		"tcp-w":         "tcp-w1 tcp-w32",
+		"tcp-w":         "tcp-w1 tcp-w32 resume-tcp-w1",
 		"connect,ws-w1": "ws-w1 connect",
 		"rate":          "rate-10k",
 		"none":          "",
@@ -127,9 +145,9 @@ func TestBounds(t *testing.T) {
 func TestTable(t *testing.T) {
 	busy := figures{CPU: 10, Rate: 1000, P50: 100, P99: 200, Allocs: 2, Memory: 4, Left: -1, ServerBusy: .5, LoadBusy: 1}
 	results := []result{
-		{Case: "tcp-w1", Limit: "tcp", Nano: busy, Bare: figures{CPU: 5, Rate: 2000, P50: 50, P99: 400}, c: benchCase{bounds: []bound{cpu(1.25)}}},
-		{Case: "idle-ws", Limit: "ws", Nano: figures{CPU: 1, Memory: 8}, Bare: figures{CPU: 2, Memory: 8}, c: benchCase{unit: idle}},
-		{Case: "connect", Limit: "tcp", Nano: busy, c: benchCase{unit: connections}},
+		{Case: "tcp-w1", Limit: "tcp", Nano: busy, Bare: figures{CPU: 5, Rate: 2000, P50: 50, P99: 400}, c: benchCase{nano: server.Nano, limit: server.TCP, bounds: []bound{cpu(1.25)}}},
+		{Case: "idle-ws", Limit: "ws", Nano: figures{CPU: 1, Memory: 8}, Bare: figures{CPU: 2, Memory: 8}, c: benchCase{nano: server.Nano, limit: server.TCP, unit: idle}},
+		{Case: "connect", Limit: "tcp", Nano: busy, c: benchCase{nano: server.Nano, limit: server.TCP, unit: connections}},
 	}
 	var out bytes.Buffer
 	writeTable(&out, results)
@@ -147,5 +165,18 @@ func TestTable(t *testing.T) {
 	lines := strings.Split(out.String(), "\n")
 	if len(lines[0]) != len(lines[1]) {
 		t.Errorf("the rule is not as wide as the head:\n%s\n%s", lines[0], lines[1])
+	}
+}
+
+func TestPairs(t *testing.T) {
+	same := benchCase{nano: server.Nano, limit: server.Nano}
+	r := result{c: same, Rounds: rounds{[]figures{{CPU: 10.1}, {CPU: 11}, {CPU: 10.4}}, []figures{{CPU: 10}, {CPU: 10}, {CPU: 10}}}}
+	if got, want := r.pairs(), "resume costs +4.0 % of CPU, the median of 3 pairs, whose quartiles are +1.0 and +10.0 %"; got != want {
+		t.Errorf("pairs = %q, want %q", got, want)
+	}
+	same.unit = idle
+	r = result{c: same, Rounds: rounds{[]figures{{Memory: 5}, {Memory: 6}}, []figures{{Memory: 4}, {Memory: 4}}}}
+	if got, want := r.pairs(), "a session with resume takes +1536 bytes, the median of 2 pairs, whose quartiles are +1024 and +2048"; got != want {
+		t.Errorf("pairs = %q, want %q", got, want)
 	}
 }

@@ -20,6 +20,9 @@ type benchCase struct {
 	heartbeat   time.Duration // of the server, and the least that is measured; 0 for its default
 }
 
+// resume reports whether the case compares nano with resume with nano without it.
+func (c *benchCase) resume() bool { return c.nano == c.limit }
+
 // unit is what is counted.
 type unit int
 
@@ -95,6 +98,9 @@ var cases = []benchCase{
 	{name: "idle-tcp", nano: server.Nano, limit: server.TCP, load: resting, unit: idle, bounds: []bound{memory(.6)}},
 	{name: "idle-ws", nano: server.NanoWebSocket, limit: server.WebSocket, load: webSocket(resting), unit: idle, bounds: []bound{memory(1)}},
 	{name: "connect", nano: server.Nano, limit: server.TCP, load: connect, unit: connections},
+	{name: "resume-tcp-w1", nano: server.Nano, limit: server.Nano, load: echo(1), unit: messages, bounds: []bound{cpu(1.05)}},
+	{name: "resume-broadcast-w8", nano: server.Nano, limit: server.Nano, load: rooms(8), unit: messages, bounds: []bound{cpu(1.03)}},
+	{name: "resume-idle-tcp", nano: server.Nano, limit: server.Nano, load: resting, unit: idle},
 }
 
 // trial is one measurement of a case, of nano or of the bare server.
@@ -102,6 +108,7 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	t := trial.Trial{Server: server.Spec{Kind: c.limit}, Load: c.load}
 	if nano {
 		t.Server.Kind = c.nano
+		t.Load.Resume = c.load.Resume || c.resume()
 	}
 	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, max(b.duration, c.load.Duration)
 	if c.unit == idle {
@@ -110,7 +117,7 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	if c.heartbeat > 0 {
 		t.Server.Heartbeat, t.Load.Duration = c.heartbeat, max(b.duration, c.heartbeat)
 	}
-	t.Server.Resume = c.load.Resume
+	t.Server.Resume = t.Load.Resume
 	if c.load.Warm > 0 {
 		t.Load.Warm = c.load.Warm
 	}

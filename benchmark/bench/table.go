@@ -72,12 +72,35 @@ processor the server and the load generator took.`)
 		if r.Bare.bottleneck() {
 			fmt.Fprintf(out, "%s: the load generator was the bottleneck of the bare server.\n", r.Case)
 		}
+		if r.c.resume() {
+			fmt.Fprintf(out, "%s: %s.\n", r.Case, r.pairs())
+		}
 		for _, b := range r.c.bounds {
 			if most, over := b.over(r); over {
 				fmt.Fprintf(out, "%s: %s is %.3g, above its bound of %.3g.\n", r.Case, b.name, b.of(&r.Nano), most)
 			}
 		}
 	}
+}
+
+// pairs says how nano with resume compares with nano without it, round by round.
+func (r *result) pairs() string {
+	var v []float64
+	for i := range r.Rounds.Nano {
+		n, b := &r.Rounds.Nano[i], &r.Rounds.Bare[i]
+		if r.c.unit == idle {
+			v = append(v, 1024*(n.Memory-b.Memory))
+		} else {
+			v = append(v, 100*(n.CPU/b.CPU-1))
+		}
+	}
+	slices.Sort(v)
+	format := "resume costs %+.1f %% of CPU, the median of %d pairs, whose quartiles are %+.1f and %+.1f %%"
+	if r.c.unit == idle {
+		format = "a session with resume takes %+.0f bytes, the median of %d pairs, whose quartiles are %+.0f and %+.0f"
+	}
+	last := len(v) - 1
+	return fmt.Sprintf(format, (v[last/2]+v[len(v)/2])/2, len(v), v[last/4], v[last-last/4])
 }
 
 // row is the figures of a case, as far as they mean something.

@@ -1,10 +1,11 @@
 // Scale measures what nano does with much of something: connections that rest, members of a room, and processors.
 //
-//	go run ./benchmark/scale [-only idle,room,cores] [-duration 10s] [-connections N]
+//	go run ./benchmark/scale [-only idle,room,cores,storm] [-duration 10s] [-connections N]
 //
 // Idle connections, over TCP and WebSocket, are as many as this process may open files; clients are in a process of
 // their own. A room is pushed broadcasts while another client, in a third process, measures how long the others have to
-// wait; and rooms on their own schedulers are compared with one scheduler for all. Progress goes to the standard error,
+// wait; rooms on their own schedulers are compared with one scheduler for all; and 10,000 clients lose their connections
+// at once and come back to their sessions. Progress goes to the standard error,
 // one table to the standard output. The exit code is 1 if messages were lost or a run failed; figures beyond their
 // bounds are named and are no failure, since they depend on what else the machine does.
 package main
@@ -30,7 +31,7 @@ import (
 func main() {
 	proc.Main(trial.Roles)
 	s := newScale(os.Stderr)
-	flag.StringVar(&s.only, "only", "", "run these parts, separated by commas: idle, room, cores; all by default")
+	flag.StringVar(&s.only, "only", "", "run these parts, separated by commas: idle, room, cores, storm; all by default")
 	flag.DurationVar(&s.duration, "duration", s.duration, "how long one measurement takes")
 	flag.IntVar(&s.connections, "connections", s.connections, "idle connections at most")
 	flag.Parse()
@@ -58,6 +59,7 @@ type scale struct {
 	broadcasts  float64       // a second
 	work        time.Duration // of a message in a room with a scheduler of its own
 	rounds      int           // of the comparison of schedulers
+	stormy      int           // clients of the storm
 
 	lines  []line
 	faults []string
@@ -71,7 +73,7 @@ func newScale(progress io.Writer) *scale {
 	return &scale{
 		progress: progress, duration: 10 * time.Second, warm: 3 * time.Second,
 		connections: proc.FileLimit() - spareFiles, heartbeat: 5 * time.Second,
-		members: 5000, broadcasts: 10, work: 20 * time.Microsecond, rounds: 5,
+		members: 5000, broadcasts: 10, work: 20 * time.Microsecond, rounds: 5, stormy: 10_000,
 	}
 }
 
@@ -79,7 +81,7 @@ func (s *scale) main(ctx context.Context, out io.Writer) error {
 	parts := []struct {
 		name string
 		run  func(context.Context) error
-	}{{"idle", s.idle}, {"room", s.room}, {"cores", s.cores}}
+	}{{"idle", s.idle}, {"room", s.room}, {"cores", s.cores}, {"storm", s.storm}}
 	for _, p := range parts {
 		wanted := slices.ContainsFunc(strings.Split(s.only, ","), func(word string) bool { return strings.Contains(p.name, word) })
 		if !wanted {
@@ -90,7 +92,7 @@ func (s *scale) main(ctx context.Context, out io.Writer) error {
 		}
 	}
 	if s.lines == nil {
-		return fmt.Errorf("want one of idle, room and cores, got %q", s.only)
+		return fmt.Errorf("want one of idle, room, cores and storm, got %q", s.only)
 	}
 	fmt.Fprintf(out, "%s %s/%s, %d CPUs, for server and clients together\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
@@ -229,6 +231,30 @@ func (s *scale) cores(ctx context.Context) error {
 	}
 	return nil
 }
+
+// storm measures how long clients that lose their connections at once need to be back, with what they missed.
+func (s *scale) storm(ctx context.Context) error {
+	clients := min(s.stormy, s.connections)
+	what := fmt.Sprintf("a storm of %d clients", clients)
+	o, err := s.run(ctx, what, trial.Trial{
+		Server: server.Spec{Kind: server.Nano, Resume: true, Rate: s.broadcasts},
+		Load: load.Spec{Kind: load.Storm, Route: "Bench.Echo", Join: "Bench.Join", Resume: true, Clients: clients, Rooms: 1, Window: 1, Size: 64,
+			Warm: s.warm, Duration: stormLimit},
+	})
+	if err != nil {
+		return err
+	}
+	s.note(what, "all are back", "after %.2f s", o.Took.Seconds())
+	s.hold("5 s", o.Took <= 5*time.Second && o.Stuck == 0)
+	s.note(what, "a client is back", "p50 %.2f s, p99 %.2f s", o.P50.Seconds(), o.P99.Seconds())
+	s.note(what, "messages that came late", "%d, and an answer for each client", o.Missed)
+	s.note(what, "CPU of the server", "%.2f s", o.ServerCPU.Seconds())
+	s.count(what, o.Faults)
+	return nil
+}
+
+// stormLimit is how long a storm may last; clients that are away then are stuck.
+const stormLimit = 20 * time.Second
 
 // writeTable writes lines as a Markdown table.
 func writeTable(out io.Writer, lines []line) {

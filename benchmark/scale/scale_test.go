@@ -29,13 +29,14 @@ func TestScale(t *testing.T) {
 	var out, progress bytes.Buffer
 	s := newScale(&progress)
 	s.duration, s.warm, s.heartbeat = 200*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond
-	s.connections, s.members, s.rounds = 10, 20, 1
+	s.connections, s.members, s.rounds, s.broadcasts = 200, 20, 1, 50
 	if err := s.main(t.Context(), &out); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &progress, &out)
 	}
 	for _, want := range []string{
-		"| idle TCP connections ", "| idle WebSocket connections ", "| 10, made in ", " KiB a connection ",
+		"| idle TCP connections ", "| idle WebSocket connections ", "| 200, made in ", " KiB a connection ",
 		"| a room of 20 members ", "| delivery ", "| ping of another client ", "| one scheduler ", " times as many ",
+		"| a storm of 200 clients ", ", and an answer for each client ",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)

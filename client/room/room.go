@@ -39,6 +39,7 @@ type Room struct {
 // joined is the answer to a join.
 type joined struct {
 	ID       string          `json:"id"`
+	Code     string          `json:"code"`
 	Kind     string          `json:"kind"`
 	Player   uint32          `json:"player"`
 	TickRate float64         `json:"tickRate"`
@@ -57,6 +58,11 @@ func JoinOrCreate(ctx context.Context, c *client.Client, kind string, options an
 // Join joins the room with an id. For options see [JoinOrCreate].
 func Join(ctx context.Context, c *client.Client, id string, options any) (*Room, error) {
 	return join(ctx, c, "room.join", map[string]any{"id": id, "options": options})
+}
+
+// JoinCode joins the private room with a code, in capital or small letters. For options see [JoinOrCreate].
+func JoinCode(ctx context.Context, c *client.Client, code string, options any) (*Room, error) {
+	return join(ctx, c, "room.join", map[string]any{"code": code, "options": options})
 }
 
 // Spectate watches the room with an id.
@@ -134,6 +140,9 @@ func (r *Room) end(reason string) {
 
 // ID returns the id of the room.
 func (r *Room) ID() string { return r.joined.ID }
+
+// Code returns the code of a private room, "" of any other.
+func (r *Room) Code() string { return r.joined.Code }
 
 // Player returns the id of the player in the room.
 func (r *Room) Player() uint32 { return r.joined.Player }

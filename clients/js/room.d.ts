@@ -13,6 +13,8 @@ export interface JoinOptions {
 /** A room as the server describes it. */
 export interface RoomInfo {
   id: string;
+  /** Of a private room: clients can join by it. */
+  code?: string;
   kind: string;
   /** Seats that are taken, held or reserved. */
   players: number;
@@ -33,6 +35,8 @@ export class RoomClient extends Client {
     join?: JoinOptions & { filter?: Filter },
   ): Promise<Room<S>>;
   join<S extends object = any>(id: string, options?: unknown, join?: JoinOptions): Promise<Room<S>>;
+  /** Joins the private room with a code, in capital or small letters. */
+  joinCode<S extends object = any>(code: string, options?: unknown, join?: JoinOptions): Promise<Room<S>>;
   spectate<S extends object = any>(id: string, join?: JoinOptions): Promise<Room<S>>;
   create(kind: string, options?: unknown): Promise<RoomInfo>;
   rooms(kind: string, filter?: Filter): Promise<RoomInfo[]>;
@@ -56,6 +60,8 @@ export interface RoomEventMap {
 export class Room<S extends object = any> extends EventTarget {
   private constructor();
   readonly id: string;
+  /** Of a private room, to invite other players. */
+  readonly code?: string;
   readonly kind: string;
   readonly player: number;
   readonly spectator: boolean;

@@ -60,6 +60,11 @@ export class RoomClient extends Client {
     return this.#join('room.join', { id, options }, expect);
   }
 
+  /** Joins the private room with a code, in capital or small letters. */
+  joinCode(code, options, { expect } = {}) {
+    return this.#join('room.join', { code, options }, expect);
+  }
+
   /** Watches the room with an id. */
   spectate(id, { expect } = {}) {
     return this.#join('room.spectate', { id }, expect);
@@ -111,6 +116,7 @@ export class Room extends EventTarget {
     this.#client = client;
     this.#decoder = new StateDecoder(joined.schema, { hash: joined.hash, expect });
     this.id = joined.id;
+    this.code = joined.code;
     this.kind = joined.kind;
     this.player = joined.player;
     this.spectator = joined.spectator ?? false;

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -38,17 +39,23 @@ func connectCommand() *cli.Command {
 			"   notify chat.say {\"text\": \"hello\"}\n" +
 			"   expect push onLine {\"name\": \"Ann\"}\n\n" +
 			"With a contract, the Tab key completes routes, and JSON is sent as protobuf to servers that want it.",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "f", Usage: "run the script in `FILE`; - is the standard input"},
-			&cli.StringFlag{Name: "contract", Usage: "read the contract from `FILE`, as nano routes --json printed it"},
-			&cli.StringFlag{Name: "package", Usage: "read the contract from the source of the main package `PACKAGE`"},
-			&cli.StringFlag{Name: "serializer", Usage: "json, protobuf or hex; that of the contract by default, else json"},
-			&cli.StringFlag{Name: "user", Usage: "`JSON` to send as the user data of the handshake"},
-			&cli.StringSliceFlag{Name: "header", Usage: "a header of the WebSocket request, such as `\"Cookie: a=b\"`; may be repeated"},
-			&cli.BoolFlag{Name: "insecure", Usage: "accept every certificate of the server"},
-			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "how long to wait for a connection, a reply and what is expected"},
-		},
+		}, clientFlags()...),
 		Action: connect,
+	}
+}
+
+// clientFlags are the flags of commands that connect to a server.
+func clientFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "contract", Usage: "read the contract from `FILE`, as nano routes --json printed it"},
+		&cli.StringFlag{Name: "package", Usage: "read the contract from the source of the main package `PACKAGE`"},
+		&cli.StringFlag{Name: "serializer", Usage: "json, protobuf or hex; that of the contract by default, else json"},
+		&cli.StringFlag{Name: "user", Usage: "`JSON` to send as the user data of the handshake"},
+		&cli.StringSliceFlag{Name: "header", Usage: "a header of the WebSocket request, such as `\"Cookie: a=b\"`; may be repeated"},
+		&cli.BoolFlag{Name: "insecure", Usage: "accept every certificate of the server"},
+		&cli.DurationFlag{Name: "timeout", Value: 5 * time.Second, Usage: "how long to wait for a connection, a reply and what is expected"},
 	}
 }
 
@@ -56,9 +63,12 @@ func connect(ctx context.Context, c *cli.Command) error {
 	if c.Args().Len() != 1 {
 		return errors.New("connect: want one URL: nano connect ws://localhost:3250/nano")
 	}
-	config, err := connectConfig(ctx, c)
+	k, codec, opts, err := clientConfig(ctx, c)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
+	}
+	config := repl.Config{
+		Addr: c.Args().First(), Codec: codec, Contract: k, Out: c.Root().Writer, Timeout: c.Duration("timeout"), Options: opts,
 	}
 	name, script, err := openScript(c)
 	if err != nil {
@@ -71,46 +81,42 @@ func connect(ctx context.Context, c *cli.Command) error {
 	return interact(ctx, config)
 }
 
-// connectConfig reads the flags.
-func connectConfig(ctx context.Context, c *cli.Command) (repl.Config, error) {
-	config := repl.Config{Addr: c.Args().First(), Out: c.Root().Writer, Timeout: c.Duration("timeout")}
-	if config.Timeout <= 0 {
-		return config, fmt.Errorf("--timeout is %v, want more than 0", config.Timeout)
+// clientConfig reads the flags of clientFlags. The contract is nil if there is none.
+func clientConfig(ctx context.Context, c *cli.Command) (k *contract.Contract, codec *payload.Codec, opts []client.Option, err error) {
+	timeout := c.Duration("timeout")
+	if timeout <= 0 {
+		return nil, nil, nil, fmt.Errorf("--timeout is %v, want more than 0", timeout)
 	}
-	var err error
-	if config.Contract, err = connectContract(ctx, c); err != nil {
-		return config, err
+	if k, err = connectContract(ctx, c); err != nil {
+		return nil, nil, nil, err
 	}
 	serializer := c.String("serializer")
-	if serializer == "" && config.Contract != nil {
-		serializer = config.Contract.Serializer
+	if serializer == "" && k != nil {
+		serializer = k.Serializer
 	}
-	if serializer == "" {
-		serializer = payload.JSON
+	if codec, err = payload.New(k, cmp.Or(serializer, payload.JSON)); err != nil {
+		return nil, nil, nil, err
 	}
-	if config.Codec, err = payload.New(config.Contract, serializer); err != nil {
-		return config, err
-	}
-	config.Options = append(config.Options, client.WithDialTimeout(config.Timeout))
+	opts = []client.Option{client.WithDialTimeout(timeout), client.WithRequestTimeout(timeout)}
 	if user := c.String("user"); user != "" {
 		if !json.Valid([]byte(user)) {
-			return config, fmt.Errorf("--user is not JSON: %s", user)
+			return nil, nil, nil, fmt.Errorf("--user is not JSON: %s", user)
 		}
-		config.Options = append(config.Options, client.WithUser(json.RawMessage(user)))
+		opts = append(opts, client.WithUser(json.RawMessage(user)))
 	}
 	header := http.Header{}
 	for _, h := range c.StringSlice("header") {
 		name, value, ok := strings.Cut(h, ":")
 		if !ok {
-			return config, fmt.Errorf("--header is %q, want \"NAME: VALUE\"", h)
+			return nil, nil, nil, fmt.Errorf("--header is %q, want \"NAME: VALUE\"", h)
 		}
 		header.Add(strings.TrimSpace(name), strings.TrimSpace(value))
 	}
-	config.Options = append(config.Options, client.WithHeader(header))
+	opts = append(opts, client.WithHeader(header))
 	if c.Bool("insecure") {
-		config.Options = append(config.Options, client.WithTLSConfig(&tls.Config{InsecureSkipVerify: true})) //nolint:gosec // that is what the flag says
+		opts = append(opts, client.WithTLSConfig(&tls.Config{InsecureSkipVerify: true})) //nolint:gosec // that is what the flag says
 	}
-	return config, nil
+	return k, codec, opts, nil
 }
 
 // connectContract reads the contract that the flags name; nil for none.

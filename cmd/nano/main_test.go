@@ -131,6 +131,13 @@ func TestConnect(t *testing.T) {
 	if out, err := run(t, "connect", url, "-f", "good", "--package", "."); err != nil || !strings.HasPrefix(out, `reply {"N":3} (`) {
 		t.Errorf("connect -f good = %v, prints %q", err, out)
 	}
+	if out, err := run(t, "bench", url, `request Box.Open {"Name": "Ann"}`, "--rate", "200", "--for", "200ms", "--clients", "2"); err != nil ||
+		!strings.Contains(out, "answers      40\n") || !strings.Contains(out, "latency      p50 ") {
+		t.Errorf("bench = %v, prints\n%s", err, out)
+	}
+	if out, err := run(t, "bench", url, "request Box.None", "--for", "100ms", "--json"); err == nil || !strings.Contains(out, `"NANO-404": 10`) {
+		t.Errorf("bench of an unknown route = %v, prints\n%s", err, out)
+	}
 	if _, err := run(t, "connect", url, "-f", "bad"); err == nil || !strings.Contains(err.Error(), "bad:2: N is 0, want 3") {
 		t.Errorf("connect -f bad = %v, want what differs", err)
 	}
@@ -164,6 +171,12 @@ func TestUsage(t *testing.T) {
 		{[]string{"connect", "127.0.0.1:1", "--timeout", "-1s"}, "--timeout is -1s, want more than 0"},
 		{[]string{"connect", "127.0.0.1:1", "-f", "missing"}, "missing"},
 		{[]string{"connect", "127.0.0.1:1", "--contract", "a", "--package", "b"}, "not both"},
+		{[]string{"bench"}, "want a URL and a message"},
+		{[]string{"bench", "127.0.0.1:1"}, "want a message or -f FILE"},
+		{[]string{"bench", "127.0.0.1:1", "shout"}, "want request ROUTE"},
+		{[]string{"bench", "127.0.0.1:1", "notify a", "--rate", "0"}, "--rate is 0, want more than 0"},
+		{[]string{"bench", "127.0.0.1:1", "notify a", "--clients", "-1"}, "--clients is -1, want more than 0"},
+		{[]string{"bench", "127.0.0.1:1", "-f", "missing"}, "missing"},
 		{[]string{"nonsense"}, `there is no command "nonsense"; see nano --help`},
 		{[]string{"gen", "cobol"}, `there is no command "cobol"; see nano gen --help`},
 	} {

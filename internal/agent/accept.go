@@ -16,10 +16,14 @@ func (h *Hub) Accept(conn net.Conn) {
 		return
 	}
 	h.mu.Lock()
-	draining, full := h.draining, h.full(nil)
+	draining := h.draining
+	full, extra := h.admit(nil)
 	if !draining && full == noLimit {
 		h.proxies[conn] = struct{}{}
 		h.occupy(nil, 1)
+		if extra {
+			h.extra++
+		}
 		h.wg.Add(1)
 	}
 	h.mu.Unlock()
@@ -34,13 +38,14 @@ func (h *Hub) Accept(conn net.Conn) {
 		}
 		h.turnAway(conn, answer)
 	default:
-		go h.acceptProxied(conn)
+		go h.acceptProxied(conn, extra)
 	}
 }
 
 // acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header
-// comes before any TLS. Until it has come, the connection counts for no address.
-func (h *Hub) acceptProxied(conn net.Conn) {
+// comes before any TLS. Until it has come, the connection counts for no address; extra
+// tells that it is beyond the limits.
+func (h *Hub) acceptProxied(conn net.Conn, extra bool) {
 	defer h.wg.Done()
 	h.wheel.watch()
 	began := h.wheel.passed()
@@ -50,6 +55,9 @@ func (h *Hub) acceptProxied(conn net.Conn) {
 	h.mu.Lock()
 	delete(h.proxies, conn)
 	h.occupy(nil, -1)
+	if extra {
+		h.extra--
+	}
 	h.mu.Unlock()
 	if err != nil {
 		if !errors.Is(err, io.EOF) { // a health check ends without a byte

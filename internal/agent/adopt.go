@@ -107,6 +107,9 @@ func (a *Agent) takeBack(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
 	o.conn = c
+	if o.closed && c.last == nil { // closed without a connection: no writer will end this one
+		c.kill()
+	}
 	flush := o.pending(c) && o.list()
 	o.mu.Unlock()
 	if flush {

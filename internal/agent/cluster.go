@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 
+	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/payload"
 	"github.com/lonng/nano/session"
@@ -23,6 +24,11 @@ type Cluster interface {
 	// Routed records that a service was bound for a session, or unbound if address is
 	// empty.
 	Routed(s *session.Session, service, address string)
+	// Suspended records that a session has lost its connection for a reason, and waits for
+	// its client. It is called in order with the session's messages, as is Resumed.
+	Suspended(s *session.Session, reason error)
+	// Resumed records that the client of a session has come back.
+	Resumed(s *session.Session)
 }
 
 // caller makes calls to other nodes.
@@ -48,6 +54,29 @@ func (a *Agent) Call(ctx context.Context, route string, in, out any) error {
 		return session.ErrNotSupported
 	}
 	return a.hub.Cluster.Call(ctx, a.session, route, in, out)
+}
+
+// announceSuspended runs the callbacks of a suspension, in order with the session's
+// messages.
+func (a *Agent) announceSuspended(reason error) {
+	a.box.Announce(dispatch.Do(0, func() error {
+		if a.hub.Cluster != nil {
+			a.hub.Cluster.Suspended(a.session, reason)
+		}
+		a.control.Suspend(reason)
+		return nil
+	}))
+}
+
+// announceResumed runs the callbacks of a resume.
+func (a *Agent) announceResumed() {
+	a.box.Announce(dispatch.Do(0, func() error {
+		if a.hub.Cluster != nil {
+			a.hub.Cluster.Resumed(a.session)
+		}
+		a.control.Resume()
+		return nil
+	}))
 }
 
 // Relay sends a response or push whose payload another node encoded; the payload is not

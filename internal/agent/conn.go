@@ -78,20 +78,18 @@ const (
 	flagResume                        // its client has asked for resume
 	flagExtra                         // it was let in beyond the limits
 	flagFramed                        // packets come in WebSocket frames
+	flagAway                          // its client goes on with a session of another node
+	flagCarried                       // its client is connected to another node
 )
 
 // newConn makes a connection with an agent of its own, and registers both. It returns nil
 // once the hub drains, or when a limit is passed, which it returns. The caller must see
 // that serve runs.
 func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, full limit) {
-	a := newAgent(h)
-	c = &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
-	c.agent.Store(a)
-	c.in = newReader(c)
-	if framed {
-		c.flags.set(flagFramed)
+	a, c := h.makeConn(socket, remote, framed)
+	if h.Carrier != nil {
+		c.in.opening = &opening{}
 	}
-	a.out.conn, a.out.remote = c, remote
 	h.mu.Lock()
 	full, extra := h.admit(remote)
 	if h.draining {
@@ -116,6 +114,19 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 	return c, noLimit
 }
 
+// makeConn makes a connection and its agent.
+func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *Conn) {
+	a := newAgent(h)
+	c := &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
+	c.agent.Store(a)
+	c.in = newReader(c)
+	if framed {
+		c.flags.set(flagFramed)
+	}
+	a.out.conn, a.out.remote = c, remote
+	return a, c
+}
+
 // serve reads until the connection ends, which it owns. rest was read from it before;
 // left is what the client has for its handshake.
 func (c *Conn) serve(rest []byte, left time.Duration) {
@@ -126,6 +137,10 @@ func (c *Conn) serve(rest []byte, left time.Duration) {
 // read reads until the connection ends or is parked.
 func (c *Conn) read(rest []byte) {
 	err := c.readPackets(rest)
+	if c.away() {
+		go c.carry()
+		return
+	}
 	if c.settled(err) {
 		if !c.park() {
 			go c.read(nil)
@@ -184,7 +199,9 @@ func (c *Conn) over() {
 	o.mu.Unlock()
 	_ = c.socket.Close()
 	c.decideExtra()
-	c.hub.Counts.Open.Add(-1)
+	if !c.flags.has(flagCarried) {
+		c.hub.Counts.Open.Add(-1)
+	}
 	if c.flags.has(flagFramed) {
 		c.hub.upgrades.Delete(c.agent.Load())
 	}

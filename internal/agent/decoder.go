@@ -52,7 +52,7 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 			return nil, err
 		}
 		b = b[n:]
-		if a.flags.has(flagClosed) || c.flags.has(flagLeft) {
+		if a.flags.has(flagClosed) || c.flags.has(flagLeft|flagAway) {
 			return nil, nil
 		}
 	}

@@ -119,6 +119,7 @@ func (c *Conn) shake(body []byte) error {
 	if a.flags.has(flagClosed) { // the session's callbacks may have run
 		return session.ErrBrokenPipe
 	}
+	defer c.forgetOpening()
 	var resume []byte
 	if h.Resume.Window > 0 {
 		ask, err := parseResume(body)
@@ -130,11 +131,14 @@ func (c *Conn) shake(body []byte) error {
 				return err
 			}
 		}
-		if c.decideExtra() && c.resuming == nil {
+		if c.decideExtra() && c.resuming == nil && !c.away() {
 			h.refuse(refusedConnections, c.remote)
 			return c.refuseHandshake(codeRefused, errNoRoom)
 		}
-		if c.resuming != nil {
+		switch {
+		case c.away():
+			return nil
+		case c.resuming != nil:
 			c.state.Store(stateShaken)
 			return c.sendPacket(packet.Handshake, h.hello.answer(time.Now(), resume, nil))
 		}

@@ -62,6 +62,9 @@ type Config struct {
 	Bound func(s *session.Session, others []*session.Session)
 	// Cluster is the other nodes, and the program's calls; nil if there is neither.
 	Cluster Cluster
+	// Carrier reaches the sessions of other nodes that clients of this one resume; nil if
+	// there is none.
+	Carrier Carrier
 	// Closed is called on the logic goroutine when a session's close callbacks have run.
 	Closed func(s *session.Session)
 	Debug  bool

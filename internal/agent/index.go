@@ -83,9 +83,11 @@ func (h *Hub) unindex(a *Agent, uid int64) {
 
 // connGone forgets a connection that has ended.
 func (h *Hub) connGone(c *Conn) {
-	h.mu.Lock()
-	h.occupy(c.remote, -1)
-	h.mu.Unlock()
+	if !c.flags.has(flagCarried) {
+		h.mu.Lock()
+		h.occupy(c.remote, -1)
+		h.mu.Unlock()
+	}
 	if !c.left() {
 		h.gone(c.agent.Load(), flagConnGone)
 	}

@@ -47,6 +47,8 @@ type reader struct {
 	_     [2]uint64        // to be of another size class than Conn: freed readers leave no holes between connections
 	small *[smallRead]byte // what a connection that is no bare socket reads into
 	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
+
+	opening *opening // nil unless the client may yet go on with a session of another node, or has done so
 }
 
 var readers = sync.Pool{New: func() any {
@@ -73,8 +75,8 @@ func (c *Conn) freeReader() {
 // session.
 func (c *Conn) atRest() bool {
 	r := c.in
-	return len(r.remainder) == 0 && r.frames.Idle() && r.decode.state == betweenMessages && r.fault == nil &&
-		!c.flags.has(flagFaulty|flagLingering) && !c.agent.Load().flags.has(flagClosed)
+	return len(r.remainder) == 0 && r.frames.Idle() && r.decode.state == betweenMessages && r.fault == nil && r.opening == nil &&
+		!c.flags.has(flagFaulty|flagLingering|flagAway|flagCarried) && !c.agent.Load().flags.has(flagClosed)
 }
 
 // readPackets reads until the connection ends: bytes of the socket, without their frames
@@ -85,7 +87,7 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 	if len(rest) > 0 {
 		c.consume(rest, 0)
 	}
-	for {
+	for !c.away() {
 		b, kept, err := c.next()
 		if err != nil {
 			return err
@@ -95,6 +97,7 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 			return io.EOF
 		}
 	}
+	return nil
 }
 
 // errGoexit is why a connection ends whose goroutine the program has ended: a hook, the
@@ -121,6 +124,9 @@ func (c *Conn) consume(b []byte, kept int) {
 		c.in.remainder = nil
 		return
 	}
+	if c.in.opening != nil {
+		c.in.opening.record(b[kept:], c.hub.maxOpening())
+	}
 	var fault error
 	if c.flags.has(flagFramed) {
 		if b, fault = c.unframe(b, kept); c.agent.Load().flags.has(flagClosed) {
@@ -128,6 +134,10 @@ func (c *Conn) consume(b []byte, kept int) {
 		}
 	}
 	rest, err := c.decodePackets(b)
+	if c.in.opening != nil && c.away() {
+		c.in.remainder = nil
+		return // the other node reads all of it
+	}
 	if err == nil {
 		err = fault
 	}

@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"sync"
+
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/packet"
 )
@@ -13,20 +15,26 @@ import (
 type history struct {
 	segments []segment // from head on
 	head     int
-	chunk    []byte // where the next packets are copied to: behind its length
-	tail     bool   // the last segment is the end of chunk
-	last     uint64 // number of the last packet that was kept
-	sent     uint64 // number of the last packet that was given to a connection
-	first    uint64 // number of the first packet that is still kept; last+1 if none is
-	acked    uint64 // number of the last packet that the client has acknowledged
-	bytes    int    // of the packets that are kept
+	chunk    *[chunkSize]byte // where the next packets are copied to; nil for none
+	used     int              // bytes of chunk
+	tail     bool             // the last segment is the end of what is used of chunk
+	last     uint64           // number of the last packet that was kept
+	sent     uint64           // number of the last packet that was given to a connection
+	first    uint64           // number of the first packet that is still kept; last+1 if none is
+	acked    uint64           // number of the last packet that the client has acknowledged
+	bytes    int              // of the packets that are kept
 }
 
 // segment is whole packets in one piece of memory, which nobody writes to any more.
 type segment struct {
-	b []byte
-	n int // packets
+	b      []byte
+	n      int              // packets
+	copied bool             // it lies in a chunk
+	last   *[chunkSize]byte // that chunk, if no later segment lies in it; nil for the chunk in use
 }
+
+// chunks are reused: what is kept of busy sessions would keep the garbage collector busy.
+var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 const (
 	chunkSize = 2 << 10 // small packets are copied into chunks of this size
@@ -42,7 +50,7 @@ type span struct{ from, to int }
 func (h *history) keep(buf *buffer, n int, fleeting []span) {
 	h.last += uint64(n)
 	if buf.shared {
-		h.add(segment{buf.b, n})
+		h.add(segment{b: buf.b, n: n})
 		return
 	}
 	at := 0
@@ -92,14 +100,15 @@ func (h *history) copyPackets(b []byte, n int) {
 		return
 	}
 	if len(b) > chunkSize {
-		h.add(segment{append([]byte(nil), b...), n})
+		h.add(segment{b: append([]byte(nil), b...), n: n})
 		return
 	}
-	if cap(h.chunk)-len(h.chunk) < len(b) {
-		h.chunk, h.tail = make([]byte, 0, chunkSize), false
+	if h.chunk == nil || chunkSize-h.used < len(b) {
+		h.retire()
+		h.chunk = chunks.Get().(*[chunkSize]byte)
 	}
-	at := len(h.chunk)
-	h.chunk = append(h.chunk, b...)
+	at := h.used
+	h.used += copy(h.chunk[at:], b)
 	if h.tail {
 		s := &h.segments[len(h.segments)-1]
 		s.b = s.b[:len(s.b)+len(b)]
@@ -107,8 +116,25 @@ func (h *history) copyPackets(b []byte, n int) {
 		h.bytes += len(b)
 		return
 	}
-	h.add(segment{h.chunk[at:], n})
+	h.add(segment{b: h.chunk[at:h.used], n: n, copied: true})
 	h.tail = true
+}
+
+// retire takes the chunk out of use. Its memory is free when its last segment is
+// forgotten.
+func (h *history) retire() {
+	chunk := h.chunk
+	h.chunk, h.used, h.tail = nil, 0, false
+	if chunk == nil {
+		return
+	}
+	for i := len(h.segments) - 1; i >= h.head; i-- {
+		if s := &h.segments[i]; s.copied {
+			s.last = chunk
+			return
+		}
+	}
+	chunks.Put(chunk)
 }
 
 // add appends a segment.
@@ -144,6 +170,9 @@ func (h *history) forget(n uint64) {
 		if left := n - h.first + 1; uint64(s.n) <= left {
 			h.first += uint64(s.n)
 			h.bytes -= len(s.b)
+			if s.last != nil {
+				chunks.Put(s.last)
+			}
 			*s = segment{}
 			h.head++
 			continue
@@ -155,7 +184,7 @@ func (h *history) forget(n uint64) {
 		h.first++
 	}
 	if h.empty() {
-		h.chunk, h.tail = h.chunk[:0], false
+		h.retire()
 		if h.segments, h.head = h.segments[:0], 0; cap(h.segments) > idleSegments {
 			h.segments = nil
 		}
@@ -177,7 +206,7 @@ func (h *history) trim(most int) bool {
 // shrink frees memory that an empty history has for the next packets.
 func (h *history) shrink() {
 	if h.empty() {
-		h.segments, h.head, h.chunk = nil, 0, nil
+		h.segments, h.head = nil, 0
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/session"
 )
 
@@ -183,7 +182,7 @@ func (a *Agent) readerEnded(c *Conn) {
 	}
 	lost := r.lost
 	o.mu.Unlock()
-	a.box.Announce(dispatch.Do(0, func() error { a.control.Suspend(lost); return nil }))
+	a.announceSuspended(lost)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if r.previous == c {
@@ -244,36 +243,28 @@ func farewellOf(reason error, f farewell) farewell {
 }
 
 // negotiate answers the resume part of a handshake. It returns the part of the answer. If
-// the client goes on with its session, c.resuming is its agent.
+// the client goes on with its session, c.resuming is its agent; if that session belongs to
+// another node, c is away, and the other node answers.
 func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 	h := c.hub
 	c.flags.set(flagResume)
 	c.acks = &acks{}
 	answer := &resumeAnswer{Window: int64(h.Resume.Window / time.Second)}
 	if ask.hasToken {
-		k, ok := parseToken(ask.token)
-		var a *Agent
-		var e *ended
-		if ok {
-			a, e = h.tokens.find(k)
-		}
+		e, err := c.findSession(ask, answer)
 		switch {
-		case a != nil:
-			e, err = a.takeOver(c, k, ask.received, answer)
-		case e == nil:
-			e = &ended{reason: reasonUnknown}
-		}
-		if err != nil {
+		case err != nil || c.away():
 			return nil, err
-		}
-		if e == nil {
+		case e == nil:
 			return answer.encode(), nil
+		case c.flags.has(flagCarried):
+			return nil, c.refuseCarried(e)
 		}
 		answer.Reason, answer.Kick = e.reason, e.kick
 		h.Counts.refuseResume(e.reason)
 	}
 	r := &resumption{history: history{first: 1}, meter: h.newMeter()}
-	k := newToken()
+	k := newToken(h.nodeName())
 	r.tokens = []token{k}
 	answer.Token = k.text()
 	o := &c.agent.Load().out
@@ -281,6 +272,24 @@ func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 	o.resume = r
 	o.mu.Unlock()
 	return answer.encode(), nil
+}
+
+// findSession finds the session of the client's token, and makes c the connection that
+// goes on with it. It fills in the answer. e is not nil if no session can go on.
+func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, err error) {
+	k, ok := parseToken(ask.token)
+	if !ok {
+		return &ended{reason: reasonUnknown}, nil
+	}
+	switch a, e := c.hub.tokens.find(k); {
+	case a != nil:
+		return a.takeOver(c, k, ask.received, answer)
+	case e != nil:
+		return e, nil
+	case c.in.opening != nil && k.name() != c.hub.nodeName():
+		return c.askOther(k)
+	}
+	return &ended{reason: reasonUnknown}, nil
 }
 
 // errReceived is why a session ends whose client claims to have received what was not
@@ -352,7 +361,7 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	}
 	r.history.acknowledge(received)
 	r.charge(a.hub, true)
-	given := newToken()
+	given := newToken(a.hub.nodeName())
 	if at := indexOf(r.tokens, k); at > 0 { // the client has a newer one
 		a.hub.tokens.remove(r.tokens[:at])
 		r.tokens = r.tokens[at:]
@@ -445,7 +454,7 @@ func (c *Conn) goOn() error {
 	c.meter = a.out.resume.meter
 	c.acks.sent.Store(a.out.resume.received.Load()) // the answer has told it
 	a.hub.Counts.Resumed.Add(1)
-	a.box.Announce(dispatch.Do(0, func() error { a.control.Resume(); return nil }))
+	a.announceResumed()
 	return nil
 }
 

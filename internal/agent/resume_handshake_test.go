@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/lonng/nano/internal/carry"
 )
 
 func TestParseResume(t *testing.T) {
@@ -81,14 +83,15 @@ func FuzzParseAck(f *testing.F) {
 }
 
 func TestTokens(t *testing.T) {
-	k := newToken()
-	if s := k.text(); len(s) != tokenLength || k == newToken() {
+	name := carry.NameOf("10.0.0.1:1", 1)
+	k := newToken(name)
+	if s := k.text(); len(s) != tokenLength || k == newToken(name) || k.name() != name {
 		t.Errorf("token %q", s)
 	}
 	if got, ok := parseToken(k.text()); !ok || got != k {
 		t.Errorf("parseToken(%q) = %v, %v", k.text(), got, ok)
 	}
-	for _, s := range []string{"", "abc", strings.Repeat("a", 25), strings.Repeat("=", 24), strings.Repeat("\n", 24)} {
+	for _, s := range []string{"", "abc", strings.Repeat("a", tokenLength+1), strings.Repeat("=", tokenLength), strings.Repeat("\n", tokenLength)} {
 		if _, ok := parseToken(s); ok {
 			t.Errorf("parseToken(%q) = true", s)
 		}

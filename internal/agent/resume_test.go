@@ -5,9 +5,12 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/session"
 )
 
 // A suspended session whose buffers are empty takes at most 12 KiB of heap.
@@ -49,4 +52,81 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 	if i := slices.IndexFunc(agents, func(a *Agent) bool { return !a.Suspended() || a.Queued() != 0 }); i >= 0 {
 		t.Errorf("Suspended() = %v, Queued() = %d", agents[i].Suspended(), agents[i].Queued())
 	}
+}
+
+// guesses returns the handshakes whose costs are compared: one that asks for a new session, and one with a token that
+// the server might have given.
+func guesses() (fresh, guess string) {
+	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken(carry.Name{}).text() + `","received":12}}}`
+}
+
+// shakeHands connects, sends a handshake, reads the answer, and goes away.
+func shakeHands(t testing.TB, h *Hub, handshake string) {
+	t.Helper()
+	client, conn := net.Pipe()
+	h.Accept(conn)
+	p := &peer{t, client}
+	p.send(pack(t, packet.Handshake, handshake))
+	p.packet()
+	_ = client.Close()
+}
+
+// A guessed token costs the server no more than a handshake: nothing is remembered, and little more is allocated.
+func TestGuessedTokens(t *testing.T) {
+	const rounds = 500
+	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
+	mallocs := func(handshake string) float64 {
+		shakeHands(t, h, handshake)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range rounds {
+			shakeHands(t, h, handshake)
+		}
+		eventually(t, func() bool { return h.Counts.Open.Load() == 0 })
+		runtime.ReadMemStats(&after)
+		return float64(after.Mallocs-before.Mallocs) / rounds
+	}
+	fresh, guess := guesses()
+	a, b := mallocs(fresh), mallocs(guess)
+	t.Logf("a handshake allocates %.0f objects, a guess %.0f", a, b)
+	if b > 1.25*a {
+		t.Errorf("a guess allocates %.0f objects and a handshake %.0f, want at most a quarter more", b, a)
+	}
+	if n := h.Counts.ResumesRefused()[reasonUnknown]; n != rounds+1 {
+		t.Errorf("%d guesses were counted, want %d", n, rounds+1)
+	}
+	k := &h.tokens
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.live)+len(k.ended)+len(k.queue) != 0 || h.Counts.Held.Load() != 0 {
+		t.Errorf("%d tokens are live, %d of ended sessions are kept, and %d bytes: want nothing", len(k.live), len(k.ended), h.Counts.Held.Load())
+	}
+}
+
+// BenchmarkGuess compares the time of a handshake with that of a guessed token, the client's share included.
+func BenchmarkGuess(b *testing.B) {
+	fresh, guess := guesses()
+	for _, kind := range []struct{ name, handshake string }{{"plain", "{}"}, {"fresh", fresh}, {"guess", guess}} {
+		b.Run(kind.name, func(b *testing.B) {
+			h := newHost(b, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
+			b.ReportAllocs()
+			for b.Loop() {
+				shakeHands(b, h, kind.handshake)
+			}
+		})
+	}
+}
+
+// An agent may close while its connection is on the way to another one, and comes back to it.
+func TestAgentClosesWithoutItsConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(t, withResume)
+		_, _, token := resumable(t, h)
+		_, c, _ := returning(t, h, token)
+		first := c.agent.Load()
+		first.release(c)
+		_ = first.shut(session.ErrResumeOverflow, farewell{})
+		first.takeBack(c)
+		c.finishReading(session.ErrBrokenPipe) // as its reader does
+	})
 }

@@ -5,19 +5,27 @@ import (
 	"encoding/base64"
 	"sync"
 	"time"
+
+	"github.com/lonng/nano/internal/carry"
 )
 
-// token lets a client go on with its session. It is opaque and unguessable. It must never
-// be logged.
-type token [18]byte
+// token lets a client go on with its session: the name of the node that gave it, which is
+// a hint and zero without a cluster, and 144 random bits. It is opaque and unguessable. It
+// must never be logged.
+type token [24]byte
 
 // tokenLength is the length of a token as text.
-const tokenLength = 24
+const tokenLength = 32
 
-func newToken() (t token) {
-	_, _ = rand.Read(t[:]) // it does not fail
+// newToken returns a token that the node of a name gives.
+func newToken(name carry.Name) (t token) {
+	n := copy(t[:], name[:])
+	_, _ = rand.Read(t[n:]) // it does not fail
 	return t
 }
+
+// name returns the name of the node that gave the token.
+func (t token) name() carry.Name { return carry.Name(t[:len(carry.Name{})]) }
 
 // String hides the token from logs.
 func (token) String() string { return "token" }

@@ -6,8 +6,10 @@
 package dispatch
 
 import (
+	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -53,6 +55,7 @@ type Dispatcher struct {
 	services   []*handler.Service
 	shared     map[string]bool // services that several components may provide
 	components []*handler.Service
+	instance   string // see handler.Env
 	remote     Remote // nil without a cluster
 	copies     bool   // the serializer copies what it keeps of a payload
 	draining   atomic.Bool
@@ -69,12 +72,15 @@ type Counts struct {
 
 // New makes a Dispatcher without services.
 func New(c Config) *Dispatcher {
-	d := &Dispatcher{Config: c, handlers: map[string]*handler.Handler{}, shared: map[string]bool{}}
+	d := &Dispatcher{Config: c, handlers: map[string]*handler.Handler{}, shared: map[string]bool{}, instance: instance()}
 	if k, ok := c.Serializer.(serialize.InputCopier); ok {
 		d.copies = k.CopiesInput()
 	}
 	return d
 }
+
+// instance returns random text of 8 letters and digits.
+func instance() string { return strings.ToLower(rand.Text()[:8]) }
 
 // Add offers a component.
 func (d *Dispatcher) Add(comp component.Component, opts []component.Option) error {
@@ -82,7 +88,7 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 	for _, option := range opts {
 		option(&o)
 	}
-	o.Env = handler.Env{Serializer: d.Serializer, Log: d.Log}
+	o.Env = handler.Env{Serializer: d.Serializer, Log: d.Log, Instance: d.instance}
 	s, err := handler.New(comp, o)
 	if err != nil {
 		return err

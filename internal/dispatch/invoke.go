@@ -24,6 +24,15 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 	case !h.Sessionless():
 		return nil, message.Errorf(message.CodeNotFound, "route %q is served for sessions only: call it with one", route)
 	}
+	if f := h.Nodes(); f != nil {
+		kept := k.Keep(data)
+		return func() {
+			d.invoke(ctx, h, done, func() (reply any, err error, later bool) {
+				f(ctx, kept, func(reply any, err error) { done(reply, d.logged(h, err)) })
+				return nil, nil, true
+			})
+		}, nil
+	}
 	c := Call{handler: h}
 	if h.IsRawArg {
 		c.arg = handler.Raw(k.Keep(data))
@@ -36,18 +45,37 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 			return nil, c.special.fail
 		}
 	}
-	return func() { d.invoke(ctx, h, c.arg, done) }, nil
+	return func() {
+		d.invoke(ctx, h, done, func() (reply any, err error, later bool) {
+			if reply, err = h.Call(ctx, nil, c.arg); err == nil && reply == nil {
+				reply, err = d.emptyReply(h)
+			}
+			return reply, err, false
+		})
+	}, nil
 }
 
-// invoke runs a handler that has no session.
-func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, arg handler.Arg, done func(reply any, err error)) {
+// logged counts the error of a handler without a session, and logs it if the program is at fault.
+func (d *Dispatcher) logged(h *handler.Handler, err error) error {
+	if err != nil {
+		d.Counts.Failed.Add(1)
+		if unexpected(err) {
+			d.Log.Error("nano: handler failed", "route", h.Route, "error", loggable(err))
+		}
+	}
+	return err
+}
+
+// invoke runs a handler that has no session. If later is true, call sees to done.
+func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(reply any, err error),
+	call func() (reply any, err error, later bool)) {
 	if ctx.Err() != nil { // the handler is not called
 		d.Counts.Failed.Add(1)
 		done(nil, errLate)
 		return
 	}
 	var reply any
-	err := errors.New("the handler ended the logic goroutine")
+	later, err := false, errors.New("the handler ended the logic goroutine")
 	began := d.now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -59,20 +87,16 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, arg handler
 		if d.Slow > 0 && took > d.Slow {
 			d.Log.Warn("nano: slow handler", "route", h.Route, "took", took)
 		}
-		if err != nil {
-			d.Counts.Failed.Add(1)
-			if unexpected(err) {
-				d.Log.Error("nano: handler failed", "route", h.Route, "error", loggable(err))
-			}
-			reply = nil
+		if d.logged(h, err) != nil {
+			reply, later = nil, false
 		}
-		done(reply, err)
+		if !later {
+			done(reply, err)
+		}
 	}()
 	if d.Debug {
 		d.Log.Debug("nano: call", "route", h.Route)
 	}
 	d.Loop.SelfTimed()
-	if reply, err = h.Call(ctx, nil, arg); err == nil && reply == nil {
-		reply, err = d.emptyReply(h)
-	}
+	reply, err, later = call()
 }

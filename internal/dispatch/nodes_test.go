@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,6 +15,7 @@ import (
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/flow"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -380,5 +382,56 @@ func TestRan(t *testing.T) {
 		if a.messages != 6 || a.size != 25 {
 			t.Errorf("told of %d messages with %d bytes, want 6 with 25", a.messages, a.size)
 		}
+	})
+}
+
+// branch has a handler for nodes that answers later.
+type branch struct {
+	component.Base
+	answer func(reply any, err error)
+	env    handler.Env
+}
+
+func (br *branch) Provide(env handler.Env) ([]handler.Func, error) {
+	br.env = env
+	return []handler.Func{{Name: "later", Nodes: func(_ context.Context, data []byte, done func(any, error)) {
+		if string(data) == "panic" {
+			panic("broken")
+		}
+		br.answer = func(reply any, err error) { done(string(data)+fmt.Sprint(reply), err) }
+	}}}, nil
+}
+
+func TestNodesFuncAnswersLater(t *testing.T) {
+	br := &branch{}
+	inBed(t, nil, with("branch", br), func(b *bed) {
+		if len(br.env.Instance) != 8 {
+			t.Errorf("Instance = %q, want 8 letters", br.env.Instance)
+		}
+		var got []string
+		call := func(data string) {
+			bytes := []byte(data)
+			task, err := b.Sessionless(t.Context(), "branch.later", bytes, dispatch.Clones, func(reply any, err error) {
+				got = append(got, fmt.Sprint(reply, " ", err))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			bytes[0] = '#'
+			b.sched.Invoke(task)
+			synctest.Wait()
+		}
+		call("one")
+		if len(got) != 0 {
+			t.Errorf("done was called with %v before the answer", got)
+		}
+		br.answer(1, nil)
+		call("two")
+		br.answer(2, errors.New("broken"))
+		call("panic")
+		if want := []string{"one1 <nil>", "two2 broken", "<nil> internal error"}; !slices.Equal(got, want) {
+			t.Errorf("done was called with %q, want %q", got, want)
+		}
+		b.logged("nano: handler failed", 1)
 	})
 }

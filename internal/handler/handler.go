@@ -28,6 +28,7 @@ type Handler struct {
 	sig   signature
 	reply reflect.Type // a pointer; nil without sig.reply
 	call  call
+	nodes NodesFunc // of a Func; in place of call
 }
 
 // newHandler returns the handler that a method is. ok is false if it is none.
@@ -52,6 +53,9 @@ func newHandler(receiver reflect.Value, m reflect.Method) (h *Handler, ok bool) 
 
 // Sessionless reports whether the handler has no session: only other nodes may call it.
 func (h *Handler) Sessionless() bool { return !h.sig.session }
+
+// Nodes returns the function that serves the calls of nodes in place of Call; nil if there is none.
+func (h *Handler) Nodes() NodesFunc { return h.nodes }
 
 // Context reports whether the handler takes a context.
 func (h *Handler) Context() bool { return h.sig.context }

@@ -1,6 +1,7 @@
 package handler
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -20,6 +21,8 @@ type Provider interface {
 type Env struct {
 	Serializer serialize.Serializer
 	Log        *slog.Logger
+	// Instance is random text of 8 letters and digits that identifies the server among all servers.
+	Instance string
 }
 
 // Func is a handler that is a function.
@@ -32,7 +35,13 @@ type Func struct {
 	Request reflect.Type // of the value that a request points to; nil for []byte
 	// Call gets a pointer to a Request, or []byte. It returns nil and nil if it answers later.
 	Call func(s *session.Session, request any) (reply any, err error)
+	// Nodes makes it a handler without a session, in place of Call: it serves the calls of nodes, and no clients. The
+	// payload is not decoded. It calls done once, then or later, on any goroutine.
+	Nodes NodesFunc
 }
+
+// NodesFunc serves a call of a node: see [Func].
+type NodesFunc func(ctx context.Context, data []byte, done func(reply any, err error))
 
 // newFunc makes a handler of a function.
 func newFunc(receiver reflect.Value, f Func) *Handler {
@@ -41,6 +50,10 @@ func newFunc(receiver reflect.Value, f Func) *Handler {
 		Type:     typeBytes,
 		IsRawArg: f.Request == nil,
 		sig:      signature{session: true, raw: f.Request == nil},
+	}
+	if f.Nodes != nil {
+		h.sig.session, h.sig.context, h.nodes = false, true, f.Nodes
+		return h
 	}
 	if f.Request != nil {
 		h.Type = reflect.PointerTo(f.Request)

@@ -97,6 +97,7 @@ type Link struct {
 
 	mu       sync.Mutex // guards the fields below
 	out      queue
+	room     chan struct{} // closed when bulk frames may fit again, or the link has ended; nil if no goroutine waits
 	ping     uint64        // to be sent before the batches; 0 for none
 	pong     uint64        // likewise; the answer to the peer's last ping also answers earlier pings
 	lastPing uint64        // the clock of the newest ping
@@ -169,6 +170,39 @@ func (l *Link) SendReserved(f *Frame) error {
 		l.Close(err)
 	}
 	return err
+}
+
+// bulkShare is the part of the queue that SendBulk may fill: an eighth.
+const bulkShare = 8
+
+// SendBulk queues a copy of a frame of bulk data, whose sender can wait. It leaves most of the queue to other frames, so
+// that bulk data neither fills it nor delays them for long. If the frame does not fit now, SendBulk returns a channel that
+// is closed when the caller may try again. The frame has to be smaller than an eighth of the queue. The error is ErrDown or
+// ErrFrameTooLarge.
+func (l *Link) SendBulk(f *Frame) (wait <-chan struct{}, err error) {
+	err = l.queue(f, l.cfg.QueueBytes/bulkShare, l.cfg.QueueFrames/bulkShare)
+	if err != ErrQueueFull {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, ErrDown
+	}
+	if l.room == nil {
+		l.room = make(chan struct{})
+	}
+	room := l.room
+	l.makeRoom()
+	return room, nil
+}
+
+// makeRoom wakes the senders of bulk frames if half of their part of the queue is free. The caller holds mu.
+func (l *Link) makeRoom() {
+	if l.room != nil && l.out.bytes <= l.cfg.QueueBytes/bulkShare/2 && l.out.frames <= l.cfg.QueueFrames/bulkShare/2 {
+		close(l.room)
+		l.room = nil
+	}
 }
 
 // queue is Send with the given limits.
@@ -258,6 +292,10 @@ func (l *Link) Close(err error) {
 	}
 	l.err = err
 	l.out.drop()
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
 	close(l.done)
 }
 
@@ -367,6 +405,7 @@ func (l *Link) write() {
 		if b.bytes > 0 {
 			l.mu.Lock()
 			l.out.release(b)
+			l.makeRoom()
 			l.mu.Unlock()
 			l.cfg.Counts.FramesOut.Add(int64(b.frames))
 			l.cfg.Counts.BytesOut.Add(int64(b.bytes))

@@ -413,6 +413,62 @@ func TestQueueFrames(t *testing.T) {
 	})
 }
 
+// Bulk frames take a part of the queue, and their senders are told when to try again.
+func TestSendBulk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		wb.holdIn = make(chan struct{})
+		cfg := DefaultConfig()
+		cfg.QueueBytes = 800 << 10
+		kb := new(keeper)
+		a, b := run(wa, cfg, new(keeper)), run(wb, cfg, kb)
+		synctest.Wait()
+		f := &Frame{Kind: FirstKind, Data: make([]byte, 1000)}
+		var wait <-chan struct{}
+		var err error
+		n := 0
+		for wait == nil && err == nil && n < 1000 {
+			if wait, err = a.SendBulk(f); wait == nil {
+				n++
+			}
+		}
+		if most := 100 << 10 / f.Size(); err != nil || n != most {
+			t.Fatalf("%d bulk frames were queued, %v, want %d", n, err, most)
+		}
+		if err := a.Send(f); err != nil {
+			t.Errorf("Send beside bulk frames = %v", err)
+		}
+		select {
+		case <-wait:
+			t.Error("there is room while nothing was taken")
+		default:
+		}
+		close(wb.holdIn)
+		<-wait
+		if again, err := a.SendBulk(f); again != nil || err != nil {
+			t.Errorf("SendBulk with room = %v, %v", again, err)
+		}
+		synctest.Wait()
+		if got := kb.count(); got != n+2 {
+			t.Errorf("%d frames came, want %d", got, n+2)
+		}
+		// A sender that waits when the link ends is told.
+		wb.holdIn = nil
+		big := &Frame{Kind: FirstKind, Data: make([]byte, 101<<10)}
+		wait, err = a.SendBulk(big)
+		if err != nil || wait == nil {
+			t.Fatalf("SendBulk of a frame over the part = %v, %v", wait, err)
+		}
+		a.Close(ErrStopped)
+		<-wait
+		if wait, err := a.SendBulk(f); wait != nil || !errors.Is(err, ErrDown) {
+			t.Errorf("SendBulk after the end = %v, %v, want ErrDown", wait, err)
+		}
+		<-a.Finished()
+		<-b.Finished()
+	})
+}
+
 // Small frames share batches of bounded size; one that is large goes alone, up to the limit.
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -62,6 +62,16 @@ func (n *Node) LinksTo(service string) []*link.Link { return n.table.Load().serv
 // starts.
 func (n *Node) Converged() bool { return n.converged.Load() }
 
+// MayReturn reports whether a process that was linked is linked, or may be linked again soon: the gossip considers it alive,
+// and no dial has failed since its link ended. The channel is closed when that may have changed.
+func (n *Node) MayReturn(addr string, epoch uint64) (may bool, changed <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := n.peers[addr]
+	may = p != nil && p.epoch == epoch && n.state != stopping && (p.up || p.known[epoch] && !p.left && !p.tried)
+	return may, n.changed
+}
+
 // allLinked reports whether every member that the gossip considers alive is linked. The caller holds mu.
 func (n *Node) allLinked() bool {
 	for _, p := range n.peers {

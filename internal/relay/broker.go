@@ -1,6 +1,7 @@
 // Package relay connects the sessions and handlers of this node with those of the other nodes. It forwards clients'
 // messages to the nodes that serve them, serves the messages that other nodes forward, and carries answers, pushes, calls
-// and the uids of users between nodes. Package mesh keeps the links; of clients, relay knows a Gate and its Clients.
+// and the uids of users between nodes. It also carries the connections of clients that resume sessions of other gates.
+// Package mesh keeps the links; of clients, relay knows a Gate and its Clients.
 //
 // A session belongs to the node to which its client is connected, its gate. Other nodes have proxy sessions: what is sent
 // to such a session goes to the gate. What one node sends to another is a frame; the table of frames is in frames.go.
@@ -14,8 +15,10 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/mesh"
@@ -55,6 +58,9 @@ type Broker struct {
 	boxLimit, boxSize int // limits of the mailboxes of proxy sessions
 
 	addr atomic.Pointer[string]
+	name atomic.Pointer[carry.Name]
+
+	joined time.Time // when Join was called; set before clients come
 
 	peers    atomic.Pointer[[]*peerConn] // those that are up; replaced under mu
 	services sync.Map                    // services that another node has served: *atomic.Uint64 by name, the next node's turn
@@ -62,8 +68,9 @@ type Broker struct {
 	wg sync.WaitGroup // proxy sessions that have not finished; Add is called under mu
 
 	mu       sync.Mutex
-	draining bool                      // no more proxy sessions are created; mu guards it and uids
+	draining bool                      // no more proxy sessions are created; mu guards it and what follows
 	uids     map[int64][]*proxySession // open proxy sessions by uid
+	lost     map[carry.Name]process    // processes whose links were lost, and that may come back
 
 	ids callIDs
 
@@ -83,6 +90,7 @@ func New(c Config) *Broker {
 		Config: c,
 		ids:    callIDs{seed: maphash.MakeSeed()},
 		uids:   make(map[int64][]*proxySession),
+		lost:   make(map[carry.Name]process),
 		calls:  make(map[uint64]*outCall),
 		jobs:   make(map[uint64]*job),
 		logins: make(map[int64]login),
@@ -116,7 +124,10 @@ func (b *Broker) Clustered() bool { return b.node != nil }
 func (b *Broker) Node() *mesh.Node { return b.node }
 
 // Join starts the node on l: see [mesh.Node.Start].
-func (b *Broker) Join(ctx context.Context, l net.Listener) error { return b.node.Start(ctx, l) }
+func (b *Broker) Join(ctx context.Context, l net.Listener) error {
+	b.joined = time.Now()
+	return b.node.Start(ctx, l)
+}
 
 // Drain closes the proxy sessions, with ErrShutdown, when their accepted messages have run. The clients stay connected.
 func (b *Broker) Drain() {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
 )
 
@@ -68,6 +69,9 @@ func (pc *peerConn) send(c Client, f *link.Frame) error {
 	}
 	if fresh {
 		pc.clients[f.Session] = fs
+		if s, ok := c.(sessionctl.Suspender); ok && s.Suspended() {
+			pc.sendSuspended(f.Session, session.ErrClientClosed)
+		}
 	}
 	if f.Kind == kindRequest {
 		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route})

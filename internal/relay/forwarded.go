@@ -12,6 +12,8 @@ type forwardedSession struct {
 	client  Client
 	waiting []waitingRequest // the requests that the peer has not answered
 	share   flow.Share       // the messages that the peer has and has not acknowledged
+	will    *message.Message // the client gets it when the peer goes down; nil for none
+	queued  int              // steps of queueStep that were reported; see queueWatch
 }
 
 // waitingRequest is a request without an answer.
@@ -78,4 +80,7 @@ func (pc *peerConn) lostClient(fs *forwardedSession) {
 	}
 	fs.waiting = nil
 	fs.share.ReleaseAll(c.Mailbox())
+	if fs.will != nil && c.Relay(fs.will) != nil {
+		pc.b.counts.lost.Add(1)
+	}
 }

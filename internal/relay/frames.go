@@ -12,7 +12,7 @@ import "github.com/lonng/nano/internal/link"
 //	uid        both            yes      uid or 0  -        -                    -          toGate or echo
 //	route      both            yes      how       service  -                    [address]  toGate or echo
 //	response   server -> gate  yes      request   -        -                    payload    isError, later
-//	push       server -> gate  yes      -         route    -                    payload
+//	push       server -> gate  yes      -         route    -                    payload    replaceable
 //	kick       server -> gate  yes      -         -        -                    reason
 //	close      server -> gate  yes      -         -        -                    -
 //	done       server -> gate  yes      messages  -        [bytes]              -
@@ -24,6 +24,14 @@ import "github.com/lonng/nano/internal/link"
 //	logins     gate -> any     -        -         -        -                    logins
 //	pushUser   any -> gate     -        uid       route    -                    payload
 //	kickUser   any -> gate     -        uid       -        -                    reason
+//	carry      carrier -> gate stream   -         -        ask                  -
+//	bytes      both            stream   -         -        -                    bytes      toCarrier
+//	credit     both            stream   bytes     -        -                    -          toCarrier
+//	end        both            stream   half      [why]    -                    [kick]     toCarrier, refused
+//	will       server -> gate  yes      -         [route]  -                    payload
+//	suspended  gate -> server  yes      reason    -        -                    its text
+//	resumed    gate -> server  yes      -         -        -                    -
+//	queued     gate -> server  yes      bytes     -        -                    -
 //
 // Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is the
 // protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings with their
@@ -35,6 +43,10 @@ import "github.com/lonng/nano/internal/link"
 //	bytes         of payload
 //	cause         of an error: its number in causes
 //	logins        (session, uid now or 0, uid before or 0, time)...
+//	ask           token, 1 for WebSocket frames, microseconds for the handshake, network, address
+//
+// The last four kinds carry the connection of a client whose session belongs to another gate; in them, gate is the gate of
+// the session. The carrier numbers the streams of a link.
 const (
 	kindRequest = link.FirstKind + iota
 	kindNotify
@@ -54,6 +66,14 @@ const (
 	kindLogins
 	kindPushUser
 	kindKickUser
+	kindCarry
+	kindBytes
+	kindCredit
+	kindEnd
+	kindWill
+	kindSuspended
+	kindResumed
+	kindQueued
 )
 
 // The flags of frames.
@@ -67,6 +87,18 @@ const (
 // flagLater in a response: the request ran before, so a done frame acknowledges it, as it does a notify. It is the bit of
 // flagByProgram, which only other kinds of frames have.
 const flagLater = flagByProgram
+
+// The flags of the frames of streams, which have no other flags.
+const (
+	flagToCarrier = 2 << iota // the gate of the session sends it
+	flagRefused               // the session does not go on: Route is the reason
+)
+
+// endHalf in an end frame says that no more bytes come; 0 ends the stream.
+const endHalf = 1
+
+// flagReplaceable in a push: a later push replaces it. It is the bit of flagEcho, which pushes do not have.
+const flagReplaceable = flagEcho
 
 // ifUnbound in a route frame binds a service only if the session has no binding of it; 0 binds it in any case.
 const ifUnbound = 1

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/sessionctl"
@@ -25,12 +26,23 @@ type Client interface {
 	Routed(s *session.Session, service, address string)
 }
 
+// replaceable is a Client that can be sent what a later push replaces.
+type replaceable interface {
+	// PushReplaceable pushes a payload that is not kept for a client that comes back: it gets an empty push instead.
+	PushReplaceable(route string, data []byte) error
+	// Queued returns how many bytes wait to be written to the client.
+	Queued() int
+}
+
 // Gate is the clients that are connected to this node. Its methods may be called concurrently.
 type Gate interface {
 	// ByUID returns the open sessions of a user.
 	ByUID(uid int64) []*session.Session
 	// Multicast pushes one message to many clients. It does not keep the payload.
 	Multicast(to []Client, route string, data []byte)
+	// Carried goes on with a session of this node over a client's connection to another node. It returns why that does not
+	// go on, and must not block.
+	Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal
 	// Begin and End enclose a series of messages to clients, which may be written together at End.
 	Begin()
 	End()

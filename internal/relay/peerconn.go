@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/mesh"
@@ -28,12 +29,17 @@ type peerConn struct {
 	message  message.Message // reused for messages to clients
 	members  []Client        // reused for multicasts
 
+	name   carry.Name    // of the peer in tokens
+	asking chan struct{} // holds a token for each client that waits for the peer's answer to a carry frame
+
 	mu       sync.Mutex
 	down     bool                        // the peer has withdrawn or the link is down; mu guards it and the fields below
 	clients  map[int64]*forwardedSession // sessions of this node's clients that the peer knows
 	sessions map[int64]*proxySession     // sessions of the peer's clients that this node knows
 	users    map[int64][]login           // of the peer's clients, by uid
-	jobs     int                         // calls that are served for the peer; Broker.callMu guards it and jobSize
+	streams  streams                     // of carried connections
+	watch    queueWatch
+	jobs     int // calls that are served for the peer; Broker.callMu guards it and jobSize
 	jobSize  int
 }
 
@@ -45,6 +51,7 @@ func (b *Broker) Up(l *link.Link) {
 	pc := &peerConn{
 		b: b, link: l,
 		clients: make(map[int64]*forwardedSession), sessions: make(map[int64]*proxySession), users: make(map[int64][]login),
+		name: carry.NameOf(l.Addr, l.Epoch), asking: make(chan struct{}, maxAsking),
 	}
 	l.Owner = pc
 	for _, s := range l.Hello().GetInfo().GetServices() {
@@ -81,6 +88,7 @@ func (b *Broker) Received(l *link.Link, frames []link.Frame) {
 // Down is called when a member went down; it is part of mesh.Handler.
 func (b *Broker) Down(l *link.Link, err error) {
 	pc := peerConnOf(l)
+	b.lostProcess(pc) // before it is no peer any more
 	b.mu.Lock()
 	list := slices.DeleteFunc(slices.Clone(*b.peers.Load()), func(other *peerConn) bool { return other == pc })
 	b.peers.Store(&list)
@@ -128,6 +136,16 @@ func (pc *peerConn) receive(f *link.Frame) {
 		err = pc.loggedIn(f)
 	case kindPushUser, kindKickUser:
 		pc.user(f)
+	case kindCarry:
+		err = pc.carry(f)
+	case kindBytes, kindCredit, kindEnd:
+		err = pc.stream(f)
+	case kindWill:
+		pc.will(f)
+	case kindSuspended, kindResumed:
+		pc.suspended(f)
+	case kindQueued:
+		pc.queued(f)
 	}
 	if err != nil {
 		pc.b.Log.Warn("cluster: frame dropped", "from", pc.link.Addr, "kind", f.Kind, "error", err)
@@ -141,7 +159,12 @@ func (pc *peerConn) lost() {
 	pc.down = true
 	clients, sessions := pc.clients, pc.sessions
 	pc.clients, pc.sessions, pc.users = nil, nil, nil
+	carried := pc.streams.takeAll()
+	pc.watch.stop()
 	pc.mu.Unlock()
+	for _, c := range carried {
+		c.OnLost(link.ErrDown)
+	}
 	if pc.batch != nil {
 		pc.batch.Free()
 		pc.batch = nil

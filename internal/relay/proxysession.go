@@ -25,8 +25,10 @@ type proxySession struct {
 	control sessionctl.Control
 	box     dispatch.Mailbox
 
-	closed atomic.Bool // shut was called
-	sealed atomic.Bool // drain was called
+	closed    atomic.Bool  // shut was called
+	sealed    atomic.Bool  // drain was called
+	suspended atomic.Bool  // the client may come back
+	queued    atomic.Int64 // bytes that wait for the client, as the gate has reported
 
 	parting  atomic.Pointer[parting] // nil unless the end of the client was postponed
 	requests ledger.Ledger

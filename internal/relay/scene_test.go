@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/mesh"
@@ -126,9 +127,17 @@ func (v *visitor) Routed(s *session.Session, service, address string) {
 type lobby struct {
 	mu       sync.Mutex
 	visitors []*visitor
+	carried  func(conn *carry.Conn, ask *carry.Ask) *carry.Refusal
 }
 
 func (l *lobby) Begin() {}
+
+func (l *lobby) Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal {
+	l.mu.Lock()
+	f := l.carried
+	l.mu.Unlock()
+	return f(conn, ask)
+}
 
 func (l *lobby) End() {}
 

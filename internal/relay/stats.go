@@ -10,6 +10,7 @@ import (
 type Stats struct {
 	Members  int // other nodes that are up
 	Sessions int // proxy sessions
+	Carried  int // clients of this node that resume sessions of other nodes, or have resumed them
 
 	MessagesIn  int64
 	MessagesOut int64
@@ -54,6 +55,7 @@ func (b *Broker) Stats() *Stats {
 		st.QueuedBytes += bytes
 		pc.mu.Lock()
 		st.Sessions += len(pc.sessions)
+		st.Carried += len(pc.streams.opened)
 		pc.mu.Unlock()
 	}
 	return st

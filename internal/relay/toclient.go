@@ -43,9 +43,18 @@ func (pc *peerConn) response(f *link.Frame) {
 
 // push sends a push on to the client.
 func (pc *peerConn) push(f *link.Frame) {
-	if c := pc.client(f.Session); c != nil {
-		pc.relayPush(c, f)
+	c := pc.client(f.Session)
+	if c == nil {
+		return
 	}
+	if r, ok := c.(replaceable); ok && f.Flags&flagReplaceable != 0 {
+		if r.PushReplaceable(f.Route, f.Data) != nil {
+			pc.b.counts.lost.Add(1)
+		}
+		pc.reportQueued(f.Session, r)
+		return
+	}
+	pc.relayPush(c, f)
 }
 
 // relayPush sends a push to a client, and counts it if it is lost.

@@ -215,6 +215,7 @@ func TestKinds(t *testing.T) {
 	kinds := []any{
 		kindRequest, kindNotify, kindClosed, kindUID, kindRoute, kindResponse, kindPush, kindKick, kindClose, kindDone,
 		kindRPC, kindMulticast, kindCall, kindReturn, kindCancel, kindLogins, kindPushUser, kindKickUser,
+		kindCarry, kindBytes, kindCredit, kindEnd, kindWill, kindSuspended, kindResumed, kindQueued,
 	}
 	for i, k := range kinds {
 		if got := reflect.ValueOf(k).Uint(); got != uint64(16+i) {

@@ -33,14 +33,19 @@ type nodeSpec struct {
 	Listen  string
 	Seeds   string // separated by commas
 	Players string
+	Pages   string // where a gate accepts WebSocket clients; it has none if this is empty
+	Resume  bool   // a gate has sessions that can be resumed, and serves Game
 }
 
 // told is one line from a process to the test.
 type told struct {
-	Event   string // "ready", "hangs" or "answer"
+	Event   string // "ready", "hangs", "answer" or "fault"
 	Addr    string
 	Players string
+	Pages   string
 	Members []cluster.Member
+	Resume  nano.ResumeStats
+	Carried int // clients whose connections the process carries
 	Reply   string
 	Err     string
 }
@@ -72,12 +77,20 @@ func (spec *nodeSpec) run() error {
 		_, _ = os.Stdout.Write(append(line, '\n'))
 	}
 	list := &component.Components{}
-	if spec.Players == "" {
+	var game *resumeGame
+	switch {
+	case spec.Resume:
+		game = &resumeGame{group: nano.NewGroup("all"), fault: func(err error) { say(told{Event: "fault", Err: err.Error()}) }}
+		list.Register(game, component.WithName("Game"))
+	case spec.Players == "":
 		fellow := &Fellow{name: spec.Name, say: say}
 		list.Register(fellow, component.WithName("Room"))
 		list.Register(fellow, component.WithName(spec.Name))
 	}
 	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithCluster(), nano.WithLabel(spec.Name)}
+	if spec.Resume {
+		opts = append(opts, nano.WithResume(nano.Resume{}))
+	}
 	if spec.Seeds != "" {
 		opts = append(opts, nano.WithSeeds(strings.Split(spec.Seeds, ",")...))
 	}
@@ -98,6 +111,17 @@ func (spec *nodeSpec) run() error {
 		ready.Players = players.Addr().String()
 		go func() { _ = srv.Serve(players) }()
 	}
+	if spec.Pages != "" {
+		pages, err := listenAgain(spec.Pages)
+		if err != nil {
+			return err
+		}
+		ready.Pages = pages.Addr().String()
+		go func() { _ = srv.ServeWebSocket(pages) }()
+	}
+	if game != nil {
+		go game.broadcast(srv)
+	}
 	say(ready)
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
@@ -105,7 +129,8 @@ func (spec *nodeSpec) run() error {
 		if err := json.Unmarshal(in.Bytes(), &q); err != nil {
 			return err
 		}
-		answer := told{Event: "answer", Members: srv.Members()}
+		st := srv.Stats()
+		answer := told{Event: "answer", Members: srv.Members(), Resume: st.Resume, Carried: st.Cluster.Carried}
 		if q.Call != "" {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			var reply []byte
@@ -191,7 +216,7 @@ func spawn(t testing.TB, spec nodeSpec, before ...string) *nodeCmd {
 	t.Cleanup(p.kill)
 	p.spec = spec
 	ready := p.await("ready")
-	p.spec.Listen, p.spec.Players = ready.Addr, ready.Players
+	p.spec.Listen, p.spec.Players, p.spec.Pages = ready.Addr, ready.Players, ready.Pages
 	return p
 }
 
@@ -199,8 +224,10 @@ func spawn(t testing.TB, spec nodeSpec, before ...string) *nodeCmd {
 func (p *nodeCmd) kill() {
 	p.once.Do(func() {
 		_ = p.cmd.Process.Kill()
-		for range p.events {
-			// its output has to be read before Wait
+		for v := range p.events { // its output has to be read before Wait
+			if v.Event == "fault" {
+				p.t.Errorf("the process %s found: %s", p.spec.Name, v.Err)
+			}
 		}
 		_ = p.cmd.Wait()
 	})

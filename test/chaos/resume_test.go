@@ -20,8 +20,9 @@ import (
 )
 
 var (
-	resumeTime    = flag.Duration("resume", 0, "how long TestResume runs; 10 s by default, 2 s with -short")
-	resumeClients = flag.Int("resume.clients", 200, "clients of TestResume")
+	resumeTime     = flag.Duration("resume", 0, "how long TestResume runs; 10 s by default, 2 s with -short, an hour at most with -resume.messages")
+	resumeClients  = flag.Int("resume.clients", 200, "clients of TestResume")
+	resumeMessages = flag.Int64("resume.messages", 0, "messages after which TestResume ends before its time; use it with -timeout 0")
 )
 
 // resumeChaos is a server with resume behind a proxy that cuts each connection every 50 to 500 ms.
@@ -30,6 +31,7 @@ type resumeChaos struct {
 	at    *testkit.Server
 	all   *nano.Group
 	until time.Time
+	most  int64 // messages; 0 for no limit
 
 	// For the logic goroutine.
 	rounds int // of broadcasts
@@ -75,6 +77,8 @@ func TestResume(t *testing.T) {
 	switch {
 	case *resumeTime > 0:
 		d = *resumeTime
+	case *resumeMessages > 0:
+		d = time.Hour
 	case testing.Short():
 		d = 2 * time.Second
 	}
@@ -84,7 +88,9 @@ func TestResume(t *testing.T) {
 }
 
 func runResume(t *testing.T, kind string, d time.Duration) {
-	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: time.Now().Add(d), over: make(chan struct{})}
+	began := time.Now()
+	c := &resumeChaos{t: t, all: nano.NewGroup("all"), until: began.Add(d), over: make(chan struct{}),
+		most: *resumeMessages / int64(len(testkit.Sockets))}
 	c.at = testkit.Start(t, kind, testkit.NewGame(c.serve), nano.WithResume(nano.Resume{}))
 	proxy := &cutter{c: c}
 	stop := make(chan struct{})
@@ -118,10 +124,15 @@ func runResume(t *testing.T, kind string, d time.Duration) {
 	broadcasts.Wait()
 	st := c.at.Stats().Resume
 	t.Logf("%s: %d clients, %v: %d requests came, %d messages came to clients, %d cuts, %d resumes, %d messages replayed, %d sessions ended",
-		kind, *resumeClients, d, c.requests.Load(), c.received.Load(), c.cuts.Load(), st.Resumed, st.Replayed, c.closed.Load())
+		kind, *resumeClients, time.Since(began).Round(time.Second), c.requests.Load(), c.received.Load(), c.cuts.Load(), st.Resumed, st.Replayed, c.closed.Load())
 	if c.cuts.Load() == 0 || st.Resumed == 0 {
 		t.Error("nothing was cut")
 	}
+}
+
+// enough reports whether clients send nothing more.
+func (c *resumeChaos) enough() bool {
+	return !time.Now().Before(c.until) || c.most > 0 && c.requests.Load()+c.received.Load() >= c.most
 }
 
 // client sends numbered requests until the time is over, and then waits until everything is answered.
@@ -193,13 +204,15 @@ func (c *resumeChaos) client(p *cutter) {
 		sent++
 	}
 	send()
-	late := time.After(time.Until(c.until) + 30*time.Second)
+	late := time.After(time.Until(c.until) + 30*time.Second) // a tick may be late itself
 	tick := time.NewTicker(time.Duration(1+rand.IntN(9)) * time.Millisecond)
 	defer tick.Stop()
 	for over := false; !over || answers.Load() < sent || pushes.Load() < sent; {
 		select {
 		case <-tick.C:
-			over = !time.Now().Before(c.until)
+			if !over && c.enough() {
+				over, late = true, time.After(30*time.Second)
+			}
 			if begun := answers.Load() > 0; begun && !over && sent-answers.Load() < 200 {
 				send()
 			}
@@ -258,15 +271,20 @@ func (p *cutter) dial(begun <-chan struct{}) (net.Conn, error) {
 	return near, nil
 }
 
-// relay copies bytes in both directions until the connection is cut.
+// relay copies bytes in both directions until the connection is cut, which falls inside of what comes next.
 func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time.Duration) {
-	var stalled atomic.Bool
+	var cutting, stalled atomic.Bool
+	passed := make(chan struct{}, 2) // the byte at which a direction is cut has passed
 	pass := func(to, from *net.TCPConn) {
-		b := make([]byte, 1+rand.IntN(4000)) // so that cuts fall at any byte
+		b := make([]byte, 1+rand.IntN(4000))
 		for {
 			n, err := from.Read(b)
-			if stalled.Load() {
-				_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+			if cutting.Load() {
+				_, _ = to.Write(b[:rand.IntN(n+1)])
+				passed <- struct{}{}
+				if stalled.Load() {
+					_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+				}
 				return
 			}
 			if n > 0 {
@@ -289,13 +307,20 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 	p.relays.Go(func() {
 		<-begun
 		time.Sleep(after)
-		if time.Since(p.c.until) > 5*time.Second { // a machine that is busy gets everything through in the end
+		if p.c.enough() { // a machine that is busy gets everything through in the end
 			<-p.c.over
 			cut(near, far)
 			return
 		}
 		p.c.cuts.Add(1)
-		switch rand.IntN(3) {
+		kind := rand.IntN(3)
+		stalled.Store(kind == 2)
+		cutting.Store(true)
+		select {
+		case <-passed:
+		case <-time.After(20 * time.Millisecond):
+		}
+		switch kind {
 		case 0: // RST
 			_ = near.SetLinger(0)
 			_ = far.SetLinger(0)
@@ -303,7 +328,6 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 		case 1: // FIN
 			cut(near, far)
 		case 2: // the client notices, and the server goes on believing in the connection
-			stalled.Store(true)
 			cut(near)
 			time.Sleep(300 * time.Millisecond)
 			cut(far)

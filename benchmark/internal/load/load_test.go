@@ -276,3 +276,29 @@ func TestRunFails(t *testing.T) {
 		}
 	}
 }
+
+func TestResumption(t *testing.T) {
+	var s resumption
+	if s.due(time.Hour) {
+		t.Error("an acknowledgement is due before anything has come")
+	}
+	s.count(100, time.Second)
+	if s.due(time.Second+ackDelay-1) || !s.due(time.Second+ackDelay) {
+		t.Error("want one packet acknowledged after ackDelay")
+	}
+	for range ackPackets - 1 {
+		s.count(100, time.Second)
+	}
+	if !s.due(time.Second) {
+		t.Errorf("want %d packets acknowledged at once", ackPackets)
+	}
+	r := &run{Spec: Spec{Resume: true}}
+	c := &client{resume: s}
+	if r.acknowledge(c); string(c.out) != "\x03\x00\x00\x01\x40" || c.resume.due(time.Hour) {
+		t.Errorf("acknowledge sends % x, want 64", c.out)
+	}
+	c.resume.count(ackBytes, 0)
+	if !c.resume.due(0) {
+		t.Errorf("want %d bytes acknowledged at once", ackBytes)
+	}
+}

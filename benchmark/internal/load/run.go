@@ -4,7 +4,6 @@ package load
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"time"
 
@@ -30,11 +29,12 @@ type client struct {
 
 	sent  uint32          // the number of the next message
 	want  uint32          // the number of the next answer, or of the next broadcast
-	data  uint64          // data packets that have come
 	times []time.Duration // when the messages in flight were sent, by number
 	got   int64           // answers in the measured time
 
-	conn link
+	resume  resumption
+	absence absence
+	conn    link
 }
 
 // room is the broadcasts of one sender.
@@ -89,6 +89,12 @@ type run struct {
 	done       int64
 	heartbeats int64
 	faults     Faults
+
+	// Of a Storm.
+	cutAt  time.Duration // when the connections were cut
+	away   int           // clients
+	newest uint32        // one more than the number of the newest broadcast that any client got
+	missed int64
 }
 
 // Run puts a load on a server. It calls begin when the measured time begins, and end when it ends; the load goes on for
@@ -115,11 +121,11 @@ func (r *run) prepare() {
 	}
 	r.message = newTemplate(typ, r.Route, r.Codec, r.Size, r.WebSocket)
 	r.join = newTemplate(typeRequest, r.Join, Raw, 2*stampLength, r.WebSocket)
-	sys := `"type":"bench","version":"1"`
+	hello := `{"sys":{"type":"bench","version":"1"},"user":{}}`
 	if r.Resume {
-		sys += `,"resume":{}`
+		hello = `{"sys":{"type":"bench","version":"1","resume":{}},"user":{}}`
 	}
-	r.handshake = r.frame(packet(packetHandshake, []byte(`{"sys":{`+sys+`},"user":{}}`)))
+	r.handshake = r.frame(packet(packetHandshake, []byte(hello)))
 	r.ack = r.frame(packet(packetAck, nil))
 	r.heartbeat = r.frame(packet(packetHeartbeat, nil))
 	for i := range r.Clients {
@@ -159,19 +165,24 @@ func (r *run) run(begin, end func()) (Result, error) {
 	r.look()
 	r.reset()
 	from, cpu := r.now, proc.CPUTime()
-	if err := r.spin(r.Duration); err != nil {
+	measure := func() error { return r.spin(r.Duration) }
+	if r.Kind == Storm {
+		measure = r.storm
+	}
+	if err := measure(); err != nil {
 		return Result{}, err
 	}
+	r.look()
 	r.measuring = false
 	end()
 	res := Result{
 		Clients: r.Clients, Setup: setup, Took: r.now - from, Done: r.done,
 		P50: r.latency.Quantile(.5), P99: r.latency.Quantile(.99), Max: r.latency.Max(),
-		Heartbeats: r.heartbeats, CPU: proc.CPUTime() - cpu, Faults: r.faults,
+		Heartbeats: r.heartbeats, Missed: r.missed, CPU: proc.CPUTime() - cpu, Faults: r.faults,
 	}
 	if r.Kind == Connect {
 		res.Done = r.setups
-	} else if r.Kind != Idle && r.Duration >= Lost {
+	} else if r.Kind != Idle && r.Kind != Storm && r.Duration >= Lost {
 		for _, c := range r.clients {
 			if c.got == 0 {
 				res.Stuck++
@@ -388,6 +399,10 @@ func (r *run) overdue() {
 		}
 	}
 	for _, c := range r.clients {
+		if r.Resume && c.state == stateReady && c.resume.late(r.now) {
+			r.acknowledge(c)
+			r.transport.flush(c)
+		}
 		if c.times == nil || c.state != stateReady {
 			continue
 		}
@@ -405,7 +420,7 @@ func (r *run) overdue() {
 func (r *run) dial(c *client) error {
 	r.look()
 	c.began = r.now
-	c.out, c.rest, c.data = c.out[:0], c.rest[:0], 0
+	c.out, c.rest = c.out[:0], c.rest[:0]
 	return r.transport.dial(c)
 }
 
@@ -424,7 +439,7 @@ func (r *run) connected(c *client) {
 		c.out = append(c.out, upgrade...)
 	} else {
 		c.state = stateHandshake
-		c.out = append(c.out, r.handshake...)
+		c.out = append(c.out, r.hello(c)...)
 	}
 	r.transport.flush(c)
 }
@@ -433,6 +448,9 @@ func (r *run) connected(c *client) {
 func (r *run) gone(c *client, err error) {
 	if err != nil && !r.worked {
 		r.failed = err
+	}
+	if r.retry(c) {
+		return
 	}
 	r.faults.Closed++
 	r.again(c)
@@ -465,7 +483,7 @@ func (r *run) received(c *client, b []byte) {
 		}
 		b = b[end+4:]
 		c.state = stateHandshake
-		c.out = append(c.out, r.handshake...)
+		c.out = append(c.out, r.hello(c)...)
 	}
 	if r.WebSocket {
 		b = r.frames(c, b)
@@ -474,6 +492,9 @@ func (r *run) received(c *client, b []byte) {
 	}
 	if c.state == stateHandshake || c.state == stateReady {
 		c.rest = append(c.rest[:0], b...)
+	}
+	if r.Resume && c.state == stateReady && c.resume.due(r.now) {
+		r.acknowledge(c)
 	}
 }
 
@@ -524,18 +545,16 @@ func (r *run) packets(c *client, b []byte) []byte {
 func (r *run) packet(c *client, typ byte, body []byte) {
 	switch typ {
 	case packetData:
-		c.data++
+		if r.Resume {
+			c.resume.count(head+len(body), r.now)
+		}
 		r.data(c, body)
-		if r.Resume {
-			r.acknowledge(c)
-		}
 	case packetHeartbeat:
-		r.heartbeats++
-		if r.Resume {
-			r.acknowledge(c)
-		} else {
-			c.out = append(c.out, r.heartbeat...)
+		if len(body) > 0 { // an acknowledgement, which is not answered
+			return
 		}
+		r.heartbeats++
+		c.out = append(c.out, r.heartbeat...)
 	case packetHandshake:
 		if c.state != stateHandshake {
 			return
@@ -545,6 +564,9 @@ func (r *run) packet(c *client, typ byte, body []byte) {
 		r.ready++
 		r.setups++
 		r.worked = true
+		if r.Kind == Storm {
+			r.welcome(c, body)
+		}
 		if r.Kind == Connect {
 			r.transport.flush(c)
 			if r.measuring {
@@ -555,15 +577,14 @@ func (r *run) packet(c *client, typ byte, body []byte) {
 	}
 }
 
-// acknowledge tells the server how many data packets have come.
-func (r *run) acknowledge(c *client) {
-	c.out = append(c.out, r.frame(packet(packetHeartbeat, binary.AppendUvarint(nil, c.data)))...)
-}
-
 func (r *run) data(c *client, body []byte) {
 	m, ok := parse(body)
 	if !ok || m.failed {
 		r.faults.Corrupt++
+		return
+	}
+	if r.Kind == Storm {
+		r.told(c, m)
 		return
 	}
 	if r.joined < r.Clients && (r.Join != "" || r.Kind == Idle) {

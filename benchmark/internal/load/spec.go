@@ -4,6 +4,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ const (
 	Broadcast Kind = "broadcast" // notifies of one client in each room, which everybody in it is pushed
 	Idle      Kind = "idle"      // an echo each, and from then on only heartbeats
 	Connect   Kind = "connect"   // handshakes, after each of which the connection is closed and made again
+	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
 )
 
 // Codec is how the letters of a payload are wrapped.
@@ -39,7 +41,8 @@ type Spec struct {
 	Addr      string // of the server, on 127.0.0.1
 	WebSocket bool
 	Codec     Codec
-	Size      int // letters of a payload, 16 to 127
+	Resume    bool // ask for sessions that can be resumed, and acknowledge what comes
+	Size      int  // letters of a payload, 16 to 127
 
 	Clients int
 	Rooms   int     // of Broadcast, and where Join is set
@@ -48,11 +51,10 @@ type Spec struct {
 	Route   string  // of the messages
 	Join    string  // the route of a request that each client makes first, or ""
 
-	Resume   bool    // ask for a session that can be resumed, and acknowledge packets with the heartbeats
 	Connects float64 // a second, and with Idle as many first echoes; 0 for as many as the server bears
 
 	Warm     time.Duration // before measuring
-	Duration time.Duration // of measuring
+	Duration time.Duration // of measuring; with Storm at most
 
 	Goroutines bool // read on a goroutine per connection also where there is epoll
 }
@@ -68,13 +70,16 @@ func (s *Spec) check() error {
 		return fmt.Errorf("want a client or more, got %d", s.Clients)
 	case s.Window < 1 || s.Window&(s.Window-1) != 0:
 		return fmt.Errorf("want a window that is a power of two, got %d", s.Window)
+	case s.Kind == Storm && (!s.Resume || s.Join == ""):
+		return errors.New("want a storm with resume, and a route to join a room")
 	case s.Kind == Broadcast && (s.Rooms < 1 || s.Clients%s.Rooms != 0 || s.Join == ""):
 		return fmt.Errorf("want rooms of one size, and a route to join them, got %d clients and %d rooms", s.Clients, s.Rooms)
 	}
 	return nil
 }
 
-// Result is what the clients saw in the measured time.
+// Result is what the clients saw in the measured time. With Storm, Done are the clients that are back, Took is until the
+// last one was, and the latencies are of their returns.
 type Result struct {
 	Clients int
 	Setup   time.Duration // until all were connected
@@ -83,6 +88,7 @@ type Result struct {
 	Done          int64 // answers, deliveries or handshakes
 	P50, P99, Max time.Duration
 	Heartbeats    int64
+	Missed        int64         // with Storm: broadcasts that came late, to clients that were away
 	CPU           time.Duration // of the load generator
 
 	Faults

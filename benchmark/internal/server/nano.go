@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net"
@@ -75,6 +76,37 @@ func (b *Bench) Say(s *session.Session, data []byte) error {
 		return nano.ErrMemberNotFound
 	}
 	return g.Broadcast(PushRoute, data)
+}
+
+// broadcast pushes numbered broadcasts to every room until ended is closed. A payload is the number 0 and that of the
+// broadcast, as stamps, and letters.
+func (b *Bench) broadcast(srv *nano.Server, rate float64, ended <-chan struct{}) {
+	t := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	defer t.Stop()
+	payload := bytes.Repeat([]byte("x"), broadcastSize)
+	for n := uint32(0); ; n++ {
+		select {
+		case <-ended:
+			return
+		case <-t.C:
+		}
+		srv.Invoke(func() {
+			stamp(payload, 0)
+			stamp(payload[stampLength:], n)
+			for _, g := range b.rooms {
+				_ = g.Broadcast(PushRoute, payload) // a room may be empty
+			}
+		})
+	}
+}
+
+// broadcastSize is the length of the payload of Spec.Rate.
+const broadcastSize = 64
+
+func stamp(b []byte, v uint32) {
+	for i := range stampLength {
+		b[i] = 'a' + byte(v>>(28-4*i))&15
+	}
 }
 
 // schedulerKey is where a session holds the scheduler of its room.
@@ -195,24 +227,28 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 		placed = append(placed, component.WithSchedulerName(schedulerKey))
 	}
 	components := &component.Components{}
-	components.Register(&Bench{rooms: map[string]*nano.Group{}})
+	bench := &Bench{rooms: map[string]*nano.Group{}}
+	components.Register(bench)
 	components.Register(lobby)
 	components.Register(&Room{turns: turnsIn(s.Work)}, placed...)
 	opts := []nano.Option{nano.WithComponents(components)}
 	if s.Heartbeat > 0 {
 		opts = append(opts, nano.WithHeartbeatInterval(s.Heartbeat))
 	}
-	if s.Kind == NanoJSON {
-		opts = append(opts, nano.WithSerializer(json.NewSerializer()))
-	}
 	if s.Resume {
 		opts = append(opts, nano.WithResume(nano.Resume{}))
+	}
+	if s.Kind == NanoJSON {
+		opts = append(opts, nano.WithSerializer(json.NewSerializer()))
 	}
 	srv := nano.New(opts...)
 	if err := srv.Start(); err != nil {
 		return err
 	}
 	p := &probe{delays: &hist.Histogram{}}
+	if s.Rate > 0 {
+		go bench.broadcast(srv, s.Rate, c.Ended())
+	}
 	var once sync.Once
 	c.Answer("probe", func() any {
 		once.Do(func() { go p.run(srv, c.Ended()) })

@@ -36,7 +36,8 @@ const (
 type Spec struct {
 	Kind      Kind
 	Heartbeat time.Duration // of nano; 0 for its default
-	Resume    bool          // clients of nano may resume their sessions
+	Resume    bool          // of nano: sessions can be resumed
+	Rate      float64       // of nano: broadcasts a second to every room that clients join, of 64 letters; 0 for none
 
 	// Of nano: the component Room works for so long on each message, on as many schedulers as this; 0 for the server's
 	// own.

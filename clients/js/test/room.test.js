@@ -120,3 +120,10 @@ test('another schema than the one that the program was built for fails the join'
   assert.equal(client.sent.at(-1)[0], 'room.leave');
   assert.equal(client.room, undefined);
 });
+
+test('a private room is joined by its code', async () => {
+  const client = new Fake(() => ({ ...joined, code: 'ABC234' }));
+  const pond = await client.joinCode('abc234', { name: 'ann' });
+  assert.deepEqual(client.sent[0], ['room.join', { code: 'abc234', options: { name: 'ann' } }]);
+  assert.equal(pond.code, 'ABC234');
+});

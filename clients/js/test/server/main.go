@@ -1,10 +1,12 @@
 // Command server is the server that the tests of the JavaScript client connect to.
-// It prints its port, and ends when its standard input does.
+// It prints its port, and ends when its standard input does. With -window, sessions can be
+// resumed.
 package main
 
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log"
@@ -15,6 +17,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
@@ -40,23 +43,90 @@ func (*Test) Kick(s *session.Session, _ []byte) error { return s.Kick("because")
 // Close ends the session without a kick.
 func (*Test) Close(s *session.Session, _ []byte) error { s.Close(); return nil }
 
+// Count has handlers that check numbers: every message has to come once and in order.
+type Count struct {
+	component.Base
+	server *nano.Server
+}
+
+// expect counts a message of a session in data under key, and logs one that is not the next.
+func expect(s *session.Session, key string, n int) {
+	if want := s.Int(key); n != want {
+		s.Set("faults", s.Int("faults")+1)
+		log.Printf("%s %d came, want %d", key, n, want)
+	}
+	s.Set(key, n+1)
+}
+
+// Request answers with its number.
+func (*Count) Request(s *session.Session, n *int) (*int, error) {
+	expect(s, "requests", *n)
+	return n, nil
+}
+
+// Note takes a numbered notify.
+func (*Count) Note(s *session.Session, n *int) error { expect(s, "notes", *n); return nil }
+
+// Start pushes numbers to onCount, one every so many milliseconds.
+func (c *Count) Start(s *session.Session, every *int) (*int, error) {
+	t := c.server.Scheduler().NewTimer(time.Duration(*every)*time.Millisecond, func() {
+		if s.Push("onCount", s.Int("pushes")) == nil {
+			s.Set("pushes", s.Int("pushes")+1)
+		}
+	})
+	s.Set("timer", t)
+	s.OnClose(func(*session.Session, error) { t.Stop() })
+	return every, nil
+}
+
+// Stop ends that. It replies with what has come from the session and what was pushed to it.
+func (*Count) Stop(s *session.Session, _ []byte) error {
+	if t, ok := s.Value("timer").(*scheduler.Timer); ok {
+		t.Stop()
+	}
+	return s.Response(map[string]int{
+		"requests": s.Int("requests"), "notes": s.Int("notes"), "pushes": s.Int("pushes"), "faults": s.Int("faults"),
+	})
+}
+
+// Login binds a uid.
+func (*Count) Login(s *session.Session, uid *int64) (*int64, error) { return uid, s.Bind(*uid) }
+
+// Kick kicks the sessions of a uid.
+func (c *Count) Kick(_ *session.Session, uid *int64) (*int64, error) {
+	return uid, c.server.Kick(*uid, "out")
+}
+
 func main() {
+	flag.Parse()
 	if err := run(); err != nil {
 		log.Fatal(err)
 	}
 }
 
+var (
+	addr   = flag.String("addr", "127.0.0.1:0", "`address` to listen on")
+	window = flag.Duration("window", 0, "how long sessions can be resumed; 0 for not at all")
+)
+
 func run() error {
+	count := &Count{}
 	components := &component.Components{}
 	components.Register(&Test{})
-	s := nano.New(
+	components.Register(count)
+	options := []nano.Option{
 		nano.WithComponents(components),
 		nano.WithSerializer(json.NewSerializer()),
 		nano.WithHeartbeatInterval(time.Second),
 		nano.WithDictionary(map[string]uint16{"Test.Echo": 1, "onPush": 2}),
 		nano.WithHandshakeData(func(*session.Session, []byte) (any, error) { return map[string]int{"level": 3}, nil }),
-	)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	}
+	if *window > 0 {
+		options = append(options, nano.WithResume(nano.Resume{Window: *window}))
+	}
+	s := nano.New(options...)
+	count.server = s
+	l, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ type Config struct {
 // Dial connects. The caller closes the session.
 func Dial(ctx context.Context, c Config) (*Session, error) {
 	s := &Session{addr: c.Addr, codec: c.Codec, contract: c.Contract, out: c.Out, timeout: c.Timeout, arrive: make(chan struct{}, 1)}
-	opts := append(slices.Clone(c.Options), client.WithFallback(s.pushed), client.WithRequestTimeout(c.Timeout))
+	opts := append(slices.Clone(c.Options), client.WithFallback(s.pushed))
 	var err error
 	s.client, err = client.Dial(ctx, c.Addr, opts...)
 	return s, err

@@ -1,0 +1,322 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// This file serves the requests of sessions that other nodes may have to serve. A request comes to the node of the session's
+// seat, because a seat binds the session's room requests; without a seat it comes to any node.
+
+// entry is a join of a session.
+type entry struct {
+	s         *session.Session
+	kind      *kind // of joinOrCreate; nil if this node does not have it
+	req       *request
+	opts      decoder         // of the options, on this node
+	create    json.RawMessage // the options of OnCreate
+	unlimited bool            // the program asks, not a client
+}
+
+// forward has the node at an address serve a request of the session, and binds the session's room requests to that node.
+func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (any, error) {
+	if bound, _ := e.s.Router().Find(service); bound != to.addr {
+		e.s.Router().Bind(service, to.addr)
+	}
+	body, err := json.Marshal(e.req)
+	if err != nil {
+		return nil, err
+	}
+	var reply []byte
+	if err := e.s.Call(ctx, service+"."+method, body, &reply); err != nil {
+		return nil, err
+	}
+	return json.RawMessage(reply), nil
+}
+
+// later answers with the result of f, which waits for other nodes on a goroutine of its own.
+func (n *node) later(answer func(any, error), f func(ctx context.Context) (any, error)) {
+	if !n.async(func(ctx context.Context) {
+		v, err := f(ctx)
+		answer(v, n.public(err))
+	}) {
+		answer(nil, ErrDraining)
+	}
+}
+
+// counted begins a request of a session in a cluster, and returns an answer that ends it. It returns nil if the request was
+// refused.
+func (n *node) counted(s *session.Session, join bool, answer func(any, error)) func(any, error) {
+	if n.address() == "" {
+		return answer
+	}
+	end, err := n.begin(s, join)
+	if err != nil {
+		answer(nil, err)
+		return nil
+	}
+	return func(v any, err error) {
+		end()
+		answer(v, err)
+	}
+}
+
+// enter joins the room with the id or the code of the request, or watches it, on the node that has it.
+func (n *node) enter(e *entry, method string, answer func(any, error)) {
+	if e.req.ID == "" && e.req.Code != "" {
+		n.enterCode(e, method, answer)
+		return
+	}
+	to, other := n.peerOf(e.req.ID)
+	switch {
+	case !other:
+		n.enterHere(e, method, answer)
+	case n.seat(e.s) != nil:
+		answer(nil, ErrJoined)
+	default:
+		n.later(answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
+	}
+}
+
+// public returns an error of waiting for other nodes as the client may see it.
+func (n *node) public(err error) error {
+	switch {
+	case n.ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return ErrDraining
+	case errors.Is(err, context.DeadlineExceeded):
+		return message.Errorf(message.CodeDeadline, "no answer of another node in time")
+	}
+	return err
+}
+
+// The methods of the requests that join a room.
+const (
+	methodJoin         = "join"
+	methodJoinOrCreate = "joinOrCreate"
+	methodSpectate     = "spectate"
+)
+
+// serve serves a join: on the node of the session's seat, if it has or had one. A client's request comes to another node if
+// it was on its way when the session took the seat. One join of a session runs at a time: else it might get two seats.
+func (n *node) serve(e *entry, method string, answer func(any, error)) {
+	if answer = n.counted(e.s, true, answer); answer == nil {
+		return
+	}
+	to, other := n.home(e.s)
+	switch {
+	case other:
+		n.later(answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
+	case method == methodJoinOrCreate:
+		n.enterAny(e, answer)
+	default:
+		n.enter(e, method, answer)
+	}
+}
+
+// enterHere is enter on this node.
+func (n *node) enterHere(e *entry, method string, answer func(any, error)) {
+	if c := n.room(e.req.ID); c != nil && e.req.Kind != "" && c.kind.name != e.req.Kind {
+		answer(nil, ErrNotFound)
+		return
+	}
+	done := func(c *core, r seated, err error) { answer(n.joined(c, r, e.req.Hash, err)) }
+	if method == methodSpectate {
+		n.spectate(e.s, e.req.ID, done)
+		return
+	}
+	n.join(e.s, e.req.ID, e.opts, done)
+}
+
+// enterAny is joinOrCreate of the request, on any node.
+func (n *node) enterAny(e *entry, answer func(any, error)) {
+	others := n.peers(e.req.Kind)
+	switch {
+	case len(others) > 0:
+	case e.kind == nil:
+		answer(nil, errNoKind(e.req.Kind))
+		return
+	default:
+		n.joinOrCreate(e, func(c *core, r seated, err error) { answer(n.joined(c, r, e.req.Hash, err)) })
+		return
+	}
+	if p := n.seat(e.s); p != nil && (p.UID == 0 || p.core.kind != e.kind) {
+		answer(nil, ErrJoined)
+		return
+	}
+	n.later(answer, func(ctx context.Context) (any, error) { return n.match(ctx, e, others) })
+}
+
+// joinOrCreate is enterAny on this node alone. done runs on the scheduler of the room.
+func (n *node) joinOrCreate(e *entry, done func(*core, seated, error)) {
+	var list []*core
+	n.mu.Lock()
+	if c := n.held[seatKey{e.kind, e.s.UID()}]; c != nil && e.s.UID() != 0 {
+		list = append(list, c)
+	}
+	n.mu.Unlock()
+	for _, i := range n.list(e.kind, e.req.Filter, true) {
+		if c := n.room(i.ID); c != nil {
+			list = append(list, c)
+		}
+	}
+	n.tryJoin(e, list, done)
+}
+
+// tryJoin joins the first room of a list that has a seat, or a new one.
+func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) {
+	for i, c := range list {
+		if c.do(func() {
+			c.joinWith(e.s, e.opts, func(c *core, r seated, err error) {
+				if errors.Is(err, ErrFull) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) {
+					n.tryJoin(e, list[i+1:], done)
+					return
+				}
+				done(c, r, err)
+			})
+		}) {
+			return
+		}
+	}
+	if !n.mayCreate(e) {
+		done(nil, seated{}, ErrRate)
+		return
+	}
+	n.create(e.kind, e.req.Filter.Equal, e.opts, func(c *core, err error) {
+		if err != nil {
+			done(nil, seated{}, err)
+			return
+		}
+		c.joinWith(e.s, e.opts, done)
+	})
+}
+
+// mayCreate reports whether the rate of the session's new rooms allows another one.
+func (n *node) mayCreate(e *entry) bool {
+	limit := n.creates
+	if e.kind != nil {
+		n.mu.Lock()
+		limit = n.kinds[e.kind.name].creates
+		n.mu.Unlock()
+	}
+	return e.unlimited || limit.allow(e.s.ID())
+}
+
+// maxTries is how many offered rooms a join tries before it asks for a new one.
+const maxTries = 8
+
+// match joins the room where the user has a seat, the best room that another node or this one offers, or a new one.
+func (n *node) match(ctx context.Context, e *entry, others []peer) (any, error) {
+	q := &query{Kind: e.req.Kind, Filter: e.req.Filter, UID: e.s.UID(), Free: true, Max: maxOffered}
+	for asks := 1; ; asks++ {
+		offers := n.ask(ctx, others, q)
+		for _, id := range candidates(offers) {
+			v, err := n.enterAt(ctx, e.withID(id), methodJoin)
+			if !again(err) {
+				return v, err
+			}
+		}
+		if asks == 1 && !n.mayCreate(e) {
+			return nil, ErrRate
+		}
+		i, err := n.placeAt(ctx, places(offers, e.req.Kind, e.req.Filter), &placement{
+			Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create, Session: e.s.ID(), Reuse: true,
+		}, asks < maxAsks)
+		if err == nil {
+			return n.enterAt(ctx, e.withID(i.ID), methodJoin)
+		}
+		if !errors.Is(err, errLoaded) {
+			return nil, err
+		}
+	}
+}
+
+// candidates returns the ids of the rooms that a join tries.
+func candidates(offers []offered) []string {
+	var ids []string
+	for _, o := range offers {
+		if o.Held != "" {
+			ids = append(ids, o.Held)
+		}
+	}
+	for _, i := range rooms(offers) {
+		ids = append(ids, i.ID)
+	}
+	return ids[:min(len(ids), maxTries)]
+}
+
+// withID returns the entry for the room with an id.
+func (e *entry) withID(id string) *entry {
+	with, req := *e, *e.req
+	req.ID, req.Code = id, ""
+	with.req = &req
+	return &with
+}
+
+// enterAt is enter for a request with an id, and waits for that.
+func (n *node) enterAt(ctx context.Context, e *entry, method string) (any, error) {
+	if to, other := n.peerOf(e.req.ID); other {
+		if n.seat(e.s) != nil {
+			return nil, ErrJoined
+		}
+		return n.forward(ctx, e, to, method)
+	}
+	return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
+}
+
+// again reports whether a join may try another room after an error.
+func again(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) || unavailable(err)
+}
+
+// createAny makes a room on the least loaded node.
+func (n *node) createAny(e *entry, answer func(any, error)) {
+	if answer = n.counted(e.s, false, answer); answer == nil {
+		return
+	}
+	if !n.mayCreate(e) {
+		answer(nil, ErrRate)
+		return
+	}
+	others := n.peers(e.req.Kind)
+	switch {
+	case len(others) > 0:
+		n.later(answer, func(ctx context.Context) (any, error) {
+			return n.placeAnywhere(ctx, others, &placement{Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create})
+		})
+	case e.kind == nil:
+		answer(nil, errNoKind(e.req.Kind))
+	default:
+		n.create(e.kind, e.req.Filter.Equal, e.opts, func(c *core, err error) {
+			if err != nil {
+				answer(nil, err)
+				return
+			}
+			answer(c.info(), nil)
+		})
+	}
+}
+
+// listAny lists the rooms of all nodes.
+func (n *node) listAny(e *entry, answer func(any, error)) {
+	if answer = n.counted(e.s, false, answer); answer == nil {
+		return
+	}
+	others := n.peers(e.req.Kind)
+	q := &query{Kind: e.req.Kind, Filter: e.req.Filter, Max: maxListed}
+	list := func(offers []offered) (any, error) {
+		all := rooms(offers)
+		return all[:min(len(all), maxListed)], nil
+	}
+	switch {
+	case len(others) > 0:
+		n.later(answer, func(ctx context.Context) (any, error) { return list(n.ask(ctx, others, q)) })
+	case e.kind == nil:
+		answer(nil, errNoKind(e.req.Kind))
+	default:
+		answer(list([]offered{{n.name, n.offer(q)}}))
+	}
+}

@@ -1,0 +1,190 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lonng/nano/internal/handler"
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// This file is how a node reaches the rooms of other nodes. It uses what every program may use: the members of the cluster
+// with their services, calls without a session, and the bindings of a session. A node is addressed by a service that only
+// it has: room@NAME, where NAME is the first part of the ids of its rooms.
+
+// peer is another node that has rooms and is up.
+type peer struct {
+	name string // the first part of the ids of its rooms
+	addr string
+}
+
+// nodeService returns the service that only the node with a name has.
+func nodeService(name string) string { return service + "@" + name }
+
+// peers returns the other nodes that have a kind of rooms, any kind for "".
+func (n *node) peers(kind string) []peer {
+	var list []peer
+	for _, m := range n.server.Members() {
+		if !m.Up || kind != "" && !slices.Contains(m.Services, kind) {
+			continue
+		}
+		for _, s := range m.Services {
+			if name, ok := strings.CutPrefix(s, service+"@"); ok {
+				list = append(list, peer{name, m.Addr})
+			}
+		}
+	}
+	return list
+}
+
+// peerOf returns the other node that has the room with an id.
+func (n *node) peerOf(id string) (peer, bool) {
+	name, _, _ := strings.Cut(id, "-")
+	if name == n.name {
+		return peer{}, false
+	}
+	list := n.peers("")
+	i := slices.IndexFunc(list, func(p peer) bool { return p.name == name })
+	if i < 0 {
+		return peer{}, false
+	}
+	return list[i], true
+}
+
+// The methods that a node serves for other nodes.
+const (
+	methodOffer = "offer"
+	methodPlace = "place"
+	methodClaim = "claim"
+	methodFind  = "find"
+)
+
+// nodeRequests returns the handlers of the node's own service. Clients do not reach them.
+func (s *server) nodeRequests() []handler.Func {
+	own := func(name string, f handler.NodesFunc) handler.Func {
+		return handler.Func{Service: nodeService(s.env.Instance), Name: name, Nodes: f}
+	}
+	return []handler.Func{
+		own(methodOffer, serveNodes(func(q *query, done func(any, error)) { done(s.node.offer(q), nil) })),
+		own(methodPlace, serveNodes(func(p *placement, done func(any, error)) {
+			s.node.place(p, func(i Info, err error) { done(i, err) })
+		})),
+		own(methodClaim, serveNodes(func(c *codeClaims, done func(any, error)) {
+			done(codeAnswer{Taken: s.node.codes.claim(c.IDs)}, nil)
+		})),
+		own(methodFind, serveNodes(func(q *codeQuery, done func(any, error)) {
+			done(codeAnswer{ID: s.node.codes.find(q.Code)}, nil)
+		})),
+	}
+}
+
+// serveNodes returns the handler of calls with a request of type T in JSON, whose replies are JSON.
+func serveNodes[T any](f func(in *T, done func(any, error))) handler.NodesFunc {
+	return func(_ context.Context, data []byte, done func(any, error)) {
+		in := new(T)
+		if err := json.Unmarshal(data, in); err != nil {
+			done(nil, badRequest("%v", err))
+			return
+		}
+		f(in, func(v any, err error) {
+			if err != nil {
+				done(nil, err)
+				return
+			}
+			body, err := json.Marshal(v)
+			done(body, err)
+		})
+	}
+}
+
+// call calls a method of the node with a name, and waits for its reply.
+func (n *node) call(ctx context.Context, name, method string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	var reply []byte
+	if err := n.server.Call(ctx, nodeService(name)+"."+method, body, &reply); err != nil {
+		return err
+	}
+	return json.Unmarshal(reply, out)
+}
+
+// unavailable reports whether a node could not be asked.
+func unavailable(err error) bool {
+	for _, code := range []string{message.CodeUnavailable, message.CodeDeadline, message.CodeNotFound} {
+		if errors.Is(err, &message.Error{Code: code}) {
+			return true
+		}
+	}
+	return false
+}
+
+// goTime is how long a request of a client may wait for other nodes.
+const goTime = 10 * time.Second
+
+// async runs f, which waits for other nodes, on a goroutine of its own. It reports false if the server has shut down. The
+// context ends when the server shuts down, and when f takes too long.
+func (n *node) async(f func(ctx context.Context)) bool {
+	return n.spawn(func() {
+		ctx, cancel := context.WithTimeout(n.ctx, goTime)
+		defer cancel()
+		f(ctx)
+	})
+}
+
+// spawn runs f on a goroutine that ends with the context of the node. It reports false if the server has shut down.
+func (n *node) spawn(f func()) bool {
+	n.tasksMu.Lock()
+	defer n.tasksMu.Unlock()
+	if n.ctx.Err() != nil {
+		return false
+	}
+	n.tasks.Go(f)
+	return true
+}
+
+// address returns where other nodes dial this one; "" if the server is no node of a cluster.
+func (n *node) address() string {
+	if a := n.addr.Load(); a != nil {
+		return *a
+	}
+	a := n.server.ClusterAddr()
+	if a != "" {
+		n.addr.Store(&a)
+	}
+	return a
+}
+
+// home returns the other node that serves the room requests of a session, because the session has or had a seat there.
+func (n *node) home(s *session.Session) (peer, bool) {
+	addr, ok := s.Router().Find(service)
+	if !ok || addr == n.address() {
+		return peer{}, false
+	}
+	list := n.peers("")
+	i := slices.IndexFunc(list, func(p peer) bool { return p.addr == addr })
+	if i < 0 {
+		return peer{}, false
+	}
+	return list[i], true
+}
+
+// bind makes this node serve the room requests of a session, and its messages to a kind.
+func (n *node) bind(s *session.Session, k *kind) {
+	addr := n.address()
+	if addr == "" {
+		return
+	}
+	for _, name := range []string{service, k.name} {
+		if bound, _ := s.Router().Find(name); bound != addr {
+			s.Router().Bind(name, addr)
+		}
+	}
+	setWill(s, routeClosed, reasonBody("node down"))
+}
