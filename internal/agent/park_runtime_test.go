@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
@@ -306,10 +307,23 @@ func TestRatesOfParkedConnection(t *testing.T) {
 	check(t, reason(t, a.session), session.ErrLimit)
 }
 
-// With resume, the poller takes acknowledgements, and another connection takes the session of a parked one over.
+// loneNode is the only node of a cluster.
+type loneNode struct{}
+
+func (loneNode) Name() carry.Name { return carry.Name{1} }
+
+func (loneNode) Carry(carry.Name, *carry.Ask, []byte) (*carry.Conn, *carry.Refusal, error) {
+	return nil, nil, carry.ErrUnknownNode
+}
+
+// With resume, the poller takes acknowledgements, and another connection takes the session of a parked one over. In a
+// cluster too, a connection is parked once its handshake was answered.
 func TestResumeOfParkedConnection(t *testing.T) {
 	t.Parallel()
-	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 1 << 20, MaxMemory: 1 << 20} })
+	h := newHost(t, func(c *Config) {
+		c.Resume = Resume{Window: time.Minute, Buffer: 1 << 20, MaxMemory: 1 << 20}
+		c.Carrier = loneNode{}
+	})
 	client, server := socketPair(t)
 	h.Accept(server)
 	p := &peer{t, client}
