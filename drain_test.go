@@ -13,10 +13,10 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// drainer notes the end of its life.
+// drainer is a component that records its steps.
 type drainer struct {
 	component.Base
-	work time.Duration // how long Drain takes; 0 for until its context ends
+	work time.Duration // how long Drain takes; 0 means until its context ends
 	log  chan string
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A client is told that its version is too old only if the program says so. Each refusal
-// has the heartbeat's interval, which some clients read before the code.
+// TestErrOldClient checks that code 501 needs ErrOldClient, and that each refusal carries
+// the heartbeat interval. Some clients read the interval before the code.
 func TestErrOldClient(t *testing.T) {
 	type refuse = func(*session.Session, []byte) error
 	validator := func(f refuse) nano.Option { return nano.WithHandshakeValidator(f) }

@@ -56,7 +56,7 @@ func lobby(more ...nano.Option) []nano.Option {
 	}, more...)
 }
 
-// serve serves TCP clients on a free port.
+// serve serves TCP clients on a free port and returns the address.
 func serve(srv *nano.Server) (addr string, stop func()) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -102,13 +102,14 @@ func Example() {
 
 // Listen runs the default server of the process until a signal or Shutdown ends it.
 func ExampleListen() {
-	nano.Invoke(nano.Shutdown) // runs on the logic goroutine when the server has started
+	nano.Invoke(nano.Shutdown) // runs on the logic goroutine after the start
 	err := nano.Listen("127.0.0.1:0", lobby()...)
 	fmt.Println(err)
 	// Output: <nil>
 }
 
-// The code and the text of an Error reach the client; of any other error it gets only NANO-500.
+// The code and the text of an Error reach the client. For any other error the client gets
+// only NANO-500.
 func ExampleErrorf() {
 	addr, stop := serve(nano.New(lobby()...))
 	defer stop()
@@ -126,10 +127,10 @@ func ExampleErrorf() {
 	// Output: LOBBY-1 a player needs a name
 }
 
-// A group sends one message to many sessions, and encodes it once.
+// A group sends one message to many sessions. The message is encoded once.
 func ExampleGroup() {
 	room := nano.NewGroup("lobby")
-	ann, ben := mock.NewNetworkEntity(), mock.NewNetworkEntity() // in a server, the sessions of clients
+	ann, ben := mock.NewNetworkEntity(), mock.NewNetworkEntity() // in a server, these are the sessions of clients
 	for i, e := range []*mock.NetworkEntity{ann, ben} {
 		s := session.New(e)
 		if err := errors.Join(s.Bind(int64(i+1)), room.Add(s)); err != nil {
@@ -143,7 +144,8 @@ func ExampleGroup() {
 	// Output: hello hello 2
 }
 
-// A validator reads the handshake of a client, and refuses it or binds the session to a user.
+// A validator reads the handshake of a client. It refuses the client, or binds the
+// session to a user.
 func ExampleWithHandshakeValidator() {
 	srv := nano.New(lobby(nano.WithHandshakeValidator(func(s *session.Session, handshake []byte) error {
 		if !strings.Contains(string(handshake), `"token":"sesame"`) {
@@ -171,7 +173,7 @@ func ExampleWithHandshakeValidator() {
 	// sessions of user 42: 1
 }
 
-// WebSocket players share the address of the program's own pages.
+// WebSocket clients connect to the HTTP server that also serves the program's pages.
 func ExampleServer_WebSocketHandler() {
 	srv := nano.New(lobby()...)
 	if err := srv.Start(); err != nil {

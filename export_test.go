@@ -1,4 +1,4 @@
 package nano
 
-// SameOrigin is what WithSameOrigin asks of a request.
+// SameOrigin is the check of WithSameOrigin.
 var SameOrigin = sameOrigin

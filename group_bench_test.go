@@ -15,21 +15,21 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// BenchRoom is a room that everybody enters.
+// BenchRoom is a room with every client as a member.
 type BenchRoom struct {
 	component.Base
 	group   *nano.Group
 	entered chan error
 }
 
-// Enter makes the session a member.
+// Enter adds the session to the room.
 func (r *BenchRoom) Enter(s *session.Session, _ []byte) error {
 	r.entered <- r.group.Add(s)
 	return nil
 }
 
-// Broadcasts to a room, written to every member. Beside the time until the last member's bytes have been written,
-// held-ns/op is how long a broadcast held the logic goroutine.
+// BenchmarkGroupBroadcast measures broadcasts to a room until the last member's bytes are
+// written. held-ns/op is the time for which one broadcast occupies the logic goroutine.
 func BenchmarkGroupBroadcast(b *testing.B) {
 	for _, members := range []int{100, 5000} {
 		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) { benchmarkBroadcast(b, members) })
@@ -80,12 +80,13 @@ func benchmarkBroadcast(b *testing.B, members int) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*members), "ns/delivery")
 }
 
-// crowd is a listener on which so many clients arrive. They enter the room, and take all that they are sent at once.
+// crowd is a listener that accepts a fixed number of clients. They enter the room and
+// read everything at once.
 type crowd struct {
 	left  int
 	gone  chan struct{}
 	once  sync.Once
-	await atomic.Int64  // bytes that are to be written before all is told
+	await atomic.Int64  // bytes to be written before all is signaled
 	all   chan struct{} // capacity 1
 }
 
@@ -105,16 +106,16 @@ func (c *crowd) Close() error {
 
 func (c *crowd) Addr() net.Addr { return mock.NetAddr{} }
 
-// What a member sends: a handshake, and when that was answered, an ack and a notify.
+// A member sends a handshake, and after the answer an ack and a notify.
 const (
 	greets = "\x01\x00\x00\x00"
 	enters = "\x02\x00\x00\x00" + "\x04\x00\x00\x11" + "\x02" + "\x0fBenchRoom.Enter"
 )
 
-// member is a connection without a network.
+// member is a connection in memory.
 type member struct {
 	crowd    *crowd
-	left     []string // what it has yet to send, a read each
+	left     []string // what it has yet to send, one item per read
 	answered chan struct{}
 	first    sync.Once
 	closed   chan struct{}

@@ -29,23 +29,23 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// club is a server whose clients are to be members of groups, over pipes.
+// club is a server that tests connect group members to, over pipes.
 type club struct {
 	t      *testing.T
 	srv    *nano.Server
 	pipes  *pipenet.Listener
 	enter  chan *session.Session
 	served chan struct{}
-	wg     sync.WaitGroup // clients that read
+	wg     sync.WaitGroup // goroutines of clients that read
 }
 
-// Door is the component through which clients of a club make their session known.
+// Door is the component that hands sessions of clients to the test.
 type Door struct {
 	component.Base
 	enter chan *session.Session
 }
 
-// Enter hands over the session.
+// Enter hands the session to the test.
 func (d *Door) Enter(s *session.Session, _ []byte) error {
 	d.enter <- s
 	return nil
@@ -78,12 +78,12 @@ func (c *club) shutdown() {
 	c.wg.Wait()
 }
 
-// guest is a client of a club: it notes the pushes that it gets.
+// guest is a client of a club. It records its pushes.
 type guest struct {
 	session *session.Session
 	conn    net.Conn
-	raw     atomic.Bool // it notes messages as they came, not only pushes
-	pause   atomic.Bool // it reads no more, until it is told to resume
+	raw     atomic.Bool // records whole messages instead of pushes
+	pause   atomic.Bool // stops reading until resumed
 	resume  chan struct{}
 
 	mu  sync.Mutex
@@ -154,7 +154,7 @@ func (g *guest) read(t *testing.T) {
 	}
 }
 
-// pushes returns what came since it was called last.
+// pushes returns the pushes since the last call.
 func (g *guest) pushes() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -203,7 +203,7 @@ func TestGroupMembers(t *testing.T) {
 			t.Errorf("Add = %v, want nil", err)
 		}
 	}
-	expectMembers(t, g, 1, 2, 2, 3) // a uid may be in twice: membership is the session's
+	expectMembers(t, g, 1, 2, 2, 3) // a uid may occur twice, because sessions are the members
 	if err := g.Add(s[1]); !errors.Is(err, nano.ErrSessionDuplication) {
 		t.Errorf("Add of a member = %v, want ErrSessionDuplication", err)
 	}
@@ -222,7 +222,7 @@ func TestGroupMembers(t *testing.T) {
 		t.Errorf("FindMember = %v, %v, want nil and ErrMemberNotFound", u, err)
 	}
 
-	// Uids are those of the moment.
+	// Members returns the current uids.
 	if err := s[0].Bind(9); err != nil || g.Contains(1) || !g.Contains(9) {
 		t.Errorf("after Bind(9) = %v: Contains(1) = %v, Contains(9) = %v, want false and true", err, g.Contains(1), g.Contains(9))
 	}
@@ -306,7 +306,8 @@ func TestGroupOfMocks(t *testing.T) {
 	}
 }
 
-// Filters run outside the group's lock: they may use the group, and a panic in one is not the end of it.
+// TestGroupFilters checks that filters run outside the lock of the group. A filter may
+// use the group, and the group survives its panic.
 func TestGroupFilters(t *testing.T) {
 	g := nano.NewGroup("lobby")
 	s, _ := mocks(t, 1, 2, 3)
@@ -370,7 +371,7 @@ func TestGroupBroadcast(t *testing.T) {
 		expect := func(what string, want ...[]string) {
 			t.Helper()
 			synctest.Wait()
-			time.Sleep(time.Second) // for what was held back to be written
+			time.Sleep(time.Second) // until the held output is written
 			synctest.Wait()
 			for i, u := range guests {
 				if got := u.pushes(); !slices.Equal(got, want[i]) {
@@ -389,7 +390,7 @@ func TestGroupBroadcast(t *testing.T) {
 		}
 
 		send(g.Broadcast("onNews", map[string]int{"n": 1}))
-		send(g.Broadcast("onRaw", []byte{0xFF, '"'})) // bytes go as they are
+		send(g.Broadcast("onRaw", []byte{0xFF, '"'})) // bytes are sent unchanged
 		want := []string{`onNews {"n":1}`, "onRaw \xff\""}
 		expect("Broadcast", want, want, want)
 
@@ -416,7 +417,8 @@ func TestGroupBroadcast(t *testing.T) {
 		}
 		expect("a hundred", order, nil, order)
 
-		// Also from the logic goroutine, whose output goes out at the end of its batch.
+		// The logic goroutine broadcasts too, and its output is written at the end of the
+		// batch.
 		c.srv.Invoke(func() {
 			send(g.Broadcast("onTick", 1))
 			send(g.Broadcast("onTick", 2))
@@ -425,12 +427,12 @@ func TestGroupBroadcast(t *testing.T) {
 		expect("Invoke", want, nil, want)
 
 		send(g.LeaveAll())
-		send(g.Broadcast("onNews", make(chan int))) // nothing is encoded for nobody
+		send(g.Broadcast("onNews", make(chan int))) // nothing is encoded for an empty group
 		expect("LeaveAll", nil, nil, nil)
 	})
 }
 
-// counting counts what is marshalled.
+// counting is a serializer that counts calls of Marshal.
 type counting struct {
 	*json.Serializer
 	n *atomic.Int64
@@ -446,7 +448,8 @@ func (c counting) MarshalAppend(dst []byte, v any) ([]byte, error) {
 	return c.Serializer.MarshalAppend(dst, v)
 }
 
-// A broadcast is encoded once for each server that its members are of, whatever their order.
+// TestGroupEncodesOnce checks that a broadcast is encoded once for each server of the
+// members, whatever their order.
 func TestGroupEncodesOnce(t *testing.T) {
 	for _, hooked := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -518,7 +521,8 @@ func TestGroupEncodesOnce(t *testing.T) {
 	}
 }
 
-// A session that closes is forgotten, once its close callbacks have run, however it closes.
+// TestGroupForgetsWhoCloses checks that a group removes a session after its close
+// callbacks have run, however the session closes.
 func TestGroupForgetsWhoCloses(t *testing.T) {
 	for name, end := range map[string]func(c *club, u *guest){
 		"Close":         func(_ *club, u *guest) { u.session.Close() },
@@ -580,7 +584,7 @@ func TestGroupForgetsWhoCloses(t *testing.T) {
 						t.Errorf("group %s: Contains = %v, Count() = %d, want false and 1", g.Name(), g.Contains(7), g.Count())
 					}
 				}
-				// It does not come back.
+				// The session is not added again.
 				if err := groups[0].Add(u.session); !errors.Is(err, session.ErrBrokenPipe) || groups[0].Count() != 1 {
 					t.Errorf("Add of a closed session = %v, Count() = %d, want ErrBrokenPipe and 1", err, groups[0].Count())
 				}
@@ -589,7 +593,8 @@ func TestGroupForgetsWhoCloses(t *testing.T) {
 	}
 }
 
-// A session whose close callbacks run is closed, so no group takes it.
+// TestGroupAddWhileClosing checks that a group refuses a session while its close
+// callbacks run, because the session is closed.
 func TestGroupAddWhileClosing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClub(t)
@@ -613,7 +618,7 @@ func TestGroupAddWhileClosing(t *testing.T) {
 	})
 }
 
-// kept is an entity whose control the test can pause.
+// kept is an entity whose session control the test can pause.
 type kept struct {
 	mock.NetworkEntity
 	pausedControl
@@ -623,7 +628,7 @@ func (k *kept) Attach(c sessionctl.Control) { k.pausedControl.Control = c }
 
 func (k *kept) Control() sessionctl.Control { return &k.pausedControl }
 
-// pausedControl calls unwatched before the end of a watch.
+// pausedControl calls unwatched before it removes a watch.
 type pausedControl struct {
 	sessionctl.Control
 	unwatched func()
@@ -634,7 +639,8 @@ func (l *pausedControl) Unwatch(key any) {
 	l.Control.Unwatch(key)
 }
 
-// A session that leaves on one goroutine and is added on another is forgotten when it closes, if it is a member then.
+// TestGroupLeaveWhileAdding checks that a group removes a closed session even if one
+// goroutine removes it while another one adds it.
 func TestGroupLeaveWhileAdding(t *testing.T) {
 	for name, leave := range map[string]func(*nano.Group, *session.Session) error{
 		"Leave":    (*nano.Group).Leave,
@@ -658,7 +664,8 @@ func TestGroupLeaveWhileAdding(t *testing.T) {
 	}
 }
 
-// A member that reads too slowly costs only itself.
+// TestGroupWithASlowMember checks that a member that reads too slowly does not affect
+// other members.
 func TestGroupWithASlowMember(t *testing.T) {
 	for name, policy := range map[string]nano.SlowClientPolicy{"close": nano.CloseSlowClient, "refuse": nano.RefusePush} {
 		t.Run(name, func(t *testing.T) {
@@ -690,8 +697,9 @@ func TestGroupWithASlowMember(t *testing.T) {
 	}
 }
 
-// Members come, go and close while several goroutines broadcast, with real clients in real time: nobody who stays
-// misses a message, nobody gets one twice or out of order, and nobody is left behind.
+// TestGroupWhileMembersComeAndGo checks that each member gets every message once and in
+// order. Clients connect, leave and close in real time while several goroutines
+// broadcast.
 func TestGroupWhileMembersComeAndGo(t *testing.T) {
 	c := newClub(t)
 	g := nano.NewGroup("hall")
@@ -773,7 +781,7 @@ func TestGroupWhileMembersComeAndGo(t *testing.T) {
 	}
 }
 
-// peek returns a copy of what came.
+// peek returns a copy of the recorded pushes.
 func (g *guest) peek() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()

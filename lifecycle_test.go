@@ -10,7 +10,7 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// owner is a component that notes its steps, and is given its server.
+// owner is a component that records its steps and gets its server.
 type owner struct {
 	testkit.Game
 	name  string
@@ -60,7 +60,8 @@ func TestInitServer(t *testing.T) {
 	}
 }
 
-// A panic in a step of a component is logged with the place of the panic.
+// TestPanicInInitIsLogged checks that the log record of a panic in a step names the place
+// of the panic.
 func TestPanicInInitIsLogged(t *testing.T) {
 	log := testkit.NewLogCapture()
 	components := &component.Components{}

@@ -16,7 +16,7 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// starter is a component that calls functions of the test when it starts.
+// starter is a component that calls functions of the test during the start.
 type starter struct {
 	testkit.Game
 	init, afterInit func()
@@ -34,7 +34,7 @@ func (s *starter) AfterInit() {
 	}
 }
 
-// startListen calls Listen with a starter and returns where its result arrives.
+// startListen calls Listen with a starter and returns the channel of its result.
 func startListen(addr string, s *starter, opts ...nano.Option) <-chan error {
 	components := &component.Components{}
 	components.Register(s, component.WithName("Game"))
@@ -44,7 +44,7 @@ func startListen(addr string, s *starter, opts ...nano.Option) <-chan error {
 	return returned
 }
 
-// freeAddr returns an address that nobody listens on.
+// freeAddr returns an address without a listener.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -55,8 +55,8 @@ func freeAddr(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// An address in use is found before any component starts, for clients and for other
-// nodes.
+// TestListenBindsBeforeInit checks that an address in use, for clients or for other
+// nodes, is reported before any component starts.
 func TestListenBindsBeforeInit(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -82,8 +82,8 @@ func TestListenBindsBeforeInit(t *testing.T) {
 	}
 }
 
-// Clients that connect while Init runs are accepted after AfterInit, and only then does
-// the time for their handshake run.
+// TestListenAcceptsAfterAfterInit checks that clients that connect during Init are
+// accepted after AfterInit, and that their handshake deadline starts then.
 func TestListenAcceptsAfterAfterInit(t *testing.T) {
 	addr := freeAddr(t)
 	const timeout = 200 * time.Millisecond
@@ -95,7 +95,7 @@ func TestListenAcceptsAfterAfterInit(t *testing.T) {
 			return
 		}
 		dialed <- conn
-		time.Sleep(2 * timeout) // the client's handshake waits longer than it may take
+		time.Sleep(2 * timeout) // longer than the handshake deadline
 	}}
 	returned := startListen(addr, s, nano.WithHandshakeTimeout(timeout))
 	p := testkit.NewClient(t, testkit.Receive(t, dialed, "the connection"))
@@ -107,7 +107,8 @@ func TestListenAcceptsAfterAfterInit(t *testing.T) {
 	}
 }
 
-// Shutdown counts from the entry of Listen on, also while Init runs.
+// TestShutdownWhileInitRuns checks that Shutdown ends a call of Listen at any time,
+// including during Init.
 func TestShutdownWhileInitRuns(t *testing.T) {
 	nano.Shutdown() // before Listen it has no effect
 	s := &starter{init: nano.Shutdown}
@@ -118,7 +119,8 @@ func TestShutdownWhileInitRuns(t *testing.T) {
 	}
 }
 
-// An Init that does not return holds Listen up for the time of WithShutdownTimeout only.
+// TestShutdownWhileInitBlocks checks that an Init that does not return delays Listen for
+// at most the time of WithShutdownTimeout.
 func TestShutdownWhileInitBlocks(t *testing.T) {
 	leave := make(chan struct{})
 	left := make(chan struct{})
@@ -156,8 +158,8 @@ func TestWithContext(t *testing.T) {
 	}
 }
 
-// WithClientAddr alone makes no node: clients are there, and the address of Listen is not
-// opened.
+// TestWithClientAddrAlone checks that WithClientAddr alone does not make a node. Listen
+// serves clients there, and does not open its own address.
 func TestWithClientAddrAlone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -192,8 +194,8 @@ func TestWithClientAddrAlone(t *testing.T) {
 	}
 }
 
-// A path for WebSocket clients is of no use if Listen accepts TCP clients. Servers of New
-// are not affected.
+// TestWSPathWithoutWebSocket checks that Listen refuses a WebSocket path if it accepts
+// TCP clients. Servers of New accept one.
 func TestWSPathWithoutWebSocket(t *testing.T) {
 	s := &starter{init: func() { t.Error("Init ran") }}
 	err := testkit.Receive(t, startListen("127.0.0.1:0", s, nano.WithWSPath("/nano")), "the end of Listen")
@@ -205,16 +207,16 @@ func TestWSPathWithoutWebSocket(t *testing.T) {
 	at.Join().Echo(1, "hello")
 }
 
-// serveDebugPages puts pages under /debug/ on http.DefaultServeMux, which takes each
-// once.
+// serveDebugPages registers pages under /debug/ on http.DefaultServeMux. A path can be
+// registered only once.
 var serveDebugPages = sync.OnceFunc(func() {
 	for _, pattern := range []string{"/debug/nano-test/", "GET /debug/nano-vars", "GET localhost/debug/nano-host"} {
 		http.HandleFunc(pattern, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "secret") })
 	}
 })
 
-// Listen does not publish what packages put under /debug/ of http.DefaultServeMux, unless
-// the program asks for it.
+// TestListenHidesDebugPages checks that Listen serves the pages under /debug/ of
+// http.DefaultServeMux only if the program asks for it.
 func TestListenHidesDebugPages(t *testing.T) {
 	servePage()
 	serveDebugPages()

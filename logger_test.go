@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// lines is a program's logger. The library must not end the process.
+// lines is a program's logger. The library must not end the process through it.
 type lines struct {
 	t    testing.TB
 	mu   sync.Mutex
@@ -43,7 +43,8 @@ func (l *lines) all() string {
 	return strings.Join(l.list, "\n")
 }
 
-// busy has a server do everything that could be logged at message level, and ends it.
+// busy runs a server, causes every event that could be logged for each message, and shuts
+// the server down.
 func busy(t *testing.T, opts ...nano.Option) {
 	t.Helper()
 	components := &component.Components{}
@@ -71,7 +72,8 @@ func busy(t *testing.T, opts ...nano.Option) {
 	}
 }
 
-// What clients do is not logged, unless in debug mode. The first refusal of a route is: the program may have a typo.
+// TestQuietAtMessageLevel checks that actions of clients are logged only in debug mode,
+// except for the first refusal of a route. The program may have a typo in it.
 func TestQuietAtMessageLevel(t *testing.T) {
 	t.Parallel()
 	l := &lines{t: t}
@@ -97,7 +99,8 @@ func TestQuietAtMessageLevel(t *testing.T) {
 	}
 }
 
-// What a program does wrong is logged, wherever it is told to.
+// TestFaultsAreLogged checks that faults of the program are logged to every kind of
+// logger.
 func TestFaultsAreLogged(t *testing.T) {
 	t.Parallel()
 	l, j := &lines{t: t}, testkit.NewLogCapture()
@@ -120,7 +123,7 @@ func TestFaultsAreLogged(t *testing.T) {
 	for name, got := range map[string]string{"Logger": l.all(), "slog": j.All()} {
 		for _, want := range []string{
 			"nano: handler failed", "route=Game.Fail", testkit.ErrSecret.Error(),
-			"nano: panic in a handler", "route=Game.Panic", "game.go", // the stack
+			"nano: panic in a handler", "route=Game.Panic", "game.go", // the stack trace
 			"nano: slow handler", "route=Game.Do", "nano: panic in a task",
 		} {
 			if !strings.Contains(got, want) {
@@ -130,7 +133,8 @@ func TestFaultsAreLogged(t *testing.T) {
 	}
 }
 
-// leveled is a program's logger with a method for each level, as logrus and zap have them.
+// leveled is a program's logger with one method for each level, like those of logrus and
+// zap.
 type leveled struct {
 	lines
 	levels []string
@@ -149,7 +153,7 @@ func (l *leveled) add(level string, v []any) {
 	l.levels = append(l.levels, level)
 }
 
-// has reports whether a line was logged at a level.
+// has reports whether a line was logged at the level.
 func (l *leveled) has(level, line string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -161,7 +165,8 @@ func (l *leveled) has(level, line string) bool {
 	return false
 }
 
-// A logger that has levels gets each line at its level, and the level is not in the text.
+// TestLoggerWithLevels checks that a logger with levels gets each line at its level,
+// without the level in the text.
 func TestLoggerWithLevels(t *testing.T) {
 	t.Parallel()
 	l := &leveled{lines: lines{t: t}}

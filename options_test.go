@@ -15,7 +15,7 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// badOptions are options with a value that is refused, and what the error has to say.
+// badOptions are options with refused values, and the expected error texts.
 var badOptions = map[string]struct {
 	option nano.Option
 	want   string
@@ -65,8 +65,8 @@ var badOptions = map[string]struct {
 	"callback":         {nano.WithMemberCallback(nil), "WithMemberCallback: want a function"},
 }
 
-// Start returns the bad values of all options and the faults of all components together,
-// and Listen returns the same.
+// TestBadOptions checks that Start returns the errors of all options and components
+// together, and that Listen returns the same.
 func TestBadOptions(t *testing.T) {
 	components := &component.Components{}
 	components.Register(&testkit.Game{})
@@ -83,7 +83,7 @@ func TestBadOptions(t *testing.T) {
 		if again := s.Start(); again == nil || again.Error() != err.Error() {
 			t.Errorf("%s: a second Start = %v, want the same error", name, again)
 		}
-		if name != "missing files" && name != "empty TLS" { // of two that set one thing, the later counts
+		if name != "missing files" && name != "empty TLS" { // the later of two options for one setting is used
 			all, wants = append(all, test.option), append(wants, test.want)
 		}
 	}
@@ -96,7 +96,7 @@ func TestBadOptions(t *testing.T) {
 	}
 }
 
-// The old and new names do the same.
+// TestWithWebSocket checks that an old option has the same effect as its new name.
 func TestWithWebSocket(t *testing.T) {
 	for name, opts := range map[string][]nano.Option{
 		"new": {nano.WithWebSocket("/play")},
@@ -118,7 +118,8 @@ func TestWithWebSocket(t *testing.T) {
 	}
 }
 
-// The origin and the host are compared as addresses.
+// TestSameOriginOfAddresses checks that the origin and the host are compared as
+// addresses.
 func TestSameOriginOfAddresses(t *testing.T) {
 	for _, test := range []struct {
 		origin, host string

@@ -19,7 +19,7 @@ func TestPushRoute(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		send func([]*session.Session, *nano.Group, *scored) error
-		want [2]bool // the members that get it
+		want [2]bool // the members that receive it
 	}{
 		{"Send", func(s []*session.Session, _ *nano.Group, v *scored) error { return onScored.Send(s[1], v) }, [2]bool{false, true}},
 		{"Broadcast", func(_ []*session.Session, g *nano.Group, v *scored) error { return onScored.Broadcast(g, v) }, [2]bool{true, true}},

@@ -21,16 +21,16 @@ type Atlas struct {
 	started bool
 }
 
-// Init notes that the server started.
+// Init records that the server started.
 func (a *Atlas) Init() { a.started = true }
 
-// Show is a route.
+// Show is a handler for clients.
 func (a *Atlas) Show(*session.Session, []byte) error { return nil }
 
-// Find is a route.
+// Find is a handler for clients.
 func (a *Atlas) Find(*session.Session, []byte) error { return nil }
 
-// Sync is a route of nodes.
+// Sync is a handler for other nodes.
 func (a *Atlas) Sync(context.Context, *struct{}) (*struct{}, error) { return nil, nil }
 
 func TestRoutesFile(t *testing.T) {
@@ -48,7 +48,7 @@ func TestRoutesFile(t *testing.T) {
 	}
 	defer func() { _ = taken.Close() }()
 
-	// The address is taken: the error would be another one if Listen opened it first.
+	// The address is in use, so the error would differ if Listen opened it first.
 	for _, start := range []func() error{
 		func() error { return nano.New(options("a")...).Start() },
 		func() error { return nano.Listen(taken.Addr().String(), options("b")...) },
@@ -79,7 +79,7 @@ func TestRoutesFile(t *testing.T) {
 }
 
 func TestRoutesFileThatCannotBeWritten(t *testing.T) {
-	t.Setenv("NANO_ROUTES_FILE", t.TempDir()) // a directory
+	t.Setenv("NANO_ROUTES_FILE", t.TempDir()) // the path of a directory
 	if err := nano.New().Start(); err == nil || !strings.Contains(err.Error(), "NANO_ROUTES_FILE") {
 		t.Errorf("Start() = %v, want an error that names NANO_ROUTES_FILE", err)
 	}

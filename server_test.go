@@ -24,7 +24,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// choosy is a serializer for a program's own types: it cannot encode the library's errors.
+// choosy is a serializer that supports only the program's types. It cannot encode the
+// library's errors.
 type choosy struct {
 	*json.Serializer
 	fail func() error
@@ -34,7 +35,9 @@ func (c choosy) Marshal(any) ([]byte, error) { return nil, c.fail() }
 
 func (c choosy) MarshalAppend(dst []byte, _ any) ([]byte, error) { return dst, c.fail() }
 
-// Errors go out in JSON then, also those that a reader answers, where a panic would end the process.
+// TestSerializerThatCannotEncodeErrors checks that errors are encoded as JSON if the
+// serializer cannot encode them. A reader sends some, and a panic there would end the
+// process.
 func TestSerializerThatCannotEncodeErrors(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error": func() error { return errors.New("want a program's type") },
@@ -69,7 +72,8 @@ func TestSerializerThatCannotEncodeErrors(t *testing.T) {
 	}
 }
 
-// However binds of one session and its end fall, the server finds it under its last uid only, and then not at all.
+// TestConcurrentBinds checks that the server finds a session under its last uid only, and
+// not at all after its end, however the calls interleave.
 func TestConcurrentBinds(t *testing.T) {
 	c := newClub(t)
 	defer c.shutdown()
@@ -107,7 +111,7 @@ func TestConcurrentBinds(t *testing.T) {
 	}
 }
 
-// A client of every kind can do what clients do.
+// TestKinds checks that a client of every kind can use every feature.
 func TestKinds(t *testing.T) {
 	for _, kind := range testkit.Transports {
 		t.Run(kind, func(t *testing.T) {
@@ -139,7 +143,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// The raw-socket path is for sockets alone: what a listener wraps is read and written through its own methods.
+// TestWrappedConnection checks that the raw-socket path is used for sockets only. A
+// wrapped connection is read and written through its own methods.
 func TestWrappedConnection(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewServer(&testkit.Game{})
@@ -165,7 +170,8 @@ func TestWrappedConnection(t *testing.T) {
 	}
 }
 
-// flipped is a listener whose connections turn every bit over. They have all methods of a socket.
+// flipped is a listener whose connections invert every bit. The connections have all
+// methods of a socket.
 type flipped struct{ net.Listener }
 
 func (l flipped) Accept() (net.Conn, error) {
@@ -194,7 +200,8 @@ func (c *flippedConn) Write(b []byte) (int, error) {
 	return c.TCPConn.Write(out)
 }
 
-// One server serves TCP and WebSocket clients at once, and they share its sessions.
+// TestTCPAndWebSocketAtOnce checks that one server serves TCP and WebSocket clients at
+// once, and that they share the sessions.
 func TestTCPAndWebSocketAtOnce(t *testing.T) {
 	t.Parallel()
 	s := testkit.NewServer(&testkit.Game{OnDo: func(s *session.Session, _ []byte) error { return s.Bind(7) }})
@@ -340,7 +347,7 @@ func TestCheckOrigin(t *testing.T) {
 	}
 }
 
-// wrapped is a response as middleware wraps it.
+// wrapped is a ResponseWriter as middleware wraps it.
 type wrapped struct{ inner http.ResponseWriter }
 
 func (w wrapped) Header() http.Header { return w.inner.Header() }
@@ -368,7 +375,8 @@ func TestHandlerBehindMiddleware(t *testing.T) {
 	at.Join().Echo(1, "hello")
 }
 
-// listen runs nano.Listen on a free port and returns the address, and a channel with what Listen returns.
+// listen runs nano.Listen on a free port. It returns the address and the channel of its
+// result.
 func listen(t testing.TB, c component.Component, opts ...nano.Option) (string, <-chan error) {
 	t.Helper()
 	components := &component.Components{}
@@ -380,7 +388,7 @@ func listen(t testing.TB, c component.Component, opts ...nano.Option) (string, <
 	return l.Wait(t, "nano: listening", "address"), returned
 }
 
-// tcpClient connects to the server of Listen.
+// tcpClient connects to the address of Listen.
 func tcpClient(t testing.TB, addr string) *testkit.Client {
 	t.Helper()
 	at := &testkit.Server{T: t, Transport: "tcp", DialConn: func() (net.Conn, error) { return net.Dial("tcp", addr) }}
@@ -388,15 +396,16 @@ func tcpClient(t testing.TB, addr string) *testkit.Client {
 }
 
 func TestListen(t *testing.T) {
-	// Pushed before, run when the server starts, on its logic goroutine.
+	// These tasks are queued before the start and run on the logic goroutine when the
+	// server starts.
 	early := make(chan bool, 1)
 	nano.Invoke(func() { early <- testkit.Running(scheduler.Default()) })
 	timer := make(chan bool, 1)
 	scheduler.NewAfterTimer(0, func() { timer <- testkit.Running(scheduler.Default()) })
-	for range 3 { // a second Listen serves as the first did
+	for range 3 { // a second Listen works like the first
 		addr, returned := listen(t, &testkit.Game{OnDo: func(*session.Session, []byte) error {
-			nano.Shutdown() // a handler may
-			nano.Shutdown() // twice
+			nano.Shutdown() // a handler may call it
+			nano.Shutdown() // a second call has no effect
 			return nano.Errorf("GAME-2", "going down")
 		}})
 		if err := nano.Listen("127.0.0.1:0", testkit.Quiet); !errors.Is(err, nano.ErrRunning) {
@@ -423,11 +432,11 @@ func TestListen(t *testing.T) {
 	if !testkit.Receive(t, early, "what was pushed before Listen") || !testkit.Receive(t, timer, "a timer made before Listen") {
 		t.Error("what was pushed before Listen ran elsewhere than on the logic goroutine")
 	}
-	nano.Shutdown() // nobody listens
+	nano.Shutdown() // no Listen is running
 }
 
-// A handler that does not return holds up Listen until the deadline, and no longer; a next Listen has another logic
-// goroutine.
+// TestListenKeepsItsDeadline checks that a handler that does not return delays Listen
+// until the deadline only. The next Listen has another logic goroutine.
 func TestListenKeepsItsDeadline(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	defer close(leave)
@@ -450,15 +459,17 @@ func TestListenKeepsItsDeadline(t *testing.T) {
 	}
 }
 
-// servePage puts a page on http.DefaultServeMux, which takes it once.
+// servePage registers a page on http.DefaultServeMux. A path can be registered only once.
 var servePage = sync.OnceFunc(func() {
 	http.HandleFunc("/nano-test/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })
 })
 
-// With WebSocket, what the program put on http.DefaultServeMux is served beside it.
+// TestListenServesPages checks that a WebSocket server also serves the handlers of
+// http.DefaultServeMux.
 func TestListenServesPages(t *testing.T) {
 	servePage()
-	// Where the program has no page at the WebSocket path, a request that is no upgrade is told so.
+	// If the program has no page at the WebSocket path, a request without an upgrade gets
+	// an error.
 	for path, status := range map[string]int{"/": http.StatusBadRequest, "/nano-test/play": http.StatusOK} {
 		addr, returned := listen(t, &testkit.Game{}, nano.WithWebSocket(path))
 		if body := page(t, "http://"+addr+"/nano-test/rules"); body != "page /nano-test/rules" {
@@ -511,7 +522,7 @@ func TestListenPortInUse(t *testing.T) {
 	if text, ok := kept.Find("nano: Listen", "error"); !ok || text != err.Error() {
 		t.Errorf("logged %q, want the error", text)
 	}
-	// The next one works.
+	// The next call of Listen works.
 	addr, returned := listen(t, &testkit.Game{})
 	p := tcpClient(t, addr)
 	p.Echo(1, "hello")

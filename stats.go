@@ -49,6 +49,8 @@ type Stats struct {
 
 	Resume ResumeStats // of sessions that outlive their connections; see WithResume
 
+	Rooms *RoomsStats // of package room; nil if the server has no kinds of rooms
+
 	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
 
@@ -64,7 +66,7 @@ type RouteStats struct {
 }
 
 // Stats returns the figures of the server. It takes some microseconds, more with more
-// routes, and blocks no other goroutine.
+// routes and rooms, and blocks no other goroutine.
 func (s *Server) Stats() Stats {
 	st := Stats{
 		QueueDepth: s.sched.Pending(),
@@ -98,6 +100,7 @@ func (s *Server) Stats() Stats {
 	maps.Copy(st.Refused, s.hub.RefusedBy())
 	st.Closed = c.ClosedBy()
 	st.Resume = s.resumeStats()
+	st.Rooms = s.roomsStats()
 	if c := s.broker.Stats(); c != nil {
 		st.Cluster = (*cluster.Stats)(c)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// bindAll is an option whose validator binds uid 7 and hands the session to the test.
+// bindAll is an option whose validator binds uid 7 and passes the session to the test.
 func bindAll(sessions chan<- *session.Session) nano.Option {
 	return nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error {
 		sessions <- s
@@ -20,8 +20,8 @@ func bindAll(sessions chan<- *session.Session) nano.Option {
 	})
 }
 
-// A session is open from its handshake's ack until it begins to close, in everything that
-// counts or finds sessions.
+// TestOpenSessions checks that a session counts as open from the ack of its handshake
+// until it begins to close, wherever sessions are counted or found.
 func TestOpenSessions(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		sessions := make(chan *session.Session, 1)
@@ -75,8 +75,8 @@ func TestOpenSessions(t *testing.T) {
 	}
 }
 
-// With single login, a client that has not completed its handshake does not replace one
-// that has.
+// TestSingleLoginAtTheAck checks that with single login a client with an incomplete
+// handshake does not replace another one.
 func TestSingleLoginAtTheAck(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		sessions := make(chan *session.Session, 1)
@@ -101,7 +101,7 @@ func TestSingleLoginAtTheAck(t *testing.T) {
 	}
 }
 
-// watched are sessions that tests expect Lifetime to be called for, or not.
+// lifetimeCalls holds sessions and whether Lifetime has to be called for them.
 var lifetimeCalls atomic.Pointer[func(*session.Session)]
 
 func init() {
@@ -112,8 +112,9 @@ func init() {
 	})
 }
 
-// OnClose runs for every session on which it was set, so that a validator can release
-// what it took. Lifetime is for sessions that were open.
+// TestCloseCallbacksOfRefusedSessions checks that OnClose runs for every session on which
+// it was set, so a validator can release resources. Lifetime is called for sessions that
+// were open.
 func TestCloseCallbacksOfRefusedSessions(t *testing.T) {
 	for name, test := range map[string]struct {
 		err    error

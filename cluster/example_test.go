@@ -8,7 +8,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Players of one room go to the node that bears the room's label; who has no room yet goes to any.
+// Players of a room are served by the node whose label is the room's name. A player
+// without a room may be served by any node.
 func ExampleCustomerRemoteServiceRoute() {
 	var byRoom cluster.CustomerRemoteServiceRoute = func(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 		for _, m := range members {

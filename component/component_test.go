@@ -35,16 +35,16 @@ func TestComponents(t *testing.T) {
 	c.Shutdown()
 }
 
-// Room is a component as programs write it.
+// Room is an example of a component.
 type Room struct {
 	component.Base
 	members int
 }
 
-// JoinRequest is what a client sends.
+// JoinRequest is the request of Room.Join.
 type JoinRequest struct{ Name string }
 
-// JoinReply is what it gets.
+// JoinReply is the reply of Room.Join.
 type JoinReply struct{ Members int }
 
 // Join serves requests of the route "room.join".
@@ -76,7 +76,7 @@ func Example() {
 	// serves room.join and room.say
 }
 
-// A handler is a method: a unit test calls it with a session over a mock.
+// A unit test may call a handler as a method, with a session over a mock entity.
 func ExampleComponent() {
 	entity := mock.NewNetworkEntity()
 	s := session.New(entity)
@@ -90,7 +90,7 @@ func ExampleComponent() {
 	// ann: hi <nil>
 }
 
-// The description that older programs can ask for.
+// TestService checks that the description of a component for older programs is complete.
 func TestService(t *testing.T) {
 	s := component.NewService(&Room{}, []component.Option{component.WithName("room"), component.WithSchedulerName("table")})
 	if s.Name != "room" || s.SchedName != "table" || s.Type.String() != "*component_test.Room" || len(s.Handlers) != 0 {
@@ -111,17 +111,18 @@ func TestService(t *testing.T) {
 	}
 }
 
-// plain is a request that protobuf cannot take.
+// plain is a request that the protobuf serializer cannot decode.
 type plain struct{ component.Base }
 
-// Move takes a plain struct.
+// Move has a plain struct as its request.
 func (*plain) Move(*session.Session, *JoinRequest) error { return nil }
 
-// A server whose serializer can take no handler's types does not start.
+// TestStartWithoutACallableHandler checks that Start fails if the serializer supports no
+// request type of the handlers.
 func TestStartWithoutACallableHandler(t *testing.T) {
 	comps := &component.Components{}
 	comps.Register(&plain{}, component.WithName("plain"))
-	server := nano.New(nano.WithComponents(comps), nano.WithLogger(discard{})) // protobuf is the default
+	server := nano.New(nano.WithComponents(comps), nano.WithLogger(discard{})) // the default serializer is protobuf
 	err := server.Start()
 	for _, text := range []string{"no handler can be called", "plain.Move", "*component_test.JoinRequest"} {
 		if err == nil || !strings.Contains(err.Error(), text) {
@@ -130,7 +131,8 @@ func TestStartWithoutACallableHandler(t *testing.T) {
 	}
 }
 
-// Names that no route can have are refused when the server starts.
+// TestStartWithNamesThatNoRouteCanHave checks that Start refuses names that no route can
+// contain.
 func TestStartWithNamesThatNoRouteCanHave(t *testing.T) {
 	for _, name := range []string{"a.", ".a", "a..b", " ", "my room", "tab\t", "caf\xe9"} {
 		comps := &component.Components{}

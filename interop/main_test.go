@@ -23,12 +23,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Room is what the clients talk to; its routes are room.join and so on.
+// Room is the component that the clients call. Its routes are room.join and so on.
 type Room struct {
 	component.Base
 	group *nano.Group
@@ -46,7 +46,7 @@ func (r *Room) Join(s *session.Session, l *Line) (*Line, error) {
 
 func (r *Room) Echo(_ *session.Session, l *Line) (*Line, error) { return l, nil }
 
-// Say is a notify.
+// Say handles a notify.
 func (r *Room) Say(s *session.Session, l *Line) error {
 	return r.group.Broadcast("onSay", &Line{Name: s.String("name"), Text: l.Text})
 }
@@ -55,7 +55,7 @@ func (r *Room) Fail(*session.Session, *Line) (*Line, error) { return nil, nano.E
 
 func (r *Room) Kick(s *session.Session, l *Line) error { return s.Kick(l.Text) }
 
-// serve runs a server until the test ends, and returns its host and port.
+// serve starts a server and returns its host and port. The end of the test stops it.
 func serve(t *testing.T, opts ...nano.Option) (host, port string) {
 	t.Helper()
 	components := &component.Components{}
@@ -85,7 +85,7 @@ func serve(t *testing.T, opts ...nano.Option) (host, port string) {
 	return host, port
 }
 
-// event is one line of the output of a driver.
+// event is one line of a driver's output.
 type event struct {
 	Event      string          `json:"event"`
 	Name       string          `json:"name"`
@@ -104,19 +104,19 @@ func (e event) String() string {
 	return string(b)
 }
 
-// driver is a client of others under Node.
+// driver runs a client of another project under Node.
 type driver struct {
 	*testing.T
 	in     io.WriteCloser
 	events chan event // closed when the process has ended
-	sent   int        // the number of the last request
+	sent   int        // number of the last request
 
-	// Of the frames that were seen on the way to another event.
+	// These fields count the frames that next has passed over.
 	compressed map[string]int // messages with a compressed route, by "sent" and "received"
 	heartbeats map[string]int
 }
 
-// drive starts a driver, which ends with the test.
+// drive starts a driver. The end of the test stops it.
 func drive(t *testing.T, script string) *driver {
 	t.Helper()
 	installed(t)
@@ -151,7 +151,7 @@ func drive(t *testing.T, script string) *driver {
 		}
 	}()
 	t.Cleanup(func() {
-		_ = in.Close() // it ends by itself then
+		_ = in.Close() // closing the input ends the process
 		late := time.AfterFunc(wait, func() { _ = cmd.Process.Kill() })
 		defer late.Stop()
 		for range d.events {
@@ -163,7 +163,7 @@ func drive(t *testing.T, script string) *driver {
 	return d
 }
 
-// installed skips the test where the clients are not installed.
+// installed skips the test if the clients are not installed.
 func installed(t *testing.T) {
 	t.Helper()
 	_, err := exec.LookPath("node")
@@ -179,7 +179,7 @@ func installed(t *testing.T) {
 	}
 }
 
-// do has the driver do something; v is one line of its input.
+// do sends one command to the driver. v is the line.
 func (d *driver) do(v map[string]any) {
 	d.Helper()
 	b, err := json.Marshal(v)
@@ -191,7 +191,7 @@ func (d *driver) do(v map[string]any) {
 	}
 }
 
-// next returns the next event, and keeps count of the frames before it.
+// next returns the next event, and counts the frames before it.
 func (d *driver) next() event {
 	d.Helper()
 	late := time.NewTimer(wait)
@@ -215,7 +215,7 @@ func (d *driver) next() event {
 	}
 }
 
-const heartbeat = 3 // the type of a packet
+const heartbeat = 3 // the packet type
 
 func (d *driver) count(e event) {
 	d.Helper()
@@ -230,7 +230,7 @@ func (d *driver) count(e event) {
 	}
 }
 
-// sees fails unless the next event, heartbeats apart, is this one.
+// sees checks the next event. It skips heartbeats.
 func (d *driver) sees(want event) {
 	d.Helper()
 	got := d.next()
@@ -242,7 +242,7 @@ func (d *driver) sees(want event) {
 	}
 }
 
-// request sends a request, and returns the event that its answer has to be.
+// request sends a request and returns the event of its answer.
 func (d *driver) request(route string, body any, answer string) event {
 	d.Helper()
 	d.sent++
@@ -255,7 +255,7 @@ func (d *driver) notify(route string, body any) {
 	d.do(map[string]any{"do": "notify", "route": route, "body": body})
 }
 
-// emit is something that the client emits: a push, by its route.
+// emit is an event for a push. Its name is the route.
 func emit(name string, body any) event {
 	b, err := json.Marshal(body)
 	if err != nil {

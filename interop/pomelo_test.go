@@ -11,7 +11,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// pomelo connects pomelo-jsclient-websocket.
+// pomelo connects a pomelo-jsclient-websocket client.
 func pomelo(t *testing.T, host, port string) *driver {
 	t.Helper()
 	d := drive(t, "pomelo.js")
@@ -19,7 +19,8 @@ func pomelo(t *testing.T, host, port string) *driver {
 	return d
 }
 
-// handshake has the clients show a token, and tells them something in turn.
+// handshake tests that the client's handshake carries a token, and that the server's
+// answer carries data.
 func handshake() []nano.Option {
 	return []nano.Option{
 		nano.WithHandshakeValidator(func(_ *session.Session, data []byte) error {
@@ -57,7 +58,8 @@ func TestPomelo(t *testing.T) {
 				d.sees(answer)
 			}
 
-			// Enough for ids of two bytes. The client's own UTF-8 knows characters of up to three bytes.
+			// So many requests need ids of two bytes. The client's own UTF-8 code
+			// supports characters of up to three bytes.
 			const requests = 300
 			text := "déjà vu, 再见"
 			for i := range requests {
@@ -78,8 +80,9 @@ func TestPomelo(t *testing.T) {
 			ann.sees(ann.request("room.nowhere", Line{}, `{"code":"NANO-404","msg":"route \"room.nowhere\" is not served here"}`))
 			ann.sees(ann.request("room.none", Line{}, `{"code":"NANO-404","msg":"route \"room.none\" is not served here"}`))
 
-			// Compressed are: of Ann's, join, the echoes and room.none, and what is pushed to her; not the two routes
-			// outside of the dictionary, and never a response.
+			// Ann's join, the echoes and room.none have compressed routes, and so have
+			// the pushes to Ann. The two routes outside of the dictionary do not, and
+			// responses have no route.
 			want := fmt.Sprint(map[string]int{})
 			if codes != nil {
 				want = fmt.Sprint(map[string]int{"sent": 2 + requests, "received": 2})
@@ -97,7 +100,7 @@ func TestPomelo(t *testing.T) {
 			bob.sees(emit("close", closed))
 			bob.sees(emit("disconnect", closed))
 
-			// Bob is gone, and Ann is not.
+			// Bob's session has closed, and Ann's is open.
 			ann.notify("room.say", Line{Text: "bye"})
 			ann.sees(emit("onSay", Line{Name: "Ann", Text: "bye"}))
 			ann.do(map[string]any{"do": "disconnect"})
@@ -106,7 +109,7 @@ func TestPomelo(t *testing.T) {
 	}
 }
 
-// closes waits for the client to tell that its connection is closed; of what the code says is for the client.
+// closes waits for the events of a closed connection. It does not check the code.
 func (d *driver) closes() {
 	d.Helper()
 	for _, name := range []string{"close", "disconnect"} {
@@ -120,7 +123,7 @@ func (d *driver) closes() {
 	}
 }
 
-// A client that does nothing but answer heartbeats stays for as long as it likes.
+// TestPomeloHeartbeats checks that a client that only answers heartbeats stays connected.
 func TestPomeloHeartbeats(t *testing.T) {
 	for name, opts := range map[string][]nano.Option{
 		"plain":      nil,
@@ -133,8 +136,9 @@ func TestPomeloHeartbeats(t *testing.T) {
 			d.sees(event{Event: "user"})
 			d.sees(event{Event: "ready"})
 			start := time.Now()
-			// It sends one an interval after it got one, so two of them go to and fro in four intervals. A client that
-			// were silent would be closed after three.
+			// The client sends a heartbeat one interval after it received one, so each
+			// side sends two in four intervals. A silent client would be closed after
+			// three.
 			for d.heartbeats["sent"] < 2 || d.heartbeats["received"] < 4 {
 				if e := d.next(); e.Type != heartbeat {
 					t.Fatalf("got %v, want heartbeats only; so far there were %v", e, d.heartbeats)

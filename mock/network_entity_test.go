@@ -124,7 +124,7 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-// lobby is a handler under test.
+// lobby is a component of the example.
 type lobby struct{}
 
 func (lobby) Join(s *session.Session, name []byte) error {

@@ -23,7 +23,8 @@ func (*Bell) Ring(s *session.Session, _ []byte) error {
 	return s.Response([]byte("{}"))
 }
 
-// Two servers, one after the other, are the default one for their own test.
+// TestStartDefault checks that two servers, one after the other, are each the default
+// server during their own test.
 func TestStartDefault(t *testing.T) {
 	for range 2 {
 		t.Run("", func(t *testing.T) {

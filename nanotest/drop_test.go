@@ -14,10 +14,10 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Camp notes what happens to the session of its last visitor.
+// Camp records what happens to the session of its last visitor.
 type Camp struct {
 	component.Base
-	visitor *session.Session // of the logic goroutine, like what follows
+	visitor *session.Session // used by the logic goroutine only, like the fields below
 	notes   []string
 }
 
@@ -29,13 +29,13 @@ func (c *Camp) Enter(s *session.Session, _ []byte) error {
 	return s.Response([]byte("{}"))
 }
 
-// Say pushes the line back before it answers.
+// Say pushes the line before it responds with it.
 func (c *Camp) Say(s *session.Session, l *Line) (*Line, error) {
 	c.notes = append(c.notes, l.Text)
 	return l, s.Push("onSay", l)
 }
 
-// camp starts a server, and connects a player that has entered.
+// camp starts a server and connects a player that has entered.
 func camp(t testing.TB, opts ...nano.Option) (*nanotest.Server, *Camp, *nanotest.Player) {
 	t.Helper()
 	c := &Camp{}
@@ -47,7 +47,7 @@ func camp(t testing.TB, opts ...nano.Option) (*nanotest.Server, *Camp, *nanotest
 	return srv, c, p
 }
 
-// happened checks what has happened since the last call.
+// happened checks the events since the last call.
 func happened(t *testing.T, srv *nanotest.Server, c *Camp, want ...string) {
 	t.Helper()
 	srv.Do(func() {
@@ -63,7 +63,8 @@ var (
 	suspended  = "suspend: " + session.ErrClientClosed.Error()
 )
 
-// A player that drops and returns misses nothing, as often as it likes, and its own messages arrive.
+// TestDropAndReturn checks that a player that drops and returns any number of times loses
+// no message in either direction.
 func TestDropAndReturn(t *testing.T) {
 	run := func(t *testing.T, rest func()) {
 		srv, c, p := camp(t, withResume)
@@ -114,11 +115,11 @@ func TestDropAndReturn(t *testing.T) {
 	}
 	t.Run("real time", func(t *testing.T) { run(t, func() {}) })
 	t.Run("fake time", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { run(t, func() { time.Sleep(9 * time.Second) }) }) // a request has 10 s
+		synctest.Test(t, func(t *testing.T) { run(t, func() { time.Sleep(9 * time.Second) }) }) // a request may take 10 s
 	})
 }
 
-// A player that returns too late has a new session.
+// TestReturnAfterTheWindow checks that a player that returns too late gets a new session.
 func TestReturnAfterTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, p := camp(t, withResume)
@@ -147,7 +148,8 @@ func TestKickedWhileAway(t *testing.T) {
 	})
 }
 
-// Without resume, a drop is the end of the session; a player of a test that reconnects has a new one.
+// TestDropWithoutResume checks that a drop closes the session without resume, and that a
+// reconnecting player gets a new one.
 func TestDropWithoutResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, c, p := camp(t)

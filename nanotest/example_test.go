@@ -18,7 +18,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Room is the component that the documentation of the package tests. The tests here are the ones shown there.
+// Room is the component of the examples in the package documentation.
 type Room struct {
 	component.Base
 	group *nano.Group
@@ -68,7 +68,7 @@ func TestTick(t *testing.T) {
 		if err := ann.Request(t.Context(), "Room.Join", nil, nil); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(65 * time.Second) // heartbeats go both ways, too
+		time.Sleep(65 * time.Second) // heartbeats are sent in both directions
 		if n := len(ann.Pushes("onTick")); n != 6 {
 			t.Errorf("%d ticks in 65 s, want one every 10 s", n)
 		}
@@ -94,7 +94,8 @@ func TestAway(t *testing.T) {
 	})
 }
 
-// A player that loses its connection comes back within the window, and gets what was sent meanwhile.
+// A player that loses its connection returns within the window, and receives the messages
+// sent meanwhile.
 func ExamplePlayer_Drop() {
 	var t *testing.T // of the test
 	srv := nanotest.Start(t, nano.WithResume(nano.Resume{Window: time.Minute}))
@@ -105,14 +106,14 @@ func ExamplePlayer_Drop() {
 	ann.Wait("onTick", time.Second)
 }
 
-// Greeter greets.
+// Greeter is a component with one handler.
 type Greeter struct{ component.Base }
 
 func (*Greeter) Greet(_ *session.Session, l *Line) (*Line, error) {
 	return &Line{Text: "Hello, " + l.Text}, nil
 }
 
-// A Listener serves where there is no test to go with it.
+// A Listener also serves examples, which have no testing.TB.
 func ExampleListen() {
 	components := &component.Components{}
 	components.Register(&Greeter{})

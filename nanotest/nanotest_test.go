@@ -30,10 +30,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const wait = 10 * time.Second
 
-// Echo is what most tests talk to.
+// Echo is the component of most tests.
 type Echo struct {
 	component.Base
-	seen []string // of the logic goroutine
+	seen []string // used by the logic goroutine only
 }
 
 type Line struct{ Text string }
@@ -84,7 +84,8 @@ func TestPushes(t *testing.T) {
 		t.Fatalf("Echo.Say = %v, %v", reply, err)
 	}
 	<-handled
-	// What came before the answer is there, and a wait of no time finds it, in whatever order it is asked for.
+	// Pushes that precede the answer have arrived. A wait with timeout 0 finds them in
+	// any order.
 	if m := p.Wait("onEcho", 0); string(m.Data) != "raw one" {
 		t.Errorf("onEcho carries %q, want raw one", m.Data)
 	}
@@ -145,7 +146,7 @@ func TestManyPlayers(t *testing.T) {
 			}
 		})
 	}
-	t.Cleanup(func() { // when the subtests have ended, and before the server
+	t.Cleanup(func() { // runs after the subtests and before the server stops
 		srv.Do(func() {
 			if len(e.seen) != n {
 				t.Errorf("the server saw %d lines, want %d", len(e.seen), n)
@@ -190,7 +191,7 @@ func TestSerializerOfTheServer(t *testing.T) {
 	}
 }
 
-// Words speaks protobuf.
+// Words is a component with protobuf messages.
 type Words struct{ component.Base }
 
 func (w *Words) Upper(s *session.Session, v *wrapperspb.StringValue) error {
@@ -231,7 +232,8 @@ func TestRefusedHandshake(t *testing.T) {
 	}
 }
 
-// The server may push to a player and kick it as soon as Connect returns.
+// TestConnectWaitsForTheServer checks that the server may push to a player and kick it as
+// soon as Connect returns.
 func TestConnectWaitsForTheServer(t *testing.T) {
 	srv := nanotest.Start(t, options(&Echo{}, nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error {
 		return s.Bind(7)
@@ -282,7 +284,8 @@ func TestAddresses(t *testing.T) {
 	}
 }
 
-// Heartbeats of 30 s pass in no time: a client that answers them stays, and one that does not is closed.
+// TestHeartbeatsInFakeTime checks that a client that answers heartbeats stays connected,
+// and that one that does not is closed. In fake time intervals of 30 s pass at once.
 func TestHeartbeatsInFakeTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const interval = 30 * time.Second
@@ -298,7 +301,7 @@ func TestHeartbeatsInFakeTime(t *testing.T) {
 			t.Errorf("Request after an idle day = %v", err)
 		}
 
-		// The same in bytes: what the server sends in a minute and a half beside its answer to the handshake.
+		// conn checks the bytes that the server sends in 90 s after its handshake answer.
 		conn, err := srv.Listener.DialContext(t.Context(), "", "")
 		if err != nil {
 			t.Fatal(err)
@@ -321,11 +324,11 @@ func TestHeartbeatsInFakeTime(t *testing.T) {
 	})
 }
 
-// stub is the testing.TB of a test that is expected to fail.
+// stub is a testing.TB for a test that is expected to fail.
 type stub struct {
 	testing.TB
 	out      io.Writer
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	said     string
 	cleanups []func()
 }
@@ -358,7 +361,7 @@ func (s *stub) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// end runs what the test has left for its end.
+// end calls the cleanup functions of the test.
 func (s *stub) end() {
 	for len(s.cleanups) > 0 {
 		last := len(s.cleanups) - 1
@@ -368,7 +371,7 @@ func (s *stub) end() {
 	}
 }
 
-// failure runs f as a test, and returns what it failed with.
+// failure runs f as a test and returns its failure message.
 func failure(t *testing.T, f func(testing.TB)) string {
 	s := &stub{TB: t}
 	done := make(chan struct{})
@@ -446,7 +449,7 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-// Sick fails when it is to end.
+// Sick is a component whose Shutdown fails.
 type Sick struct{ Echo }
 
 func (*Sick) Shutdown() { panic("sick") }

@@ -83,7 +83,8 @@ func TestHooksSeeAndChangeTheMessage(t *testing.T) {
 	}
 }
 
-// A row that is being processed stays as it was: a hook that adds hooks changes the next message's row, not its own.
+// TestHooksAddedByAHook checks that a hook that adds hooks changes the list for the next
+// message, but not for its own.
 func TestHooksAddedByAHook(t *testing.T) {
 	c := pipeline.New().Outbound()
 	var order []string
@@ -111,7 +112,8 @@ func TestHooksAddedByAHook(t *testing.T) {
 	}
 }
 
-// Hooks are added while messages pass: none is lost, and every message sees a whole row.
+// TestConcurrentUse checks that no hook is lost if hooks are added concurrently, and that
+// every message passes a complete list.
 func TestConcurrentUse(t *testing.T) {
 	const goroutines, each = 4, 50
 	c := pipeline.New().Inbound()
@@ -156,7 +158,7 @@ func TestProcessAllocatesNothing(t *testing.T) {
 }
 
 func Example() {
-	p := pipeline.New() // for nano.WithPipeline
+	p := pipeline.New() // passed to nano.WithPipeline
 	p.Inbound().PushBack(func(s *session.Session, msg *pipeline.Message) error {
 		if len(msg.Data) > 16 {
 			return errors.New("the message is too long")
@@ -170,7 +172,7 @@ func Example() {
 
 	s := session.New(mock.NewNetworkEntity())
 	msg := &pipeline.Message{Route: "room.say", Data: []byte("  hello  ")}
-	err := p.Inbound().Process(s, msg) // the server does this with every message
+	err := p.Inbound().Process(s, msg) // the server calls this for every message
 	fmt.Printf("%q %v\n", msg.Data, err)
 	// Output: "hello" <nil>
 }

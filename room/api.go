@@ -296,7 +296,8 @@ func (k *Kind[R]) Seat(s *session.Session) *Player {
 	return nil
 }
 
-// Stats returns the statistics of the kind's rooms on the server, those that took the most time first.
+// Stats returns the statistics of the kind's rooms on the server, those with the highest load first. See also
+// [nano.Stats.Rooms].
 func (k *Kind[R]) Stats() []Stats {
 	n, err := k.node()
 	if err != nil {

@@ -70,6 +70,7 @@ func (c *core) wake() {
 	now := c.now()
 	if c.dt == 0 {
 		c.fire(now)
+		c.stats.took(time.Since(c.base) - now)
 		c.touch()
 		c.setAlarm()
 		return
@@ -111,6 +112,7 @@ func (c *core) tick() {
 	began := time.Now()
 	c.ticking = true
 	c.ticks++
+	c.stats.ticks.Add(1)
 	ok := c.fire(c.clock)
 	for _, p := range c.players {
 		ok = c.runInputs(p) && ok
@@ -154,7 +156,9 @@ func (c *core) touch() {
 	c.sched.Invoke(func() {
 		c.pending = false
 		if !c.closed {
+			began := time.Now()
 			c.flush(c.sentAt + 1)
+			c.stats.took(time.Since(began))
 		}
 	})
 }

@@ -24,6 +24,7 @@ var (
 	_ handler.Provider     = (*server)(nil)
 	_ nano.ServerComponent = (*server)(nil)
 	_ nano.Drainer         = (*server)(nil)
+	_ nano.RoomsReporter   = (*server)(nil)
 )
 
 // option serves a kind.

@@ -33,6 +33,15 @@ const maxQueued = 64 << 10
 // slowRetry is when a room without a tick rate looks again at clients that got no state.
 const slowRetry = 100 * time.Millisecond
 
+// flushMemory is of how many flushes the times are known.
+const flushMemory = 64
+
+// flushed is when the state of a tick was sent, on the room's clock.
+type flushed struct {
+	tick uint64
+	at   time.Duration
+}
+
 // core is a room without its type parameters. Everything but what mu guards is for the room's scheduler.
 type core struct {
 	kind  *kind
@@ -51,21 +60,23 @@ type core struct {
 	timers  timers
 	timerID uint64
 
-	base    time.Time // when the clock began
-	clock   time.Duration
-	next    time.Duration // when the next tick is due, since base
-	alarm   *scheduler.Timer
-	dt      time.Duration
-	ticks   uint64
-	lag     time.Duration
-	sentAt  uint64 // the tick of the last flush
-	pending bool   // a flush is scheduled
-	ticking bool   // the clock stands still
-	panics  int    // ticks in a row that panicked
-	closed  bool
-	empty   *timer
-	retry   *timer // flushes again for clients that are slow
-	buf     []byte
+	base       time.Time // when the clock began
+	clock      time.Duration
+	next       time.Duration // when the next tick is due, since base
+	alarm      *scheduler.Timer
+	dt         time.Duration
+	ticks      uint64
+	lag        time.Duration
+	sentAt     uint64 // the tick of the last flush
+	flushes    [flushMemory]flushed
+	flushCount int
+	pending    bool // a flush is scheduled
+	ticking    bool // the clock stands still
+	panics     int  // ticks in a row that panicked
+	closed     bool
+	empty      *timer
+	retry      *timer // flushes again for clients that are slow
+	buf        []byte
 
 	stats roomStats
 
@@ -77,6 +88,7 @@ type core struct {
 	gone     bool // takes no more players
 	labels   map[string]any
 	watchers int
+	teams    map[int64]int // by uid: the teams of a match
 }
 
 var idLetters = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -208,6 +220,9 @@ func (c *core) player(id PlayerID) *Player {
 // flush compares the state with what was sent, and sends each player what changed for it.
 func (c *core) flush(tick uint64) {
 	c.sentAt = tick
+	now := time.Since(c.base)
+	c.flushes[c.flushCount%flushMemory] = flushed{tick, now}
+	c.flushCount++
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
@@ -216,6 +231,8 @@ func (c *core) flush(tick uint64) {
 		if p.session == nil || p.dropped || p.session.Suspended() {
 			continue // the view misses this tick, and sends a snapshot later
 		}
+		c.stats.presence.Add(int64(now - p.counted))
+		p.counted = now
 		if queued(p.session) > maxQueued {
 			c.stats.slow.Add(1)
 			slow = true
@@ -237,6 +254,16 @@ func (c *core) flush(tick uint64) {
 	if slow && c.dt == 0 && !c.closed && (c.retry == nil || c.retry.f == nil) {
 		c.retry = c.newTimer(slowRetry, c.touch)
 	}
+}
+
+// flushedAt returns when the state of a tick was sent.
+func (c *core) flushedAt(tick uint64) (at time.Duration, ok bool) {
+	for _, f := range c.flushes {
+		if f.tick == tick && tick > 0 {
+			return f.at, true
+		}
+	}
+	return 0, false
 }
 
 func (c *core) broadcast(route string, v any) error {

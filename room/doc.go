@@ -59,7 +59,8 @@
 // # Routes
 //
 // Clients join with requests to the routes room.create, room.join, room.joinOrCreate, room.spectate, room.leave and
-// room.list, whose payloads are JSON with every serializer. A message has the route NAME.Method. The server pushes
-// room.state, whose bytes package state describes, and room.left and room.closed with {"reason": ...}. Package client/room
-// and clients/js/room.js implement the client.
+// room.list, and answer a [Queue] with room.accept and room.cancel. The payloads are JSON with every serializer. A message
+// has the route NAME.Method. The server pushes room.state, whose bytes package state describes, and room.left and
+// room.closed with {"reason": ...}. A queue pushes room.ready, room.waiting, room.found and room.unmatched. Package
+// client/room and clients/js/room.js implement the client.
 package room

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/lonng/nano/session"
 )
@@ -42,6 +43,7 @@ func (c *core) returned(p *Player) {
 		return
 	}
 	p.dropped = false
+	p.counted = time.Since(c.base)
 	p.hold.stop()
 	p.view.Reset()
 	if r, ok := reflect.TypeAssert[interface{ OnReturn(*Player) }](c.value); ok && !p.spectator {
@@ -72,7 +74,7 @@ func (c *core) drop(p *Player) {
 // dropped begins a drop.
 func (c *core) dropped(p *Player) {
 	p.dropped = true
-	p.inputs = nil
+	p.inputs, p.tripCount = nil, 0
 	if d, ok := reflect.TypeAssert[interface{ OnDrop(*Player) }](c.value); ok {
 		c.call("OnDrop", func() { d.OnDrop(p) })
 	}

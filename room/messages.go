@@ -2,6 +2,7 @@ package room
 
 import (
 	"reflect"
+	"time"
 
 	"github.com/lonng/nano/session"
 )
@@ -26,19 +27,22 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 		return nil
 	}
 	if h.input {
-		seq := msg.Interface().(numbered).sequence()
+		in := msg.Interface().(numbered).input()
+		p.follows(in.Tick)
 		if len(p.inputs) >= c.kind.options.inputs {
 			p.inputs = p.inputs[1:]
 			c.stats.inputsDropped.Add(1)
 		}
-		p.inputs = append(p.inputs, input{seq, func() {
+		p.inputs = append(p.inputs, input{in.Seq, func() {
 			if err := call(); err != nil {
 				c.log.Debug("nano: a message to a room failed", "room", c.id, "method", h.name, "error", err)
 			}
 		}})
 		return nil, nil
 	}
+	began := time.Now()
 	err = c.guard(h.name, call)
+	c.stats.took(time.Since(began))
 	c.touch()
 	return reply, err
 }

@@ -23,6 +23,7 @@ type node struct {
 	serializer serialize.Serializer
 	json       bool // the serializer's format
 	log        *slog.Logger
+	lobby      *lobby
 	addr       atomic.Pointer[string] // see address
 	ctx        context.Context        // ends when the server shuts down
 	cancel     context.CancelFunc
@@ -74,7 +75,7 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 	}
 	named, ok := env.Serializer.(interface{ Name() string })
 	ctx, cancel := context.WithCancel(context.Background())
-	n, _ := nodes.LoadOrStore(srv, &node{
+	fresh := &node{
 		name:       env.Instance,
 		ctx:        ctx,
 		cancel:     cancel,
@@ -91,7 +92,9 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 		sessions:   map[int64]*occupant{},
 		held:       map[seatKey]*core{},
 		waiting:    map[int64]*waiting{},
-	})
+	}
+	fresh.lobby = newLobby(fresh)
+	n, _ := nodes.LoadOrStore(srv, fresh)
 	return n.(*node)
 }
 
@@ -125,6 +128,7 @@ func (n *node) cores(k *kind) []*core {
 // close ends the rooms and their schedulers.
 func (n *node) close() {
 	nodes.Delete(n.server)
+	n.lobby.close()
 	for _, c := range n.cores(nil) {
 		c.do(func() { c.close("shutdown") })
 	}
@@ -377,6 +381,7 @@ func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 
 // drain takes no new rooms, and returns when all rooms have ended or ctx has.
 func (n *node) drain(ctx context.Context) {
+	n.lobby.close()
 	n.mu.Lock()
 	n.draining = true
 	if len(n.rooms) == 0 {

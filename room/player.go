@@ -1,7 +1,9 @@
 package room
 
 import (
+	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/lonng/nano/session"
 	"github.com/lonng/nano/state"
@@ -12,20 +14,22 @@ import (
 type PlayerID uint32
 
 // Input makes a message an input: the message waits for the next tick, and the state acknowledges its number, so that a
-// client can predict. Embed it in the type of the message. A client numbers its inputs from 1.
+// client can predict. Embed it in the type of the message. A client numbers its inputs from 1; a new client of a player who
+// was in the room before goes on from the number that the state acknowledges.
 type Input struct {
-	Seq uint32 `json:"seq"`
+	Seq  uint32 `json:"seq"`
+	Tick uint32 `json:"tick"` // of the state that the client had, 0 if it does not say
 }
 
-func (i *Input) sequence() uint32 { return i.Seq }
+func (i *Input) input() *Input { return i }
 
-type numbered interface{ sequence() uint32 }
+type numbered interface{ input() *Input }
 
 // Player is a seat in a room, or a spectator. Its methods are for the room's scheduler.
 type Player struct {
 	ID   PlayerID
 	UID  int64 // of the session that took the seat, 0 if it had none
-	Team int   // for the room
+	Team int   // for the room; of a player from a Queue, the team of the match, from 1
 	Data any   // for the room
 
 	core      *core
@@ -35,8 +39,12 @@ type Player struct {
 	dropped   bool
 	why       error
 	inputs    []input
-	hold      *timer       // ends the seat of a player who has dropped
-	sent      int64        // bytes of state
+	hold      *timer            // ends the seat of a player who has dropped
+	sent      int64             // bytes of state
+	counted   time.Duration     // until when on the room's clock Stats knows the player's presence
+	trips     [16]time.Duration // the last round trips
+	tripCount int
+	echoed    uint32       // the tick of the last input
 	hops      atomic.Int32 // messages on their way to the room's scheduler
 }
 
@@ -70,6 +78,28 @@ func (p *Player) Send(route string, v any) error {
 // Kick takes the seat away. The client receives the push room.left with the reason; its session stays open.
 func (p *Player) Kick(reason string) {
 	p.core.remove(p, ErrKicked, reason)
+}
+
+// RTT returns the shortest of the last 16 times between a state and the first input of the player after it; 0 if there was
+// none since the player came or came back. The client says in [Input.Tick] which state it had, as room.js does. The time
+// includes how long the client waits until it sends: with inputs at a fixed rate, a part of their interval.
+func (p *Player) RTT() time.Duration {
+	if p.tripCount == 0 {
+		return 0
+	}
+	return slices.Min(p.trips[:min(p.tripCount, len(p.trips))])
+}
+
+// follows notes that an input has come that follows the state of a tick. Further inputs after the same state say nothing.
+func (p *Player) follows(tick uint32) {
+	if tick == p.echoed {
+		return
+	}
+	p.echoed = tick
+	if at, ok := p.core.flushedAt(uint64(tick)); ok {
+		p.trips[p.tripCount%len(p.trips)] = time.Since(p.core.base) - at
+		p.tripCount++
+	}
 }
 
 // Bytes returns how many bytes of state the player was sent.

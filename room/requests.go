@@ -23,6 +23,7 @@ type request struct {
 	Options json.RawMessage `json:"options"`          // JSON; with a serializer other than JSON, the payload in base64
 	Hash    string          `json:"hash"`             // of the schema that the client has
 	Filter  Filter          `json:"filter"`
+	Match   uint64          `json:"match"` // that a player accepts
 }
 
 // Joined is the answer to a join.
@@ -46,6 +47,8 @@ const maxListed = 100
 func (s *server) requests() []handler.Func {
 	list := s.nodeRequests()
 	funcs := map[string]func(*session.Session, *request, func(any, error)){
+		"accept":           s.onAccept,
+		"cancel":           s.onCancel,
 		"create":           s.onCreate,
 		methodJoin:         s.onJoin,
 		methodJoinOrCreate: s.onJoinOrCreate,
@@ -217,6 +220,15 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 		}
 		answer(struct{}{}, nil)
 	})
+}
+
+func (s *server) onAccept(from *session.Session, req *request, answer func(any, error)) {
+	answer(struct{}{}, s.node.lobby.accept(from.UID(), req.Match))
+}
+
+func (s *server) onCancel(from *session.Session, _ *request, answer func(any, error)) {
+	s.node.lobby.cancel(from.UID())
+	answer(struct{}{}, nil)
 }
 
 // joined makes the answer to a join. hash is that of the schema that the client has.

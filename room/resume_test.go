@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"encoding/json"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -454,7 +455,7 @@ func TestSuspendBehindAGate(t *testing.T) {
 			ann.mu.Lock()
 			defer ann.mu.Unlock()
 			got = strings.Join(ann.pushes, ", ")
-			return strings.HasSuffix(got, want)
+			return regexp.MustCompile("(^|, )" + want + "$").MatchString(got)
 		})
 	}
 	pushed("snapshot, patch")
@@ -474,7 +475,8 @@ func TestSuspendBehindAGate(t *testing.T) {
 	}
 	ann.connect(true)
 	logged("join 1 ann; join 2 bob; drop 1; return 1")
-	pushed(`patch, patch, empty, empty, onShout {"dx":7}, snapshot`)
+	// How many of the three patches the client has read depends on the gate's writer; it misses the last one at least.
+	pushed(`snapshot, patch(, patch)*(, empty)+, onShout \{"dx":7\}, snapshot`)
 	if got, want := ann.state(), `{"frogs":{"1":{"hand":[1],"name":"ann","x":0},"2":{"hand":[],"name":"bob","x":4}},"round":0}`; got != want {
 		t.Errorf("state after the resume = %s\nwant %s", got, want)
 	}

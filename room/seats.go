@@ -102,6 +102,19 @@ func (c *core) unreserve(t *ticket) {
 	}
 }
 
+// assign notes the teams of users who will join.
+func (c *core) assign(teams map[int64]int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.teams = teams
+}
+
+func (c *core) teamOf(uid int64) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.teams[uid]
+}
+
 func (c *core) setLabel(key string, value any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -153,7 +166,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if err := c.take(s); err != nil {
 		return seated{}, err
 	}
-	p := &Player{ID: c.nextID, UID: s.UID(), core: c, session: s}
+	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
 	if err := c.node.sit(s, p); err != nil {
 		c.release()
 		return seated{}, err
@@ -182,6 +195,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 func (c *core) enter(p *Player, owner any) {
 	c.nextID++
 	p.view = c.sync.NewView(owner)
+	p.counted = time.Since(c.base)
 	c.players = append(slices.Clip(c.players), p)
 }
 

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/lonng/nano"
 )
 
 // roomStats counts what a room does. The room's scheduler writes, anybody reads.
@@ -17,6 +19,7 @@ type roomStats struct {
 	inputsDropped atomic.Int64
 	bytes         atomic.Int64
 	busy          atomic.Int64 // nanoseconds
+	presence      atomic.Int64 // nanoseconds for which players were connected, those of all added up
 	lags          [lagBuckets]atomic.Int64
 }
 
@@ -27,21 +30,27 @@ func (s *roomStats) late(lag time.Duration) {
 	s.lags[min(bits.Len64(uint64(max(lag, 0)/time.Microsecond)), lagBuckets-1)].Add(1)
 }
 
-func (s *roomStats) took(d time.Duration) {
-	s.ticks.Add(1)
-	s.busy.Add(int64(d))
+// took counts time that the room took on its scheduler.
+func (s *roomStats) took(d time.Duration) { s.busy.Add(int64(d)) }
+
+// lateness is how many ticks were how late, by bucket.
+type lateness [lagBuckets]int64
+
+// add adds the ticks of a room.
+func (l *lateness) add(s *roomStats) {
+	for i := range l {
+		l[i] += s.lags[i].Load()
+	}
 }
 
 // quantile returns a bound that the given part of the lags did not pass, within a factor of two.
-func (s *roomStats) quantile(q float64) time.Duration {
-	var counts [lagBuckets]int64
+func (l *lateness) quantile(q float64) time.Duration {
 	var total int64
-	for i := range counts {
-		counts[i] = s.lags[i].Load()
-		total += counts[i]
+	for _, n := range l {
+		total += n
 	}
 	rank := int64(q * float64(total))
-	for i, n := range counts {
+	for i, n := range l {
 		if rank -= n; rank < 0 {
 			return time.Microsecond << i
 		}
@@ -49,33 +58,45 @@ func (s *roomStats) quantile(q float64) time.Duration {
 	return 0
 }
 
-// Stats is what a room has done.
+// Stats is what a room has done since it began.
 type Stats struct {
 	Info
-	Ticks         int64
-	Skipped       int64         // ticks that did not run because the room was late
-	LagP50        time.Duration // how late ticks began, within a factor of two
-	LagP99        time.Duration
-	Busy          time.Duration // time that ticks took, all together
-	Panics        int64
-	SlowClients   int64 // patches that were not sent because the client did not read
-	InputsDropped int64
-	Bytes         int64 // of state, to all players
-	Spectators    int
+	Age            time.Duration // of the room
+	Ticks          int64
+	Skipped        int64         // ticks that did not run because the room was late
+	LagP50         time.Duration // how late ticks began, within a factor of two
+	LagP99         time.Duration
+	Busy           time.Duration // time that ticks, messages and timers took
+	Load           float64       // Busy as a part of Age: 1 is a whole core
+	Panics         int64
+	SlowClients    int64 // patches that were not sent because the client did not read
+	InputsDropped  int64
+	Bytes          int64   // of state, to all players
+	BytesPerPlayer float64 // of state, per second and connected player; spectators count
+	Spectators     int
 }
 
 func (c *core) read() Stats {
+	var lags lateness
+	lags.add(&c.stats)
 	s := Stats{
 		Info:          c.info(),
+		Age:           time.Since(c.base),
 		Ticks:         c.stats.ticks.Load(),
 		Skipped:       c.stats.skipped.Load(),
-		LagP50:        c.stats.quantile(0.5),
-		LagP99:        c.stats.quantile(0.99),
+		LagP50:        lags.quantile(0.5),
+		LagP99:        lags.quantile(0.99),
 		Busy:          time.Duration(c.stats.busy.Load()),
 		Panics:        c.stats.panics.Load(),
 		SlowClients:   c.stats.slow.Load(),
 		InputsDropped: c.stats.inputsDropped.Load(),
 		Bytes:         c.stats.bytes.Load(),
+	}
+	if s.Age > 0 {
+		s.Load = float64(s.Busy) / float64(s.Age)
+	}
+	if presence := c.stats.presence.Load(); presence > 0 {
+		s.BytesPerPlayer = float64(s.Bytes) / time.Duration(presence).Seconds()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -83,7 +104,7 @@ func (c *core) read() Stats {
 	return s
 }
 
-// stats returns the rooms of the node, those that took the most time first.
+// stats returns the rooms of the node, those with the highest load first.
 func (n *node) stats(k *kind) []Stats {
 	cores := n.cores(k)
 	list := make([]Stats, len(cores))
@@ -91,7 +112,42 @@ func (n *node) stats(k *kind) []Stats {
 		list[i] = c.read()
 	}
 	slices.SortFunc(list, func(a, b Stats) int {
-		return cmp.Or(cmp.Compare(b.Busy, a.Busy), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(b.Load, a.Load), cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.ID, b.ID))
 	})
 	return list
+}
+
+// RoomsStats adds up the figures of all rooms for the server's Stats.
+func (s *server) RoomsStats() nano.RoomsStats {
+	var sum nano.RoomsStats
+	var lags lateness
+	var presence time.Duration
+	for _, c := range s.node.cores(nil) {
+		lags.add(&c.stats)
+		presence += time.Duration(c.stats.presence.Load())
+	}
+	list := s.node.stats(nil)
+	for i, r := range list {
+		sum.Rooms++
+		sum.Seats += r.Players
+		sum.Spectators += r.Spectators
+		sum.Ticks += r.Ticks
+		sum.Skipped += r.Skipped
+		sum.Busy += r.Busy
+		sum.Panics += r.Panics
+		sum.SlowClients += r.SlowClients
+		sum.InputsDropped += r.InputsDropped
+		sum.Bytes += r.Bytes
+		if i < nano.MaxLoudest {
+			sum.Loudest = append(sum.Loudest, nano.RoomLoad{
+				ID: r.ID, Kind: r.Kind, Seats: r.Players, Load: r.Load, Busy: r.Busy, LagP50: r.LagP50, LagP99: r.LagP99,
+				Skipped: r.Skipped, Bytes: r.Bytes, BytesPerPlayer: r.BytesPerPlayer,
+			})
+		}
+	}
+	sum.LagP50, sum.LagP99 = lags.quantile(0.5), lags.quantile(0.99)
+	if presence > 0 {
+		sum.BytesPerPlayer = float64(sum.Bytes) / presence.Seconds()
+	}
+	return sum
 }

@@ -112,6 +112,57 @@ func TestInputsAreAcknowledged(t *testing.T) {
 	})
 }
 
+// A client that answers each state after 30 ms has a round trip of 30 ms.
+func TestRTT(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		srv, kind := newRace(t)
+		_, r := race(t, srv)
+		rtt := func() (d time.Duration) {
+			synctest.Wait()
+			if err := kind.Do(t.Context(), r.ID(), func(race *Race) { d = race.Player(1).RTT() }); err != nil {
+				t.Fatal(err)
+			}
+			return d
+		}
+		answer := func(after time.Duration) {
+			time.Sleep(after)
+			tick, _ := r.Tick()
+			for range 2 { // the second one says nothing new
+				if err := r.Send("Steer", map[string]any{"seq": tick, "tick": tick}); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(5 * time.Millisecond)
+			}
+			time.Sleep(90*time.Millisecond - after)
+		}
+		time.Sleep(100 * time.Millisecond) // at a tick from here on
+		synctest.Wait()
+		if got := rtt(); got != 0 {
+			t.Errorf("RTT = %v before the first input, want 0", got)
+		}
+		answer(50 * time.Millisecond)
+		answer(30 * time.Millisecond)
+		answer(70 * time.Millisecond)
+		if got := rtt(); got < 30*time.Millisecond || got > 31*time.Millisecond {
+			t.Errorf("RTT = %v, want 30 ms", got)
+		}
+		for range 16 {
+			answer(60 * time.Millisecond)
+		}
+		if got := rtt(); got < 60*time.Millisecond || got > 61*time.Millisecond {
+			t.Errorf("RTT = %v after 16 more inputs, want 60 ms", got)
+		}
+		for _, tick := range []uint32{0, 1 << 31, 3} { // none, of the future, long ago
+			if err := r.Send("Steer", map[string]any{"seq": 1000, "tick": tick}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := rtt(); got < 60*time.Millisecond || got > 61*time.Millisecond {
+			t.Errorf("RTT = %v after ticks that are not known, want 60 ms", got)
+		}
+	})
+}
+
 func TestRandIsSeeded(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		var seen [3]string

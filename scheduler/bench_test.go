@@ -4,10 +4,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/lonng/nano/internal/runloop/looptest"
 	"github.com/lonng/nano/scheduler"
 )
 
-// The cost of a task: pushed from one goroutine, run on another.
+// BenchmarkPushTask measures a task that one goroutine queues and another one runs.
 func BenchmarkPushTask(b *testing.B) {
 	s := scheduler.New()
 	defer s.Close()
@@ -17,7 +18,7 @@ func BenchmarkPushTask(b *testing.B) {
 	for b.Loop() {
 		s.Invoke(task)
 	}
-	do(s, func() {}) // what is queued runs before the clock stops
+	looptest.Do(s, func() {}) // runs what is queued before the benchmark timer stops
 }
 
 func BenchmarkPushTaskParallel(b *testing.B) {
@@ -31,10 +32,11 @@ func BenchmarkPushTaskParallel(b *testing.B) {
 			s.Invoke(task)
 		}
 	})
-	do(s, func() {})
+	looptest.Do(s, func() {})
 }
 
-// A task that queues the next one: the way of a message that moves on.
+// BenchmarkPushTaskFromTask measures a task that queues the next one, as a message that
+// changes schedulers does.
 func BenchmarkPushTaskFromTask(b *testing.B) {
 	s := scheduler.New()
 	defer s.Close()
@@ -57,7 +59,7 @@ func BenchmarkPushTaskFromTask(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(100*b.N), "ns/task")
 }
 
-// One timer more among 10,000, and away again.
+// BenchmarkTimerMakeAndStop measures adding and removing a timer among 10,000.
 func BenchmarkTimerMakeAndStop(b *testing.B) {
 	s := scheduler.New()
 	defer s.Close()
@@ -70,7 +72,7 @@ func BenchmarkTimerMakeAndStop(b *testing.B) {
 	}
 }
 
-// Timers that are due: the time of one call among 1,000 timers.
+// BenchmarkTimerFire measures one call of a timer that is due, among 1,000 timers.
 func BenchmarkTimerFire(b *testing.B) {
 	s := scheduler.New()
 	defer s.Close()
@@ -79,7 +81,7 @@ func BenchmarkTimerFire(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		left := timers
-		do(s, func() {
+		looptest.Do(s, func() {
 			for range timers {
 				s.NewAfterTimer(0, func() {
 					if left--; left == 0 {

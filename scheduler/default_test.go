@@ -8,21 +8,23 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/internal/runloop/looptest"
 	"github.com/lonng/nano/scheduler"
 )
 
-// captureDefault redirects slog.Default for the test's time.
-func captureDefault(t *testing.T) *record {
+// captureDefault redirects slog.Default for the duration of the test.
+func captureDefault(t *testing.T) *looptest.Log {
 	t.Helper()
-	r := &record{}
+	r := &looptest.Log{}
 	old := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(r, nil)))
 	t.Cleanup(func() { slog.SetDefault(old) })
 	return r
 }
 
-// Nothing starts the default scheduler under nano.New, so functions of the package queue without
-// end. That is logged once, with the function and the place of the call.
+// TestDefaultThatNoServerStarts checks that tasks of the default scheduler that wait
+// because nothing starts it are logged once, with the function and its caller. A server
+// of nano.New does not start it.
 func TestDefaultThatNoServerStarts(t *testing.T) {
 	log := captureDefault(t)
 	for name, use := range map[string]func(){
@@ -34,20 +36,20 @@ func TestDefaultThatNoServerStarts(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			defer scheduler.Close()
-			before := log.count("default scheduler")
+			before := log.Count("default scheduler")
 			use()
-			pass(4900 * time.Millisecond)
-			if n := log.count("default scheduler") - before; n != 0 {
+			looptest.Pass(4900 * time.Millisecond)
+			if n := log.Count("default scheduler") - before; n != 0 {
 				t.Errorf("%s: logged %d times after 4.9 s, want 0: %s", name, n, log)
 			}
 			use()
-			pass(200 * time.Millisecond)
+			looptest.Pass(200 * time.Millisecond)
 			use()
-			pass(time.Minute)
-			if n := log.count("default scheduler") - before; n != 1 {
+			looptest.Pass(time.Minute)
+			if n := log.Count("default scheduler") - before; n != 1 {
 				t.Errorf("%s: logged %d times, want once: %s", name, n, log)
 			}
-			if log.count("function="+name+" ") != 1 || !strings.Contains(log.String(), "default_test.go:") {
+			if log.Count("function="+name+" ") != 1 || !strings.Contains(log.String(), "default_test.go:") {
 				t.Errorf("%s: log = %s, want the function and its caller", name, log)
 			}
 		})
@@ -59,14 +61,14 @@ func TestDefaultThatAServerStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer scheduler.Close()
 		scheduler.Invoke(func() {})
-		pass(4 * time.Second)
+		looptest.Pass(4 * time.Second)
 		scheduler.Sched()
-		pass(time.Minute)
+		looptest.Pass(time.Minute)
 		scheduler.Invoke(func() {})
-		pass(time.Minute)
+		looptest.Pass(time.Minute)
 		scheduler.Close()
-		_ = scheduler.Default() // queues nothing
-		pass(time.Minute)
+		_ = scheduler.Default() // queues no task
+		looptest.Pass(time.Minute)
 		if log.String() != "" {
 			t.Errorf("log = %s, want nothing: the default scheduler ran within 5 s", log)
 		}

@@ -1,13 +1,10 @@
 package scheduler_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/internal/runloop"
+	"github.com/lonng/nano/internal/runloop/looptest"
 	"github.com/lonng/nano/scheduler"
 
 	"go.uber.org/goleak"
@@ -24,43 +22,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var _ scheduler.LocalScheduler = (*scheduler.Scheduler)(nil)
 
-// record is a log that tests read.
-type record struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
+func newLog() (*looptest.Log, scheduler.Option) {
+	r := &looptest.Log{}
+	return r, scheduler.WithLogger(r.Logger())
 }
 
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.Write(b)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.String()
-}
-
-// count returns how many lines contain text.
-func (r *record) count(text string) int {
-	n := 0
-	for line := range strings.Lines(r.String()) {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
-
-func newLog() (*record, scheduler.Option) {
-	r := &record{}
-	return r, scheduler.WithLogger(slog.New(slog.NewTextHandler(r, nil)))
-}
-
-// inFakeTime runs f in fake time with a running scheduler, closes it, and fails on anything that was logged unless
-// f returns true.
-func inFakeTime(t *testing.T, f func(s *scheduler.Scheduler, log *record) (logs bool), opts ...scheduler.Option) {
+// inFakeTime runs f in fake time with a running scheduler, and closes the scheduler. Log
+// lines fail the test unless f returns true.
+func inFakeTime(t *testing.T, f func(s *scheduler.Scheduler, log *looptest.Log) (logs bool), opts ...scheduler.Option) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, option := newLog()
@@ -72,33 +41,6 @@ func inFakeTime(t *testing.T, f func(s *scheduler.Scheduler, log *record) (logs 
 	})
 }
 
-// pass lets time pass, and waits for what happens at its end.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
-// trace is what happened, in order.
-type trace struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (r *trace) add(what string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list = append(r.list, what)
-}
-
-func (r *trace) expect(t *testing.T, want ...string) {
-	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.Equal(r.list, want) {
-		t.Errorf("happened: %q, want %q", r.list, want)
-	}
-}
-
 // loop returns the run loop of a scheduler.
 func loop(s *scheduler.Scheduler) *runloop.Loop {
 	l, ok := runloop.Of(s)
@@ -108,15 +50,8 @@ func loop(s *scheduler.Scheduler) *runloop.Loop {
 	return l
 }
 
-// do runs f on the scheduler and waits for it.
-func do(s *scheduler.Scheduler, f func()) {
-	done := make(chan struct{})
-	s.Invoke(func() { defer close(done); f() })
-	<-done
-}
-
 func TestTasksRunInOrder(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		var got []int
 		for i := range 1000 {
 			switch i % 3 {
@@ -138,11 +73,12 @@ func TestTasksRunInOrder(t *testing.T) {
 	})
 }
 
-// Tasks of several goroutines run one at a time, and those of each in order.
+// TestTasksOfManyGoroutines checks that tasks of several goroutines run one at a time,
+// and that those of each goroutine run in order.
 func TestTasksOfManyGoroutines(t *testing.T) {
 	const goroutines, each = 8, 2000
 	s := scheduler.New()
-	var seen [goroutines]int // no lock: the race detector sees tasks that overlap
+	var seen [goroutines]int // not guarded, so the race detector finds tasks that overlap
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() {
@@ -165,12 +101,13 @@ func TestTasksOfManyGoroutines(t *testing.T) {
 	}
 }
 
-// A scheduler with a bounded queue would wait for itself here.
+// TestPushFromInsideATaskNeverBlocks checks that a task may queue any number of tasks. A
+// scheduler with a bounded queue would deadlock.
 func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
 	const n = 200_000
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		var ran []int
-		do(s, func() {
+		looptest.Do(s, func() {
 			for i := range n {
 				s.Invoke(func() { ran = append(ran, i) })
 			}
@@ -190,7 +127,7 @@ func TestPushFromInsideATaskNeverBlocks(t *testing.T) {
 }
 
 func TestPushToABusySchedulerNeverBlocks(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		release := make(chan struct{})
 		s.Invoke(func() { <-release })
 		synctest.Wait()
@@ -210,7 +147,7 @@ func TestPushToABusySchedulerNeverBlocks(t *testing.T) {
 }
 
 func TestCloseRunsWhatIsQueued(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		var ran int
 		s.Invoke(func() { time.Sleep(50 * time.Millisecond) })
 		for range 100 {
@@ -232,7 +169,7 @@ func TestCloseRunsWhatIsQueued(t *testing.T) {
 }
 
 func TestCloseTwice(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		start := time.Now()
 		s.Invoke(func() { time.Sleep(80 * time.Millisecond) })
 		var wg sync.WaitGroup
@@ -251,18 +188,18 @@ func TestCloseTwice(t *testing.T) {
 }
 
 func TestCloseFromInsideATask(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		var steps trace
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
+		var steps looptest.Trace
 		s.Invoke(func() {
-			s.Invoke(func() { steps.add("queued before Close") })
+			s.Invoke(func() { steps.Add("queued before Close") })
 			s.Close()
 			s.Close()
-			steps.add("Close returned")
-			s.Invoke(func() { steps.add("queued after Close") })
+			steps.Add("Close returned")
+			s.Invoke(func() { steps.Add("queued after Close") })
 		})
 		synctest.Wait()
 		s.Close()
-		steps.expect(t, "Close returned", "queued before Close", "queued after Close")
+		steps.Expect(t, "Close returned", "queued before Close", "queued after Close")
 		if s.Invoke(func() {}) {
 			t.Error("Invoke() = true when the scheduler has ended, want false")
 		}
@@ -271,10 +208,10 @@ func TestCloseFromInsideATask(t *testing.T) {
 }
 
 func TestCloseFromInsideATimer(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		calls := 0
 		s.NewTimer(time.Millisecond, func() { calls++; s.Close() })
-		pass(time.Second)
+		looptest.Pass(time.Second)
 		s.Close()
 		if calls != 1 {
 			t.Errorf("a timer that closed its scheduler was called %d times, want once", calls)
@@ -283,9 +220,10 @@ func TestCloseFromInsideATimer(t *testing.T) {
 	})
 }
 
-// Tasks that always queue another task do not block Close, and accepted tasks still run.
+// TestCloseWithTasksThatGoOn checks that tasks that always queue another task do not
+// block Close. Accepted tasks still run.
 func TestCloseWithTasksThatGoOn(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *looptest.Log) bool {
 		accepted, ran := 1, 0
 		var again func()
 		again = func() {
@@ -302,7 +240,7 @@ func TestCloseWithTasksThatGoOn(t *testing.T) {
 		if ran != accepted {
 			t.Errorf("%d tasks were accepted and %d ran, want all that were accepted to run", accepted, ran)
 		}
-		if log.count("although tasks kept queuing") != 1 {
+		if log.Count("although tasks kept queuing") != 1 {
 			t.Errorf("log = %q, want a line about the tasks that kept queuing", log)
 		}
 		return true
@@ -310,7 +248,7 @@ func TestCloseWithTasksThatGoOn(t *testing.T) {
 }
 
 func TestPanicCostsOneTask(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *looptest.Log) bool {
 		for _, f := range []func(){
 			func() { panic("boom 1") },
 			func() { panic(errors.New("boom 2")) },
@@ -326,11 +264,11 @@ func TestPanicCostsOneTask(t *testing.T) {
 		if !ran {
 			t.Error("the task after those that panicked did not run")
 		}
-		if n := log.count("nano: panic in a task"); n != 5 {
+		if n := log.Count("nano: panic in a task"); n != 5 {
 			t.Errorf("%d panics logged, want 5: %s", n, log)
 		}
 		for _, text := range []string{"boom 1", "boom 2", "index out of range", "TestPanicCostsOneTask"} {
-			if log.count(text) == 0 {
+			if log.Count(text) == 0 {
 				t.Errorf("log does not contain %q: %s", text, log)
 			}
 		}
@@ -339,35 +277,36 @@ func TestPanicCostsOneTask(t *testing.T) {
 }
 
 func TestPanicInATimer(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, log *looptest.Log) bool {
 		calls, others := 0, 0
 		s.NewCountTimer(10*time.Millisecond, 3, func() { calls++; panic("boom") })
 		s.NewCountTimer(10*time.Millisecond, 3, func() { others++ })
 		s.NewCondTimer(check(func(time.Time) bool { panic("check") }), func() {})
-		pass(1500 * time.Millisecond)
+		looptest.Pass(1500 * time.Millisecond)
 		if calls != 3 || others != 3 {
 			t.Errorf("the timer that panics was called %d times, the other %d, want 3 and 3", calls, others)
 		}
-		if log.count("boom") != 3 || log.count("panic=check") != 1 {
+		if log.Count("boom") != 3 || log.Count("panic=check") != 1 {
 			t.Errorf("log = %s, want three panics with boom and one with check", log)
 		}
 		return true
 	})
 }
 
-// runtime.Goexit, which t.FailNow uses, ends a goroutine; the scheduler goes on with another.
+// TestGoexit checks that the scheduler continues on a new goroutine after runtime.Goexit,
+// which t.FailNow calls.
 func TestGoexit(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
-		var steps trace
+	inFakeTime(t, func(s *scheduler.Scheduler, log *looptest.Log) bool {
+		var steps looptest.Trace
 		timer := s.NewTimer(10*time.Millisecond, func() {
-			steps.add("timer")
+			steps.Add("timer")
 			runtime.Goexit()
 		})
 		release := make(chan struct{})
 		s.Invoke(func() { <-release })
 		s.Invoke(func() { runtime.Goexit() })
 		s.Invoke(func() {
-			steps.add("queued")
+			steps.Add("queued")
 			if !loop(s).Running() {
 				t.Error("Running() = false in a task after Goexit, want true")
 			}
@@ -375,11 +314,11 @@ func TestGoexit(t *testing.T) {
 		s.Invoke(func() { runtime.Goexit() })
 		close(release)
 		synctest.Wait()
-		steps.expect(t, "queued")
-		pass(25 * time.Millisecond)
+		steps.Expect(t, "queued")
+		looptest.Pass(25 * time.Millisecond)
 		timer.Stop()
-		steps.expect(t, "queued", "timer", "timer")
-		if n := log.count("runtime.Goexit"); n != 4 {
+		steps.Expect(t, "queued", "timer", "timer")
+		if n := log.Count("runtime.Goexit"); n != 4 {
 			t.Errorf("Goexit was logged %d times, want 4: %s", n, log)
 		}
 		ran := 0
@@ -397,31 +336,31 @@ func TestGoexit(t *testing.T) {
 func slowpoke() { time.Sleep(150 * time.Millisecond) }
 
 func TestSlowTaskIsLogged(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, log *record) bool {
-		do(s, func() { time.Sleep(99 * time.Millisecond) })
+	inFakeTime(t, func(s *scheduler.Scheduler, log *looptest.Log) bool {
+		looptest.Do(s, func() { time.Sleep(99 * time.Millisecond) })
 		s.NewAfterTimer(0, func() { time.Sleep(99 * time.Millisecond) })
-		pass(time.Second)
+		looptest.Pass(time.Second)
 		if log.String() != "" {
 			t.Errorf("log = %q after 99 ms, want nothing below 100 ms", log)
 		}
 		s.Invoke(slowpoke)
-		pass(time.Second)
-		if log.count("slow task") != 1 || log.count("scheduler_test.slowpoke") != 1 || log.count("took=150ms") != 1 {
+		looptest.Pass(time.Second)
+		if log.Count("slow task") != 1 || log.Count("scheduler_test.slowpoke") != 1 || log.Count("took=150ms") != 1 {
 			t.Errorf("log = %q, want the slow task with its name and its 150 ms, once", log)
 		}
 		s.NewAfterTimer(0, slowpoke)
-		pass(time.Second)
-		if log.count("slow timer") != 1 || log.count("scheduler_test.slowpoke") != 2 {
+		looptest.Pass(time.Second)
+		if log.Count("slow timer") != 1 || log.Count("scheduler_test.slowpoke") != 2 {
 			t.Errorf("log = %q, want the slow timer with its name, once", log)
 		}
-		do(s, func() { loop(s).SelfTimed(); slowpoke() })
+		looptest.Do(s, func() { loop(s).SelfTimed(); slowpoke() })
 		synctest.Wait()
-		if log.count("slow") != 2 {
+		if log.Count("slow") != 2 {
 			t.Errorf("log = %q, want nothing more of a task that watches itself", log)
 		}
 		s.Invoke(slowpoke)
-		pass(time.Second)
-		if log.count("slow task") != 2 {
+		looptest.Pass(time.Second)
+		if log.Count("slow task") != 2 {
 			t.Errorf("log = %q, want SelfTimed to hold for one task only", log)
 		}
 		return true
@@ -429,19 +368,19 @@ func TestSlowTaskIsLogged(t *testing.T) {
 }
 
 func TestSlowOff(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
 		s.Invoke(func() { time.Sleep(time.Minute) })
 		s.NewAfterTimer(0, func() { time.Sleep(time.Minute) })
-		pass(10 * time.Second)
+		looptest.Pass(10 * time.Second)
 		loop(s).CheckStuck()
-		pass(5 * time.Minute)
+		looptest.Pass(5 * time.Minute)
 		return false
 	}, scheduler.WithSlow(0))
 }
 
 func TestDelayAndPending(t *testing.T) {
-	inFakeTime(t, func(s *scheduler.Scheduler, _ *record) bool {
-		do(s, func() {})
+	inFakeTime(t, func(s *scheduler.Scheduler, _ *looptest.Log) bool {
+		looptest.Do(s, func() {})
 		if s.Delay() != 0 || s.Pending() != 0 {
 			t.Errorf("Delay() = %v, Pending() = %d of an idle scheduler, want 0 and 0", s.Delay(), s.Pending())
 		}
@@ -449,9 +388,9 @@ func TestDelayAndPending(t *testing.T) {
 		s.Invoke(func() { <-release })
 		synctest.Wait()
 		s.Invoke(func() {})
-		pass(30 * time.Millisecond)
+		looptest.Pass(30 * time.Millisecond)
 		s.Invoke(func() {})
-		pass(10 * time.Millisecond)
+		looptest.Pass(10 * time.Millisecond)
 		if s.Pending() != 2 {
 			t.Errorf("Pending() = %d, want 2", s.Pending())
 		}
@@ -464,7 +403,8 @@ func TestDelayAndPending(t *testing.T) {
 	})
 }
 
-// The race detector watches pushes, timers, reads of the figures and Close come together.
+// TestConcurrentUse runs pushes, timers, reads of the counters and Close concurrently,
+// for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	_, log := newLog()
 	s := scheduler.New(log)
@@ -504,33 +444,33 @@ func TestConcurrentUse(t *testing.T) {
 func TestDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		defer scheduler.Close()
-		var steps trace
-		scheduler.Invoke(func() { steps.add("before Sched") })
-		pass(time.Second)
-		steps.expect(t)
+		var steps looptest.Trace
+		scheduler.Invoke(func() { steps.Add("before Sched") })
+		looptest.Pass(time.Second)
+		steps.Expect(t)
 		first := scheduler.Default()
 		scheduler.Sched()
 		scheduler.Sched()
 		if scheduler.Default() != first {
 			t.Error("Sched replaced the default scheduler, want it to start it")
 		}
-		scheduler.Invoke(func() { steps.add("after Sched") })
+		scheduler.Invoke(func() { steps.Add("after Sched") })
 		synctest.Wait()
-		steps.expect(t, "before Sched", "after Sched")
+		steps.Expect(t, "before Sched", "after Sched")
 
-		scheduler.Invoke(func() { steps.add("queued") })
+		scheduler.Invoke(func() { steps.Add("queued") })
 		scheduler.Close()
-		steps.expect(t, "before Sched", "after Sched", "queued")
+		steps.Expect(t, "before Sched", "after Sched", "queued")
 		if first.Invoke(func() {}) {
 			t.Error("Invoke() = true on the scheduler that Close closed, want false")
 		}
-		scheduler.Invoke(func() { steps.add("fresh") })
+		scheduler.Invoke(func() { steps.Add("fresh") })
 		if scheduler.Default() == first {
 			t.Error("Close left the closed scheduler in place, want a fresh one")
 		}
 		scheduler.Sched()
 		synctest.Wait()
-		steps.expect(t, "before Sched", "after Sched", "queued", "fresh")
+		steps.Expect(t, "before Sched", "after Sched", "queued", "fresh")
 		scheduler.Close()
 		scheduler.Close()
 	})
@@ -545,9 +485,9 @@ func TestDefaultTimers(t *testing.T) {
 		scheduler.NewCountTimer(100*time.Millisecond, 2, func() { count++ })
 		scheduler.NewAfterTimer(100*time.Millisecond, func() { after++ })
 		scheduler.NewCondTimer(check(func(time.Time) bool { return true }), func() { cond++ })
-		pass(1050 * time.Millisecond)
+		looptest.Pass(1050 * time.Millisecond)
 		timer.Stop()
-		pass(time.Second)
+		looptest.Pass(time.Second)
 		if every != 10 || count != 2 || after != 1 || cond != 2 {
 			t.Errorf("timer %d, count timer %d, after timer %d, condition timer %d calls, want 10, 2, 1 and 2", every, count, after, cond)
 		}
@@ -577,7 +517,7 @@ func ExampleScheduler() {
 	for i := range 4 {
 		room.Invoke(func() { score += i })
 	}
-	room.Close() // runs what was queued
+	room.Close() // runs the queued tasks
 	fmt.Println(score)
 	// Output: 6
 }
@@ -600,13 +540,14 @@ func ExampleScheduler_NewCountTimer() {
 	// 1
 }
 
-// Slow work runs on a goroutine of its own, and returns to the logic goroutine with Invoke.
+// Slow work runs on its own goroutine. Its result returns to the logic goroutine with
+// Invoke.
 func ExampleInvoke() {
-	scheduler.Sched() // nano.Listen does this
+	scheduler.Sched() // nano.Listen calls this
 	profiles := map[string]int{}
 	loaded := make(chan struct{})
 	go func() {
-		level := 7 // from a database, say
+		level := 7 // read from a database, for example
 		scheduler.Invoke(func() {
 			profiles["ann"] = level
 			close(loaded)

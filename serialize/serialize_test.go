@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/serialize"
 )
 
-// decimal is a payload codec of a program's own: whole numbers as text.
+// decimal is a payload codec of a program. It writes whole numbers as text.
 type decimal struct{}
 
 func (decimal) Marshal(v any) ([]byte, error) { return decimal{}.MarshalAppend(nil, v) }
@@ -35,7 +35,8 @@ func (decimal) Unmarshal(data []byte, v any) error {
 
 func (decimal) CopiesInput() bool { return true }
 
-// A program's own serializer needs two methods; the two others are optional.
+// ExampleSerializer checks that a program's serializer needs only two methods. The other
+// two are optional.
 func ExampleSerializer() {
 	var s serialize.Serializer = decimal{}
 	_, appends := s.(serialize.AppendMarshaler)

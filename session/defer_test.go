@@ -25,13 +25,13 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// foreign is a network entity of a program's own: it has the methods of
-// session.NetworkEntity and no others.
+// foreign is a network entity of a program. It has only the methods of
+// session.NetworkEntity.
 type foreign struct {
 	mid  uint64
 	mu   sync.Mutex
 	sent map[uint64][]any // mu guards it
-	fail error            // what ResponseMid returns
+	fail error            // the error that ResponseMid returns
 }
 
 func (f *foreign) Push(string, any) error { return nil }
@@ -150,7 +150,7 @@ func TestDeferOverMock(t *testing.T) {
 	}
 }
 
-// Desk defers its answers and hands the responders to the test.
+// Desk defers its answers and passes the responders to the test.
 type Desk struct {
 	component.Base
 	taken    chan *session.Responder
@@ -188,7 +188,7 @@ func desk(t *testing.T) (*nanotest.Player, *Desk) {
 	return srv.Connect(t), d
 }
 
-// request sends a request and returns where its result arrives.
+// request sends a request and returns the channel of its result.
 func request(t *testing.T, p *nanotest.Player, route string) <-chan error {
 	got := make(chan error, 1)
 	go func() {
@@ -236,7 +236,8 @@ func TestDeferOverAgent(t *testing.T) {
 	}
 }
 
-// A handler that promises a reply, and returns none after Defer, has deferred its answer.
+// TestDeferByHandlerWithReply checks that a handler with a reply type may return nil
+// after Defer, and that the request is not answered then.
 func TestDeferByHandlerWithReply(t *testing.T) {
 	p, d := desk(t)
 	got := request(t, p, "Desk.Later")
@@ -252,8 +253,8 @@ func TestDeferByHandlerWithReply(t *testing.T) {
 	}
 }
 
-// What the handler itself answers, or fails with, is the answer: before and after the
-// next message has run.
+// TestDeferAfterHandlerAnswered checks that the handler's own answer or error is final,
+// and that the responder fails before and after the next message runs.
 func TestDeferAfterHandlerAnswered(t *testing.T) {
 	for route, want := range map[string]string{
 		"Desk.Panic": "NANO-500", "Desk.Fail": "GAME-2", "Desk.Answer": "reply now",
@@ -295,8 +296,8 @@ func TestDeferOfClosedSession(t *testing.T) {
 	}
 }
 
-// A client that uses an id again makes another request: the responder of the first one
-// does not answer it.
+// TestDeferIsBoundToItsRequest checks that a responder does not answer a later request
+// with the same id.
 func TestDeferIsBoundToItsRequest(t *testing.T) {
 	d := &Desk{taken: make(chan *session.Responder, 16), sessions: make(chan *session.Session, 16)}
 	c := &component.Components{}

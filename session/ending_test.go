@@ -53,7 +53,8 @@ func TestContext(t *testing.T) {
 	}
 }
 
-// The context is canceled before any callback runs.
+// TestContextEndsBeforeTheCallbacks checks that the context is canceled before any
+// callback runs.
 func TestContextEndsBeforeTheCallbacks(t *testing.T) {
 	s, e := newSession()
 	ctx := s.Context()
@@ -137,7 +138,8 @@ func TestCloseCallbacks(t *testing.T) {
 	}
 }
 
-// A fault of one callback does not cost the others their turn, and is not lost either.
+// TestCallbacksThatPanic checks that other callbacks run after one has panicked, and that
+// the panic is reported.
 func TestCallbacksThatPanic(t *testing.T) {
 	s, e := newSession()
 	var order []string
@@ -162,7 +164,8 @@ func TestCallbacksThatPanic(t *testing.T) {
 	}
 }
 
-// A callback that ends the goroutine leaves no trace of the session behind.
+// TestCallbackThatEndsTheGoroutine checks that a session is closed completely even if a
+// callback ends its goroutine.
 func TestCallbackThatEndsTheGoroutine(t *testing.T) {
 	s, e := newSession()
 	watched := false
@@ -191,8 +194,8 @@ func panicOf(f func()) (p any) {
 	return nil
 }
 
-// onClosed calls f when s closes. There is no way to take a callback of Lifetime
-// back, so it looks at the session.
+// onClosed calls f when s closes. Callbacks of Lifetime cannot be removed, so the
+// function checks the session.
 func onClosed(s *session.Session, f func()) {
 	session.Lifetime.OnClosed(func(closed *session.Session) {
 		if closed == s {
@@ -205,7 +208,7 @@ func TestLifetimeAtAnyTime(t *testing.T) {
 	first, a := newSession()
 	second, b := newSession()
 	var closed []*session.Session
-	register := sync.OnceFunc(func() { // also from inside a callback
+	register := sync.OnceFunc(func() { // a callback may register too
 		session.Lifetime.OnClosed(func(s *session.Session) {
 			if s == first || s == second {
 				closed = append(closed, s)
@@ -239,7 +242,8 @@ func TestLifetimeAtAnyTime(t *testing.T) {
 	wg.Wait()
 }
 
-// Programs call Lifetime.Close in unit tests of their callbacks.
+// TestLifetimeClose checks that Lifetime.Close calls the callbacks. Programs use it in
+// unit tests.
 func TestLifetimeClose(t *testing.T) {
 	s := session.New(mock.NewNetworkEntity())
 	calls := 0
@@ -288,8 +292,8 @@ func TestWatch(t *testing.T) {
 	e.control.Unwatch("a")
 }
 
-// End and Finish, OnClose, Watch and Context may come at the same time: every callback is
-// called once.
+// TestConcurrentEnd checks that every callback runs once if End, Finish, OnClose, Watch
+// and Context are called concurrently.
 func TestConcurrentEnd(t *testing.T) {
 	for range 50 {
 		s, e := newSession()
@@ -318,7 +322,8 @@ func TestConcurrentEnd(t *testing.T) {
 	}
 }
 
-// A session over an entity that does not own its life stays open.
+// TestSessionOverAMockStaysOpen checks that a session stays open if its entity does not
+// control the session's end.
 func TestSessionOverAMockStaysOpen(t *testing.T) {
 	s := session.New(mock.NewNetworkEntity())
 	s.OnClose(func(*session.Session, error) { t.Error("a close callback was called") })
@@ -334,7 +339,7 @@ func ExampleLifetime() {
 
 	s := session.New(mock.NewNetworkEntity())
 	online[s.ID()] = "ann"
-	session.Lifetime.Close(s) // the server does so when a client is gone
+	session.Lifetime.Close(s) // the server calls this when a client has left
 	fmt.Println(len(online))
 	// Output: 0
 }
@@ -364,8 +369,8 @@ func TestWatchEnd(t *testing.T) {
 	}
 }
 
-// A session that was never open has its own callbacks and watchers called, and not those
-// of Lifetime.
+// TestDiscard checks that a session that was never open runs its own callbacks and
+// watchers, but not those of Lifetime.
 func TestDiscard(t *testing.T) {
 	s, e := newSession()
 	var order []string

@@ -17,12 +17,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// entity is a NetworkEntity that notes its calls, and owns the life of its session.
+// entity is a NetworkEntity that records its calls and controls the end of its session.
 type entity struct {
 	mock.NetworkEntity
 	id      int64
 	control sessionctl.Control
-	err     error // what calls return
+	err     error // the error that calls return
 
 	mu    sync.Mutex
 	calls []string
@@ -111,7 +111,7 @@ func TestEntityIsAsked(t *testing.T) {
 	}
 }
 
-// An entity that cannot kick is closed.
+// TestKickWithoutKick checks that Kick closes an entity that has no Kick method.
 func TestKickWithoutKick(t *testing.T) {
 	e := &closer{}
 	if err := session.New(e).Kick("cheating"); err != nil || e.closed != 1 {
@@ -220,7 +220,7 @@ func TestStateAndRestoreCopy(t *testing.T) {
 	if got := a.State(); got == nil || len(got) != 0 {
 		t.Errorf("State() of an empty session = %#v, want an empty map", got)
 	}
-	a.State()["level"] = 1 // is no fault, and changes nothing
+	a.State()["level"] = 1 // has no effect and is not an error
 	a.Set("level", 2)
 	state := a.State()
 	a.Set("level", 3)
@@ -305,8 +305,8 @@ func TestRouter(t *testing.T) {
 	}
 }
 
-// What a session's Router is told becomes known elsewhere through the entity; what its
-// owner hears is not told again.
+// TestRouterTellsTheEntity checks that the entity learns of changes that the program makes
+// through a session's Router. Changes by the entity are not sent back to it.
 func TestRouterTellsTheEntity(t *testing.T) {
 	s, e := newSession()
 	if got := e.control.Routes(); got != nil {
@@ -432,7 +432,7 @@ func TestErrorsHaveTexts(t *testing.T) {
 }
 
 func Example() {
-	s := session.New(mock.NewNetworkEntity()) // in a server, every handler is given its session
+	s := session.New(mock.NewNetworkEntity()) // in a server, every handler gets its session
 	if err := s.Bind(1001); err != nil {
 		fmt.Println(err)
 	}
@@ -449,7 +449,7 @@ func ExampleSession_State() {
 	before := session.New(mock.NewNetworkEntity())
 	before.Set("gold", 120)
 
-	saved := before.State() // the player's connection breaks, and comes back as another session
+	saved := before.State() // the player reconnects and gets another session
 
 	after := session.New(mock.NewNetworkEntity())
 	after.Restore(saved)

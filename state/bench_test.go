@@ -11,7 +11,7 @@ type benchEntity struct {
 	X, Y int
 }
 
-// BenchmarkTick compares and encodes a map of 100 entities and one view.
+// BenchmarkTick compares and encodes a map of 100 entities for one view.
 func BenchmarkTick(b *testing.B) {
 	for _, changed := range []int{0, 1, 50, 100} {
 		b.Run(fmt.Sprintf("Map/%d_of_100", changed), func(b *testing.B) {

@@ -15,7 +15,7 @@ import (
 
 var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a tenth with -short or -race")
 
-// differ returns where a decoded value differs from what a client should see.
+// differ returns the first difference between a decoded value and the wanted one.
 func differ(have, want any, path string) string {
 	same := false
 	switch want := want.(type) {
@@ -68,7 +68,7 @@ func differ(have, want any, path string) string {
 	return fmt.Sprintf("%s = %v, want %v", path, have, want)
 }
 
-// playWorlds plays random states, a new one every 250 ticks.
+// playWorlds plays random states. It starts a new one every 250 ticks.
 func playWorlds(t *testing.T, joined func(p *peer, schema string), f func(p *peer, msg []byte, want any) error) {
 	t.Helper()
 	const each = 250
@@ -87,9 +87,8 @@ func playWorlds(t *testing.T, joined func(p *peer, schema string), f func(p *pee
 	}
 }
 
-// TestDecodersFollowRandomStates plays random states and compares, after every message,
-// what a client should see with what both decoders have: that of this package, and the
-// JavaScript one if Node is installed.
+// TestDecodersFollowRandomStates compares the state of both decoders with the wanted
+// state after every message of a random state. The JavaScript decoder needs Node.
 func TestDecodersFollowRandomStates(t *testing.T) {
 	tell, wait := startNode(t)
 	playWorlds(t, func(p *peer, schema string) {
@@ -109,8 +108,8 @@ func TestDecodersFollowRandomStates(t *testing.T) {
 	wait()
 }
 
-// startNode starts the JavaScript decoder. tell sends it a line; wait ends it and reports
-// the first difference that it found.
+// startNode starts the JavaScript decoder. tell sends one line. wait stops the decoder
+// and reports the first difference.
 func startNode(t *testing.T) (tell func(line map[string]any), wait func()) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -133,7 +132,7 @@ func startNode(t *testing.T) (tell func(line map[string]any), wait func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// Answers are read on the side, so that the pipes never wait for each other.
+	// Another goroutine reads the answers, so that both pipes never block at once.
 	type result struct {
 		lines int
 		first string

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzDecode feeds messages of a hostile server: they are an error or they are decoded, and
-// a snapshot is decoded after either.
+// FuzzDecode decodes arbitrary messages. Each returns an error or is decoded, and a
+// snapshot can be decoded afterwards.
 func FuzzDecode(f *testing.F) {
 	w := newWorld(1)
 	w.join()
@@ -49,7 +49,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzSchema feeds schemas of a hostile server.
+// FuzzSchema parses arbitrary schemas.
 func FuzzSchema(f *testing.F) {
 	f.Add(newWorld(1).sync.Schema().JSON, []byte{7, 0})
 	f.Add(newWorld(2).sync.Schema().JSON, []byte{7, 0, 0x7f, 1, 0, 0})
@@ -65,7 +65,7 @@ func FuzzSchema(f *testing.F) {
 	})
 }
 
-// FuzzFollow plays a random state of any seed.
+// FuzzFollow plays the random state of an arbitrary seed.
 func FuzzFollow(f *testing.F) {
 	for seed := range uint64(3) {
 		f.Add(seed, uint8(30))

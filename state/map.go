@@ -32,8 +32,9 @@ type core[K Key, T any] struct {
 	m       *members    // attached to
 	vals    []*T        // by handle
 	keys    []K         // by handle
-	sent    []T         // by handle: the structs as last compared, if T is flat
+	sent    []T         // by handle: the structs as last compared, if T is flat and the entry is not hot
 	moving  []motion[T] // by handle, if T is flat
+	hot     bitmap      // the handles that changed in the last tick
 	pending []*item[K, T]
 	gone    []int
 	touched []*item[K, T]
@@ -42,16 +43,16 @@ type core[K Key, T any] struct {
 	probed reflect.Value
 }
 
-// motion is kept of an entry of a flat type that changes. If it changed in the last tick
-// it probably changed again, and comparing it as a whole would be in vain.
+// motion is kept of an entry of a flat type that changes. If it is hot, that is, if it
+// changed in the last tick, it probably changed again, and comparing it as a whole would be
+// in vain.
 type motion[T any] struct {
 	val   *T // what parts belong to
 	parts []any
-	hot   bool
 }
 
-// update compares entry h of a flat type field by field.
-func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
+// update compares entry h of a flat type field by field. r is to if that is a region without levels, else nil.
+func (c *core[K, T]) update(p *plan, h int, v *T, to sink, r *region) {
 	m := &c.moving[h]
 	if m.val != v {
 		m.val, m.parts = v, nil
@@ -59,11 +60,20 @@ func (c *core[K, T]) update(p *plan, h int, v *T, to sink) {
 			m.parts = partsOf(p, reflect.ValueOf(v).Elem())
 		}
 	}
-	if m.parts != nil {
-		m.hot = to.update(h, reflect.Value{}, m.parts)
-	} else {
-		m.hot = to.update(h, reflect.ValueOf(v).Elem(), nil)
+	var changed bool
+	switch {
+	case m.parts == nil:
+		changed = to.update(h, reflect.ValueOf(v).Elem(), nil)
+	case r != nil: // most entries
+		changed = r.updateParts(h, m.parts)
+	default:
+		changed = to.update(h, reflect.Value{}, m.parts)
 	}
+	if changed {
+		c.hot[h>>6] |= 1 << (h & 63)
+		return
+	}
+	c.hot.unset(h)
 	c.sent[h] = *v
 }
 
@@ -230,7 +240,7 @@ type typedCore interface {
 // key has there.
 func (c *core[K, T]) attach(m *members) {
 	c.m, m.core = m, c
-	c.vals, c.keys, c.sent, c.moving = nil, nil, nil, nil
+	c.vals, c.keys, c.sent, c.moving, c.hot = nil, nil, nil, nil, nil
 	c.pending, c.gone, c.touched = c.pending[:0], c.gone[:0], c.touched[:0]
 	n := len(m.used) * 64
 	extend(&c.vals, n)
@@ -238,6 +248,7 @@ func (c *core[K, T]) attach(m *members) {
 	if m.flat {
 		extend(&c.sent, n)
 		extend(&c.moving, n)
+		c.hot.grow(n >> 6)
 	}
 	known := make(map[key]int, m.n)
 	for h := range m.live.all {
@@ -291,6 +302,7 @@ func (c *core[K, T]) settle(e *encoder, m *members) {
 			if m.flat {
 				extend(&c.sent, h+1)
 				extend(&c.moving, h+1)
+				c.hot.grow(h>>6 + 1)
 			}
 			it.handle = h
 			c.vals[h], c.keys[h] = it.val, it.key
@@ -313,7 +325,12 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 		to.enter(h, reflect.ValueOf(c.vals[h]).Elem())
 		if m.flat {
 			c.sent[h], c.moving[h] = *c.vals[h], motion[T]{}
+			c.hot.unset(h)
 		}
+	}
+	r, _ := to.(*region)
+	if r != nil && r.levels != 1 {
+		r = nil
 	}
 	if m.touch && !all {
 		slices.SortFunc(c.touched, func(a, b *item[K, T]) int { return a.handle - b.handle })
@@ -322,7 +339,7 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			switch {
 			case it.val == nil:
 			case m.flat:
-				c.update(m.val.obj, it.handle, it.val, to)
+				c.update(m.val.obj, it.handle, it.val, to, r)
 			default:
 				to.update(it.handle, reflect.ValueOf(it.val).Elem(), nil)
 			}
@@ -344,8 +361,8 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			to.update(h, reflect.ValueOf(v).Elem(), nil)
 			continue
 		}
-		if all || c.moving[h].hot || any(*v) != any(c.sent[h]) {
-			c.update(m.val.obj, h, v, to)
+		if all || c.hot[h>>6]>>(h&63)&1 != 0 || any(*v) != any(c.sent[h]) {
+			c.update(m.val.obj, h, v, to, r)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestMapAllWhileItChanges(t *testing.T) {
 		keys = append(keys, k)
 		m.Delete(k + 2)
 		m.Put(k+1, &dot{})
-		for range m.All() { // orders what was put
+		for range m.All() { // sorts the added keys
 			break
 		}
 	}
@@ -115,7 +115,7 @@ func TestMapDeleteAndPutKeepsEntry(t *testing.T) {
 	old := w.Dots.Get(1)
 	w.Dots.Delete(1)
 	w.Dots.Put(1, &dot{X: 1, Label: "new"})
-	old.X = 99 // no longer of the map
+	old.X = 99 // no longer in the map
 	mustTick(t, s)
 	msg := c.v.Append(nil)
 	if want := "\x04\x01\x04\x10\x03new"; string(msg) != want {

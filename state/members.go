@@ -279,7 +279,7 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew b
 		var r row
 		m.tab.row(&r, h)
 		if parts != nil {
-			mask = e.compareParts(m.val.obj, &r, parts, ends)
+			mask = e.compareParts(m.val.obj, r.nums, r.strs, parts, ends)
 		} else {
 			mask = e.compare(m.val.obj, &r, v, ends)
 		}

@@ -64,63 +64,105 @@ func loadInt(k reflect.Kind, p any) uint64 {
 	return *p.(*uint64)
 }
 
+// op is what compareParts needs of a field, in a few bytes.
+type op struct {
+	kind  opKind
+	level uint8
+	slot  uint16
+}
+
+type opKind uint8
+
+const (
+	opOther opKind = iota
+	opStr
+	opInt // kindInt of the Go type int
+)
+
+func opsOf(fields []field) []op {
+	ops := make([]op, len(fields))
+	for i := range fields {
+		f := &fields[i]
+		ops[i] = op{level: f.level, slot: uint16(f.slot)}
+		switch {
+		case f.kind == kindStr:
+			ops[i].kind = opStr
+		case f.kind == kindInt && f.goKind == reflect.Int:
+			ops[i].kind = opInt
+		}
+	}
+	return ops
+}
+
 // compareParts is [encoder.compare] of a struct whose fields are behind parts.
-func (e *encoder) compareParts(p *plan, r *row, parts []any, ends []uint32) (mask uint64) {
+func (e *encoder) compareParts(p *plan, nums []uint64, strs []string, parts []any, ends []uint32) (mask uint64) {
 	level := 0
 	buf := e.buf
-	parts = parts[:len(p.fields)]
-	for i := range p.fields {
-		f := &p.fields[i]
-		if int(f.level) != level && ends != nil {
-			for ; level < int(f.level); level++ {
+	parts = parts[:len(p.ops)]
+	for i, o := range p.ops {
+		if int(o.level) != level && ends != nil {
+			for ; level < int(o.level); level++ {
 				ends[level] = uint32(len(buf))
 			}
 		}
-		if f.kind == kindStr {
-			if s := *parts[i].(*string); s != r.strs[f.slot] {
+		switch o.kind {
+		case opStr:
+			if s, last := *parts[i].(*string), &strs[o.slot]; s != *last {
 				buf = appendString(buf, s)
-				r.strs[f.slot] = s
+				*last = s
 				mask |= 1 << i
 			}
-			continue
-		}
-		last := r.nums[f.slot]
-		var n uint64
-		ok := true
-		switch f.goKind {
-		case reflect.Float32:
-			n = f.fromFloat(float64(*parts[i].(*float32)))
-		case reflect.Float64:
-			n = f.fromFloat(*parts[i].(*float64))
-		case reflect.Int:
-			n = uint64(*parts[i].(*int))
-			ok = f.holds(n)
+		case opInt:
+			n, last := uint64(*parts[i].(*int)), &nums[o.slot]
+			if n == *last {
+				continue
+			}
+			if n+maxInt > 2*maxInt {
+				e.unsent(&p.fields[i].value, p.fields[i].path, reflect.ValueOf(parts[i]).Elem())
+				continue
+			}
+			buf = appendInt(buf, int64(n-*last))
+			*last = n
+			mask |= 1 << i
 		default:
-			n = loadInt(f.goKind, parts[i])
-			ok = f.holds(n)
+			f := &p.fields[i]
+			last := nums[o.slot]
+			n, ok := f.load(parts[i])
+			switch {
+			case !ok:
+				e.unsent(&f.value, f.path, reflect.ValueOf(parts[i]).Elem())
+				continue
+			case n == last:
+				continue
+			}
+			switch f.kind {
+			case kindBool: // the bit of the mask is enough
+			case kindInt, kindQ:
+				buf = appendInt(buf, int64(n-last))
+			default:
+				buf = f.append(buf, last, n)
+			}
+			nums[o.slot] = n
+			mask |= 1 << i
 		}
-		if !ok {
-			e.unsent(&f.value, f.path, reflect.ValueOf(parts[i]).Elem())
-			continue
-		}
-		if n == last {
-			continue
-		}
-		switch f.kind {
-		case kindBool: // the bit of the mask is enough
-		case kindInt, kindQ:
-			buf = appendUint(buf, zigzag(int64(n-last)))
-		default:
-			buf = f.append(buf, last, n)
-		}
-		r.nums[f.slot] = n
-		mask |= 1 << i
 	}
 	for ; level < len(ends); level++ {
 		ends[level] = uint32(len(buf))
 	}
 	e.buf = buf
 	return mask
+}
+
+// load returns the slot for the number or bool behind part, and whether it can be sent.
+func (v *value) load(part any) (n uint64, ok bool) {
+	switch v.goKind {
+	case reflect.Float32:
+		return v.fromFloat(float64(*part.(*float32))), true
+	case reflect.Float64:
+		return v.fromFloat(*part.(*float64)), true
+	}
+	n = loadInt(v.goKind, part)
+	return n, v.holds(n)
 }
 
 // fromFloat returns the slot for a float.

@@ -87,6 +87,7 @@ type plan struct {
 	leveled          string   // path of a field above level 0, if any
 	flat             bool     // == on the whole struct finds every change
 	simple           bool     // all fields are scalars that are not written back
+	ops              []op     // of the fields, if simple
 	x, y             int      // fields of the position, or -1
 	height           int      // structs within each other, this one included
 }
@@ -201,6 +202,9 @@ func (c *compiler) settle(p *plan, path string) {
 	}
 	p.flat = flat(p.typ) && p.subs == 0
 	p.simple = p.subs == 0 && !slices.ContainsFunc(p.fields, func(f field) bool { return f.snap })
+	if p.simple {
+		p.ops = opsOf(p.fields)
+	}
 }
 
 // flat reports whether == compares values of t without a panic and without following

@@ -34,7 +34,7 @@ func TestNewListsFaults(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		root any
-		want []string // lines of the error after the first
+		want []string // lines of the error, without the first
 	}{
 		{"kinds", struct {
 			I any

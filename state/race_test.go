@@ -2,5 +2,6 @@
 
 package state
 
-// raceDetector makes everything about ten times as slow.
+// raceDetector reports whether the race detector is on. It makes the tests about ten
+// times slower.
 const raceDetector = true

@@ -202,6 +202,7 @@ func (r *region) endsOf(h int) []uint32 {
 }
 
 func (r *region) block() {
+	r.s.enc.trail[len(r.s.enc.trail)-1].m = r.m
 	n := len(r.m.live)
 	r.before.grow(n)
 	r.changed.grow(n)
@@ -233,20 +234,24 @@ func (r *region) enter(h int, v reflect.Value) {
 func (r *region) update(h int, v reflect.Value, parts []any) bool {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	var mask uint64
-	if parts != nil && r.levels == 1 { // most entries: what entry would do
-		last := &e.trail[len(e.trail)-1]
-		last.m, last.at = r.m, h
-		var sent row
-		r.m.tab.row(&sent, h)
-		if mask = e.compareParts(r.m.val.obj, &sent, parts, nil); mask == 0 {
-			return false
-		}
-	} else {
-		var changed bool
-		if mask, changed = e.entry(r.m, h, v, parts, false); !changed {
-			return false
-		}
+	mask, changed := e.entry(r.m, h, v, parts, false)
+	if !changed {
+		return false
+	}
+	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
+	r.changed[h>>6] |= 1 << (h & 63)
+	return true
+}
+
+// updateParts is update of an entry without levels whose fields are behind parts. It does what entry does, with fewer
+// steps.
+func (r *region) updateParts(h int, parts []any) bool {
+	e, t := &r.s.enc, &r.m.tab
+	from := uint32(len(e.buf))
+	e.trail[len(e.trail)-1].at = h // m is set once for all
+	mask := e.compareParts(r.m.val.obj, t.nums[h*t.numsPer:], t.strs[h*t.strsPer:], parts, nil)
+	if mask == 0 {
+		return false
 	}
 	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.changed[h>>6] |= 1 << (h & 63)

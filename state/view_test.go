@@ -26,7 +26,7 @@ func mustTick(t testing.TB, s *Sync) {
 	}
 }
 
-// client is a view and its decoder.
+// client is a view with the decoder of its client.
 type client struct {
 	t testing.TB
 	v *View
@@ -42,7 +42,7 @@ func newClient(t testing.TB, s *Sync, owner any) *client {
 	return &client{t, s.NewView(owner), d}
 }
 
-// flush takes the next message and returns its length.
+// flush passes the next message to the decoder and returns its length.
 func (c *client) flush() int {
 	c.t.Helper()
 	msg := c.v.Append(nil)
@@ -52,7 +52,7 @@ func (c *client) flush() int {
 	return len(msg)
 }
 
-// keys returns the keys of a map that the client has.
+// keys returns the keys of one map in the client's state.
 func (c *client) keys(name string) []string {
 	c.t.Helper()
 	v, ok := c.d.Get(name)
@@ -121,7 +121,7 @@ func TestViewLimitsWhatEnters(t *testing.T) {
 			c.v.Show(&w.Dots, 9, 0)
 		}
 		c.flush()
-		// 2 and 8 are as far; the lower handle goes first, and 8 waits.
+		// 2 and 8 are at the same distance. The lower handle is sent first, and 8 waits.
 		if got := fmt.Sprint(c.keys("dots")); got != want && i < 2 {
 			t.Errorf("flush %d: the client has %s, want %s", i, got, want)
 		}
@@ -129,7 +129,7 @@ func TestViewLimitsWhatEnters(t *testing.T) {
 	if got := fmt.Sprint(c.keys("dots")); got != "[2 3 4 5 6 7 8 9]" {
 		t.Errorf("the client has %s", got)
 	}
-	// Without a selection the limit holds too, snapshots included.
+	// The limit holds without a selection too, including for snapshots.
 	c.v.Reset()
 	for _, want := range []int{3, 6, 9, 10, 10} {
 		mustTick(t, s)
@@ -188,7 +188,7 @@ func TestViewLevels(t *testing.T) {
 	check(spectator, "[] []  ")
 	check(admin, "[0] [1] p attack")
 
-	// A level for one entry, and back.
+	// The level of one entry changes and changes back.
 	mustTick(t, s)
 	ann.v.Show(&w.Members, playerID(2), 1)
 	ann.flush()
@@ -204,12 +204,12 @@ func TestViewLevels(t *testing.T) {
 	}
 	check(ann, "[0] []  ")
 
-	// A level for all is a snapshot.
+	// A level for the whole map is sent as a snapshot.
 	mustTick(t, s)
 	ann.v.Level(2)
 	ann.flush()
 	check(ann, "[0] [1 9] p attack")
-	ann.v.Show(&w.Members, playerID(9), 2) // is ignored
+	ann.v.Show(&w.Members, playerID(9), 2) // unknown keys are ignored
 	mustTick(t, s)
 	if n := ann.flush(); n != 0 {
 		t.Errorf("nothing changed, and the message has %d bytes", n)
@@ -250,7 +250,7 @@ func TestViewSkippedTickMakesSnapshot(t *testing.T) {
 	}
 	w.Dots.Delete(1)
 	mustTick(t, s)
-	w.Dots.Put(7, &dot{X: 70}) // takes the handle that was freed
+	w.Dots.Put(7, &dot{X: 70}) // reuses the freed handle
 	mustTick(t, s)
 	mustTick(t, s)
 	msg := c.v.Append(nil)
@@ -263,7 +263,7 @@ func TestViewSkippedTickMakesSnapshot(t *testing.T) {
 	if got := fmt.Sprint(c.keys("dots")); got != "[0 2 7]" || c.d.Tick() != 4 {
 		t.Errorf("the client has %s at tick %d", got, c.d.Tick())
 	}
-	// A new view is complete without what handlers changed since the tick.
+	// A new view does not contain changes that handlers made after the last tick.
 	w.Dots.Get(7).X = 71
 	w.Dots.Delete(0)
 	c.v.Reset()
@@ -284,7 +284,7 @@ func TestViewAck(t *testing.T) {
 		t.Errorf("Ack() = %d, want 7", c.d.Ack())
 	}
 	c.v.Ack(math.MaxUint32)
-	c.v.Ack(8) // is older
+	c.v.Ack(8) // an older number
 	mustTick(t, s)
 	if n := c.flush(); n != 6 || c.d.Ack() != math.MaxUint32 {
 		t.Errorf("%d bytes, Ack() = %d, want 6 bytes and the largest number", n, c.d.Ack())
@@ -352,7 +352,7 @@ func TestTickBoundsEntries(t *testing.T) {
 	s := mustNew(t, &root)
 	c := newClient(t, s, nil)
 	for _, r := range s.regions {
-		r.m.n = maxEntries - 1 // as if there were as many
+		r.m.n = maxEntries - 1 // simulates so many entries
 	}
 	for _, k := range []string{"a", "b", "c"} {
 		root.Plain[k] = true
@@ -404,7 +404,8 @@ func TestSelectionsPanic(t *testing.T) {
 	}
 }
 
-// table is a card game: what a player does not see is dealt from another deck.
+// cardTable is a card game. The second deck provides the values that a player does not
+// see.
 type cardTable struct {
 	Turn    int
 	Stock   []uint8 `state:"level=3"`
@@ -421,8 +422,8 @@ type cardPlayer struct {
 	Orders string  `state:"level=2"`
 }
 
-// TestHiddenFieldsCauseNoBytes plays each game twice, the second time with other values
-// where one player does not see them. That player's bytes are the same.
+// TestHiddenFieldsCauseNoBytes plays each game twice. In the second game the fields that
+// one player does not see have other values. The bytes for that player must be equal.
 func TestHiddenFieldsCauseNoBytes(t *testing.T) {
 	play := func(seed, hidden uint64, near bool) (out [][]byte, silent int) {
 		pub, priv := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, hidden))

@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// The types that random states are made of.
+// These types are the parts of random states.
 
 type mood uint8
 
@@ -68,7 +68,7 @@ type unit struct {
 	hidden int //nolint:unused // it is never sent
 }
 
-// dot is compared as a whole.
+// dot is compared as a whole value.
 type dot struct {
 	X, Y  float32
 	Color int16
@@ -101,7 +101,7 @@ var palette = []reflect.StructField{
 	{Name: "Rest", Type: reflect.TypeFor[Map[string, dot]](), Tag: `state:"level=1"`},
 }
 
-// world is a random state with clients, played by a seed.
+// world is a random state with clients. The seed determines the whole game.
 type world struct {
 	rand  *rand.Rand
 	root  reflect.Value
@@ -111,19 +111,19 @@ type world struct {
 	next  int
 }
 
-// peer is a client and what it has to see.
+// peer is a client and the state that it has to have.
 type peer struct {
 	id     int
-	owner  playerID // 0: nothing
+	owner  playerID // 0 if it owns nothing
 	level  int
 	view   *View
 	dec    *Decoder
-	sees   map[string]map[string]bool // by map of the root: keys
+	sees   map[string]map[string]bool // visible keys, by map of the root
 	picked map[string]pick
 	ack    uint32
 }
 
-// pick is what was asked of one map before an Append.
+// pick is the selection of one map before an Append.
 type pick struct {
 	hide    bool
 	circles []circle
@@ -163,7 +163,8 @@ func (w *world) join() *peer {
 	return p
 }
 
-// step plays one tick and calls f for each message with the state that has to follow.
+// step plays one tick. It calls f for each message, with the state that the client must
+// have afterwards.
 func (w *world) step(joined func(p *peer), f func(p *peer, msg []byte, want any) error) error {
 	for len(w.peers) < 4 || w.rand.IntN(20) == 0 {
 		joined(w.join())
@@ -181,7 +182,7 @@ func (w *world) step(joined func(p *peer), f func(p *peer, msg []byte, want any)
 	}
 	for _, p := range w.peers {
 		if w.rand.IntN(30) == 0 {
-			continue // skips a tick
+			continue // skips one tick
 		}
 		if w.rand.IntN(40) == 0 {
 			p.view.Reset()
@@ -205,7 +206,7 @@ func (w *world) step(joined func(p *peer), f func(p *peer, msg []byte, want any)
 			return fmt.Errorf("tick %d, peer %d, message %x: %w", w.tick, p.id, msg, err)
 		}
 	}
-	// What changes between two ticks is not in a snapshot.
+	// Changes after the last tick are not part of a snapshot.
 	if w.rand.IntN(10) == 0 && len(w.peers) > 0 {
 		p := w.peers[w.rand.IntN(len(w.peers))]
 		if p.view.seq == w.sync.seq && len(p.picked) == 0 {
@@ -220,7 +221,7 @@ func (w *world) step(joined func(p *peer), f func(p *peer, msg []byte, want any)
 	return nil
 }
 
-// pick chooses what a peer sees of the maps with positions.
+// pick chooses which entries of the maps with positions a peer sees.
 func (w *world) pick(p *peer) {
 	p.picked = map[string]pick{}
 	if p.id%3 == 0 {
@@ -254,7 +255,7 @@ func (w *world) pick(p *peer) {
 	}
 }
 
-// entries yields the keys and values of a map, those that are nil left out.
+// entries yields the keys and values of a map, without nil values.
 func (w *world) entries(m reflect.Value) func(yield func(k, v reflect.Value) bool) {
 	return func(yield func(k, v reflect.Value) bool) {
 		if m.Kind() == reflect.Struct {
@@ -281,13 +282,13 @@ func (w *world) entries(m reflect.Value) func(yield func(k, v reflect.Value) boo
 
 func keyString(k reflect.Value) string { return fmt.Sprint(k.Interface()) }
 
-// special is what JSON cannot say.
+// special encodes values that JSON does not support.
 type special struct {
 	Kind  string `json:"$"`
 	Value string `json:"v"`
 }
 
-// want returns what the peer has to see after its next message.
+// want returns the state that the peer must have after its next message.
 func (w *world) want(p *peer, fresh bool) any {
 	out := map[string]any{}
 	t := w.root.Type()
@@ -315,7 +316,7 @@ func tagLevel(tag reflect.StructTag) int {
 	return 0
 }
 
-// wantMap follows by itself what a peer sees of a map of the root.
+// wantMap computes what a peer must have of a map of the root.
 func (w *world) wantMap(p *peer, name string, m reflect.Value, tag reflect.StructTag, fresh, hidden bool) any {
 	out := map[string]any{}
 	before, now := p.sees[name], map[string]bool{}
@@ -358,7 +359,7 @@ func (w *world) wantMap(p *peer, name string, m reflect.Value, tag reflect.Struc
 	return out
 }
 
-// position is the position that was sent.
+// position returns the position that was sent.
 func position(v reflect.Value, name string) float32 {
 	if name == "units" || name == "plain" {
 		return float32(quantize(v.Float(), 10))
@@ -373,7 +374,8 @@ func quantize(x, scale float64) float64 {
 	return max(-1<<52, min(1<<52, math.RoundToEven(x*scale))) / scale
 }
 
-// wantValue returns what a client sees of v at a level, or of a zero if it is hidden.
+// wantValue returns the fields of v that a client sees at a level. A hidden value is
+// zero.
 func wantValue(v reflect.Value, tag reflect.StructTag, level int, hidden bool) any {
 	text := tag.Get("state")
 	if hidden {
@@ -486,7 +488,7 @@ var integers = []int64{0, 1, -1, 63, 64, -64, -65, math.MaxInt64, math.MinInt64,
 var texts = []string{"", "a", "Ann", "äöü", "\ufeffbom", "\x00", "日本語", "😀😀", "__proto__", "constructor", "7", "-1",
 	strings.Repeat("x", 200)}
 
-// mutate changes v in some way.
+// mutate changes v at random.
 func (w *world) mutate(v reflect.Value, tag reflect.StructTag, depth int) {
 	r := w.rand
 	switch v.Kind() {
@@ -569,11 +571,11 @@ func (w *world) mutateSlice(v reflect.Value, depth int) {
 	switch k := r.IntN(8); {
 	case n == 0 || k == 0 && n < 12:
 		v.Set(reflect.Append(v, fresh()))
-	case k == 1: // another backing array
+	case k == 1: // a new backing array
 		c := reflect.MakeSlice(v.Type(), n, n)
 		reflect.Copy(c, v)
 		v.Set(c)
-	case k == 2: // in the middle, in place
+	case k == 2: // one element, in place
 		i := r.IntN(n)
 		reflect.Copy(v.Slice(i, n), v.Slice(min(i+1, n), n))
 		v.SetLen(n - 1)
@@ -606,7 +608,7 @@ func (w *world) mutateMap(m reflect.Value, depth int) {
 	} else {
 		keyType, elemType = m.Type().Key(), m.Type().Elem()
 	}
-	if r.IntN(300) == 0 { // another map altogether
+	if r.IntN(300) == 0 { // a new map
 		m.SetZero()
 		return
 	}
@@ -661,9 +663,9 @@ func (w *world) mutateMap(m reflect.Value, depth int) {
 			put(fresh())
 		case k == 0:
 			remove()
-		case k == 1: // replace
+		case k == 1: // replaces an entry
 			put(fresh())
-		case k == 2: // delete and add in one tick
+		case k == 2: // deletes and adds an entry in one tick
 			remove()
 			put(fresh())
 		case k == 3 && !typed && elemType.Kind() == reflect.Pointer:

@@ -20,12 +20,13 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Main(trial.Roles)
-	// Under the race detector processes sleep a second before they exit, unless told not to.
+	// The race detector makes a process sleep for one second before it exits. This turns
+	// that off.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
-// One case from end to end.
+// TestBench checks that a measurement of one case completes.
 func TestBench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
@@ -60,7 +61,7 @@ func TestBench(t *testing.T) {
 	}
 }
 
-// The cases that compare resume, of which only the loads with resume acknowledge.
+// These cases compare resume. Only the loads with resume send acknowledgments.
 func TestBenchResume(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")

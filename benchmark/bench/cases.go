@@ -10,7 +10,7 @@ import (
 	"github.com/lonng/nano/benchmark/internal/trial"
 )
 
-// benchCase is a load that nano and a bare server are put under.
+// benchCase is one load that nano and a bare server are measured with.
 type benchCase struct {
 	name        string
 	nano, limit server.Kind
@@ -23,16 +23,17 @@ type benchCase struct {
 // resume reports whether the case compares nano with resume with nano without it.
 func (c *benchCase) resume() bool { return c.nano == c.limit }
 
-// unit is what is counted.
+// unit is what a case counts.
 type unit int
 
 const (
 	messages    unit = iota
-	connections      // that were made, and closed again
-	idle             // connections that are there
+	connections      // opened and closed again
+	idle             // open connections
 )
 
-// bound is what a figure may be at most: so many times that of the bare server, and so much more.
+// bound is the largest allowed figure: factor times the figure of the bare server, plus a
+// constant.
 type bound struct {
 	name        string
 	of          func(*figures) float64
@@ -52,11 +53,11 @@ func memory(times float64) bound {
 	return bound{"memory", func(f *figures) float64 { return f.Memory }, times, 0}
 }
 func allocs(times, plus float64) bound {
-	// A tenth more is for what is allocated now and then.
+	// The tenth covers rare allocations.
 	return bound{"allocations", func(f *figures) float64 { return f.Allocs }, times, plus + .1}
 }
 
-// echo is requests of clients that have so many in flight.
+// echo returns a load of requests. Each client has a fixed number in flight.
 func echo(window int) load.Spec {
 	return load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 100, Window: window}
 }
@@ -112,7 +113,7 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	}
 	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, max(b.duration, c.load.Duration)
 	if c.unit == idle {
-		t.Load.Warm = 3 * time.Second // until everything has calmed down
+		t.Load.Warm = 3 * time.Second // lets allocations of the start settle
 	}
 	if c.heartbeat > 0 {
 		t.Server.Heartbeat, t.Load.Duration = c.heartbeat, max(b.duration, c.heartbeat)
@@ -128,16 +129,16 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	return t
 }
 
-// figures is what one run of a server found; the units are those of the table.
+// figures holds the result of one run. The units are those of the table.
 type figures struct {
-	CPU      float64 // microseconds of the server for a message or a connection; idle: milliseconds a second, of all
-	Rate     float64 // messages or connections a second
+	CPU      float64 // server CPU: microseconds per message or connection; idle: milliseconds per second in total
+	Rate     float64 // messages or connections per second
 	P50, P99 float64 // microseconds
-	Allocs   float64 // objects for a message or connection
-	Memory   float64 // KiB of each client
-	Left     float64 // KiB of heap more than before, when the connections are closed
+	Allocs   float64 // objects per message or connection
+	Memory   float64 // KiB per client
+	Left     float64 // KiB of heap above the start after all connections have closed
 
-	ServerBusy, LoadBusy float64 // of one processor
+	ServerBusy, LoadBusy float64 // share of one processor
 	Faults               load.Faults
 }
 
@@ -147,7 +148,7 @@ func newFigures(o *trial.Outcome) figures {
 		Memory: o.MemoryPerClient() / 1024, Left: float64(o.Left) / 1024,
 		ServerBusy: o.Busy(o.ServerCPU), LoadBusy: o.Busy(o.CPU), Faults: o.Faults,
 	}
-	if o.Done == 0 { // idle
+	if o.Done == 0 { // an idle case
 		f.CPU, f.Allocs = 1e3*o.Busy(o.ServerCPU), 0
 	}
 	return f
@@ -155,7 +156,7 @@ func newFigures(o *trial.Outcome) figures {
 
 func micro(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// line says how a run went.
+// line returns a one-line summary of a run.
 func (c *benchCase) line(f figures) string {
 	switch c.unit {
 	case idle:
@@ -167,10 +168,10 @@ func (c *benchCase) line(f figures) string {
 	}
 }
 
-// bottleneck reports whether the load generator, and not the server, was what kept the rate from being higher.
+// bottleneck reports whether the load generator, not the server, limited the rate.
 func (f *figures) bottleneck() bool { return f.LoadBusy > .95 && f.ServerBusy < .9 }
 
-// over returns what the figure may be, and whether it is above that.
+// over returns the largest allowed figure, and whether the figure exceeds it.
 func (b *bound) over(r *result) (most float64, over bool) {
 	most = b.times*b.of(&r.Bare) + b.plus
 	return most, b.of(&r.Nano) > most && !math.IsNaN(most)

@@ -43,7 +43,7 @@ func main() {
 	}
 }
 
-// bench is how cases are run.
+// bench holds the settings of a run of cases.
 type bench struct {
 	rounds   int
 	duration time.Duration
@@ -65,7 +65,8 @@ func selected(all []benchCase, words string) (list []benchCase) {
 	return list
 }
 
-// main runs cases and writes their table to out, and their figures to a file if it has a name.
+// main runs cases and writes their table to out. If a file name is set, it also writes
+// the figures to the file.
 func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase, file string) error {
 	if len(list) == 0 || b.rounds < 1 || b.duration <= 0 {
 		return fmt.Errorf("want a case, a round and some time, got %d cases, %d rounds and %v", len(list), b.rounds, b.duration)
@@ -99,7 +100,8 @@ func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase, file 
 	return nil
 }
 
-// processors returns one for the server and another one for the load; nil where they cannot be bound to any.
+// processors returns one processor for the server and another one for the load. It
+// returns nil if processes cannot be bound to processors.
 func processors() (server, load []int) {
 	cpus := proc.CPUs()
 	if len(cpus) < 2 {

@@ -8,10 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// result is what a case found: medians of nano and the bare server, and every round.
+// result holds the figures of a case: medians of nano and the bare server, and every
+// round.
 type result struct {
 	Case       string
-	Limit      string // the bare server
+	Limit      string // of the bare server
 	Nano, Bare figures
 	Rounds     rounds
 
@@ -20,7 +21,7 @@ type result struct {
 
 type rounds struct{ Nano, Bare []figures }
 
-// median takes the median of each figure, and the sum of the faults.
+// median returns the median of each figure, and the sum of the faults.
 func median(list []figures) (m figures) {
 	of := func(get func(*figures) float64) float64 {
 		var v []float64
@@ -52,7 +53,7 @@ func median(list []figures) (m figures) {
 var columns = []string{"case", "limit", "CPU", "x limit", "a second", "x limit", "p50", "x limit", "p99", "x limit",
 	"allocations", "memory", "x limit", "faults", "busy"}
 
-// writeTable writes the table, and what is to be said about it.
+// writeTable writes the table and its notes.
 func writeTable(out io.Writer, results []result) {
 	table := [][]string{columns}
 	for i := range results {
@@ -103,7 +104,7 @@ func (r *result) pairs() string {
 	return fmt.Sprintf(format, (v[last/2]+v[len(v)/2])/2, len(v), v[last/4], v[last-last/4])
 }
 
-// row is the figures of a case, as far as they mean something.
+// row returns the figures of a case that apply to it.
 func (r *result) row() []string {
 	n, b := &r.Nano, &r.Bare
 	row := []string{r.Case, r.Limit}
@@ -140,7 +141,8 @@ func (r *result) row() []string {
 	return append(row, n.Faults.String(), fmt.Sprintf("%.0f, %.0f %%", 100*n.ServerBusy, 100*n.LoadBusy))
 }
 
-// writeMarkdown writes a table whose first row is its head; all columns but the first are aligned to the right.
+// writeMarkdown writes a Markdown table. The first row is the head. All columns except
+// the first are right-aligned.
 func writeMarkdown(out io.Writer, table [][]string) {
 	widths := make([]int, len(table[0]))
 	for _, row := range table {

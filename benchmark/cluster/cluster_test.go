@@ -23,12 +23,12 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// Every case runs with every side, and loses nothing.
+// TestCases checks that every case runs with every side and loses no message.
 func TestCases(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
 	}
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // of the processes, of which there are many
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // the test starts many processes, and each would sleep before it exits
 	b := bench{rounds: 1, duration: 200 * time.Millisecond, warm: 100 * time.Millisecond, clients: 4, progress: t.Output()}
 	var out bytes.Buffer
 	if err := b.main(t.Context(), &out, ""); err != nil {

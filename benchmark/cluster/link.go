@@ -11,12 +11,13 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// The bare pair: the gate gives every client a number, and passes whole packets on over one connection, each with the
-// number before it; the backend sends them back as they are. Whatever can go together goes in one write.
+// This file implements the bare pair. The gate numbers its clients, and forwards whole
+// packets over one connection, each with the client's number before it. The backend sends
+// them back unchanged. Each write contains all waiting packets.
 
 const (
-	packetHead = 4 // bytes: the type, and the length of the body
-	numberHead = 4 // of the number before a packet
+	packetHead = 4 // bytes: the type and the length of the body
+	numberHead = 4 // bytes of the client's number before a packet
 
 	packetHandshake = 1
 	packetAck       = 2
@@ -25,17 +26,17 @@ const (
 
 func packetSize(b []byte) int { return packetHead + int(b[1])<<16 + int(b[2])<<8 + int(b[3]) }
 
-// outbox is bytes that a goroutine of its own writes.
+// outbox is a queue of bytes that its own goroutine writes.
 type outbox struct {
 	conn net.Conn
 	mu   sync.Mutex
-	wake sync.Cond // with mu
+	wake sync.Cond // uses mu
 	buf  []byte    // mu guards it
-	room sync.Cond // with mu
+	room sync.Cond // uses mu
 	over bool
 }
 
-// outboxSize is how much may wait in an outbox.
+// outboxSize is the largest number of bytes that wait in an outbox.
 const outboxSize = 1 << 20
 
 func newOutbox(c net.Conn) *outbox {
@@ -44,7 +45,7 @@ func newOutbox(c net.Conn) *outbox {
 	return o
 }
 
-// add adds what f appends, when there is room.
+// add waits for space and appends what f appends.
 func (o *outbox) add(f func(b []byte) []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -76,7 +77,8 @@ func (o *outbox) write() {
 	}
 }
 
-// packets reads whatever there is, again and again, and has f take what is whole of it.
+// packets reads until the connection ends. It calls f with the whole packets of each
+// read.
 func packets(c net.Conn, f func(b []byte) (taken int)) error {
 	in, n := make([]byte, 64<<10), 0
 	for {
@@ -123,7 +125,7 @@ func serveGate(c *proc.Child, l net.Listener, backend string, ready func()) erro
 	return nil
 }
 
-// serve passes on what a client sends.
+// serve forwards the packets of a client to the backend.
 func (g *bareGate) serve(client net.Conn, number uint32) error {
 	return packets(client, func(b []byte) int {
 		whole := 0
@@ -147,7 +149,7 @@ func (g *bareGate) serve(client net.Conn, number uint32) error {
 	})
 }
 
-// answers passes on what the backend sends.
+// answers forwards the packets of the backend to the clients.
 func (g *bareGate) answers(link net.Conn) {
 	out := map[uint32][]byte{}
 	_ = packets(link, func(b []byte) int {
@@ -205,13 +207,14 @@ func serveBackend(c *proc.Child, l net.Listener, counts bool, count *atomic.Int6
 	return nil
 }
 
-// streamSpec is a load of notifies, as many as the server takes.
+// streamSpec is a load of notifies at the highest rate that the server reads.
 type streamSpec struct {
 	Addr    string
 	Clients int
 }
 
-// stream is the role of a process that sends notifies. It tells "flows" when every client has begun.
+// stream is the role of a process that sends notifies. It reports "flows" when every
+// client has begun.
 func stream(c *proc.Child) error {
 	var s streamSpec
 	if err := c.Spec(&s); err != nil {

@@ -51,11 +51,11 @@ func main() {
 	}
 }
 
-// benchCase is a load.
+// benchCase is one load.
 type benchCase struct {
 	name   string
-	window int     // requests in flight for each client; 0 for notifies, as many as go
-	bound  float64 // of the cluster's CPU for a message over that of one node; 0 for none
+	window int     // requests in flight per client; 0 for notifies at the highest rate
+	bound  float64 // largest ratio of the cluster's CPU per message to that of one node; 0 for no bound
 }
 
 var cases = []benchCase{
@@ -64,7 +64,7 @@ var cases = []benchCase{
 	{"one way", 0, 0},
 }
 
-// bench is how cases are run. A warm-up comes before each measurement.
+// bench holds the settings of a run of cases. A warm-up precedes each measurement.
 type bench struct {
 	rounds   int
 	duration time.Duration
@@ -73,14 +73,14 @@ type bench struct {
 	progress io.Writer
 }
 
-// figures are what one measurement found.
+// figures holds the result of one measurement.
 type figures struct {
-	CPU  float64 // microseconds for a message
-	Rate float64 // messages a second
+	CPU  float64 // microseconds per message
+	Rate float64 // messages per second
 	P50  float64 // microseconds
 }
 
-// patience is what starting, connecting and ending may take.
+// patience is the time limit for starting, connecting and ending.
 const patience = time.Minute
 
 func (b *bench) main(ctx context.Context, out io.Writer, words string) error {
@@ -114,7 +114,7 @@ func (b *bench) main(ctx context.Context, out io.Writer, words string) error {
 		} {
 			one, link, two := median(all[local], get.of), median(all[tcp], get.of), median(all[cluster], get.of)
 			if two == 0 {
-				continue // of notifies nobody knows how long they take
+				continue // the latency of notifies is not known
 			}
 			rows = append(rows, []string{
 				c.name, get.what, fmt.Sprintf(get.format, one), fmt.Sprintf(get.format, link), fmt.Sprintf(get.format, two),
@@ -146,7 +146,7 @@ func median(list []figures, of func(figures) float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
-// measure starts the servers of a side and has a load run.
+// measure starts the servers of a side and runs a load.
 func (b *bench) measure(ctx context.Context, c benchCase, s side) (f figures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience+b.warm+b.duration)
 	defer cancel()
@@ -207,7 +207,7 @@ func (b *bench) measure(ctx context.Context, c benchCase, s side) (f figures, er
 	}, nil
 }
 
-// stream has notifies flow, and sees how many the first of the servers gets, which serves them.
+// stream sends notifies and measures how many of them the serving node gets.
 func (b *bench) stream(ctx context.Context, addr string, servers []*proc.Process) (f figures, err error) {
 	gen, err := proc.Start(roleStream, streamSpec{Addr: addr, Clients: b.clients}, nil)
 	if err != nil {
@@ -245,7 +245,7 @@ func (b *bench) stream(ctx context.Context, addr string, servers []*proc.Process
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// cpu returns what processes have used together.
+// cpu returns the CPU time that the processes have used together.
 func cpu(ctx context.Context, list []*proc.Process) (sum time.Duration, err error) {
 	for _, p := range list {
 		u, err := p.Usage(ctx, false)

@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// side is a way to serve clients.
+// side is one way to serve clients: one node, a cluster or the bare pair.
 type side string
 
 const (
@@ -24,7 +24,7 @@ const (
 
 var sides = []side{local, tcp, cluster}
 
-// servers returns the processes of a side, the last of which clients connect to.
+// servers returns the processes of a side. Clients connect to the last one.
 func (s side) servers() []string {
 	switch s {
 	case tcp:
@@ -35,17 +35,17 @@ func (s side) servers() []string {
 	return []string{"node"}
 }
 
-// serverSpec is a server.
+// serverSpec describes a server process.
 type serverSpec struct {
 	Kind  string
-	Peer  string // the address of the backend, of a gate
-	Count bool   // of bare servers: messages are counted, not answered
+	Peer  string // for a gate: the address of the backend
+	Count bool   // for bare servers: count messages instead of answering
 }
 
-// readiness is what a server tells when others may connect.
+// readiness is the event of a server that accepts connections.
 type readiness struct{ Addr string }
 
-// Bench is what clients ask for.
+// Bench is the component that clients call.
 type Bench struct {
 	component.Base
 	count atomic.Int64
@@ -54,13 +54,14 @@ type Bench struct {
 // Echo answers with the payload.
 func (b *Bench) Echo(s *session.Session, data []byte) error { return s.Response(data) }
 
-// Count counts.
+// Count counts the message.
 func (b *Bench) Count(*session.Session, []byte) error {
 	b.count.Add(1)
 	return nil
 }
 
-// serve is the role of a process that is a server. It answers "count" with the messages that Count got.
+// serve is the role of a server process. It answers "count" with the number of messages
+// that Count got.
 func serve(c *proc.Child) error {
 	var s serverSpec
 	if err := c.Spec(&s); err != nil {
@@ -95,7 +96,7 @@ func serve(c *proc.Child) error {
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second/5)
 		defer cancel()
-		_ = srv.Shutdown(ctx) // the clients may be gone, or not
+		_ = srv.Shutdown(ctx) // clients may still be connected
 	}()
 	if s.Kind == "backend" {
 		if err := srv.StartCluster(l); err != nil {

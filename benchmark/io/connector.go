@@ -14,19 +14,19 @@ import (
 )
 
 var (
-	// ErrNotConnected is returned when sending before Start, or after a Start that failed.
+	// ErrNotConnected is returned when sending before Start or after a failed Start.
 	ErrNotConnected = errors.New("io: the connector is not connected, call Start first")
-	// ErrStarted is returned by a second Start.
+	// ErrStarted is returned by a second call of Start.
 	ErrStarted = errors.New("io: the connector was started before")
 )
 
-// Callback is given the payload of a response or push, a []byte.
+// Callback is called with the payload of a response or push, which is a []byte.
 type Callback func(data any)
 
-// Connector is a connection to a server. Callbacks run one at a time, in the order in which things arrived, on one
-// goroutine; they may call every method. Methods may be called from any goroutine.
+// Connector is a connection to a server. Callbacks run one at a time on one goroutine, in
+// the order of arrival, and may call every method. Methods may be called concurrently.
 type Connector struct {
-	mu        sync.Mutex // guards what follows
+	mu        sync.Mutex // guards the fields below
 	client    *client.Client
 	started   bool
 	closed    bool
@@ -34,13 +34,13 @@ type Connector struct {
 	connected func()
 }
 
-// NewConnector returns a Connector that is not connected yet.
+// NewConnector returns a Connector that is not connected.
 func NewConnector() *Connector {
 	return &Connector{events: map[string]Callback{}}
 }
 
-// Start connects to addr, host:port, and completes the handshake, for 10 s at the longest. It may be called once; after
-// an error, again.
+// Start connects to addr (host:port) and completes the handshake within 10 s. It may be
+// called once, and again after an error.
 func (c *Connector) Start(addr string) error {
 	c.mu.Lock()
 	started, closed, connected := c.started, c.closed, c.connected
@@ -58,7 +58,7 @@ func (c *Connector) Start(addr string) error {
 		client.WithRequestTimeout(0),
 		client.WithOnConnect(func(conn *client.Client) {
 			c.mu.Lock()
-			c.client = conn // the callback may send before Start has returned
+			c.client = conn // the callback may send before Start returns
 			c.mu.Unlock()
 			if connected != nil {
 				connected()
@@ -92,15 +92,17 @@ func (c *Connector) event(route string) Callback {
 	return c.events[route]
 }
 
-// OnConnected sets what runs once when Start has connected, before every other callback. It is set before Start.
+// OnConnected sets the callback that runs once after Start has connected, before all
+// other callbacks. It must be called before Start.
 func (c *Connector) OnConnected(callback func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.connected = callback
 }
 
-// Request sends v to route. The callback, which may be nil, runs once with the response; it does not run when the server
-// answers with an error or the connection is lost. An error tells that nothing was sent.
+// Request sends v to route. The callback, which may be nil, runs once with the response.
+// It does not run if the server answers with an error or the connection is lost. If
+// Request returns an error, nothing was sent.
 func (c *Connector) Request(route string, v proto.Message, callback Callback) error {
 	conn, err := c.conn()
 	if err != nil {
@@ -131,15 +133,15 @@ func (c *Connector) conn() (*client.Client, error) {
 	return c.client, nil
 }
 
-// On sets the callback of the pushes to event, in place of the one before; nil removes it.
+// On sets the callback for pushes to event, and replaces an earlier one. Nil removes it.
 func (c *Connector) On(event string, callback Callback) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.events[event] = callback
 }
 
-// Close sends what is queued and closes the connection. It waits for the callback that runs, unless it is called from
-// one. Further calls do nothing.
+// Close sends the queued messages and closes the connection. It waits for a running
+// callback, unless a callback calls it. Further calls have no effect.
 func (c *Connector) Close() {
 	c.mu.Lock()
 	c.closed = true

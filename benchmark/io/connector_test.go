@@ -19,8 +19,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// server answers requests with their own payload, but those to "fail" with an error, and a notify with a push to
-// "pong". It serves one connection, and returns its address.
+// server serves one connection and returns its address. It answers requests with their
+// own payload, and requests to "fail" with an error. It answers a notify with a push to
+// "pong".
 func server(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,7 +108,7 @@ func TestConnector(t *testing.T) {
 	c := NewConnector()
 	defer c.Close()
 	seen := make(chan string, 10)
-	// The callback may block until Start has returned, and may send.
+	// The callback may block until Start returns, and may send.
 	ready := make(chan struct{})
 	c.OnConnected(func() {
 		ready <- struct{}{}
@@ -130,7 +131,7 @@ func TestConnector(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := c.Request("echo", wrapperspb.String("b"), func(data any) {
-		// From a callback too.
+		// A callback may send too.
 		if err := c.Request("echo", wrapperspb.String("c"), func(data any) { seen <- text(t, data) }); err != nil {
 			t.Error(err)
 		}

@@ -31,12 +31,12 @@ const (
 	payload  = 64 // bytes
 )
 
-// Bench pushes back what it is sent.
+// Bench pushes each message back to its sender.
 type Bench struct{ component.Base }
 
-// Ping takes a notify.
+// Ping handles a notify.
 func (b *Bench) Ping(s *session.Session, v *wrapperspb.BytesValue) error {
-	_ = s.Push("pong", v) // fails at the end, when clients close
+	_ = s.Push("pong", v) // fails after the clients have closed
 	return nil
 }
 
@@ -44,10 +44,10 @@ func (b *Bench) Ping(s *session.Session, v *wrapperspb.BytesValue) error {
 type robot struct {
 	*io.Connector
 	ping   proto.Message
-	done   *atomic.Int64 // round trips of all robots
+	done   *atomic.Int64 // round trips of all clients
 	failed chan<- error
 
-	// Of its callbacks, which run one at a time.
+	// The callbacks use these fields. They run one at a time.
 	sent  time.Time
 	times []time.Duration
 }
@@ -57,23 +57,24 @@ func (r *robot) send() {
 	if err := r.Notify("Bench.Ping", r.ping); err != nil && !errors.Is(err, client.ErrClosed) {
 		select {
 		case r.failed <- err:
-		default: // the first one is enough
+		default: // only the first error is kept
 		}
 	}
 }
 
-// pong is called with what comes back.
+// pong is called with each push.
 func (r *robot) pong(any) {
 	r.times = append(r.times, time.Since(r.sent))
 	r.done.Add(1)
 	r.send()
 }
 
-// TestIO has 1,000 clients notify and wait for the push that answers, for 15 s, in one process with the server:
+// TestIO starts 1,000 clients that send a notify and wait for the push. It takes 15 s,
+// and the server is in the same process:
 //
 //	cd benchmark/io && go test -v -tags benchmark
 //
-// An operation is one round trip. Ctrl-C ends it early, with the summary.
+// One operation is one round trip. Ctrl-C ends the test early and prints the summary.
 func TestIO(t *testing.T) {
 	components := &component.Components{}
 	components.Register(&Bench{})
@@ -111,7 +112,7 @@ func TestIO(t *testing.T) {
 	defer stop()
 	started := time.Now()
 	for _, r := range robots {
-		r.send() // the callbacks begin when this has come back
+		r.send() // the first reply starts the chain of callbacks
 	}
 	seconds := time.NewTicker(time.Second)
 	defer seconds.Stop()
@@ -134,7 +135,7 @@ func TestIO(t *testing.T) {
 	for _, r := range robots {
 		wg.Go(r.Close)
 	}
-	wg.Wait() // no callback runs any more
+	wg.Wait() // no callback runs after this
 	var times []time.Duration
 	for i, r := range robots {
 		if len(r.times) == 0 {

@@ -44,21 +44,21 @@ func main() {
 	}
 }
 
-// spareFiles is how many files a process needs that holds as many connections as it can.
+// spareFiles is how many files a process needs besides its connections.
 const spareFiles = 64
 
-// scale is what is measured.
+// scale holds the settings of a run.
 type scale struct {
 	progress    io.Writer
 	only        string
 	duration    time.Duration
 	warm        time.Duration
-	connections int           // idle ones
-	heartbeat   time.Duration // of idle connections
-	members     int           // of the room
-	broadcasts  float64       // a second
-	work        time.Duration // of a message in a room with a scheduler of its own
-	rounds      int           // of the comparison of schedulers
+	connections int           // number of idle connections
+	heartbeat   time.Duration // heartbeat interval of idle connections
+	members     int           // members of the room
+	broadcasts  float64       // broadcasts per second
+	work        time.Duration // work per message in a room with its own scheduler
+	rounds      int           // rounds of the scheduler comparison
 	stormy      int           // clients of the storm
 
 	lines  []line
@@ -66,7 +66,7 @@ type scale struct {
 	beyond []string
 }
 
-// line is one of the table.
+// line is one line of the table.
 type line struct{ what, figure, value, bound string }
 
 func newScale(progress io.Writer) *scale {
@@ -114,7 +114,7 @@ func (s *scale) note(what, figure, format string, args ...any) {
 	s.lines = append(s.lines, line{what: what, figure: figure, value: fmt.Sprintf(format, args...)})
 }
 
-// hold gives the last line a bound, and notes whether it was kept.
+// hold sets the bound of the last line, and records whether the figure keeps it.
 func (s *scale) hold(bound string, kept bool) {
 	l := &s.lines[len(s.lines)-1]
 	l.bound = bound
@@ -123,7 +123,7 @@ func (s *scale) hold(bound string, kept bool) {
 	}
 }
 
-// count notes faults, which there must not be.
+// count records faults, which fail the run.
 func (s *scale) count(what string, f load.Faults) {
 	s.note(what, "faults", "%v", f)
 	if f.Sum() > 0 {
@@ -142,7 +142,7 @@ func (s *scale) run(ctx context.Context, what string, t trial.Trial) (trial.Outc
 	return o, nil
 }
 
-// idle measures connections that only keep their heartbeats.
+// idle measures connections that send only heartbeats.
 func (s *scale) idle(ctx context.Context) error {
 	for _, over := range []struct {
 		name string
@@ -152,7 +152,8 @@ func (s *scale) idle(ctx context.Context) error {
 		o, err := s.run(ctx, over.name, trial.Trial{
 			Server: server.Spec{Kind: over.kind, Heartbeat: s.heartbeat},
 			Load: load.Spec{Kind: load.Idle, Route: "Bench.Echo", WebSocket: over.ws, Clients: s.connections, Window: 1, Size: 64,
-				// Every client has seen a heartbeat before, and the server is at rest.
+				// At this point every client has received a heartbeat, and the server is
+				// idle.
 				Warm: s.warm + s.heartbeat, Duration: max(s.duration, s.heartbeat)},
 		})
 		if err != nil {
@@ -168,7 +169,7 @@ func (s *scale) idle(ctx context.Context) error {
 	return nil
 }
 
-// room measures broadcasts to one large room, and how long others wait meanwhile.
+// room measures broadcasts to one large room, and the latency of other clients meanwhile.
 func (s *scale) room(ctx context.Context) error {
 	what := fmt.Sprintf("a room of %d members", s.members)
 	ping := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 256, Size: 64, Rate: 200,
@@ -197,7 +198,7 @@ func (s *scale) room(ctx context.Context) error {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// cores compares rooms on schedulers of their own with one scheduler for all.
+// cores compares rooms on their own schedulers with one scheduler for all rooms.
 func (s *scale) cores(ctx context.Context) error {
 	cpus := runtime.NumCPU()
 	what := fmt.Sprintf("messages of %v work", s.work)

@@ -16,12 +16,13 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Main(trial.Roles)
-	// Under the race detector processes sleep a second before they exit, unless told not to.
+	// The race detector makes a process sleep for one second before it exits. This turns
+	// that off.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
-// Every part from end to end, small.
+// TestScale checks that every part completes with small sizes.
 func TestScale(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")

@@ -1,4 +1,5 @@
-// State compares package state with @colyseus/schema: bytes, processor time and the sizes of the client.
+// State compares package state with @colyseus/schema: bytes, processor time and the sizes of the client. It also measures
+// a room with 1,000 players end to end.
 //
 //	make bench-state
 //	go run ./benchmark/state [-cases map,views] [-short]
@@ -22,7 +23,7 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// limit bounds the whole run.
+// limit is the time limit of the whole run.
 const limit = 12 * time.Minute
 
 func main() {
@@ -35,11 +36,13 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	b := &bench{dir: *dir, progress: os.Stderr, attempts: 3, warm: 1500, rounds: 9, round: 200}
+	b := &bench{dir: *dir, progress: os.Stderr, attempts: 3, warm: 1500, rounds: 9, round: 200,
+		settle: 5 * time.Second, span: 15 * time.Second}
 	if *short {
 		b.attempts, b.warm, b.rounds, b.round = 1, 50, 3, 50
+		b.settle, b.span = time.Second, 2*time.Second
 	}
-	missed, err := b.main(ctx, os.Stdout, selected(*only))
+	missed, err := b.main(ctx, os.Stdout, selected(*only), selectedRooms(*only))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "state:", err)
 		os.Exit(1)
@@ -68,12 +71,14 @@ type bench struct {
 	attempts    int
 	warm, round float64
 	rounds      int
+	settle      time.Duration // of an end-to-end case, before the span that is measured
+	span        time.Duration
 	cpu         []int
-	best        map[string]float64 // by language: the fastest calibration of the run
+	best        map[string]float64 // by language: the time of the fastest calibration
 }
 
-// main runs the cases, prints a table and returns how many figures fall short.
-func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase) (missed int, err error) {
+// main runs the cases, prints a table and returns the number of figures that fall short.
+func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase, rooms []roomCase) (missed int, err error) {
 	if all := proc.CPUs(); all != nil {
 		b.cpu = all[len(all)-1:]
 	}
@@ -97,6 +102,10 @@ func (b *bench) main(ctx context.Context, out io.Writer, list []benchCase) (miss
 	}
 	short, err := b.sizes(ctx, out)
 	if err != nil {
+		return 0, err
+	}
+	missed += short
+	if short, err = b.rooms(ctx, out, rooms, b.settle, b.span); err != nil {
 		return 0, err
 	}
 	missed += short

@@ -1,6 +1,39 @@
 package main
 
-import "testing"
+import (
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/lonng/nano/benchmark/internal/proc"
+)
+
+func TestMain(m *testing.M) {
+	proc.Main(roles)
+	os.Exit(m.Run())
+}
+
+func TestRoomsRun(t *testing.T) {
+	b := &bench{progress: io.Discard, attempts: 1, best: map[string]float64{}}
+	for _, c := range roomCases {
+		c.spec.Players = 10
+		r, err := b.room(t.Context(), c.spec, 100*time.Millisecond, 500*time.Millisecond)
+		if err != nil || r.rate <= 0 {
+			t.Errorf("%s: %+v, %v", c.name, r, err)
+		}
+	}
+	for _, c := range []struct {
+		r    roomRow
+		want int
+	}{
+		{roomRow{core: 0.24, rate: 4.9}, 0}, {roomRow{core: 0.26, rate: 5.1}, 2}, {roomRow{core: 0.26, rate: 5.1, noisy: true}, 1},
+	} {
+		if got := c.r.missed(); got != c.want {
+			t.Errorf("%+v: %d figures fall short, want %d", c.r, got, c.want)
+		}
+	}
+}
 
 func TestRowIsJudged(t *testing.T) {
 	ratio := benchCase{bar: 0.5, spec: spec{Kind: ticks}}

@@ -8,14 +8,15 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// Times are those of the processor: of all threads, user and system. What else the machine does counts only as far as it
-// slows the processor down, and the calibration loop shows that.
+// Times are CPU times of all threads, user and system. Other programs count only as far
+// as they slow the processor down, and the calibration loop shows that.
 
-// scratch is what the calibration loop reads: it fits the second cache, not the first.
+// scratch is the memory of the calibration loop. It fits the second-level cache, but not
+// the first.
 var scratch [1 << 16]uint32
 
-// calibrate runs a fixed loop; how long it takes tells how quiet the machine is. It does several things at once, so that
-// a neighbor on the same core shows.
+// calibrate runs a fixed loop. Its duration shows how busy the machine is. The loop does
+// several kinds of work at once, so it is sensitive to another program on the same core.
 func calibrate() float64 {
 	from := proc.CPUTime()
 	a, b, c, d := uint32(1), uint32(2), uint32(3), uint32(4)
@@ -26,14 +27,15 @@ func calibrate() float64 {
 		d += scratch[b>>16] ^ c
 		scratch[c>>16] = d
 	}
-	runtime.KeepAlive(a + b + c + d) // the compiler must not remove the loop
+	runtime.KeepAlive(a + b + c + d) // keeps the compiler from removing the loop
 	return float64(proc.CPUTime() - from)
 }
 
-// perBatch is how long calls run until the clock is read again.
+// perBatch is the time of calls between two reads of the clock.
 const perBatch = 200 * time.Microsecond
 
-// timed calls f for some milliseconds and returns the nanoseconds of one call and how many there were.
+// timed calls f for some milliseconds. It returns the nanoseconds per call and the number
+// of calls.
 func timed(milliseconds float64, f func() error) (ns float64, calls int, err error) {
 	from := proc.CPUTime()
 	last := from
@@ -55,7 +57,8 @@ func timed(milliseconds float64, f func() error) (ns float64, calls int, err err
 	}
 }
 
-// measure returns the nanoseconds of one call of f: the median of rounds, with the calibration loop between them.
+// measure returns the nanoseconds per call of f. It is the median of several rounds, with
+// the calibration loop between them.
 func measure(s spec, f func() error) (r result, err error) {
 	if _, _, err := timed(s.Warm, f); err != nil {
 		return r, err
@@ -75,7 +78,8 @@ func measure(s spec, f func() error) (r result, err error) {
 		total += calls
 	}
 	runtime.ReadMemStats(&after)
-	// The runtime and the rounds allocate a little; a tick that allocates once shows as 1 or more.
+	// The runtime and the rounds allocate a little. A tick that allocates once counts as
+	// 1 or more.
 	allocs := float64(after.Mallocs-before.Mallocs) / float64(total)
 	return result{NS: median(times), Calibration: median(calibrations), Allocs: allocs}, nil
 }

@@ -12,16 +12,16 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// tolerance is how far the calibration loop may be from its best.
+// tolerance is the largest accepted deviation of the calibration loop from its best time.
 const tolerance = 1.10
 
-// row is the outcome of a case.
+// row is the result of a case.
 type row struct {
 	ours, theirs result
 	noisy        bool
 }
 
-// figure returns what is judged.
+// figure returns the figure that is compared with the bar.
 func (r row) figure(c benchCase) float64 {
 	switch {
 	case c.absolute != "":
@@ -32,10 +32,10 @@ func (r row) figure(c benchCase) float64 {
 	return r.ours.Bytes / r.theirs.Bytes
 }
 
-// allocates reports whether a steady tick allocates.
+// allocates reports whether a steady tick allocates memory.
 func (r row) allocates() bool { return r.ours.Allocs >= 0.5 }
 
-// missed returns how many figures of the row fall short.
+// missed returns the number of figures in the row that fall short.
 func (r row) missed(c benchCase) (n int) {
 	if !r.noisy && r.figure(c) > c.bar {
 		n++
@@ -71,7 +71,8 @@ func (r row) line(c benchCase) string {
 	return line
 }
 
-// row measures a case, until it is quiet and meets its bar or there are no attempts left.
+// row measures a case until the machine was idle and the bar is met, or no attempts are
+// left.
 func (b *bench) row(ctx context.Context, c benchCase) (best row, err error) {
 	c.spec.Warm, c.spec.Rounds, c.spec.Round = b.warm, b.rounds, b.round
 	for attempt := range b.attempts {
@@ -98,7 +99,8 @@ func (b *bench) row(ctx context.Context, c benchCase) (best row, err error) {
 	return best, nil
 }
 
-// better reports whether run a counts rather than b: a quiet one does, then the lower one.
+// better reports whether run a counts instead of run b. A run on an idle machine is
+// better, and then the lower one.
 func better(a, b row, c benchCase) bool {
 	if a.noisy != b.noisy {
 		return b.noisy
@@ -106,7 +108,7 @@ func better(a, b row, c benchCase) bool {
 	return a.figure(c) < b.figure(c)
 }
 
-// deviates reports whether a time was measured on a machine that does other work.
+// deviates reports whether other work on the machine disturbed a measurement.
 func (b *bench) deviates(language string, r result) bool {
 	if r.Calibration == 0 {
 		return false
@@ -117,7 +119,7 @@ func (b *bench) deviates(language string, r result) bool {
 	return r.Calibration > b.best[language]*tolerance
 }
 
-// calibrate finds how fast the calibration loops are before anything is measured.
+// calibrate measures the calibration loops before the first case.
 func (b *bench) calibrate(ctx context.Context) error {
 	s := spec{Kind: ticks, Entities: 1, Field: "number", Type: "int", Range: 1, Warm: 10, Rounds: 25, Round: 5}
 	for range 3 {
@@ -169,7 +171,7 @@ func (b *bench) theirs(ctx context.Context, s spec) (r result, err error) {
 	return r, b.node(ctx, "schema.mjs", s, &r)
 }
 
-// toFile returns the case that makes the messages of s, in a file that end removes.
+// toFile returns the case that writes the messages of s to a file. end removes the file.
 func toFile(s *spec) (encoded spec, end func(), err error) {
 	f, err := os.CreateTemp("", "state-*.json")
 	if err != nil {
@@ -181,7 +183,7 @@ func toFile(s *spec) (encoded spec, end func(), err error) {
 	return encoded, func() { _ = os.Remove(s.File) }, f.Close()
 }
 
-// script is what the role node is told.
+// script is the input of the role node.
 type script struct {
 	Dir, File, Spec string
 }
@@ -194,7 +196,7 @@ func (b *bench) node(ctx context.Context, file string, s spec, r *result) error 
 	return b.child(ctx, "node", script{b.dir, file, string(text)}, r)
 }
 
-// child runs a role on the processor of the benchmark.
+// child runs a role on the benchmark's processor.
 func (b *bench) child(ctx context.Context, role string, spec any, r *result) error {
 	p, err := proc.Start(role, spec, b.cpu)
 	if err != nil {
@@ -205,6 +207,8 @@ func (b *bench) child(ctx context.Context, role string, spec any, r *result) err
 }
 
 var roles = map[string]proc.Role{
+	"room server":  roomServer,
+	"room clients": roomClients,
 	"go": func(c *proc.Child) error {
 		var s spec
 		if err := c.Spec(&s); err != nil {
@@ -218,7 +222,7 @@ var roles = map[string]proc.Role{
 		<-c.Ended()
 		return nil
 	},
-	// Node inherits the processor of the process that starts it.
+	// Node inherits the processor of its parent process.
 	"node": func(c *proc.Child) error {
 		var s script
 		if err := c.Spec(&s); err != nil {
@@ -246,13 +250,13 @@ func runNode(dir, file, arg string) ([]byte, error) {
 	return []byte(lines[len(lines)-1]), nil
 }
 
-// The bars of the client's sizes, in bytes.
+// These are the bars for the sizes of the client, in bytes.
 const (
 	decoderBar = 2500
 	smoothBar  = 3200
 )
 
-// sizes prints the sizes of the client and returns how many fall short.
+// sizes prints the sizes of the client and returns the number that fall short.
 func (b *bench) sizes(_ context.Context, out io.Writer) (missed int, err error) {
 	text, err := runNode(b.dir, "size.mjs", "")
 	if err != nil {

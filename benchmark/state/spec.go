@@ -5,21 +5,21 @@ type spec struct {
 	Kind     string  `json:"kind"`
 	Entities int     `json:"entities"`
 	Changed  int     `json:"changed"`
-	Field    string  `json:"field"` // of @colyseus/schema: number, uint8, int16 or float32
-	Type     string  `json:"type"`  // of package state: int, uint8, exact, q, plain or touch
+	Field    string  `json:"field"` // field type of @colyseus/schema: number, uint8, int16 or float32
+	Type     string  `json:"type"`  // field type of package state: int, uint8, exact, q, plain or touch
 	Move     string  `json:"move"`
 	Range    float64 `json:"range"`
 	Radius   float64 `json:"radius"`
 	Speed    float64 `json:"speed"`
 	Still    bool    `json:"still"`
 	Messages int     `json:"messages"`
-	File     string  `json:"file"` // of messages, for encode and decode
+	File     string  `json:"file"` // file of messages, for encode and decode
 	Warm     float64 `json:"warm"` // milliseconds
 	Rounds   int     `json:"rounds"`
 	Round    float64 `json:"round"` // milliseconds
 }
 
-// The kinds of cases.
+// These are the kinds of cases.
 const (
 	initialBytes = "initial bytes"
 	patchBytes   = "patch bytes"
@@ -34,8 +34,9 @@ const (
 type benchCase struct {
 	name string
 	spec spec
-	bar  float64 // of the ratio to @colyseus/schema, or of the figure itself if absolute
-	// absolute is the unit of a case that is lost by design: its ratio is printed and not judged.
+	bar  float64 // largest ratio to @colyseus/schema, or largest figure if absolute is set
+	// absolute is the unit of a case that is slower by design. Its ratio is printed and
+	// not compared with a bar.
 	absolute string
 }
 
@@ -68,7 +69,8 @@ func tickSpec(entities, changed int, typ string) spec {
 	return spec{Kind: ticks, Entities: entities, Changed: changed, Field: "number", Type: typ, Move: "jump", Range: 1000}
 }
 
-// crowd is entities on a square of 1,000 by 1,000 that move at most 5 in each direction a tick, and a view around each.
+// crowd is a set of entities on a square of 1,000 by 1,000, with a view around each. An
+// entity moves at most 5 per tick in each direction.
 func crowd(kind string, n int, radius float64, field, typ string, still bool) spec {
 	return spec{Kind: kind, Entities: n, Changed: n, Field: field, Type: typ, Range: 1000, Radius: radius, Speed: 5, Still: still}
 }

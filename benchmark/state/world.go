@@ -11,7 +11,7 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// The entities of the cases. Keys are text, as those of @colyseus/schema are.
+// These are the entities of the cases. Keys are text, as in @colyseus/schema.
 type (
 	intEntity struct {
 		Name string
@@ -34,7 +34,7 @@ type (
 // world is the state of a case. set moves an entity.
 type world struct {
 	sync *state.Sync
-	root any // what views select from
+	root any // the map that views select from
 	set  func(i int, x, y float64)
 	tick uint64
 	next func() float64
@@ -43,7 +43,7 @@ type world struct {
 	buf  []byte
 }
 
-// random is the generator of both sides.
+// random is the random number generator of both languages.
 func random(seed uint32) func() float64 {
 	return func() float64 {
 		seed = seed*1664525 + 1013904223
@@ -123,7 +123,7 @@ func typed[R, T any](w *world, s spec, root *R, m *state.Map[string, T], fresh f
 	return err
 }
 
-// jump puts entities from..to somewhere.
+// jump moves the entities from..to to random positions.
 func (w *world) jump(s spec, from, to int) {
 	for i := from; i < to; i++ {
 		x := math.Floor(w.next() * s.Range)
@@ -131,7 +131,7 @@ func (w *world) jump(s spec, from, to int) {
 	}
 }
 
-// walk moves all entities a bit.
+// walk moves each entity a short distance.
 func (w *world) walk(s spec) {
 	if w.at == nil {
 		for range s.Entities {
@@ -158,7 +158,7 @@ func (w *world) flush() error {
 	return w.sync.Tick(w.tick)
 }
 
-// result is what a process measured. Which fields it has depends on the case.
+// result is the output of a process. The case determines which fields it has.
 type result struct {
 	Bytes       float64 `json:"bytes"`
 	Visible     float64 `json:"visible"`
@@ -229,7 +229,7 @@ func (w *world) patches(s spec) (r result, err error) {
 func (w *world) ticks(s spec) (result, error) {
 	view := w.sync.NewView(nil)
 	stride := s.Entities / max(1, s.Changed)
-	// Made before, so that the generator is not measured.
+	// The positions are computed first, so the generator is not measured.
 	numbers := make([]float64, 1<<12)
 	next := random(2)
 	for i := range numbers {

@@ -7,7 +7,8 @@ import (
 	"github.com/golang/protobuf/proto"
 )
 
-// Published clients and servers agree on these bytes.
+// TestWireFormat checks that the encoding does not change, because published clients and
+// servers depend on it.
 func TestWireFormat(t *testing.T) {
 	for _, test := range []struct {
 		message proto.Message

@@ -1,12 +1,12 @@
-// Package js holds the JavaScript client, which a Go program can serve beside its pages.
+// Package js holds the JavaScript client, which a Go program can serve with its pages.
 package js
 
 import "embed"
 
 // FS holds the modules of the client: nano.js, the client itself; starx.js, which gives it the API of
-// nano-websocket-client and starx-wsclient; room.js, for rooms, with state.js and smooth.js.
+// nano-websocket-client and starx-wsclient; room.js, for rooms, with state.js, smooth.js, predict.js and match.js.
 //
 //	http.Handle("/nano.js", http.FileServerFS(js.FS))
 //
-//go:embed nano.js starx.js room.js state.js smooth.js
+//go:embed nano.js starx.js room.js state.js smooth.js predict.js match.js
 var FS embed.FS

@@ -1,5 +1,7 @@
+import type { MatchOptions } from './match.js';
 import { Client, ClientOptions } from './nano.js';
 import type { MapHandlers } from './state.js';
+import type { PredictOptions, Predictor } from './predict.js';
 import type { Smoother, SmoothOptions } from './smooth.js';
 
 /** The values of labels that a room has to have. */
@@ -40,6 +42,12 @@ export class RoomClient extends Client {
   spectate<S extends object = any>(id: string, join?: JoinOptions): Promise<Room<S>>;
   create(kind: string, options?: unknown): Promise<RoomInfo>;
   rooms(kind: string, filter?: Filter): Promise<RoomInfo[]>;
+  /**
+   * Waits for a match of a queue and joins its room. `enter` makes the server enter the player into the queue, such as a
+   * request; leave it out if another player of the party does. It rejects with the code of the server if the ticket ends
+   * without a match, such as `ROOM-CANCELED`, with the error of `enter`, and with the reason of the signal.
+   */
+  match<S extends object = any>(enter?: () => unknown, options?: MatchOptions): Promise<Room<S>>;
 }
 
 /** The seat or the room has ended. */
@@ -75,6 +83,8 @@ export class Room<S extends object = any> extends EventTarget {
   readonly reply: any;
   /** Plain objects that keep their identity. Do not change them. */
   readonly state: S;
+  /** The parsed schema of the state. */
+  readonly schema: unknown[][];
   readonly tick: number;
   /** The number of the last input that is part of the state. */
   readonly ack: number;
@@ -83,6 +93,12 @@ export class Room<S extends object = any> extends EventTarget {
   /** Follows a map of the state, after each message. Returns a function that ends it. */
   on<T = any>(map: (keyof S & string) | Record<string, T>, handlers: MapHandlers<T>): () => void;
   smooth<F extends string>(map: string, fields: readonly F[], options?: SmoothOptions): Smoother<F>;
+  /** Applies the player's inputs to an entry of a map at once, and repeats those that a new state does not contain. */
+  predict<T extends object = any, F extends keyof T & string = keyof T & string>(
+    map: string,
+    key: string | number,
+    options: PredictOptions<T, F>,
+  ): Predictor<T, F>;
   /** Sends a message. `name` is that of the room's method; its first letter may be small. */
   send(name: string, body?: object): void;
   /** Sends a message whose type embeds room.Input, and returns its number. */

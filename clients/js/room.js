@@ -10,7 +10,9 @@
  * @module
  */
 
+import { match } from './match.js';
 import { Client, NanoError } from './nano.js';
+import { Predictor } from './predict.js';
 import { Smoother } from './smooth.js';
 import { StateDecoder } from './state.js';
 
@@ -75,6 +77,11 @@ export class RoomClient extends Client {
     return this.request('room.list', { kind, filter: filter && { equal: filter } });
   }
 
+  /** Waits for a match of a queue and joins its room; see match.js. `enter` makes the server enter the player. */
+  match(enter, options) {
+    return match(this, enter, options);
+  }
+
   async #join(route, body, expect) {
     this.#room?.ended('left', 'joined again');
     this.#room = undefined;
@@ -130,6 +137,11 @@ export class Room extends EventTarget {
     return this.#decoder.state;
   }
 
+  /** The parsed schema of the state. */
+  get schema() {
+    return this.#decoder.schema;
+  }
+
   get tick() {
     return this.#decoder.tick;
   }
@@ -152,6 +164,11 @@ export class Room extends EventTarget {
     return new Smoother(this.#decoder, map, fields, { tickRate: this.tickRate, sendRate: this.sendRate, ...options });
   }
 
+  /** Applies the player's inputs to an entry of a map at once; see predict.js. */
+  predict(map, key, options) {
+    return new Predictor(this, map, key, options);
+  }
+
   #route(name) {
     if (this.#over) throw new NanoError('closed', `the room ${this.id} has ended`);
     return `${this.kind}.${name[0].toUpperCase()}${name.slice(1)}`;
@@ -164,8 +181,10 @@ export class Room extends EventTarget {
 
   /** Sends a message whose type embeds room.Input, and returns its number. See `ack`. */
   input(name, body = {}) {
-    this.send(name, { ...body, seq: this.#seq + 1 });
-    return ++this.#seq;
+    // A player who has come back with a new client goes on from the last number.
+    const seq = Math.max(this.#seq, this.ack) + 1;
+    this.send(name, { ...body, seq, tick: this.tick });
+    return (this.#seq = seq);
   }
 
   /** Sends a message and resolves to the answer. */

@@ -119,7 +119,8 @@ func clientConfig(ctx context.Context, c *cli.Command) (k *contract.Contract, co
 	return k, codec, opts, nil
 }
 
-// connectContract reads the contract that the flags name; nil for none.
+// connectContract reads the contract that the flags name. It returns nil if there is
+// none.
 func connectContract(ctx context.Context, c *cli.Command) (*contract.Contract, error) {
 	switch file, pkg := c.String("contract"), c.String("package"); {
 	case file != "" && pkg != "":
@@ -136,7 +137,7 @@ func connectContract(ctx context.Context, c *cli.Command) (*contract.Contract, e
 	return nil, nil
 }
 
-// openScript returns the script to run; nil for none. What is piped into the command is one.
+// openScript returns the script to run, or nil. Piped standard input is a script.
 func openScript(c *cli.Command) (name string, script io.ReadCloser, err error) {
 	switch name := c.String("f"); {
 	case name == "-":
@@ -158,10 +159,11 @@ func runScript(ctx context.Context, config repl.Config, name string, script io.R
 	return errors.Join(s.Script(ctx, name, script), s.Close())
 }
 
-// completer completes the lines of a session.
+// completer completes the lines of an interactive session.
 type completer struct{ s **repl.Session }
 
-// Do returns what may follow the cursor, and how much of it is there already.
+// Do returns the possible completions at the cursor, and the length of the part that was
+// typed.
 func (c completer) Do(line []rune, pos int) (rest [][]rune, length int) {
 	text := string(line[:pos])
 	typed := text[strings.LastIndex(text, " ")+1:]
@@ -171,7 +173,7 @@ func (c completer) Do(line []rune, pos int) (rest [][]rune, length int) {
 	return rest, len([]rune(typed))
 }
 
-// interact runs the commands of a person, with history and completion.
+// interact runs commands from a terminal, with history and completion.
 func interact(ctx context.Context, config repl.Config) error {
 	var s *repl.Session
 	rc := &readline.Config{Prompt: "> ", AutoComplete: completer{&s}}
@@ -183,7 +185,7 @@ func interact(ctx context.Context, config repl.Config) error {
 		return fmt.Errorf("connect: %w", err)
 	}
 	defer line.Close()
-	config.Out = line // keeps what is printed apart from what is typed
+	config.Out = line // keeps output apart from the input line
 	if s, err = repl.Dial(ctx, config); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -193,7 +195,7 @@ func interact(ctx context.Context, config repl.Config) error {
 	defer func() { <-ended }()
 	done, stop := context.WithCancel(ctx)
 	defer stop()
-	go func() { // ends the reading of a line when there is no connection any more
+	go func() { // ends the input when the connection has ended
 		defer close(ended)
 		select {
 		case <-s.Done():

@@ -36,14 +36,14 @@ func command() *cli.Command {
 			c.Hidden = false
 			c.Usage = "print the completion script of a shell: bash, zsh, fish or pwsh"
 		},
-		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main ends the process
+		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main exits the process
 		Commands:       []*cli.Command{newCommand(), connectCommand(), benchCommand(), routesCommand(), genCommand()},
 	}
 	strict(root)
 	return root
 }
 
-// strict makes unknown commands and flags an error of one line.
+// strict makes unknown commands and flags a one-line error.
 func strict(c *cli.Command) {
 	c.OnUsageError = func(_ context.Context, c *cli.Command, err error, _ bool) error {
 		return fmt.Errorf("%w; see %s --help", err, c.FullName())

@@ -64,7 +64,7 @@ func TestRoutes(t *testing.T) {
 	if want := "Box.Open  request  In       Out    Open opens the box.\n"; !strings.Contains(out, want) {
 		t.Errorf("routes prints\n%s\nwant %q in it", out, want)
 	}
-	out, err = run(t, "routes", ".", "--json") // the flag follows the argument
+	out, err = run(t, "routes", ".", "--json") // a flag may follow the argument
 	if err != nil || !strings.HasPrefix(out, "{\n  \"version\": 1,") {
 		t.Fatalf("routes --json = %v, prints\n%s", err, out)
 	}
@@ -102,7 +102,8 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// A script runs against a server of one project, with the contract of its source.
+// TestConnect checks that a script runs against a server, with the contract read from the
+// server's source.
 func TestConnect(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -112,7 +113,7 @@ func TestConnect(t *testing.T) {
 	cs.Register(&box{}, component.WithName("Box"))
 	srv := nano.New(nano.WithComponents(cs), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.ServeWebSocket(l) }) // ends with Shutdown
+	wg.Go(func() { _ = srv.ServeWebSocket(l) }) // Shutdown ends it
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -143,7 +144,7 @@ func TestConnect(t *testing.T) {
 	}
 }
 
-// box is the Box of program, as a server.
+// box implements the handlers of the Box in program.
 type box struct{ component.Base }
 
 func (*box) Open(_ *session.Session, in *struct{ Name string }) (*struct{ N int }, error) {

@@ -28,10 +28,10 @@ import (
 	"github.com/lonng/nano/examples/internal/browsertest"
 )
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 30 * time.Second
 
-// childEnv has the test binary be the program.
+// childEnv is the environment variable that makes the test binary run the program.
 const childEnv = "NANO_CLUSTER_EXAMPLE"
 
 func TestMain(m *testing.M) {
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// process is a node in a process of its own.
+// process is a node that runs in its own process.
 type process struct {
 	*exec.Cmd
 	addr, players, page string
@@ -51,7 +51,7 @@ type process struct {
 
 var started = regexp.MustCompile(`node at ([^,\n]+)(?:, players at ws://([^,\n]+)/nano)?(?:, page at (\S+))?`)
 
-// launch starts the program, and returns when the node has told where it is.
+// launch starts the program, and returns when the node has printed its addresses.
 func launch(t *testing.T, args ...string) *process {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
@@ -77,7 +77,7 @@ func launch(t *testing.T, args ...string) *process {
 	}()
 	t.Cleanup(func() {
 		if p.Process.Signal(syscall.SIGTERM) != nil {
-			_ = p.Process.Kill() // it has ended, or there are no signals here
+			_ = p.Process.Kill() // it has ended, or the system has no signals
 		}
 		select {
 		case <-p.ended:
@@ -102,13 +102,13 @@ func launch(t *testing.T, args ...string) *process {
 	return p
 }
 
-// kill ends a process as a crash would.
+// kill ends a process without a shutdown.
 func (p *process) kill() {
 	_ = p.Process.Kill()
 	<-p.ended
 }
 
-// town is the whole of it: a master, two chat nodes and two gates.
+// town is a whole cluster: a master, two chat nodes and two gates.
 type town struct {
 	master *process
 	chats  [2]*process
@@ -127,7 +127,7 @@ func open(t *testing.T) *town {
 	return s
 }
 
-// person is somebody at the chat; heard are the pushes, one a line.
+// person is a chat client. heard holds its pushes, one a line.
 type person struct {
 	*testing.T
 	*client.Client
@@ -168,7 +168,7 @@ func (p *person) say(content string) {
 	}
 }
 
-// hears waits for a push; others may come before.
+// hears waits for a push and skips other pushes.
 func (p *person) hears(want string) {
 	p.Helper()
 	deadline := time.After(wait)
@@ -184,7 +184,7 @@ func (p *person) hears(want string) {
 	}
 }
 
-// talk has everybody say something that everybody hears.
+// talk makes everybody say something and checks that everybody hears it.
 func talk(people []*person, what string) {
 	for i, p := range people {
 		p.Helper()
@@ -195,7 +195,8 @@ func talk(people []*person, what string) {
 	}
 }
 
-// People at different gates and on different chat nodes read each other, whatever dies meanwhile.
+// TestPeopleTalk checks that people at different gates and chat nodes hear each other
+// while nodes are killed.
 func TestPeopleTalk(t *testing.T) {
 	s := open(t)
 	var people []*person
@@ -289,11 +290,12 @@ func TestNicknames(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.hears("onMessage " + string(want))
-	p.login("Ann") // anew, under another name
+	p.login("Ann") // log in again under another name
 	p.say("me")
 	p.hears(`onMessage {"name":"Ann","content":"me"}`)
 
-	// Who did not log in is not in the room, and nobody but nodes reaches the ears of chat nodes.
+	// A client that has not logged in is not in the room. Clients cannot call routes of
+	// nodes.
 	stranger := arrive(t, s.gates[0])
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
@@ -317,7 +319,8 @@ func TestArguments(t *testing.T) {
 	if got := complete([]string{"cluster", "gate", "--master", "127.0.0.1:1"}); strings.Join(got, " ") != "cluster gate --master 127.0.0.1:1" {
 		t.Errorf("complete = %q, want it as it was", got)
 	}
-	for _, args := range []string{"chat --listen nowhere", "gate --listen 127.0.0.1:0 --gate-address nowhere", "master --listen 127.0.0.1:0 --web nowhere"} {
+	for _, args := range []string{"chat --listen nowhere", "gate --listen 127.0.0.1:0 --gate-address nowhere", "master --listen 127.0.0.1:0 --web nowhere",
+		"master --listen 127.0.0.1:0 --web 127.0.0.1:0 --console :0", "chat --listen 127.0.0.1:0 --console nowhere"} {
 		ctx, cancel := context.WithTimeout(t.Context(), wait)
 		if err := command().Run(ctx, strings.Fields("cluster "+args)); err == nil {
 			t.Errorf("cluster %s = nil, want an error", args)
@@ -326,7 +329,8 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// What the flags come to, as the README and pages about this demo print them.
+// TestFlags checks that flags set the options that the README and the documentation of
+// this demo list.
 func TestFlags(t *testing.T) {
 	for args, want := range map[string]string{
 		"master":                                 "listen=127.0.0.1:34567 web=127.0.0.1:12345",
@@ -343,7 +347,7 @@ func TestFlags(t *testing.T) {
 		for _, sub := range c.Commands {
 			sub.Action = func(_ context.Context, c *cli.Command) error {
 				for _, f := range sub.Flags {
-					if name := f.Names()[0]; name != "help" {
+					if name := f.Names()[0]; name != "help" && c.String(name) != "" {
 						got = append(got, name+"="+c.String(name))
 					}
 				}
@@ -359,14 +363,15 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// A node starts with --master as it stands, also while the master is not there.
+// TestBareMaster checks that a node with --master starts even if the master is not up.
 func TestBareMaster(t *testing.T) {
 	launch(t, "chat", "--master", "--listen", "127.0.0.1:0")
 	gate := launch(t, "gate", "--master", "--listen", "127.0.0.1:0", "--gate-address", "127.0.0.1:0")
 	_ = arrive(t, gate)
 }
 
-// A member that comes up while the room shuts down has nobody to tell it anything.
+// TestMemberAfterShutdown checks that a member that comes up during the shutdown of the
+// room is ignored.
 func TestMemberAfterShutdown(t *testing.T) {
 	ear := earPrefix + "127.0.0.1:1"
 	r := newRoomService(earPrefix + "127.0.0.1:2")
@@ -378,7 +383,7 @@ func TestMemberAfterShutdown(t *testing.T) {
 	}
 }
 
-// One process may hold all of it.
+// TestTogether checks that one process can hold all nodes.
 func TestTogether(t *testing.T) {
 	master, err := start(masterNode("127.0.0.1:0", ""))
 	if err != nil {
@@ -411,14 +416,15 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// The log of a process with several nodes says which of them each record is of.
+// TestLogNamesTheNode checks that log records name the node if a process holds several
+// nodes.
 func TestLogNamesTheNode(t *testing.T) {
 	var b strings.Builder
 	before := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&b, nil)))
 	n, err := start(masterNode("127.0.0.1:0", ""))
 	slog.SetDefault(before)
-	log.SetOutput(os.Stderr) // SetDefault has changed both
+	log.SetOutput(os.Stderr) // SetDefault changes both loggers
 	log.SetFlags(log.LstdFlags)
 	if err != nil {
 		t.Fatal(err)
@@ -440,7 +446,7 @@ func TestSite(t *testing.T) {
 		path, contentType, text string
 		status                  int
 	}{
-		{"/", "text/html; charset=utf-8", "cluster.js", 200}, // by way of a redirect
+		{"/", "text/html; charset=utf-8", "cluster.js", 200}, // after a redirect
 		{"/web/", "text/html; charset=utf-8", "cluster.js", 200},
 		{"/web/style.css", "text/css; charset=utf-8", "color-scheme", 200},
 		{"/web/cluster.js", "text/javascript; charset=utf-8", "nano.js", 200},
@@ -467,7 +473,7 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// page is one tab of a browser.
+// page is a tab of a browser.
 type page struct{ *browsertest.Page }
 
 func (p page) login(s *town, gate int, name string) {
@@ -512,7 +518,7 @@ func TestTwoBrowsers(t *testing.T) {
 			p.Shows("#members", "Ann")
 			p.Shows("#members", "Bob")
 		}
-		// What is said while the node goes down may be lost, so it is said until it is heard.
+		// Messages may be lost while the node shuts down, so the test repeats them.
 		heard := fmt.Sprintf("still here %d", i)
 		for tries := 0; ; tries++ {
 			ann.say(heard)

@@ -6,16 +6,16 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// BindService lets players in, on a gate.
+// BindService logs players in on a gate.
 type BindService struct {
 	component.Base
-	players map[int64]*session.Session // that logged in, by session id
+	players map[int64]*session.Session // players that have logged in, by session id
 }
 
 func newBindService() *BindService { return &BindService{players: map[int64]*session.Session{}} }
 
-// Login names a player, and takes them into the room. The uid is the number of the session, which no other session of
-// the cluster has.
+// Login sets a player's name and adds the player to the room. The uid is the session's
+// number, which is unique in the cluster.
 func (b *BindService) Login(s *session.Session, req *loginRequest) (*loginReply, error) {
 	name := clean(req.Nickname, maxName)
 	if name == "" {
@@ -30,7 +30,7 @@ func (b *BindService) Login(s *session.Session, req *loginRequest) (*loginReply,
 	}
 	s.Set("nickname", name)
 	if err := s.RPC("TopicService.NewUser", &joinRequest{Nickname: name}); err != nil {
-		logger("gate").Warn("the player has no balance", "player", name, "error", err) // the chat goes on without a master
+		logger("gate").Warn("the player has no balance", "player", name, "error", err) // the chat continues without a master
 	}
 	if err := s.RPC("RoomService.JoinRoom", &joinRequest{Nickname: name}); err != nil {
 		return nil, err
@@ -38,7 +38,8 @@ func (b *BindService) Login(s *session.Session, req *loginRequest) (*loginReply,
 	return &loginReply{}, nil
 }
 
-// changed takes the players whose chat node went down to another one, as soon as there is one.
+// changed moves the players of a chat node that went down to another chat node, as soon
+// as there is one.
 func (b *BindService) changed(cluster.Member) {
 	for _, s := range b.players {
 		if _, bound := s.Router().Find("RoomService"); bound {

@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// The cluster treats a node that hangs as lost, and takes it back when it goes on.
+// TestHangingNode checks that the cluster treats a stopped process as lost, and accepts
+// it again when it continues.
 func TestHangingNode(t *testing.T) {
 	s := open(t)
 	var people []*person
@@ -44,7 +45,8 @@ func TestHangingNode(t *testing.T) {
 		if err := hung.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
-		// The next node to hang has to find this one up: a newcomer is told of everybody by the node it is on.
+		// The node that stops next has to know this node as up. New members learn the
+		// members from the node they join.
 		for known := false; !known; {
 			late := arrive(t, s.gates[0])
 			late.login("Late")
@@ -59,7 +61,7 @@ func TestHangingNode(t *testing.T) {
 	}
 }
 
-// hears reports whether everybody hears something soon.
+// hears reports whether everybody hears a message before the timeout.
 func hears(people []*person, want string) bool {
 	deadline := time.After(time.Second)
 	for _, p := range people {

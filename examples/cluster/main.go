@@ -23,7 +23,7 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// Where things are unless flags say otherwise.
+// These are the default addresses.
 const (
 	masterAddr = "127.0.0.1:34567"
 	chatAddr   = "127.0.0.1:34580"
@@ -38,6 +38,7 @@ func command() *cli.Command {
 	}
 	master := &cli.StringFlag{Name: "master", Value: masterAddr, Usage: "`address` of the master, or of any node"}
 	web := &cli.StringFlag{Name: "web", Value: webAddr, Usage: "`address` of the page"}
+	console := &cli.StringFlag{Name: "console", Usage: "loopback `address` of the node's console, such as 127.0.0.1:12346; none without the flag"}
 	players := &cli.StringFlag{Name: "gate-address", Value: playerAddr, Usage: "`address` for players"}
 	return &cli.Command{
 		Name:  "cluster",
@@ -45,36 +46,38 @@ func command() *cli.Command {
 		Commands: []*cli.Command{
 			{
 				Name: "master", Usage: "start the first node, with the page and the balances",
-				Flags: []cli.Flag{listen(masterAddr), web},
+				Flags: []cli.Flag{listen(masterAddr), web, console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, masterNode(c.String("listen"), c.String("web")))
+					return run(ctx, masterNode(c.String("listen"), c.String("web")).withConsole(c.String("console")))
 				},
 			},
 			{
 				Name: "gate", Usage: "start a node that players connect to",
-				Flags: []cli.Flag{listen(gateAddr), players, master},
+				Flags: []cli.Flag{listen(gateAddr), players, master, console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, gateNode(c.String("listen"), c.String("gate-address"), c.String("master")))
+					return run(ctx, gateNode(c.String("listen"), c.String("gate-address"), c.String("master")).withConsole(c.String("console")))
 				},
 			},
 			{
 				Name: "chat", Usage: "start a node that serves the room",
-				Flags: []cli.Flag{listen(chatAddr), master},
+				Flags: []cli.Flag{listen(chatAddr), master, console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, chatNode(c.String("listen"), c.String("master")))
+					return run(ctx, chatNode(c.String("listen"), c.String("master")).withConsole(c.String("console")))
 				},
 			},
 			{
-				Name: "all", Usage: "start one of each in this process, for a first look",
-				Action: func(ctx context.Context, _ *cli.Command) error {
-					return run(ctx, masterNode(masterAddr, webAddr), chatNode(chatAddr, masterAddr), gateNode(gateAddr, playerAddr, masterAddr))
+				Name: "all", Usage: "start one of each in this process, for a first look; the console is the gate's",
+				Flags: []cli.Flag{console},
+				Action: func(ctx context.Context, c *cli.Command) error {
+					return run(ctx, masterNode(masterAddr, webAddr), chatNode(chatAddr, masterAddr),
+						gateNode(gateAddr, playerAddr, masterAddr).withConsole(c.String("console")))
 				},
 			},
 		},
 	}
 }
 
-// complete has --master without an address stand for the default one.
+// complete replaces --master without an address by the default address.
 func complete(args []string) []string {
 	args = slices.Clone(args)
 	for i, a := range args {
@@ -85,7 +88,7 @@ func complete(args []string) []string {
 	return args
 }
 
-// run starts nodes in order, and ends them in reverse order when ctx ends.
+// run starts nodes in order, and stops them in reverse order when ctx ends.
 func run(ctx context.Context, configs ...config) (err error) {
 	for _, c := range configs {
 		n, e := start(c)

@@ -19,29 +19,38 @@ import (
 //go:embed web
 var web embed.FS
 
-// config is what a node is made of.
+// config is the configuration of a node.
 type config struct {
-	label   string // what kind of node it is
-	listen  string // where the other nodes dial it
-	players string // where players connect, "" for no players
-	web     string // where the page is, "" for no page
+	label   string // the kind of the node
+	listen  string // address for other nodes
+	players string // address for players; "" for none
+	web     string // address of the page; "" for none
+	console string // loopback address of the console; "" for none
 	opts    []nano.Option
-	// components makes the components of a node that others dial at addr, and the options that belong to them.
+	// components returns the components of a node that others dial at addr, and the
+	// options for them.
 	components func(addr string) (c *component.Components, opts []nano.Option)
 }
 
-// node is a node that runs.
+// withConsole returns the config with the address of a console, "" for none.
+func (c config) withConsole(addr string) config {
+	c.console = addr
+	return c
+}
+
+// node is a running node.
 type node struct {
 	config
 	*nano.Server
-	addr    string // where players connect
-	url     string // of the page
-	page    *http.Server
-	serving int        // goroutines that serve players or the page
-	served  chan error // what each of them returned
+	addr    string // address for players
+	url     string // address of the page
+	watch   string // address of the console
+	pages   []*http.Server
+	serving int        // number of goroutines that serve players or pages
+	served  chan error // receives the result of each
 }
 
-// start starts a node. When it returns, the node has joined the others that it found.
+// start starts a node and returns when the node has joined the members it found.
 func start(c config) (*node, error) {
 	l, err := net.Listen("tcp", c.listen)
 	if err != nil {
@@ -61,10 +70,11 @@ func start(c config) (*node, error) {
 	return n, nil
 }
 
-// logger returns the log of a node: each record has the kind of node, because one process may hold several.
+// logger returns the log of a node. Each record has the kind of the node, because a
+// process may hold several nodes.
 func logger(label string) *slog.Logger { return slog.Default().With("node", label) }
 
-// open serves players and the page.
+// open starts to serve players and the page.
 func (n *node) open() error {
 	if n.players != "" {
 		l, err := net.Listen("tcp", n.players)
@@ -82,13 +92,26 @@ func (n *node) open() error {
 		n.url = "http://" + l.Addr().String() + "/web/"
 		mux := http.NewServeMux()
 		site.Handle(mux, web)
-		n.page = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-		n.serve(func() error { return n.page.Serve(l) })
+		n.servePage(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, l)
+	}
+	if n.console != "" {
+		l, err := site.ListenConsole(n.console)
+		if err != nil {
+			return err
+		}
+		n.watch = site.ConsoleURL(l)
+		n.servePage(site.ConsoleServer(n.Server, n.label+" node"), l)
 	}
 	return nil
 }
 
-// serve runs f until stop; that it was stopped is no error.
+// servePage serves a page until stop.
+func (n *node) servePage(page *http.Server, l net.Listener) {
+	n.pages = append(n.pages, page)
+	n.serve(func() error { return page.Serve(l) })
+}
+
+// serve runs f until stop. The error of stopping is ignored.
 func (n *node) serve(f func() error) {
 	n.serving++
 	go func() {
@@ -100,13 +123,13 @@ func (n *node) serve(f func() error) {
 	}()
 }
 
-// stop ends the node: it takes leave of the others.
+// stop shuts the node down, so that it leaves the cluster.
 func (n *node) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := n.Shutdown(ctx)
-	if n.page != nil {
-		err = errors.Join(err, n.page.Shutdown(ctx))
+	for _, page := range n.pages {
+		err = errors.Join(err, page.Shutdown(ctx))
 	}
 	for range n.serving {
 		err = errors.Join(err, <-n.served)
@@ -121,6 +144,9 @@ func (n *node) String() string {
 	}
 	if n.url != "" {
 		text += ", page at " + n.url
+	}
+	if n.watch != "" {
+		text += ", console at " + n.watch
 	}
 	return text
 }
@@ -155,13 +181,13 @@ func chatNode(listen, master string) config {
 		}}
 }
 
-// clean makes text from a player fit to be shown: on one line, of at most limit characters.
+// clean returns a player's text as one line of at most limit characters.
 func clean(text string, limit int) string {
 	runes := []rune(strings.Join(strings.Fields(text), " "))
 	return strings.TrimSpace(string(runes[:min(len(runes), limit)]))
 }
 
-// The longest texts, in characters; what is longer is cut.
+// These are the longest texts, in characters. Longer ones are cut.
 const maxName, maxContent = 20, 500
 
 var errName = nano.Errorf("CHAT-NAME", "log in first, with a nickname of 1 to %d characters", maxName)

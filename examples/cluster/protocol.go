@@ -2,16 +2,17 @@ package main
 
 import "encoding/json"
 
-// What players and nodes send each other, as JSON.
+// These are the JSON messages between players and nodes.
 type (
-	// loginRequest comes from players: BindService.Login.
+	// loginRequest is the request of BindService.Login from players.
 	loginRequest struct {
 		Nickname string `json:"nickname"`
 	}
 	loginReply struct {
-		Code int `json:"code"` // 0, or 1 for a nickname that will not do
+		Code int `json:"code"` // 0, or 1 for an invalid nickname
 	}
-	// message comes from players, RoomService.SyncMessage, and goes to them: onMessage.
+	// message is sent by players to RoomService.SyncMessage, and pushed to them as
+	// onMessage.
 	message struct {
 		Name    string `json:"name"`
 		Content string `json:"content"`
@@ -26,16 +27,16 @@ type (
 		CurrentBalance int64 `json:"currentBalance"`
 	}
 
-	// joinRequest comes from gates: RoomService.JoinRoom.
+	// joinRequest is the request of RoomService.JoinRoom from gates.
 	joinRequest struct {
 		Nickname string `json:"nickname"`
-		Again    bool   `json:"again"` // the chat node where the player was is gone
+		Again    bool   `json:"again"` // the player's chat node went down
 	}
-	// news goes from one chat node to the others.
+	// news is a message from one chat node to another.
 	news struct {
-		From    string          `json:"from"`    // the ear of the node
-		Members []string        `json:"members"` // who is at the node
-		Route   string          `json:"route"`   // what to push to everybody; "" for nothing
+		From    string          `json:"from"`    // the ear of the sending node
+		Members []string        `json:"members"` // people at the node
+		Route   string          `json:"route"`   // route of the push to everybody; "" for none
 		Content json.RawMessage `json:"content"`
 	}
 )

@@ -16,37 +16,41 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The pushes to everybody in the room. Tools find them here and generate typed clients.
+// These are the pushes to everybody in the room. Tools find them here and generate typed
+// clients.
 var (
-	onMessage = nano.PushRoute[message]("onMessage") // somebody said something
-	onMembers = nano.PushRoute[members]("onMembers") // somebody came, left or has another name
-	onNewUser = nano.PushRoute[newUser]("onNewUser") // somebody came
+	onMessage = nano.PushRoute[message]("onMessage") // a new message
+	onMembers = nano.PushRoute[members]("onMembers") // somebody joined, left or changed the name
+	onNewUser = nano.PushRoute[newUser]("onNewUser") // somebody joined
 )
 
-// RoomService is the room, on a chat node. Every chat node has a part of the people in it, and tells the others what
-// they say. All of it runs on the logic goroutine of its node.
+// RoomService is the room on a chat node. Every chat node serves some of the people in
+// the room and sends their messages to the other chat nodes. All methods run on the
+// node's logic goroutine.
 type RoomService struct {
 	component.Base
 	srv *nano.Server
-	ear string // the name under which the others tell this node
+	ear string // the service name under which other chat nodes call this one
 
 	group  *nano.Group
-	names  map[int64]string    // of the people here, by session id
-	others map[string]*other   // chat nodes that are up, by their ears
-	away   map[string][]string // who is at the others, by their ears
+	names  map[int64]string    // names of the people at this node, by session id
+	others map[string]*other   // other chat nodes that are up, by ear
+	away   map[string][]string // names of people at other nodes, by ear
 
-	ctx    context.Context // ends with Shutdown
+	ctx    context.Context // canceled by Shutdown
 	cancel context.CancelFunc
-	wg     sync.WaitGroup // the others' tellers
+	wg     sync.WaitGroup // goroutines that send to the other nodes
 }
 
 // other is another chat node.
 type other struct{ queue chan *news }
 
-// backlog is how much may wait to be told to another node. What does not fit is lost there.
+// backlog is the number of messages that may wait for one other node. Further messages to
+// it are lost.
 const backlog = 1024
 
-// earPrefix begins the names of ears. The node's address comes behind it, so that each node can be called by name.
+// earPrefix is the prefix of the names of ears. The node's address follows it, so that
+// each node can be called by name.
 const earPrefix = "Ear@"
 
 func newRoomService(ear string) *RoomService {
@@ -57,10 +61,10 @@ func newRoomService(ear string) *RoomService {
 	return r
 }
 
-// InitServer gets the server, through which the room calls other nodes.
+// InitServer receives the server, through which the room calls other nodes.
 func (r *RoomService) InitServer(s *nano.Server) { r.srv = s }
 
-// JoinRoom takes a player into the room. Gates send it.
+// JoinRoom adds a player to the room. Gates send it.
 func (r *RoomService) JoinRoom(s *session.Session, req *joinRequest) error {
 	name := clean(req.Nickname, maxName)
 	if name == "" || s.UID() == 0 {
@@ -78,7 +82,7 @@ func (r *RoomService) JoinRoom(s *session.Session, req *joinRequest) error {
 
 func (r *RoomService) join(s *session.Session, name string) {
 	if _, ok := r.names[s.ID()]; !ok {
-		_ = r.group.Add(s) // a session that has closed is forgotten at once
+		_ = r.group.Add(s) // the group drops closed sessions at once
 		s.OnClose(func(*session.Session, error) {
 			delete(r.names, s.ID())
 			r.members()
@@ -89,11 +93,11 @@ func (r *RoomService) join(s *session.Session, name string) {
 	r.members()
 }
 
-// SyncMessage says something to everybody.
+// SyncMessage sends a message to everybody.
 func (r *RoomService) SyncMessage(s *session.Session, msg *message) error {
 	name, ok := r.names[s.ID()]
 	if !ok {
-		// The node where the player was is about to go.
+		// The player's previous node is about to shut down.
 		if name = clean(msg.Name, maxName); name == "" || s.UID() == 0 {
 			return errName
 		}
@@ -110,7 +114,7 @@ func (r *RoomService) SyncMessage(s *session.Session, msg *message) error {
 	return nil
 }
 
-// members shows everybody here who is in the room.
+// members pushes the list of people in the room to everybody at this node.
 func (r *RoomService) members() {
 	all := slices.Collect(maps.Values(r.names))
 	for _, names := range r.away {
@@ -128,7 +132,8 @@ func (r *RoomService) push(route string, v any) {
 	}
 }
 
-// tell pushes v to everybody, here and at the other chat nodes, which also learn who is here.
+// tell pushes v to everybody, at this and the other chat nodes. It also sends them the
+// list of people here.
 func (r *RoomService) tell(route string, v any) {
 	n := &news{From: r.ear, Members: slices.Sorted(maps.Values(r.names)), Route: route}
 	if route != "" {
@@ -149,7 +154,7 @@ func (r *RoomService) tell(route string, v any) {
 	}
 }
 
-// changed is told of the other nodes.
+// changed is called when another node comes up or goes down.
 func (r *RoomService) changed(m cluster.Member) {
 	ear := earPrefix + m.Addr
 	if o, ok := r.others[ear]; ok {
@@ -157,7 +162,7 @@ func (r *RoomService) changed(m cluster.Member) {
 		r.forget(ear)
 	}
 	if !m.Up || !slices.Contains(m.Services, ear) || r.ctx.Err() != nil {
-		return // after Shutdown nobody would close the queue
+		return // after Shutdown nothing would close the queue
 	}
 	o := &other{queue: make(chan *news, backlog)}
 	r.others[ear] = o
@@ -181,7 +186,7 @@ func (r *RoomService) forget(ear string) {
 	}
 }
 
-// Shutdown ends what tells the others.
+// Shutdown stops the goroutines that send to other nodes.
 func (r *RoomService) Shutdown() {
 	r.cancel()
 	for _, o := range r.others {
@@ -191,13 +196,13 @@ func (r *RoomService) Shutdown() {
 	r.wg.Wait()
 }
 
-// Ear hears what other chat nodes tell. It has a name of its own on every node.
+// Ear receives the messages of other chat nodes. Its service name differs on every node.
 type Ear struct {
 	component.Base
 	room *RoomService
 }
 
-// Hear takes news. It has no session, so only other nodes can call it.
+// Hear handles news. It has no session parameter, so only other nodes can call it.
 func (e *Ear) Hear(_ context.Context, n *news) (*struct{}, error) {
 	r := e.room
 	if !slices.Equal(r.away[n.From], n.Members) {

@@ -6,7 +6,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// credit is what a player begins with; a message costs one.
+// credit is the initial balance of a player. A message costs one.
 const credit = 1000
 
 var onBalance = nano.PushRoute[balance]("onBalance")
@@ -17,7 +17,7 @@ type TopicService struct {
 	balances map[int64]int64 // by uid
 }
 
-// NewUser gives a player who logged in the first balance. Gates send it.
+// NewUser sets the initial balance of a player who logged in. Gates send it.
 func (t *TopicService) NewUser(s *session.Session, _ *joinRequest) error {
 	return t.add(s, 0)
 }
@@ -27,11 +27,12 @@ func (t *TopicService) Spend(s *session.Session, _ []byte) error {
 	return t.add(s, -1)
 }
 
-// add changes a balance and tells the player, who may be new to this master: it may have been restarted.
+// add changes a balance and pushes it to the player. A restarted master does not know the
+// player yet.
 func (t *TopicService) add(s *session.Session, n int64) error {
 	uid := s.UID()
 	if uid == 0 {
-		return nil // no player who logged in
+		return nil // the player has not logged in
 	}
 	if _, ok := t.balances[uid]; !ok {
 		t.balances[uid] = credit

@@ -43,21 +43,21 @@ type (
 		Room   string `json:"room"`
 	}
 	enterReply struct {
-		Node string `json:"node"` // that serves the room
+		Node string `json:"node"` // the node that serves the room
 	}
 	said struct {
 		Text string `json:"text"`
-		Node string `json:"node,omitempty"` // that serves the room
+		Node string `json:"node,omitempty"` // the node that serves the room
 	}
 )
 
-// Gate is what a player speaks to first.
+// Gate is the component of gates.
 type Gate struct {
 	site.Announcer
 	calls sync.WaitGroup
 }
 
-// Enter takes the player into a room, and answers when the node that serves it says so.
+// Enter moves the player to a room. It responds when the node of the room has confirmed.
 func (g *Gate) Enter(s *session.Session, req *enterRequest) error {
 	if s.HasKey("entering") {
 		return nano.Errorf("GATE-BUSY", "wait until you are in")
@@ -79,7 +79,8 @@ func (g *Gate) Enter(s *session.Session, req *enterRequest) error {
 	return nil
 }
 
-// enter has the node of the room before let the player go, and that of the new one take the player in.
+// enter makes the previous room's node remove the player, and then the new room's node
+// add the player.
 func enter(s *session.Session, req *enterRequest) (*enterReply, error) {
 	ctx, cancel := context.WithTimeout(s.Context(), 5*time.Second)
 	defer cancel()
@@ -95,11 +96,11 @@ func enter(s *session.Session, req *enterRequest) (*enterReply, error) {
 	return reply, s.Call(ctx, "Room.Join", req, reply)
 }
 
-// Shutdown waits for the calls.
+// Shutdown waits for running calls.
 func (g *Gate) Shutdown() { g.calls.Wait() }
 
-// route chooses the node that serves a session, of the members that serve the service. It is called when the session is
-// not bound to one yet, on the gate: what the gate has set in the session is there.
+// route chooses the node for an unbound session among the members that serve the service.
+// It runs on the gate, so it can use the values that the gate has set in the session.
 func route(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
 	if service != "Room" {
 		return members[0]
@@ -108,8 +109,8 @@ func route(service string, s *session.Session, members []*clusterpb.MemberInfo) 
 	if len(region) == 0 {
 		return nil // the player gets NANO-503
 	}
-	// The node with the largest hash: every gate finds the same one, and a node that comes or goes takes only its own
-	// rooms along.
+	// Every gate finds the same node with the largest hash. When a node comes or goes,
+	// only its own rooms move.
 	return slices.MaxFunc(region, func(a, b *clusterpb.MemberInfo) int {
 		return cmp.Compare(weight(s.String("room"), a), weight(s.String("room"), b))
 	})
@@ -118,20 +119,20 @@ func route(service string, s *session.Session, members []*clusterpb.MemberInfo) 
 func weight(room string, m *clusterpb.MemberInfo) uint64 {
 	h := fnv.New64a()
 	_, _ = fmt.Fprintf(h, "%s\x00%s", room, m.GetServiceAddr())
-	x := h.Sum64() // whose high bits hardly tell texts apart that end alike
+	x := h.Sum64() // the high bits of FNV hardly differ for texts with equal ends
 	x ^= x >> 33
 	x *= 0xff51afd7ed558ccd
 	return x ^ x>>33
 }
 
-// Room serves rooms.
+// Room is the component that serves rooms.
 type Room struct {
 	component.Base
 	node  string
 	rooms map[string]*nano.Group
 }
 
-// Join takes a player into a room. Gates call it.
+// Join adds a player to a room. Gates call it.
 func (r *Room) Join(s *session.Session, req *enterRequest) (*enterReply, error) {
 	if !s.HasKey("room") {
 		s.OnClose(func(s *session.Session, _ error) { r.leave(s) })
@@ -144,7 +145,8 @@ func (r *Room) Join(s *session.Session, req *enterRequest) (*enterReply, error) 
 	return &enterReply{r.node}, r.rooms[req.Room].Add(s)
 }
 
-// Leave takes a player out of the room, for one that may be on another node. Gates call it.
+// Leave removes a player from the room. The player's new room may be on another node.
+// Gates call it.
 func (r *Room) Leave(s *session.Session, _ *enterRequest) (*enterReply, error) {
 	r.leave(s)
 	return &enterReply{r.node}, nil
@@ -165,7 +167,7 @@ func (r *Room) leave(s *session.Session) {
 
 var onSay = nano.PushRoute[said]("onSay")
 
-// Say says something to everybody in the player's room.
+// Say pushes a message to everybody in the player's room.
 func (r *Room) Say(s *session.Session, req *said) error {
 	g := r.rooms[s.String("room")]
 	if g == nil {
@@ -229,6 +231,6 @@ func command() *cli.Command {
 
 func main() {
 	if command().Run(context.Background(), os.Args) != nil {
-		os.Exit(1) // it was printed why
+		os.Exit(1) // the cause was printed
 	}
 }

@@ -20,10 +20,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 30 * time.Second
 
-// start starts a node; players is where clients connect, if it is a gate.
+// start starts a node. players is the address for clients, if the node is a gate.
 func start(t *testing.T, players bool, options func(addr string) []nano.Option) (srv *nano.Server, addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +54,7 @@ func start(t *testing.T, players bool, options func(addr string) []nano.Option) 
 	return srv, addr
 }
 
-// know waits until every server sees all the others.
+// know waits until every server sees all others.
 func know(t *testing.T, servers ...*nano.Server) {
 	t.Helper()
 	deadline := time.Now().Add(wait)
@@ -116,7 +116,8 @@ func (p *player) enter(region, room string) {
 	}
 }
 
-// says returns the node that served the room in which p says something, which everybody in it hears.
+// says makes p say something in its room, and checks that everybody in the room hears it.
+// It returns the node that served the room.
 func says(p *player, text string, others ...*player) string {
 	p.Helper()
 	if err := p.request("Room.Say", &said{Text: text}); err != nil {
@@ -191,7 +192,7 @@ func TestRoute(t *testing.T) {
 		s.Set("room", fmt.Sprint(i))
 		m := route("Room", s, members(4))
 		count[m.GetServiceAddr()]++
-		// A node that is gone takes only its own rooms along.
+		// Only the rooms of a node are lost when the node is lost.
 		if less := route("Room", s, members(3)); m.GetServiceAddr() != "10.0.0.3:1" && less.GetServiceAddr() != m.GetServiceAddr() {
 			t.Errorf("room %d went from %s to %s when another node left", i, m.GetServiceAddr(), less.GetServiceAddr())
 		}

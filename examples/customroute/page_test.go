@@ -10,7 +10,8 @@ import (
 	"github.com/lonng/nano/examples/internal/site"
 )
 
-// The page enters a room, and shows which node serves it and what is said there.
+// TestPage checks that the page enters a room, and shows the messages and the node that
+// serves the room.
 func TestPage(t *testing.T) {
 	mux := http.NewServeMux()
 	site.Handle(mux, web)

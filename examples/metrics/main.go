@@ -36,10 +36,11 @@ import (
 //go:embed web
 var web embed.FS
 
-// healthy is how soon the logic goroutine of a healthy server answers.
+// healthy is how fast the logic goroutine of a healthy server answers.
 const healthy = time.Second
 
-// health answers 200 if the logic goroutine does its work in time.
+// health responds with 200 if the logic goroutine runs a task in time, otherwise with
+// 503.
 func health(srv *nano.Server) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), healthy)
@@ -55,7 +56,7 @@ func health(srv *nano.Server) http.Handler {
 	})
 }
 
-// pages returns what operators see.
+// pages returns the handler of the pages for operators.
 func pages(srv *nano.Server) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(nanoprometheus.New(srv, nanoprometheus.Options{}))
@@ -67,10 +68,10 @@ func pages(srv *nano.Server) http.Handler {
 	return mux
 }
 
-// Echo is something to measure.
+// Echo is a component that causes traffic.
 type Echo struct{ component.Base }
 
-// Say answers with what was said.
+// Say responds with the payload.
 func (e *Echo) Say(s *session.Session, data []byte) error { return s.Response(data) }
 
 func newServer() *nano.Server {
@@ -79,10 +80,10 @@ func newServer() *nano.Server {
 	return nano.New(nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithWebSocket("/nano"))
 }
 
-// vars is the figures for package expvar.
+// vars is the statistics for package expvar.
 func vars(srv *nano.Server) expvar.Var { return expvar.Func(func() any { return srv.Stats() }) }
 
-// run serves players and operators until ctx ends or one of both fails.
+// run serves players and operators until ctx ends or one of the two fails.
 func run(ctx context.Context, srv *nano.Server, players, operators net.Listener) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -98,7 +99,7 @@ func run(ctx context.Context, srv *nano.Server, players, operators net.Listener)
 		}()
 	}
 	<-ctx.Done()
-	// The server first: operators can watch it shut down.
+	// The server shuts down first, so operators can watch it.
 	late, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	err := srv.Shutdown(late)

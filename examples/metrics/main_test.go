@@ -23,7 +23,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// get fetches a page for operators.
+// get fetches a page of the operators' listener.
 func get(t *testing.T, url string) (status int, body string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -83,7 +83,8 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("Echo.None = %v, want NANO-404", err)
 		}
 	}
-	// What was sent is counted behind the client's back, so a figure may come a moment after the message.
+	// The server counts a message after it is sent, so the figure may change a moment
+	// later.
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		_, page := get(t, url+"/metrics")
@@ -130,7 +131,8 @@ func TestRunEndsWithItsListeners(t *testing.T) {
 		go func() { ended <- run(t.Context(), newServer(), listeners[0], listeners[1]) }()
 		select {
 		case err := <-ended:
-			// Players' listeners may be closed by the program, those for operators not.
+			// The program may close the listeners for players, but not the listener for
+			// operators.
 			if i == 1 && !errors.Is(err, net.ErrClosed) {
 				t.Errorf("without a listener for operators, run = %v, want net.ErrClosed", err)
 			}
@@ -155,7 +157,7 @@ func TestHealth(t *testing.T) {
 				t.Errorf("GET /healthz takes %v, want %v at most", took, healthy)
 			}
 		}
-		check(http.StatusServiceUnavailable) // not started
+		check(http.StatusServiceUnavailable) // before the start
 		if err := srv.Start(); err != nil {
 			t.Fatal(err)
 		}

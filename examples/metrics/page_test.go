@@ -8,7 +8,7 @@ import (
 	"github.com/lonng/nano/examples/internal/browsertest"
 )
 
-// The page sends requests as a player, and shows the figures.
+// TestPage checks that the page sends requests as a player and shows the figures.
 func TestPage(t *testing.T) {
 	srv := newServer()
 	expvar.Publish("nano", vars(srv))

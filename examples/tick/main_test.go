@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -9,200 +10,170 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
+	croom "github.com/lonng/nano/client/room"
 	"github.com/lonng/nano/nanotest"
+	"github.com/lonng/nano/room"
 )
+
+const tick = time.Second / tickRate
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func join(t *testing.T, p *nanotest.Player) joinReply {
-	t.Helper()
-	var reply joinReply
-	if err := p.Request(t.Context(), "lobby.join", nil, &reply); err != nil {
-		t.Fatal(err)
-	}
-	return reply
+// start starts a server with rooms for a number of players.
+func start(t *testing.T, schedulers, seats int) (*nanotest.Server, *room.Kind[Arena]) {
+	kind := arenas(schedulers, seats)
+	srv := nanotest.Start(t, options(kind)...)
+	return srv, kind.On(srv.Server)
 }
 
-func where(t *testing.T, p *nanotest.Player) whereReply {
+func join(t *testing.T, p *nanotest.Player) *croom.Room {
 	t.Helper()
-	var reply whereReply
-	if err := p.Request(t.Context(), "arena.where", nil, &reply); err != nil {
+	r, err := croom.JoinOrCreate(t.Context(), p.Client, "arena", nil, nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return reply
+	return r
 }
 
-func states(t *testing.T, p *nanotest.Player) []state {
+// where returns where a player is in the state of a client.
+func where(r *croom.Room, id uint32) string {
+	synctest.Wait()
+	x, ok := r.Get("players", fmt.Sprint(id), "x")
+	y, _ := r.Get("players", fmt.Sprint(id), "y")
+	if !ok {
+		return "away"
+	}
+	return fmt.Sprint(x, ",", y)
+}
+
+// steps sends steps, numbered from first.
+func steps(t *testing.T, r *croom.Room, first int, list ...[2]int) {
 	t.Helper()
-	var list []state
-	for _, m := range p.Pushes("onState") {
-		var s state
-		if err := m.Decode(&s); err != nil {
+	for i, s := range list {
+		if err := r.Send("Move", map[string]int{"seq": first + i, "dx": s[0], "dy": s[1]}); err != nil {
 			t.Fatal(err)
 		}
-		list = append(list, s)
 	}
-	return list
 }
 
 func TestFixedTick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := nanotest.Start(t, options(newLobby(1))...)
-		ann := srv.Connect(t)
-		if got, want := join(t, ann), (joinReply{Room: 0, Size: size}); got != want {
-			t.Errorf("lobby.join = %+v, want %+v", got, want)
-		}
+		srv, kind := start(t, 1, 8)
+		r := join(t, srv.Connect(t))
 		time.Sleep(time.Second + tick/2)
-		list := states(t, ann)
-		for i, s := range list {
-			if s.Tick != i+1 {
-				t.Errorf("state %d is of tick %d, want %d", i, s.Tick, i+1)
-			}
+		if s := kind.Stats()[0]; s.Ticks != 20 {
+			t.Errorf("%d ticks in a second, want 20", s.Ticks)
 		}
-		if len(list) != 20 {
-			t.Errorf("%d states in a second, want 20", len(list))
+		if n, _ := r.Get("size"); fmt.Sprint(n) != fmt.Sprint(size) {
+			t.Errorf("size = %v, want %d", n, size)
 		}
 	})
 }
 
-// A join and the steps after it are sent at once, and run on two schedulers, in order.
 func TestStepsAreTakenInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := nanotest.Start(t, options(newLobby(4))...)
-		time.Sleep(tick / 2)
-		ann := srv.Connect(t)
-		joined := make(chan error, 1)
-		if err := ann.RequestFunc(t.Context(), "lobby.join", nil, func(_ *client.Message, err error) { joined <- err }); err != nil {
+		srv, _ := start(t, 2, 8)
+		ann, bob := join(t, srv.Connect(t)), join(t, srv.Connect(t))
+		if ann.ID() != bob.ID() {
+			t.Fatalf("the rooms are %s and %s, want one", ann.ID(), bob.ID())
+		}
+		var path []string
+		bob.OnChange(func() {
+			x, _ := bob.Get("players", "1", "x")
+			y, _ := bob.Get("players", "1", "y")
+			if at := fmt.Sprint(x, ",", y); len(path) == 0 || path[len(path)-1] != at {
+				path = append(path, at)
+			}
+		})
+		time.Sleep(tick + tick/2)
+		steps(t, ann, 1, [2]int{1, 0}, [2]int{1, 1})
+		if got := where(bob, 1); got != "0,0" {
+			t.Errorf("Ann is at %s before the tick, want 0,0", got)
+		}
+		time.Sleep(tick)
+		steps(t, ann, 3, [2]int{-1, 0})
+		time.Sleep(tick)
+		steps(t, ann, 4, [2]int{-9, 9}, [2]int{-1, 0}, [2]int{-1, 0}) // one field at a time, and not over the edge
+		time.Sleep(tick)
+		synctest.Wait()
+		if want := []string{"0,0", "2,1", "1,1", "0,2"}; !slices.Equal(path, want) {
+			t.Errorf("Bob sees Ann at %v, want %v", path, want)
+		}
+		if _, ack := ann.Tick(); ack != 6 {
+			t.Errorf("the state acknowledges step %d, want 6", ack)
+		}
+		if err := ann.Leave(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		steps := []step{{1, 0}, {1, 1}, {0, 1}, {-1, 0}, {-1, -1}, {-1, -1}, {1, 1}}
-		path := [][2]int{{1, 0}, {2, 1}, {2, 2}, {1, 2}, {0, 1}, {0, 0}, {1, 1}}
-		for _, s := range steps {
-			if err := ann.Notify("arena.move", s); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if got := where(t, ann); got.X != 0 || got.Y != 0 || got.Waiting != len(steps) {
-			t.Errorf("arena.where = %+v, want all %d steps waiting", got, len(steps))
-		}
-		if err := <-joined; err != nil {
-			t.Error(err)
-		}
-		time.Sleep(time.Duration(len(steps)) * tick)
-		synctest.Wait()
-		var got [][2]int
-		for _, s := range states(t, ann) {
-			got = append(got, [2]int{s.Players[0].X, s.Players[0].Y})
-		}
-		if !slices.Equal(got, path) {
-			t.Errorf("Ann walks %v, want %v", got, path)
-		}
-		if got := where(t, ann); got.X != 1 || got.Y != 1 || got.Waiting != 0 {
-			t.Errorf("arena.where = %+v, want 1, 1 and no steps waiting", got)
+		time.Sleep(tick)
+		if got := where(bob, 1); got != "away" {
+			t.Errorf("Ann has left but is at %s", got)
 		}
 	})
 }
 
+// A room that is held up holds up no room of another scheduler.
 func TestRoomsAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		lobby := newLobby(2)
-		srv := nanotest.Start(t, options(lobby)...)
-		ann, bob, cem := srv.Connect(t), srv.Connect(t), srv.Connect(t)
-		for i, p := range []*nanotest.Player{ann, bob, cem} {
-			if got := join(t, p); got.Room != i%2 {
-				t.Errorf("player %d is in room %d, want the one where the fewest are", i, got.Room)
-			}
+		srv, kind := start(t, 2, 1)
+		ann, bob := join(t, srv.Connect(t)), join(t, srv.Connect(t))
+		if ann.ID() == bob.ID() {
+			t.Fatal("two players are in a room for one")
 		}
-		// Bob's room is held up: the others do not wait.
 		held := make(chan struct{})
-		lobby.rooms[1].sched.Invoke(func() { <-held })
+		go func() { _ = kind.Do(t.Context(), bob.ID(), func(*Arena) { <-held }) }()
+		synctest.Wait()
+		steps(t, ann, 1, [2]int{1, 0})
+		steps(t, bob, 1, [2]int{0, 1})
 		time.Sleep(10*tick + tick/2)
-		if list := states(t, ann); len(list) < 10 || len(list[len(list)-1].Players) != 2 {
-			t.Errorf("Ann sees %+v, want ten states or more, with Cem at the end", list)
+		if got := where(ann, 1); got != "1,0" {
+			t.Errorf("Ann is at %s, want 1,0: her room is not held up", got)
 		}
-		if list := states(t, bob); len(list) > 1 {
-			t.Errorf("Bob sees %+v while his room is held up", list)
+		if got := where(bob, 1); got == "0,1" {
+			t.Error("Bob's room has ticked while it was held up")
 		}
 		close(held)
-
-		// Ticks that came too late are skipped.
-		time.Sleep(10 * tick)
-		if list := states(t, bob); len(list) < 10 || len(list) > 11 || len(list[0].Players) != 1 {
-			t.Errorf("Bob sees %+v, want the ten states of ten ticks, and himself alone", list)
+		time.Sleep(2 * tick)
+		if got := where(bob, 1); got != "0,1" {
+			t.Errorf("Bob is at %s, want 0,1", got)
 		}
-
-		if err := cem.Close(); err != nil {
-			t.Fatal(err)
-		}
-		synctest.Wait()
-		states(t, ann)
-		ann.WaitFor("onState", time.Second, new(state))
-		var last state
-		ann.WaitFor("onState", time.Second, &last)
-		if len(last.Players) != 1 {
-			t.Errorf("Ann sees %+v, want herself alone", last)
-		}
-		if got := join(t, srv.Connect(t)); got.Room != 0 {
-			t.Errorf("after Cem left, the next player is in room %d, want 0", got.Room)
+		for _, s := range kind.Stats() {
+			if (s.Skipped > 0) != (s.ID == bob.ID()) {
+				t.Errorf("room %s skipped %d ticks, want some in Bob's room only", s.ID, s.Skipped)
+			}
 		}
 	})
 }
 
-func TestWhatIsRefused(t *testing.T) {
+func TestAMoveWithoutARoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		srv := nanotest.Start(t, options(newLobby(1))...)
-		ann := srv.Connect(t)
-		refused := func(route string, in any, code string) {
-			t.Helper()
-			if err := ann.Request(t.Context(), route, in, nil); !errors.Is(err, &client.Error{Code: code}) {
-				t.Errorf("%s of %v = %v, want %s", route, in, err, code)
-			}
-		}
-		refused("arena.move", step{}, nano.CodeInternal)
-		join(t, ann)
-		refused("lobby.join", nil, "TICK-JOINED")
-		refused("arena.move", step{DX: 2}, nano.CodeBadRequest)
-		refused("arena.move", step{DY: -2}, nano.CodeBadRequest)
-		for range maxSteps {
-			if err := ann.Notify("arena.move", step{DX: -1}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		refused("arena.move", step{DX: 1}, nano.CodeLimit)
-		if got := where(t, ann); got.X != 0 || got.Waiting != maxSteps {
-			t.Errorf("arena.where = %+v, want %d steps waiting", got, maxSteps)
-		}
-		time.Sleep(maxSteps*tick + tick/2)
-		if got := where(t, ann); got.X != 0 || got.Waiting != 0 {
-			t.Errorf("arena.where = %+v, want the edge and no steps waiting", got)
+		srv, _ := start(t, 1, 8)
+		p := srv.Connect(t)
+		if err := p.Request(t.Context(), "arena.Move", Step{}, nil); !errors.Is(err, &client.Error{Code: "ROOM-NONE"}) {
+			t.Errorf("arena.Move without a room = %v, want ROOM-NONE", err)
 		}
 	})
 }
 
-// A client that sends everything at once and closes leaves nobody behind.
+// A client that sends everything at once and closes leaves nothing behind.
 func TestLeavingEarly(t *testing.T) {
-	lobby := newLobby(2)
-	srv := nanotest.Start(t, options(lobby)...)
-	for range 20 {
-		p := srv.Connect(t)
-		for _, route := range []string{"lobby.join", "arena.move", "arena.move"} {
-			if err := p.Notify(route, step{DX: 1}); err != nil {
+	synctest.Test(t, func(t *testing.T) {
+		srv, kind := start(t, 2, 8)
+		for range 20 {
+			p := srv.Connect(t)
+			for _, route := range []string{"room.joinOrCreate", "arena.Move", "arena.Move"} {
+				if err := p.Notify(route, map[string]any{"kind": "arena", "dx": 1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := p.Close(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if err := p.Close(); err != nil {
-			t.Fatal(err)
+		time.Sleep(10 * time.Second) // more than an empty room stays
+		if list := kind.Stats(); len(list) > 0 {
+			t.Errorf("rooms are left: %+v", list)
 		}
-	}
-	if err := srv.Shutdown(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range lobby.rooms { // their goroutines have ended
-		if len(r.players) != 0 || lobby.count[r.number] != 0 || r.group.Count() != 0 {
-			t.Errorf("room %d is left with %d players, a count of %d and %d members, want none",
-				r.number, len(r.players), lobby.count[r.number], r.group.Count())
-		}
-	}
+	})
 }

@@ -21,20 +21,20 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// lookEvery is how often the files are looked at, at most.
+// lookEvery is the shortest time between two checks of the files.
 const lookEvery = 10 * time.Second
 
-// keeper keeps the certificate in two PEM files up to date.
+// keeper loads the certificate of two PEM files, and reloads it when they change.
 type keeper struct {
 	cert, key string
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	current *tls.Certificate
-	written time.Time // when the files were written that are current
+	written time.Time // modification time of the loaded files
 	looked  time.Time
 }
 
-// newKeeper reads the certificate for the first time.
+// newKeeper loads the certificate for the first time.
 func newKeeper(cert, key string) (*keeper, error) {
 	k := &keeper{cert: cert, key: key}
 	written, err := k.modified()
@@ -44,8 +44,9 @@ func newKeeper(cert, key string) (*keeper, error) {
 	return k, k.read(written)
 }
 
-// get is tls.Config.GetCertificate: it is called for every client, concurrently. While the files cannot be used, as when
-// only one of them has been replaced yet, the last certificate stays.
+// get implements tls.Config.GetCertificate. It is called concurrently, once for each
+// client. While the files are invalid, it returns the previous certificate. That happens
+// when only one file has been replaced.
 func (k *keeper) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -62,7 +63,7 @@ func (k *keeper) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return k.current, nil
 }
 
-// modified returns when the later of the files was written.
+// modified returns the later modification time of the two files.
 func (k *keeper) modified() (time.Time, error) {
 	var latest time.Time
 	for _, path := range []string{k.cert, k.key} {
@@ -77,7 +78,7 @@ func (k *keeper) modified() (time.Time, error) {
 	return latest, nil
 }
 
-// read takes up the files. But for newKeeper, the caller holds mu.
+// read loads the files. The caller holds mu, except in newKeeper.
 func (k *keeper) read(written time.Time) error {
 	c, err := tls.LoadX509KeyPair(k.cert, k.key)
 	if err != nil {
@@ -87,8 +88,8 @@ func (k *keeper) read(written time.Time) error {
 	return nil
 }
 
-// config returns what the server needs. clients names a PEM file with the authorities whose certificates players have to
-// show; "" lets everybody in.
+// config returns the TLS configuration of the server. clients names a PEM file with the
+// authorities of the players' certificates. With "" players need no certificate.
 func config(k *keeper, clients string) (*tls.Config, error) {
 	c := &tls.Config{GetCertificate: k.get, MinVersion: tls.VersionTLS12}
 	if clients == "" {
@@ -106,10 +107,10 @@ func config(k *keeper, clients string) (*tls.Config, error) {
 	return c, nil
 }
 
-// Echo is something to talk to.
+// Echo is the component that players call.
 type Echo struct{ component.Base }
 
-// Say answers with what was said.
+// Say responds with the payload.
 func (e *Echo) Say(s *session.Session, data []byte) error { return s.Response(data) }
 
 func options(c *tls.Config) []nano.Option {

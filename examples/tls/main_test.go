@@ -24,7 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// issue makes a certificate signed by itself, for localhost and for players, and writes it to two files.
+// issue makes a self-signed certificate for localhost and writes it to two files for
+// players.
 func issue(t *testing.T, serial int64, cert, key string) *x509.Certificate {
 	t.Helper()
 	secret, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -54,7 +55,7 @@ func issue(t *testing.T, serial int64, cert, key string) *x509.Certificate {
 	return c
 }
 
-// write writes a file that is said to be so many hours old as the serial is below 100.
+// write writes a file. Its modification time is 100-serial hours ago.
 func write(t *testing.T, path string, serial int64, b []byte) {
 	t.Helper()
 	at := time.Now().Add(time.Duration(serial-100) * time.Hour)
@@ -63,12 +64,13 @@ func write(t *testing.T, path string, serial int64, b []byte) {
 	}
 }
 
-// connect connects a player over TLS in memory, and returns the serial of the certificate that the server shows.
+// connect connects a player over TLS in memory. It returns the serial number of the
+// server's certificate.
 func connect(t *testing.T, srv *nanotest.Server, own ...tls.Certificate) (c *client.Client, serial int64, err error) {
 	t.Helper()
 	c, err = client.Dial(t.Context(), "tls://localhost:1", client.WithDialer(srv.Listener.DialContext),
 		client.WithTLSConfig(&tls.Config{
-			InsecureSkipVerify: true, // it is looked at here
+			InsecureSkipVerify: true, // the test verifies the certificate itself
 			Certificates:       own,
 			VerifyConnection: func(s tls.ConnectionState) error {
 				serial = s.PeerCertificates[0].SerialNumber.Int64()
@@ -117,15 +119,16 @@ func TestRenewal(t *testing.T) {
 				first = c
 			}
 			echo(t, c)
-			echo(t, first) // who came before stays
+			echo(t, first) // older connections stay open
 		}
 		sees(1)
 		issue(t, 2, cert, key)
-		sees(1) // the files are looked at now and then
+		sees(1) // the server checks the files periodically
 		time.Sleep(lookEvery)
 		sees(2)
 
-		// One file is written after the other, and somebody connects in between.
+		// The two files are written one after the other, and a client connects in
+		// between.
 		issue(t, 3, cert, filepath.Join(dir, "other.pem"))
 		time.Sleep(lookEvery)
 		sees(2)
@@ -184,7 +187,8 @@ func TestFaults(t *testing.T) {
 	missing := filepath.Join(dir, "missing.pem")
 	issue(t, 1, cert, key)
 	write(t, garbage, 1, []byte("garbage"))
-	// An address that fails as well: where the files are in order, that is the error.
+	// The address fails too. If the files are valid, Start returns the error of the
+	// address.
 	const nowhere = "127.0.0.1:nowhere"
 	for name, files := range map[string][3]string{
 		"no certificate":      {missing, key, ""},

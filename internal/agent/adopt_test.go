@@ -11,7 +11,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// shaken returns a connection whose handshake was answered, and its client's end.
+// shaken returns a connection with a completed handshake, and its client's end.
 func shaken(t *testing.T, h *Hub, framed bool) (*peer, *Conn) {
 	t.Helper()
 	client, socket := net.Pipe()
@@ -35,7 +35,7 @@ func shaken(t *testing.T, h *Hub, framed bool) (*peer, *Conn) {
 	return p, c
 }
 
-// attach gives a the connection c.
+// attach attaches connection c to agent a.
 func attach(t *testing.T, a *Agent, c *Conn) {
 	t.Helper()
 	if err := a.adopt(c); err != nil {
@@ -45,7 +45,7 @@ func attach(t *testing.T, a *Agent, c *Conn) {
 	go c.serve(nil, c.hub.Heartbeat)
 }
 
-// reconnect gives a another connection, and returns its client's end.
+// reconnect attaches a new connection to a, and returns its client's end.
 func reconnect(t *testing.T, h *Hub, a *Agent) *peer {
 	t.Helper()
 	p, c := shaken(t, h, false)
@@ -53,7 +53,7 @@ func reconnect(t *testing.T, h *Hub, a *Agent) *peer {
 	return p
 }
 
-// unframed is the client's end of a WebSocket without its frames.
+// unframed is the client's end of a WebSocket. Its reads return the payloads of frames.
 type unframed struct {
 	net.Conn
 	t    *testing.T
@@ -86,15 +86,16 @@ func (u *unframed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// holdLogic keeps the logic goroutine until the function that it returns is called.
+// holdLogic blocks the logic goroutine until the returned function is called.
 func holdLogic(h *Hub) (release func()) {
 	gate := make(chan struct{})
 	h.Dispatcher.Loop.Invoke(func() { <-gate })
 	return func() { close(gate) }
 }
 
-// A live agent gets another connection while requests of its client run and answers wait: over the new connection comes
-// all that no writer had taken, once and in order.
+// TestAnotherConnection checks that a live agent can get another connection while
+// requests run and answers wait. The new connection carries everything that was not
+// written yet, once and in order.
 func TestAnotherConnection(t *testing.T) {
 	for _, framed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("to WebSocket %v", framed), func(t *testing.T) {
@@ -105,8 +106,9 @@ func TestAnotherConnection(t *testing.T) {
 				const rounds, requests = 3, 10
 				id := uint64(0)
 				for round := range rounds {
-					// Requests are in the mailbox, and pushes in the outbox, when the connection is swapped. The mailbox is
-					// full once, so that the reader waits for it.
+					// The mailbox holds requests and the outbox holds pushes when the
+					// connection is swapped. In one case the mailbox is full, so the
+					// reader waits.
 					release := holdLogic(h)
 					want := []string(nil)
 					count := uint64(requests)
@@ -123,7 +125,7 @@ func TestAnotherConnection(t *testing.T) {
 					<-sent
 					q, c := shaken(t, h, framed && round != 1)
 					synctest.Wait()
-					h.Begin() // the flusher leaves what is pushed in the outbox
+					h.Begin() // keeps pushes in the outbox until flushed
 					for n := range requests {
 						text := fmt.Sprint("push ", round, " ", n)
 						if err := a.Push("news", []byte(text)); err != nil {
@@ -172,7 +174,8 @@ func TestAnotherConnection(t *testing.T) {
 	}
 }
 
-// What a writer had taken is not sent again: the client may have it.
+// TestTakenBytesAreNotSentAgain checks that data that a writer took is not sent again,
+// because the client may have it.
 func TestTakenBytesAreNotSentAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
@@ -184,7 +187,7 @@ func TestTakenBytesAreNotSentAgain(t *testing.T) {
 			}
 			synctest.Wait()
 		}
-		push("taken") // by a writer that the client keeps waiting
+		push("taken") // a writer takes it, and the client does not read
 		push("waits")
 		p := reconnect(t, h, a)
 		push("new")
@@ -197,7 +200,8 @@ func TestTakenBytesAreNotSentAgain(t *testing.T) {
 	})
 }
 
-// A reader that waits for room in the mailbox does not hold up the new connection, and what it had not delivered is gone.
+// TestAnotherConnectionWhileTheMailboxIsFull checks that a reader that waits for mailbox
+// space does not delay the new connection. Its undelivered message is dropped.
 func TestAnotherConnectionWhileTheMailboxIsFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, func(c *Config) { c.MaxPending = 4 })
@@ -225,7 +229,8 @@ func TestAnotherConnectionWhileTheMailboxIsFull(t *testing.T) {
 	})
 }
 
-// An agent that is closed takes no connection; the connection keeps the agent that it was made with.
+// TestClosedAgentTakesNoConnection checks that a closed agent accepts no connection. The
+// connection keeps the agent that it was made with.
 func TestClosedAgentTakesNoConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
@@ -241,7 +246,8 @@ func TestClosedAgentTakesNoConnection(t *testing.T) {
 	})
 }
 
-// While an agent has no connection, what it is sent waits, up to the bound; the requests it had accepted run.
+// TestAgentWithoutAConnection checks that an agent without a connection queues output up
+// to the bound, and runs the requests it accepted.
 func TestAgentWithoutAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, func(c *Config) { c.MaxQueued, c.RefuseAtFull = 1000, true })
@@ -269,7 +275,7 @@ func TestAgentWithoutAConnection(t *testing.T) {
 		if !a.detach(nil) {
 			t.Fatal("detach = false")
 		}
-		_ = a.Kick("gone") // there is nobody to send it to
+		_ = a.Kick("gone") // there is no connection to write it to
 		check(t, reason(t, a.session), session.ErrKicked)
 	})
 }

@@ -29,16 +29,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Game is what the clients of these tests talk to.
+// Game is the component of these tests.
 type Game struct{ component.Base }
 
-// Echo answers with what it is given.
+// Echo responds with the payload.
 func (g *Game) Echo(s *session.Session, data []byte) error { return s.Response(data) }
 
-// Note takes a notify.
+// Note handles a notify.
 func (g *Game) Note(*session.Session, []byte) error { return nil }
 
-// newHost makes a host with the defaults of a server, and a scheduler of its own. The test ends them.
+// newHost returns a hub with the defaults of a server and its own scheduler. The end of
+// the test closes both.
 func newHost(t testing.TB, change func(*Config)) *Hub {
 	t.Helper()
 	loop := runloop.New(runloop.DefaultConfig())
@@ -61,7 +62,7 @@ func newHost(t testing.TB, change func(*Config)) *Hub {
 	if change != nil {
 		change(&c)
 	}
-	if c.Dispatcher.Inbound != nil { // change wants a hook
+	if c.Dispatcher.Inbound != nil { // change sets a hook
 		d.Inbound = c.Dispatcher.Inbound
 		c.Dispatcher = dispatch.New(d)
 	}
@@ -98,7 +99,7 @@ func newHost(t testing.TB, change func(*Config)) *Hub {
 	return h
 }
 
-// hook has a host's incoming messages seen by f.
+// hook calls f for each incoming message of a hub.
 func hook(f pipeline.Func) func(*Config) {
 	return func(c *Config) {
 		p := pipeline.New()
@@ -125,13 +126,13 @@ func data(t testing.TB, m message.Message) []byte {
 	return b
 }
 
-// hello is what a client sends before its messages.
+// hello is what a client sends before its messages: a handshake and an ack.
 func hello(t testing.TB) []byte {
 	return append(pack(t, packet.Handshake, "{}"), pack(t, packet.Ack, "")...)
 }
 
-// script is a connection on which the client's bytes come in given pieces; then it ends. What the server writes is
-// kept.
+// script is a connection whose reads return the given pieces and then io.EOF. It records
+// what the server writes.
 type script struct {
 	mu     sync.Mutex
 	pieces [][]byte
@@ -178,7 +179,7 @@ func (c *script) SetDeadline(time.Time) error      { return nil }
 func (c *script) SetReadDeadline(time.Time) error  { return nil }
 func (c *script) SetWriteDeadline(time.Time) error { return nil }
 
-// peer is the other end of a connection that a host serves.
+// peer is the client's end of a connection to a hub.
 type peer struct {
 	t testing.TB
 	net.Conn
@@ -208,7 +209,7 @@ func (p *peer) packet() (packet.Type, []byte) {
 	return typ, body
 }
 
-// message reads one message; heartbeats are passed over.
+// message reads one message and skips heartbeats.
 func (p *peer) message() *message.Message {
 	p.t.Helper()
 	for {
@@ -227,7 +228,7 @@ func (p *peer) message() *message.Message {
 	}
 }
 
-// enter shakes hands.
+// enter completes the handshake.
 func (p *peer) enter() {
 	p.t.Helper()
 	p.send(pack(p.t, packet.Handshake, "{}"))
@@ -237,7 +238,7 @@ func (p *peer) enter() {
 	p.send(pack(p.t, packet.Ack, ""))
 }
 
-// echo has a message answered.
+// echo sends a request and checks the answer.
 func (p *peer) echo(id uint64, text string) {
 	p.t.Helper()
 	p.send(data(p.t, message.Message{Type: message.Request, ID: id, Route: "Game.Echo", Data: []byte(text)}))
@@ -246,7 +247,7 @@ func (p *peer) echo(id uint64, text string) {
 	}
 }
 
-// tcp connects a client to h over a real socket, and returns the agent too.
+// tcp connects a client to h over a socket, and also returns the agent.
 func tcp(t testing.TB, h *Hub) (*peer, *Agent) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -266,7 +267,7 @@ func tcp(t testing.TB, h *Hub) (*peer, *Agent) {
 	return accepted(t, h, client, conn)
 }
 
-// pipe connects a client to h in memory, and returns the agent too.
+// pipe connects a client to h in memory, and also returns the agent.
 func pipe(t testing.TB, h *Hub) (*peer, *Agent) {
 	t.Helper()
 	client, conn := net.Pipe()
@@ -289,7 +290,7 @@ func accepted(t testing.TB, h *Hub, client, conn net.Conn) (*peer, *Agent) {
 	return p, a
 }
 
-// reason waits for the close callbacks of a session and returns why it closed.
+// reason waits for the close callbacks of a session and returns its close reason.
 func reason(t testing.TB, s *session.Session) error {
 	t.Helper()
 	why := make(chan error, 1)

@@ -22,7 +22,7 @@ type BenchNote struct {
 	Content string `json:"content"`
 }
 
-// Bench has an echo of each kind.
+// Bench has an echo handler of each kind.
 type Bench struct{ component.Base }
 
 func (b *Bench) Raw(s *session.Session, data []byte) error                          { return s.Response(data) }
@@ -30,8 +30,8 @@ func (b *Bench) JSON(s *session.Session, n *BenchNote) error                    
 func (b *Bench) Protobuf(s *session.Session, n *wrapperspb.StringValue) error       { return s.Response(n) }
 func (b *Bench) Reply(_ *session.Session, n *BenchNote) (reply *BenchNote, _ error) { return n, nil }
 
-// Requests of one client from its socket to the handler and back, so many in flight. One operation is one request and
-// its answer, the client's share included.
+// BenchmarkEcho measures requests of one client over a socket, with several in flight.
+// One operation is one request with its answer, including the client's work.
 func BenchmarkEcho(b *testing.B) {
 	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-"
 	asJSON := []byte(`{"content":"` + letters + `"}`)
@@ -99,7 +99,7 @@ func benchmarkEcho(b *testing.B, p *peer, route string, payload []byte, window i
 	}
 }
 
-// sendWhole writes without setting a deadline.
+// sendWhole writes b without a deadline.
 func (p *peer) sendWhole(b []byte) {
 	p.t.Helper()
 	if _, err := p.Write(b); err != nil {
@@ -107,7 +107,8 @@ func (p *peer) sendWhole(b []byte) {
 	}
 }
 
-// Heartbeats that come in: what a client costs that does nothing else.
+// BenchmarkHeartbeat measures incoming heartbeats, which is all the traffic of an idle
+// client.
 func BenchmarkHeartbeat(b *testing.B) {
 	h := newHost(b, nil)
 	p, _ := tcp(b, h)

@@ -17,7 +17,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Who binds a uid is told of those who had it before: of any two, one is told of the other, and never both.
+// TestBindTellsOfOthers checks that binding a uid reports the sessions that had it
+// before. Of two sessions that bind the same uid, exactly one learns of the other.
 func TestBindTellsOfOthers(t *testing.T) {
 	var mu sync.Mutex
 	told := map[*session.Session][]*session.Session{}
@@ -62,8 +63,9 @@ func TestBindTellsOfOthers(t *testing.T) {
 	}
 }
 
-// The index of uids is true to what a session bears at last, however its binds were interleaved; and nothing of it is
-// left when the session has closed, which the end of newHost's test looks after.
+// TestConcurrentBinds checks that the index of uids holds the last uid of each session,
+// however binds interleave. newHost's cleanup checks that it is empty after the sessions
+// close.
 func TestConcurrentBinds(t *testing.T) {
 	h := newHost(t, nil)
 	for range 50 {
@@ -95,8 +97,8 @@ func TestConcurrentBinds(t *testing.T) {
 	}
 }
 
-// A session whose connection has gone before the program saw it is never shown to the program: no callback of it
-// would run any more.
+// TestHandshakeOfAClosedConnection checks that the handshake of a closed connection fails
+// before the program sees the session.
 func TestHandshakeOfAClosedConnection(t *testing.T) {
 	asked := false
 	h := newHost(t, func(c *Config) {
@@ -126,7 +128,8 @@ func eventually(t testing.TB, so func() bool) {
 	}
 }
 
-// The answer to a handshake is the same for all but for its time and the program's data.
+// TestPrepareHandshake checks that all handshake answers are equal except for the time
+// and the program's data.
 func TestPrepareHandshake(t *testing.T) {
 	dict, err := message.NewDictionary(map[string]uint16{`Room."Join"`: 7, "房间.x": 65535})
 	if err != nil {
@@ -141,12 +144,13 @@ func TestPrepareHandshake(t *testing.T) {
 	}
 }
 
-// named is a serializer with a name that is not all letters.
+// named is a serializer whose name contains more than letters.
 type named struct{ serialize.Serializer }
 
 func (named) Name() string { return "a \"b\"\a" }
 
-// What is sent while the flusher is held goes out when it is released, or when it was held for long.
+// TestFlusherHolds checks that messages that are queued while the flusher is held are
+// written when it is released, or after the longest hold.
 func TestFlusherHolds(t *testing.T) {
 	for _, n := range []int{1, fewAgents, fewAgents + 1, 3 * share} {
 		synctest.Test(t, func(t *testing.T) {
@@ -213,12 +217,13 @@ func TestFlusherHolds(t *testing.T) {
 	}
 }
 
-// Who sends to few does not wait for the workers, which may have thousands before them.
+// TestFewDoNotWaitForMany checks that a flush to few agents does not wait for workers,
+// which may be busy with thousands of others.
 func TestFewDoNotWaitForMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
-		h.flusher.init(h, 2) // one processor has no workers
-		h.flusher.max = 0    // they have not come to it yet
+		h.flusher.init(h, 2) // with one processor there are no workers
+		h.flusher.max = 0    // the workers have not reached it yet
 		push := func(n int) (conns []*script, agents []*Agent) {
 			h.Begin()
 			for range n {
@@ -263,7 +268,8 @@ func TestFewDoNotWaitForMany(t *testing.T) {
 	})
 }
 
-// opened returns the agent of a connection whose handshake is complete, and which nobody reads.
+// opened returns the agent of a connection with a completed handshake. The client's end
+// is not read.
 func opened(h *Hub, socket net.Conn) *Agent {
 	c, _ := h.newConn(socket, nil, false)
 	a := c.agent.Load()
@@ -272,7 +278,7 @@ func opened(h *Hub, socket net.Conn) *Agent {
 	return a
 }
 
-// A socket's raw side is used for sockets alone.
+// TestRawConn checks that only sockets use the raw-socket path.
 func TestRawConn(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,6 +18,19 @@ func (h *Hub) Session(id int64) (*session.Session, bool) {
 	return a.session, true
 }
 
+// Sessions returns the open sessions, in no order.
+func (h *Hub) Sessions() []*session.Session {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*session.Session, 0, len(h.agents))
+	for _, a := range h.agents {
+		if a.flags.has(flagOpen) && !a.session.Closed() {
+			list = append(list, a.session)
+		}
+	}
+	return list
+}
+
 // ByUID returns the open sessions of a user, in the order they connected.
 func (h *Hub) ByUID(uid int64) []*session.Session {
 	h.mu.Lock()

@@ -24,7 +24,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// player plays what a client sends to a host, one connection at a time, and says what the host made of it.
+// player plays a client's bytes to a hub over one connection at a time, and returns the
+// outcome.
 type player struct {
 	t    testing.TB
 	h    *Hub
@@ -46,12 +47,12 @@ func newPlayer(t testing.TB) *player {
 	return p
 }
 
-// seen is a message in short.
+// seen is the summary of a message.
 func seen(typ message.Type, id uint64, route string, data []byte) string {
 	return fmt.Sprintf("%v %d %q %d bytes %08x", typ, id, route, len(data), crc32.ChecksumIEEE(data))
 }
 
-// outcome is the messages that came through, and why the connection ended.
+// outcome holds the messages that arrived and the reason of the connection's end.
 type outcome struct {
 	messages []string
 	reason   error
@@ -61,7 +62,7 @@ func (o outcome) equal(other outcome) bool {
 	return o.reason == other.reason && slices.Equal(o.messages, other.messages)
 }
 
-// tcp plays the pieces as what a socket yields read by read.
+// tcp plays each piece as one read of a TCP socket.
 func (p *player) tcp(pieces [][]byte) outcome {
 	p.t.Helper()
 	conn := &script{pieces: slices.Clone(pieces)}
@@ -69,7 +70,8 @@ func (p *player) tcp(pieces [][]byte) outcome {
 	return p.end(conn)
 }
 
-// webSocket plays each piece as a frame; the bytes come in reads of n, or all in one.
+// webSocket plays each piece as one frame. Reads return n bytes each, or everything if n
+// is 0.
 func (p *player) webSocket(pieces [][]byte, n int) outcome {
 	p.t.Helper()
 	var stream []byte
@@ -83,13 +85,13 @@ func (p *player) webSocket(pieces [][]byte, n int) outcome {
 	return p.frames(stream, n)
 }
 
-// frames plays frames; their bytes come in reads of n.
+// frames plays WebSocket frames. Reads return n bytes each.
 func (p *player) frames(stream []byte, n int) outcome {
 	p.t.Helper()
 	return p.read(slices.Collect(slices.Chunk(stream, n)))
 }
 
-// read plays what the socket of a WebSocket yields, read by read.
+// read plays each piece as one read of a WebSocket's socket.
 func (p *player) read(pieces [][]byte) outcome {
 	p.t.Helper()
 	conn := &script{pieces: pieces}
@@ -111,7 +113,7 @@ func (p *player) upgrade(conn net.Conn) {
 	p.h.ServeWebSocket(&hijackable{conn: conn}, r)
 }
 
-// hijackable is a response whose connection can be taken over.
+// hijackable is a response writer that implements http.Hijacker.
 type hijackable struct {
 	http.ResponseWriter
 	conn net.Conn
@@ -122,12 +124,12 @@ func (w *hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.conn, bufio.NewReadWriter(bufio.NewReader(none), bufio.NewWriter(io.Discard)), nil
 }
 
-// clientFrame is a final frame as clients send it, masked.
+// clientFrame returns a final, masked frame.
 func clientFrame(opcode byte, payload []byte) []byte {
 	return appendFrame(nil, 0x80|opcode, payload)
 }
 
-// appendFrame appends a frame with a first byte and a mask: RFC 6455 section 5.2.
+// appendFrame appends a masked frame with the given first byte (RFC 6455, section 5.2).
 func appendFrame(b []byte, first byte, payload []byte) []byte {
 	switch n := len(payload); {
 	case n <= 125:
@@ -157,8 +159,9 @@ func (p *player) end(conn *script) outcome {
 	return o
 }
 
-// checkOutput has what the server wrote be packets, exactly one in each frame after an upgrade. The last may be cut
-// off, where the connection ended.
+// checkOutput checks that the server wrote whole packets, and after an upgrade exactly
+// one in each frame. The last packet may be cut off, because the connection may have
+// ended.
 func (p *player) checkOutput(conn *script) {
 	p.t.Helper()
 	b := conn.out.Bytes()
@@ -191,14 +194,15 @@ func (p *player) checkOutput(conn *script) {
 	}
 }
 
-// cut cuts b at two places.
+// cut splits b at two places.
 func cut(b []byte, i, j int) [][]byte {
 	i, j = i%(len(b)+1), j%(len(b)+1)
 	i, j = min(i, j), max(i, j)
 	return [][]byte{b[:i], b[i:j], b[j:]}
 }
 
-// agree plays a stream whole and cut in many ways, over TCP and WebSocket, and has all come to the same.
+// agree plays a stream whole and split in many ways, over TCP and WebSocket. It checks
+// that every outcome is the same.
 func (p *player) agree(stream []byte, i, j int) outcome {
 	p.t.Helper()
 	whole := [][]byte{stream}
@@ -224,7 +228,7 @@ func request(t testing.TB, id uint64, body string) []byte {
 	return data(t, message.Message{Type: message.Request, ID: id, Route: "Game.Echo", Data: []byte(body)})
 }
 
-// bodies are payloads of sizes around those of the buffers that they pass through.
+// bodies are payloads with sizes around the sizes of the read buffers.
 var bodies = []int{0, 1, 100, 125, 126, 240, 256, 1000, 2000, 2048, 4090, 8000, 8192, 16000, 16384, 20000, 40000, 65000}
 
 func TestSplitAnywhere(t *testing.T) {
@@ -259,8 +263,8 @@ func TestSplitAnywhere(t *testing.T) {
 	}
 }
 
-// Payloads of every size come through whole, however they are cut: through buffers that are given back and got again,
-// and through those that grow.
+// TestLargePayloads checks that payloads of every size arrive intact however the stream
+// is split. The sizes use pooled buffers and buffers that grow.
 func TestLargePayloads(t *testing.T) {
 	p := newPlayer(t)
 	stream := hello(t)
@@ -278,7 +282,8 @@ func TestLargePayloads(t *testing.T) {
 	}
 }
 
-// Frames in fragments, with control frames between them, are one stream like any other.
+// TestFragments checks that fragmented frames with control frames in between carry the
+// same stream as whole frames.
 func TestFragments(t *testing.T) {
 	p := newPlayer(t)
 	stream := append(hello(t), request(t, 1, strings.Repeat("x", 3000))...)
@@ -287,7 +292,7 @@ func TestFragments(t *testing.T) {
 	for _, n := range []int{1, 10, 300, 2999} {
 		var frames []byte
 		for i, piece := range slices.Collect(slices.Chunk(stream, n)) {
-			first := byte(0) // a continuation
+			first := byte(0) // opcode of a continuation
 			if i == 0 {
 				first = 2
 			}
@@ -296,7 +301,7 @@ func TestFragments(t *testing.T) {
 			frames = append(frames, clientFrame(10, nil)...)
 		}
 		frames = appendFrame(frames, 0x80, nil)
-		frames = append(frames, clientFrame(2, nil)...) // empty frames are nothing
+		frames = append(frames, clientFrame(2, nil)...) // empty frames have no effect
 		for _, k := range []int{1, 100, len(frames)} {
 			if got := p.frames(frames, k); !got.equal(want) {
 				t.Errorf("fragments of %d bytes, %d at a time: %q, %v, want %q, %v", n, k, got.messages, got.reason, want.messages, want.reason)
@@ -305,12 +310,13 @@ func TestFragments(t *testing.T) {
 	}
 }
 
-// endless is a connection from which bytes come even when it was closed.
+// endless is a connection that returns bytes even after it was closed.
 type endless struct{ script }
 
 func (c *endless) Close() error { return nil }
 
-// What comes after the server has closed the connection is thrown away, not gathered.
+// TestClosedConnectionGathersNothing checks that bytes that arrive after the server
+// closed the connection are dropped.
 func TestClosedConnectionGathersNothing(t *testing.T) {
 	h := newHost(t, nil)
 	large := request(t, 1, strings.Repeat("x", 60_000))
@@ -338,7 +344,8 @@ func TestClosedConnectionGathersNothing(t *testing.T) {
 	}
 }
 
-// A small message in a read of other things has room made for more like it. What that takes counts among what may wait.
+// TestRoomForPayloadsCounts checks that a buffer kept by a small message counts in full
+// toward the limit of the mailbox.
 func TestRoomForPayloadsCounts(t *testing.T) {
 	h := newHost(t, nil)
 	gate := make(chan struct{})
@@ -365,7 +372,8 @@ func TestRoomForPayloadsCounts(t *testing.T) {
 	c.finishReading(io.EOF)
 }
 
-// A hook that ends the goroutine of its connection, as t.FailNow does in a test, ends the connection, too.
+// TestGoexitInAHook checks that a connection ends if a hook ends its goroutine, as
+// t.FailNow does.
 func TestGoexitInAHook(t *testing.T) {
 	exit := func() error { runtime.Goexit(); return nil }
 	for name, change := range map[string]func(*Config){
@@ -427,7 +435,8 @@ func FuzzServerStream(f *testing.F) {
 	})
 }
 
-// FuzzFrames reads bytes where frames should be: however the reads cut them, they come to the same.
+// FuzzFrames reads arbitrary bytes as frames. The outcome must not depend on how the
+// reads split them.
 func FuzzFrames(f *testing.F) {
 	add := func(joined bool, frames ...[]byte) {
 		stream := bytes.Join(frames, nil)
@@ -462,8 +471,8 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// FuzzHandshake sends a handshake with a body, and what a client sends after it: the server takes it for JSON or
-// refuses it, however it comes.
+// FuzzHandshake sends a handshake with an arbitrary body, and more bytes after it. The
+// server parses the body as JSON or refuses it, however the bytes are split.
 func FuzzHandshake(f *testing.F) {
 	for _, body := range []string{
 		`{"sys":{"type":"js","version":"1.0"},"user":{"token":"x"}}`, "", "null", "[]", "{", `"\ud800"`, "\xff", "{}{}",

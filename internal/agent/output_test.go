@@ -22,11 +22,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// halfOpen is a connection whose client ends its side when it is told to, and takes what is written then or later.
+// halfOpen is a connection whose client closes its sending side on demand, and reads
+// output before and after that.
 type halfOpen struct {
 	script
-	eof   chan struct{} // closed when the client has nothing more to say
-	taken chan struct{} // closed when writes go through
+	eof   chan struct{} // closed when the client sends no more
+	taken chan struct{} // closed when writes succeed
 	shut  chan struct{} // closed by Close
 }
 
@@ -52,8 +53,8 @@ func (c *halfOpen) Close() error {
 	return c.script.Close()
 }
 
-// A farewell that is still being written when the client has stopped sending belongs to the connection: Wait waits
-// for it, and nothing is written afterwards.
+// TestWaitCoversTheFarewell checks that Wait waits for a farewell that is being written
+// after the client stopped sending, and that nothing is written later.
 func TestWaitCoversTheFarewell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
@@ -92,13 +93,14 @@ func TestWaitCoversTheFarewell(t *testing.T) {
 	})
 }
 
-// A farewell that the client does not take is given up after closeTimeout, however far writing has got.
+// TestFarewellIsGivenUp checks that a farewell that the client does not read is abandoned
+// after closeTimeout, however much is written.
 func TestFarewellIsGivenUp(t *testing.T) {
 	for _, full := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHost(t, nil)
 			p, a := pipe(t, h)
-			if full { // a writer waits, whose deadline is a longer one
+			if full { // a writer waits with a longer deadline
 				if err := a.Push("news", make([]byte, 1000)); err != nil {
 					t.Fatal(err)
 				}
@@ -121,14 +123,15 @@ func TestFarewellIsGivenUp(t *testing.T) {
 	}
 }
 
-// A write that had to wait leaves no deadline behind: the connection lives on.
+// TestDeadlineOfABlockedWriteIsTakenBack checks that a blocked write leaves no deadline
+// behind.
 func TestDeadlineOfABlockedWriteIsTakenBack(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
 	h.stall = time.Second
 	p, a := tcp(t, h)
 	_ = a.out.conn.socket.(*net.TCPConn).SetWriteBuffer(4 << 10)
-	const pushes, size = 15, 64 << 10 // more than the socket holds
+	const pushes, size = 15, 64 << 10 // more than the socket buffers
 	for range pushes {
 		if err := a.Push("news", make([]byte, size)); err != nil {
 			t.Fatal(err)
@@ -139,11 +142,12 @@ func TestDeadlineOfABlockedWriteIsTakenBack(t *testing.T) {
 			t.Fatalf("%v came, want a push of %d bytes", m, size)
 		}
 	}
-	time.Sleep(h.stall + h.stall/4) // longer than a write may be blocked
+	time.Sleep(h.stall + h.stall/4) // longer than a write may block
 	p.echo(5, "still here")
 }
 
-// What the protocol cannot carry is refused, not cut short.
+// TestPushThatNoPacketHolds checks that messages over the limits of the protocol are
+// refused instead of truncated.
 func TestPushThatNoPacketHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, func(c *Config) { c.MaxQueued = 64 << 20 })
@@ -168,7 +172,8 @@ func TestPushThatNoPacketHolds(t *testing.T) {
 	})
 }
 
-// A broadcast that many agents share, and what each of them is sent beside it, come in order and keep apart.
+// TestSharedFrame checks that a broadcast shared by many agents and the agents' own
+// messages arrive in order and do not mix.
 func TestSharedFrame(t *testing.T) {
 	h := newHost(t, nil)
 	p, a := tcp(t, h)
@@ -202,11 +207,12 @@ func TestSharedFrame(t *testing.T) {
 	}
 }
 
-// Of those who answer a request at once one gets through, and the rest are told.
+// TestAnswerOnce checks that one of several concurrent answers to a request succeeds, and
+// that the others return an error.
 func TestAnswerOnce(t *testing.T) {
 	h := newHost(t, nil)
 	p, a := tcp(t, h)
-	for range 20 { // the client uses the id again
+	for range 20 { // the client reuses the id
 		a.Begin(7, nil)
 		var answered atomic.Int64
 		var wg sync.WaitGroup
@@ -247,11 +253,13 @@ func TestOverflow(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHost(t, func(c *Config) { c.MaxQueued, c.RefuseAtFull = 1000, refuse })
 			p, a := pipe(t, h)
-			// What could never fit is the program's fault, and the session is none the worse.
+			// A message over the limit is an error of the program and does not close the
+			// session.
 			check(t, a.Push("news", make([]byte, 1001)), session.ErrBufferExceed)
 			p.echo(1, "still here")
 			synctest.Wait()
-			// 10 bytes of headers each; the first is being written, and counts.
+			// Each message has 10 bytes of headers. The first one is being written and
+			// still counts.
 			for range 10 {
 				if err := a.Push("news", make([]byte, 90)); err != nil {
 					t.Fatal(err)
@@ -284,9 +292,10 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// Cutting off a client that does not read takes no time, though TLS has something to tell it.
+// TestCutDoesNotWait checks that closing a client that does not read is quick, although
+// TLS has a close alert to send.
 func TestCutDoesNotWait(t *testing.T) {
-	web := httptest.NewUnstartedServer(nil) // for its certificate
+	web := httptest.NewUnstartedServer(nil) // provides a certificate
 	web.StartTLS()
 	config := web.TLS.Clone()
 	roots := x509.NewCertPool()

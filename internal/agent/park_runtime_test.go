@@ -101,8 +101,9 @@ func parkNow(t testing.TB, a *Agent) *Conn {
 	return c
 }
 
-// Idle connections are parked after a second, and take no goroutine. Each is answered when it wakes, and parked again.
-func TestIdleConnectionsArePlacedWithThePoller(t *testing.T) {
+// TestIdleConnectionsAreParked checks that idle connections are parked after a second and
+// take no goroutine, and that each one is answered when it wakes and is parked again.
+func TestIdleConnectionsAreParked(t *testing.T) {
 	h := newHost(t, nil)
 	const n = 40
 	before := runtime.NumGoroutine()
@@ -130,7 +131,8 @@ func TestIdleConnectionsArePlacedWithThePoller(t *testing.T) {
 	}
 }
 
-// The poller answers nothing but takes heartbeats, whole ones, and starts a reader for anything else.
+// TestPollerTakesHeartbeats checks that the poller handles whole heartbeats and starts a
+// reader for anything else.
 func TestPollerTakesHeartbeats(t *testing.T) {
 	overEach(t, nil, func(t *testing.T, h *Hub, p *peer, a *Agent) {
 		c := parkNow(t, a)
@@ -156,7 +158,8 @@ func TestPollerTakesHeartbeats(t *testing.T) {
 	})
 }
 
-// Packets come in pieces while the connection is parked again and again, if that is possible.
+// TestParkedBetweenPieces checks packets that come in pieces while the connection is
+// parked as often as possible.
 func TestParkedBetweenPieces(t *testing.T) {
 	for name, connect := range transports {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +201,8 @@ func TestParkedBetweenPieces(t *testing.T) {
 	}
 }
 
-// A parked connection ends for each reason, and nothing of it is left. The host checks that.
+// TestParkedConnectionEnds checks that a parked connection ends for each reason. The host
+// checks that nothing of it is left.
 func TestParkedConnectionEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		end  func(*peer, *Agent)
@@ -230,7 +234,8 @@ func TestParkedConnectionEnds(t *testing.T) {
 	}
 }
 
-// A client that is silent for too long is closed though its connection is parked.
+// TestSilenceOfParkedConnection checks that the server closes a parked connection whose
+// client is silent for too long.
 func TestSilenceOfParkedConnection(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(c *Config) { c.Heartbeat = 50 * time.Millisecond })
@@ -239,7 +244,7 @@ func TestSilenceOfParkedConnection(t *testing.T) {
 	check(t, reason(t, a.session), session.ErrHeartbeat)
 }
 
-// A connection is closed at the moment in which it is parked, or wakes.
+// TestCloseAgainstPark closes connections while they are parked and while they wake.
 func TestCloseAgainstPark(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -264,7 +269,8 @@ func TestCloseAgainstPark(t *testing.T) {
 	eventually(t, func() bool { open, _ := h.Len(); return open == 0 })
 }
 
-// Clients that send heartbeats without end do not keep another one from waking.
+// TestFloodOfHeartbeats checks that a client wakes while others send heartbeats without
+// pause.
 func TestFloodOfHeartbeats(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -291,7 +297,8 @@ func TestFloodOfHeartbeats(t *testing.T) {
 	wg.Wait()
 }
 
-// A client whose rates are used up is refused, and at last kicked, though the poller reads from it.
+// TestRatesOfParkedConnection checks that a client that exceeds its rates is kicked while
+// the poller reads from it.
 func TestRatesOfParkedConnection(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(c *Config) { c.Limits.MessageRate, c.Limits.MessageBurst, c.Limits.MaxAbuse = 1, 5, 3 })
@@ -307,7 +314,7 @@ func TestRatesOfParkedConnection(t *testing.T) {
 	check(t, reason(t, a.session), session.ErrLimit)
 }
 
-// loneNode is the only node of a cluster.
+// loneNode is the Carrier of a cluster with one node.
 type loneNode struct{}
 
 func (loneNode) Name() carry.Name { return carry.Name{1} }
@@ -316,8 +323,9 @@ func (loneNode) Carry(carry.Name, *carry.Ask, []byte) (*carry.Conn, *carry.Refus
 	return nil, nil, carry.ErrUnknownNode
 }
 
-// With resume, the poller takes acknowledgements, and another connection takes the session of a parked one over. In a
-// cluster too, a connection is parked once its handshake was answered.
+// TestResumeOfParkedConnection checks that the poller handles acknowledgements, and that a
+// new connection resumes the session of a parked one. The server is a node of a cluster,
+// which keeps the first bytes of each connection until the handshake is answered.
 func TestResumeOfParkedConnection(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(c *Config) {
@@ -366,7 +374,8 @@ func TestResumeOfParkedConnection(t *testing.T) {
 	check(t, reason(t, a.session), session.ErrProtocol)
 }
 
-// Without a poller the reader of a connection that was quiet goes on with a new goroutine, and loses nothing by it.
+// TestQuietReaderRenewsItsStack checks that without a poller an idle connection continues
+// to read on a new goroutine and loses no bytes.
 func TestQuietReaderRenewsItsStack(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, nil)
@@ -386,7 +395,7 @@ func TestQuietReaderRenewsItsStack(t *testing.T) {
 	if c.flags.has(flagParked) {
 		t.Error("the connection is parked without a poller")
 	}
-	// It may be closed at that moment.
+	// The connection may close at that moment.
 	c.settle()
 	_ = a.Kick("bye")
 	if typ, body := p.packet(); typ != packet.Kick || string(body) != `{"reason":"bye","code":"kicked"}` {
@@ -395,7 +404,8 @@ func TestQuietReaderRenewsItsStack(t *testing.T) {
 	check(t, reason(t, a.session), session.ErrKicked)
 }
 
-// A connection is called earlier than it was to be, but never later.
+// TestWheelHasten checks that hasten moves a connection to an earlier time and never to a
+// later one.
 func TestWheelHasten(t *testing.T) {
 	h := newHost(t, nil)
 	for _, test := range []struct{ at, d, want time.Duration }{

@@ -11,14 +11,15 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// While the logic goroutine is pressed, readers put off the read that finds nothing. It is that read which finds the end of
-// a stream that came together with its last bytes: neither these nor the end may be missed.
+// TestStreamsEndUnderPressure checks that no bytes and no end of a stream are missed
+// while the logic goroutine is saturated. Readers then postpone the next read, and only
+// that read finds the end.
 func TestStreamsEndUnderPressure(t *testing.T) {
 	h := newHost(t, nil)
 	sched := h.Dispatcher.Loop
 	var over atomic.Bool
 	var more func()
-	more = func() { // the loop always has something to do
+	more = func() { // the loop always has a task
 		if !over.Load() {
 			sched.Invoke(more)
 		}
@@ -52,12 +53,12 @@ func TestStreamsEndUnderPressure(t *testing.T) {
 			if _, err := p.Write(requests); err != nil {
 				t.Errorf("Write = %v", err)
 			}
-			_ = p.Conn.(interface{ CloseWrite() error }).CloseWrite() // as close as can be behind the last bytes
+			_ = p.Conn.(interface{ CloseWrite() error }).CloseWrite() // directly after the last bytes
 			check(t, reason(t, a.session), session.ErrClientClosed)
 		})
 	}
 	group.Wait()
-	const echoes = 1 // of tcp
+	const echoes = 1 // requests over tcp
 	if got, want := h.Counts.MessagesIn.Load(), int64(clients*(echoes+(rounds+1)*window)); got != want {
 		t.Errorf("%d messages came in, want %d", got, want)
 	}

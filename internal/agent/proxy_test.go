@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// FuzzProxied reads a header of the PROXY protocol, whole and in pieces: the address, and what lies behind it, are the
-// same.
+// FuzzProxied reads a PROXY protocol header whole and in pieces. The address and the
+// bytes after the header must be the same.
 func FuzzProxied(f *testing.F) {
 	v2 := "\r\n\r\n\x00\r\nQUIT\n"
 	for _, s := range []string{

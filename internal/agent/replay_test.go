@@ -10,7 +10,8 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// TestHistory compares a history with a list of packets, under random keeping, acknowledging and trimming.
+// TestHistory compares a history with a list of packets, while packets are added,
+// acknowledged and trimmed at random.
 func TestHistory(t *testing.T) {
 	const most = 6000
 	for seed := range uint64(200) {
@@ -40,7 +41,7 @@ func TestHistory(t *testing.T) {
 				h.keep(buf, n, fleeting)
 				h.sent = h.last
 				if !buf.shared {
-					clear(buf.b) // its owner uses it again
+					clear(buf.b) // the owner reuses the buffer
 				}
 			case 3:
 				n := acked + uint64(r.IntN(int(h.sent-acked)+1))
@@ -71,7 +72,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// What was not sent yet is not forgotten.
+// Packets that were not sent yet are kept.
 func TestHistoryKeepsWhatIsNotSent(t *testing.T) {
 	h := history{first: 1}
 	b := data(t, message.Message{Type: message.Push, Route: "news", Data: make([]byte, 100)})

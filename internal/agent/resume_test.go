@@ -13,13 +13,14 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A suspended session whose buffers are empty takes at most 12 KiB of heap.
+// TestSuspendedSessionIsSmall checks that a suspended session with empty buffers takes at
+// most 12 KiB of heap.
 func TestSuspendedSessionIsSmall(t *testing.T) {
 	const sessions, most = 500, 12 << 10
 	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
 	heap := func() int64 {
 		runtime.GC()
-		runtime.GC() // what pools hold is freed by the second one
+		runtime.GC() // the second collection frees the contents of pools
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapAlloc)
@@ -34,7 +35,7 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 		for id := range uint64(20) {
 			p.echo(id+1, "hello")
 		}
-		p.send(pack(t, packet.Heartbeat, "\x14")) // all 20 came
+		p.send(pack(t, packet.Heartbeat, "\x14")) // acknowledges all 20
 		_ = client.Close()
 	}
 	visit()
@@ -54,13 +55,13 @@ func TestSuspendedSessionIsSmall(t *testing.T) {
 	}
 }
 
-// guesses returns the handshakes whose costs are compared: one that asks for a new session, and one with a token that
-// the server might have given.
+// guesses returns two handshakes to compare: one that asks for a new session, and one
+// with a guessed token.
 func guesses() (fresh, guess string) {
 	return `{"sys":{"resume":{}}}`, `{"sys":{"resume":{"token":"` + newToken(carry.Name{}).text() + `","received":12}}}`
 }
 
-// shakeHands connects, sends a handshake, reads the answer, and goes away.
+// shakeHands connects, sends a handshake, reads the answer and closes the connection.
 func shakeHands(t testing.TB, h *Hub, handshake string) {
 	t.Helper()
 	client, conn := net.Pipe()
@@ -71,7 +72,8 @@ func shakeHands(t testing.TB, h *Hub, handshake string) {
 	_ = client.Close()
 }
 
-// A guessed token costs the server no more than a handshake: nothing is remembered, and little more is allocated.
+// TestGuessedTokens checks that a guessed token costs the server about as much as a
+// handshake. It stores nothing and allocates little more.
 func TestGuessedTokens(t *testing.T) {
 	const rounds = 500
 	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20} })
@@ -103,7 +105,8 @@ func TestGuessedTokens(t *testing.T) {
 	}
 }
 
-// BenchmarkGuess compares the time of a handshake with that of a guessed token, the client's share included.
+// BenchmarkGuess compares the time of a handshake with that of a guessed token, including
+// the client's work.
 func BenchmarkGuess(b *testing.B) {
 	fresh, guess := guesses()
 	for _, kind := range []struct{ name, handshake string }{{"plain", "{}"}, {"fresh", fresh}, {"guess", guess}} {
@@ -117,7 +120,8 @@ func BenchmarkGuess(b *testing.B) {
 	}
 }
 
-// An agent may close while its connection is on the way to another one, and comes back to it.
+// TestAgentClosesWithoutItsConnection checks that an agent may close while another agent
+// takes over its connection, and that the connection can be returned to it.
 func TestAgentClosesWithoutItsConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, withResume)
@@ -127,6 +131,6 @@ func TestAgentClosesWithoutItsConnection(t *testing.T) {
 		first.release(c)
 		_ = first.shut(session.ErrResumeOverflow, farewell{})
 		first.takeBack(c)
-		c.finishReading(session.ErrBrokenPipe) // as its reader does
+		c.finishReading(session.ErrBrokenPipe) // as the connection's reader does
 	})
 }

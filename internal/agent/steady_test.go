@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// deadlineless is a connection whose deadlines have no effect.
+// deadlineless is a connection that ignores deadlines.
 type deadlineless struct{ net.Conn }
 
 func (deadlineless) SetReadDeadline(time.Time) error { return nil }
 
-// A read deadline has an effect over each socket, leaves out the time in which the process
-// did not run, and loses no byte.
+// TestSteadyConn checks that a read deadline works on each kind of socket, excludes the
+// time in which the process was stopped, and loses no byte.
 func TestSteadyConn(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -40,7 +40,7 @@ func TestSteadyConn(t *testing.T) {
 				}
 				b := make([]byte, 10)
 
-				// No tick: the process does not run.
+				// There is no tick, so this time counts as a pause of the process.
 				_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 				send(time.Hour, "late")
 				if n, err := conn.Read(b); string(b[:n]) != "late" || err != nil {
@@ -61,7 +61,7 @@ func TestSteadyConn(t *testing.T) {
 				_ = conn.SetReadDeadline(time.Time{})
 				go func() {
 					time.Sleep(time.Second)
-					_ = conn.SetReadDeadline(time.Unix(1, 0)) // as package net/http does
+					_ = conn.SetReadDeadline(time.Unix(1, 0)) // package net/http sets such a deadline
 				}()
 				_, err = conn.Read(b)
 				if d := time.Since(start); !errors.Is(err, os.ErrDeadlineExceeded) || d > 2*time.Second {

@@ -16,7 +16,7 @@ func withResume(c *Config) {
 	c.Resume = Resume{Window: time.Minute, Buffer: 256 << 10, MaxMemory: 256 << 20}
 }
 
-// resumable connects a client that asks for resume, and returns the session's token too.
+// resumable connects a client that asks for resume, and also returns the session's token.
 func resumable(t *testing.T, h *Hub) (*peer, *Agent, string) {
 	t.Helper()
 	p, c, token := asking(t, h, `{}`)
@@ -28,7 +28,8 @@ func resumable(t *testing.T, h *Hub) (*peer, *Agent, string) {
 	return p, a, token
 }
 
-// asking returns a connection whose handshake asks for resume and was answered, and which nobody reads.
+// asking returns a connection whose handshake asks for resume and was answered. No
+// goroutine reads it.
 func asking(t *testing.T, h *Hub, ask string) (p *peer, c *Conn, token string) {
 	t.Helper()
 	client, socket := net.Pipe()
@@ -54,7 +55,7 @@ func asking(t *testing.T, h *Hub, ask string) (p *peer, c *Conn, token string) {
 	return p, c, answer.Sys.Resume.Token
 }
 
-// returning is asking for the session of a token.
+// returning is asking with the token of a session.
 func returning(t *testing.T, h *Hub, token string) (*peer, *Conn, string) {
 	t.Helper()
 	return asking(t, h, fmt.Sprintf(`{"token":%q,"received":0}`, token))
@@ -66,7 +67,8 @@ func finish(c *Conn, err error) {
 	c.serve(nil, c.hub.HandshakeTimeout)
 }
 
-// Of two connections that were let in, the first one's ack is handled last: it must not cut the second one.
+// TestLateAckOfConnectionThatWasReplaced checks that the late ack of an earlier
+// connection does not close a later connection of the session.
 func TestLateAckOfConnectionThatWasReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, withResume)
@@ -95,7 +97,8 @@ func TestLateAckOfConnectionThatWasReplaced(t *testing.T) {
 	})
 }
 
-// A connection that cannot be written to any more is not given to the session: what was sent would be refused.
+// TestAckOfConnectionThatHasEnded checks that a connection that cannot be written to is
+// not attached to the session, because later output would be refused.
 func TestAckOfConnectionThatHasEnded(t *testing.T) {
 	for name, end := range map[string]func(*Agent, *Conn){
 		"a write failed": func(first *Agent, c *Conn) { c.writeFailed(first, nil) },
@@ -137,7 +140,8 @@ func TestAckOfConnectionThatHasEnded(t *testing.T) {
 	}
 }
 
-// A client that gets answers, and whose acks do not come, does not leave tokens behind.
+// TestTokensOfAttemptsAreForgotten checks that a client that never sends an ack after its
+// answers leaves no tokens in the server.
 func TestTokensOfAttemptsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, withResume)

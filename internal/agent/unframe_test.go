@@ -9,8 +9,8 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// unframe takes one frame of a server apart, as RFC 6455 section 5.2 has it, and returns what follows. It reports
-// false where b ends within the frame.
+// unframe parses one server frame (RFC 6455, section 5.2), and returns its payload and
+// the bytes after it. It reports false if b ends within the frame.
 func unframe(t testing.TB, b []byte) (opcode byte, payload, rest []byte, whole bool) {
 	t.Helper()
 	if len(b) < 2 {
@@ -38,7 +38,8 @@ func unframe(t testing.TB, b []byte) (opcode byte, payload, rest []byte, whole b
 	return opcode, b[:n], b[n:], true
 }
 
-// Every packet is in a frame of its own, whatever its size, and what stands before them stays.
+// TestFrame checks that each packet gets its own frame, whatever its size, and that the
+// bytes before it are unchanged.
 func TestFrame(t *testing.T) {
 	var packets []byte
 	sizes := []int{0, 1, 120, 121, 122, 123, 250, 0xffff - 4, 0xffff - 3, 1 << 20}

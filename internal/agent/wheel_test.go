@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// waiting is a connection that the wheel finds due when its deadline for the handshake comes.
+// waiting is a connection whose handshake deadline is registered with the wheel.
 func waiting(h *Hub) *Conn {
 	c, _ := h.newConn(&script{}, nil, false)
 	go func() {
@@ -17,7 +17,7 @@ func waiting(h *Hub) *Conn {
 	return c
 }
 
-// closed returns a channel that is closed with the session.
+// closed returns a channel that is closed when the session closes.
 func (c *Conn) closed() <-chan struct{} { return c.agent.Load().session.Context().Done() }
 
 // isClosed reports whether the session is closed.
@@ -30,7 +30,8 @@ func TestWheelCallsInTime(t *testing.T) {
 			if h.wheel.tick != tick {
 				t.Fatalf("tick %v, want %v", h.wheel.tick, tick)
 			}
-			// Shorter than a tick, a turn of the wheel, and longer than one.
+			// The durations are shorter than a tick, one turn of the wheel, and longer
+			// than a turn.
 			for _, d := range []time.Duration{1, tick / 2, tick, 3 * tick, 255 * tick, 256 * tick, 257*tick + 1, 1000 * tick} {
 				a := waiting(h)
 				start := time.Now()
@@ -98,7 +99,8 @@ func TestWheelManyAtOnce(t *testing.T) {
 	})
 }
 
-// The wheel stands still while nobody hangs in it, and is exact all the same when somebody comes.
+// TestWheelIdle checks that the wheel stops while it is empty, and is exact for the next
+// deadline.
 func TestWheelIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, nil)
@@ -122,13 +124,14 @@ func TestWheelIdle(t *testing.T) {
 	})
 }
 
-// The clock leaves out the time in which the process did not run, and no more than that.
+// TestWheelPauses checks that the clock excludes exactly the time in which the process
+// did not run.
 func TestWheelPauses(t *testing.T) {
 	const second = time.Second
 	for _, c := range []struct {
 		name  string
 		ticks []time.Duration // between one tick and the next
-		want  time.Duration   // that the clock leaves out
+		want  time.Duration   // time that the clock excludes
 	}{
 		{"in time", []time.Duration{second / 4, second / 4, second / 4}, 0},
 		{"two ticks late", []time.Duration{3 * second / 4, 3 * second / 4}, 0},

@@ -17,7 +17,7 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// vectors were made with an encoder that is not ours, the one that JavaScript clients use.
+// vectors come from the encoder of the JavaScript clients, not from this repository.
 type vectors struct {
 	Dictionary map[string]uint16
 	Messages   []struct {
@@ -111,14 +111,14 @@ func TestVectorPackages(t *testing.T) {
 	}
 }
 
-// whole is a packet that was read.
+// whole is a packet that Next returned.
 type whole struct {
 	typ  packet.Type
 	body string
 }
 
-// read feeds pieces to Next as a connection does: bytes that make no packet yet are kept. It returns the packets,
-// and the bytes left over or the error that ended it.
+// read passes pieces to Next as a connection does, and keeps incomplete packets. It
+// returns the packets, and the remaining bytes or the error.
 func read(t testing.TB, limit int, pieces ...[]byte) ([]whole, []byte, error) {
 	t.Helper()
 	var packets []whole
@@ -147,7 +147,7 @@ func read(t testing.TB, limit int, pieces ...[]byte) ([]whole, []byte, error) {
 	return packets, b, nil
 }
 
-// stream returns packets of every type, end to end.
+// stream returns consecutive packets of every type.
 func stream(t testing.TB) ([]byte, []whole) {
 	t.Helper()
 	want := []whole{
@@ -321,8 +321,8 @@ func TestAppendMessageWritesInPlace(t *testing.T) {
 	}
 }
 
-// FuzzNext reads a stream whole, and once more split in two: the packets and the outcome are the same, and encode
-// to the bytes that they were read from.
+// FuzzNext decodes a stream whole, and again split in two. Both must have the same
+// outcome, and the packets must encode to the same bytes.
 func FuzzNext(f *testing.F) {
 	b, _ := stream(f)
 	f.Add(b, 7)
@@ -359,7 +359,8 @@ func FuzzNext(f *testing.F) {
 	})
 }
 
-// A response that is appended without a Message is the same as one with.
+// TestAppendResponse checks that a response appended without a Message equals one
+// appended with a Message.
 func TestAppendResponse(t *testing.T) {
 	large := make([]byte, packet.MaxLength)
 	for _, id := range []uint64{0, 1, 127, 128, 1<<14 - 1, 1 << 14, 1 << 62, math.MaxUint64} {
@@ -367,7 +368,7 @@ func TestAppendResponse(t *testing.T) {
 		for _, size := range []int{0, 1, 64, 1 << 16, fits, fits + 1, len(large)} {
 			for _, before := range [][]byte{nil, []byte("before"), append(make([]byte, 0, 200), "before"...)} {
 				if size > 1<<16 && before != nil {
-					continue // 16 MiB once is enough
+					continue // one case of 16 MiB is enough
 				}
 				m := message.Message{Type: message.Response, ID: id, Data: large[:size]}
 				want, wantErr := AppendMessage(bytes.Clone(before), &m, nil)

@@ -1,7 +1,8 @@
-// Package compat holds the module to the names that published programs use. They are listed in testdata/api.txt;
-// program_test.go is a program made of that list, which uses every name with exactly the type that is listed, so a
-// name that is gone or changed breaks the compilation of this package's tests. An interface is implemented with the
-// listed methods alone, since programs that do so must not find a method missing.
+// Package compat checks that the exported names of published versions still exist.
+// testdata/api.txt lists them. program_test.go is generated from that list and uses every
+// name with its listed type. If a name is missing or changed, the tests of this package
+// do not compile. Each interface is implemented with only the listed methods, because
+// programs implement them so.
 package compat
 
 import (
@@ -81,10 +82,10 @@ func TestUse(t *testing.T) {
 	}
 }
 
-// generate makes the program of the list.
+// generate returns the source of the program that uses the list.
 func generate(list string) ([]byte, error) {
 	imports := newImports()
-	interfaces := map[string][]string{} // the listed methods of each
+	interfaces := map[string][]string{} // the listed methods of each interface
 	var body strings.Builder
 	for i, line := range strings.Split(list, "\n") {
 		line = strings.TrimSpace(line)
@@ -118,7 +119,7 @@ func generate(list string) ([]byte, error) {
 	return format.Source(b.Bytes())
 }
 
-// imports gives every package of the program a name.
+// imports assigns a name to every imported package.
 type imports struct {
 	names map[string]string // by path
 	taken map[string]bool
@@ -138,7 +139,7 @@ func (im *imports) name(pkg string) string {
 	return name
 }
 
-// qualified is a type with the path of its package.
+// qualified matches a type with its package path.
 var qualified = regexp.MustCompile(`((?:\w[\w.-]*/)*\w[\w-]*)\.([A-Z]\w*)`)
 
 // rewrite returns a type or signature of the list as Go source.
@@ -149,10 +150,12 @@ func (im *imports) rewrite(s string) string {
 	})
 }
 
-// object is what a line says after the package: its kind, its name, and its signature or its type.
+// object is the part of a line after the package: the kind, the name, and the signature
+// or type.
 var object = regexp.MustCompile(`^(const|var|type|field|func|method func|interface method) ([\w.]+)(?: = | |)(.*)$`)
 
-// use returns a declaration that compiles if the object of the line exists and has the type that is listed.
+// use returns a declaration that compiles if the object of the line exists with the
+// listed type.
 func (im *imports) use(line string) (string, error) {
 	pkg, rest, _ := strings.Cut(line, ": ")
 	m := object.FindStringSubmatch(rest)
@@ -206,7 +209,7 @@ func (im *imports) use(line string) (string, error) {
 	case results != "":
 		return fmt.Sprintf("var _ func(%s)%s = %s", join("", params), results, full), nil
 	}
-	// Without results listed, the function is called, and may have some.
+	// If the list has no results, the function is only called. It may have results.
 	var named, args []string
 	callee := full
 	if kind == "method func" {
@@ -230,7 +233,8 @@ func join(receiver string, params []string) string {
 	return strings.Join(params, ", ")
 }
 
-// split takes a signature apart: its parameters, and its results with the space before them.
+// split returns the parameters of a signature, and its results with the space before
+// them.
 func split(signature string) (params []string, results string, err error) {
 	if !strings.HasPrefix(signature, "(") {
 		return nil, "", fmt.Errorf("signature %q, want parameters in parentheses", signature)

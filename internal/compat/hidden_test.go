@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// hidden lists the machinery that programs must not reach: each line is an expression of a program
-// outside the module, with the name that the compiler must not find.
+// hidden lists machinery that programs must not use. Each line is an expression of a
+// program outside the module, and the name that must not compile.
 var hidden = []struct{ expression, name string }{
 	{"component.Raw(nil)", "Raw"},
 	{"component.Arg{}", "Arg"},
@@ -50,7 +50,8 @@ var hidden = []struct{ expression, name string }{
 	{"scheduler.Default().Configure", "Configure"},
 }
 
-// shown lists what such a program may use. It proves that the program fails for the names alone.
+// shown lists names that such a program may use. It shows that only the hidden names fail
+// to compile.
 var shown = []string{
 	"service.ExtractHandler",
 	"service.Handlers[\"Join\"].Method",
@@ -64,7 +65,8 @@ var shown = []string{
 	"scheduler.Default().Close",
 }
 
-// A program outside the module cannot reach what calls handlers and runs the loop.
+// TestHiddenNames checks that a program outside the module cannot use the machinery that
+// calls handlers and runs the loop.
 func TestHiddenNames(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the compiler")
@@ -114,7 +116,7 @@ func main() {}
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, requires, _ := strings.Cut(string(mod), "\n") // all versions, so that nothing is looked up
+	_, requires, _ := strings.Cut(string(mod), "\n") // all versions are listed, so the go command looks up none
 	for name, text := range map[string]string{
 		"main.go": program.String(),
 		"go.sum":  string(sums),

@@ -1,4 +1,5 @@
-// Package conntest makes connections for tests that keep the contract of net.Conn, and are not like those of package net.
+// Package conntest makes connections for tests. They implement net.Conn correctly, but
+// behave differently from those of package net.
 package conntest
 
 import (
@@ -8,13 +9,13 @@ import (
 	"time"
 )
 
-// Kind is a kind of connections. Wrap makes one of a TCP connection.
+// Kind is a kind of connection. Wrap makes one from a TCP connection.
 type Kind struct {
 	Name string
 	Wrap func(*net.TCPConn) net.Conn
 }
 
-// Kinds are all kinds, the bare TCP connection first.
+// Kinds returns all kinds. The plain TCP connection is the first.
 var Kinds = []Kind{
 	{"bare", func(c *net.TCPConn) net.Conn { return c }},
 	{"short reads", func(c *net.TCPConn) net.Conn { return shortReads{c} }},
@@ -39,12 +40,13 @@ func (l Listener) Accept() (net.Conn, error) {
 	return l.Kind.Wrap(c.(*net.TCPConn)), nil
 }
 
-// shortReads reads a few bytes at once.
+// shortReads is a connection whose reads return a few bytes each.
 type shortReads struct{ *net.TCPConn }
 
 func (c shortReads) Read(p []byte) (int, error) { return c.TCPConn.Read(p[:min(len(p), 3)]) }
 
-// emptyReads returns neither bytes nor an error every other time.
+// emptyReads is a connection on which every other read returns neither bytes nor an
+// error.
 type emptyReads struct {
 	*net.TCPConn
 	empty *bool
@@ -57,14 +59,14 @@ func (c emptyReads) Read(p []byte) (int, error) {
 	return c.TCPConn.Read(p)
 }
 
-// lastReads returns the last bytes together with the end of the stream. It waits for the end for a moment, because only
-// the other side knows which bytes are the last.
+// lastReads is a connection that returns the last bytes together with io.EOF. After each
+// read it waits for the end of the stream for a short time.
 type lastReads struct {
 	*net.TCPConn
 	ahead *[]byte
 }
 
-// endWait is how long lastReads waits for the end.
+// endWait is how long lastReads waits for the end of the stream.
 const endWait = 5 * time.Millisecond
 
 func (c lastReads) Read(p []byte) (n int, err error) {
@@ -87,10 +89,10 @@ func (c lastReads) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// noCloseWrite has the methods of net.Conn alone.
+// noCloseWrite is a connection that has only the methods of net.Conn.
 type noCloseWrite struct{ net.Conn }
 
-// noDeadlines has deadlines without effect.
+// noDeadlines is a connection that ignores deadlines.
 type noDeadlines struct{ net.Conn }
 
 func (noDeadlines) SetDeadline(time.Time) error      { return nil }

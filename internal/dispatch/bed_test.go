@@ -26,19 +26,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// bed is a dispatcher with a scheduler of its own, and one session with its mailbox.
+// bed is a dispatcher with its own scheduler, and one session with its mailbox.
 type bed struct {
 	*dispatch.Dispatcher
 	t       *testing.T
 	log     *record
 	sched   *scheduler.Scheduler
-	loop    *runloop.Loop // of sched
+	loop    *runloop.Loop // the loop of sched
 	session *session.Session
 	entity  *entity
 	box     dispatch.Mailbox
 }
 
-// newBed makes a bed out of components; configure may change the configuration. Close ends it.
+// newBed makes a bed with components. configure may change the configuration. Close stops
+// it.
 func newBed(t *testing.T, configure func(*dispatch.Config), comps ...component.CompWithOptions) *bed {
 	t.Helper()
 	b := &bed{t: t, log: &record{}}
@@ -61,7 +62,8 @@ func newBed(t *testing.T, configure func(*dispatch.Config), comps ...component.C
 	return b
 }
 
-// inBed runs f with a bed in fake time, so that synctest.Wait tells when all that was sent has run.
+// inBed runs f with a bed in fake time, so synctest.Wait waits until all messages have
+// run.
 func inBed(t *testing.T, configure func(*dispatch.Config), comps []component.CompWithOptions, f func(b *bed)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -71,7 +73,7 @@ func inBed(t *testing.T, configure func(*dispatch.Config), comps []component.Com
 	})
 }
 
-// with lists components under names of their own.
+// with lists components under the given names.
 func with(pairs ...any) (list []component.CompWithOptions) {
 	for i := 0; i < len(pairs); i += 2 {
 		opts := []component.Option{component.WithName(pairs[i].(string))}
@@ -80,7 +82,7 @@ func with(pairs ...any) (list []component.CompWithOptions) {
 	return list
 }
 
-// on has the last component's messages run under a scheduler's name.
+// on makes the messages of the last component run on the named scheduler.
 func on(list []component.CompWithOptions, scheduler string) []component.CompWithOptions {
 	last := &list[len(list)-1]
 	last.Opts = append(last.Opts, component.WithSchedulerName(scheduler))
@@ -95,7 +97,7 @@ func notify(route, data string) *message.Message {
 	return &message.Message{Type: message.Notify, Route: route, Data: []byte(data)}
 }
 
-// header takes a message apart as it comes off the wire.
+// header parses the header of an encoded message.
 func header(t testing.TB, m *message.Message) *message.Header {
 	t.Helper()
 	wire, err := m.Encode()
@@ -109,7 +111,8 @@ func header(t testing.TB, m *message.Message) *message.Header {
 	return &h
 }
 
-// send delivers messages as one batch that arrived in one buffer, which is overwritten afterwards.
+// send delivers messages as one batch from one buffer. It overwrites the buffer
+// afterwards.
 func (b *bed) send(messages ...*message.Message) bool {
 	b.t.Helper()
 	batch := dispatch.NewBatch()
@@ -130,7 +133,7 @@ func (b *bed) send(messages ...*message.Message) bool {
 	return b.box.Deliver(batch)
 }
 
-// do sends messages one by one and waits until they have run.
+// do sends messages one by one and waits for each to run.
 func (b *bed) do(messages ...*message.Message) {
 	b.t.Helper()
 	for _, m := range messages {
@@ -139,11 +142,11 @@ func (b *bed) do(messages ...*message.Message) {
 	synctest.Wait()
 }
 
-// entity is a session's way to its client that notes what it was told.
+// entity is a network entity that records its calls.
 type entity struct {
 	mock.NetworkEntity
 	control sessionctl.Control
-	closed  error // what answers return
+	closed  error // the error that answers return
 
 	mu        sync.Mutex
 	begun     []string
@@ -151,10 +154,10 @@ type entity struct {
 	responses map[uint64]any
 	fails     map[uint64]string
 	answered  map[uint64]bool
-	taken     bool // LastMid was called since Begin
+	taken     bool // reports whether LastMid was called since Begin
 	holds     int
 	mostHolds int
-	held      int // how often it was held
+	held      int // how many times Hold was called
 }
 
 var (
@@ -215,7 +218,7 @@ func (e *entity) ResponseMid(id uint64, v any) error {
 	return nil
 }
 
-// answer notes that a request was answered. The caller holds mu.
+// answer records that a request was answered. The caller holds mu.
 func (e *entity) answer(id uint64) {
 	if e.answered == nil {
 		e.answered = map[uint64]bool{}
@@ -249,7 +252,8 @@ func (e *entity) Release() {
 	e.holds--
 }
 
-// failed checks that a request was answered with an error whose text begins with want, "" for none.
+// failed checks that a request was answered with an error whose text begins with want.
+// With "" it checks that there was no error.
 func (b *bed) failed(id uint64, want string) {
 	b.t.Helper()
 	b.entity.mu.Lock()
@@ -270,7 +274,7 @@ func (b *bed) responded(id uint64, want any) {
 	}
 }
 
-// counted checks the dispatcher's figures.
+// counted checks the counters of the dispatcher.
 func (b *bed) counted(dropped, failed, panics int64) {
 	b.t.Helper()
 	c := &b.Counts
@@ -280,7 +284,7 @@ func (b *bed) counted(dropped, failed, panics int64) {
 	}
 }
 
-// called checks how many calls of a handler were counted.
+// called checks the number of calls that a handler has counted.
 func (b *bed) called(route string, want int64) {
 	b.t.Helper()
 	h, ok := b.Handler(route)
@@ -292,7 +296,7 @@ func (b *bed) called(route string, want int64) {
 	}
 }
 
-// logged checks how many lines of the log contain text.
+// logged checks the number of log lines that contain text.
 func (b *bed) logged(text string, want int) {
 	b.t.Helper()
 	n := 0
@@ -306,7 +310,7 @@ func (b *bed) logged(text string, want int) {
 	}
 }
 
-// record is a log that tests read.
+// record is a log that the test can read.
 type record struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -324,7 +328,7 @@ func (r *record) String() string {
 	return r.buf.String()
 }
 
-// trace is what happened, in order.
+// trace is a list of events in order.
 type trace struct {
 	mu   sync.Mutex
 	list []string
@@ -345,14 +349,14 @@ func (r *trace) expect(t *testing.T, want ...string) {
 	}
 }
 
-// desk is a component whose handlers do what its fields say.
+// desk is a component whose handlers call the functions in its fields.
 type desk struct {
 	component.Base
 	raw   func(s *session.Session, data []byte) error
 	typed func(s *session.Session, v *value) (*value, error)
 }
 
-// value is a request and a reply.
+// value is the type of requests and replies.
 type value struct{ N int }
 
 func (d *desk) Raw(s *session.Session, data []byte) error {
@@ -369,10 +373,10 @@ func (d *desk) Typed(s *session.Session, v *value) (*value, error) {
 	return d.typed(s, v)
 }
 
-// Node is for other nodes only.
+// Node has no session, so only other nodes may call it.
 func (d *desk) Node(_ context.Context, v *value) (*value, error) { return v, nil }
 
-// Ctx answers with why its context has ended.
+// Ctx responds with the cause of its context's end.
 func (d *desk) Ctx(ctx context.Context, _ *session.Session, _ []byte) (*value, error) {
 	if context.Cause(ctx) != nil {
 		return nil, context.Cause(ctx)
@@ -380,7 +384,7 @@ func (d *desk) Ctx(ctx context.Context, _ *session.Session, _ []byte) (*value, e
 	return &value{}, nil
 }
 
-// running reports whether the caller is on a scheduler's goroutine.
+// running reports whether the caller is on the goroutine of a scheduler.
 func running(s *scheduler.Scheduler) bool {
 	l, ok := runloop.Of(s)
 	return ok && l.Running()

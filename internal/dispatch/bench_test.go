@@ -25,14 +25,15 @@ type BenchNote struct {
 	Content string `json:"content"`
 }
 
-// Bench has a handler of each kind. None of them answers: what is measured ends with the handler.
+// Bench has a handler of each kind. None of them responds, so a measurement ends with the
+// handler.
 type Bench struct{ component.Base }
 
 func (b *Bench) Raw(*session.Session, []byte) error                       { return nil }
 func (b *Bench) JSON(*session.Session, *BenchNote) error                  { return nil }
 func (b *Bench) Protobuf(*session.Session, *wrapperspb.StringValue) error { return nil }
 
-// benchEntity takes part in nothing.
+// benchEntity is a network entity that does nothing.
 type benchEntity struct{ mock.NetworkEntity }
 
 func (e *benchEntity) Begin(uint64, *string)         {}
@@ -41,7 +42,7 @@ func (e *benchEntity) Refuse(uint64, *message.Error) {}
 func (e *benchEntity) Hold()                         {}
 func (e *benchEntity) Release()                      {}
 
-// block keeps payloads in one piece of memory, as those who read do.
+// block copies payloads to one block of memory, as a reader does.
 type block []byte
 
 func (b *block) Keep(data []byte) []byte {
@@ -50,8 +51,8 @@ func (b *block) Keep(data []byte) []byte {
 	return (*b)[at:len(*b):len(*b)]
 }
 
-// The way of a message from its bytes to its handler: parsed and decoded here, run on the scheduler. So many messages
-// come together in one batch.
+// BenchmarkMailbox measures a message from its bytes to its handler. It is parsed and
+// decoded here and runs on the scheduler. A batch has a fixed number of messages.
 func BenchmarkMailbox(b *testing.B) {
 	const letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-"
 	wire, err := proto.Marshal(wrapperspb.String(letters))
@@ -117,7 +118,7 @@ func benchmarkMailbox(b *testing.B, serializer serialize.Serializer, m *message.
 			batch = nil
 			box.Wait()
 		}
-		if n%limit == 0 { // what is queued runs while the clock does
+		if n%limit == 0 { // the queued messages run while the benchmark timer runs
 			sched.Invoke(end)
 			<-drained
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// nearly has a handler, and methods that were meant to be ones.
+// nearly has one handler, and methods whose signatures are almost those of handlers.
 type nearly struct{ component.Base }
 
 func (*nearly) Good(*session.Session, *value) error            { return nil }
@@ -52,13 +52,14 @@ func TestCheckLogsTheRoutesInDebugMode(t *testing.T) {
 	})
 }
 
-// plain has handlers with plain structs; the serializer of the test takes protobuf messages.
+// plain has handlers with plain structs. The serializer of the test supports only
+// protobuf messages.
 type plain struct{ component.Base }
 
 func (*plain) Request(*session.Session, *value) error                         { return nil }
 func (*plain) Reply(context.Context, *wrapperspb.StringValue) (*value, error) { return nil, nil }
 
-// protoDesk has handlers that protobuf can serve.
+// protoDesk has handlers with protobuf messages.
 type protoDesk struct{ component.Base }
 
 func (*protoDesk) Message(*session.Session, *wrapperspb.StringValue) error { return nil }

@@ -25,7 +25,7 @@ func dictionary(t testing.TB, codes map[string]uint16) *message.Dictionary {
 	return d
 }
 
-// wire parses the bytes of a message.
+// wire parses the header of an encoded message.
 func wire(t testing.TB, b string) *message.Header {
 	t.Helper()
 	h, err := message.Parse([]byte(b))
@@ -85,7 +85,7 @@ func TestWhatIsRefused(t *testing.T) {
 	}
 }
 
-// A notify gets no answer, whatever happens to it.
+// TestNotifiesAreDropped checks that a notify is never answered.
 func TestNotifiesAreDropped(t *testing.T) {
 	d := &desk{raw: func(_ *session.Session, data []byte) error {
 		if string(data) == "panic" {
@@ -95,7 +95,7 @@ func TestNotifiesAreDropped(t *testing.T) {
 	}}
 	inBed(t, nil, with("desk", d), func(b *bed) {
 		b.do(notify("bank.Pay", ""), notify("desk.Typed", "{"), notify("desk.Raw", ""), notify("desk.Raw", "panic"))
-		b.do(notify("desk.Typed", `{"N":1}`)) // whose reply nobody waits for
+		b.do(notify("desk.Typed", `{"N":1}`)) // the client does not wait for the reply
 		b.counted(4, 0, 1)
 		if len(b.entity.fails) != 0 || len(b.entity.responses) != 0 {
 			t.Errorf("notifies were answered with %v and %v, want nothing", b.entity.fails, b.entity.responses)
@@ -128,7 +128,8 @@ func TestDraining(t *testing.T) {
 	}
 }
 
-// faultOfPrograms is an error type with a value in every method, so a nil pointer to it panics.
+// faultOfPrograms is an error type whose methods dereference the receiver, so they panic
+// for a nil pointer.
 type faultOfPrograms struct{ text string }
 
 func (f *faultOfPrograms) Error() string { return f.text }
@@ -171,7 +172,8 @@ func TestErrorsThatClientsSee(t *testing.T) {
 	})
 }
 
-// A client that is gone cannot be answered: that is no fault of the handler.
+// TestAnswersToAClientThatIsGoneAreNotLogged checks that a failed answer to a closed
+// client is not counted as a failure of the handler.
 func TestAnswersToAClientThatIsGoneAreNotLogged(t *testing.T) {
 	d := &desk{raw: func(s *session.Session, _ []byte) error { return s.Response("late") }}
 	inBed(t, nil, with("desk", d), func(b *bed) {
@@ -195,9 +197,9 @@ func TestPanics(t *testing.T) {
 		b.counted(0, 2, 2)
 		b.logged("nano: panic in a handler", 2)
 		b.logged("boom one", 1)
-		b.logged(`stack.1="dispatch_test.TestPanics.func1 `, 2) // the program's frame comes first
+		b.logged(`stack.1="dispatch_test.TestPanics.func1 `, 2) // the first frame belongs to the program
 		b.logged("dispatch_test.go:", 2)
-		b.logged(`\\n`, 0) // no stack in one escaped line
+		b.logged(`\\n`, 0) // the stack is not escaped into one line
 		b.logged("nano: handler failed", 0)
 	})
 }
@@ -214,7 +216,7 @@ func TestReplies(t *testing.T) {
 			if err := s.Response("first"); err != nil {
 				return nil, err
 			}
-			return &value{20}, nil // a fault of the program
+			return &value{20}, nil // the program returns both
 		}
 		return &value{30}, errors.New("an error goes before a reply")
 	}}
@@ -301,14 +303,16 @@ func TestInboundHooks(t *testing.T) {
 		b.counted(1, 5, 1)
 		(&trace{list: got}).expect(t, "a!", "header")
 		(&trace{list: b.entity.begun[6:7]}).expect(t, "7 desk.Raw")
-		// What a hook keeps is its own, although the buffer was overwritten.
+		// A message that a hook keeps is unchanged after its buffer is
+		// overwritten.
 		if string(kept[1]) != "refuse" || string(kept[2]) != "fail" {
 			t.Errorf("a hook kept %q, want what it was given", kept)
 		}
 	})
 }
 
-// keeping is a serializer that keeps its input, as one that does not copy strings would.
+// keeping is a serializer that keeps its input, as a decoder that does not copy strings
+// does.
 type keeping struct{ *json.Serializer }
 
 type text struct{ B []byte }
@@ -324,13 +328,13 @@ func (keeping) Unmarshal(data []byte, v any) error {
 
 func (keeping) CopiesInput() bool { return false }
 
-// careless is keeping without telling whether it copies.
+// careless is keeping without the method that reports whether it copies.
 type careless struct{ k keeping }
 
 func (c careless) Marshal(v any) ([]byte, error)      { return c.k.Marshal(v) }
 func (c careless) Unmarshal(data []byte, v any) error { return c.k.Unmarshal(data, v) }
 
-// page keeps all that it is sent.
+// page is a component that keeps all payloads.
 type page struct {
 	component.Base
 	got [][]byte
@@ -339,8 +343,8 @@ type page struct {
 func (p *page) Raw(_ *session.Session, data []byte) error { p.got = append(p.got, data); return nil }
 func (p *page) Text(_ *session.Session, v *text) error    { p.got = append(p.got, v.B); return nil }
 
-// A payload belongs to its handler: it is not overwritten by what comes later, and appending to it or changing it
-// changes no other.
+// TestPayloadsAreTheHandlersOwn checks that a handler owns its payload. Later messages do
+// not overwrite it, and appending to it or changing it changes no other payload.
 func TestPayloadsAreTheHandlersOwn(t *testing.T) {
 	hooks := pipeline.New().Inbound()
 	hooks.PushBack(func(*session.Session, *pipeline.Message) error { return nil })
@@ -407,7 +411,7 @@ func base64(b []byte) string {
 	return strings.Trim(string(s), `"`)
 }
 
-// What a batch holds is what was added.
+// TestBatchCounts checks that Len and Size of a batch count the messages that were added.
 func TestBatchCounts(t *testing.T) {
 	p := &page{}
 	inBed(t, func(c *dispatch.Config) { c.Serializer = keeping{} }, with("page", p), func(b *bed) {
@@ -443,10 +447,10 @@ func TestSerializerThatPanics(t *testing.T) {
 	})
 }
 
-// others is the other nodes of a cluster.
+// others is the fake for the other nodes of a cluster.
 type others struct {
 	sent  trace
-	away  string // the route that sessions keep to another node for
+	away  string // the route that sessions forward to another node
 	fault func() error
 }
 
@@ -484,7 +488,7 @@ func TestForward(t *testing.T) {
 				synctest.Wait()
 				remote.sent.expect(t, "request 1 bank.Pay 10", "notify 0 bank.Log x", "request 3 desk.Other ",
 					"request 4 desk.Node {}", "request 8 bank.Coded coded")
-				b.responded(2, &value{2}) // what is served here stays here
+				b.responded(2, &value{2}) // routes of this node are not forwarded
 				for id := range uint64(5) {
 					b.failed(id, "") // the other node answers
 				}

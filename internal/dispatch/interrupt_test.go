@@ -7,14 +7,14 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Interrupt ends one Wait although there is no room.
+// TestInterrupt checks that Interrupt ends one Wait although the mailbox is full.
 func TestInterrupt(t *testing.T) {
 	var gate chan struct{}
 	inBed(t, nil, with("desk", &desk{raw: func(*session.Session, []byte) error {
 		<-gate
 		return nil
 	}}), func(b *bed) {
-		gate = make(chan struct{}) // of this bubble
+		gate = make(chan struct{}) // made inside the synctest bubble
 		b.box.Init(b.Dispatcher, b.session, b.entity, 4, 1000)
 		for range 4 {
 			b.send(notify("desk.Raw", ""))
@@ -33,7 +33,7 @@ func TestInterrupt(t *testing.T) {
 			b.box.Interrupt()
 			<-returned
 		}
-		b.box.Interrupt() // before the Wait
+		b.box.Interrupt() // interrupts the next Wait
 		wait()
 		<-returned
 		close(gate)

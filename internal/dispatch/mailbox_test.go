@@ -20,7 +20,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// tracing makes a desk that notes what it is sent, after its own name.
+// tracing returns a desk that records its name and each payload.
 func tracing(steps *trace, name string) *desk {
 	return &desk{raw: func(_ *session.Session, data []byte) error {
 		steps.add("%s %s", name, data)
@@ -41,7 +41,8 @@ func TestMessagesRunInOrder(t *testing.T) {
 	})
 }
 
-// Messages for several schedulers run one at a time in the order they were sent, each where it belongs.
+// TestOrderAcrossSchedulers checks that messages for several schedulers run one at a
+// time, in the order sent, each on its scheduler.
 func TestOrderAcrossSchedulers(t *testing.T) {
 	const n = 600
 	red, blue := scheduler.New(), scheduler.New()
@@ -49,7 +50,7 @@ func TestOrderAcrossSchedulers(t *testing.T) {
 	defer blue.Close()
 	var b *bed
 	var inside atomic.Int32
-	var order []string // no lock: the race detector sees handlers that overlap
+	var order []string // not guarded, so the race detector finds handlers that overlap
 	seat := func(name string, where func() *scheduler.Scheduler) *desk {
 		return &desk{raw: func(_ *session.Session, data []byte) error {
 			if inside.Add(1) != 1 {
@@ -99,7 +100,8 @@ func TestOrderAcrossSchedulers(t *testing.T) {
 	}
 }
 
-// A handler that gives its session another scheduler moves the messages behind it.
+// TestSchedulerChangesOnTheWay checks that messages that wait move to another scheduler
+// if a handler changes the scheduler of the session.
 func TestSchedulerChangesOnTheWay(t *testing.T) {
 	var steps trace
 	synctest.Test(t, func(t *testing.T) {
@@ -142,28 +144,28 @@ func TestSchedulerChangesOnTheWay(t *testing.T) {
 	})
 }
 
-// The schedulers of programs.
+// These are schedulers as programs implement them.
 type (
-	// lane runs tasks on a goroutine of its own.
+	// lane runs tasks on its own goroutine.
 	lane struct {
 		tasks chan scheduler.Task
 		done  chan struct{}
 	}
-	// lanes is a type whose values cannot be compared.
+	// lanes is a scheduler type whose values are not comparable.
 	lanes []*lane
-	// odd can be compared by its type, but not by its value.
+	// odd is a comparable type with a value that is not comparable.
 	odd struct {
 		*lane
 		tags any
 	}
 	// inline runs a task at once.
 	inline struct{ n *int }
-	// hall is a room with a scheduler, as programs are likely to write it.
+	// hall is a room with a scheduler.
 	hall struct {
 		*scheduler.Scheduler
 		name string
 	}
-	// ruin has ended, and panics.
+	// ruin is a closed scheduler that panics.
 	ruin struct{}
 )
 
@@ -221,7 +223,8 @@ func TestSchedulersOfPrograms(t *testing.T) {
 	}
 }
 
-// A session whose room has ended is answered, and goes on.
+// TestSchedulersThatHaveEnded checks that a message for a closed scheduler is answered
+// with an error, and that the session continues.
 func TestSchedulersThatHaveEnded(t *testing.T) {
 	closed := func() *scheduler.Scheduler {
 		s := scheduler.New()
@@ -263,7 +266,8 @@ func TestSchedulersThatHaveEnded(t *testing.T) {
 	}
 }
 
-// A scheduler that closes runs the messages that it was given; those behind them are answered.
+// TestSchedulerClosesUnderWay checks that a scheduler that closes runs the messages it
+// accepted. Messages behind them are answered with an error.
 func TestSchedulerClosesUnderWay(t *testing.T) {
 	var steps trace
 	synctest.Test(t, func(t *testing.T) {
@@ -276,7 +280,7 @@ func TestSchedulerClosesUnderWay(t *testing.T) {
 			return nil
 		}}
 		main := &desk{raw: func(_ *session.Session, data []byte) error {
-			room.Close() // waits until the room has ended
+			room.Close() // waits until the room has closed
 			steps.add("main %s", data)
 			return nil
 		}}
@@ -294,7 +298,8 @@ func TestSchedulerClosesUnderWay(t *testing.T) {
 	})
 }
 
-// A program may name the server's own scheduler.
+// TestTheServersOwnSchedulerByName checks that a program may name the server's own
+// scheduler.
 func TestTheServersOwnSchedulerByName(t *testing.T) {
 	var steps trace
 	d := tracing(&steps, "desk")
@@ -307,7 +312,8 @@ func TestTheServersOwnSchedulerByName(t *testing.T) {
 	})
 }
 
-// runtime.Goexit in a handler, which t.FailNow uses, costs that message: it is answered, and the others run.
+// TestGoexitInAHandler checks that runtime.Goexit in a handler, which t.FailNow calls,
+// affects only that message. It is answered with an error, and the others run.
 func TestGoexitInAHandler(t *testing.T) {
 	for _, where := range []string{"", "room"} {
 		var steps trace
@@ -377,7 +383,7 @@ func TestSeal(t *testing.T) {
 		b.send(request(1, "main.Raw", "too late"))
 		b.failed(1, "NANO-503")
 		b.counted(2, 1, 0)
-		b.box.Wait() // returns
+		b.box.Wait() // Wait returns
 		synctest.Wait()
 		steps.expect(t, "main 1", "room 2", "last, on main true")
 	})
@@ -426,7 +432,8 @@ func TestLastThatPanics(t *testing.T) {
 	})
 }
 
-// A mailbox bounds what waits: Room tells how much more may come, and Wait returns when half of it is free.
+// TestRoomAndWait checks that a mailbox bounds the waiting messages. Room returns the
+// free space, and Wait returns when half of the mailbox is free.
 func TestRoomAndWait(t *testing.T) {
 	inBed(t, nil, with("desk", &desk{raw: func(_ *session.Session, data []byte) error {
 		time.Sleep(time.Second)
@@ -436,7 +443,7 @@ func TestRoomAndWait(t *testing.T) {
 		if b.box.Room() != 10 || b.box.MaxSize() != 1000 {
 			t.Errorf("Room() = %d, MaxSize() = %d, want 10 and 1000", b.box.Room(), b.box.MaxSize())
 		}
-		b.box.Wait() // returns at once
+		b.box.Wait() // Wait returns at once
 		start := time.Now()
 		for range 4 {
 			b.send(notify("desk.Raw", ""), notify("desk.Raw", ""))
@@ -502,7 +509,8 @@ func TestRoomForOne(t *testing.T) {
 	})
 }
 
-// A reader that waits is let go when the session closes, although its handler never returns.
+// TestSealEndsWait checks that a waiting reader continues when the session closes, even
+// if the handler never returns.
 func TestSealEndsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
@@ -527,7 +535,8 @@ func TestSealEndsWait(t *testing.T) {
 	})
 }
 
-// While a handler holds the scheduler of one session, another session's messages run on theirs.
+// TestSessionsDoNotWaitForEachOther checks that messages of a session run while a handler
+// blocks the scheduler of another session.
 func TestSessionsDoNotWaitForEachOther(t *testing.T) {
 	var steps trace
 	d := &desk{raw: func(_ *session.Session, data []byte) error {
@@ -588,7 +597,7 @@ func TestHandlersAreTimed(t *testing.T) {
 		b.logged("nano: slow close", 1)
 		b.logged("slow task", 0)
 	})
-	// Calls that were timed together are told so: none of them need have been slow.
+	// Calls that were timed together are logged so, because a single one may not be slow.
 	inBed(t, slow, with("desk", d), func(b *bed) {
 		b.send(slices.Concat(slices.Repeat([]*message.Message{notify("desk.Raw", "0s")}, 15),
 			slices.Repeat([]*message.Message{notify("desk.Raw", "15ms")}, 8))...)
@@ -616,7 +625,8 @@ func TestDebugLogsEveryMessage(t *testing.T) {
 	}
 }
 
-// A batch that is not delivered, or is empty, leaves nothing behind in the next one.
+// TestBatchesAreReused checks that a batch that is empty or not delivered does not change
+// the next batch.
 func TestBatchesAreReused(t *testing.T) {
 	var steps trace
 	inBed(t, nil, with("desk", tracing(&steps, "desk")), func(b *bed) {
@@ -640,8 +650,8 @@ func TestBatchesAreReused(t *testing.T) {
 	})
 }
 
-// Many sessions, schedulers of every kind, sessions that close and handlers that fail, all at once: every message
-// that was accepted runs or is answered, in order, and last comes last.
+// TestConcurrentSessions checks that every accepted message runs or is answered, in
+// order. Many sessions use schedulers of every kind, close, and have failing handlers.
 func TestConcurrentSessions(t *testing.T) {
 	rooms := []scheduler.LocalScheduler{scheduler.New(), scheduler.New(), newLane(), lanes{newLane()}, &hall{scheduler.New(), ""}}
 	defer func() {
@@ -709,7 +719,8 @@ func TestConcurrentSessions(t *testing.T) {
 	wg.Wait()
 }
 
-// The way of one message through decoding, mailbox and scheduler to a handler that does nothing.
+// BenchmarkMessage measures a message from decoding through mailbox and scheduler to a
+// handler that does nothing.
 func BenchmarkMessage(b *testing.B) {
 	for _, size := range []int{1, 32} {
 		b.Run(fmt.Sprint("batch=", size), func(b *testing.B) {
@@ -751,14 +762,14 @@ func benchmarkMessage(b *testing.B, size int, route string) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(size*b.N), "ns/message")
 }
 
-// nothing is a serializer that costs nothing.
+// nothing is a serializer that does nothing.
 type nothing struct{}
 
 func (nothing) Marshal(any) ([]byte, error) { return nil, nil }
 func (nothing) Unmarshal([]byte, any) error { return nil }
 func (nothing) CopiesInput() bool           { return true }
 
-// idle is an entity that does nothing.
+// idle is a network entity that does nothing.
 type idle struct{ entity }
 
 func (*idle) Begin(uint64, *string)         {}

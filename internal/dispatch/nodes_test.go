@@ -20,7 +20,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// borrowed is a buffer that is overwritten once a message was decoded out of it.
+// borrowed is a buffer that is overwritten after a message was decoded from it.
 type borrowed struct{ kept int }
 
 func (b *borrowed) Keep(data []byte) []byte {
@@ -28,12 +28,13 @@ func (b *borrowed) Keep(data []byte) []byte {
 	return bytes.Clone(data)
 }
 
-// Messages of another node's session are served here or not at all, and their buffers are reused.
+// TestHere checks that messages of another node's session run here or are refused, and
+// that their buffers are reused.
 func TestHere(t *testing.T) {
 	var got []string
 	d := &desk{raw: func(_ *session.Session, data []byte) error { got = append(got, string(data)); return nil }}
 	inBed(t, nil, with("desk", d), func(b *bed) {
-		b.SetRemote(&others{}) // which would take what is not served here
+		b.SetRemote(&others{}) // it would receive messages that this node does not serve
 		var buffer borrowed
 		here := func(id uint64, route, data string) {
 			bytes := []byte(data)
@@ -74,7 +75,7 @@ func TestHere(t *testing.T) {
 	})
 }
 
-// Office has handlers for other nodes.
+// Office has handlers for calls of other nodes.
 type Office struct {
 	component.Base
 	steps trace
@@ -101,13 +102,13 @@ func (o *Office) Sum(ctx context.Context, v *value) (*value, error) {
 	return &value{v.N * 2}, nil
 }
 
-// Raw answers calls without a session and a codec.
+// Raw answers calls without a session and without decoding.
 func (o *Office) Raw(_ context.Context, data []byte) (*value, error) {
 	o.steps.add("raw %s", data)
 	return &value{len(data)}, nil
 }
 
-// Enter is for sessions.
+// Enter has a session, so other nodes cannot call it.
 func (o *Office) Enter(*session.Session, []byte) error { return nil }
 
 func TestSessionless(t *testing.T) {
@@ -177,7 +178,7 @@ func TestSessionless(t *testing.T) {
 		b.logged("nano: slow handler", 1)
 		b.logged("slow task", 0)
 		b.logged("boom", 1)
-		b.logged("nano: handler failed", 2) // "broken", and the one that ended the goroutine
+		b.logged("nano: handler failed", 2) // one for "broken" and one for the handler that ended its goroutine
 		h, _ := b.Handler("office.Sum")
 		if n, _, longest := h.Stats.Load(); n != 6 || longest != 200*time.Millisecond {
 			t.Errorf("office.Sum: %d calls, %v the longest, want 6 and 200ms", n, longest)
@@ -185,7 +186,8 @@ func TestSessionless(t *testing.T) {
 	})
 }
 
-// What is done in a session's turn runs among its messages, on the dispatcher's scheduler.
+// TestDoAndRefuse checks that functions queued with Do run between the messages of a
+// session, on the dispatcher's scheduler.
 func TestDoAndRefuse(t *testing.T) {
 	var steps trace
 	inBed(t, nil, on(with("desk", tracing(&steps, "desk")), "room"), func(b *bed) {
@@ -218,7 +220,8 @@ func TestDoAndRefuse(t *testing.T) {
 	})
 }
 
-// A call's context is its handler's, and a call that comes too late is not run.
+// TestUnder checks that the context of a call is the context of its handler, and that a
+// call does not run after its deadline.
 func TestUnder(t *testing.T) {
 	inBed(t, nil, with("desk", &desk{}), func(b *bed) {
 		deliver := func(ctx context.Context, id uint64, route string) {
@@ -244,7 +247,8 @@ func TestUnder(t *testing.T) {
 	})
 }
 
-// Offer is for those who cannot wait: it refuses what has no room.
+// TestOffer checks that Offer refuses messages when the mailbox is full. It is for
+// callers that cannot wait.
 func TestOffer(t *testing.T) {
 	var steps trace
 	inBed(t, nil, nil, func(b *bed) {
@@ -275,7 +279,7 @@ func TestOffer(t *testing.T) {
 	})
 }
 
-// Messages that went on to other nodes take room until they are returned.
+// TestWindow checks that forwarded messages occupy mailbox space until they are returned.
 func TestWindow(t *testing.T) {
 	inBed(t, nil, nil, func(b *bed) {
 		const limit = 2 * flow.MinMessages
@@ -313,7 +317,8 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// A session that is bound has another node serve what this one serves too, where the others say so.
+// TestDecodeRouted checks that messages of a session bound to another node are forwarded
+// even if this node has the route.
 func TestDecodeRouted(t *testing.T) {
 	var got trace
 	d := &desk{raw: func(_ *session.Session, data []byte) error { got.add("%s", data); return nil }}
@@ -344,7 +349,7 @@ func TestDecodeRouted(t *testing.T) {
 	})
 }
 
-// accountant is an entity that is told what has run.
+// accountant is an entity that records which messages have run.
 type accountant struct {
 	*entity
 	messages, size int
@@ -355,7 +360,8 @@ func (a *accountant) Ran(messages, size int) {
 	a.size += size
 }
 
-// Who relays messages is told of what has run, whatever became of it.
+// TestRan checks that a relaying entity is notified of every message, whether it ran,
+// failed or was refused.
 func TestRan(t *testing.T) {
 	d := &desk{raw: func(_ *session.Session, data []byte) error {
 		switch string(data) {

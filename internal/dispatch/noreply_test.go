@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// quiet has handlers that return nil for a reply.
+// quiet has handlers that return a nil reply.
 type quiet struct {
 	component.Base
 	before func(s *session.Session)
@@ -30,7 +30,8 @@ func (q *quiet) Proto(*session.Session, []byte) (*wrapperspb.StringValue, error)
 
 func (q *quiet) Node(context.Context, *value) (*value, error) { return nil, nil }
 
-// A handler that promises a reply and returns nil answers with an empty one.
+// TestNoReply checks that a handler with a reply type that returns nil responds with an
+// empty payload.
 func TestNoReply(t *testing.T) {
 	inBed(t, nil, with("quiet", &quiet{}), func(b *bed) {
 		b.do(request(1, "quiet.Request", "{}"), request(2, "quiet.Proto", ""), notify("quiet.Request", "{}"))
@@ -45,13 +46,14 @@ func TestNoReply(t *testing.T) {
 		if got := b.entity.responses[1]; got == nil {
 			t.Error("the client was not answered, want an empty message")
 		}
-		b.do(request(2, "quiet.Request", "")) // no serializer for it: not even an empty one
+		b.do(request(2, "quiet.Request", "")) // the serializer does not support it, not even an empty value
 		b.failed(2, "NANO-500")
 		b.logged("nano: handler failed", 1)
 	})
 }
 
-// A handler that has deferred its answer, or has answered, is not answered for.
+// TestNoReplyOfADeferredAnswer checks that no empty reply is sent if the handler has
+// responded or deferred its answer.
 func TestNoReplyOfADeferredAnswer(t *testing.T) {
 	for name, before := range map[string]func(*session.Session){
 		"Defer":    func(s *session.Session) { s.Defer() },
@@ -66,7 +68,7 @@ func TestNoReplyOfADeferredAnswer(t *testing.T) {
 			b.responded(1, want)
 			b.failed(1, "")
 			b.logged("nano", 0)
-			b.do(request(2, "quiet.Proto", "")) // Defer of the message before does not count
+			b.do(request(2, "quiet.Proto", "")) // Defer of the previous message has no effect
 			b.responded(2, []byte("null"))
 		})
 	}
@@ -88,8 +90,8 @@ func TestNoReplyWithoutASession(t *testing.T) {
 	})
 }
 
-// A handler that returns no error and never answers leaves its clients waiting. That is logged,
-// once for each route.
+// TestRequestsWithoutAnAnswer checks that a handler that returns no error and never
+// responds is logged, once for each route.
 func TestRequestsWithoutAnAnswer(t *testing.T) {
 	const text = "nano: a request has no answer"
 	inBed(t, nil, with("desk", &desk{raw: func(*session.Session, []byte) error { return nil }}), func(b *bed) {
@@ -120,6 +122,6 @@ func TestRequestsWithoutAnAnswer(t *testing.T) {
 		b.do(request(1, "desk.Raw", ""))
 		b.entity.control.End(session.ErrClientClosed)
 		time.Sleep(time.Minute)
-		b.logged(text, 0) // no client waits any more
+		b.logged(text, 0) // no client waits
 	})
 }

@@ -13,7 +13,8 @@ import (
 
 const refused = "nano: message refused"
 
-// A typo in a route has to be found in the server's log.
+// TestRefusalsAreLogged checks that the log names a refused route, so that a typo can be
+// found.
 func TestRefusalsAreLogged(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -52,7 +53,8 @@ func TestRefusalsWithFlags(t *testing.T) {
 	})
 }
 
-// What a program refuses itself is its own business, and a shutdown refuses everything.
+// TestRefusalsThatAreNotLogged checks that refusals by the program and during a shutdown
+// are not logged.
 func TestRefusalsThatAreNotLogged(t *testing.T) {
 	d := &desk{raw: func(*session.Session, []byte) error { return message.Errorf("GAME-1", "no seat is free") }}
 	inBed(t, nil, with("desk", d), func(b *bed) {
@@ -63,7 +65,8 @@ func TestRefusalsThatAreNotLogged(t *testing.T) {
 	})
 }
 
-// In an hour 100 routes are named, each once; the rest is counted.
+// TestRefusalsAreBounded checks that at most 100 routes are logged in an hour, each once,
+// and that further ones are counted.
 func TestRefusalsAreBounded(t *testing.T) {
 	inBed(t, nil, with("desk", &desk{}), func(b *bed) {
 		for i := range 150 {

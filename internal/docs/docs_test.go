@@ -1,13 +1,16 @@
-// Package docs checks what the project's documents say: every Go sample compiles, every link leads somewhere, and the
-// English and the Chinese pages are twins.
+// Package docs checks the documents of the project. Every Go sample compiles, every link
+// has a target, and the English and Chinese pages match.
 //
-// A sample is a block fenced as go, in any Markdown file of the module. A whole file, which starts with a package clause,
-// is a program of its own. All other samples between two headings of level 2 make one package: each is a row of
-// declarations, or a row of statements, which becomes the body of a function. They need not import what is in the
-// table below. What a sample uses and the page does not want to show stands in a comment before it:
+// A sample is a fenced block of Go in a Markdown file of the module. A sample with a
+// package clause is a whole program. All other samples between two headings of level 2
+// form one package. Each is a list of declarations, or a list of statements, which
+// becomes the body of a function. They need not import the packages in the table below.
+// Code that a sample needs and the page does not show stands in a comment before it:
 //
 //	<!-- go
+//
 //	var srv *nano.Server
+//
 //	-->
 package docs
 
@@ -44,6 +47,7 @@ var imports = map[string]string{
 	"cluster":     module + "/cluster",
 	"clusterpb":   module + "/cluster/clusterpb",
 	"component":   module + "/component",
+	"console":     module + "/console",
 	"context":     "context",
 	"credentials": "google.golang.org/grpc/credentials",
 	"errors":      "errors",
@@ -74,7 +78,7 @@ var imports = map[string]string{
 
 // page is one Markdown file.
 type page struct {
-	path     string // from the module's root, with slashes
+	path     string // relative to the module's root, with slashes
 	file     string // absolute
 	samples  []sample
 	headings []heading
@@ -83,10 +87,10 @@ type page struct {
 
 // sample is one block of Go.
 type sample struct {
-	section int // headings of level 2 before it
-	line    int // of its first line of code
+	section int // number of level 2 headings before it
+	line    int // the line of its first line of code
 	code    string
-	hidden  bool // in a comment
+	hidden  bool // inside a comment
 }
 
 type heading struct {
@@ -151,7 +155,7 @@ var (
 	linkTo     = regexp.MustCompile(`\]\(<?([^)>\s]+)>?(?:\s+"[^"]*")?\)|(?:src|href|srcset)="([^"]+)"|^\[[^\]]+\]:\s+(\S+)`)
 )
 
-// read takes a page apart.
+// read parses a page.
 func (p *page) read(text string) {
 	section := 0
 	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
@@ -188,7 +192,8 @@ func (p *page) read(text string) {
 	}
 }
 
-// cutFence reports the fence that a line opens, such as ```, and the language behind it.
+// cutFence parses the opening line of a fence, such as ```. It returns the fence and the
+// language.
 func cutFence(line string) (fence, language string, ok bool) {
 	n := len(line) - len(strings.TrimLeft(line, "`"))
 	if n < 3 {
@@ -241,8 +246,8 @@ func TestSamplesCompile(t *testing.T) {
 	}
 }
 
-// samplesModule makes a module that uses this one as programs do, and requires what this one requires, so that no other
-// versions are looked for.
+// samplesModule makes a module that requires this one and all its requirements, so the go
+// command looks up no other versions.
 func samplesModule(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -274,7 +279,7 @@ func checkFormat(t *testing.T, p *page, s sample) {
 	t.Helper()
 	head, body, err := cutImports(s.code)
 	if err != nil {
-		return // source reports it
+		return // source reports the error
 	}
 	for _, part := range []string{head, body} {
 		want, err := format.Source([]byte(part))
@@ -287,7 +292,8 @@ func checkFormat(t *testing.T, p *page, s sample) {
 	}
 }
 
-// source returns a sample as a file of its own. Line comments have the compiler name the page.
+// source returns a sample as a Go file. Line directives make the compiler report
+// positions in the page.
 func source(p *page, s sample) (text []byte, isFile bool, err error) {
 	at := func(line int) string { return fmt.Sprintf("//line %s:%d\n", filepath.ToSlash(p.file), line) }
 	if f, err := parser.ParseFile(token.NewFileSet(), "", s.code, parser.PackageClauseOnly); err == nil && f.Name != nil {
@@ -319,7 +325,7 @@ func source(p *page, s sample) (text []byte, isFile bool, err error) {
 	return []byte(b.String()), false, nil
 }
 
-// cutImports splits the import declarations off a sample.
+// cutImports splits a sample after its import declarations.
 func cutImports(code string) (head, body string, err error) {
 	if !strings.HasPrefix(code, "import ") {
 		return "", code, nil
@@ -334,7 +340,7 @@ func cutImports(code string) (head, body string, err error) {
 	return code[:end] + "\n", strings.TrimPrefix(code[end:], "\n"), nil
 }
 
-// imported returns the names that import declarations give.
+// imported returns the package names that the import declarations declare.
 func imported(head string) map[string]bool {
 	names := map[string]bool{}
 	f, err := parser.ParseFile(token.NewFileSet(), "", "package p\n"+head, parser.ImportsOnly)
@@ -351,7 +357,7 @@ func imported(head string) map[string]bool {
 	return names
 }
 
-// used returns the names of imports that a file uses, in order.
+// used returns the names of the imports that a file uses, in order.
 func used(f *ast.File) []string {
 	names := map[string]bool{}
 	ast.Inspect(f, func(n ast.Node) bool {
@@ -404,7 +410,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// anchors returns the names by which the headings of a page can be linked to, as GitHub makes them.
+// anchors returns the anchors of a page's headings, as GitHub generates them.
 func (p *page) anchors() map[string]bool {
 	names := map[string]bool{}
 	for _, h := range p.headings {
@@ -426,7 +432,7 @@ func (p *page) anchors() map[string]bool {
 	return names
 }
 
-// checkXML reports a picture that no browser would show.
+// checkXML reports an SVG picture that is not well-formed.
 func checkXML(t *testing.T, file string) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -446,7 +452,8 @@ func checkXML(t *testing.T, file string) {
 	}
 }
 
-// twin returns the path of the page in the other language, and false where there is to be none.
+// twin returns the path of the page in the other language. It reports false if there is
+// none.
 func twin(of string) (string, bool) {
 	switch {
 	case of == "README.md":
@@ -489,8 +496,8 @@ func TestTwins(t *testing.T) {
 	}
 }
 
-// compare reports where two twins have come apart: their headings have the same levels in the same order, and their
-// samples differ in comments only.
+// compare reports differences between two twins. Their headings must have the same levels
+// in the same order, and their samples may differ only in comments.
 func compare(t *testing.T, a, b *page) {
 	t.Helper()
 	levels := func(p *page) (list []int) {
@@ -524,7 +531,7 @@ func tokens(code string) (list []string) {
 		switch {
 		case tok == token.EOF:
 			return list
-		case tok == token.SEMICOLON: // most are made by line ends
+		case tok == token.SEMICOLON: // most are inserted at line ends
 		case text != "":
 			list = append(list, text)
 		default:

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The page on migration names everything that stops an older program, and its answer.
+// TestMigrationNamesWhatStopsPrograms checks that the migration page names every change
+// that breaks an older program, with its replacement.
 func TestMigrationNamesWhatStopsPrograms(t *testing.T) {
 	for _, name := range []string{"migration.md", "migration_zh_CN.md"} {
 		b, err := os.ReadFile(filepath.Join("..", "..", "docs", name))

@@ -38,8 +38,9 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// A gate sends messages to a node, which runs them all and acknowledges in portions: the gate charges nothing then. Before
-// that it never charges more than it has sent, nor less than it has sent without what may be unacknowledged.
+// TestShareAndAcks checks that the gate charges nothing after the node has run and
+// acknowledged all messages. Before that, the charge is at most the messages sent, and at
+// least those without the part that may be unacknowledged.
 func TestShareAndAcks(t *testing.T) {
 	for _, size := range []int{0, 10, 2 << 10, 40 << 10} {
 		w := flow.NewWindow(1<<20, 1<<40)
@@ -68,16 +69,17 @@ func TestShareAndAcks(t *testing.T) {
 	}
 }
 
-// Messages that need no acknowledgment of their own do not count, before or after they have run.
+// TestSkip checks that messages that need no acknowledgment are not counted, before or
+// after they have run.
 func TestSkip(t *testing.T) {
 	var acks flow.Acks
 	for i := range 1000 {
 		if i%2 == 0 {
-			acks.Skip(1, 100) // the gate did not send it
+			acks.Skip(1, 100) // it did not come from the gate
 		}
 		m, n, due := acks.Add(1, 100)
 		if i%2 == 1 {
-			acks.Skip(1, 100) // an answer acknowledges it
+			acks.Skip(1, 100) // its answer acknowledges it
 		}
 		if due {
 			t.Fatalf("Add = %d, %d after %d messages, none of which needs an acknowledgment", m, n, i+1)
@@ -95,7 +97,8 @@ func TestReleaseAll(t *testing.T) {
 	}
 }
 
-// Every message is acknowledged once, whichever goroutine it ran on.
+// TestAcksConcurrent checks that every message is acknowledged once, on whichever
+// goroutine it ran.
 func TestAcksConcurrent(t *testing.T) {
 	var acks flow.Acks
 	var mu sync.Mutex

@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// The requirement raises the version that a program of 2019 pins to one after the split. It
-// is a direct one, which go mod tidy of the program keeps.
+// TestRequirement checks that the requirement raises the old version that programs pin to
+// one after the module split. It must be a direct requirement, because go mod tidy of the
+// program keeps those.
 func TestRequirement(t *testing.T) {
-	const split = "20230526" // when googleapis/rpc became a module of its own
+	const split = "20230526" // the version in which googleapis/rpc became a module
 	b, err := os.ReadFile("../../go.mod")
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// What is ready to run runs before Yield returns.
+// TestYield checks that goroutines that are ready run before Yield returns.
 func TestYield(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var y Yielder
@@ -20,13 +20,14 @@ func TestYield(t *testing.T) {
 		select {
 		case <-ran:
 			return
-		default: // the runtime promises nothing
+		default: // the runtime does not guarantee it
 		}
 	}
 	t.Error("no other goroutine ran in 100 yields")
 }
 
-// Where others compute all the time, they are not waited for.
+// TestYieldBesideOthersThatCompute checks that Yield does not wait for goroutines that
+// compute without pause.
 func TestYieldBesideOthersThatCompute(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	var stop atomic.Bool

@@ -31,7 +31,7 @@ func quick() Timing {
 	return Timing{Probe: 200 * time.Millisecond, Gossip: 50 * time.Millisecond, PushPull: time.Second, Stream: 2 * time.Second, Idle: time.Second}
 }
 
-// site is a gossip behind a gRPC server, and what it says of others.
+// site is a gossip behind a gRPC server, and the events that it reported.
 type site struct {
 	*Gossip
 	addr   string
@@ -71,7 +71,8 @@ func plaintext() []grpc.DialOption {
 	return []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
 }
 
-// begin serves a gossip on a port of its own. host, if not empty, stands in for the address that it advertises.
+// begin serves a gossip on its own port. If host is not empty, the gossip advertises it
+// instead of its IP address.
 func begin(t *testing.T, host, secret string) *site {
 	t.Helper()
 	l := listen(t)
@@ -113,7 +114,7 @@ func (s *site) update(f func()) {
 	s.change = make(chan struct{})
 }
 
-// knows waits until the site takes exactly these for alive.
+// knows waits until the site considers exactly these members alive.
 func (s *site) knows(t *testing.T, others ...*site) {
 	t.Helper()
 	var want []string
@@ -146,7 +147,7 @@ func TestMembersFindEachOther(t *testing.T) {
 	t.Parallel()
 	for _, secret := range []string{"", "hush"} {
 		t.Run("secret="+secret, func(t *testing.T) {
-			one := begin(t, "localhost", secret) // a name must survive
+			one := begin(t, "localhost", secret) // the test needs a host name
 			two, three := begin(t, "", secret), begin(t, "", secret)
 			for _, s := range []*site{two, three} {
 				who, err := s.Join(one.addr, "")
@@ -157,7 +158,7 @@ func TestMembersFindEachOther(t *testing.T) {
 			one.knows(t, two, three)
 			two.knows(t, one, three)
 			three.knows(t, one, two)
-			// Every pair probes each other: no node may be considered dead.
+			// Every pair probes each other, and no node may be reported dead.
 			rounds := time.NewTimer(10 * quick().Probe)
 			<-rounds.C
 			two.knows(t, one, three)
@@ -168,7 +169,7 @@ func TestMembersFindEachOther(t *testing.T) {
 	}
 }
 
-// A member that dies without a word is noticed.
+// TestDeadMember checks that a member that stops without leaving is detected.
 func TestDeadMember(t *testing.T) {
 	t.Parallel()
 	one, two := begin(t, "", ""), begin(t, "", "")
@@ -196,7 +197,7 @@ func TestJoinRefused(t *testing.T) {
 			t.Errorf("Join = %v, want ErrRefused: %s", err, c.want)
 		}
 	}
-	// Packets pass through no other way in.
+	// A packet to an address without a connection is dropped.
 	_, _ = two.WriteToAddress([]byte{0}, memberlist.Address{Name: name(one.addr, 1)})
 	one.knows(t)
 }
@@ -218,11 +219,12 @@ func TestJoinNobody(t *testing.T) {
 	}
 }
 
-// A destination without a connection delays no other, and packets beyond its queue are dropped.
+// TestWriteNeverBlocks checks that an unreachable destination does not delay others, and
+// that packets beyond its queue are dropped.
 func TestWriteNeverBlocks(t *testing.T) {
 	t.Parallel()
 	one := begin(t, "", "")
-	deaf := listen(t) // accepts in the kernel only
+	deaf := listen(t) // the kernel accepts, the program does not
 	defer deaf.Close()
 	to := memberlist.Address{Addr: deaf.Addr().String()}
 	begun := time.Now()
@@ -239,7 +241,8 @@ func TestWriteNeverBlocks(t *testing.T) {
 	}
 }
 
-// Packets and streams pass between transports, with deadlines on the streams.
+// TestTransport checks that packets and streams pass between transports, and that streams
+// support deadlines.
 func TestTransport(t *testing.T) {
 	one, two := transportAt(t), transportAt(t)
 	to := memberlist.Address{Addr: "0.0.0.0:1", Name: name(two.self.Addr, two.self.Epoch)}
@@ -291,7 +294,7 @@ func TestTransport(t *testing.T) {
 	_ = near.Close()
 }
 
-// Shutdown ends streams that are in use.
+// TestShutdownEndsStreams checks that Shutdown ends open streams.
 func TestShutdownEndsStreams(t *testing.T) {
 	one, two := transportAt(t), transportAt(t)
 	near, err := one.DialTimeout(two.self.Addr, 5*time.Second)
@@ -325,7 +328,7 @@ func TestShutdownEndsStreams(t *testing.T) {
 	}
 }
 
-// An unused connection is closed.
+// TestIdleConnectionIsClosed checks that an unused connection is closed.
 func TestIdleConnectionIsClosed(t *testing.T) {
 	t.Parallel()
 	one, two := transportAt(t), transportAt(t)

@@ -16,8 +16,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Churn has handlers that have the garbage collector run and the stack move while only the call itself refers to
-// what it was given: an argument that the collector does not see would be gone, or another's, afterwards.
+// Churn has handlers that run the garbage collector and move the stack. Only the call
+// itself refers to its arguments then. An argument that the collector does not see would
+// be overwritten.
 type Churn struct {
 	component.Base
 	name []byte
@@ -40,7 +41,7 @@ func deep(n int, f func()) int {
 	return deep(n-1, f) + int(frame[n%len(frame)])
 }
 
-// churn moves the stack, collects, and takes the memory of what was collected for other things.
+// churn moves the stack, runs the collector, and reuses the freed memory.
 func churn() {
 	deep(64, func() {
 		runtime.GC()
@@ -107,7 +108,7 @@ func newChurned() *churned {
 	return &churned{"first", &churned{"second", &churned{Name: "third"}, nil}, bytes.Repeat([]byte{7}, 100)}
 }
 
-// The handlers and the component are referred to by nothing but what the package keeps.
+// churnHandlers returns handlers of a component to which nothing else refers.
 func churnHandlers(t testing.TB) map[string]*handler.Handler {
 	svc := service(t, &Churn{name: []byte("receiver")})
 	if len(svc.Handlers) != 7 {
@@ -150,7 +151,7 @@ func TestCallsUnderTheCollector(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var wg sync.WaitGroup
 			for range 2 {
-				wg.Go(func() { // on a new goroutine, whose stack is small and has to move
+				wg.Go(func() { // a new goroutine has a small stack, which has to move
 					for range 3 {
 						if err := once(name, h); err != nil {
 							t.Errorf("%s: %v", name, err)
@@ -200,7 +201,7 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// stub decodes nothing, so that what Decode itself costs shows.
+// stub is a serializer that does nothing, so the benchmark measures Decode itself.
 type stub struct{}
 
 func (stub) Unmarshal([]byte, any) error { return nil }

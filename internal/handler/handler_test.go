@@ -30,7 +30,7 @@ type reply struct {
 
 var errRefused = errors.New("refused")
 
-// lobby has a handler of every signature. Each notes what it was called with.
+// lobby has a handler of every signature. Each records its arguments.
 type lobby struct {
 	component.Base
 	name string
@@ -88,7 +88,7 @@ func (l *lobby) NodeTyped(ctx context.Context, r *request) (*reply, error) {
 	return l.answer("node typed ", ctx.Value(key{}), r.Name, r.Tags)
 }
 
-// Lobby is lobby under a name that needs no option.
+// Lobby is lobby as an exported type, which needs no name option.
 type Lobby struct{ lobby }
 
 // service makes a service and finds its handlers.
@@ -163,7 +163,7 @@ func TestEverySignature(t *testing.T) {
 			if h.Type != wantType {
 				t.Errorf("Type = %v, want %v", h.Type, wantType)
 			}
-			// The arguments are as small as these for the allocator to put several into one block.
+			// The arguments are small, so the allocator puts several into one block.
 			got, err := call(ctx, t, h, s, "X")
 			want := "receiver: " + test.want
 			if err != nil || l.got != want {
@@ -182,7 +182,7 @@ func TestEverySignature(t *testing.T) {
 	}
 }
 
-// offside has methods that are no handlers, near as they come.
+// offside has methods whose signatures are almost those of handlers.
 type offside struct {
 	component.Base
 }
@@ -227,9 +227,10 @@ func TestMethodsThatAreNoHandlers(t *testing.T) {
 	}
 }
 
-// The ways a method gets into the method set of a component.
+// These types test each way in which a component can have a method.
 type (
-	// Hall promotes methods of what it embeds: by value behind other fields, by pointer, and of an interface.
+	// Hall promotes methods of embedded fields: a value behind other fields, a pointer
+	// and an interface.
 	Hall struct {
 		component.Base
 		_ [3]int
@@ -284,7 +285,8 @@ func TestPromotedMethods(t *testing.T) {
 
 func (h *Hall) n() string { return fmt.Sprint(h.counter.n, " ", h.ledger.n) }
 
-// What is embedded may be nil: the call panics as it would without reflection.
+// TestPromotedFromNil checks that a call through a nil embedded field panics, as it does
+// with reflection.
 func TestPromotedFromNil(t *testing.T) {
 	svc := service(t, &Hall{})
 	for _, name := range []string{"Sum", "Greet"} {
@@ -299,7 +301,7 @@ func TestPromotedFromNil(t *testing.T) {
 	}
 }
 
-// Statue is a component by value.
+// Statue is a component that tests register as a value.
 type Statue struct {
 	Name string
 	n    *int
@@ -315,7 +317,7 @@ func (s Statue) Touch(_ *session.Session, data []byte) error {
 }
 func (s Statue) Who(*session.Session, *request) (*reply, error) { return &reply{s.Name}, nil }
 
-// Dice is a component that is no struct.
+// Dice is a component that is not a struct.
 type Dice int
 
 func (*Dice) Init()           {}
@@ -351,7 +353,7 @@ func TestValueReceivers(t *testing.T) {
 func TestNames(t *testing.T) {
 	for _, test := range []struct {
 		opts []component.Option
-		want string // the route of Raw, and the scheduler
+		want string // the route of Raw and the name of the scheduler
 	}{
 		{nil, "Lobby.Raw"},
 		{[]component.Option{component.WithName("room")}, "room.Raw"},
@@ -369,7 +371,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("service %q on %q with handler %+v, want route %q on %q", svc.Name, svc.SchedName, h, route, sched)
 		}
 	}
-	// A type that is not exported needs a name.
+	// A component of an unexported type needs a name.
 	service(t, &lobby{}, component.WithName("lobby"))
 }
 
@@ -378,7 +380,7 @@ func TestFaults(t *testing.T) {
 	for name, test := range map[string]struct {
 		comp component.Component
 		opts []component.Option
-		want []string // of the error's text
+		want []string // parts of the error's text
 	}{
 		"nil":                 {nil, nil, []string{"nil component"}},
 		"nil with a name":     {nil, []component.Option{component.WithName("room")}, []string{"nil component"}},
@@ -401,7 +403,7 @@ func TestFaults(t *testing.T) {
 		"bytes in a method":   {&Lobby{}, []component.Option{component.WithNameFunc(func(n string) string { return n + "\xff" })}, []string{"of Lobby", "UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for range 3 { // the same whatever order a map has
+			for range 3 { // the order does not depend on the map
 				_, err := newService(test.comp, test.opts)
 				if err == nil {
 					t.Fatalf("New() = nil, want an error with %q", test.want)
@@ -416,7 +418,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// Pointed is a component also by value, but its handler is the pointer's.
+// Pointed has a handler with a pointer receiver. It is registered by value too.
 type Pointed struct{ *component.Base }
 
 func (*Pointed) Move(*session.Session, *request) error { return nil }
@@ -429,7 +431,7 @@ func TestDecode(t *testing.T) {
 			t.Errorf("Decode(%q) = nil, want the error of the serializer", bad)
 		}
 	}
-	// An empty payload is the zero request, whatever the serializer makes of it.
+	// An empty payload decodes to a zero request with every serializer.
 	for _, empty := range [][]byte{nil, {}} {
 		arg, err := svc.Handlers["ReplyTyped"].Decode(json.NewSerializer(), empty)
 		if err == nil {
@@ -439,7 +441,7 @@ func TestDecode(t *testing.T) {
 			t.Errorf("Decode(%v) and Call = %v, want the zero request", empty, err)
 		}
 	}
-	// Every message gets a request of its own.
+	// Every message gets its own request value.
 	var seen []*request
 	keeper := &Keeper{seen: &seen}
 	h = service(t, keeper).Handlers["Keep"]
@@ -459,7 +461,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Keeper keeps the requests that it gets.
+// Keeper keeps its requests.
 type Keeper struct {
 	component.Base
 	seen *[]*request
@@ -491,13 +493,13 @@ func TestStats(t *testing.T) {
 	}
 }
 
-// Mixed has one handler, and methods of every kind that is no handler.
+// Mixed has one handler, and methods of every kind that is not a handler.
 type Mixed struct{ offside }
 
 // Join is the handler.
 func (*Mixed) Join(*session.Session, *request) error { return nil }
 
-// Leave and Close are for the program.
+// Leave and Close are not handlers.
 func (*Mixed) Leave(*session.Session)      {}
 func (*Mixed) Close(context.Context) error { return nil }
 

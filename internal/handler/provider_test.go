@@ -14,7 +14,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// provider makes its handlers itself; its method is none.
+// provider returns its own list of handlers. Its method is not a handler.
 type provider struct {
 	component.Base
 	funcs []handler.Func

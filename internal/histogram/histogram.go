@@ -26,7 +26,7 @@ var bounds = func() (b [buckets - 1]time.Duration) {
 	return b
 }()
 
-// first is the bucket of the shortest duration of so many bits.
+// first is the bucket of the shortest duration with this number of bits.
 var first = func() (f [65]uint8) {
 	for n := range f {
 		shortest := time.Duration(1) << max(n-1, 0)
@@ -43,10 +43,10 @@ var first = func() (f [65]uint8) {
 // Histogram counts durations. The zero value is ready. Its methods may be called concurrently.
 type Histogram struct{ counts [buckets]atomic.Int64 }
 
-// Add counts n durations d.
+// Add counts the duration d n times.
 func (h *Histogram) Add(d time.Duration, n int64) { h.counts[index(d)].Add(n) }
 
-// index returns the bucket of a duration; a negative one is 0.
+// index returns the bucket of a duration. A negative duration is in bucket 0.
 func index(d time.Duration) int {
 	d = max(d, 0)
 	i := int(first[bits.Len64(uint64(d))])
@@ -56,7 +56,8 @@ func index(d time.Duration) int {
 	return i
 }
 
-// Counts returns the count of each bucket from the first that is not 0 to the last, and the number of the first.
+// Counts returns the counts from the first to the last bucket that is not 0, and the
+// index of the first.
 func (h *Histogram) Counts() (first int, counts []int64) {
 	for i := range h.counts {
 		n := h.counts[i].Load()

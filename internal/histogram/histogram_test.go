@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// The bucket of a duration is the first whose bound is not below it.
+// TestIndex checks that the bucket of a duration is the first one whose bound is not
+// below it.
 func TestIndex(t *testing.T) {
 	check := func(d time.Duration) {
 		t.Helper()
@@ -57,7 +58,7 @@ func TestCounts(t *testing.T) {
 	}
 }
 
-// The cost of a call that is timed by itself.
+// BenchmarkAdd measures a call that is timed alone.
 func BenchmarkAdd(b *testing.B) {
 	var h Histogram
 	for i := range b.N {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// claim fails the test unless Claim(id) returns what is wanted.
+// claim fails the test unless Claim(id) returns the wanted results.
 func claim(t *testing.T, l *Ledger, id uint64, ok, current bool) {
 	t.Helper()
 	if gotOK, gotCurrent := l.Claim(id); gotOK != ok || gotCurrent != current {
@@ -79,7 +79,7 @@ func TestAnIDUsedAgain(t *testing.T) {
 	l.Begin(1)
 	claim(t, &l, 1, true, true)
 	l.Begin(2)
-	l.Begin(2) // two requests with one id, each has an answer
+	l.Begin(2) // two requests with one id are answered separately
 	claim(t, &l, 2, true, true)
 	claim(t, &l, 2, true, false)
 	claim(t, &l, 2, false, true)
@@ -94,7 +94,7 @@ func TestForgetting(t *testing.T) {
 	if n := len(l.deferred.Load().waiting); n != MaxWaiting {
 		t.Errorf("%d requests are remembered, want %d", n, MaxWaiting)
 	}
-	claim(t, &l, 10, true, false) // forgotten: nobody knows any more
+	claim(t, &l, 10, true, false) // request 10 was removed
 	claim(t, &l, 10, true, false)
 	claim(t, &l, 11, true, false)
 	claim(t, &l, 11, false, false)
@@ -170,7 +170,7 @@ func TestTakeAndWaiting(t *testing.T) {
 	}
 }
 
-// A client that uses an id again makes two requests, which the serial number tells apart.
+// TestSerial checks that the serial number distinguishes two requests with the same id.
 func TestSerial(t *testing.T) {
 	var l Ledger
 	exact := func(serial uint64, ok, current bool) {

@@ -55,7 +55,7 @@ func TestFrameWire(t *testing.T) {
 	}
 }
 
-// same compares frames; no bytes and nil are the same.
+// same compares frames. Nil bytes equal empty bytes.
 func same(a, b *Frame) bool {
 	x, y := *a, *b
 	if !bytes.Equal(x.Meta, y.Meta) || !bytes.Equal(x.Data, y.Data) {
@@ -120,7 +120,7 @@ func TestRoutesAreKept(t *testing.T) {
 	}
 }
 
-// decodeAll returns the frames of a batch up to the first that is malformed.
+// decodeAll returns the frames of a batch up to the first malformed one.
 func decodeAll(b []byte) (all []Frame, err error) {
 	var a assembler
 	for len(b) > 0 {
@@ -136,7 +136,8 @@ func decodeAll(b []byte) (all []Frame, err error) {
 	return all, nil
 }
 
-// FuzzDecode feeds a batch whole, and cut in two: the first part must give a prefix of the frames, and nothing else.
+// FuzzDecode decodes a batch whole, and split in two. The first part must return a prefix
+// of the frames.
 func FuzzDecode(f *testing.F) {
 	var batch []byte
 	for _, c := range frames {
@@ -182,7 +183,8 @@ func marshal(t *testing.T, v any) []byte {
 	return data.Materialize()
 }
 
-// A batch decodes as an Envelope, and an Envelope as a batch.
+// TestCodecIsProtobuf checks that a batch decodes as an Envelope, and an Envelope as a
+// batch.
 func TestCodecIsProtobuf(t *testing.T) {
 	for _, size := range []int{1, 127, 128, 300, 5000, largeBatch, 3 << 20} {
 		payload := bytes.Repeat([]byte{7}, size)
@@ -208,7 +210,8 @@ func TestCodecIsProtobuf(t *testing.T) {
 	}
 }
 
-// FuzzUnmarshal feeds an envelope whole and in two buffers: both must give the same batch.
+// FuzzUnmarshal decodes an envelope from one buffer and from two. Both must return the
+// same batch.
 func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte{}, uint16(0))
 	f.Add([]byte{dataTag, 3, 2, 16, 0}, uint16(2))

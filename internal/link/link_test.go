@@ -23,15 +23,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// wire is one end of a stream in memory: messages pass through the codec, and a few may be under way.
+// wire is one end of a stream in memory. Messages pass through the codec, and a few may
+// be in transit.
 type wire struct {
 	in, out chan []byte
 	closed  chan struct{} // shared by both ends
 	close   func()
-	delay   time.Duration // before a message is received
-	rate    int           // bytes that are sent in a second; 0 for no limit
+	delay   time.Duration // delay before a message is received
+	rate    int           // bytes a second; 0 means no limit
 	holdIn  chan struct{} // if set, receiving waits until it is closed
-	sizes   []int         // of the messages sent
+	sizes   []int         // sizes of the messages sent
 }
 
 func wires() (a, b *wire) {
@@ -128,7 +129,7 @@ func (k *keeper) count() int {
 	return len(k.frames)
 }
 
-// run runs a link as a node does: when it has ended, so does its stream.
+// run runs a link as a node does. The stream ends with the link.
 func run(w *wire, cfg Config, k *keeper) *Link {
 	l := New(w, "peer:1", 1, &clusterpb.Hello{}, cfg, k)
 	go func() {
@@ -171,7 +172,7 @@ func TestOrderBothWays(t *testing.T) {
 				}
 			}
 		}
-		time.Sleep(3 * time.Second) // several pings
+		time.Sleep(3 * time.Second) // time for several pings
 		if err := errors.Join(a.Err(), b.Err()); err != nil {
 			t.Fatalf("a quiet link ended: %v", err)
 		}
@@ -210,7 +211,8 @@ func TestOrderBothWays(t *testing.T) {
 	})
 }
 
-// What is sent in Up goes before what is sent by others.
+// TestUpGoesFirst checks that a frame sent in Up precedes frames that other goroutines
+// send.
 func TestUpGoesFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, wb := wires()
@@ -242,13 +244,13 @@ func TestRTT(t *testing.T) {
 	})
 }
 
-// Ping tells who answers now from who did a while ago.
+// TestPing checks that Ping reports when the peer answered last.
 func TestPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, wb := wires()
 		wb.delay = 30 * time.Millisecond
 		a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), new(keeper))
-		time.Sleep(1250 * time.Millisecond) // between two pings of the link's own
+		time.Sleep(1250 * time.Millisecond) // between two pings of the link
 		begun := time.Now()
 		if err := a.Ping(t.Context()); err != nil {
 			t.Errorf("Ping = %v", err)
@@ -271,8 +273,8 @@ func TestPing(t *testing.T) {
 	})
 }
 
-// A peer that takes nothing is given up when its pings have been unanswered for long enough, and a full queue refuses
-// frames without blocking.
+// TestSilentPeer checks that a link ends when a peer reads nothing and its pings stay
+// unanswered. Until then a full queue refuses frames without blocking.
 func TestSilentPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, _ := wires()
@@ -308,13 +310,14 @@ func TestSilentPeer(t *testing.T) {
 	})
 }
 
-// The time in which this process did not run does not count against the peer.
+// TestJudgeAfterAPause checks that the time in which this process did not run does not
+// count as silence of the peer.
 func TestJudgeAfterAPause(t *testing.T) {
 	const second = time.Second
 	for _, c := range []struct {
 		name string
-		asks [][2]time.Duration // when, and what was answered last
-		dead int                // index of the first ask that finds the peer dead; -1 for none
+		asks [][2]time.Duration // the time of each ask, and the time of the last answer
+		dead int                // index of the first ask that finds the peer dead; -1 if there is none
 	}{
 		{"answers", [][2]time.Duration{{1 * second, 0}, {2 * second, 1 * second}, {60 * second, 59 * second}}, -1},
 		{"silence", [][2]time.Duration{{1 * second, 0}, {2 * second, 0}, {3 * second, 0}, {4 * second, 0}, {5 * second, 0}}, 4},
@@ -339,7 +342,8 @@ func TestJudgeAfterAPause(t *testing.T) {
 	}
 }
 
-// A handler that blocks keeps pings, and the answers to pings, from being read: either end gives the link up.
+// TestBlockedHandler checks that a link ends on both sides if a handler blocks, because
+// pings and their answers are not read.
 func TestBlockedHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, wb := wires()
@@ -360,7 +364,8 @@ func TestBlockedHandler(t *testing.T) {
 	})
 }
 
-// A handler that ends the goroutine that it is called on ends the link, as any fault does.
+// TestGoexitInHandler checks that a link ends with an error if a handler ends the
+// goroutine.
 func TestGoexitInHandler(t *testing.T) {
 	for name, at := range map[string]func(k *keeper){
 		"Up":       func(k *keeper) { k.onUp = func(*Link) { runtime.Goexit() } },
@@ -469,7 +474,8 @@ func TestSendBulk(t *testing.T) {
 	})
 }
 
-// Small frames share batches of bounded size; one that is large goes alone, up to the limit.
+// TestBatches checks that small frames share batches of bounded size, and that a large
+// frame is sent alone, up to the limit.
 func TestBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, wb := wires()
@@ -521,7 +527,8 @@ func part(left uint64, data ...byte) []byte {
 	return (&Frame{Kind: kindPart, ID: left, Data: data}).Append(nil)
 }
 
-// Frames that take longer to pass than a peer may be silent keep no ping from passing, both ways at once.
+// TestLargeFramesOnASlowNetwork checks that pings pass in both directions while large
+// frames take longer to send than a peer may be silent.
 func TestLargeFramesOnASlowNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rate = 1 << 20
@@ -539,7 +546,7 @@ func TestLargeFramesOnASlowNetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(12 * time.Second) // a second for the heads of parts and the pings
+		time.Sleep(12 * time.Second) // one second for the headers of parts and the pings
 		synctest.Wait()
 		for _, k := range []*keeper{ka, kb} {
 			if n := k.count(); n != 3 || !reflect.DeepEqual(k.frames[0], *large) || !reflect.DeepEqual(k.frames[1], *large) {
@@ -655,7 +662,8 @@ func TestMalformedBatchEndsTheLink(t *testing.T) {
 	}
 }
 
-// A peer that floods with pings and takes no answers costs no memory.
+// TestPingFlood checks that a peer that floods with pings and reads no answers does not
+// use more memory.
 func TestPingFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		wa, wb := wires()
@@ -682,7 +690,8 @@ func TestPingFlood(t *testing.T) {
 	})
 }
 
-// Close, Send, Leave and SendHello may come from anywhere at any time.
+// TestConcurrentUse checks that Close, Send, Leave and SendHello may be called
+// concurrently at any time.
 func TestConcurrentUse(t *testing.T) {
 	wa, wb := wires()
 	a, b := run(wa, DefaultConfig(), new(keeper)), run(wb, DefaultConfig(), new(keeper))

@@ -22,12 +22,12 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// scripted is a listener that accepts what it is given to: a connection or an error at a time.
+// scripted is a listener whose Accept returns the given connections and errors.
 type scripted struct {
 	next chan any
 
 	mu sync.Mutex
-	at []time.Duration // when Accept was called, since start
+	at []time.Duration // times of the calls of Accept, since start
 
 	start time.Time
 }
@@ -56,7 +56,7 @@ func (l *scripted) Accept() (net.Conn, error) {
 func (l *scripted) Close() error   { close(l.next); return nil }
 func (l *scripted) Addr() net.Addr { return &net.TCPAddr{} }
 
-// passing is a fault that passes, as that of a process without a free file descriptor.
+// passing is a temporary error, as for a process without a free file descriptor.
 type passing struct{ error }
 
 func (passing) Temporary() bool { return true }
@@ -124,7 +124,8 @@ func TestLastingErrorIsReturned(t *testing.T) {
 	}
 }
 
-// What the network did to one connection is no fault of the listener's, though the system does not call it temporary.
+// TestFaultsOfOneConnection checks that an error of a single connection is not an error
+// of the listener, even if the system does not call it temporary.
 func TestFaultsOfOneConnection(t *testing.T) {
 	for _, fault := range []syscall.Errno{syscall.ECONNABORTED, syscall.EPROTO, syscall.EPERM, syscall.EHOSTUNREACH, syscall.ENOBUFS, syscall.ENOMEM} {
 		conn, _ := net.Pipe()
@@ -136,7 +137,8 @@ func TestFaultsOfOneConnection(t *testing.T) {
 	}
 }
 
-// A fault that passes is waited out, longer each time, and shortly again after a connection.
+// TestPassingErrorIsWaitedOut checks that Serve waits after a temporary error, longer
+// each time, and for a short time again after a connection.
 func TestPassingErrorIsWaitedOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := passing{errors.New("too many open files")}
@@ -186,7 +188,7 @@ func TestClosingEndsAWait(t *testing.T) {
 	})
 }
 
-// The same over a real socket.
+// TestAcceptOverTCP is TestTemporary over a real socket.
 func TestAcceptOverTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// pair returns two linked nodes whose handlers are got, and the first's link to the second.
+// pair returns two linked nodes that pass frames to got, and the link of the first node.
 func pair(b *testing.B, first, second func(l *link.Link, frames []link.Frame)) *link.Link {
 	one := newTestNode(b, Config{ID: 1})
 	one.Got = first
@@ -21,7 +21,7 @@ func pair(b *testing.B, first, second func(l *link.Link, frames []link.Frame)) *
 	return one.link(two.addr)
 }
 
-// BenchmarkOneWay sends frames of 64 bytes as fast as the peer takes them.
+// BenchmarkOneWay sends frames of 64 bytes as fast as the peer reads them.
 func BenchmarkOneWay(b *testing.B) {
 	var taken atomic.Int64
 	done := make(chan struct{}, 1)
@@ -46,7 +46,7 @@ func BenchmarkOneWay(b *testing.B) {
 	}
 }
 
-// BenchmarkRoundTrip sends a frame for each session there and back.
+// BenchmarkRoundTrip sends a frame to the peer and back for each session.
 func BenchmarkRoundTrip(b *testing.B) {
 	for _, sessions := range []int{1, 32, 256} {
 		b.Run(fmt.Sprintf("sessions=%d", sessions), func(b *testing.B) {

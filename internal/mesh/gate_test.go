@@ -8,11 +8,11 @@ import (
 	"google.golang.org/grpc"
 )
 
-// gate lets the connections of a node pass, or holds everything back as a stopped process or a cut cable would: nothing
-// is read or written meanwhile, and nothing is closed.
+// gate passes the traffic of a node, or stops it as a stopped process or a cut cable
+// does. While it is shut, nothing is read, written or closed.
 type gate struct {
 	mu   sync.Mutex
-	open chan struct{} // closed while everything passes
+	open chan struct{} // closed while the gate is open
 }
 
 func newGate() *gate {
@@ -33,7 +33,7 @@ func (g *gate) reopen() {
 	close(g.open)
 }
 
-// pass waits until the gate is open; it returns at once when done is closed.
+// pass waits until the gate is open. It returns at once when done is closed.
 func (g *gate) pass(done <-chan struct{}) error {
 	g.mu.Lock()
 	open := g.open
@@ -50,7 +50,7 @@ func (g *gate) wrap(c net.Conn) net.Conn {
 	return &gatedConn{Conn: c, gate: g, done: make(chan struct{})}
 }
 
-// dialOption has a node's own connections pass the gate.
+// dialOption makes the node's own connections pass through the gate.
 func (g *gate) dialOption() grpc.DialOption {
 	return grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 		if err := g.pass(ctx.Done()); err != nil {
@@ -65,7 +65,7 @@ func (g *gate) dialOption() grpc.DialOption {
 	})
 }
 
-// gatedListener has the connections to a node pass the gate.
+// gatedListener makes accepted connections pass through the gate.
 type gatedListener struct {
 	net.Listener
 	gate *gate
@@ -86,7 +86,8 @@ type gatedConn struct {
 	done chan struct{}
 }
 
-// Read waits for the gate after it has read, since a read may be under way when the gate is shut.
+// Read waits for the gate after it has read, because a read may be in progress when the
+// gate shuts.
 func (c *gatedConn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	if e := c.gate.pass(c.done); e != nil {

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// Nodes that did not ask for their id get another before Start returns, if it is taken.
+// TestDefaultIDIsReplaced checks that a node with a generated id gets another one before
+// Start returns, if the id is taken.
 func TestDefaultIDIsReplaced(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)
@@ -22,7 +23,7 @@ func TestDefaultIDIsReplaced(t *testing.T) {
 	distinct(t, one, two, three)
 }
 
-// distinct waits until the nodes have different ids and all know them.
+// distinct waits until the ids of the nodes differ and every node knows all of them.
 func distinct(t *testing.T, nodes ...*testNode) {
 	t.Helper()
 	complete(t, nodes...)
@@ -44,7 +45,8 @@ func distinct(t *testing.T, nodes ...*testNode) {
 	})
 }
 
-// Parts of a cluster that did not know of each other settle their ids when they meet.
+// TestIDsWhenPartsMeet checks that parts of a cluster that started separately resolve
+// equal ids when they join.
 func TestIDsWhenPartsMeet(t *testing.T) {
 	t.Parallel()
 	one, two := start(t, 1), start(t, 1)
@@ -55,7 +57,8 @@ func TestIDsWhenPartsMeet(t *testing.T) {
 	}
 }
 
-// An id that was asked for stays: the one that was not gives way, though it was first.
+// TestFixedIDStays checks that a configured id is kept. The node with the generated id
+// changes its own, even if it started first.
 func TestFixedIDStays(t *testing.T) {
 	t.Parallel()
 	one := start(t, 7)
@@ -85,7 +88,8 @@ func TestFixedDuplicateIsRefused(t *testing.T) {
 	}
 }
 
-// Of two that ask for the same id, serve, and meet later, none gives way: they are not linked.
+// TestFixedDuplicatesMeet checks that two nodes with the same configured id keep it and
+// are not linked.
 func TestFixedDuplicatesMeet(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 7, FixedID: true})

@@ -39,7 +39,7 @@ func (r *logRecorder) with(text string) (found []string) {
 	return found
 }
 
-// newLoggedNode makes a node whose log is recorded.
+// newLoggedNode returns a node whose log is recorded.
 func newLoggedNode(t *testing.T, cfg Config) (*testNode, *logRecorder) {
 	t.Helper()
 	n, r := newTestNode(t, cfg), &logRecorder{}
@@ -47,8 +47,8 @@ func newLoggedNode(t *testing.T, cfg Config) (*testNode, *logRecorder) {
 	return n, r
 }
 
-// After a restart the other members ping the previous process for a while. What memberlist says about that is for
-// debugging alone.
+// TestRestartLogsQuietly checks that memberlist's messages about a restarted member are
+// logged at level Debug. Other members ping the old process for a while.
 func TestRestartLogsQuietly(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
@@ -67,7 +67,8 @@ func TestRestartLogsQuietly(t *testing.T) {
 	}
 }
 
-// Nodes of one machine that start together, each with all of them as seeds, do not log warnings.
+// TestLoopbackClusterStartsQuietly checks that nodes that start together on one machine,
+// each with all others as seeds, log no warnings.
 func TestLoopbackClusterStartsQuietly(t *testing.T) {
 	t.Parallel()
 	var listeners []net.Listener
@@ -93,7 +94,8 @@ func TestLoopbackClusterStartsQuietly(t *testing.T) {
 	}
 }
 
-// A seed that does not answer at once is no cause for a warning; one that does not answer the second time is, once.
+// TestSeedWarning checks that a warning is logged once, when a seed has failed to answer
+// for the second time.
 func TestSeedWarning(t *testing.T) {
 	t.Parallel()
 	absent := listen(t, "127.0.0.1:0")

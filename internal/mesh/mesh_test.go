@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait that is not about time itself.
+// patience is the longest time that a test waits for an event.
 const patience = 20 * time.Second
 
 // testNode is a node with its recorder.
@@ -28,13 +28,13 @@ type testNode struct {
 	addr string
 }
 
-// quick shortens periods that tests would wait for. The links keep their periods.
+// quick shortens the periods that tests wait for. The periods of links stay.
 func quick(n *Node) {
 	n.t.Gossip.Probe = 200 * time.Millisecond
 	n.t.Gossip.Gossip = 50 * time.Millisecond
 	n.t.Gossip.PushPull = 2 * time.Second
 	n.t.Heal = 500 * time.Millisecond
-	n.t.Settle, n.t.Handshake = patience, patience/2 // members may be slow on a busy machine
+	n.t.Settle, n.t.Handshake = patience, patience/2 // a busy machine may delay members
 }
 
 func listen(t testing.TB, addr string) net.Listener {
@@ -53,7 +53,7 @@ func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// newTestNode makes a node that is not started.
+// newTestNode returns a node that is not started.
 func newTestNode(t testing.TB, cfg Config) *testNode {
 	r := linktest.NewRecorder()
 	cfg.Handler, cfg.Logger = r, logger(t)
@@ -62,7 +62,7 @@ func newTestNode(t testing.TB, cfg Config) *testNode {
 	return n
 }
 
-// serve starts the node on l, and has it stopped when the test ends.
+// serve starts the node on l. The end of the test stops it.
 func (n *testNode) serve(l net.Listener) {
 	n.tb.Helper()
 	n.addr = l.Addr().String()
@@ -82,7 +82,7 @@ func (n *testNode) stop() {
 	}
 }
 
-// kill ends the node like a crash: it does not tell the others.
+// kill ends the node without notice to the others.
 func (n *testNode) kill() {
 	n.Node.mu.Lock()
 	n.state = stopping
@@ -94,7 +94,7 @@ func (n *testNode) kill() {
 	}
 }
 
-// nodeConfig is what start makes a node of.
+// nodeConfig returns the configuration that start uses.
 func nodeConfig(id uint64, seeds ...string) Config {
 	return Config{ID: id, Label: fmt.Sprint("node", id), Services: []string{fmt.Sprint("Service", id), "Shared"}, Seeds: seeds}
 }
@@ -107,7 +107,7 @@ func start(t testing.TB, id uint64, seeds ...string) *testNode {
 	return n
 }
 
-// within fails the test if cond does not become true in time.
+// within fails the test if cond does not become true before the timeout.
 func (n *testNode) within(d time.Duration, what string, cond func() bool) {
 	n.tb.Helper()
 	begun := time.Now()

@@ -25,7 +25,7 @@ func TestServicesVisibleAfterStart(t *testing.T) {
 	t.Parallel()
 	steady := func(id uint64, seeds ...string) *testNode {
 		n := newTestNode(t, nodeConfig(id, seeds...))
-		n.t.Gossip.Probe = time.Second // who joins is not told of a member that is suspected just then
+		n.t.Gossip.Probe = time.Second // a joining node does not learn of a member that is suspected at that moment
 		n.serve(listen(t, "127.0.0.1:0"))
 		return n
 	}
@@ -62,7 +62,7 @@ func TestServicesVisibleAfterStart(t *testing.T) {
 	}
 }
 
-// complete waits until every node is linked with every other.
+// complete waits until every node is linked to every other one.
 func complete(t *testing.T, nodes ...*testNode) {
 	t.Helper()
 	for _, n := range nodes {
@@ -74,12 +74,13 @@ func complete(t *testing.T, nodes ...*testNode) {
 	}
 }
 
-// Nodes that start at once, each with all others as seeds, dial each other all at once: one stream for each pair must
-// be left, and it must carry frames both ways.
+// TestOneLinkForEachPair checks that nodes that dial each other at the same time keep one
+// stream for each pair, and that it carries frames both ways. Each node has all others as
+// seeds.
 func TestOneLinkForEachPair(t *testing.T) {
 	t.Parallel()
 	const size = 5
-	var open atomic.Int64 // Link calls that are served
+	var open atomic.Int64 // number of Link calls being served
 	count := grpc.ChainStreamInterceptor(func(srv any, st grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
 		if strings.HasSuffix(info.FullMethod, "/Link") {
 			open.Add(1)
@@ -97,7 +98,7 @@ func TestOneLinkForEachPair(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range nodes {
 		nodes[i] = newTestNode(t, Config{ID: uint64(i + 1), Seeds: addrs, ServerOptions: []grpc.ServerOption{count}})
-		nodes[i].t.Link.Dead = patience // a busy machine is not what this is about
+		nodes[i].t.Link.Dead = patience // must not expire on a busy machine
 		wg.Go(func() { nodes[i].serve(listeners[i]) })
 	}
 	wg.Wait()
@@ -154,7 +155,7 @@ func TestOrderUnderLoad(t *testing.T) {
 		}
 	}
 	one.Got, two.Got = checker(0), checker(1)
-	one.t.Link.Dead, two.t.Link.Dead = patience, patience // a busy machine is not what this is about
+	one.t.Link.Dead, two.t.Link.Dead = patience, patience // must not expire on a busy machine
 	one.serve(listen(t, "127.0.0.1:0"))
 	two.cfg.Seeds = []string{one.addr}
 	two.serve(listen(t, "127.0.0.1:0"))
@@ -188,7 +189,7 @@ func TestOrderUnderLoad(t *testing.T) {
 func TestLargeFrame(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
-	one.t.Link.Dead = patience // on a busy machine so many bytes take a while
+	one.t.Link.Dead = patience // a busy machine needs time for so many bytes
 	one.serve(listen(t, "127.0.0.1:0"))
 	two := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}})
 	two.t.Link.Dead = patience
@@ -206,7 +207,8 @@ func TestLargeFrame(t *testing.T) {
 	}
 }
 
-// A member that takes nothing fills its own queue only: the others are served meanwhile, and Send does not block.
+// TestSlowMemberBlocksNobody checks that a member that reads nothing fills only its own
+// queue. Other members are served, and Send does not block.
 func TestSlowMemberBlocksNobody(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
@@ -270,13 +272,14 @@ func TestStopLeaves(t *testing.T) {
 			t.Errorf("a member that left is still listed: %v", m)
 		}
 	}
-	two.stop() // again
+	two.stop() // a second stop has no effect
 	if err := two.Start(context.Background(), listen(t, "127.0.0.1:0")); err == nil {
 		t.Error("Start after Stop succeeded")
 	}
 }
 
-// A killed member is down everywhere within 3 s, and up again within 1 s once it was started at its address.
+// TestKillAndRestart checks that a killed member is down on every node within 3 s, and up
+// within 1 s after a restart at its address.
 func TestKillAndRestart(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)
@@ -309,12 +312,12 @@ func TestKillAndRestart(t *testing.T) {
 	again.within(patience, "told by both", func() bool { return len(again.Frames) == 2 })
 }
 
-// Two nodes that say that they are at the same address can't both be reached there: the second one does not start,
-// whichever node it joins by, and the first one does not notice.
+// TestSameAddr checks that a node does not start if another node has its address,
+// whichever node it joins. The other node is not affected.
 func TestSameAddr(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
-	one.t.Alive = patience // a busy machine is slow to answer
+	one.t.Alive = patience // a busy machine answers slowly
 	one.serve(listen(t, "127.0.0.1:0"))
 	two := start(t, 2, one.addr)
 	complete(t, one, two)
@@ -333,7 +336,8 @@ func TestSameAddr(t *testing.T) {
 	}
 }
 
-// A process that hangs, or was cut off, does not keep its successor out.
+// TestSuccessorOfHungMember checks that a stopped or disconnected process does not keep
+// its replacement from joining.
 func TestSuccessorOfHungMember(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
@@ -344,7 +348,7 @@ func TestSuccessorOfHungMember(t *testing.T) {
 	two.serve(gatedListener{listen(t, "127.0.0.1:0"), g})
 	one.within(patience, "linked", one.HasUp(two.addr))
 	g.shut()
-	t.Cleanup(g.reopen) // or it could not stop
+	t.Cleanup(g.reopen) // the node could not stop otherwise
 	three := newTestNode(t, Config{ID: 3, Addr: two.addr, Seeds: []string{one.addr}})
 	three.serve(listen(t, "127.0.0.1:0"))
 	one.within(patience, "linked with the successor", func() bool {
@@ -353,8 +357,9 @@ func TestSuccessorOfHungMember(t *testing.T) {
 	})
 }
 
-// The first node is nothing special: without it all goes on, and when it is started again at its address, with no
-// seeds of its own, the others find it within 5 s. A node that comes in between is found too, through the others.
+// TestLossOfTheSeed checks that the cluster works without its first node. After a restart
+// at its address without seeds, the others find it within 5 s. They pass on nodes that
+// joined in between.
 func TestLossOfTheSeed(t *testing.T) {
 	t.Parallel()
 	seed := start(t, 1)
@@ -378,7 +383,8 @@ func TestLossOfTheSeed(t *testing.T) {
 	complete(t, seed, two, three, four)
 }
 
-// A seed that is not there yet does not keep a node from starting, and is found when it comes.
+// TestSeedComesLater checks that a node starts even if a seed is not up yet, and finds
+// the seed later.
 func TestSeedComesLater(t *testing.T) {
 	t.Parallel()
 	l := listen(t, "127.0.0.1:0")
@@ -391,7 +397,8 @@ func TestSeedComesLater(t *testing.T) {
 	complete(t, one, two)
 }
 
-// A seed that does not answer does not hold up a node that another one has answered.
+// TestSilentSeed checks that a seed that does not answer does not delay the start of a
+// node that another seed has answered.
 func TestSilentSeed(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)
@@ -401,12 +408,12 @@ func TestSilentSeed(t *testing.T) {
 	cfg.DialOptions = []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{MinConnectTimeout: 2 * patience})}
 	two := newTestNode(t, cfg)
 	two.t.Settle, two.t.Gossip.Stream = 500*time.Millisecond, 2*patience
-	two.serve(listen(t, "127.0.0.1:0")) // fails after patience
+	two.serve(listen(t, "127.0.0.1:0")) // fails the test after patience
 	complete(t, one, two)
 }
 
-// A node that has seeds knows what the cluster serves when one has answered and every member that it told of is linked, or
-// dead.
+// TestConverged checks that Converged waits until a seed has answered and every member
+// that it reported is linked or dead.
 func TestConverged(t *testing.T) {
 	t.Parallel()
 	alone := start(t, 1)
@@ -423,7 +430,7 @@ func TestConverged(t *testing.T) {
 	seed.serve(listen(t, late.Addr().String()))
 	poll(t, "the node has converged", one.Converged)
 
-	// Two more, of which neither reaches the other.
+	// Neither of the next two nodes can reach the other.
 	onlySeed := grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 		if addr != seed.addr {
 			return nil, errors.New("walled off")
@@ -448,7 +455,8 @@ func TestConverged(t *testing.T) {
 	poll(t, "the node has converged with those that are alive", three.Converged)
 }
 
-// Seeds by name: every address is tried, and the node's own is no trouble.
+// TestSeedByName checks that every address of a seed's name is tried, and that the node
+// skips its own address.
 func TestSeedByName(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)
@@ -463,7 +471,8 @@ func TestSeedByName(t *testing.T) {
 	complete(t, one, two, three)
 }
 
-// A process that hangs is down within 3 s. When it goes on, the links are made again by themselves.
+// TestHungMember checks that a stopped process is down within 3 s, and that its links are
+// made again when it continues.
 func TestHungMember(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)
@@ -488,7 +497,8 @@ func TestHungMember(t *testing.T) {
 	three.within(patience, "given a frame afterwards", func() bool { return len(three.Frames) == 2 })
 }
 
-// Two parts that were apart until the gossip had each other for dead come together without a seed that is alive.
+// TestLongPartition checks that two parts that were separated until gossip declared the
+// other part dead join again without a live seed.
 func TestLongPartition(t *testing.T) {
 	t.Parallel()
 	seed := start(t, 1)
@@ -515,7 +525,7 @@ func TestLongPartition(t *testing.T) {
 	poll(t, "two knows three", func() bool { return !dead(two, three.addr)() })
 }
 
-// poll waits until cond is true, where there is no event to wait for.
+// poll waits until cond is true. It is for states without an event.
 func poll(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -530,7 +540,8 @@ func poll(t *testing.T, what string, cond func() bool) {
 	}
 }
 
-// A pair of which only one can reach the other is linked, whichever of them that is.
+// TestOneWayReach checks that two nodes are linked if only one of them can reach the
+// other, whichever it is.
 func TestOneWayReach(t *testing.T) {
 	t.Parallel()
 	walled := grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
@@ -541,7 +552,7 @@ func TestOneWayReach(t *testing.T) {
 	for range 2 {
 		listeners = append(listeners, listen(t, "127.0.0.1:0"))
 	}
-	for range 2 { // with the addresses in either order
+	for range 2 { // with the two addresses in either order
 		one := newTestNode(t, Config{ID: 1, DialOptions: []grpc.DialOption{walled}})
 		one.serve(listeners[0])
 		two := newTestNode(t, Config{ID: 2, Seeds: []string{one.addr}})
@@ -557,7 +568,7 @@ func TestOneWayReach(t *testing.T) {
 	}
 }
 
-// Stop ends a Start that waits.
+// TestStopWhileStarting checks that Stop ends a Start that waits.
 func TestStopWhileStarting(t *testing.T) {
 	t.Parallel()
 	deaf := listen(t, "127.0.0.1:0")
@@ -583,12 +594,13 @@ func TestStopWhileStarting(t *testing.T) {
 	}
 }
 
-// Stop returns when its context ends, whatever the gossip has still to say.
+// TestStopKeepsItsDeadline checks that Stop returns when its context ends, even if gossip
+// has messages left.
 func TestStopKeepsItsDeadline(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)
 	two := newTestNode(t, nodeConfig(2, one.addr))
-	two.t.Gossip.Gossip, two.t.Gossip.Probe = 2*time.Second, time.Second // a goodbye that takes 4 s
+	two.t.Gossip.Gossip, two.t.Gossip.Probe = 2*time.Second, time.Second // leaving takes 4 s
 	two.serve(listen(t, "127.0.0.1:0"))
 	complete(t, one, two)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -636,7 +648,7 @@ func TestStartFails(t *testing.T) {
 	}
 }
 
-// asking is a log handler that asks the node for what it knows, as a program's may.
+// asking is a log handler that calls the node, as a program's handler may.
 type asking struct {
 	slog.Handler
 	ask func(r slog.Record)
@@ -649,7 +661,7 @@ func (h asking) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// A log handler is the program's, and may call the node.
+// TestLogHandlerAsksTheNode checks that a log handler may call the node.
 func TestLogHandlerAsksTheNode(t *testing.T) {
 	t.Parallel()
 	lines := make(chan string, 1000)
@@ -667,14 +679,14 @@ func TestLogHandlerAsksTheNode(t *testing.T) {
 	}
 	one := node(Config{ID: 1, FixedID: true})
 	one.serve(listen(t, "127.0.0.1:0"))
-	two := node(Config{ID: 1, Seeds: []string{one.addr}}) // takes another id
+	two := node(Config{ID: 1, Seeds: []string{one.addr}}) // changes its id
 	two.serve(listen(t, "127.0.0.1:0"))
 	complete(t, one, two)
 	same := node(Config{ID: 1, FixedID: true, Seeds: []string{one.addr}})
 	if err := same.Start(context.Background(), listen(t, "127.0.0.1:0")); !errors.Is(err, ErrDuplicateID) {
 		t.Errorf("Start with an id that is in use = %v, want ErrDuplicateID", err)
 	}
-	two.kill() // the other one dials it in vain
+	two.kill() // the other node dials it in vain
 	missing := map[string]bool{
 		"cluster: member up":                        true,
 		"cluster: member down":                      true,
@@ -702,7 +714,7 @@ func TestReachable(t *testing.T) {
 		{"127.0.0.1/8 ::1/128 fe80::1/64 2001:db8::5/64 10.0.0.5/24", true, "10.0.0.5"},
 		{"127.0.0.1/8 ::1/128 fe80::1/64 2001:db8::5/64 2001:db8::6/64", true, "2001:db8::5"},
 		{"::1/128 fd00::5/64", true, "fd00::5"},
-		{"127.0.0.1/8 2001:db8::5/64", false, "127.0.0.1"}, // it listens on version 4 only
+		{"127.0.0.1/8 2001:db8::5/64", false, "127.0.0.1"}, // the node listens on IPv4 only
 		{"127.0.0.1/8 169.254.1.1/16 fe80::1/64", true, "127.0.0.1"},
 		{"", true, "127.0.0.1"},
 	} {

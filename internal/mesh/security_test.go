@@ -50,7 +50,7 @@ func TestSecret(t *testing.T) {
 	five.stop()
 }
 
-// The node that refuses another one logs it too, because its operator may be the one to look.
+// The node that refuses another one logs it too, because either operator may look.
 func TestRefusalIsLogged(t *testing.T) {
 	t.Parallel()
 	for name, secrets := range map[string][2]string{
@@ -86,7 +86,8 @@ func TestRefusalIsLogged(t *testing.T) {
 	}
 }
 
-// Without the secret none of the calls gives anything away or takes anything.
+// TestCallsNeedTheSecret checks that no gRPC method returns or accepts data without the
+// secret.
 func TestCallsNeedTheSecret(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1, Secret: "hush", Services: []string{"Secret"}})
@@ -133,7 +134,8 @@ func TestCallsNeedTheSecret(t *testing.T) {
 	}
 }
 
-// A peer that opens streams and stays silent does not keep them.
+// TestSilentDialer checks that a peer that opens streams and sends nothing cannot keep
+// them open.
 func TestSilentDialer(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
@@ -160,7 +162,8 @@ func TestSilentDialer(t *testing.T) {
 	}
 }
 
-// A stranger does not have as many streams open at once as it likes.
+// TestStreamsAreBounded checks that the number of open streams without the secret is
+// bounded.
 func TestStreamsAreBounded(t *testing.T) {
 	t.Parallel()
 	var open, most atomic.Int64
@@ -199,7 +202,7 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 }
 
-// authority makes certificates for a test.
+// authority issues certificates for a test.
 type authority struct {
 	t    testing.TB
 	cert *x509.Certificate
@@ -237,7 +240,7 @@ func (a *authority) issue(template, parent *x509.Certificate, signer *ecdsa.Priv
 	return cert, key
 }
 
-// pair returns a certificate for "localhost", the name only.
+// pair returns a certificate for the name "localhost".
 func (a *authority) pair() tls.Certificate {
 	cert, key := a.issue(&x509.Certificate{
 		DNSNames:    []string{"localhost"},
@@ -247,7 +250,8 @@ func (a *authority) pair() tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 }
 
-// secure returns a config whose node asks for client certificates, and shows one if it has any.
+// secure returns a config whose node requires client certificates, and presents one if it
+// has any.
 func (a *authority) secure(cfg Config, own ...tls.Certificate) Config {
 	cfg.DialOptions = []grpc.DialOption{grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{
 		RootCAs: a.pool, Certificates: own, MinVersion: tls.VersionTLS13,
@@ -258,7 +262,7 @@ func (a *authority) secure(cfg Config, own ...tls.Certificate) Config {
 	return cfg
 }
 
-// serveAs starts the node under a host name.
+// serveAs starts the node with a host name as its address.
 func (n *testNode) serveAs(host string) {
 	n.tb.Helper()
 	l := listen(n.tb, "127.0.0.1:0")
@@ -268,7 +272,8 @@ func (n *testNode) serveAs(host string) {
 	n.addr = n.Node.cfg.Addr
 }
 
-// TLS with client certificates covers gossip and links. The certificates name a host, so names must survive.
+// TestTLS checks that TLS with client certificates covers gossip and links. The
+// certificates contain a host name, so the node must not replace names by addresses.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
@@ -304,8 +309,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Nodes in pods have addresses that no certificate names: all show one that is for a name of their own, and find each
-// other by another name.
+// TestTLSOneNameForAll checks that a node can be reached by a name that differs from the
+// server name in its certificate. No certificate contains the address of a pod.
 func TestTLSOneNameForAll(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)
@@ -324,7 +329,8 @@ func TestTLSOneNameForAll(t *testing.T) {
 	complete(t, one, two)
 }
 
-// A node that any node can join warns when it starts.
+// TestOpenNodeWarns checks that a node logs a warning at the start if any node can join
+// it.
 func TestOpenNodeWarns(t *testing.T) {
 	t.Parallel()
 	a := newAuthority(t)

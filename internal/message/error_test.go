@@ -15,7 +15,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// reference is the protobuf form of Error as a generated message has it, read and written by the protobuf library.
+// reference is Error as a generated protobuf message has it. The protobuf library reads
+// and writes it.
 type reference struct {
 	Code     string            `protobuf:"bytes,1,opt,name=code,proto3"`
 	Msg      string            `protobuf:"bytes,2,opt,name=msg,proto3"`
@@ -93,7 +94,8 @@ func TestErrorProtobufWire(t *testing.T) {
 	if got, err := e.MarshalProtobuf(); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("MarshalProtobuf(%+v) = %q, %v, want %q", e, got, err, want)
 	}
-	// Unknown fields of every wire type, a known field of another wire type, and a field that comes twice.
+	// The data has unknown fields of every wire type, a known field of a wrong wire type,
+	// and a repeated field.
 	noisy := []byte("\x20\x07" + "\x0a\x01A" + "\x29\x01\x02\x03\x04\x05\x06\x07\x08" + "\x35\x01\x02\x03\x04" + "\x3a\x02zz" +
 		"\x43\x0a\x01x\x44" + "\x10\x07" + "\x0a\x01C" + "\x12\x01m" + "\x1a\x05\x20\x01\x0a\x01j" + "\x1a\x06\x12\x01v\x0a\x01k")
 	got := &Error{}
@@ -128,7 +130,8 @@ func TestErrorProtobufMalformed(t *testing.T) {
 	}
 }
 
-// A handler may quote what a peer sent in the text of an error; the peer has to be able to read it all the same.
+// A handler may put bytes of a peer into the text of an error. The peer has to be able to
+// decode the error.
 func TestErrorTextIsUTF8(t *testing.T) {
 	e := &Error{Code: "\xff", Message: "a\xc3b", Metadata: map[string]string{"\xfe": "\x80x"}}
 	want := &Error{Code: "\uFFFD", Message: "a\uFFFDb", Metadata: map[string]string{"\uFFFD": "\uFFFDx"}}
@@ -171,7 +174,8 @@ func TestErrorIs(t *testing.T) {
 	}
 }
 
-// FuzzErrorProtobuf reads what the protobuf library reads, and nothing but text that is not UTF-8 beside it.
+// FuzzErrorProtobuf compares the decoder with the protobuf library. Only for text that is
+// not UTF-8 may they differ.
 func FuzzErrorProtobuf(f *testing.F) {
 	for _, test := range errorForms {
 		b, err := test.e.MarshalProtobuf()

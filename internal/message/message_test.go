@@ -12,7 +12,7 @@ import (
 
 var long = strings.Repeat("r", MaxRouteLength)
 
-// dictionary returns the dictionary that the tests share.
+// dictionary returns the dictionary of the tests.
 func dictionary(t testing.TB) *Dictionary {
 	t.Helper()
 	d, err := NewDictionary(map[string]uint16{"Room.Join": 1, "onChat": 0xff01, "房间.x": 0, long: 0xffff})
@@ -145,7 +145,7 @@ func TestParseErrors(t *testing.T) {
 	tests := []struct {
 		name string
 		wire string
-		id   uint64 // that the header bears with the error
+		id   uint64 // in the header, for a message with an error
 	}{
 		{"empty", "", 0},
 		{"type 4", "\x08\x01\x01a", 0},
@@ -245,8 +245,8 @@ func TestString(t *testing.T) {
 	}
 }
 
-// FuzzParse cuts a message in two: the header of the first part is whole or refused, and says the same as that of
-// the whole message.
+// FuzzParse splits a message in two. The header of the first part must be refused or
+// equal to the header of the whole message.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("\x00\x01\x03a.bbody"), 4)
 	f.Add([]byte("\x01\xac\x02\x00\x01{}"), 3)
@@ -284,14 +284,16 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			t.Fatalf("Encode(%v): %v", m, err)
 		}
-		// An id may come with needless zeros; what is as long as its canonical form is its canonical form.
+		// Leading zeros may make an id longer. An id with the length of its canonical
+		// form is canonical.
 		if len(back) > len(b) || len(back) == len(b) && !bytes.Equal(back, b) {
 			t.Fatalf("Encode(Parse(%x)) = %x", b, back)
 		}
 	})
 }
 
-// FuzzDecode checks that what is decoded is encoded to what decodes to the same, with a dictionary and without.
+// FuzzDecode decodes and encodes a message, with and without a dictionary. The result
+// must decode to the same message.
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte("\x00\x01\x03a.bbody"))
 	f.Add([]byte("\x01\x01\x00\x01{}"))

@@ -113,7 +113,8 @@ func want(t testing.TB, ready <-chan int64, id int64) {
 	}
 }
 
-// A socket is reported once each time it is armed: when bytes come, when some are there already, and when the peer closes.
+// TestArm checks that an armed socket is reported once: when bytes come, when some are
+// there already, and when the peer closes.
 func TestArm(t *testing.T) {
 	p, ready := start(t)
 	s, probe := connect(t), connect(t)
@@ -135,7 +136,8 @@ func TestArm(t *testing.T) {
 	want(t, ready, 1<<32)
 }
 
-// More sockets become ready at once than one system call reports.
+// TestManyEvents checks sockets that become ready at once, more than one system call
+// reports.
 func TestManyEvents(t *testing.T) {
 	p, ready := start(t)
 	const n = maxEvents + maxEvents/2
@@ -166,7 +168,8 @@ func TestManyEvents(t *testing.T) {
 	}
 }
 
-// A new connection has the descriptor of a closed one. Only what is armed for the new one is reported.
+// TestDescriptorIsReused checks a new connection with the descriptor of a closed one: only
+// the id that is armed for the new one is reported.
 func TestDescriptorIsReused(t *testing.T) {
 	p, ready := start(t)
 	for id := int64(1); id < 40; id += 2 {
@@ -197,8 +200,8 @@ func TestDescriptorIsReused(t *testing.T) {
 	}
 }
 
-// A copy of the descriptor keeps a closed socket alive in the kernel. What comes for it is reported once at most, and
-// does not keep the poller busy.
+// TestCopyOfDescriptor checks a closed socket that a copy of its descriptor keeps alive in
+// the kernel: it is reported once and does not keep the poller busy.
 func TestCopyOfDescriptor(t *testing.T) {
 	p, ready := start(t)
 	s := connect(t)
@@ -218,8 +221,8 @@ func TestCopyOfDescriptor(t *testing.T) {
 	want(t, ready, 2)
 }
 
-// Sockets are closed while they are armed: Arm succeeds or says that the socket is closed, and no other socket is armed
-// in its place.
+// TestCloseAgainstArm closes sockets while they are armed. Arm succeeds or returns
+// net.ErrClosed, and arms no other socket instead.
 func TestCloseAgainstArm(t *testing.T) {
 	p, ready := start(t)
 	for id := range int64(300) {
@@ -243,7 +246,8 @@ func TestCloseAgainstArm(t *testing.T) {
 	}
 }
 
-// A socket that is always ready and is armed again at once does not keep another one from being reported.
+// TestFairness checks that a socket that is always ready and is armed again at once does
+// not delay another one.
 func TestFairness(t *testing.T) {
 	var p *Poller
 	greedy, modest := connect(t), connect(t)
@@ -280,7 +284,7 @@ func TestFairness(t *testing.T) {
 	}
 }
 
-// Close ends the goroutine, and Arm then fails.
+// TestClose checks that Close ends the goroutine and that Arm then fails.
 func TestClose(t *testing.T) {
 	p, ready := start(t)
 	s := connect(t)

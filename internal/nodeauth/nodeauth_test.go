@@ -16,7 +16,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// half is one end of a stream in memory. Closing it gives the other end an error.
+// half is one end of a stream in memory. When it is closed, the other end returns an
+// error.
 type half struct{ in, out chan any }
 
 func streams() (dialer, acceptor *half) {
@@ -47,7 +48,7 @@ func (h *half) end(err error) {
 	close(h.out)
 }
 
-// meet completes the handshake of two sides of a link.
+// meet runs the handshake of both sides of a link.
 func meet(dialer, acceptor *Self) (seenByDialer, seenByAcceptor Peer, dialErr, acceptErr error) {
 	d, a := streams()
 	done := make(chan struct{})
@@ -105,7 +106,8 @@ func TestSecretMismatch(t *testing.T) {
 	}
 }
 
-// A dialer that has no secret learns nothing from which it could be found: the acceptor's proof comes after its own.
+// TestAcceptWithoutProof checks that a dialer without the secret learns nothing that
+// helps to guess it. The acceptor sends its proof after the dialer's.
 func TestAcceptWithoutProof(t *testing.T) {
 	self := &Self{Addr: "two:2", Epoch: 2, Secret: []byte("hush")}
 	dialer := &Self{Addr: "one:1", Epoch: 1}
@@ -147,7 +149,8 @@ func TestAcceptWithoutProof(t *testing.T) {
 	}
 }
 
-// A process at a member's address that lacks the secret gets no hello, even if it replays the dialer's proof.
+// TestDialWithoutProof checks that a process at a member's address without the secret
+// gets no hello, even if it replays the dialer's proof.
 func TestDialWithoutProof(t *testing.T) {
 	impostor := &Self{Addr: "two:2", Epoch: 2}
 	for _, c := range []struct {
@@ -193,7 +196,8 @@ func TestDialWithoutProof(t *testing.T) {
 	}
 }
 
-// What a proof is made over must not be the same for any two greetings.
+// TestProofCoversEverything checks that the input of a proof differs for any two
+// greetings.
 func TestProofCoversEverything(t *testing.T) {
 	self := &Self{Secret: []byte("hush")}
 	greeting := func(addr string, epoch uint64, nonce byte) *clusterpb.Greeting {
@@ -244,7 +248,7 @@ func TestMalformedGreeting(t *testing.T) {
 	}
 }
 
-// A refusal of the peer reaches the dialer with its text.
+// TestDialRefused checks that the dialer gets the text of the peer's refusal.
 func TestDialRefused(t *testing.T) {
 	d, a := streams()
 	a.end(status.Error(codes.Unauthenticated, "go away"))

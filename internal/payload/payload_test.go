@@ -59,7 +59,7 @@ func TestEncode(t *testing.T) {
 				t.Errorf("EncodeTemporary(%v) = %q, %v, want %q, %v", c.v, p.Data, err, c.temporary, c.err)
 			}
 			p.Free()
-			p.Free() // a second call does nothing
+			p.Free() // a second call has no effect
 		})
 	}
 	if p, _ := EncodeTemporary(appending{}, given); &p.Data[0] != &given[0] {
@@ -67,7 +67,8 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// Two payloads that are alive at the same time do not share a buffer, and large ones do not stay.
+// TestTemporaryBuffers checks that two payloads in use do not share a buffer, and that
+// large buffers are not pooled.
 func TestTemporaryBuffers(t *testing.T) {
 	s := json.NewSerializer()
 	large := string(bytes.Repeat([]byte("x"), 2*maxBuffer))

@@ -1,7 +1,8 @@
-// Package pipenet implements a net.Listener in memory, whose connections are pairs of net.Pipe.
+// Package pipenet implements a net.Listener in memory. Its connections are pairs of
+// net.Pipe.
 //
-// It serves tests, and package nanotest. A pipe has no buffer: a write returns when the other
-// side has read it. Nothing waits outside the process, so a pipe also works in the fake time
+// It serves tests, and package nanotest. A pipe has no buffer: a write returns when the
+// other side has read it. Pipes need no system calls, so they also work in the fake time
 // of testing/synctest.
 package pipenet
 
@@ -19,12 +20,12 @@ type Listener struct {
 	once   sync.Once
 }
 
-// Listen returns a Listener with the address addr. It opens nothing.
+// Listen returns a Listener with the address addr. It opens no socket.
 func Listen(addr net.Addr) *Listener {
 	return &Listener{addr: addr, conns: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// New returns a Listener with an address of the network "pipe".
+// New returns a Listener whose address has the network "pipe".
 func New() *Listener { return Listen(&net.UnixAddr{Name: "memory", Net: "pipe"}) }
 
 // Accept waits for the next connection. It returns net.ErrClosed after Close.
@@ -37,18 +38,18 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends Accept and everything that waits for it. Accepted connections stay open.
-// Closing again does nothing.
+// Close ends Accept and all calls that wait for it. Accepted connections stay open.
+// Closing again has no effect.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
-// Addr returns the address that was given to Listen.
+// Addr returns the address that was passed to Listen.
 func (l *Listener) Addr() net.Addr { return l.addr }
 
-// Deliver waits until Accept has returned conn. It returns net.ErrClosed after Close, and the
-// error of ctx when ctx ends first; the caller then still owns conn.
+// Deliver waits until Accept has returned conn. It returns net.ErrClosed after Close, and
+// the error of ctx if ctx ends first. On an error the caller still owns conn.
 func (l *Listener) Deliver(ctx context.Context, conn net.Conn) error {
 	select {
 	case l.conns <- conn:
@@ -60,8 +61,8 @@ func (l *Listener) Deliver(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// DialContext returns one end of a new pipe when Accept has returned the other end, whatever
-// network and addr say. Its errors are those of Deliver.
+// DialContext returns one end of a new pipe after Accept has returned the other end. It
+// ignores network and addr. Its errors are those of Deliver.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	near, far := net.Pipe()
 	if err := l.Deliver(ctx, far); err != nil {

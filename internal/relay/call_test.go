@@ -8,7 +8,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Calls are bounded, end once, and do not run after their deadline.
+// TestServeCalls checks that calls are bounded, end once, and do not run after their
+// deadline.
 func TestServeCalls(t *testing.T) {
 	s := newScene(t, nil)
 	block, begun := make(chan struct{}), make(chan struct{}, 100)
@@ -33,7 +34,7 @@ func TestServeCalls(t *testing.T) {
 	for id := uint64(3); id <= maxJobs; id++ {
 		s.says(link.Frame{Kind: kindCancel, ID: id})
 	}
-	s.says(call(1<<40, 1e9)) // there is room again
+	s.says(call(1<<40, 1e9)) // there is space again
 	s.silent()
 	close(block)
 	<-begun
@@ -48,7 +49,8 @@ func TestServeCalls(t *testing.T) {
 	}
 }
 
-// A call that is passed on ends once, and is canceled where it went.
+// TestForwardCalls checks that a call that is passed on ends once, and is canceled on the
+// node that serves it.
 func TestForwardCalls(t *testing.T) {
 	s := newScene(t, nil)
 	v := s.enter(7)
@@ -83,7 +85,8 @@ func TestForwardCalls(t *testing.T) {
 	}
 }
 
-// A nil reply leaves out as it is, whether this node or another one serves the call. So does an empty one.
+// TestNilReply checks that a nil or empty reply leaves the caller's value unchanged,
+// whether this node or another one serves the call.
 func TestNilReply(t *testing.T) {
 	s := newScene(t, nil)
 	call := func(route string, out any, answer *link.Frame) {

@@ -12,7 +12,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A request that was forwarded is answered once, whatever the other node answers.
+// TestForwardAnswers checks that a forwarded request is answered once, whatever the other
+// node sends.
 func TestForwardAnswers(t *testing.T) {
 	s := newScene(t, nil)
 	v := s.enter(7)
@@ -61,7 +62,8 @@ func TestForwardAnswers(t *testing.T) {
 	if err := s.Forward(v.session, &message.Message{Type: message.Request, ID: 1, Route: "Far.Do"}); !errors.Is(err, errWaiting) {
 		t.Errorf("Forward = %v with %d requests waiting, want errWaiting", err, maxWaiting)
 	}
-	// Each answer counts for one message, also the two late ones. What the other node may not have acknowledged does not count.
+	// Each answer counts for one message, including the two late ones. Messages that the
+	// other node may not have acknowledged do not count.
 	if room := v.box.Room(); room != 1<<20-(maxWaiting-2)+flow.AckMessages-1 {
 		t.Errorf("the mailbox has room for %d with %d messages forwarded", room, maxWaiting-2)
 	}
@@ -89,7 +91,8 @@ func TestForwardAnswers(t *testing.T) {
 	}
 }
 
-// A link on which a send has failed is not chosen any more, before it is reported down.
+// TestForwardToBrokenLink checks that a link on which a send has failed is not chosen
+// again, even before it is reported down.
 func TestForwardToBrokenLink(t *testing.T) {
 	s := newScene(t, nil)
 	v := s.enter(7)
@@ -114,7 +117,8 @@ func TestForwardToBrokenLink(t *testing.T) {
 	}
 }
 
-// What the other node asks of a client is done, and what it knows of the session is kept right until it closes.
+// TestForwardEntity checks that pushes, kicks and bindings from the other node reach the
+// client and its session until the session closes.
 func TestForwardEntity(t *testing.T) {
 	s := newScene(t, func(c *Config) { c.SingleLogin = true })
 	v, w := s.enter(7), s.enter(8)
@@ -146,7 +150,7 @@ func TestForwardEntity(t *testing.T) {
 	s.hears(link.Frame{Kind: kindUID, Session: 7, ID: 5}, link.Frame{Kind: kindUID, Flags: flagEcho, Session: 7, ID: 5})
 	s.says(link.Frame{Kind: kindRoute, Flags: flagToGate, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")})
 	s.hears(link.Frame{Kind: kindRoute, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")}, link.Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")})
-	// What the other serves unbound is bound there, unless it is bound by now.
+	// A uid that the other node bound is bound here, unless the session is bound already.
 	s.says(link.Frame{Kind: kindRoute, Flags: flagToGate, Session: 7, ID: ifUnbound, Route: "Bank", Data: []byte("10.0.0.2:1")})
 	s.hears(link.Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Bank", Data: []byte("10.0.0.1:1")})
 	s.says(link.Frame{Kind: kindRoute, Flags: flagToGate, Session: 7, ID: ifUnbound, Route: "Post", Data: []byte("10.0.0.2:1")})
@@ -154,7 +158,7 @@ func TestForwardEntity(t *testing.T) {
 	s.says(link.Frame{Kind: kindPushUser, ID: 5, Route: "onNews", Data: []byte("3")})
 	s.gets(v, "push 0 onNews 3")
 
-	// An earlier login at another node changes nothing, a later one does.
+	// An earlier login at another node has no effect. A later one closes the session.
 	older := login{session: 1, uid: 5, when: l[0].when - 1}
 	later := login{session: 2, uid: 5, when: l[0].when + 1e9}
 	s.says(link.Frame{Kind: kindLogins, Data: older.append(nil)})
@@ -162,7 +166,7 @@ func TestForwardEntity(t *testing.T) {
 	s.gets(v)
 	s.says(link.Frame{Kind: kindLogins, Data: later.append(nil)})
 	s.gets(v, "kick logged in elsewhere")
-	for range 2 { // they come in any order
+	for range 2 { // logins may arrive in any order
 		switch f := s.next(); f.Kind {
 		case kindClosed:
 			if f.Session != 7 || !errors.Is(reasonOf(&f), session.ErrReplaced) {
@@ -180,7 +184,8 @@ func TestForwardEntity(t *testing.T) {
 		t.Errorf("Forward for a session that has finished = %v, want ErrBrokenPipe", err)
 	}
 
-	// A login after a login at another node is later, whatever the clocks say.
+	// A login that follows a login at another node gets a later time, whatever the clocks
+	// are.
 	if err := w.session.Bind(5); err != nil {
 		t.Fatal(err)
 	}
@@ -203,10 +208,11 @@ func TestForwardEntity(t *testing.T) {
 	s.gets(w, "kick in")
 }
 
-// What the queue to another node has no room for fails at once, or is counted; the rest goes on.
+// TestFullQueue checks that a request fails at once if the queue to the other node is
+// full, and that other dropped frames are counted.
 func TestFullQueue(t *testing.T) {
 	s := newScene(t, func(c *Config) { c.Node.Timing.Link.QueueBytes = 4 << 10 })
-	big := bytes.Repeat([]byte("x"), 4<<10) // as much as would have to wait
+	big := bytes.Repeat([]byte("x"), 4<<10) // fills the queue
 	full := func(what string, err error) {
 		t.Helper()
 		if e := (&message.Error{}); !errors.Is(err, link.ErrQueueFull) || !errors.As(err, &e) || e.Code != message.CodeUnavailable {

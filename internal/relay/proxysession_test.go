@@ -12,7 +12,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A request without an answer is acknowledged when it has run, as a notify is. Its late answer does not acknowledge it again.
+// TestServeLateAnswers checks that a request without an answer is acknowledged when it
+// has run, as a notify is. Its late answer does not acknowledge it again.
 func TestServeLateAnswers(t *testing.T) {
 	s := newScene(t, nil)
 	s.shop.do = func(*session.Session, []byte) error { return nil }
@@ -36,13 +37,14 @@ func TestServeLateAnswers(t *testing.T) {
 		f := s.next()
 		want := uint8(flagLater | flagError)
 		if id+1 == flow.AckMessages {
-			want = flagError // the one that ran last may still run, for all that is known
+			want = flagError // the last one may still be running
 		}
 		if f.Kind != kindResponse || f.Flags != want || f.ID != id+1 {
 			t.Errorf("a frame of kind %d with flags %d for request %d, want %d with %d for %d", f.Kind, f.Flags, f.ID, kindResponse, want, id+1)
 		}
 	}
-	// The last answer has acknowledged its request once more, so the next acknowledgment comes one message later.
+	// The last answer has acknowledged its request a second time, so the next
+	// acknowledgment comes one message later.
 	for range flow.AckMessages + 1 {
 		s.says(link.Frame{Kind: kindNotify, Session: 7, Route: "Shop.Do"})
 		s.eventually("the notify has run", func() bool { return r.box.Room() == 4 && r.box.Idle() })
@@ -51,7 +53,8 @@ func TestServeLateAnswers(t *testing.T) {
 	s.silent()
 }
 
-// What a handler cannot send is its own fault, and its request is answered all the same.
+// TestServeAnswers checks that a reply that cannot be sent returns an error to the
+// handler, and that its request is answered with an error.
 func TestServeAnswers(t *testing.T) {
 	s := newScene(t, nil)
 	faults := make(chan error, 5)
@@ -86,7 +89,7 @@ func TestServeAnswers(t *testing.T) {
 	}
 	ask(4, "error")
 	s.hears(failed(link.Frame{Kind: kindResponse, Session: 7, ID: 4}, "SHOP-1"))
-	ask(4, "typed") // the client uses an id again
+	ask(4, "typed") // the client reuses the id
 	s.hears(link.Frame{Kind: kindResponse, Session: 7, ID: 4, Data: []byte(`{"N":1}`)})
 	ask(5, "again")
 	s.hears(link.Frame{Kind: kindResponse, Session: 7, ID: 5, Data: []byte("once")})
@@ -97,7 +100,8 @@ func TestServeAnswers(t *testing.T) {
 	}
 }
 
-// The answer of a handler that ends its own session comes before the end, and nothing behind it.
+// TestServeAnswersBeforeTheEnd checks that the answer of a handler that closes its own
+// session precedes the close, and that nothing follows it.
 func TestServeAnswersBeforeTheEnd(t *testing.T) {
 	s := newScene(t, nil)
 	s.shop.do = func(sn *session.Session, data []byte) error {
@@ -145,7 +149,7 @@ func TestServeAnswersBeforeTheEnd(t *testing.T) {
 		s.hears(end)
 		s.silent()
 	}
-	// A notify has no answer to wait for.
+	// Answering a notify returns an error.
 	heard := make(chan struct{})
 	s.shop.do = func(sn *session.Session, _ []byte) error {
 		sn.Close()
@@ -158,7 +162,8 @@ func TestServeAnswersBeforeTheEnd(t *testing.T) {
 	s.silent()
 }
 
-// Until the gate has seen a binding of this node, its own values are older and do not count.
+// TestServeBinds checks that values from the gate do not replace a binding of this node
+// until the gate has seen the binding.
 func TestServeBinds(t *testing.T) {
 	s := newScene(t, nil)
 	bound := make(chan error, 10)
@@ -187,7 +192,7 @@ func TestServeBinds(t *testing.T) {
 	s.says(link.Frame{Kind: kindUID, Flags: flagEcho, Session: 7, ID: 1}, link.Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Bank", Data: []byte("10.0.0.1")})
 	is(2, "10.0.0.2")
 	s.says(link.Frame{Kind: kindUID, Flags: flagEcho, Session: 7, ID: 3}, link.Frame{Kind: kindRoute, Flags: flagEcho, Session: 7, Route: "Bank", Data: []byte("10.0.0.3")})
-	is(3, "10.0.0.3") // the gate has another value meanwhile
+	is(3, "10.0.0.3") // the gate has another value now
 	s.says(link.Frame{Kind: kindUID, Session: 7}, link.Frame{Kind: kindRoute, Session: 7, Route: "Bank"})
 	is(0, "")
 	if list := s.SessionsByUID(3); len(list) != 0 {

@@ -16,16 +16,16 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// patience bounds every wait that is not about time itself.
+// patience is the longest time that a test waits for an event.
 const patience = 20 * time.Second
 
-// quick shortens what tests would otherwise wait for.
+// quick shortens the periods that tests wait for.
 func quick() mesh.Timing {
 	t := mesh.DefaultTiming()
 	t.Gossip.Probe = 200 * time.Millisecond
 	t.Gossip.Gossip = 50 * time.Millisecond
 	t.Heal = 500 * time.Millisecond
-	t.Settle, t.Handshake = patience, patience/2 // members may be slow on a busy machine
+	t.Settle, t.Handshake = patience, patience/2 // a busy machine may delay members
 	return t
 }
 
@@ -45,14 +45,15 @@ func logger(t testing.TB) *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// farNode is another node, which sends and records frames.
+// farNode is a second node. It sends and records frames.
 type farNode struct {
 	*mesh.Node
 	*linktest.Recorder
 	addr string
 }
 
-// startFar starts a node that serves a service and joins the node at seed. It stops when the test ends.
+// startFar starts a node that serves a service and joins seed. The end of the test stops
+// it.
 func startFar(t *testing.T, id uint64, service, seed string) *farNode {
 	t.Helper()
 	timing := quick()

@@ -23,7 +23,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Shop is what the node under test serves.
+// Shop is the component of the node under test.
 type Shop struct {
 	component.Base
 	do func(s *session.Session, data []byte) error
@@ -33,13 +33,13 @@ func (p *Shop) Do(s *session.Session, data []byte) error { return p.do(s, data) 
 
 func (p *Shop) Echo(s *session.Session, data []byte) error { return s.Response(data) }
 
-// Tell has no session.
+// Tell has no session parameter.
 func (p *Shop) Tell(_ context.Context, data []byte) (*string, error) {
 	text := string(data)
 	return &text, p.do(nil, data)
 }
 
-// Nothing has no session, and replies nil.
+// Nothing has no session parameter and replies nil.
 func (p *Shop) Nothing(context.Context, []byte) (*string, error) { return nil, nil }
 
 // visitor is a client of the node under test.
@@ -52,8 +52,8 @@ type visitor struct {
 	broker  *Broker
 
 	mu    sync.Mutex
-	sent  []string // what the client got
-	fault error    // what Relay returns
+	sent  []string // what was sent to the client
+	fault error    // the error that Relay returns
 }
 
 func (v *visitor) SessionID() int64 { return v.id }
@@ -106,7 +106,7 @@ func (v *visitor) Close() error {
 	return v.end(session.ErrClosed)
 }
 
-// end is what an agent does when its session closes.
+// end closes the session as an agent does.
 func (v *visitor) end(why error) error {
 	if v.control.End(why) {
 		v.box.Seal(v.control.Finish)
@@ -123,7 +123,7 @@ func (v *visitor) Routed(s *session.Session, service, address string) {
 	v.broker.Routed(s, service, address)
 }
 
-// lobby is the clients of the node under test.
+// lobby holds the clients of the node under test.
 type lobby struct {
 	mu       sync.Mutex
 	visitors []*visitor
@@ -158,15 +158,16 @@ func (l *lobby) Multicast(to []Client, route string, data []byte) {
 	}
 }
 
-// scene is a node under test and another one, whose frames the test makes and reads. The other serves Far.
+// scene is a node under test and a second node, which serves Far. The test writes and
+// reads the frames of the second node.
 type scene struct {
 	*Broker
 	t     *testing.T
 	shop  *Shop
 	lobby *lobby
 	far   *farNode
-	link  *link.Link // the other's
-	read  int        // frames of the other's recorder
+	link  *link.Link // the link of the second node
+	read  int        // number of frames read from the second node's recorder
 }
 
 func newScene(t *testing.T, configure func(*Config)) *scene {
@@ -218,7 +219,7 @@ func (s *scene) eventually(what string, so func() bool) {
 	}
 }
 
-// says has the other node send frames.
+// says sends frames from the second node.
 func (s *scene) says(frames ...link.Frame) {
 	s.t.Helper()
 	for _, f := range frames {
@@ -228,7 +229,7 @@ func (s *scene) says(frames ...link.Frame) {
 	}
 }
 
-// next returns the next frame that the other node got.
+// next returns the next frame that the second node received.
 func (s *scene) next() link.Frame {
 	s.t.Helper()
 	if !s.far.Wait(patience, func() bool { return len(s.far.Frames) > s.read }) {
@@ -240,8 +241,8 @@ func (s *scene) next() link.Frame {
 	return s.far.Frames[s.read-1]
 }
 
-// hears fails unless the next frames that the other node got are these: kinds, ids, routes and payloads count, of
-// errors the code.
+// hears checks the kinds, ids, routes and payloads of the next frames that the second
+// node received. For an error it checks the code.
 func (s *scene) hears(want ...link.Frame) {
 	s.t.Helper()
 	for _, w := range want {
@@ -255,14 +256,15 @@ func (s *scene) hears(want ...link.Frame) {
 	}
 }
 
-// silent fails if frames came that the test has not read. A request that goes there and back comes behind them.
+// silent fails if there are frames that the test has not read. A request with its answer
+// follows them on the link, so none can arrive later.
 func (s *scene) silent() {
 	s.t.Helper()
 	s.says(link.Frame{Kind: kindCall, ID: 12345, Route: "Nobody.Here", Meta: appendTime(nil, 1e6)})
 	s.hears(link.Frame{Kind: kindReturn, Flags: flagError, ID: 12345, Data: []byte(message.CodeNotFound)})
 }
 
-// enter makes a client of the node under test.
+// enter adds a client to the node under test.
 func (s *scene) enter(id int64) *visitor {
 	v := &visitor{id: id, broker: s.Broker}
 	v.session = session.New(v)
@@ -273,7 +275,7 @@ func (s *scene) enter(id int64) *visitor {
 	return v
 }
 
-// gets fails unless the next things that a client got are these.
+// gets checks the next things that were sent to a client.
 func (s *scene) gets(v *visitor, want ...string) {
 	s.t.Helper()
 	s.eventually("the client got something", func() bool {
@@ -289,7 +291,7 @@ func (s *scene) gets(v *visitor, want ...string) {
 	v.sent = nil
 }
 
-// proxy returns the session of the other node's client.
+// proxy returns the proxy session of the second node's client.
 func (s *scene) proxy(id int64) *proxySession {
 	s.t.Helper()
 	r := (*s.peers.Load())[0].session(id)

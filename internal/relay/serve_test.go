@@ -12,7 +12,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// What a gate sends that makes no sense costs only itself.
+// TestServeStrangeFrames checks that an invalid frame of a gate is refused and does not
+// affect other frames.
 func TestServeStrangeFrames(t *testing.T) {
 	s := newScene(t, nil)
 	request := link.Frame{Kind: kindRequest, Session: 7, ID: 1, Route: "Shop.Echo", Data: []byte("x")}
@@ -28,7 +29,7 @@ func TestServeStrangeFrames(t *testing.T) {
 		{Kind: kindPush, Session: 7, Route: "x"}, {Kind: kindKick, Session: 7}, {Kind: kindClose, Session: 7}, {Kind: kindDone, Session: 7, Meta: []byte{0xff}},
 		{Kind: kindRPC, Session: 7, Route: "Shop.Do"}, {Kind: kindMulticast, Route: "x", Meta: []byte{1, 0xff}}, {Kind: kindReturn, ID: 5},
 		{Kind: kindCancel, ID: 5}, {Kind: kindLogins, Data: []byte{0xff}}, {Kind: kindPushUser, ID: 9}, {Kind: kindKickUser, ID: 9}, {Kind: 200},
-		{Kind: kindCall, ID: 5, Route: "Shop.Tell"}, // without a time
+		{Kind: kindCall, ID: 5, Route: "Shop.Tell"}, // a call without a deadline
 	} {
 		s.says(kind)
 	}
@@ -44,7 +45,8 @@ func TestServeStrangeFrames(t *testing.T) {
 	}
 }
 
-// Notifies for a handler without a session are bounded, and acknowledged to the gate when they have run.
+// TestServeSessionlessNotifies checks that notifies for a handler without a session are
+// bounded, and acknowledged to the gate after they have run.
 func TestServeSessionlessNotifies(t *testing.T) {
 	s := newScene(t, nil)
 	block, ran := make(chan struct{}), make(chan struct{}, 2*maxJobs)
@@ -85,7 +87,8 @@ func TestServeSessionlessNotifies(t *testing.T) {
 	}
 }
 
-// A message for a full mailbox is refused. Each message that has run or was refused is acknowledged to the gate.
+// TestServeTooMuch checks that a message for a full mailbox is refused. The gate gets an
+// acknowledgment of each message that has run or was refused.
 func TestServeTooMuch(t *testing.T) {
 	s := newScene(t, nil)
 	block, begun := make(chan struct{}), make(chan struct{}, 100)
@@ -115,7 +118,8 @@ func TestServeTooMuch(t *testing.T) {
 	if c := &s.Dispatcher.Counts; c.Failed.Load() != 6 || c.Dropped.Load() != 1 {
 		t.Errorf("%d requests and %d notifies were counted as refused, want 6 and 1", c.Failed.Load(), c.Dropped.Load())
 	}
-	// So far two messages had no answer: the notify and the call. They are acknowledged with the next portion.
+	// Two messages have had no answer so far: the notify and the call. The next
+	// acknowledgment includes them.
 	s.shop.do = func(*session.Session, []byte) error { return nil }
 	sent := 2
 	for ; sent < flow.AckMessages; sent++ {
@@ -134,8 +138,8 @@ func TestServeTooMuch(t *testing.T) {
 	}
 }
 
-// A session that was closed here waits for its gate to say so, and so does one of a node that drains; what comes
-// meanwhile is refused.
+// TestServeClosed checks that a session that this node closed, or that it drains, refuses
+// messages until the gate confirms the close.
 func TestServeClosed(t *testing.T) {
 	s := newScene(t, nil)
 	ended := make(chan error, 2)
@@ -172,7 +176,7 @@ func TestServeClosed(t *testing.T) {
 	if err := <-ended; !errors.Is(err, session.ErrShutdown) {
 		t.Errorf("OnClose got %v, want ErrShutdown", err)
 	}
-	for id := int64(8); id < 10; id++ { // one that was known, and one that was not
+	for id := int64(8); id < 10; id++ { // one known session and one unknown session
 		s.says(link.Frame{Kind: kindRequest, Session: id, ID: 1, Route: "Shop.Echo", Meta: hello(0)},
 			link.Frame{Kind: kindCall, Session: id, ID: 1 << 63, Route: "Shop.Echo", Meta: append(appendTime(nil, 1e9), hello(0)...)})
 		s.hears(failed(link.Frame{Kind: kindResponse, Session: id, ID: 1}, message.CodeUnavailable), failed(link.Frame{Kind: kindReturn, ID: 1 << 63}, message.CodeUnavailable))

@@ -98,3 +98,17 @@ func (b *Broker) SessionsByUID(uid int64) []*session.Session {
 	}
 	return list
 }
+
+// AppendSessions appends the open sessions of other nodes' clients that this node knows, in no order.
+func (b *Broker) AppendSessions(list []*session.Session) []*session.Session {
+	for _, pc := range *b.peers.Load() {
+		pc.mu.Lock()
+		for _, r := range pc.sessions {
+			if !r.session.Closed() {
+				list = append(list, r.session)
+			}
+		}
+		pc.mu.Unlock()
+	}
+	return list
+}

@@ -187,7 +187,7 @@ func TestLater(t *testing.T) {
 	}
 }
 
-// An error that a program gets is found by its code and by its cause.
+// TestFailure checks that an error matches both its code and its cause.
 func TestFailure(t *testing.T) {
 	for err, want := range map[error]error{link.ErrDown: errDown, link.ErrQueueFull: errQueueFull, link.ErrStopped: link.ErrStopped} {
 		got := sendError(err)
@@ -210,7 +210,8 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-// The kinds are the contract between nodes: they may be added to, but keep their numbers.
+// TestKinds checks that the numbers of the frame kinds do not change. They are part of
+// the protocol between nodes.
 func TestKinds(t *testing.T) {
 	kinds := []any{
 		kindRequest, kindNotify, kindClosed, kindUID, kindRoute, kindResponse, kindPush, kindKick, kindClose, kindDone,

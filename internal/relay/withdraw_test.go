@@ -10,7 +10,9 @@ import (
 	"github.com/lonng/nano/internal/message"
 )
 
-// A node that has asked for the last answer before it leaves is sent nothing behind that, although it is among those that serve.
+// TestForwardToANodeThatWithdrew checks that a node which is leaving gets no more messages
+// after its request for the last acknowledgment. The node is still in the list of its
+// service then.
 func TestForwardToANodeThatWithdrew(t *testing.T) {
 	s := newScene(t, nil)
 	v := s.enter(7)
@@ -38,7 +40,8 @@ func TestForwardToANodeThatWithdrew(t *testing.T) {
 	}
 }
 
-// Withdraw leaves time for what comes after it, also where a peer does not answer and there is little time.
+// TestWithdrawInLittleTime checks that Withdraw leaves time for the steps after it if a
+// peer does not answer or the deadline is near.
 func TestWithdrawInLittleTime(t *testing.T) {
 	s := newScene(t, nil)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -1,63 +1,31 @@
 package runloop_test
 
 import (
-	"bytes"
-	"log/slog"
 	"runtime"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/lonng/nano/internal/runloop"
+	"github.com/lonng/nano/internal/runloop/looptest"
 
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// record is a log that tests read.
-type record struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.Write(b)
-}
-
-func (r *record) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.String()
-}
-
-// count returns how many lines contain text.
-func (r *record) count(text string) int {
-	n := 0
-	for line := range strings.Lines(r.String()) {
-		if strings.Contains(line, text) {
-			n++
-		}
-	}
-	return n
-}
-
-// newLog returns a log and the settings of a loop that writes to it.
-func newLog() (*record, runloop.Config) {
-	r := &record{}
+// newLog returns a log, and the configuration of a loop that writes to it.
+func newLog() (*looptest.Log, runloop.Config) {
+	r := &looptest.Log{}
 	c := runloop.DefaultConfig()
-	c.Log = slog.New(slog.NewTextHandler(r, nil))
+	c.Log = r.Logger()
 	return r, c
 }
 
-// stopped runs f in fake time with a loop that was not started, closes it, and fails on anything
-// that was logged unless f returns true.
-func stopped(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
+// stopped runs f in fake time with a loop that is not started, and closes the loop. Log
+// lines fail the test unless f returns true.
+func stopped(t *testing.T, f func(l *runloop.Loop, log *looptest.Log) (logs bool)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, config := newLog()
@@ -69,58 +37,24 @@ func stopped(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
 	})
 }
 
-// started is stopped with a loop that was started.
-func started(t *testing.T, f func(l *runloop.Loop, log *record) (logs bool)) {
+// started is stopped with a loop that is started.
+func started(t *testing.T, f func(l *runloop.Loop, log *looptest.Log) (logs bool)) {
 	t.Helper()
-	stopped(t, func(l *runloop.Loop, log *record) bool {
+	stopped(t, func(l *runloop.Loop, log *looptest.Log) bool {
 		l.Start()
 		return f(l, log)
 	})
 }
 
-// pass lets time pass, and waits for what happens at its end.
-func pass(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
-}
-
-// trace is what happened, in order.
-type trace struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (r *trace) add(what string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.list = append(r.list, what)
-}
-
-func (r *trace) expect(t *testing.T, want ...string) {
-	t.Helper()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !slices.Equal(r.list, want) {
-		t.Errorf("happened: %q, want %q", r.list, want)
-	}
-}
-
-// do runs f on the scheduler and waits for it.
-func do(l *runloop.Loop, f func()) {
-	done := make(chan struct{})
-	l.Invoke(func() { defer close(done); f() })
-	<-done
-}
-
 func TestRunning(t *testing.T) {
-	started(t, func(l *runloop.Loop, _ *record) bool {
+	started(t, func(l *runloop.Loop, _ *looptest.Log) bool {
 		_, config := newLog()
 		other := runloop.New(config)
 		defer other.Close()
 		if l.Running() {
 			t.Error("Running() = true outside, want false")
 		}
-		do(l, func() {
+		looptest.Do(l, func() {
 			if !l.Running() || other.Running() {
 				t.Errorf("Running() = %v, of another scheduler %v, in a task, want true and false", l.Running(), other.Running())
 			}
@@ -132,7 +66,7 @@ func TestRunning(t *testing.T) {
 		})
 		var inTimer bool
 		l.After(new(runloop.Timer), time.Millisecond, func() { inTimer = l.Running() })
-		pass(time.Millisecond)
+		looptest.Pass(time.Millisecond)
 		if !inTimer {
 			t.Error("Running() = false in a timer, want true")
 		}
@@ -145,25 +79,25 @@ func TestRunning(t *testing.T) {
 }
 
 func TestStopped(t *testing.T) {
-	stopped(t, func(l *runloop.Loop, _ *record) bool {
-		var steps trace
-		l.Invoke(func() { steps.add("first") })
-		l.After(new(runloop.Timer), 10*time.Millisecond, func() { steps.add("timer") })
-		pass(5 * time.Millisecond)
-		steps.expect(t)
+	stopped(t, func(l *runloop.Loop, _ *looptest.Log) bool {
+		var steps looptest.Trace
+		l.Invoke(func() { steps.Add("first") })
+		l.After(new(runloop.Timer), 10*time.Millisecond, func() { steps.Add("timer") })
+		looptest.Pass(5 * time.Millisecond)
+		steps.Expect(t)
 		l.Start()
 		l.Start()
-		l.Invoke(func() { steps.add("second") })
+		l.Invoke(func() { steps.Add("second") })
 		synctest.Wait()
-		steps.expect(t, "first", "second")
-		pass(5 * time.Millisecond)
-		steps.expect(t, "first", "second", "timer")
+		steps.Expect(t, "first", "second")
+		looptest.Pass(5 * time.Millisecond)
+		steps.Expect(t, "first", "second", "timer")
 		return false
 	})
 }
 
 func TestCloseWithoutStart(t *testing.T) {
-	stopped(t, func(l *runloop.Loop, _ *record) bool {
+	stopped(t, func(l *runloop.Loop, _ *looptest.Log) bool {
 		ran := false
 		l.Invoke(func() { ran = true })
 		l.Close()
@@ -189,7 +123,7 @@ func TestConfigure(t *testing.T) {
 		l.Configure(other)
 		l.Invoke(func() { time.Sleep(2 * time.Millisecond) })
 		l.Close()
-		if log.count("slow task") != 1 || ignored.String() != "" {
+		if log.Count("slow task") != 1 || ignored.String() != "" {
 			t.Errorf("logs = %q and %q, want what was configured before Start to hold", log, ignored)
 		}
 	})
@@ -198,32 +132,32 @@ func TestConfigure(t *testing.T) {
 func sleepSixSeconds() { time.Sleep(6 * time.Second) }
 
 func TestCheckStuck(t *testing.T) {
-	started(t, func(l *runloop.Loop, log *record) bool {
+	started(t, func(l *runloop.Loop, log *looptest.Log) bool {
 		for i, push := range []func(){
 			func() { l.Invoke(sleepSixSeconds) },
 			func() { l.After(new(runloop.Timer), 0, sleepSixSeconds) },
 			func() { l.Invoke(func() { l.SelfTimed(); sleepSixSeconds() }) },
 		} {
 			push()
-			pass(4900 * time.Millisecond)
+			looptest.Pass(4900 * time.Millisecond)
 			l.CheckStuck()
-			if n := log.count("stuck"); n != i {
+			if n := log.Count("stuck"); n != i {
 				t.Fatalf("task %d: %d lines name a stuck task after 4.9 s, want %d: %s", i, n, i, log)
 			}
-			pass(200 * time.Millisecond)
+			looptest.Pass(200 * time.Millisecond)
 			for range 3 {
 				l.CheckStuck()
 			}
-			if n := log.count("stuck"); n != i+1 {
+			if n := log.Count("stuck"); n != i+1 {
 				t.Fatalf("task %d: %d lines name a stuck task after 5.1 s, want %d, once a task: %s", i, n, i+1, log)
 			}
-			if n := log.count("runloop_test.sleepSixSeconds("); n != i+1 {
+			if n := log.Count("runloop_test.sleepSixSeconds("); n != i+1 {
 				t.Errorf("task %d: %d stacks logged, want %d: %s", i, n, i+1, log)
 			}
-			pass(time.Minute)
+			looptest.Pass(time.Minute)
 			l.CheckStuck()
 		}
-		if n := log.count("stuck"); n != 3 {
+		if n := log.Count("stuck"); n != 3 {
 			t.Errorf("%d lines name a stuck task while nothing runs, want 3: %s", n, log)
 		}
 		return true
@@ -231,8 +165,8 @@ func TestCheckStuck(t *testing.T) {
 }
 
 func TestBeginAndEnd(t *testing.T) {
-	var events trace
-	note := func(what string) func() { return func() { events.add(what) } }
+	var events looptest.Trace
+	note := func(what string) func() { return func() { events.Add(what) } }
 	synctest.Test(t, func(t *testing.T) {
 		_, config := newLog()
 		config.Begin, config.End = note("begin"), note("end")
@@ -242,10 +176,10 @@ func TestBeginAndEnd(t *testing.T) {
 		l.Start()
 		synctest.Wait()
 		l.After(new(runloop.Timer), time.Second, note("timer"))
-		synctest.Wait() // woken, with nothing to do
-		pass(2 * time.Second)
+		synctest.Wait() // wakes up without tasks
+		looptest.Pass(2 * time.Second)
 		l.Invoke(func() {
-			events.add("3")
+			events.Add("3")
 			l.Invoke(note("4"))
 		})
 		synctest.Wait()
@@ -253,16 +187,16 @@ func TestBeginAndEnd(t *testing.T) {
 		l.Invoke(func() { <-release })
 		synctest.Wait()
 		for range 5 { // one batch that takes 3.5 ms
-			l.Invoke(func() { time.Sleep(700 * time.Microsecond); events.add("slow") })
+			l.Invoke(func() { time.Sleep(700 * time.Microsecond); events.Add("slow") })
 		}
 		close(release)
-		pass(time.Second)
-		l.Invoke(func() { events.add("exit"); runtime.Goexit() })
+		looptest.Pass(time.Second)
+		l.Invoke(func() { events.Add("exit"); runtime.Goexit() })
 		synctest.Wait()
 		l.Invoke(func() { panic("boom") })
 		l.Close()
 	})
-	events.expect(t,
+	events.Expect(t,
 		"begin", "1", "2", "end",
 		"begin", "timer", "end",
 		"begin", "3", "end", "begin", "4", "end",
@@ -273,7 +207,8 @@ func TestBeginAndEnd(t *testing.T) {
 	)
 }
 
-// A task that has just looked at the clock spares the loop a look: the next one begins when it ended.
+// TestEndedAt checks that a task may pass its end time to the loop, which uses it as the
+// start time of the next task.
 func TestEndedAt(t *testing.T) {
 	l := runloop.New(runloop.DefaultConfig())
 	l.Start()
@@ -297,9 +232,9 @@ func TestEndedAt(t *testing.T) {
 	}
 }
 
-// Programs make timers before nano.Listen sets the precision.
+// Programs create timers before nano.Listen sets the precision.
 func TestConditionTimerMadeBeforeThePrecisionWasSet(t *testing.T) {
-	stopped(t, func(l *runloop.Loop, _ *record) bool {
+	stopped(t, func(l *runloop.Loop, _ *looptest.Log) bool {
 		var polls []time.Duration
 		start := time.Now()
 		var timer runloop.Timer
@@ -308,7 +243,7 @@ func TestConditionTimerMadeBeforeThePrecisionWasSet(t *testing.T) {
 		config.Precision = 250 * time.Millisecond
 		l.Configure(config)
 		l.Start()
-		pass(1800 * time.Millisecond)
+		looptest.Pass(1800 * time.Millisecond)
 		timer.Stop()
 		want := []time.Duration{time.Second, 1250 * time.Millisecond, 1500 * time.Millisecond, 1750 * time.Millisecond}
 		if !slices.Equal(polls, want) {

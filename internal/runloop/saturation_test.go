@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// feed queues tasks one behind the other, so that the loop sleeps in between, until the time is up.
+// feed queues tasks one after another for d. The loop sleeps between them.
 func feed(s *Loop, d time.Duration) {
 	ran := make(chan struct{})
 	for start := time.Now(); time.Since(start) < d; {
@@ -14,19 +14,20 @@ func feed(s *Loop, d time.Duration) {
 	}
 }
 
-// state asks a scheduler something on its own goroutine.
+// state calls a function of the loop on its own goroutine.
 func state(s *Loop, f func() bool) bool {
 	answer := make(chan bool)
 	s.Invoke(func() { answer <- f() })
 	return <-answer
 }
 
-// What makes a loop saturated: how long it has rested lately, and how long at once.
+// TestWhatSaturates checks that a loop is saturated according to its recent idle time and
+// its longest pause.
 func TestWhatSaturates(t *testing.T) {
 	const work = 30 * time.Microsecond
 	for _, test := range []struct {
 		name string
-		gaps []time.Duration // between two batches, over and over
+		gaps []time.Duration // between two batches, repeated
 		want bool
 	}{
 		{"always something to do", []time.Duration{2 * time.Microsecond}, true},
@@ -57,7 +58,8 @@ func TestWhatSaturates(t *testing.T) {
 	}
 }
 
-// A loop that always has something to do is saturated, one that has just rested is not.
+// TestSaturated checks that a loop that always has a task is saturated, and that a loop
+// with recent idle time is not.
 func TestSaturated(t *testing.T) {
 	s := New(DefaultConfig())
 	s.Start()
@@ -67,7 +69,7 @@ func TestSaturated(t *testing.T) {
 	if saturated() {
 		t.Error("a loop that rested is saturated")
 	}
-	for end := time.Now().Add(10 * time.Second); ; { // on a busy machine the loop may have to wait itself
+	for end := time.Now().Add(10 * time.Second); ; { // on a busy machine the loop may have to wait for the processor
 		feed(s, 3*saturatedAfter)
 		if saturated() {
 			break

@@ -19,7 +19,7 @@ func generator(t testing.TB, node uint64) *snowflake.Generator {
 	return g
 }
 
-// The parts of an id, as the package's comment lays them out.
+// parts returns the parts of an id, as the package documentation defines them.
 func parts(id int64) (ms, node, sequence int64) {
 	return id >> 22, id >> 6 & 0xFFFF, id & 63
 }
@@ -43,7 +43,7 @@ func TestNodes(t *testing.T) {
 func TestIDsGrow(t *testing.T) {
 	g := generator(t, snowflake.MaxNode)
 	last := int64(0)
-	for range 100_000 { // more than there are in the time that it takes
+	for range 100_000 { // more ids than the elapsed milliseconds allow
 		id := g.Next()
 		if id <= last {
 			t.Fatalf("Next() = %d after %d, want it to grow and be above 0", id, last)
@@ -52,7 +52,7 @@ func TestIDsGrow(t *testing.T) {
 	}
 }
 
-// fresh is a node whose generator has given no ids.
+// fresh is the node of a generator that has made no ids.
 var fresh = int64(1000)
 
 func TestIDsTellTheTime(t *testing.T) {
@@ -71,7 +71,7 @@ func TestIDsTellTheTime(t *testing.T) {
 			}
 			time.Sleep(7 * time.Millisecond)
 		}
-		// What does not fit a millisecond is taken from those to come.
+		// IDs beyond the limit of a millisecond use the next milliseconds.
 		start := milliseconds(g.Next())
 		for range 64 * 10 {
 			g.Next()
@@ -87,7 +87,8 @@ func milliseconds(id int64) int64 {
 	return ms
 }
 
-// A clock before the epoch, as on a machine without one, still gives ids that grow.
+// TestClockBeforeTheEpoch checks that ids grow even if the clock is before the epoch, as
+// on a machine without a clock.
 func TestClockBeforeTheEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // fake time begins in the year 2000
 		fresh++
@@ -103,7 +104,8 @@ func TestClockBeforeTheEpoch(t *testing.T) {
 	})
 }
 
-// Two of the generators are of one node, as those of two servers in one process are.
+// TestIDsAreUniqueAcrossGoroutinesAndServers checks that generators with the same node
+// number do not repeat an id. Two servers in a process share the number.
 func TestIDsAreUniqueAcrossGoroutinesAndServers(t *testing.T) {
 	const each = 5000
 	generators := []*snowflake.Generator{generator(t, 1), generator(t, 2), generator(t, 1)}

@@ -15,7 +15,7 @@ type room struct{ seats map[string]int }
 
 func (r *room) join(name string) { r.seats[name]++ }
 
-// stackOf returns what a text handler writes of a panic in f.
+// stackOf returns the log text of a panic in f.
 func stackOf(f func()) string {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
@@ -47,7 +47,8 @@ func TestTheProgramsFramesComeFirst(t *testing.T) {
 	}
 }
 
-// The program's frames come before those of the library, also of a caller.
+// TestTheLibrarysFramesComeLast checks that frames of the program precede those of the
+// library, including the frames of a caller.
 func TestTheLibrarysFramesComeLast(t *testing.T) {
 	hooks := pipeline.New().Inbound()
 	hooks.PushBack(func(*session.Session, *pipeline.Message) error {

@@ -23,13 +23,14 @@ type HandshakeAnswer struct {
 	Message string
 }
 
-// Client is a [Wire] that ends the test on an error. Only the goroutine of the test may use it.
+// Client is a [Wire] whose errors end the test. Only the goroutine of the test may use
+// it.
 type Client struct {
 	*Wire
 	T testing.TB
 }
 
-// NewClient returns a client that speaks on conn. The test closes it.
+// NewClient returns a client that uses conn. The test closes conn.
 func NewClient(t testing.TB, conn net.Conn) *Client { return &Client{Wire: NewWire(conn), T: t} }
 
 // Handshake sends a handshake with the JSON body and returns the parsed answer.
@@ -46,13 +47,14 @@ func (p *Client) Handshake(body string) HandshakeAnswer {
 	return a
 }
 
-// SendAndDrain sends b while another goroutine reads and drops everything up to the end.
+// SendAndDrain sends b while another goroutine reads and drops everything until the
+// connection ends.
 func (p *Client) SendAndDrain(b []byte) {
 	p.Go(func() { p.ReadUntilEnd() })
 	p.Send(b)
 }
 
-// Send sends bytes of the packet stream, each argument in one write.
+// Send sends bytes of the packet stream. Each argument is one write.
 func (p *Client) Send(bytes ...[]byte) {
 	p.T.Helper()
 	for _, b := range bytes {
@@ -70,7 +72,7 @@ func (p *Client) Join() {
 	}
 }
 
-// Echo checks that Game.Echo answers a request with its body.
+// Echo sends a request to Game.Echo and checks that the response has the same body.
 func (p *Client) Echo(id uint64, body string) {
 	p.T.Helper()
 	if err := p.Wire.Echo(id, body); err != nil {
@@ -111,7 +113,7 @@ func (p *Client) CallError(id uint64, route, body string) *nano.Error {
 	return p.ErrorOf(m)
 }
 
-// ErrorOf decodes m, which has to be an error response in JSON.
+// ErrorOf decodes m, which has to be a JSON error response.
 func (p *Client) ErrorOf(m *message.Message) *nano.Error {
 	p.T.Helper()
 	e := &nano.Error{}
@@ -121,7 +123,7 @@ func (p *Client) ErrorOf(m *message.Message) *nano.Error {
 	return e
 }
 
-// ReadEnd reads until the server has ended the connection, then closes this side.
+// ReadEnd reads until the server has closed the connection, then closes this side.
 func (p *Client) ReadEnd() Ending {
 	p.T.Helper()
 	e := p.Wire.ReadUntilEnd()
@@ -133,8 +135,8 @@ func (p *Client) ReadEnd() Ending {
 	return e
 }
 
-// Go runs f on a goroutine. f has to return when the connection ends, which the end of the
-// test brings about.
+// Go runs f on a goroutine. f has to return when the connection ends. The end of the test
+// closes the connection.
 func (p *Client) Go(f func()) {
 	done := make(chan struct{})
 	go func() {

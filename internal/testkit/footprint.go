@@ -19,23 +19,25 @@ type Footprint struct {
 // MeasureFootprint collects garbage and returns the current footprint.
 func MeasureFootprint() Footprint {
 	runtime.GC()
-	runtime.GC() // the second one empties the pools
+	runtime.GC() // the second collection empties the pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	f := Footprint{goroutines: runtime.NumGoroutine(), Heap: m.HeapAlloc}
-	if list, err := os.ReadDir("/proc/self/fd"); err == nil { // Linux has it
+	if list, err := os.ReadDir("/proc/self/fd"); err == nil { // exists on Linux
 		f.files = len(list)
 	}
 	return f
 }
 
-// CheckReleased waits until the footprint is back at f, within 4 MiB of heap.
+// CheckReleased waits until goroutines and files are at most those of f, and the heap is
+// within 4 MiB of f.
 func (f Footprint) CheckReleased(t testing.TB) {
 	t.Helper()
 	f.CheckGrowth(t, 4*Mebibyte)
 }
 
-// CheckGrowth waits until the footprint is back at f, within memory bytes of heap.
+// CheckGrowth waits until goroutines and files are at most those of f, and the heap is
+// within memory bytes of f.
 func (f Footprint) CheckGrowth(t testing.TB, memory uint64) {
 	t.Helper()
 	t.Helper()

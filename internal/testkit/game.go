@@ -11,10 +11,10 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// ErrSecret is an error whose text no client may see.
+// ErrSecret is an error whose text clients must not receive.
 var ErrSecret = errors.New("the database is at 10.0.0.7")
 
-// Game is the component that most scenarios register. OnDo is the body of its handler Do.
+// Game is the component of most scenarios. Its handler Do calls OnDo.
 type Game struct {
 	component.Base
 	OnDo func(s *session.Session, data []byte) error

@@ -24,7 +24,7 @@ func (w *Links) Mend() {
 	clear(w.conns)
 }
 
-// Listener returns l with every connection that it accepts among the links.
+// Listener wraps l, so that accepted connections belong to the links.
 func (w *Links) Listener(l net.Listener) net.Listener { return linksListener{l, w} }
 
 // Cut closes every connection, and refuses new ones until Mend.
@@ -37,7 +37,7 @@ func (w *Links) Cut() {
 	}
 }
 
-// Dial dials addr with TCP. The connection is one of the links.
+// Dial dials addr with TCP. The connection belongs to the links.
 func (w *Links) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -46,7 +46,7 @@ func (w *Links) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return w.add(c)
 }
 
-// add registers c, or closes it when the links are cut.
+// add registers c, or closes it if the links are cut.
 func (w *Links) add(c net.Conn) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

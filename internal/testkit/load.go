@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// Prompt is the longest time in which a well-behaved client is answered.
+// Prompt is the longest time that a well-behaved client may wait for an answer.
 const Prompt = 100 * time.Millisecond * Slack
 
-// CheckServes checks that well-behaved clients are answered in time: old, which may be nil, and
-// a new one. One of five tries is enough, because the machine may be busy.
+// CheckServes checks that an old and a new well-behaved client get answers within
+// [Prompt]. old may be nil. One success in five tries is enough, because the machine may
+// be busy.
 func (s *Server) CheckServes(old *Client) {
 	s.T.Helper()
 	var took time.Duration
@@ -48,7 +49,7 @@ func (s *Server) EachDialed(n int, f func(i int, w *Wire)) {
 	s.run(n, s.Wire, f)
 }
 
-// EachConn is EachDialed for clients that have not asked for an upgrade.
+// EachConn is EachDialed for clients that have not asked for a WebSocket upgrade.
 func (s *Server) EachConn(n int, f func(i int, w *Wire)) {
 	s.T.Helper()
 	s.run(n, func() (*Wire, error) {
@@ -110,7 +111,7 @@ func (s *Server) CheckCloses(n int, requests map[string]int) {
 				w := NewWire(conn)
 				defer w.Abort()
 				if w.Raw([]byte(request)) != nil {
-					return // it was closed while it did not read
+					return // the server closed it first
 				}
 				_ = conn.SetReadDeadline(time.Now().Add(Patience))
 				if _, err := io.Copy(io.Discard, w.Reader); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -122,8 +123,8 @@ func (s *Server) CheckCloses(n int, requests map[string]int) {
 	wg.Wait()
 }
 
-// Together connects n clients and calls do for each, 32 at a time. Then it calls then, and
-// closes all of them.
+// Together connects n clients and calls do for each, 32 at a time. Then it calls then and
+// closes all clients.
 func (s *Server) Together(n int, do func(i int, w *Wire), then func()) {
 	s.T.Helper()
 	wires := make([]*Wire, n)

@@ -68,7 +68,7 @@ func (l *LogCapture) Handle(_ context.Context, r slog.Record) error {
 // Option returns the server option that logs to l.
 func (l *LogCapture) Option() nano.Option { return nano.WithSlog(slog.New(l)) }
 
-// Find returns the attribute key of the last record with this message.
+// Find returns attribute key of the last record with this message.
 func (l *LogCapture) Find(message, key string) (value string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

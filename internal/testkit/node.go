@@ -19,22 +19,22 @@ import (
 
 var errCut = errors.New("cut off")
 
-// Node is a server of a cluster, with an address of its own for players.
+// Node is a server of a cluster with its own address for players.
 type Node struct {
 	*nano.Server
 	T       testing.TB
 	Links   *Links
-	Players string // where clients connect
+	Players string // the address for clients
 }
 
-// StartNode starts a node that joins seeds, and waits until all of them see each other. The end
-// of the test shuts it down.
+// StartNode starts a node that joins seeds, and waits until all of them know each other.
+// The end of the test shuts it down.
 func StartNode(t testing.TB, comps Services, seeds []*Node, opts ...nano.Option) *Node {
 	t.Helper()
 	return StartNodeAt(t, "127.0.0.1:0", comps, seeds, opts...)
 }
 
-// StartNodeAt is StartNode with the address for other nodes.
+// StartNodeAt is StartNode with a given address for other nodes.
 func StartNodeAt(t testing.TB, addr string, comps Services, seeds []*Node, opts ...nano.Option) *Node {
 	t.Helper()
 	list := &component.Components{}
@@ -74,14 +74,14 @@ func StartNodeAt(t testing.TB, addr string, comps Services, seeds []*Node, opts 
 	return n
 }
 
-// StartPair starts a gate without services, and one backend with comps.
+// StartPair starts a gate without services and a backend with comps.
 func StartPair(t testing.TB, comps Services, opts ...nano.Option) (gate, backend *Node) {
 	t.Helper()
 	gate = StartNode(t, nil, nil, opts...)
 	return gate, StartNode(t, comps, []*Node{gate}, opts...)
 }
 
-// AwaitAlone waits until the node sees no other node up.
+// AwaitAlone waits until the node knows no other node that is up.
 func (n *Node) AwaitAlone() {
 	n.T.Helper()
 	Eventually(n.T, "the node has lost the others", func() bool {
@@ -122,7 +122,7 @@ func (n *Node) Connect(opts ...client.Option) *Player {
 	return p
 }
 
-// AwaitUser waits until the node can push to a user.
+// AwaitUser waits until the node can push to the user.
 func (n *Node) AwaitUser(uid int64) {
 	n.T.Helper()
 	Eventually(n.T, "the user is found", func() bool { return n.Push(uid, "onFound", []byte{}) == nil })
@@ -131,7 +131,7 @@ func (n *Node) AwaitUser(uid int64) {
 // Services maps names of services to their components.
 type Services map[string]component.Component
 
-// AwaitMembers waits until every node sees every other one up.
+// AwaitMembers waits until every node knows that every other one is up.
 func AwaitMembers(t testing.TB, nodes ...*Node) {
 	t.Helper()
 	for _, n := range nodes {

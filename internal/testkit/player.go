@@ -10,15 +10,15 @@ import (
 	"github.com/lonng/nano/client"
 )
 
-// Player is a Go client that keeps the pushes it receives. Its errors end the test.
+// Player is a Go client that records its pushes. Its errors end the test.
 type Player struct {
 	*client.Client
 	t      testing.TB
 	Pushes chan *client.Message
 }
 
-// AwaitAnswer sends Room.Who until want answers, and returns the time since then. Until that
-// happens, only CodeUnavailable may be answered.
+// AwaitAnswer sends Room.Who until the reply is want, and returns the time since then.
+// Before that only CodeUnavailable is accepted.
 func (p *Player) AwaitAnswer(want string, since time.Time) time.Duration {
 	p.t.Helper()
 	Eventually(p.t, want+" answers", func() bool {

@@ -19,8 +19,8 @@ func RequestOfSize(id uint64, n int) []byte {
 // DataPacket returns a data packet whose body is the parts, joined.
 func DataPacket(parts ...string) []byte { return Pack(packet.Data, strings.Join(parts, "")) }
 
-// RequestsWithoutBody returns HTTP requests that announce a body and do not send it, with the
-// status that answers each.
+// RequestsWithoutBody returns HTTP requests that announce a body but do not send it. The
+// values are the expected status codes.
 func RequestsWithoutBody() map[string]int {
 	const rest = "Host: localhost\r\nContent-Length: 1000\r\n"
 	wrong := strings.Replace(UpgradeRequest("/"), "Version: 13", "Version: 12", 1)
@@ -45,7 +45,7 @@ func UpgradeRequest(path string) string {
 		"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 }
 
-// Frame returns a masked WebSocket frame of a client: RFC 6455, section 5.2.
+// Frame returns a masked WebSocket frame as a client sends it (RFC 6455, section 5.2).
 func Frame(first byte, payload []byte) []byte {
 	var b []byte
 	switch n := len(payload); {

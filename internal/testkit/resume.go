@@ -24,12 +24,12 @@ type ResumeAnswer struct {
 // another one reads.
 type ResumeClient struct {
 	mu       sync.Mutex
-	wire     *Wire    // nil if there is no connection; mu guards it and what follows
-	token    string   // of the session, "" for none
-	received uint64   // data packets
-	told     uint64   // the last acknowledgement that was sent
-	sent     uint64   // data packets
-	kept     [][]byte // those that the server has not accepted
+	wire     *Wire    // nil without a connection; mu guards it and the fields below
+	token    string   // token of the session; "" before the first handshake
+	received uint64   // data packets received
+	told     uint64   // the last acknowledgment sent
+	sent     uint64   // data packets sent
+	kept     [][]byte // packets that the server has not acknowledged
 }
 
 // Handshake returns the body of a handshake that asks for resume.
@@ -42,8 +42,8 @@ func (c *ResumeClient) Handshake() string {
 	return fmt.Sprintf(`{"sys":{"resume":{"token":%q,"received":%d}}}`, c.token, c.received)
 }
 
-// Connect asks for the session over w, and acknowledges the answer. If the session is a
-// new one, everything about the one before is forgotten.
+// Connect sends a handshake over w and, after the answer, the ack. If the session is new,
+// Connect forgets the old one.
 func (c *ResumeClient) Connect(w *Wire) (ResumeAnswer, error) {
 	a, err := Ask(w, c.Handshake())
 	if err != nil {
@@ -68,7 +68,8 @@ func Ask(w *Wire, handshake string) (ResumeAnswer, error) {
 	return *answer.Sys.Resume, nil
 }
 
-// Enter sends the ack of an answered handshake, and what the server has not accepted.
+// Enter sends the ack of a handshake, and then the packets that the server has not
+// received.
 func (c *ResumeClient) Enter(w *Wire, a ResumeAnswer) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,7 +87,7 @@ func (c *ResumeClient) Enter(w *Wire, a ResumeAnswer) error {
 	return w.Send(b)
 }
 
-// accepted forgets what the server has accepted. The caller holds mu.
+// accepted drops packets that the server has acknowledged. The caller holds mu.
 func (c *ResumeClient) accepted(n uint64) error {
 	first := c.sent - uint64(len(c.kept))
 	if n < first || n > c.sent {
@@ -96,8 +97,8 @@ func (c *ResumeClient) accepted(n uint64) error {
 	return nil
 }
 
-// Send sends a data packet, at once or when the client has come back. An error of the
-// connection is for the reader to find.
+// Send sends a data packet, or queues it until the client has a connection. The reader
+// reports errors of the connection.
 func (c *ResumeClient) Send(b []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,7 +109,7 @@ func (c *ResumeClient) Send(b []byte) {
 	}
 }
 
-// Lost forgets the connection.
+// Lost drops the connection.
 func (c *ResumeClient) Lost() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -129,7 +130,7 @@ func (c *ResumeClient) Token() string {
 	return c.token
 }
 
-// Received returns how many data packets have come.
+// Received returns the number of data packets received.
 func (c *ResumeClient) Received() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -186,7 +187,7 @@ func (c *ResumeClient) data(w *Wire, body string) (*message.Message, error) {
 	c.received++
 	if c.received-c.told >= 32 && c.wire == w {
 		c.told = c.received
-		_ = w.Send(Acknowledge(c.received)) // the next read finds an error
+		_ = w.Send(Acknowledge(c.received)) // the next read reports an error
 	}
 	return m, nil
 }

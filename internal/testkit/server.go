@@ -20,17 +20,17 @@ import (
 	"github.com/lonng/nano/serialize/json"
 )
 
-// Transports are the values that [Start] and [Serve] accept. The server reads "tcp" and "ws" as
-// raw sockets, and the others through net.Conn.
+// Transports are the transports that [Start] and [Serve] accept. The server uses the raw
+// socket for "tcp" and "ws", and net.Conn for the others.
 var Transports = []string{"tcp", "ws", "pipe", "wspipe", "tls", "wss", "unix"}
 
-// Sockets are the transports for tests to which the transport makes no difference.
+// Sockets are the transports for tests that do not depend on the transport.
 var Sockets = []string{"tcp", "ws"}
 
-// Quiet is the server option that drops the log.
+// Quiet is the server option that discards the log.
 var Quiet = nano.WithSlog(slog.New(slog.DiscardHandler))
 
-// Server is a server under test, with the way in which clients connect to it.
+// Server is a server under test, with the transport of its clients.
 type Server struct {
 	T testing.TB
 	*nano.Server
@@ -109,14 +109,15 @@ func (s *Server) serve(l net.Listener) {
 	})
 }
 
-// DialPatient is Dial for tests in fake time: each read waits up to an hour.
+// DialPatient is Dial for tests in fake time. Each read waits up to an hour.
 func (s *Server) DialPatient() *Client {
 	p := s.Dial()
 	p.Patience = time.Hour
 	return p
 }
 
-// CheckRefuses checks that the server refuses a connection because there are too many.
+// CheckRefuses checks that the server refuses a connection because of the connection
+// limit.
 func (s *Server) CheckRefuses() {
 	s.T.Helper()
 	conn, err := s.DialConn()
@@ -132,7 +133,7 @@ func (s *Server) CheckRefuses() {
 			s.T.Errorf("a %v packet %q, %v came, want a refused handshake", typ, body, err)
 		}
 	case "ws":
-		// The server may not wait for the request.
+		// The server answers before the request is complete.
 		_ = w.Raw([]byte(UpgradeRequest("/")))
 		_ = conn.SetReadDeadline(time.Now().Add(Patience))
 		r, err := http.ReadResponse(w.Reader, nil)
@@ -149,7 +150,7 @@ func (s *Server) CheckRefuses() {
 	}
 }
 
-// DialSending is Dial, and sends before as the first bytes.
+// DialSending is Dial that sends before as the first bytes.
 func (s *Server) DialSending(before []byte) *Client {
 	s.T.Helper()
 	p := s.Dial()
@@ -162,7 +163,7 @@ func (s *Server) DialSending(before []byte) *Client {
 // IsWebSocket reports whether clients speak WebSocket.
 func (s *Server) IsWebSocket() bool { return strings.HasPrefix(s.Transport, "ws") }
 
-// Wire connects a client. It has upgraded to WebSocket, and has not sent a handshake.
+// Wire connects a client. A WebSocket is upgraded. The client has not sent a handshake.
 func (s *Server) Wire() (*Wire, error) {
 	conn, err := s.DialConn()
 	if err != nil {
@@ -197,7 +198,7 @@ func (s *Server) Join() *Client {
 	return p
 }
 
-// DialBelowTLS returns a function that connects to the TLS server at without TLS.
+// DialBelowTLS returns a function that connects to a TLS server without TLS.
 func DialBelowTLS(t testing.TB, at *Server) func() (net.Conn, error) {
 	t.Helper()
 	c, err := at.DialConn()
@@ -220,7 +221,8 @@ func NewServer(c component.Component, opts ...nano.Option) *nano.Server {
 	}, opts...)...)
 }
 
-// ShutdownAtEnd shuts s down at the end of the test, and checks that nothing is left open.
+// ShutdownAtEnd shuts s down at the end of the test, and checks that goroutines and files
+// are released.
 func ShutdownAtEnd(t testing.TB, s *nano.Server) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)

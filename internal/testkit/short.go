@@ -2,8 +2,8 @@ package testkit
 
 import "testing"
 
-// SkipInShort skips the test in short mode (go test -short). Tests that start browsers or
-// processes, chaos and capacity call it, with what they need as the reason.
+// SkipInShort skips the test in short mode (go test -short). Tests of browsers,
+// processes, chaos and capacity call it. reason says what the test needs.
 func SkipInShort(t testing.TB, reason string) {
 	t.Helper()
 	if testing.Short() {

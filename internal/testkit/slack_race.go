@@ -2,5 +2,5 @@
 
 package testkit
 
-// Slack is the factor by which limits of time are longer under the race detector.
+// Slack multiplies the time limits of tests. It is larger under the race detector.
 const Slack = 10

@@ -6,7 +6,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// StepRecorder is a component that records the calls of its life cycle.
+// StepRecorder is a component that records its life cycle calls.
 type StepRecorder struct {
 	component.Base
 	name  string
@@ -38,8 +38,8 @@ func (c *StepRecorder) step(step string) {
 	}
 }
 
-// WithStepRecorders registers components that record their steps in one list. The step
-// panicking panics, if it is not empty.
+// WithStepRecorders registers components that record their calls in one list. If
+// panicking is not empty, the step of that name panics.
 func WithStepRecorders(steps *[]string, panicking string, names ...string) nano.Option {
 	components := &component.Components{}
 	for _, name := range names {

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// Patience is how long a test waits for an event before it fails.
+// Patience is the longest time that a test waits for an event.
 const Patience = 20 * time.Second
 
-// Receive returns the next value of c, which the failure message names what.
+// Receive returns the next value of c. what names the value in the failure message.
 func Receive[T any](t testing.TB, c <-chan T, what string) T {
 	t.Helper()
 	select {
@@ -20,7 +20,8 @@ func Receive[T any](t testing.TB, c <-chan T, what string) T {
 	}
 }
 
-// Eventually polls so every millisecond until it returns true. It is for states that send no event.
+// Eventually calls so every millisecond until it returns true. It is for states without
+// an event.
 func Eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

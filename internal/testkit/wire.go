@@ -17,13 +17,13 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// Wire is a client connection on which the test chooses every byte. One goroutine may send while
-// another one receives.
+// Wire is a client connection on which the test chooses every byte. One goroutine may
+// send while another one receives.
 type Wire struct {
 	Conn     net.Conn
 	Reader   *bufio.Reader
 	ws       bool
-	Dict     *message.Dictionary // of the routes that the server compresses
+	Dict     *message.Dictionary // dictionary of compressed routes
 	Patience time.Duration
 }
 
@@ -32,10 +32,10 @@ func NewWire(conn net.Conn) *Wire {
 	return &Wire{Conn: conn, Reader: bufio.NewReader(conn), Patience: Patience}
 }
 
-// KickError is returned by [Wire.Message] for a kick. It holds the body.
+// KickError is returned by [Wire.Message] for a kick. Its value is the body.
 type KickError string
 
-// CloseError is returned by [Wire.Packet] for a close frame. It holds the code.
+// CloseError is returned by [Wire.Packet] for a close frame. Its value is the code.
 type CloseError uint16
 
 func (k KickError) Error() string { return "kicked: " + string(k) }
@@ -91,14 +91,14 @@ func (w *Wire) ReadStatus() (int, error) {
 	return r.StatusCode, err
 }
 
-// Raw sends bytes as they are.
+// Raw sends bytes without a frame.
 func (w *Wire) Raw(b []byte) error {
 	_ = w.Conn.SetWriteDeadline(time.Now().Add(w.Patience))
 	_, err := w.Conn.Write(b)
 	return err
 }
 
-// Send sends bytes of the packet stream, as one frame on a WebSocket.
+// Send sends bytes of the packet stream. On a WebSocket they are one frame.
 func (w *Wire) Send(b []byte) error {
 	if w.ws {
 		b = Frame(0x82, b)
@@ -106,7 +106,8 @@ func (w *Wire) Send(b []byte) error {
 	return w.Raw(b)
 }
 
-// ReadFrame reads one WebSocket frame of the server, which has to be final and not masked.
+// ReadFrame reads one WebSocket frame of the server. The frame has to be final and
+// unmasked.
 func (w *Wire) ReadFrame() (opcode byte, payload []byte, err error) {
 	_ = w.Conn.SetReadDeadline(time.Now().Add(w.Patience))
 	var head [10]byte
@@ -133,7 +134,7 @@ func (w *Wire) ReadFrame() (opcode byte, payload []byte, err error) {
 	return head[0] & 0x0f, payload, err
 }
 
-// Packet reads one packet. On a WebSocket each frame has to hold exactly one.
+// Packet reads one packet. On a WebSocket each frame has to contain exactly one packet.
 func (w *Wire) Packet() (packet.Type, string, error) {
 	if w.ws {
 		return w.framedPacket()
@@ -156,7 +157,7 @@ func (w *Wire) framedPacket() (packet.Type, string, error) {
 		case err != nil:
 			return 0, "", err
 		case opcode == 8 && len(payload) == 0:
-			return 0, "", CloseError(1005) // no code
+			return 0, "", CloseError(1005) // a close frame without a code
 		case opcode == 8 && len(payload) >= 2:
 			return 0, "", CloseError(binary.BigEndian.Uint16(payload))
 		case opcode == 10:
@@ -230,7 +231,7 @@ func (w *Wire) Call(id uint64, route, body string) (*message.Message, error) {
 	return m, err
 }
 
-// Echo checks that Game.Echo answers a request with its body.
+// Echo sends a request to Game.Echo and checks that the response has the same body.
 func (w *Wire) Echo(id uint64, body string) error {
 	m, err := w.Call(id, "Game.Echo", body)
 	if err == nil && (m.Err || string(m.Data) != body) {
@@ -239,12 +240,12 @@ func (w *Wire) Echo(id uint64, body string) error {
 	return err
 }
 
-// Ending is everything that a client received until its connection ended.
+// Ending holds everything that a client received until its connection ended.
 type Ending struct {
 	Messages []*message.Message
-	Kick     string // the body of a kick, the last packet
-	Code     int    // of a close frame, behind which nothing comes
-	Err      error  // of the read that found the end
+	Kick     string // the body of the kick, which is the last packet
+	Code     int    // the code of the close frame, after which nothing follows
+	Err      error  // the error of the last read
 }
 
 // ReadUntilEnd reads until the connection ends.

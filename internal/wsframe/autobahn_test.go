@@ -12,20 +12,20 @@ import (
 	"github.com/lonng/nano/internal/wsframe"
 )
 
-// sent is one frame of a client.
+// sent is one frame from a client.
 type sent struct {
 	first   byte // FIN, the reserved bits and the opcode
 	payload string
 }
 
-// autobahnCase is a case of the Autobahn test suite: what the client sends, and what comes
-// back from a peer that sends each message back.
+// autobahnCase is a case of the Autobahn test suite. It has the frames of the client and
+// the reply of an echo server.
 type autobahnCase struct {
 	id     string
 	frames []sent
-	chop   int      // bytes that are written at once; 0: one frame, -1: everything
-	want   []string // "text ...", "binary ...", "pong ...", "close ..."; the last is a close
-	binary []string // what comes from a peer that refuses text, if not what wantBinary says
+	chop   int      // bytes per write; 0 writes frame by frame, -1 writes everything at once
+	want   []string // "text ...", "binary ...", "pong ..." and "close ...", which is last
+	binary []string // the reply of a server that refuses text, if it is not that of wantBinary
 }
 
 const (
@@ -43,8 +43,8 @@ const (
 	kosme       = "\xce\xba\xe1\xbd\xb9\xcf\x83\xce\xbc\xce\xb5"
 )
 
-// heartbeat returns n bytes, 0 or at least 4, that a server of this library takes as
-// binary data at any time: a heartbeat whose body has no meaning.
+// heartbeat returns n bytes of heartbeat packets, which a server of this library accepts
+// at any time. n is 0 or at least 4.
 func heartbeat(n int) string {
 	if n == 0 {
 		return ""
@@ -67,7 +67,7 @@ func autobahnCases() []autobahnCase {
 	fails := func(want ...string) []string { return append(want, "close 1002") }
 	invalid := []string{"close 1007"}
 
-	// 1: framing.
+	// Section 1: framing.
 	for i, size := range []int{0, 125, 126, 127, 128, 65535, 65536, 65536} {
 		chop := 0
 		if i == 7 {
@@ -79,7 +79,7 @@ func autobahnCases() []autobahnCase {
 		add(fmt.Sprintf("1.2.%d", i+1), chop, ends(binary(b)), sent{finBinary, b}, bye)
 	}
 
-	// 2: pings and pongs.
+	// Section 2: pings and pongs.
 	add("2.1", 0, ends(pong("")), sent{finPing, ""}, bye)
 	add("2.2", 0, ends(pong(hello)), sent{finPing, hello}, bye)
 	add("2.3", 0, ends(pong("\x00\xff\xfe\xfd\xfc\xfb\x00\xff")), sent{finPing, "\x00\xff\xfe\xfd\xfc\xfb\x00\xff"}, bye)
@@ -100,7 +100,7 @@ func autobahnCases() []autobahnCase {
 	add("2.10", 0, ends(pongs...), pings...)
 	add("2.11", 1, ends(pongs...), pings...)
 
-	// 3: reserved bits.
+	// Section 3: reserved bits.
 	ping := sent{finPing, ""}
 	add("3.1", 0, fails(), sent{finText | 0x10, hello}, bye)
 	add("3.2", -1, fails(text(hello)), sent{finText, hello}, sent{finText | 0x20, hello}, ping)
@@ -110,7 +110,7 @@ func autobahnCases() []autobahnCase {
 	add("3.6", 0, fails(), sent{finPing | 0x60, hello}, bye)
 	add("3.7", 0, fails(), sent{finClose | 0x70, closeNormal})
 
-	// 4: opcodes that are reserved, for data and for control frames.
+	// Section 4: reserved opcodes of data and control frames.
 	for i, op := range []byte{0x83, 0x8b} {
 		id := func(n int) string { return fmt.Sprintf("4.%d.%d", i+1, n) }
 		add(id(1), 0, fails(), sent{op, ""}, bye)
@@ -120,7 +120,7 @@ func autobahnCases() []autobahnCase {
 		add(id(5), 1, fails(text(hello)), sent{finText, hello}, sent{op + 4, hello}, ping)
 	}
 
-	// 5: fragments.
+	// Section 5: fragmentation.
 	add("5.1", 0, fails(), sent{0x09, "fragment1"}, sent{finCont, "fragment2"})
 	add("5.2", 0, fails(), sent{0x0a, "fragment1"}, sent{finCont, "fragment2"})
 	both := text("fragment1fragment2")
@@ -145,7 +145,7 @@ func autobahnCases() []autobahnCase {
 			sent{moreCont, "fragment4"}, sent{finPing, "pong2"}, sent{finCont, "fragment5"}, bye)
 	}
 
-	// 6: UTF-8.
+	// Section 6: UTF-8.
 	const valid = "Hello-\xc2\xb5@\xc3\x9f\xc3\xb6\xc3\xa4\xc3\xbc\xc3\xa0\xc3\xa1-UTF-8!!"
 	const broken = kosme + "\xed\xa0\x80edited"
 	octets := func(s string) []sent {
@@ -165,7 +165,7 @@ func autobahnCases() []autobahnCase {
 	add("6.2.4", 0, ends(text(kosme)), octets(kosme)...)
 	add("6.3.1", 0, invalid, sent{finText, broken}, bye)
 	add("6.3.2", 0, invalid, octets(broken)...)
-	// The peer fails before the message is whole, which never happens.
+	// The last frame of the message never comes, so the server has to fail before it.
 	add("6.4.1", 0, invalid, sent{moreText, kosme}, sent{moreCont, "\xf4\x90\x80\x80"})
 	add("6.4.2", 0, invalid, sent{moreText, kosme + "\xf4"}, sent{moreCont, "\x90"})
 	add("6.4.3", 1, invalid, sent{moreText, kosme + "\xf4\x90\x80\x80"})
@@ -217,7 +217,7 @@ func autobahnCases() []autobahnCase {
 		texts(23, true, string(special))
 	}
 
-	// 7: the end.
+	// Section 7: close frames.
 	add("7.1.1", 0, ends(text(hello)), sent{finText, hello}, bye)
 	add("7.1.2", 0, ends(), bye, bye)
 	add("7.1.3", 0, ends(), bye, ping)
@@ -242,7 +242,7 @@ func autobahnCases() []autobahnCase {
 		add(fmt.Sprintf("7.13.%d", i+1), 0, fails(), sent{finClose, string([]byte{byte(code >> 8), byte(code)})})
 	}
 
-	// 10: a long message in fragments.
+	// Section 10: a long fragmented message.
 	var fragments []sent
 	for i := 0; i < 65536; i += 1300 {
 		fragments = append(fragments, sent{moreCont, strings.Repeat("*", min(1300, 65536-i))})
@@ -253,7 +253,7 @@ func autobahnCases() []autobahnCase {
 	return cases
 }
 
-// rangeOf returns the bytes from first to last with separator behind each.
+// rangeOf returns the bytes from first to last, each followed by separator.
 func rangeOf(first, last byte, separator string) string {
 	var s strings.Builder
 	for b := int(first); b <= int(last); b++ {
@@ -263,7 +263,7 @@ func rangeOf(first, last byte, separator string) string {
 	return s.String()
 }
 
-// writes returns what the client writes, in the pieces in which it does so.
+// writes returns the data of each write of the client.
 func (c *autobahnCase) writes() [][]byte {
 	key := [4]byte{0x7a, 0x01, 0xfe, 0x93}
 	var frames [][]byte
@@ -283,8 +283,8 @@ func (c *autobahnCase) writes() [][]byte {
 	return slices.Collect(slices.Chunk(all, c.chop))
 }
 
-// wantBinary returns what comes back from a peer that refuses text: pongs before the first
-// frame of text, then code 1003. It does not send binary messages back.
+// wantBinary returns the reply of a server that refuses text and does not echo. It sends
+// pongs before the first text frame, then code 1003.
 func (c *autobahnCase) wantBinary() []string {
 	if c.binary != nil {
 		return c.binary
@@ -304,7 +304,8 @@ func (c *autobahnCase) wantBinary() []string {
 
 func isBinary(s string) bool { return strings.HasPrefix(s, "binary ") }
 
-// replies collects what a server sends, as the table spells it, up to its close frame.
+// replies collects the frames of a server, up to its close frame, in the notation of the
+// table.
 type replies struct {
 	decoder wsframe.Decoder
 	message []byte
@@ -343,7 +344,7 @@ func (r *replies) add(b []byte) error {
 	return nil
 }
 
-// echo sends each message of a client back, and answers what has to be answered.
+// echo sends each message back, and replies to control frames.
 type echo struct {
 	config  wsframe.Config
 	decoder wsframe.Decoder
@@ -351,7 +352,7 @@ type echo struct {
 	closed  bool
 }
 
-// add returns the answer to b.
+// add returns the reply to b.
 func (e *echo) add(b []byte) (out []byte) {
 	for len(b) > 0 && !e.closed {
 		f, n, err := e.decoder.Next(&e.config, b)

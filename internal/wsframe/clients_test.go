@@ -17,8 +17,8 @@ import (
 	"github.com/lonng/nano/internal/wsframe"
 )
 
-// serveEcho upgrades connections with gorilla's library and serves them with echo, until
-// the client has gone. It returns its URL.
+// serveEcho starts a server that upgrades with gorilla's library and echoes with echo,
+// until the client closes. It returns the URL.
 func serveEcho(t *testing.T) string {
 	t.Helper()
 	done := make(chan struct{}, 1)
@@ -51,7 +51,7 @@ func serveEcho(t *testing.T) string {
 	return "ws" + strings.TrimPrefix(s.URL, "http")
 }
 
-// payloads are of every encoding of lengths.
+// payloads use every encoding of the length.
 func payloads() []string {
 	var all []string
 	for _, size := range []int{0, 1, 125, 126, 5000, 65535, 65536, 200000} {
@@ -63,7 +63,7 @@ func payloads() []string {
 func TestGorillaClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	dialer := gorilla.Dialer{WriteBufferSize: 300} // larger messages go out in fragments
+	dialer := gorilla.Dialer{WriteBufferSize: 300} // gorilla fragments larger messages
 	ws, _, err := dialer.DialContext(ctx, serveEcho(t), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -133,12 +133,12 @@ func TestCoderClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ws.CloseNow() }() // the server may have closed it
+	defer func() { _ = ws.CloseNow() }() // the server may have closed the connection
 	ws.SetReadLimit(-1)
 	for _, kind := range []coder.MessageType{coder.MessageText, coder.MessageBinary} {
 		for _, want := range payloads() {
 			sent := make(chan error, 1)
-			go func() { // the echo is read while it goes out
+			go func() { // the client reads the echo while it writes
 				w, err := ws.Writer(ctx, kind)
 				for rest := []byte(want); err == nil && len(rest) > 0; {
 					n := min(len(rest), 7777)
@@ -164,7 +164,7 @@ func TestCoderClient(t *testing.T) {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _, _ = ws.Read(ctx) // it takes the pong and the close frame
+		_, _, _ = ws.Read(ctx) // reads the pong and the close frame
 	}()
 	if err := <-pinged; err != nil {
 		t.Errorf("Ping = %v", err)
@@ -182,7 +182,7 @@ func TestCoderClientRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = ws.CloseNow() }() // the server may have closed it
+	defer func() { _ = ws.CloseNow() }() // the server may have closed the connection
 	if err := ws.Write(ctx, coder.MessageText, []byte("\xff")); err != nil {
 		t.Fatal(err)
 	}

@@ -12,8 +12,9 @@ import (
 	"unsafe"
 )
 
-// decode feeds pieces to a decoder, and returns the whole messages and control frames and
-// the code of the fault, 0 for none. The pieces are unmasked in place.
+// decode passes pieces to a decoder. It returns the complete messages, the control
+// frames, and the close code, which is 0 without an error. The pieces are unmasked in
+// place.
 func decode(t testing.TB, c *Config, pieces ...[]byte) (out []string, code uint16) {
 	t.Helper()
 	var d Decoder
@@ -54,7 +55,7 @@ func decode(t testing.TB, c *Config, pieces ...[]byte) (out []string, code uint1
 	return out, 0
 }
 
-// reference decodes b as simply as can be.
+// reference decodes b in the simplest way.
 func reference(c *Config, b []byte) (out []string, code uint16) {
 	var message []byte
 	var op Opcode
@@ -152,7 +153,7 @@ func referenceClose(p []byte) uint16 {
 	return 0
 }
 
-// validPrefix reports whether some text begins with b.
+// validPrefix reports whether b is a prefix of valid UTF-8.
 func validPrefix(b []byte) bool {
 	if utf8.Valid(b) {
 		return true
@@ -168,7 +169,7 @@ func validPrefix(b []byte) bool {
 	return false
 }
 
-// frame is a frame of a client, as a test spells it.
+// frame builds a client frame.
 func frame(first byte, payload string) []byte {
 	return clientFrame(first, payload, [4]byte{0x11, 0x83, 0xc5, 0x2e})
 }
@@ -187,7 +188,7 @@ func serverFrame(first byte, payload string) []byte {
 
 var (
 	server     = Config{FromClient: true, Text: true}
-	serverOnly = Config{FromClient: true} // binary only
+	serverOnly = Config{FromClient: true} // binary messages only
 	client     = Config{Text: true}
 )
 
@@ -236,7 +237,7 @@ func TestDecoderFaults(t *testing.T) {
 		{"text that cannot become UTF-8", server, frame(0x81, "\xf4\x90\x80\x80")[:8], 1007},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			// The fault is the same however the bytes come.
+			// The error is the same however the bytes are split.
 			for split := range len(test.b) {
 				b := bytes.Clone(test.b)
 				if _, got := decode(t, &test.c, b[:split], b[split:]); got != test.want {
@@ -292,7 +293,8 @@ func TestDecoderEvents(t *testing.T) {
 	}
 }
 
-// The decoder is held for each connection, and the payload stays where it is.
+// TestDecoderCosts checks that a decoder is small, because each connection has one, and
+// that payloads are not copied.
 func TestDecoderCosts(t *testing.T) {
 	if size := unsafe.Sizeof(Decoder{}); size > 32 {
 		t.Errorf("a Decoder has %d bytes, want 32 at most", size)
@@ -330,7 +332,7 @@ func TestMask(t *testing.T) {
 	}
 }
 
-// FuzzDecoder compares the decoder, fed whole and in pieces, with the reference.
+// FuzzDecoder compares the decoder with the reference, for whole and split input.
 func FuzzDecoder(f *testing.F) {
 	for _, b := range [][]byte{
 		frame(0x82, "hello"), frame(0x01, "h\xc3"), frame(0x89, ""), frame(0x88, "\x03\xe8bye"),

@@ -14,8 +14,8 @@ import (
 	"github.com/lonng/nano"
 )
 
-// TestAutobahnServer runs the cases against a server of this library, which takes binary
-// messages alone and does not send them back.
+// TestAutobahnServer runs the cases against a server of this library. The server accepts
+// only binary messages and does not echo.
 func TestAutobahnServer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -26,7 +26,7 @@ var (
 	_ serialize.InputCopier     = (*protobuf.Serializer)(nil)
 )
 
-// join is what protoc-gen-go made of a message before there was a ProtoReflect method.
+// join is a message as protoc-gen-go generated it before the ProtoReflect method existed.
 type join struct {
 	Name  string            `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Room  int64             `protobuf:"varint,2,opt,name=room,proto3" json:"room,omitempty"`
@@ -41,7 +41,7 @@ func (m *join) Reset()         { *m = join{} }
 func (m *join) String() string { return legacy.CompactTextString(m) }
 func (*join) ProtoMessage()    {}
 
-// score has an encoding of its own in place of a message's methods.
+// score has its own encoding instead of the methods of a message.
 type score struct {
 	text string
 	err  error
@@ -114,7 +114,7 @@ func TestWire(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("Marshal = %x, %v, want %x", got, err, want)
 	}
-	// A field that this program does not know goes back out.
+	// A field that is unknown to this program is preserved.
 	in := append(bytes.Clone(want), 0x4a, 1, 'x')
 	var m join
 	if err := s.Unmarshal(in, &m); err != nil {
@@ -188,7 +188,7 @@ func TestUnmarshalErrors(t *testing.T) {
 			t.Errorf("%s: Unmarshal(%x) into an older message = nil, want an error", name, data)
 		}
 		if name == "long varint" {
-			continue // field 2 is unknown to StringValue, but has to be skipped all the same
+			continue // field 2 is unknown to StringValue, but still has to be skipped
 		}
 		if err := s.Unmarshal(data, &wrapperspb.StringValue{}); err == nil {
 			t.Errorf("%s: Unmarshal(%x) = nil, want an error", name, data)

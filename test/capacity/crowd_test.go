@@ -14,10 +14,10 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Club has rooms, in which everybody hears everybody.
+// Club has rooms in which every message goes to every member.
 type Club struct {
 	component.Base
-	rooms map[string]*nano.Group // of the logic goroutine
+	rooms map[string]*nano.Group // used by the logic goroutine only
 }
 
 func (c *Club) Enter(s *session.Session, room []byte) error {
@@ -48,15 +48,16 @@ func (c *Club) Leave(s *session.Session, data []byte) error {
 // descriptors returns how many files a process may have open; see limit_unix_test.go.
 var descriptors = func() int { return 1 << 20 }
 
-// Ten thousand clients come in waves, talk and go. Then all is as it was before them.
+// TestCrowd checks that 10,000 clients can connect in waves, exchange messages and leave,
+// and that no memory or goroutine remains.
 func TestCrowd(t *testing.T) {
 	testkit.SkipInShort(t, "capacity")
 	waves, size := 5, 2000
-	if limit := descriptors() / 2 / 5 * 4; size > limit { // both ends of a connection are in this process
+	if limit := descriptors() / 2 / 5 * 4; size > limit { // this process holds both ends of each connection
 		t.Logf("waves of %d clients, for want of file descriptors", limit)
 		size = limit
 	}
-	const room = 8 // clients
+	const room = 8 // clients per room
 	club := &Club{rooms: map[string]*nano.Group{}}
 	s := testkit.NewServer(club)
 	testkit.ShutdownAtEnd(t, s)
@@ -66,7 +67,7 @@ func TestCrowd(t *testing.T) {
 	for wave := range waves + 1 {
 		players := size
 		if wave == 0 {
-			players = min(size, 500) // the pools and maps get their size
+			players = min(size, 500) // lets pools and maps grow first
 		}
 		phase := newPhases(players)
 		var group sync.WaitGroup
@@ -111,9 +112,9 @@ func TestCrowd(t *testing.T) {
 	}
 }
 
-// play is the life of one client among others in its room.
+// play connects one client of a room, exchanges messages and disconnects.
 func play(at *testkit.Server, phase *phases, name string, others int) error {
-	phase.enter() // only so many connect at a time
+	phase.enter() // limits how many clients connect at a time
 	w, err := at.Wire()
 	if err == nil {
 		err = w.Join()
@@ -126,7 +127,7 @@ func play(at *testkit.Server, phase *phases, name string, others int) error {
 	if m, err := w.Call(1, "Club.Enter", name); err != nil || m.Err {
 		return fmt.Errorf("entering: %v, %w", m, err)
 	}
-	phase.next() // everybody is in
+	phase.next() // every client has joined
 	if err := w.Send(testkit.Notify("Club.Say", name)); err != nil {
 		return err
 	}
@@ -139,9 +140,9 @@ func play(at *testkit.Server, phase *phases, name string, others int) error {
 			return fmt.Errorf("%v %q came to %s", m, m.Data, name)
 		}
 	}
-	phase.next() // everybody has heard everybody
+	phase.next() // every client has received every message
 	if len(name)%2 == 0 {
-		return nil // and leaves without a word
+		return nil // disconnects without a message
 	}
 	m, err := w.Call(2, "Club.Leave", "bye")
 	if err != nil || !bytes.Equal(m.Data, []byte("bye")) {
@@ -150,7 +151,7 @@ func play(at *testkit.Server, phase *phases, name string, others int) error {
 	return nil
 }
 
-// phases has many goroutines wait for each other.
+// phases makes many goroutines wait for each other.
 type phases struct {
 	slots chan struct{}
 
@@ -168,7 +169,7 @@ func (p *phases) enter() { p.slots <- struct{}{} }
 
 func (p *phases) exit() { <-p.slots }
 
-// next waits until everybody waits, or has left.
+// next waits until all goroutines wait or have left.
 func (p *phases) next() {
 	p.mu.Lock()
 	p.waiting++
@@ -185,7 +186,7 @@ func (p *phases) leave() {
 	p.open()
 }
 
-// open lets those that wait go on, if nobody is missing. The caller holds mu.
+// open releases the waiting goroutines if no one is missing. The caller holds mu.
 func (p *phases) open() {
 	if p.waiting > 0 && p.waiting == p.players {
 		p.waiting = 0

@@ -18,18 +18,19 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// loadTime is how long TestTwiceTheLoad goes on, twice for each kind of work and way of shedding. From 10s on there are
-// handlers that compute too. The long form, of some 16 minutes on a machine that does nothing else, is
+// loadTime is the duration of each measurement of TestTwiceTheLoad. There are two for
+// each kind of work and of overload protection. From 10s on, handlers that compute are
+// measured too. The long form takes about 16 minutes and needs an idle machine:
 //
 //	go test -run TestTwiceTheLoad -v -timeout 1h -load 60s ./test/capacity
 var loadTime = flag.Duration("load", 1500*time.Millisecond, "how long TestTwiceTheLoad goes on")
 
-// crowded is clients that ask for work, and count what comes back.
+// crowded is a set of clients that send requests and count the answers.
 type crowded struct {
 	at      *testkit.Server
 	wires   []*testkit.Wire
-	window  []chan struct{} // of one client each: requests that are not answered
-	answers atomic.Int64    // that are no refusals
+	window  []chan struct{} // for each client: its open requests
+	answers atomic.Int64    // answers that are not refusals
 	refused atomic.Int64
 	readers sync.WaitGroup
 	writers sync.WaitGroup
@@ -45,7 +46,7 @@ func newCrowded(at *testkit.Server, n int) *crowded {
 		if err != nil {
 			at.T.Fatal(err)
 		}
-		w.Patience = time.Hour // it is aborted
+		w.Patience = time.Hour // the test aborts it
 		done := make(chan struct{}, 1<<20)
 		c.wires, c.window = append(c.wires, w), append(c.window, done)
 		c.readers.Go(func() {
@@ -75,8 +76,9 @@ func (c *crowded) abort() {
 	c.writers.Wait()
 }
 
-// ask has every client send until the time is up: at a rate, or whenever fewer than window requests of it are open. It
-// returns the answers a second, of the second half of the time, and the most memory that was live.
+// ask makes every client send requests for a given time. It sends at a fixed rate, or as
+// long as fewer than window requests are open. It returns the answers per second in the
+// second half, and the largest live heap.
 func (c *crowded) ask(d time.Duration, rate float64, window int, payload string) (perSecond float64, heap uint64) {
 	start := time.Now()
 	for i, w := range c.wires {
@@ -104,25 +106,27 @@ func (c *crowded) ask(d time.Duration, rate float64, window int, payload string)
 	for time.Since(start) < d {
 		time.Sleep(d / 6)
 		runtime.GC()
-		metrics.Read(live) // and not what was allocated since
+		metrics.Read(live) // excludes what was allocated since the last collection
 		heap = max(heap, live[0].Value.Uint64())
 	}
 	return float64(c.answers.Load()-before) / time.Since(half).Seconds(), heap
 }
 
-// At twice the load that it can bear a server does nearly as much as it can, in bounded memory.
+// TestTwiceTheLoad checks that a server at twice its maximum load completes almost as
+// much work as at its maximum, in bounded memory.
 func TestTwiceTheLoad(t *testing.T) {
 	testkit.SkipInShort(t, "capacity")
 	const (
 		clients = 50
 		pending = 4
 		size    = 16 << 10
-		// What docs/security.md says of one session: the messages that wait, and what reading takes. These clients
-		// read, so there is little output. The collector may need as much again.
+		// The bound of one session in docs/security.md covers waiting messages and read
+		// buffers. These clients read, so there is little output. The garbage collector
+		// may need as much again.
 		bound = 2 * (pending*(size+384) + size + 40<<10)
 	)
-	// What a handler costs is time, or the processor, which clients and other programs use too. Those make a sleep cost more
-	// now and then, so what it did cost is measured; of the processor the server gets what it gets, which is the point.
+	// A handler costs time or processor time. Other programs may make a sleep take
+	// longer, so the test measures what it took.
 	var calls, spent atomic.Int64
 	game := func(work func()) *testkit.Game {
 		return &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
@@ -171,16 +175,16 @@ func TestTwiceTheLoad(t *testing.T) {
 	jobs := []job{{"sleeps", func() { time.Sleep(5 * time.Millisecond) }}}
 	share := 0.8
 	if *loadTime < 10*time.Second {
-		share = 0.4 // beside other programs a short run tells no more than whether the server breaks down
+		share = 0.4 // a short run next to other programs only shows whether throughput collapses
 	} else {
-		jobs = append(jobs, job{"computes", computes(time.Millisecond)}) // which tells nothing beside other programs
+		jobs = append(jobs, job{"computes", computes(time.Millisecond)}) // not measurable next to other programs
 	}
 	for _, work := range jobs {
 		for _, kind := range testkit.Sockets {
 			for _, limited := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, %s, limited %v", work.name, kind, limited), func(t *testing.T) {
 					var got, peak float64
-					for range 3 { // the machine may have something else to do meanwhile
+					for range 3 { // another program may disturb one try
 						if got, peak = overload(t, kind, work.do, work.name == "sleeps", limited); got >= share*peak {
 							return
 						}
@@ -192,7 +196,7 @@ func TestTwiceTheLoad(t *testing.T) {
 	}
 }
 
-// computes returns what keeps a processor busy for about d.
+// computes returns a function that uses the processor for about d.
 func computes(d time.Duration) func() {
 	block := make([]byte, 4<<10)
 	fastest := time.Hour

@@ -17,14 +17,15 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// worst is clients of one kind that all have the server hold as much as they can. They take next to no memory themselves.
+// worst is a set of clients that make the server hold as much memory as possible. They
+// use almost no memory themselves.
 type worst struct {
 	*testing.B
 	at              *testkit.Server
-	packet, pending int        // the server's limits
-	conns           []net.Conn // what packets are written to
-	bare            []*gathers // what is below them
-	read            int64      // messages that the server has read
+	packet, pending int        // limits of the server
+	conns           []net.Conn // connections for packets
+	bare            []*gathers // the connections below them
+	read            int64      // number of messages that the server has read
 
 	mu       sync.Mutex
 	sessions []*session.Session // mu guards it
@@ -32,10 +33,10 @@ type worst struct {
 
 const worstClients = 32
 
-// gathers is a connection that keeps what is written while it is told to, so that a record of TLS can be cut.
+// gathers is a connection that can hold back writes, so that a TLS record can be split.
 type gathers struct {
 	net.Conn
-	kept *bytes.Buffer // nil where bytes pass
+	kept *bytes.Buffer // nil if writes pass
 }
 
 func (g *gathers) Write(b []byte) (int, error) {
@@ -45,7 +46,7 @@ func (g *gathers) Write(b []byte) (int, error) {
 	return g.Conn.Write(b)
 }
 
-// connect has the clients connect to a server of their own, and wait for an answer each.
+// connect connects the clients to a new server, and waits for one answer each.
 func (w *worst) connect(kind string, opts []nano.Option) {
 	w.Helper()
 	w.at = testkit.Start(w, kind, &testkit.Game{}, append(slices.Clip(opts), nano.WithSlowHandler(0), nano.WithHandshakeValidator(
@@ -84,7 +85,7 @@ func (w *worst) connect(kind string, opts []nano.Option) {
 	w.read = worstClients
 }
 
-// say has every client send bytes.
+// say sends bytes from every client.
 func (w *worst) say(b []byte) {
 	w.Helper()
 	if w.at.Transport == "ws" {
@@ -97,7 +98,7 @@ func (w *worst) say(b []byte) {
 	}
 }
 
-// wait has n messages wait at the server, each read by itself.
+// wait makes n messages of each client wait at the server. Each is read by itself.
 func (w *worst) wait(n int, message []byte) {
 	w.Helper()
 	for range n {
@@ -107,14 +108,15 @@ func (w *worst) wait(n int, message []byte) {
 	}
 }
 
-// block has the logic goroutine wait until the benchmark ends.
+// block blocks the logic goroutine until the benchmark ends.
 func (w *worst) block() {
 	goOn := make(chan struct{})
 	w.at.Invoke(func() { <-goOn })
 	w.Cleanup(func() { close(goOn) })
 }
 
-// part has every client send a packet but for its last byte, and over TLS a record of the largest size likewise.
+// part makes every client send a packet without its last byte. Over TLS it also holds
+// back the end of a record of the largest size.
 func (w *worst) part() {
 	w.Helper()
 	packet := testkit.RequestOfSize(1, w.packet)
@@ -139,7 +141,8 @@ func (w *worst) part() {
 	}
 }
 
-// output queues pushes until no more fits, the buffers of the kernel included. Nobody reads them.
+// output queues pushes until the outbox and the kernel's buffers are full. No client
+// reads them.
 func (w *worst) output() {
 	w.Helper()
 	push := make([]byte, 1000)
@@ -158,11 +161,12 @@ func (w *worst) output() {
 	}
 }
 
-// What a client that does its worst has the server hold: the figures of "How much memory" in docs/security.md.
+// BenchmarkSessionMemory measures the memory that a hostile client can make the server
+// hold. docs/security.md lists the figures under "How much memory".
 //
 //	go test -run '^$' -bench SessionMemory -benchtime 1x ./test/capacity
 func BenchmarkSessionMemory(b *testing.B) {
-	unknown := testkit.Request(1, strings.Repeat("\xff", 255), "") // the error quotes it, four letters a byte
+	unknown := testkit.Request(1, strings.Repeat("\xff", 255), "") // the error quotes it with four characters per byte
 	for _, settings := range []struct {
 		name            string
 		packet, pending int
@@ -170,7 +174,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 	}{
 		{"defaults", 64 << 10, 256, []nano.Option{nano.WithWriteBuffer(1<<20, nano.RefusePush)}},
 		{"settings", 8 << 10, 64, []nano.Option{nano.WithMaxPacketSize(8 << 10), nano.WithMaxPending(64),
-			nano.WithWriteBuffer(256<<10, nano.RefusePush)}}, // those of docs/security.md
+			nano.WithWriteBuffer(256<<10, nano.RefusePush)}}, // the limits in docs/security.md
 	} {
 		for _, test := range []struct {
 			name string
@@ -180,7 +184,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 			{"payloads", func(w *worst) {
 				w.block()
 				w.wait(4, testkit.RequestOfSize(1, w.packet))
-				w.say(testkit.RequestOfSize(1, w.packet)) // which does not fit
+				w.say(testkit.RequestOfSize(1, w.packet)) // exceeds the limit
 			}},
 			{"messages", func(w *worst) { w.block(); w.wait(w.pending, testkit.Request(1, "Game.Double", "{}")) }},
 			{"refused", func(w *worst) { w.block(); w.wait(w.pending, unknown) }},
@@ -203,14 +207,14 @@ func BenchmarkSessionMemory(b *testing.B) {
 						w.connect(kind, settings.opts)
 						whole := test.name == "idle" || test.name == "all"
 						if !whole {
-							before = held() // beside a connection that idles
+							before = held() // compared with an idle connection
 						}
 						if test.do != nil {
 							test.do(w)
 						}
-						time.Sleep(100 * time.Millisecond) // for what is on its way
+						time.Sleep(100 * time.Millisecond) // for data in transit
 						if whole {
-							w.conns = nil // TLS has much at the client too
+							w.conns = nil // the TLS clients use much memory too
 						}
 						b.ReportMetric(float64(held()-before)/worstClients/1024, "KiB/session")
 						b.ReportMetric(0, "ns/op")
@@ -221,10 +225,10 @@ func BenchmarkSessionMemory(b *testing.B) {
 	}
 }
 
-// held is the bytes of heap and stacks that are in use.
+// held returns the bytes of heap and stacks in use.
 func held() int64 {
 	runtime.GC()
-	runtime.GC() // the second one empties the pools
+	runtime.GC() // the second collection empties the pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc + m.StackInuse)

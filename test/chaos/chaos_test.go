@@ -31,36 +31,37 @@ var (
 	chaosClients = flag.Int("chaos.clients", 0, "clients of TestClusterChaos; 2,000 with -chaos, 200 without, 60 with -short")
 )
 
-// chaos is a cluster of three gates and three backends, which end at random as if their processes were killed, and come
-// back at the same address. Clients number their requests; a payload is "client number gate".
+// chaos is a cluster of three gates and three backends. Nodes are killed at random and
+// restarted at the same address. Clients number their requests. A payload is "client
+// number gate".
 type chaos struct {
 	t     *testing.T
 	until time.Time
-	pause time.Duration // between two rounds of a client, on average
+	pause time.Duration // average pause between two rounds of a client
 
 	mu       sync.Mutex
 	gates    []*chaosNode
 	backends []*chaosNode
-	lost     []*chaosNode // those that were killed
+	lost     []*chaosNode // killed nodes
 
 	kills, replies, failures, pushes, cuts atomic.Int64
 	faults                                 chan string
 }
 
-// chaosNode is one process, as it were.
+// chaosNode is one node. It stands for a process.
 type chaosNode struct {
 	*nano.Server
-	addr    string // for other nodes
+	addr    string // address for other nodes
 	players string
-	key     string // of this process; there may be others at the address
+	key     string // key of this node; its address may be reused
 	links   *testkit.Links
 	clients *testkit.Links
-	open    sync.Map // *atomic.Int64 by the gate's key: sessions that have not closed
+	open    sync.Map // *atomic.Int64 by the gate's key: number of open sessions
 	killed  atomic.Bool
 	served  chan error
 }
 
-// fault notes what must not be.
+// fault records an error of the test.
 func (c *chaos) fault(format string, args ...any) {
 	select {
 	case c.faults <- fmt.Sprintf(format, args...):
@@ -68,15 +69,15 @@ func (c *chaos) fault(format string, args ...any) {
 	}
 }
 
-// Teller answers numbered requests.
+// Teller is the component that answers numbered requests.
 type Teller struct {
 	component.Base
 	c    *chaos
 	node *chaosNode
 }
 
-// Tell answers with the payload, and pushes it first where the number is a multiple of eight. On one node the numbers of a
-// session grow.
+// Tell responds with the payload. For multiples of eight it pushes the payload first. It
+// checks that the numbers of a session grow on one node.
 func (h *Teller) Tell(s *session.Session, data []byte) error {
 	client, number, gate, err := parseTold(string(data))
 	if err != nil {
@@ -107,7 +108,7 @@ func parseTold(data string) (client, number int, gate string, err error) {
 
 var chaosKeys atomic.Int64
 
-// start starts a node. A backend has no players.
+// start starts a node. A backend has no address for players.
 func (c *chaos) start(addr string, backend bool, seeds ...string) (*chaosNode, error) {
 	n := &chaosNode{
 		key:   strconv.FormatInt(chaosKeys.Add(1), 10),
@@ -138,10 +139,11 @@ func (c *chaos) start(addr string, backend bool, seeds ...string) (*chaosNode, e
 		close(n.served)
 		return n, nil
 	}
-	// On a busy machine a node may have started before it knows who serves what, and would answer that nobody does.
+	// On a busy machine a node may start before it knows the services of the others, and
+	// would answer NANO-404.
 	for len(seeds) > 0 && !slices.ContainsFunc(n.Members(), func(m cluster.Member) bool { return m.Up && slices.Contains(m.Services, "Room") }) {
 		if len(c.backends) == 0 {
-			break // the first nodes are gates
+			break // the first nodes have no others to wait for
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -156,7 +158,8 @@ func (c *chaos) start(addr string, backend bool, seeds ...string) (*chaosNode, e
 	return n, nil
 }
 
-// listenAgain listens where a listener was closed a moment ago. Meanwhile a connection may have the port.
+// listenAgain listens at an address that was closed a moment ago. A connection may still
+// use the port.
 func listenAgain(addr string) (l net.Listener, err error) {
 	for range 100 {
 		if l, err = net.Listen("tcp", addr); err == nil {
@@ -167,14 +170,14 @@ func listenAgain(addr string) (l net.Listener, err error) {
 	return nil, err
 }
 
-// kill ends a node as far as others can tell.
+// kill cuts off a node from the others.
 func (n *chaosNode) kill() {
 	n.killed.Store(true)
 	n.clients.Cut()
 	n.links.Cut()
 }
 
-// end ends what is left of a node.
+// end stops what remains of a node.
 func (n *chaosNode) end() error {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -185,7 +188,7 @@ func (n *chaosNode) end() error {
 	return err
 }
 
-// replace kills the node at a place, and starts another one there some time later.
+// replace kills the node at an index, and starts another one after a pause.
 func (c *chaos) replace(place **chaosNode, backend bool) {
 	c.mu.Lock()
 	old := *place
@@ -211,7 +214,7 @@ func (c *chaos) replace(place **chaosNode, backend bool) {
 	c.mu.Unlock()
 }
 
-// forgotten waits until no backend has sessions of a gate that was killed.
+// forgotten waits until no backend has sessions of a killed gate.
 func (c *chaos) forgotten(gate *chaosNode) {
 	began := time.Now()
 	for {
@@ -234,7 +237,8 @@ func (c *chaos) forgotten(gate *chaosNode) {
 	}
 }
 
-// rage kills and restarts until it is time: mostly backends, now and then a gate, one node of each kind at a time.
+// rage kills and restarts nodes until a given time. Most are backends. It replaces at
+// most one node of each kind at a time.
 func (c *chaos) rage() {
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -259,12 +263,13 @@ type teller struct {
 	number  int
 	gate    *chaosNode
 	wire    *testkit.Wire
-	pending map[uint64]int // numbers of requests without an answer, by id
-	replied int            // the last number that was answered by a reply
-	pushed  int            // the last number that was pushed
+	pending map[uint64]int // numbers of open requests, by id
+	replied int            // number of the last reply
+	pushed  int            // number of the last push
 }
 
-// run asks until it is time, at one gate after the other as they are killed.
+// run sends requests until a given time. It connects to another gate when its own is
+// killed.
 func (p *teller) run() {
 	for time.Now().Before(p.c.until) {
 		p.c.mu.Lock()
@@ -293,7 +298,8 @@ func (p *teller) run() {
 	}
 }
 
-// talk asks until it is time, or the connection ends. When it returns nil, every request was answered.
+// talk sends requests until a given time or the end of the connection. If it returns nil,
+// every request was answered.
 func (p *teller) talk() error {
 	for time.Now().Before(p.c.until) {
 		var out []byte
@@ -354,8 +360,9 @@ func (p *teller) check(m *message.Message) error {
 	return nil
 }
 
-// While nodes are killed and come back, every request of a client whose gate lives is answered, once, by its own reply or
-// an error, and replies are in order. When a gate is killed, its clients' sessions end everywhere.
+// TestClusterChaos kills and restarts nodes. Every request of a client whose gate is alive
+// must be answered once, by its own reply or an error, and replies must be in order. The
+// sessions of a killed gate must end on all nodes.
 func TestClusterChaos(t *testing.T) {
 	testkit.SkipInShort(t, "chaos")
 	length, clients := 10*time.Second, 200
@@ -427,7 +434,7 @@ func TestClusterChaos(t *testing.T) {
 	}
 }
 
-// meet waits until every node sees every other one up.
+// meet waits until every node knows that every other one is up.
 func (c *chaos) meet() {
 	c.t.Helper()
 	all := slices.Concat(c.gates, c.backends)
@@ -444,11 +451,11 @@ func (c *chaos) meet() {
 	}
 }
 
-// all has clients of every gate ask until each backend has answered.
+// all sends requests from a client at each gate until every backend has answered.
 func (c *chaos) all() {
 	c.t.Helper()
 	for _, gate := range c.gates {
-		for range 3 { // one after the other gets them
+		for range 3 { // gates pick backends in turn
 			conn, err := net.Dial("tcp", gate.players)
 			if err != nil {
 				c.t.Fatal(err)

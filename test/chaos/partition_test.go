@@ -14,14 +14,15 @@ import (
 
 var partitionTime = flag.Duration("partition", 0, "how long TestClusterPartition parts the nodes; 6 s by default, 45 s in CI")
 
-// cable is two network namespaces with a cable between them.
+// cable is two network namespaces with a virtual cable between them.
 type cable struct {
 	t     testing.TB
 	names [2]string
 	addrs [2]string
 }
 
-// newCable makes the namespaces, or skips the test where that is not possible, unless NANO_REQUIRE_NETNS is set.
+// newCable creates the namespaces. It skips the test if that is not possible, unless
+// NANO_REQUIRE_NETNS is set.
 func newCable(t testing.TB) *cable {
 	t.Helper()
 	id := os.Getpid() % 10000
@@ -54,28 +55,29 @@ func (c *cable) ip(args ...string) {
 	}
 }
 
-// cut has packets vanish on their way, in both directions: each side sends them to a station that is not there.
+// cut makes packets vanish in both directions. Each side sends them to a hardware address
+// that does not exist.
 func (c *cable) cut() {
 	for i := range c.names {
 		c.ip("-n", c.names[i], "neigh", "replace", c.addrs[1-i], "lladdr", "02:00:00:00:00:99", "dev", "cable", "nud", "permanent")
 	}
 }
 
-// mend has them arrive again.
+// mend restores the hardware addresses.
 func (c *cable) mend() {
 	for i := range c.names {
 		c.ip("-n", c.names[i], "neigh", "del", c.addrs[1-i], "dev", "cable")
 	}
 }
 
-// spawn starts a process on one side.
+// spawn starts a process on one side of the cable.
 func (c *cable) spawn(side int, name, seeds string) *nodeCmd {
 	c.t.Helper()
 	spec := nodeSpec{Name: name, Listen: c.addrs[side] + ":0", Seeds: seeds}
 	return spawn(c.t, spec, "ip", "netns", "exec", c.names[side])
 }
 
-// has waits until a process sees another one up, or down.
+// has waits until a process reports another one as up or down.
 func (p *nodeCmd) has(other *nodeCmd, up bool) {
 	p.t.Helper()
 	testkit.Eventually(p.t, fmt.Sprintf("%s sees %s, up %v", p.spec.Name, other.spec.Name, up), func() bool {
@@ -87,8 +89,9 @@ func (p *nodeCmd) has(other *nodeCmd, up bool) {
 	})
 }
 
-// Two halves of a cluster that lose each other go on by themselves, and are one again when packets arrive again; with
-// -partition 45s also after the gossip has forgotten the other half.
+// TestClusterPartition checks that both halves of a divided cluster continue, and join
+// again when packets pass. With -partition 45s the gossip has also forgotten the other
+// half.
 func TestClusterPartition(t *testing.T) {
 	testkit.SkipInShort(t, "starts processes")
 	length := 6 * time.Second

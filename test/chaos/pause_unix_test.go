@@ -12,7 +12,8 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// A process that hangs is found out, costs others nothing, and is back when it goes on.
+// TestClusterPause checks that a stopped process is detected, does not affect others, and
+// is up again when it continues.
 func TestClusterPause(t *testing.T) {
 	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
@@ -54,7 +55,7 @@ func TestClusterPause(t *testing.T) {
 	}
 	inTime(t, "a request to it fails", time.Since(stopped), 3*time.Second)
 	inTime(t, "its player is served elsewhere", bound.AwaitAnswer("b", stopped), 4*time.Second)
-	time.Sleep(time.Until(stopped.Add(5 * time.Second))) // long enough for everybody to have given it up
+	time.Sleep(time.Until(stopped.Add(5 * time.Second))) // long enough for every node to report it down
 
 	signal(t, a, syscall.SIGCONT)
 	resumed := time.Now()

@@ -23,11 +23,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// nodeEnv has the test binary be a node of a cluster; it holds a nodeSpec. See nodeProcess.
+// nodeEnv is the environment variable that makes the test binary a node of a cluster. Its
+// value is a nodeSpec. See nodeProcess.
 const nodeEnv = "NANO_TEST_NODE"
 
-// nodeSpec is what a process is: a gate if it has an address for players, else a node that serves Room, and the same as a
-// service of its own name.
+// nodeSpec describes a process. It is a gate if it has an address for players. Otherwise
+// it is a node that serves Room, and the same component as a service with its own name.
 type nodeSpec struct {
 	Name    string
 	Listen  string
@@ -37,7 +38,7 @@ type nodeSpec struct {
 	Resume  bool   // a gate has sessions that can be resumed, and serves Game
 }
 
-// told is one line from a process to the test.
+// told is one line from the process to the test.
 type told struct {
 	Event   string // "ready", "hangs", "answer" or "fault"
 	Addr    string
@@ -50,12 +51,12 @@ type told struct {
 	Err     string
 }
 
-// asked is one line from the test to a process, which answers it.
+// asked is one line from the test to the process. The process answers it.
 type asked struct {
-	Call string // a route, or nothing to be told the members
+	Call string // a route; "" asks for the list of members
 }
 
-// nodeProcess is a node until its standard input ends.
+// nodeProcess runs a node until its standard input is closed.
 func nodeProcess() {
 	var spec nodeSpec
 	err := json.Unmarshal([]byte(os.Getenv(nodeEnv)), &spec)
@@ -145,30 +146,30 @@ func (spec *nodeSpec) run() error {
 	return nil
 }
 
-// Fellow is the component of a process.
+// Fellow is the component of the node.
 type Fellow struct {
 	component.Base
 	name string
 	say  func(told)
 }
 
-// Who answers with the name of the process.
+// Who responds with the name of the process.
 func (f *Fellow) Who(s *session.Session, _ []byte) error { return s.Response([]byte(f.name)) }
 
-// Never leaves the request without an answer.
+// Never does not answer the request.
 func (f *Fellow) Never(*session.Session, []byte) error { return nil }
 
 // Name returns the name of the process.
 func (f *Fellow) Name(context.Context, *testkit.Number) (*string, error) { return &f.name, nil }
 
-// Hang returns when nobody waits any more.
+// Hang returns when the test ends the call.
 func (f *Fellow) Hang(ctx context.Context, _ *testkit.Number) (*testkit.Number, error) {
 	f.say(told{Event: "hangs"})
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
 
-// nodeCmd is a process of its own that is a node.
+// nodeCmd is a child process that runs a node.
 type nodeCmd struct {
 	t      testing.TB
 	spec   nodeSpec
@@ -178,7 +179,8 @@ type nodeCmd struct {
 	once   sync.Once
 }
 
-// spawn starts a process, by way of another program if there are words before it, and returns when it is a node.
+// spawn starts a process and returns when its node is up. If words are given, they are
+// the command that starts it.
 func spawn(t testing.TB, spec nodeSpec, before ...string) *nodeCmd {
 	t.Helper()
 	data, err := json.Marshal(spec)
@@ -233,7 +235,7 @@ func (p *nodeCmd) kill() {
 	})
 }
 
-// await takes the next event, which has to be this one.
+// await checks that the next event is the given one.
 func (p *nodeCmd) await(event string) told {
 	p.t.Helper()
 	v := testkit.Receive(p.t, p.events, event+" of the process "+p.spec.Name)
@@ -243,7 +245,7 @@ func (p *nodeCmd) await(event string) told {
 	return v
 }
 
-// ask asks the process.
+// ask sends a question to the process and returns the answer.
 func (p *nodeCmd) ask(q asked) told {
 	p.t.Helper()
 	line, err := json.Marshal(q)
@@ -258,7 +260,7 @@ func (p *nodeCmd) ask(q asked) told {
 
 func (p *nodeCmd) addr() string { return p.spec.Listen }
 
-// connect connects a player to a process that is a gate.
+// connect connects a player to the process, which is a gate.
 func (p *nodeCmd) connect() *testkit.Player {
 	return (&testkit.Node{T: p.t, Players: p.spec.Players}).Connect()
 }
@@ -286,7 +288,8 @@ func startProcessGate(t testing.TB, seeds ...string) *processGate {
 	return g
 }
 
-// sees waits until the callback has told that a node came up, or went down, and returns when it did.
+// sees waits until the callback has reported a node as up or down, and returns the time
+// of that report.
 func (g *processGate) sees(p *nodeCmd, up bool) time.Time {
 	g.T.Helper()
 	for {
@@ -297,7 +300,7 @@ func (g *processGate) sees(p *nodeCmd, up bool) time.Time {
 	}
 }
 
-// calls calls a process until it answers, and returns how long that took since then.
+// calls calls a process until it answers, and returns the time since the given moment.
 func (g *processGate) calls(p *nodeCmd, since time.Time) time.Duration {
 	g.T.Helper()
 	testkit.Eventually(g.T, p.spec.Name+" serves", func() bool {
@@ -333,7 +336,7 @@ func inTime(t testing.TB, what string, took, limit time.Duration) {
 	}
 }
 
-// failsDown waits for a call or request to a node that is no more.
+// failsDown waits for the error of a call or request to a stopped node.
 func failsDown(t testing.TB, what string, failed <-chan error, killed time.Time, sentinel bool) {
 	t.Helper()
 	err := testkit.Receive(t, failed, what)
@@ -382,8 +385,8 @@ func TestClusterKill(t *testing.T) {
 	g.at(again)
 }
 
-// A gate that is killed takes its clients' connections along, with the requests on them, and their sessions on other
-// nodes. The clients of another gate notice nothing.
+// TestClusterKillGate checks that a killed gate closes its clients' connections, and
+// their sessions on other nodes. Clients of the other gate are not affected.
 func TestClusterKillGate(t *testing.T) {
 	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()
@@ -391,7 +394,7 @@ func TestClusterKillGate(t *testing.T) {
 	asked, ended := make(chan struct{}, 10), make(chan error, 10)
 	backend := testkit.StartNode(t, testkit.Services{"Room": testkit.NewGame(func(s *session.Session, data []byte) error {
 		switch uid := int64(data[0] - '0'); uid {
-		case 0: // never answered
+		case 0: // not answered
 			asked <- struct{}{}
 			return nil
 		case s.UID():
@@ -460,11 +463,11 @@ func TestClusterWithoutFirstNode(t *testing.T) {
 	p.Expect("Room.Who", "", "a")
 	inTime(t, "the callback runs", g.sees(first, false).Sub(killed), 3*time.Second)
 	p.Expect("Room.Who", "", "a")
-	// Others still come, by way of any node.
+	// New nodes can still join by any node.
 	b := spawn(t, nodeSpec{Name: "b", Listen: "127.0.0.1:0", Seeds: first.addr() + "," + a.addr()})
 	g.calls(b, time.Now())
 
-	// It comes back without knowing anybody.
+	// The node restarts without knowledge of the others.
 	again := spawn(t, first.spec)
 	up := time.Now()
 	inTime(t, "it is found again", g.calls(again, up), 5*time.Second)

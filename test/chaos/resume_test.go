@@ -25,26 +25,27 @@ var (
 	resumeMessages = flag.Int64("resume.messages", 0, "messages after which TestResume ends before its time; use it with -timeout 0")
 )
 
-// resumeChaos is a server with resume behind a proxy that cuts each connection every 50 to 500 ms.
+// resumeChaos is a server with resume behind a proxy. The proxy cuts each connection
+// after 50 to 500 ms.
 type resumeChaos struct {
 	t     *testing.T
 	at    *testkit.Server
 	all   *nano.Group
 	until time.Time
-	most  int64 // messages; 0 for no limit
+	most  int64 // largest number of messages; 0 for no limit
 
-	// For the logic goroutine.
-	rounds int // of broadcasts
+	// These fields belong to the logic goroutine.
+	rounds int // number of broadcasts
 
 	cuts, resumes, received, requests atomic.Int64
-	closed                            atomic.Int64 // sessions that closed before the end
+	closed                            atomic.Int64 // serve starts the server. It numbers the requests of each session and sends pushes.
 	ending                            atomic.Bool
 
-	done sync.WaitGroup // clients that have got everything
-	over chan struct{}  // closed when all have
+	done sync.WaitGroup // waits for the clients that still lack messages
+	over chan struct{}  // closed when all clients have every message
 }
 
-// serve numbers the requests of each session, and pushes back.
+// serve starts the server. It numbers the requests of each session and sends pushes.
 func (c *resumeChaos) serve(s *session.Session, data []byte) error {
 	n := s.Int("requests")
 	if n == 0 {
@@ -70,8 +71,9 @@ func (c *resumeChaos) serve(s *session.Session, data []byte) error {
 	return s.Response(data)
 }
 
-// TestResume lets clients and the server number what they send, while a proxy cuts their connections with RST, FIN or a
-// stall. Every message has to come once and in order, and no session may end.
+// TestResume makes clients and the server number what they send, while a proxy cuts their
+// connections with RST, FIN or a stall. Every message has to arrive once and in order,
+// and no session may end.
 func TestResume(t *testing.T) {
 	d := 10 * time.Second
 	switch {
@@ -130,17 +132,18 @@ func runResume(t *testing.T, kind string, d time.Duration) {
 	}
 }
 
-// enough reports whether clients send nothing more.
+// enough reports whether clients have sent all their messages.
 func (c *resumeChaos) enough() bool {
 	return !time.Now().Before(c.until) || c.most > 0 && c.requests.Load()+c.received.Load() >= c.most
 }
 
-// client sends numbered requests until the time is over, and then waits until everything is answered.
+// client sends numbered requests until the time is over, and then waits until every
+// request is answered.
 func (c *resumeChaos) client(p *cutter) {
-	begun := make(chan struct{}) // closed when the session has begun: a cut before that ends it
+	begun := make(chan struct{}) // closed when the session has begun, because a cut before that ends it
 	begin := sync.OnceFunc(func() { close(begun) })
 	defer begin()
-	next := map[string]int64{} // by route, for the goroutine of the handlers
+	next := map[string]int64{} // by route; used by the goroutine of the client's handlers
 	arrived := make(chan struct{}, 1)
 	var answers, pushes atomic.Int64
 	check := func(m *client.Message) {
@@ -187,7 +190,7 @@ func (c *resumeChaos) client(p *cutter) {
 	defer func() {
 		c.done.Done()
 		<-c.over
-		_ = player.Close() // it may not have a connection
+		_ = player.Close() // it may have no connection
 	}()
 	sent := int64(0)
 	send := func() {
@@ -204,7 +207,7 @@ func (c *resumeChaos) client(p *cutter) {
 		sent++
 	}
 	send()
-	late := time.After(time.Until(c.until) + 30*time.Second) // a tick may be late itself
+	late := time.After(time.Until(c.until) + 30*time.Second) // the tick itself may be late
 	tick := time.NewTicker(time.Duration(1+rand.IntN(9)) * time.Millisecond)
 	defer tick.Stop()
 	for over := false; !over || answers.Load() < sent || pushes.Load() < sent; {
@@ -227,7 +230,7 @@ func (c *resumeChaos) client(p *cutter) {
 	}
 }
 
-// check checks the number of a message. Broadcasts begin with any.
+// check checks the number of a message. The first broadcast may have any number.
 func (c *resumeChaos) check(m *client.Message, next map[string]int64) {
 	var n int64
 	_, err := fmt.Sscan(string(m.Data), &n)
@@ -241,13 +244,14 @@ func (c *resumeChaos) check(m *client.Message, next map[string]int64) {
 	next[m.Route] = n + 1
 }
 
-// cutter is a proxy that cuts the connections through it.
+// cutter is a proxy that cuts the connections that pass through it.
 type cutter struct {
 	c      *resumeChaos
 	relays sync.WaitGroup
 }
 
-// dial connects to the server through the proxy, which cuts the connection some time after begun was closed.
+// dial connects to the server through the proxy. The proxy cuts the connection some time
+// after begun is closed.
 func (p *cutter) dial(begun <-chan struct{}) (net.Conn, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -271,10 +275,11 @@ func (p *cutter) dial(begun <-chan struct{}) (net.Conn, error) {
 	return near, nil
 }
 
-// relay copies bytes in both directions until the connection is cut, which falls inside of what comes next.
+// relay copies bytes in both directions until the connection is cut. The cut splits the
+// next bytes.
 func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time.Duration) {
 	var cutting, stalled atomic.Bool
-	passed := make(chan struct{}, 2) // the byte at which a direction is cut has passed
+	passed := make(chan struct{}, 2) // receives a value when a direction has reached its cut
 	pass := func(to, from *net.TCPConn) {
 		b := make([]byte, 1+rand.IntN(4000))
 		for {
@@ -283,7 +288,7 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 				_, _ = to.Write(b[:rand.IntN(n+1)])
 				passed <- struct{}{}
 				if stalled.Load() {
-					_, _ = io.Copy(io.Discard, from) // taken, and never delivered
+					_, _ = io.Copy(io.Discard, from) // accepted and never delivered
 				}
 				return
 			}
@@ -307,7 +312,7 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 	p.relays.Go(func() {
 		<-begun
 		time.Sleep(after)
-		if p.c.enough() { // a machine that is busy gets everything through in the end
+		if p.c.enough() { // even a busy machine delivers everything in the end
 			<-p.c.over
 			cut(near, far)
 			return
@@ -327,7 +332,7 @@ func (p *cutter) relay(begun <-chan struct{}, near, far *net.TCPConn, after time
 			cut(near, far)
 		case 1: // FIN
 			cut(near, far)
-		case 2: // the client notices, and the server goes on believing in the connection
+		case 2: // the client notices, but for the server the connection is alive
 			cut(near)
 			time.Sleep(300 * time.Millisecond)
 			cut(far)

@@ -21,9 +21,9 @@ import (
 type Bank struct {
 	component.Base
 	name  string
-	block chan struct{}     // Wait waits for it
-	ended chan error        // gets why the context of Wait ended
-	saved chan func() error // gets what answers Later
+	block chan struct{}     // Wait returns when it is closed
+	ended chan error        // receives the cause of the end of Wait's context
+	saved chan func() error // receives the function that answers Later
 }
 
 func newBank(name string) *Bank {
@@ -39,10 +39,10 @@ func (b *Bank) Half(_ context.Context, n *testkit.Number) (*testkit.Number, erro
 	return &testkit.Number{N: n.N / 2}, nil
 }
 
-// Silent returns no reply and no error.
+// Silent returns neither a reply nor an error.
 func (b *Bank) Silent(context.Context, []byte) (*testkit.Number, error) { return nil, nil }
 
-// Quiet is Silent with a session.
+// Quiet is Silent with a session parameter.
 func (b *Bank) Quiet(*session.Session, []byte) (*testkit.Number, error) { return nil, nil }
 
 func (b *Bank) Break(context.Context, []byte) (*testkit.Number, error) { return nil, testkit.ErrSecret }
@@ -61,7 +61,7 @@ func (b *Bank) Wait(ctx context.Context, _ []byte) (*testkit.Number, error) {
 	return nil, nil
 }
 
-// Mine tells the caller what the node knows of the session.
+// Mine responds with what the node knows of the session.
 func (b *Bank) Mine(s *session.Session, n *testkit.Number) (*testkit.Number, error) {
 	return &testkit.Number{N: int(s.UID()) + n.N}, nil
 }
@@ -95,7 +95,8 @@ func within(t testing.TB) context.Context {
 	return ctx
 }
 
-// Calls without a session go both ways, and to the node itself.
+// TestClusterCall checks that calls without a session work in both directions, and to the
+// node itself.
 func TestClusterCall(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, testkit.Services{"Front": newBank("front")}, nil)
@@ -148,7 +149,7 @@ func TestClusterCall(t *testing.T) {
 	}
 }
 
-// A server on its own serves its own calls.
+// TestCallWithoutCluster checks that a server without a cluster serves its own calls.
 func TestCallWithoutCluster(t *testing.T) {
 	t.Parallel()
 	called := make(chan error, 1)
@@ -160,7 +161,7 @@ func TestCallWithoutCluster(t *testing.T) {
 	if err := srv.Call(within(t), "Bank.Half", &testkit.Number{N: 6}, &half); err != nil || half.N != 3 {
 		t.Errorf("Call = %v, %v, want 3", half, err)
 	}
-	srv.Invoke(func() { // where it would wait for itself
+	srv.Invoke(func() { // the logic goroutine would wait for itself
 		called <- srv.Call(within(t), "Bank.Half", &testkit.Number{N: 6}, &half)
 	})
 	if err := testkit.Receive(t, called, "the call of the logic goroutine"); err != nil {
@@ -177,7 +178,8 @@ func TestCallWithoutCluster(t *testing.T) {
 	}
 }
 
-// What answers a call too late goes nowhere: not to the client either, among whose requests the call ran.
+// TestLateAnswerOfCall checks that a late answer to a call is dropped. It does not go to
+// the client whose request was running.
 func TestLateAnswerOfCall(t *testing.T) {
 	t.Parallel()
 	bank := newBank("bank")
@@ -213,7 +215,8 @@ func TestLateAnswerOfCall(t *testing.T) {
 	}
 }
 
-// A call ends with its deadline, when it is cancelled and when the node goes down, and the handler's context with it.
+// TestClusterCallEnds checks that a call ends at its deadline, when it is canceled and
+// when the node shuts down, together with the handler's context.
 func TestClusterCallEnds(t *testing.T) {
 	t.Parallel()
 	bank := newBank("back")
@@ -265,7 +268,7 @@ func TestClusterCallEnds(t *testing.T) {
 	bank.block <- struct{}{}
 }
 
-// onHold waits until a handler holds the logic goroutine.
+// onHold waits until a handler blocks the logic goroutine.
 func onHold(t testing.TB, n *testkit.Node) {
 	t.Helper()
 	testkit.Eventually(t, "the handler runs", func() bool {
@@ -280,7 +283,8 @@ func onHold(t testing.TB, n *testkit.Node) {
 	})
 }
 
-// Calls of a session go to the node that has it, through the gate, on whichever node they are made.
+// TestClusterSessionCall checks that calls of a session on any node reach the node that
+// the session is bound to, through the gate.
 func TestClusterSessionCall(t *testing.T) {
 	t.Parallel()
 	sessions := make(chan *session.Session, 1)
@@ -351,7 +355,7 @@ func TestClusterSessionCall(t *testing.T) {
 			if err := testkit.Receive(t, ended, "the end of the call"); !errors.Is(err, context.Canceled) {
 				t.Errorf("%s: %s.Later that was cancelled = %v, want Canceled", from, service, err)
 			}
-			_ = answer() // goes nowhere
+			_ = answer() // is dropped
 		}
 		if err := s.Call(within(t), "Nobody.Mine", nil, nil); !testkit.HasCode(err, nano.CodeNotFound) {
 			t.Errorf("%s: Nobody.Mine = %v, want NANO-404", from, err)
@@ -360,7 +364,8 @@ func TestClusterSessionCall(t *testing.T) {
 	if address, _ := at.Router().Find("Bank"); address != b.ClusterAddr() {
 		t.Errorf("Bank is bound to %q, want the node that it was bound to", address)
 	}
-	// Unbound, a backend serves what it can itself, and keeps to that.
+	// A backend serves the calls of an unbound session itself if it can, and continues
+	// to.
 	at.Router().Delete("Bank")
 	testkit.Eventually(t, "the backend knows that Bank is unbound", func() bool {
 		_, ok := far.Router().Find("Bank")
@@ -379,7 +384,7 @@ func TestClusterSessionCall(t *testing.T) {
 	if err := testkit.Receive(t, refused, "the call of the logic goroutine"); !errors.Is(err, cluster.ErrLogicGoroutine) {
 		t.Errorf("a call that waits for its own goroutine = %v, want ErrLogicGoroutine", err)
 	}
-	p.Expect("Door.Do", "", "ok") // nothing of all that went to the client
+	p.Expect("Door.Do", "", "ok") // the client has received nothing else
 	select {
 	case m := <-p.Pushes:
 		t.Errorf("push %s came to the client", m.Route)
@@ -394,8 +399,9 @@ func TestClusterSessionCall(t *testing.T) {
 	}
 }
 
-// Calls of a session end with their deadline and when the node goes down that serves them, on the gate and on a backend,
-// whose calls the gate passes on.
+// TestClusterSessionCallEnds checks that calls of a session end at their deadline and
+// when the serving node shuts down. That holds on the gate, and on a backend whose calls
+// the gate relays.
 func TestClusterSessionCallEnds(t *testing.T) {
 	t.Parallel()
 	sessions := make(chan *session.Session, 1)
@@ -437,7 +443,8 @@ func TestClusterSessionCallEnds(t *testing.T) {
 	}
 }
 
-// A call for which the program's choice of a node panics fails at once.
+// TestClusterRoutePanics checks that a call fails at once if the program's node selector
+// panics.
 func TestClusterRoutePanics(t *testing.T) {
 	t.Parallel()
 	sessions := make(chan *session.Session, 1)
@@ -463,7 +470,8 @@ func TestClusterRoutePanics(t *testing.T) {
 	p.ExpectError("Bank.Answer", "", nano.CodeInternal)
 }
 
-// RPC goes to a node that serves the route, sessionless handlers and the own node included.
+// TestClusterRPC checks that RPC reaches a node that serves the route. That may be the
+// own node, and the handler may have no session.
 func TestClusterRPC(t *testing.T) {
 	t.Parallel()
 	heard := make(chan string, 10)
@@ -502,7 +510,8 @@ func TestClusterRPC(t *testing.T) {
 	testkit.Eventually(t, "the tally got both", func() bool { return counted.Load() == 2 })
 }
 
-// An RPC to a service that nobody serves any more is an error, on gates and backends.
+// TestClusterRPCToNobody checks that an RPC to a service that no node serves any more
+// returns an error, on gates and backends.
 func TestClusterRPCToNobody(t *testing.T) {
 	t.Parallel()
 	door := testkit.NewGame(func(s *session.Session, data []byte) error {

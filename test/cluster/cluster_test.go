@@ -8,22 +8,20 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/cluster"
-	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/internal/testkit"
-	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/session"
 )
 
-// The figures of a node tell what went between it and others.
+// TestClusterStats checks that the statistics of a node count the traffic between it and
+// other nodes.
 func TestClusterStats(t *testing.T) {
 	t.Parallel()
 	gate, backend := testkit.StartPair(t, testkit.Services{"Room": testkit.NewNamedGame("room")})
@@ -58,7 +56,8 @@ func TestClusterStats(t *testing.T) {
 	}
 }
 
-// Everything that a client can do with a handler of its gate works with one of another node.
+// TestClusterThereAndBack checks that a client can use every feature with handlers of
+// another node as with those of its gate.
 func TestClusterThereAndBack(t *testing.T) {
 	t.Parallel()
 	notified := make(chan string, 1)
@@ -70,7 +69,7 @@ func TestClusterThereAndBack(t *testing.T) {
 	p := gate.Connect()
 	p.Expect("Room.Echo", "hello", "hello")
 	p.Expect("Room.Echo", "", "")
-	const head = len("fil" + "Room.Echo") // a flag, an id, a length and the route
+	const head = len("fil" + "Room.Echo") // the flag, the id, the length and the route
 	long := strings.Repeat("x", 64<<10-head)
 	p.Expect("Room.Echo", long, long)
 	var n testkit.Number
@@ -82,7 +81,7 @@ func TestClusterThereAndBack(t *testing.T) {
 	p.ExpectError("Room.Double", "{", nano.CodeBadRequest)
 	p.ExpectError("Room.Nothing", "", nano.CodeNotFound)
 	p.ExpectError("Nobody.Echo", "", nano.CodeNotFound)
-	p.ExpectError("Room.Elsewhere", `{"N":1}`, nano.CodeNotFound) // for nodes only
+	p.ExpectError("Room.Elsewhere", `{"N":1}`, nano.CodeNotFound) // only other nodes may call it
 	_, err := p.Ask("Room.Refuse", "")
 	var refused *client.Error
 	if !errors.As(err, &refused) || refused.Code != "GAME-1" || refused.Message != "not your turn" || refused.Metadata["turn"] != "7" {
@@ -97,14 +96,15 @@ func TestClusterThereAndBack(t *testing.T) {
 	p.Expect("Room.Echo", "still there", "still there")
 }
 
-// Through a gate fits what fits a packet of the largest size, as on a server on its own, and no byte more.
+// TestClusterLargestPacket checks that the largest packet through a gate is as large as
+// on a single server.
 func TestClusterLargestPacket(t *testing.T) {
 	t.Parallel()
 	const largest = 1<<24 - 1
 	game := testkit.NewGame(func(s *session.Session, data []byte) error {
-		send := func(n int) error { return s.Response(make([]byte, n-2)) } // behind a flag and an id
+		send := func(n int) error { return s.Response(make([]byte, n-2)) } // follows the flag and the id
 		if string(data) == "push" {
-			send = func(n int) error { return s.Push("onNews", make([]byte, n-3)) } // behind a flag and a code
+			send = func(n int) error { return s.Push("onNews", make([]byte, n-3)) } // follows the flag and the code
 		}
 		if err := send(largest + 1); !errors.Is(err, codec.ErrPacketTooLarge) {
 			t.Errorf("a message of one byte too many was sent: %v", err)
@@ -125,7 +125,8 @@ func TestClusterLargestPacket(t *testing.T) {
 	}
 }
 
-// Gates give ids of their own before they have met.
+// TestClusterIDsBeforeMeeting checks that gates assign different ids before they have
+// linked.
 func TestClusterIDsBeforeMeeting(t *testing.T) {
 	t.Parallel()
 	numbers := map[string]bool{}
@@ -139,7 +140,7 @@ func TestClusterIDsBeforeMeeting(t *testing.T) {
 		}
 		numbers[number] = true
 	}
-	if len(numbers) == 1 { // that two are the same may happen, seldom
+	if len(numbers) == 1 { // two ids may be equal by chance
 		t.Errorf("four gates that have not met number their sessions alike: %v", numbers)
 	}
 }
@@ -182,7 +183,8 @@ func TestClusterIdentity(t *testing.T) {
 	}
 }
 
-// What a handler of another node does to its session reaches the client: late answers, kicks, closing.
+// TestClusterEntity checks that late answers, kicks and closes by a handler of another
+// node reach the client.
 func TestClusterEntity(t *testing.T) {
 	t.Parallel()
 	var saved struct {
@@ -257,7 +259,7 @@ func TestClusterEntity(t *testing.T) {
 	}
 }
 
-// onLogic waits until something is so, asked on the logic goroutine of a node.
+// onLogic waits until so returns true on the logic goroutine of a node.
 func onLogic(t testing.TB, n *testkit.Node, so func() bool) {
 	t.Helper()
 	testkit.Eventually(t, "what the logic goroutine is asked", func() bool {
@@ -267,15 +269,16 @@ func onLogic(t testing.TB, n *testkit.Node, so func() bool) {
 	})
 }
 
-// Numbered requests and notifies of many sessions, many of them under way at a time, are run and answered in order, each
-// with its own answer, among the pushes as they were sent, and however many are sent none is refused.
+// TestClusterOrder checks that numbered requests and notifies of many sessions run in
+// order, each with its own answer. Pushes keep their place among the answers, and no
+// message is refused.
 func TestClusterOrder(t *testing.T) {
 	t.Parallel()
 	const players, messages = 8, 2000
 	var mu sync.Mutex
 	last := map[int64]int{}
 	game := testkit.NewGame(func(s *session.Session, data []byte) error {
-		n, _ := strconv.Atoi(string(data)) // what is no number comes out of order
+		n, _ := strconv.Atoi(string(data)) // text that is not a number counts as out of order
 		mu.Lock()
 		defer mu.Unlock()
 		if n != last[s.ID()]+1 {
@@ -293,7 +296,7 @@ func TestClusterOrder(t *testing.T) {
 	gate, _ := testkit.StartPair(t, testkit.Services{"Room": game}, nano.WithMaxPending(16))
 	var wg sync.WaitGroup
 	for range players {
-		pushed := 0 // what comes runs on one goroutine
+		pushed := 0 // used by one goroutine only
 		p := gate.Connect(client.WithHandler("onNumber", func(m *client.Message) {
 			if pushed++; string(m.Data) != fmt.Sprint(pushed) {
 				t.Errorf("push %s came as number %d", m.Data, pushed)
@@ -335,7 +338,8 @@ func TestClusterOrder(t *testing.T) {
 	wg.Wait()
 }
 
-// A uid that is bound anywhere is known wherever the session is.
+// TestClusterBind checks that a uid is known on every node that has the session, wherever
+// it was bound.
 func TestClusterBind(t *testing.T) {
 	t.Parallel()
 	bind := func(s *session.Session, data []byte) error {
@@ -363,11 +367,11 @@ func TestClusterBind(t *testing.T) {
 	p.Expect("A.Echo", "", "")
 	p.Expect("A.Do", "7", "7")
 	known(7, gate, a)
-	p.Expect("B.Do", "8", "8") // which did not have the session when 7 was bound
+	p.Expect("B.Do", "8", "8") // this node did not have the session when 7 was bound
 	known(8, gate, a, b)
 	p.Expect("Door.Do", "9", "9")
 	known(9, gate, a, b)
-	// However fast uids change, here and there, in the end all say the same.
+	// All nodes agree on the last uid after fast changes on several nodes.
 	for i := range 50 {
 		for _, service := range []string{"A", "B", "Door"} {
 			p.Send(service+".Do", fmt.Sprint(10+i))
@@ -388,304 +392,7 @@ func TestClusterBind(t *testing.T) {
 	}
 }
 
-// A session keeps to the node that served it; the program may say which that is, on any node.
-func TestClusterRouter(t *testing.T) {
-	t.Parallel()
-	var target atomic.Pointer[string]
-	bind := func(s *session.Session, data []byte) error {
-		if string(data) == "free" {
-			s.Router().Delete("Room")
-		} else {
-			s.Router().Bind("Room", *target.Load())
-		}
-		return s.Response(data)
-	}
-	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(bind)}, nil)
-	a := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("a")}, []*testkit.Node{gate})
-	b := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("b")}, []*testkit.Node{gate, a})
-	c := testkit.StartNode(t, testkit.Services{"Lobby": testkit.NewGame(bind)}, []*testkit.Node{gate, a, b})
-	seen := map[string]int{}
-	players := make([]*testkit.Player, 10)
-	for i := range players {
-		players[i] = gate.Connect()
-		first, err := players[i].Ask("Room.Do", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[first]++
-		for range 10 {
-			players[i].Expect("Room.Do", "", first)
-		}
-	}
-	if seen["a"] != 5 || seen["b"] != 5 {
-		t.Errorf("the sessions went to %v, want 5 to each", seen)
-	}
-	p := players[0]
-	for _, by := range []string{"Door", "Lobby"} {
-		for name, n := range map[string]*testkit.Node{"a": a, "b": b} {
-			target.Store(new(string))
-			*target.Load() = n.ClusterAddr()
-			p.Expect(by+".Do", "bind", "bind")
-			p.Expect("Room.Do", "", name)
-			p.Expect("Room.Do", "", name)
-		}
-	}
-	// Unbound on any node, it is one of those whose turn it is.
-	for _, by := range []string{"Door", "Lobby"} {
-		seen := map[string]bool{}
-		for range 4 {
-			p.Expect(by+".Do", "free", "free")
-			name, err := p.Ask("Room.Do", "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen[name] = true
-		}
-		if len(seen) != 2 {
-			t.Errorf("unbound by %s, the session went to %v, want to both nodes in turn", by, seen)
-		}
-	}
-	*target.Load() = c.ClusterAddr() // which does not serve it
-	p.Expect("Lobby.Do", "bind", "bind")
-	if got, err := p.Ask("Room.Do", ""); err != nil || got != "a" && got != "b" {
-		t.Errorf("Room.Do = %q, %v, want one of the nodes that serve it", got, err)
-	}
-}
-
-// Sessions go to one node after the other for each service, whatever else they use meanwhile.
-func TestClusterTurns(t *testing.T) {
-	t.Parallel()
-	nodes := []*testkit.Node{testkit.StartNode(t, nil, nil)}
-	for _, name := range []string{"a", "b"} {
-		nodes = append(nodes, testkit.StartNode(t, testkit.Services{"Auth": testkit.NewNamedGame(name), "Room": testkit.NewNamedGame(name)}, nodes))
-	}
-	seen := map[string]int{}
-	for range 10 {
-		p := nodes[0].Connect()
-		for _, service := range []string{"Auth", "Room"} {
-			name, err := p.Ask(service+".Do", "")
-			if err != nil {
-				t.Fatal(err)
-			}
-			seen[service+" at "+name]++
-		}
-	}
-	for _, what := range []string{"Auth at a", "Auth at b", "Room at a", "Room at b"} {
-		if seen[what] != 5 {
-			t.Errorf("%d sessions used %s, want 5: %v", seen[what], what, seen)
-		}
-	}
-}
-
-// The program chooses the node.
-func TestClusterRoute(t *testing.T) {
-	t.Parallel()
-	var nobody atomic.Bool
-	route := func(service string, s *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
-		if nobody.Load() {
-			return nil
-		}
-		// The list is the function's own.
-		members = slices.DeleteFunc(members, func(m *clusterpb.MemberInfo) bool {
-			return m.Label != s.String("room") || !slices.Contains(m.Services, service)
-		})
-		if len(members) == 0 {
-			return nil
-		}
-		return members[0]
-	}
-	choose := func(s *session.Session, data []byte) error {
-		s.Set("room", string(data))
-		s.Router().Delete("Room")
-		return s.Response(data)
-	}
-	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(choose)}, nil, nano.WithNodeSelector(route))
-	a := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("a")}, []*testkit.Node{gate}, nano.WithLabel("red"))
-	testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("b")}, []*testkit.Node{gate, a}, nano.WithLabel("blue"))
-	p := gate.Connect()
-	for range 3 {
-		p.Expect("Door.Do", "red", "red")
-		p.Expect("Room.Do", "", "a")
-		p.Expect("Door.Do", "blue", "blue")
-		p.Expect("Room.Do", "", "b")
-	}
-	nobody.Store(true)
-	p.Expect("Room.Do", "", "b") // it keeps to it
-	p.Expect("Door.Do", "red", "red")
-	p.ExpectError("Room.Do", "", nano.CodeUnavailable)
-}
-
-// A node that serves what another one serves too does so for the sessions that are not bound to that one.
-func TestClusterRouterOfServingGate(t *testing.T) {
-	t.Parallel()
-	hooks := pipeline.New()
-	hooks.Inbound().PushBack(func(*session.Session, *pipeline.Message) error { return nil })
-	for name, opts := range map[string][]nano.Option{"": nil, "with hooks": {nano.WithPipeline(hooks)}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var target atomic.Pointer[string]
-			bind := testkit.NewGame(func(s *session.Session, data []byte) error {
-				if string(data) == "free" {
-					s.Router().Delete("Room")
-				} else {
-					s.Router().Bind("Room", *target.Load())
-				}
-				return s.Response(data)
-			})
-			gate := testkit.StartNode(t, testkit.Services{"Door": bind, "Room": testkit.NewNamedGame("gate")}, nil, opts...)
-			back := testkit.StartNode(t, testkit.Services{"Hall": bind, "Room": testkit.NewNamedGame("back")}, []*testkit.Node{gate}, opts...)
-			address := back.ClusterAddr()
-			target.Store(&address)
-			p := gate.Connect()
-			for _, by := range []string{"Door", "Hall"} {
-				p.Expect("Room.Do", "", "gate")
-				p.Expect(by+".Do", "bind", "bind")
-				p.Expect("Room.Do", "", "back")
-				gate.Connect().Expect("Room.Do", "", "gate")
-				p.Expect(by+".Do", "free", "free")
-				p.Expect("Room.Do", "", "gate")
-			}
-			p.Expect("Hall.Do", "bind", "bind")
-			p.Expect("Room.Do", "", "back")
-			back.Kill()
-			testkit.Eventually(t, "the node is down", func() bool { return gate.Stats().Cluster.Members == 0 })
-			p.Expect("Room.Do", "", "gate")
-		})
-	}
-}
-
-// What a gate serves of a service it goes on serving when its clients ask for what only other nodes have of it, or nobody.
-func TestClusterDividedService(t *testing.T) {
-	t.Parallel()
-	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate")}, nil)
-	a := testkit.StartNode(t, testkit.Services{"Room": newBank("a")}, []*testkit.Node{gate})
-	b := testkit.StartNode(t, testkit.Services{"Room": newBank("b")}, []*testkit.Node{gate, a})
-	p := gate.Connect()
-	p.Expect("Room.Do", "", "gate")
-	first, err := p.Ask("Room.Answer", "")
-	if err != nil {
-		t.Fatalf("Room.Answer = %v", err)
-	}
-	for range 3 {
-		p.Expect("Room.Do", "", "gate")
-		p.Expect("Room.Answer", "", first)
-		p.ExpectError("Room.Nothing", "", nano.CodeNotFound)
-	}
-	gone, other := a, "b "
-	if first == "b " {
-		gone, other = b, "a "
-	}
-	gone.Kill()
-	testkit.Eventually(t, "the node is down", func() bool { return gate.Stats().Cluster.Members == 1 })
-	p.Expect("Room.Answer", "", other)
-	p.Expect("Room.Do", "", "gate")
-}
-
-// A session that is bound to its gate stays there too when it asks for what its gate lacks of the service.
-func TestClusterDividedServiceBoundToItsGate(t *testing.T) {
-	t.Parallel()
-	bind := testkit.NewGame(func(s *session.Session, data []byte) error {
-		s.Router().Bind("Room", string(data))
-		return s.Response([]byte{})
-	})
-	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate"), "Door": bind}, nil)
-	testkit.StartNode(t, testkit.Services{"Room": newBank("back")}, []*testkit.Node{gate})
-	p := gate.Connect()
-	p.Expect("Door.Do", gate.ClusterAddr(), "")
-	for range 2 {
-		p.Expect("Room.Do", "", "gate")
-		p.Expect("Room.Answer", "", "back ")
-	}
-}
-
-// A service that a gate has itself is used there by what backends do for its clients' sessions, and stays there.
-func TestClusterServiceOfGateAndBackend(t *testing.T) {
-	t.Parallel()
-	heard := make(chan string, 10)
-	hear := func(name string) *testkit.Game {
-		return testkit.NewGame(func(s *session.Session, data []byte) error {
-			if s.LastMid() == 0 {
-				heard <- name
-				return nil
-			}
-			return s.Response([]byte(name))
-		})
-	}
-	sessions := make(chan *session.Session, 1)
-	hall := testkit.NewGame(func(s *session.Session, data []byte) error {
-		sessions <- s
-		return s.Response(data)
-	})
-	gate := testkit.StartNode(t, testkit.Services{"Room": hear("gate")}, nil)
-	back := testkit.StartNode(t, testkit.Services{"Room": hear("back"), "Hall": hall}, []*testkit.Node{gate})
-	p := gate.Connect()
-	p.Expect("Hall.Do", "", "")
-	s := testkit.Receive(t, sessions, "the backend's session")
-	try := func(want string) {
-		t.Helper()
-		testkit.Eventually(t, "the gate knows where the service is", func() bool {
-			got, err := p.Ask("Room.Do", "")
-			return err == nil && got == want
-		})
-		if err := s.RPC("Room.Do", []byte{}); err != nil {
-			t.Fatalf("RPC = %v", err)
-		}
-		if got := testkit.Receive(t, heard, "the RPC"); got != want {
-			t.Errorf("the RPC came to %s, want %s", got, want)
-		}
-		var name []byte
-		if err := s.Call(within(t), "Room.Do", nil, &name); err != nil || string(name) != want {
-			t.Errorf("Call = %q, %v, want %s", name, err, want)
-		}
-		p.Expect("Room.Do", "", want)
-	}
-	try("gate")
-	s.Router().Bind("Room", back.ClusterAddr())
-	try("back")
-	s.Router().Delete("Room")
-	try("gate")
-}
-
-// Of two choices that are made for a session at the same time the first counts, for both.
-func TestClusterRouteOnce(t *testing.T) {
-	t.Parallel()
-	var first atomic.Bool
-	choosing, chosen := make(chan struct{}), make(chan struct{})
-	sessions := make(chan *session.Session, 1)
-	door := testkit.NewGame(func(s *session.Session, _ []byte) error {
-		sessions <- s
-		return s.Response([]byte("ok"))
-	})
-	gate := testkit.StartNode(t, testkit.Services{"Door": door}, nil, nano.WithNodeSelector(
-		func(_ string, _ *session.Session, members []*clusterpb.MemberInfo) *clusterpb.MemberInfo {
-			if first.Swap(true) {
-				return members[1]
-			}
-			close(choosing)
-			<-chosen
-			return members[0]
-		}))
-	a := testkit.StartNode(t, testkit.Services{"Room": newBank("a")}, []*testkit.Node{gate})
-	testkit.StartNode(t, testkit.Services{"Room": newBank("b")}, []*testkit.Node{gate, a})
-	p := gate.Connect()
-	p.Expect("Door.Do", "", "ok")
-	s := testkit.Receive(t, sessions, "the session")
-	called := make(chan string, 1)
-	go func() {
-		var name []byte
-		err := s.Call(within(t), "Room.Answer", nil, &name)
-		called <- fmt.Sprint(string(name), err)
-	}()
-	testkit.Receive(t, choosing, "the first choice")
-	name, err := p.Ask("Room.Answer", "")
-	close(chosen)
-	if got := testkit.Receive(t, called, "the reply"); err != nil || got != name+"<nil>" {
-		t.Errorf("the call was answered by %s, and the request by %s, %v: want one node", got, name, err)
-	}
-	p.Expect("Room.Answer", "", name)
-}
-
-// Closing reaches the nodes that know the session, and no other.
+// TestClusterClose checks that a close reaches only the nodes that have the session.
 func TestClusterClose(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, nil, nil)
@@ -745,7 +452,8 @@ func TestClusterClose(t *testing.T) {
 	}
 }
 
-// The answer of a handler that ends the session of another node's client comes before the end.
+// TestClusterAnswerBeforeTheEnd checks that the answer of a handler precedes the close if
+// it closes the session of another node's client.
 func TestClusterAnswerBeforeTheEnd(t *testing.T) {
 	t.Parallel()
 	gate := testkit.StartNode(t, nil, nil)

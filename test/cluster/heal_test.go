@@ -9,8 +9,8 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// A user who logs in on both sides of a network that is cut in two is left with the later login when it is whole again,
-// whichever side that was on.
+// TestClusterSingleLoginHeals lets a user log in on both sides of a divided network. The
+// later login must remain after the network is whole again, on whichever side it was.
 func TestClusterSingleLoginHeals(t *testing.T) {
 	t.Parallel()
 	one := testkit.StartNode(t, testkit.Services{"Door": login()}, nil, nano.WithSingleLogin())
@@ -33,7 +33,7 @@ func TestClusterSingleLoginHeals(t *testing.T) {
 		early, late := order[0].Connect(), order[1].Connect()
 		early.Expect("Door.Do", "7", "7")
 		late.Expect("Door.Do", "7", "7")
-		early.Expect("Door.Echo", "me", "me") // nobody knows better yet
+		early.Expect("Door.Echo", "me", "me") // no node knows of the other login yet
 
 		two.Links.Mend()
 		testkit.Receive(t, early.Done(), "the end of the earlier login")

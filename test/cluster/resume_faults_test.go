@@ -471,8 +471,9 @@ func TestClusterResumeStorm(t *testing.T) {
 	}
 }
 
-// stormClient begins a session at home, loses its connection, and after the storm gets at the other gate what it has
-// missed. It comes back again if the link breaks on a busy machine.
+// stormClient starts a session at its home gate and loses its connection. After the storm
+// it resumes at the other gate and receives the messages it missed. If the link breaks on a
+// busy machine, it resumes again.
 func (g *gates) stormClient(ready func(), storm <-chan struct{}, pushes int, text string) {
 	c := &testkit.ResumeClient{}
 	join := func(at *testkit.Server) (*testkit.Wire, bool) {

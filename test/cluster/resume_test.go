@@ -231,8 +231,9 @@ func TestClusterResume(t *testing.T) {
 	}
 }
 
-// A client is quiet for longer than connections keep their goroutines, at its gate and at the other one. Its session goes
-// on while the gate still has the quiet connection.
+// TestClusterResumeOfQuietClient checks that a session goes on over connections that were
+// idle for longer than they keep their goroutines, at its own gate and at another one. The
+// client comes back while the server still has the idle connection.
 func TestClusterResumeOfQuietClient(t *testing.T) {
 	for _, kind := range []string{"tcp", "ws"} {
 		t.Run(kind, func(t *testing.T) {

@@ -22,7 +22,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// nodeTLS has a node prove itself with a certificate, and ask the others for theirs, as docs/cluster.md has it.
+// nodeTLS returns options for TLS with certificates of both sides, as docs/cluster.md
+// describes them.
 func nodeTLS(own tls.Certificate, authority *x509.CertPool) []nano.Option {
 	dial := &tls.Config{Certificates: []tls.Certificate{own}, RootCAs: authority, ServerName: "game-nodes", MinVersion: tls.VersionTLS13}
 	serve := &tls.Config{Certificates: []tls.Certificate{own}, ClientCAs: authority, ClientAuth: tls.RequireAndVerifyClientCert,
@@ -33,7 +34,8 @@ func nodeTLS(own tls.Certificate, authority *x509.CertPool) []nano.Option {
 	}
 }
 
-// calls notes the methods that nodes call at each other, and whether the caller had proved itself with a certificate.
+// calls records the gRPC methods that nodes call, and whether the caller presented a
+// certificate.
 type calls struct {
 	mu     sync.Mutex
 	proved map[string]bool // by method
@@ -57,7 +59,8 @@ func (c *calls) snapshot() map[string]bool {
 	return maps.Clone(c.proved)
 }
 
-// TLS with certificates of both sides, by the options: it covers the gossip and the messages.
+// TestClusterTLS checks that TLS with certificates of both sides, set by options, covers
+// gossip and messages.
 func TestClusterTLS(t *testing.T) {
 	t.Parallel()
 	a := testkit.NewCA(t, "ours")
@@ -104,7 +107,7 @@ func TestClusterTLS(t *testing.T) {
 	p.Expect("Room.Do", "", "room")
 }
 
-// forward passes connections on to addr, as a NAT or a pod's port does, and counts them.
+// forward relays connections to addr, as a NAT does, and counts them.
 func forward(t testing.TB, addr func() string) (front string, conns func() int) {
 	t.Helper()
 	l := listenAny(t)
@@ -145,7 +148,8 @@ func forward(t testing.TB, addr func() string) (front string, conns func() int) 
 	}
 }
 
-// Nodes that are dialed elsewhere than where they listen are known by that address only.
+// TestClusterServiceAddr checks that nodes with a different address for dialing are known
+// by that address only.
 func TestClusterServiceAddr(t *testing.T) {
 	t.Parallel()
 	var backs []net.Listener
@@ -191,7 +195,7 @@ func TestClusterServiceAddr(t *testing.T) {
 	}
 }
 
-// Nodes that share a secret serve each other.
+// TestClusterSecret checks that nodes with a common secret serve each other.
 func TestClusterSecret(t *testing.T) {
 	t.Parallel()
 	gate, backend := testkit.StartPair(t, testkit.Services{"Room": testkit.NewNamedGame("room")}, nano.WithClusterSecret("sesame"))

@@ -98,12 +98,13 @@ func TestStartCluster(t *testing.T) {
 	})
 }
 
-// failing is a component that does not start.
+// failing is a component whose start fails.
 type failing struct{ testkit.Game }
 
 func (*failing) Init() { panic("no") }
 
-// The numbers of sessions are unique across nodes that were not numbered.
+// TestClusterSessionIDs checks that session ids are unique across nodes without a
+// configured node id.
 func TestClusterSessionIDs(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -133,7 +134,8 @@ func TestClusterSessionIDs(t *testing.T) {
 	}
 }
 
-// Hooks run on the gate, in both directions, and nowhere else.
+// TestClusterHooks checks that hooks run on the gate, in both directions, and not on
+// backends.
 func TestClusterHooks(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -177,7 +179,8 @@ func TestClusterHooks(t *testing.T) {
 	}
 }
 
-// A gate that has not met the other nodes yet cannot say that nobody serves a route.
+// TestClusterUnmet checks that a gate that has not linked the other nodes yet does not
+// answer that a route does not exist.
 func TestClusterUnmet(t *testing.T) {
 	t.Parallel()
 	l := listenAny(t)
@@ -202,8 +205,9 @@ func TestClusterUnmet(t *testing.T) {
 	p.ExpectError("Door.Nothing", "", nano.CodeNotFound)
 }
 
-// Listen makes a node where an option says so: its address is then for nodes, and that of WithClientAddr for players.
-// It is the only test of this package that runs the default server beside others.
+// TestListenCluster checks that Listen starts a node if an option asks for it. Its
+// address is then for nodes, and that of WithClientAddr for players. No other test of
+// this package runs the default server next to others.
 func TestListenCluster(t *testing.T) {
 	seed := testkit.StartNode(t, testkit.Services{"Door": testkit.NewGame(func(s *session.Session, data []byte) error { return s.Response(data) })}, nil)
 	list := &component.Components{}
@@ -229,7 +233,8 @@ func TestListenCluster(t *testing.T) {
 	testkit.Eventually(t, "the node has left", func() bool { return len(seed.Members()) == 0 })
 }
 
-// A node that nobody but players would want, without any: it runs until it is asked to end.
+// TestListenClusterAlone checks that a node without an address for players runs until it
+// is shut down.
 func TestListenClusterAlone(t *testing.T) {
 	log := testkit.NewLogCapture()
 	ended := make(chan error, 1)

@@ -18,7 +18,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// login binds the uid that a client sends.
+// login binds the uid that the client sends.
 func login() *testkit.Game {
 	return testkit.NewGame(func(s *session.Session, data []byte) error {
 		var uid int64
@@ -32,7 +32,8 @@ func login() *testkit.Game {
 	})
 }
 
-// A user is pushed to and kicked from any node, wherever the uid was bound.
+// TestClusterPushAndKick checks that any node can push to a user and kick it, wherever
+// the uid was bound.
 func TestClusterPushAndKick(t *testing.T) {
 	t.Parallel()
 	one := testkit.StartNode(t, testkit.Services{"Door": login()}, nil)
@@ -90,14 +91,15 @@ func TestClusterPushAndKick(t *testing.T) {
 	for _, n := range []*testkit.Node{one, two, back} {
 		testkit.Eventually(t, "the user is gone", func() bool { return errors.Is(n.Push(7, "onNews", []byte{}), nano.ErrUserNotFound) })
 	}
-	// Who comes later learns of the users that are there.
+	// A node that joins later learns of the existing users.
 	late := testkit.StartNode(t, nil, []*testkit.Node{one, two, back})
 	late.AwaitUser(8)
 	two.Kill()
 	testkit.Eventually(t, "the user is gone with the gate", func() bool { return errors.Is(late.Push(8, "onNews", []byte{}), nano.ErrUserNotFound) })
 }
 
-// A user who was bound on a backend is found there at once, before the gate has heard of it.
+// TestClusterPushRightAfterBind checks that a user who was bound on a backend is found
+// there at once, before the gate knows of it.
 func TestClusterPushRightAfterBind(t *testing.T) {
 	t.Parallel()
 	var backend atomic.Pointer[nano.Server]
@@ -113,7 +115,8 @@ func TestClusterPushRightAfterBind(t *testing.T) {
 	testkit.Receive(t, p.Done(), "the end of the kicked client")
 }
 
-// Of the logins of one user at several gates, the latest stays.
+// TestClusterSingleLogin checks that the latest of several logins of a user at several
+// gates remains.
 func TestClusterSingleLogin(t *testing.T) {
 	t.Parallel()
 	gates := []*testkit.Node{testkit.StartNode(t, testkit.Services{"Door": login()}, nil, nano.WithSingleLogin())}
@@ -125,7 +128,7 @@ func TestClusterSingleLogin(t *testing.T) {
 	for i := range 12 {
 		gate := gates[i%len(gates)]
 		p := gate.Connect()
-		p.Expect([]string{"Door.Do", "Door.Do", "Hall.Do", "Hall.Do"}[i%4], "7", "7") // bound at the gate, or on the backend
+		p.Expect([]string{"Door.Do", "Door.Do", "Hall.Do", "Hall.Do"}[i%4], "7", "7") // bound at the gate or on the backend
 		if last != nil {
 			testkit.Receive(t, last.Done(), "the end of the login before")
 			if _, ok := errors.AsType[*client.KickError](last.Err()); !ok {
@@ -139,7 +142,7 @@ func TestClusterSingleLogin(t *testing.T) {
 	}
 	last.Expect("Door.Echo", "still there", "still there")
 
-	// Of many at the same moment, just one stays.
+	// Exactly one of many simultaneous logins remains.
 	var players []*testkit.Player
 	for i := range 3 * len(gates) {
 		players = append(players, gates[i%len(gates)].Connect())
@@ -169,7 +172,8 @@ func TestClusterSingleLogin(t *testing.T) {
 	}
 }
 
-// A group over several gates sends one message to each.
+// TestClusterGroup checks that a group with members at several gates sends one message to
+// each gate.
 func TestClusterGroup(t *testing.T) {
 	t.Parallel()
 	group := nano.NewGroup("room")
@@ -217,7 +221,7 @@ func TestClusterGroup(t *testing.T) {
 	if err := group.Broadcast("onNews", func() {}); err == nil {
 		t.Error("Broadcast of what does not encode = nil")
 	}
-	// Who is gone is forgotten.
+	// A user who has left is removed.
 	for _, p := range players[:3] {
 		_ = p.Close()
 	}
@@ -239,7 +243,7 @@ func TestClusterGroup(t *testing.T) {
 	}
 }
 
-// changes notes what member callbacks are told.
+// changes records the calls of member callbacks.
 type changes struct {
 	t    testing.TB
 	told chan cluster.Member
@@ -258,7 +262,8 @@ func (c *changes) next(up bool, n string) cluster.Member {
 	return m
 }
 
-// A backend that goes down costs the requests it had, at once, and no others.
+// TestClusterLoss checks that a backend that goes down fails its open requests at once,
+// and no others.
 func TestClusterLoss(t *testing.T) {
 	t.Parallel()
 	members, lost := newChanges(t), newChanges(t)
@@ -325,7 +330,8 @@ func TestClusterLoss(t *testing.T) {
 	}
 }
 
-// When a gate goes down, the sessions of its clients close on every backend.
+// TestClusterGateLoss checks that the sessions of a gate's clients close on every backend
+// when the gate goes down.
 func TestClusterGateLoss(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 10)
@@ -346,7 +352,8 @@ func TestClusterGateLoss(t *testing.T) {
 	testkit.Eventually(t, "the sessions are gone", func() bool { return backend.Stats().Cluster.Sessions == 0 })
 }
 
-// A backend that shuts down takes leave: its sessions close there, its clients stay, and others serve them.
+// TestClusterLeave checks that the sessions on a backend close when it shuts down. Their
+// clients stay connected, and other nodes serve them.
 func TestClusterLeave(t *testing.T) {
 	t.Parallel()
 	ended := make(chan error, 1)
@@ -382,7 +389,7 @@ func TestClusterLeave(t *testing.T) {
 	p.Expect("Room.Do", "", "b")
 }
 
-// final is a component whose Shutdown does f.
+// final is a component whose Shutdown calls f.
 type final struct {
 	testkit.Game
 	f func()
@@ -390,7 +397,8 @@ type final struct {
 
 func (c *final) Shutdown() { c.f() }
 
-// A node that was chosen before it took leave, and to which nothing was sent by then, is sent nothing after it.
+// TestClusterLeaveOfAChosenNode checks that a node that was chosen before it left gets no
+// message after that.
 func TestClusterLeaveOfAChosenNode(t *testing.T) {
 	t.Parallel()
 	asked, choose := make(chan struct{}), make(chan struct{})
@@ -437,7 +445,8 @@ func TestClusterLeaveOfAChosenNode(t *testing.T) {
 	testkit.Receive(t, stopped, "the end of the shutdown")
 }
 
-// A backend that shuts down while it is busy serves what is on its way to it: no client notices.
+// TestClusterLeaveUnderLoad checks that a backend that shuts down under load serves the
+// messages in transit, so that no client notices.
 func TestClusterLeaveUnderLoad(t *testing.T) {
 	t.Parallel()
 	const players, leavings = 30, 3
@@ -485,7 +494,8 @@ func TestClusterLeaveUnderLoad(t *testing.T) {
 	}
 }
 
-// What backends have done and not told of yet holds up no client, however many backends there are.
+// TestClusterManyBackends checks that unacknowledged messages do not block a client,
+// however many backends there are.
 func TestClusterManyBackends(t *testing.T) {
 	t.Parallel()
 	const backends, notifies = 6, 31
@@ -512,7 +522,8 @@ func TestClusterManyBackends(t *testing.T) {
 	}
 }
 
-// A client that sends faster than a backend works is slowed down: nothing is refused, and what waits is bounded.
+// TestClusterBackPressure checks that a client that sends faster than a backend works is
+// slowed down. No message is refused, and the number of waiting messages is bounded.
 func TestClusterBackPressure(t *testing.T) {
 	t.Parallel()
 	const messages = 3000

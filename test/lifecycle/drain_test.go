@@ -26,12 +26,12 @@ import (
 
 const shutdownKick = `{"reason":"server shutdown","code":"shutdown"}`
 
-// Gate is a component that notes what is done to it, and whose handler waits.
+// Gate is a component that records its steps and has a handler that waits.
 type Gate struct {
 	component.Base
 	begun chan struct{}
 	block chan struct{}
-	open  func() int // sessions that are open
+	open  func() int // returns the number of open sessions
 
 	mu    sync.Mutex
 	steps []string
@@ -70,7 +70,8 @@ func (g *Gate) BeforeShutdown() { g.note("BeforeShutdown, %d sessions", g.open()
 
 func (g *Gate) Shutdown() { g.note("Shutdown, %d sessions", g.open()) }
 
-// What was accepted is answered; then the clients are told, the callbacks run, and the components end.
+// TestShutdownDrains checks that accepted requests are answered first. Then the clients
+// are notified, the callbacks run, and the components shut down.
 func TestShutdownDrains(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
@@ -132,14 +133,15 @@ func TestShutdownDrains(t *testing.T) {
 	}
 }
 
-// Clients that have not shaken hands are let go at a shutdown too.
+// TestShutdownWithStrangers checks that a shutdown closes clients without a completed
+// handshake too.
 func TestShutdownWithStrangers(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		at := testkit.Start(t, kind, &testkit.Game{})
 		p, q := at.Dial(), at.Dial()
 		q.Handshake("{}")
-		r, err := at.DialConn() // on the way to an upgrade, or to a handshake
+		r, err := at.DialConn() // before the end of the upgrade or handshake
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,10 +162,11 @@ func TestShutdownWithStrangers(t *testing.T) {
 	}
 }
 
-// A request that comes when the server drains is refused at once, whatever the session waits for.
+// TestDrainRefusesWhatComesLater checks that a request that arrives while the server
+// drains is refused at once, even if its session has waiting messages.
 func TestDrainRefusesWhatComesLater(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
-		for _, flood := range []int{1, 20} { // messages that wait, of two that may
+		for _, flood := range []int{1, 20} { // waiting messages; at most two may wait
 			synctest.Test(t, func(t *testing.T) {
 				room := scheduler.New()
 				defer room.Close()
@@ -206,7 +209,8 @@ func TestDrainRefusesWhatComesLater(t *testing.T) {
 				synctest.Wait()
 				p.Send(testkit.Request(7, "Game.Echo", ""), testkit.Notify("Game.Echo", ""))
 				time.Sleep(50 * time.Millisecond)
-				// What found no room before the shutdown is refused, and what came after it.
+				// Messages that found no space before the shutdown are refused, and so
+				// are later ones.
 				refused := map[uint64]bool{}
 				for len(answers) > 0 {
 					m := <-answers
@@ -237,7 +241,8 @@ func TestDrainRefusesWhatComesLater(t *testing.T) {
 	}
 }
 
-// A shutdown ends when its context does, whatever a handler does; the rest follows when the handler lets it.
+// TestShutdownDeadline checks that a shutdown ends when its context does, even if a
+// handler blocks. The remaining steps follow when the handler returns.
 func TestShutdownDeadline(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -325,7 +330,7 @@ func TestShutdownTwice(t *testing.T) {
 	if err := at.Push(1, "onNews", nil); !errors.Is(err, nano.ErrUserNotFound) {
 		t.Errorf("Push = %v, want ErrUserNotFound", err)
 	}
-	// One that never started.
+	// The server was never started.
 	s := testkit.NewServer(&testkit.Game{})
 	for range 2 {
 		if err := s.Shutdown(t.Context()); err != nil {
@@ -337,7 +342,8 @@ func TestShutdownTwice(t *testing.T) {
 	}
 }
 
-// A handler may shut the server down: it goes on in the background.
+// TestHandlerShutsDown checks that a handler may shut the server down, and that the
+// shutdown continues in the background.
 func TestHandlerShutsDown(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
@@ -366,7 +372,8 @@ func TestHandlerShutsDown(t *testing.T) {
 	}
 }
 
-// Components start in the order of registration, before the first client is let in, and end in the reverse order.
+// TestLifecycle checks that components start in the order of registration before the
+// first client connects, and shut down in reverse order.
 func TestLifecycle(t *testing.T) {
 	t.Parallel()
 	var steps []string
@@ -387,12 +394,12 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// Slow takes its time to start.
+// Slow is a component whose Init takes long.
 type Slow struct {
 	testkit.Game
 	ready  atomic.Bool
 	server func() *nano.Server
-	on     atomic.Bool // Init ran on the logic goroutine
+	on     atomic.Bool // whether Init ran on the logic goroutine
 }
 
 func (s *Slow) Init() {
@@ -417,7 +424,7 @@ func TestInitComesBeforeClients(t *testing.T) {
 			slow.server = func() *nano.Server { return s }
 			testkit.ShutdownAtEnd(t, s)
 			start := time.Now()
-			p := testkit.Serve(t, s, kind).DialPatient() // waits in the listener
+			p := testkit.Serve(t, s, kind).DialPatient() // waits in the listener's queue
 			p.Join()
 			if got := p.Call(1, "Slow.Ready", ""); got != "true true" {
 				t.Errorf("ready, and started on the logic goroutine: %s, want both", got)
@@ -429,7 +436,7 @@ func TestInitComesBeforeClients(t *testing.T) {
 	}
 }
 
-// What is wrong with a program is told by Start, and by Serve and Listen.
+// TestStartFaults checks that Start, Serve and Listen return the faults of a program.
 func TestStartFaults(t *testing.T) {
 	register := func(comps ...component.Component) nano.Option {
 		components := &component.Components{}
@@ -490,7 +497,7 @@ func TestStartFaults(t *testing.T) {
 	}
 }
 
-// valueGame is a component as a value; its handler is not.
+// valueGame is a component with a value receiver. Its handler has a pointer receiver.
 type valueGame struct{}
 
 func (valueGame) Init() {}
@@ -507,7 +514,7 @@ type hidden struct{ component.Base }
 
 func (*hidden) Play(*session.Session, []byte) error { return nil }
 
-// A component that panics when it ends costs itself only.
+// TestPanicAtTheEnd checks that other components shut down if one panics in its shutdown.
 func TestPanicAtTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, step := range []string{"BeforeShutdown", "Shutdown"} {
@@ -525,7 +532,8 @@ func TestPanicAtTheEnd(t *testing.T) {
 	}
 }
 
-// Many servers in one process know nothing of each other, and stopping one stops no other. They come and go.
+// TestServersSideBySide checks that servers in one process are independent. Servers start
+// and stop while others serve clients.
 func TestServersSideBySide(t *testing.T) {
 	t.Parallel()
 	type other struct {
@@ -586,7 +594,7 @@ func TestServersSideBySide(t *testing.T) {
 func TestStartStopStart(t *testing.T) {
 	t.Parallel()
 	addr := "127.0.0.1:0"
-	for range 10 { // a new server takes the port of the old one
+	for range 10 { // a new server uses the port of the old one
 		s := testkit.NewServer(&testkit.Game{})
 		l, err := net.Listen("tcp", addr)
 		if err != nil {

@@ -14,12 +14,13 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// What came whole before a fault runs, also where one read brings both.
+// TestBeforeAFault checks that complete messages before a malformed packet run, even if
+// one read returns both.
 func TestBeforeAFault(t *testing.T) {
 	message, junk := testkit.Notify("Game.Do", "came before"), []byte{9, 0, 0, 0}
 	for name, test := range map[string]struct {
 		kinds []string
-		bytes []byte // as they go over the wire
+		bytes []byte // bytes on the wire
 	}{
 		"an unknown packet": {[]string{"tcp", "pipe"}, slices.Concat(message, junk)},
 		"in one frame":      {[]string{"ws", "wspipe"}, testkit.Frame(0x82, slices.Concat(message, junk))},
@@ -49,12 +50,13 @@ func TestBeforeAFault(t *testing.T) {
 	}
 }
 
-// The requests that came whole before a fault are answered before the connection ends.
+// TestAnswersBeforeAFault checks that complete requests before a malformed packet are
+// answered before the connection closes.
 func TestAnswersBeforeAFault(t *testing.T) {
 	first := testkit.Request(1, "Game.Echo", "came before")
 	for name, test := range map[string]struct {
 		kinds []string
-		bytes []byte // as they go over the wire
+		bytes []byte // bytes on the wire
 		code  int
 	}{
 		"an unknown packet":  {[]string{"tcp", "tls", "pipe"}, slices.Concat(first, []byte{9, 0, 0, 0}), 0},
@@ -83,8 +85,9 @@ func TestAnswersBeforeAFault(t *testing.T) {
 	}
 }
 
-// For answers a connection with a fault waits as long as for its farewell, however short the heartbeats, and not at all where
-// it has nothing to wait for.
+// TestFaultWhileTheLogicGoroutineIsHeld checks that a connection with a fault waits for
+// answers as long as for its farewell, whatever the heartbeat interval. Without open
+// requests it does not wait.
 func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		for waits, want := range map[bool]time.Duration{false: 0, true: 5 * time.Second} {
@@ -109,7 +112,7 @@ func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
 					if e := p.ReadEnd(); len(e.Messages) != 0 {
 						t.Errorf("%v came from a server that is held", e.Messages)
 					}
-					if took := time.Since(began); took < want || took > want+10*time.Millisecond { // until the output is flushed
+					if took := time.Since(began); took < want || took > want+10*time.Millisecond { // the time until the output is flushed
 						t.Errorf("the connection ended after %v, want %v", took, want)
 					}
 					if n := at.Stats().Closed["protocol"]; n != 1 {
@@ -121,8 +124,9 @@ func TestFaultWhileTheLogicGoroutineIsHeld(t *testing.T) {
 	}
 }
 
-// Who sends pings until it has seen the farewell is heard out like others: a socket that is closed earlier may destroy the
-// farewell on its way.
+// TestPingsAfterAFarewell checks that the server reads on from a client that sends pings
+// until it has received the farewell. Closing the socket earlier may destroy the farewell
+// in transit.
 func TestPingsAfterAFarewell(t *testing.T) {
 	t.Parallel()
 	p := testkit.Start(t, "ws", &testkit.Game{OnDo: func(s *session.Session, _ []byte) error { return s.Kick("bye") }}).Join()

@@ -20,12 +20,13 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The tests of this file are for faults that widely used servers of this protocol have or had. Of the rest of them: a
-// second Listen and a second Shutdown are with TestListen and TestShutdownTwice, servertime is with
-// TestHandshakeAnswerByteForByte, what is never answered with TestRefusedAlone.
+// The tests of this file cover faults that widely used servers of this protocol have or
+// had. Other tests cover the rest. TestListen and TestShutdownTwice cover a second Listen
+// and a second Shutdown. TestHandshakeAnswerByteForByte covers servertime, and
+// TestRefusedAlone requests without an answer.
 
-// A server with one writing goroutine and a bounded queue hangs if an outbound hook sends. Here, a hook may send any
-// number of messages.
+// TestSendFromOutboundHook checks that an outbound hook may send any number of messages.
+// A server with one writing goroutine and a bounded queue blocks here.
 func TestSendFromOutboundHook(t *testing.T) {
 	t.Parallel()
 	const n = 20_000
@@ -63,7 +64,8 @@ func TestSendFromOutboundHook(t *testing.T) {
 	}
 }
 
-// A queue of sixteen answers loses those of a client that sends thirty requests in one go. All are answered, in order.
+// TestPipelinedRequests checks that thirty requests in one write are all answered in
+// order. A server with a queue of sixteen answers loses some.
 func TestPipelinedRequests(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Transports {
@@ -88,8 +90,9 @@ func TestPipelinedRequests(t *testing.T) {
 	}
 }
 
-// A handler that closes sessions while they are sent to and from hangs a server whose close waits for what the handler
-// holds up.
+// TestClosingSessionsUnderLoad checks that a handler may close sessions while other
+// goroutines send to them and from them. Some servers deadlock here, because Close waits
+// for the handler.
 func TestClosingSessionsUnderLoad(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
@@ -97,7 +100,7 @@ func TestClosingSessionsUnderLoad(t *testing.T) {
 			t.Run(kind+" "+whose, func(t *testing.T) {
 				t.Parallel()
 				const clients, after = 40, 500
-				var all []*session.Session // of the logic goroutine
+				var all []*session.Session // used by the logic goroutine only
 				calls := 0
 				closed := atomic.Int64{}
 				at := testkit.Start(t, kind, &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
@@ -138,7 +141,7 @@ func TestClosingSessionsUnderLoad(t *testing.T) {
 						for answers < 2000 {
 							m, err := p.Message()
 							if err != nil {
-								break // closed, as some are
+								break // some sessions are closed already
 							}
 							if m.Type == message.Response {
 								answers++
@@ -159,12 +162,12 @@ func TestClosingSessionsUnderLoad(t *testing.T) {
 	}
 }
 
-// Sessions that have closed are kept by nobody.
+// TestClosedSessionsAreNotKept checks that closed sessions can be garbage collected.
 func TestClosedSessionsAreNotKept(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		const n = 50
-		var sessions []weak.Pointer[session.Session] // of the logic goroutine
+		var sessions []weak.Pointer[session.Session] // used by the logic goroutine only
 		group := nano.NewGroup("all")
 		at := testkit.Start(t, kind, &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 			sessions = append(sessions, weak.Make(s))
@@ -202,7 +205,8 @@ func TestClosedSessionsAreNotKept(t *testing.T) {
 	}
 }
 
-// Payloads that alias a buffer which is read into again are overwritten before, or while, their handler runs.
+// TestRawPayloadsStay checks that payloads are not overwritten before or during their
+// handler. Some servers reuse the read buffer too early.
 func TestRawPayloadsStay(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
@@ -210,7 +214,7 @@ func TestRawPayloadsStay(t *testing.T) {
 			t.Parallel()
 			const n = 2000
 			begun, block := make(chan struct{}, 1), make(chan struct{})
-			var kept [][]byte // of the logic goroutine
+			var kept [][]byte // used by the logic goroutine only
 			p := testkit.Start(t, kind, &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 				select {
 				case begun <- struct{}{}:
@@ -229,7 +233,7 @@ func TestRawPayloadsStay(t *testing.T) {
 				}
 				_ = p.Wire.Send(all)
 			})
-			testkit.Receive(t, begun, "the first message") // the others are read while it waits
+			testkit.Receive(t, begun, "the first message") // the server reads the others while it waits
 			close(block)
 			for i := range uint64(n) {
 				if m := p.Next(); m.ID != i+1 {
@@ -245,13 +249,14 @@ func TestRawPayloadsStay(t *testing.T) {
 	}
 }
 
-// A compressed route at the end of its message, cut short or unknown, panics where lengths are not looked at.
+// TestCompressedRouteAlone checks that a truncated or unknown compressed route at the end
+// of a message is refused. Servers that do not check lengths panic here.
 func TestCompressedRouteAlone(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		at := testkit.Start(t, kind, &testkit.Game{}, nano.WithDictionary(map[string]uint16{"Game.Echo": 0x0102}))
 		p := at.Join()
-		p.Send(testkit.DataPacket("\x01\x01\x01\x02")) // two bytes, and no payload
+		p.Send(testkit.DataPacket("\x01\x01\x01\x02")) // two bytes of a route code, and no payload
 		if m := p.Next(); m.ID != 1 || m.Err || len(m.Data) != 0 {
 			t.Errorf("%v %q came, want an empty answer", m, m.Data)
 		}
@@ -271,14 +276,15 @@ func TestCompressedRouteAlone(t *testing.T) {
 	}
 }
 
-// Lengths that do not fit their fields are cut off where nobody looks. Who sends is told instead.
+// TestWhatDoesNotFitIsRefused checks that a message is refused if a length does not fit
+// its field. Some servers truncate it silently.
 func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		sessions := make(chan *session.Session, 1)
 		game := &testkit.Game{OnDo: func(s *session.Session, _ []byte) error {
 			sessions <- s
-			return nil // the answer is deferred
+			return nil // the handler does not respond yet
 		}}
 		p := testkit.Start(t, kind, game, nano.WithWriteBuffer(32<<20, nano.RefusePush)).Join()
 		const deferred = 7
@@ -311,7 +317,8 @@ func TestWhatDoesNotFitIsRefused(t *testing.T) {
 	}
 }
 
-// With a bounded queue, a task that queues tasks would block. The queue of a scheduler is not bounded.
+// TestTasksFromTasks checks that tasks may queue tasks. A scheduler with a bounded queue
+// would block here.
 func TestTasksFromTasks(t *testing.T) {
 	t.Parallel()
 	const n = 100_000
@@ -338,12 +345,13 @@ func TestTasksFromTasks(t *testing.T) {
 	p.Echo(2, "still here")
 }
 
-// Handlers see the messages of each session in the order sent, whatever others do, and one at a time.
+// TestHandlersRunOneAtATime checks that handlers get the messages of each session in the
+// order sent and one at a time, whatever other sessions do.
 func TestHandlersRunOneAtATime(t *testing.T) {
 	t.Parallel()
 	const clients, each = 20, 200
 	var running atomic.Int32
-	seen := map[int64][]string{} // of the logic goroutine: unguarded, for the race detector
+	seen := map[int64][]string{} // used by the logic goroutine only, and not guarded, for the race detector
 	at := testkit.Start(t, "tcp", &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 		if running.Add(1) != 1 {
 			t.Error("two handlers run at a time")

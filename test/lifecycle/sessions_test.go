@@ -17,7 +17,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// lifetime tells tests of the sessions that closed: Lifetime serves the whole process, and takes nothing back.
+// lifetime notifies tests of closed sessions. Callbacks of Lifetime apply to the whole
+// process and cannot be removed.
 var lifetime = func() *sync.Map {
 	var tests sync.Map // session -> func()
 	session.Lifetime.OnClosed(func(s *session.Session) {
@@ -28,7 +29,8 @@ var lifetime = func() *sync.Map {
 	return &tests
 }()
 
-// Every way of closing has its reason, which everybody who asks is told; and of the session nothing is left.
+// TestCloseReasons checks that every way of closing a session has its own reason, which
+// all callbacks and calls report, and that no reference to the session remains.
 func TestCloseReasons(t *testing.T) {
 	t.Parallel()
 	tooMuch := make([]byte, 600_000)
@@ -129,7 +131,7 @@ func TestCloseReasons(t *testing.T) {
 						t.Errorf("kick %s, want %s", e.Kick, test.kick)
 					}
 				}
-				// Callbacks that come late run all the same.
+				// Callbacks that are set after the close run too.
 				s.OnClose(func(_ *session.Session, err error) { ends <- err })
 				if err := testkit.Receive(t, ends, "the late callback"); !errors.Is(err, test.reason) {
 					t.Errorf("a late callback was told %v, want %v", err, test.reason)
@@ -149,7 +151,8 @@ func TestCloseReasons(t *testing.T) {
 	}
 }
 
-// What a client sent before it left still runs, and the close callback comes last.
+// TestCloseCallbackComesLast checks that messages that a client sent before it left still
+// run, and that the close callback runs last.
 func TestCloseCallbackComesLast(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
@@ -157,7 +160,7 @@ func TestCloseCallbackComesLast(t *testing.T) {
 			t.Run(kind+" by "+by, func(t *testing.T) {
 				t.Parallel()
 				const n = 200
-				var order []string // of the logic goroutine
+				var order []string // used by the logic goroutine only
 				done := make(chan struct{})
 				at := testkit.Start(t, kind, &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 					order = append(order, string(data))
@@ -196,7 +199,8 @@ func TestCloseCallbackComesLast(t *testing.T) {
 	}
 }
 
-// Anybody may push at any time: what one goroutine pushes comes in its order.
+// TestPushFromManyGoroutines checks that any goroutine may push at any time, and that the
+// pushes of one goroutine arrive in order.
 func TestPushFromManyGoroutines(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
@@ -241,7 +245,8 @@ func TestPushFromManyGoroutines(t *testing.T) {
 	}
 }
 
-// A handler that blocks the logic goroutine does not delay the pushes of other goroutines.
+// TestPushWhileTheLogicGoroutineIsBlocked checks that pushes of other goroutines are not
+// delayed if a handler blocks the logic goroutine.
 func TestPushWhileTheLogicGoroutineIsBlocked(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -286,7 +291,7 @@ func TestPushWhileTheLogicGoroutineIsBlockedOverSockets(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		game, sessions := testkit.NewSessionGame()
 		at := testkit.Start(t, kind, game, nano.WithSlowHandler(0))
-		const clients = 40 // more than the logic goroutine writes itself
+		const clients = 40 // more than the logic goroutine writes by itself
 		var peers []*testkit.Client
 		var all []*session.Session
 		for range clients {
@@ -321,7 +326,8 @@ func TestPushWhileTheLogicGoroutineIsBlockedOverSockets(t *testing.T) {
 	}
 }
 
-// With single login the last one stays, also where many come at once and bind on their readers' goroutines.
+// TestSingleLogin checks that with single login the last of many concurrent logins
+// remains. They bind on the goroutines of their readers.
 func TestSingleLogin(t *testing.T) {
 	t.Parallel()
 	for round := range 20 {
@@ -346,7 +352,7 @@ func TestSingleLogin(t *testing.T) {
 			t.Fatalf("round %d: %d of %d clients were replaced, and %d are left, want 1", round,
 				st.Closed["replaced"], clients, len(at.SessionsByUID(7)))
 		}
-		// One that binds another uid makes room.
+		// Binding another uid frees the first one.
 		s := at.SessionsByUID(7)[0]
 		if err := s.Bind(8); err != nil {
 			t.Fatal(err)
@@ -364,7 +370,8 @@ func TestSingleLogin(t *testing.T) {
 	}
 }
 
-// Sessions come in the order they connected, and their ids grow.
+// TestSessionsByUID checks that sessions are listed in the order of their connection, and
+// that their ids grow.
 func TestSessionsByUID(t *testing.T) {
 	t.Parallel()
 	at := testkit.Start(t, "tcp", &testkit.Game{OnDo: func(s *session.Session, _ []byte) error {

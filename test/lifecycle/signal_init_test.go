@@ -17,20 +17,20 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// gated is a component whose Init and BeforeShutdown wait for a byte on the standard
+// gated is a component whose Init and BeforeShutdown wait for a byte from the standard
 // input.
 type gated struct{ testkit.Game }
 
 func (*gated) Init()           { wait("Init") }
 func (*gated) BeforeShutdown() { wait("BeforeShutdown") }
 
-// wait says what waits, and waits.
+// wait prints the name of the step and waits.
 func wait(what string) {
 	fmt.Println("waiting in " + what)
 	_, _ = os.Stdin.Read(make([]byte, 1))
 }
 
-// gatedChild serves a gated component until a signal ends it.
+// gatedChild runs a server with a gated component until a signal ends it.
 func gatedChild() {
 	components := &component.Components{}
 	components.Register(&gated{}, component.WithName("Gated"))
@@ -38,7 +38,7 @@ func gatedChild() {
 	fmt.Println("returned", err)
 }
 
-// gatedProcess is a gatedChild, as its parent sees it.
+// gatedProcess is the parent's view of a gatedChild.
 type gatedProcess struct {
 	t     *testing.T
 	cmd   *exec.Cmd
@@ -70,8 +70,8 @@ func startGated(t *testing.T) *gatedProcess {
 	return p
 }
 
-// expect reads lines until one has the text, and fails the test if one comes first that
-// has what must not come.
+// expect reads lines until one contains the text. It fails the test if an earlier line
+// contains the forbidden text.
 func (p *gatedProcess) expect(text, not string) {
 	p.t.Helper()
 	for p.lines.Scan() {
@@ -92,13 +92,13 @@ func (p *gatedProcess) signal(s os.Signal) {
 	}
 }
 
-// open lets the step go on that waits.
+// open releases the waiting step.
 func (p *gatedProcess) open() { _, _ = p.in.Write([]byte{'\n'}) }
 
-// diesOf fails the test unless the process ends by the signal.
+// diesOf fails the test unless the signal ends the process.
 func (p *gatedProcess) diesOf(s syscall.Signal) {
 	p.t.Helper()
-	for p.lines.Scan() { // until it ends
+	for p.lines.Scan() { // reads until the process ends
 	}
 	_ = p.cmd.Wait()
 	if got, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !got.Signaled() || got.Signal() != s {

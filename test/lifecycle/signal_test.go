@@ -23,10 +23,10 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// childEnv has the test binary be a server; see child.
+// childEnv is the environment variable that makes the test binary run child.
 const childEnv = "NANO_TEST_CHILD"
 
-// child serves until a signal ends it. What it logs goes to the parent.
+// child runs a server until a signal ends it. Its log goes to the parent.
 func child() {
 	if os.Getenv(childEnv) == "gated" {
 		gatedChild()
@@ -48,19 +48,19 @@ func child() {
 	farewell()
 }
 
-// served is how many requests the handler of a child has run for.
+// served counts the requests that the handler of a child has run.
 var served atomic.Int64
 
 const farewellPrefix = "served "
 
-// farewell tells the parent what the child has done.
+// farewell is the last line of a child. It reports the number of requests served.
 func farewell() { fmt.Printf("%s%d\n", farewellPrefix, served.Load()) }
 
-// process is a server in a process of its own: a child of this test.
+// process is a server in a child process of this test.
 type process struct {
 	cmd    *exec.Cmd
 	addr   string
-	served chan int64 // what its farewell says, if there is one
+	served chan int64 // the count in its last line, if there is one
 }
 
 func startProcess(t testing.TB, kind string) *process {
@@ -102,14 +102,15 @@ func startProcess(t testing.TB, kind string) *process {
 	return p
 }
 
-// A process that is told to end answers what it has accepted, tells every client why it ends, and does so in time.
+// TestSignalUnderLoad checks that a process that receives a signal answers accepted
+// requests, sends every client the reason, and ends in time.
 func TestSignalUnderLoad(t *testing.T) {
 	testkit.SkipInShort(t, "starts processes")
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no signals to send")
 	}
 	const clients, window = 1000, 2
-	const limit = 10 * time.Second // of nano.Listen by default
+	const limit = 10 * time.Second // the default time limit of nano.Listen
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
 			child := startProcess(t, kind)
@@ -146,7 +147,7 @@ func TestSignalUnderLoad(t *testing.T) {
 							}
 						}
 					})
-					id := uint64(1) // whose answer comes next
+					id := uint64(1) // id of the next expected answer
 					for {
 						m, err := w.Message()
 						if err != nil {
@@ -155,7 +156,7 @@ func TestSignalUnderLoad(t *testing.T) {
 							}
 							return
 						}
-						if m.Err { // at once, also before those that were accepted
+						if m.Err { // refusals may precede the answers of accepted requests
 							refusals.Add(1)
 						} else {
 							answers.Add(1)

@@ -14,7 +14,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Late takes its answers over, and answers with an error.
+// Late defers its answers and responds with errors.
 type Late struct{ component.Base }
 
 func (*Late) Now(s *session.Session, _ []byte) error {
@@ -31,8 +31,9 @@ func (*Late) Later(s *session.Session, _ []byte) error {
 	return nil
 }
 
-// An error that a handler answers with, at once or when it took the answer over, is an error response; and a server on
-// the default scheduler serves the timers of package scheduler.
+// TestAnswerWithAnError checks that an error passed to an answer, at once or deferred,
+// arrives as an error response. It also checks that a server on the default scheduler
+// runs the timers of package scheduler.
 func TestAnswerWithAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &component.Components{}

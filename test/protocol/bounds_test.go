@@ -18,7 +18,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A packet's body may have as many bytes as the limit says, and not one more.
+// TestPacketLimit checks that a packet's body may be as long as the limit, and no longer.
 func TestPacketLimit(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
@@ -27,7 +27,7 @@ func TestPacketLimit(t *testing.T) {
 				t.Parallel()
 				game, ends := watched()
 				var opts []nano.Option
-				if limit != 65536 { // the default
+				if limit != 65536 { // 65536 is the default
 					opts = append(opts, nano.WithMaxPacketSize(limit), nano.WithWriteBuffer(4<<20, nano.CloseSlowClient))
 				}
 				p := testkit.Start(t, kind, game, opts...).Join()
@@ -39,7 +39,8 @@ func TestPacketLimit(t *testing.T) {
 						t.Fatalf("%v came, want the answer to request %d", m, id)
 					}
 				}
-				// Of a larger one the header is enough: the body is not waited for.
+				// The header of a larger packet is enough. The server does not wait for
+				// its body.
 				p.Send(testkit.RequestOfSize(9, limit+1)[:packet.HeadLength])
 				if e := p.ReadEnd(); len(e.Messages) != 0 || !errors.Is(e.Err, io.EOF) {
 					t.Errorf("%+v came, want the end", e)
@@ -68,7 +69,7 @@ func TestHandshakeLimit(t *testing.T) {
 	}
 }
 
-// blocked is a game whose handler Do waits until it is told to go on, and then answers.
+// blocked is a game whose handler Do waits for the test and then responds.
 func blocked() (game *testkit.Game, begun <-chan struct{}, goOn func()) {
 	began, block := make(chan struct{}, 1), make(chan struct{})
 	return &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
@@ -84,19 +85,20 @@ func blocked() (game *testkit.Game, begun <-chan struct{}, goOn func()) {
 	}}, began, func() { close(block) }
 }
 
-// When as many messages of a session wait as may, its reader pauses, and with it the client. Nothing is lost.
+// TestWaitingMessagesPauseTheReader checks that a session's reader pauses when the
+// maximum number of messages waits, so the client is slowed down. No message is lost.
 func TestWaitingMessagesPauseTheReader(t *testing.T) {
 	for _, test := range []struct {
-		size     int // of a payload
+		size     int // bytes of a payload
 		opts     []nano.Option
-		min, max int // messages that the client got rid of
+		min, max int // number of messages that the client could write
 	}{
-		// The reader also holds what it read with the message that found no room.
+		// The reader also holds the messages of the read that filled the mailbox.
 		{0, nil, 256, 256 + 2048/14},
 		{1000, nil, 256, 256 + 3},
 		{0, []nano.Option{nano.WithMaxPending(1)}, 1, 1 + 2048/14},
 		{1000, []nano.Option{nano.WithMaxPending(4)}, 4, 4 + 3},
-		// Bytes are bounded too: four packets of the largest size.
+		// Bytes are limited too: four packets of the largest size fit.
 		{60_000, nil, 4, 4 + 3},
 	} {
 		for _, kind := range []string{"pipe", "wspipe"} {
@@ -136,7 +138,8 @@ func TestWaitingMessagesPauseTheReader(t *testing.T) {
 	}
 }
 
-// Over sockets TCP pushes back, on that client alone.
+// TestBackPressureOverSockets checks that over sockets TCP flow control slows down that
+// client only.
 func TestBackPressureOverSockets(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
@@ -145,7 +148,7 @@ func TestBackPressureOverSockets(t *testing.T) {
 			game, begun, goOn := blocked()
 			at := testkit.Start(t, kind, game, nano.WithSlowHandler(0), nano.WithWriteBuffer(64<<20, nano.CloseSlowClient))
 			p, other := at.Join(), at.Join()
-			const n, size = 12_000, 1000 // more than the sockets hold
+			const n, size = 12_000, 1000 // more than the socket buffers
 			var sent atomic.Int64
 			p.Go(func() {
 				payload := strings.Repeat("x", size)
@@ -158,7 +161,7 @@ func TestBackPressureOverSockets(t *testing.T) {
 			})
 			testkit.Receive(t, begun, "the first message")
 			testkit.Eventually(t, "255 messages wait behind it", func() bool { return at.Stats().MessagesIn == 256 })
-			other.Send(testkit.Request(1, "Game.Echo", "me too")) // is read, and waits for the logic goroutine
+			other.Send(testkit.Request(1, "Game.Echo", "me too")) // the server reads it, and it waits for the logic goroutine
 			testkit.Eventually(t, "the other client is read", func() bool { return at.Stats().MessagesIn == 257 })
 			if sent.Load() == n {
 				t.Error("all messages were taken from the client")
@@ -176,7 +179,8 @@ func TestBackPressureOverSockets(t *testing.T) {
 	}
 }
 
-// A client that reads too slowly is closed, or what does not fit is refused.
+// TestSlowClient checks that a client that reads too slowly is closed, or that messages
+// over the bound are refused.
 func TestSlowClient(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"tcp", "ws", "pipe", "tls"} {
@@ -185,7 +189,7 @@ func TestSlowClient(t *testing.T) {
 				t.Parallel()
 				game, sessions := testkit.NewSessionGame()
 				var opts []nano.Option
-				bound := 1 << 20 // the default
+				bound := 1 << 20 // 1 MiB is the default
 				if policy == nano.RefusePush {
 					bound = 300_000
 					opts = append(opts, nano.WithWriteBuffer(bound, policy))
@@ -243,7 +247,8 @@ func TestSlowClient(t *testing.T) {
 	}
 }
 
-// A client that takes nothing for three heartbeat intervals is closed, even if it still sends.
+// TestStalledClient checks that a client that reads nothing for three heartbeat intervals
+// is closed, even if it still sends.
 func TestStalledClient(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -271,8 +276,9 @@ func TestStalledClient(t *testing.T) {
 	}
 }
 
-// What was sent before a kick or a close reaches the client before it, also when the client is sending meanwhile: unread
-// input must not destroy what is on its way.
+// TestFarewells checks that messages sent before a kick or close arrive before it, even
+// while the client is sending. If the server closed a socket with unread input, the reset
+// would destroy data in transit.
 func TestFarewells(t *testing.T) {
 	t.Parallel()
 	const n = 1000
@@ -280,7 +286,7 @@ func TestFarewells(t *testing.T) {
 		for _, kick := range []bool{true, false} {
 			for _, flood := range []bool{false, true} {
 				if flood && strings.HasSuffix(kind, "pipe") {
-					continue // where all writes wait for reads
+					continue // over pipes every write waits for a read
 				}
 				t.Run(fmt.Sprintf("%s kick=%v flood=%v", kind, kick, flood), func(t *testing.T) {
 					t.Parallel()
@@ -338,7 +344,7 @@ func TestFarewells(t *testing.T) {
 					if at.IsWebSocket() && e.Code != 1000 {
 						t.Errorf("close code %d, want 1000", e.Code)
 					}
-					// Where the client goes on sending, the rest may be cut.
+					// If the client goes on sending, the remaining messages may be lost.
 					if !flood && !errors.Is(e.Err, io.EOF) {
 						t.Errorf("the connection ended with %v", e.Err)
 					}
@@ -348,7 +354,8 @@ func TestFarewells(t *testing.T) {
 	}
 }
 
-// What a WebSocket client may send, and may not.
+// TestWebSocketFrames checks that the server accepts the WebSocket frames that clients
+// may send, and closes on others.
 func TestWebSocketFrames(t *testing.T) {
 	t.Parallel()
 	hello := testkit.Request(1, "Game.Echo", "hello")
@@ -357,7 +364,7 @@ func TestWebSocketFrames(t *testing.T) {
 		name    string
 		send    [][]byte // frames
 		answers []uint64
-		code    int // of the close frame, 0 where the connection stays open
+		code    int // code of the close frame; 0 if the connection stays open
 	}{
 		{"one packet", [][]byte{testkit.Frame(0x82, hello)}, []uint64{1}, 0},
 		{"several packets in one frame", [][]byte{testkit.Frame(0x82, two)}, []uint64{1, 2}, 0},
@@ -416,7 +423,7 @@ func TestWebSocketFrames(t *testing.T) {
 	}
 }
 
-// Pings are answered in their turn among the messages.
+// TestPings checks that pings are answered in order with the messages.
 func TestPings(t *testing.T) {
 	t.Parallel()
 	p := testkit.Start(t, "ws", &testkit.Game{}).Join()
@@ -432,7 +439,8 @@ func TestPings(t *testing.T) {
 	p.Echo(1, "still here")
 }
 
-// With RefusePush a pong that does not fit is dropped like any other message.
+// TestPingAtAFullQueue checks that with RefusePush a pong over the bound is dropped like
+// any other message.
 func TestPingAtAFullQueue(t *testing.T) {
 	pushed := make(chan int, 1)
 	at := testkit.Start(t, "wspipe", &testkit.Game{OnDo: func(s *session.Session, _ []byte) error {

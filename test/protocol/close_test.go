@@ -9,8 +9,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A browser closes with 1001 when its page goes away, a client with 1000 or without a code. None of that is an error,
-// in debug mode neither; a code that does not exist is one.
+// TestCloseIsNoProtocolError checks that close code 1001, code 1000 and a close without a
+// code are not errors, not even in debug mode. Browsers send 1001 when the page closes. A
+// code that does not exist is an error.
 func TestCloseIsNoProtocolError(t *testing.T) {
 	for _, c := range []struct {
 		name, frame string

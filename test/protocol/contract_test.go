@@ -21,11 +21,11 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// What the server promises must hold over every connection that keeps the contract of
-// net.Conn, and not only over those of package net.
+// The server has to work over every connection that implements net.Conn, not only over
+// those of package net.
 
-// contract runs test with every kind of connection, over TCP and WebSocket. The tests run at once, since they wait most
-// of the time.
+// contract runs test with every kind of connection, over TCP and WebSocket. The tests run
+// concurrently, because they mostly wait.
 func contract(t *testing.T, test func(t *testing.T, serve func(*nano.Server) *testkit.Server)) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -58,7 +58,8 @@ func keepSending(p *testkit.Client) {
 	})
 }
 
-// A client that goes on sending gets what was sent to it last, and the reason of the end.
+// TestContractLastWords checks that a client that goes on sending gets the last messages
+// and the close reason.
 func TestContractLastWords(t *testing.T) {
 	const pushes = 50
 	for _, end := range []struct {
@@ -79,7 +80,7 @@ func TestContractLastWords(t *testing.T) {
 						return nil
 					}
 					for range pushes {
-						_ = c.Push("last", make([]byte, 10_000)) // more than the client's socket holds
+						_ = c.Push("last", make([]byte, 10_000)) // more than the client's socket buffer
 					}
 					end.end(s, c)
 					return nil
@@ -89,7 +90,7 @@ func TestContractLastWords(t *testing.T) {
 					p := at.Join()
 					keepSending(p)
 					p.Send(testkit.Notify("Game.Do", ""))
-					time.Sleep(100 * time.Millisecond) // what the client has not read is still with the server
+					time.Sleep(100 * time.Millisecond) // the server still holds what the client has not read
 					e := p.ReadUntilEnd()
 					if len(e.Messages) != pushes || e.Kick != end.kick || at.IsWebSocket() && e.Code != end.code {
 						t.Errorf("%d pushes, kick %s and code %d came, want %d, %s and %d; then %v", len(e.Messages), e.Kick, e.Code, pushes, end.kick, end.code, e.Err)
@@ -103,7 +104,8 @@ func TestContractLastWords(t *testing.T) {
 	}
 }
 
-// A client that goes on sending, and never closes its side, is let go.
+// TestContractLingerIsBounded checks that a client that goes on sending and never closes
+// its side is closed.
 func TestContractLingerIsBounded(t *testing.T) {
 	contract(t, func(t *testing.T, serve func(*nano.Server) *testkit.Server) {
 		at := serve(testkit.NewServer(testkit.NewGame(func(c *session.Session, _ []byte) error { return c.Kick("enough") })))
@@ -118,7 +120,8 @@ func TestContractLingerIsBounded(t *testing.T) {
 	})
 }
 
-// A client that is silent, or takes nothing, is closed without deadlines too.
+// TestContractTimeouts checks that a silent client and a client that does not read are
+// closed, even if the connection ignores deadlines.
 func TestContractTimeouts(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -161,7 +164,8 @@ func TestContractTimeouts(t *testing.T) {
 	}
 }
 
-// What a limit refuses is told, to a client that goes on sending too.
+// TestContractLimits checks that a client that goes on sending gets the reason when it
+// exceeds a limit.
 func TestContractLimits(t *testing.T) {
 	noRoom := func(t *testing.T, at *testkit.Server) {
 		at.Join()
@@ -223,7 +227,8 @@ func TestContractLimits(t *testing.T) {
 	}
 }
 
-// An answer of a handler that closes its own session comes before the farewell.
+// TestAnswerBeforeTheFarewell checks that the answer of a handler that closes its own
+// session precedes the farewell.
 func TestAnswerBeforeTheFarewell(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -253,7 +258,7 @@ func TestAnswerBeforeTheFarewell(t *testing.T) {
 						if _, err := new(testkit.ResumeClient).Connect(p.Wire); err != nil {
 							t.Fatal(err)
 						}
-						if kick == "" { // so that the client does not come back
+						if kick == "" { // prevents a resume
 							kick = `{"reason":"closed","code":"server"}`
 						}
 					} else {
@@ -270,7 +275,8 @@ func TestAnswerBeforeTheFarewell(t *testing.T) {
 	}
 }
 
-// A client whose connection is lost while its farewell waits for an answer cannot come back, and is told why.
+// TestResumeWhileTheFarewellWaits checks that a client cannot resume after it lost its
+// connection while its farewell waited for an answer, and that it gets the reason.
 func TestResumeWhileTheFarewellWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kicked, end := make(chan struct{}), make(chan struct{})
@@ -297,7 +303,8 @@ func TestResumeWhileTheFarewellWaits(t *testing.T) {
 	})
 }
 
-// A client is told a whole second, and judged by it.
+// TestHeartbeatsBelowASecond checks that the heartbeat interval sent to clients is in
+// whole seconds, and that the server uses the same value.
 func TestHeartbeatsBelowASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := testkit.Start(t, "pipe", testkit.NewGame(nil), nano.WithHeartbeatInterval(50*time.Millisecond))
@@ -308,7 +315,7 @@ func TestHeartbeatsBelowASecond(t *testing.T) {
 		p.Send(testkit.Pack(packet.Ack, ""))
 		go func() { p.ReadUntilEnd() }()
 		for range 10 {
-			time.Sleep(2 * time.Second) // of two heartbeats one is late
+			time.Sleep(2 * time.Second) // one of two heartbeats is late
 			p.Send(testkit.Pack(packet.Heartbeat, ""))
 		}
 		start := time.Now()
@@ -319,7 +326,8 @@ func TestHeartbeatsBelowASecond(t *testing.T) {
 	})
 }
 
-// A request that was accepted is answered, however full the client's write buffer is.
+// TestAnswersFindRoom checks that an accepted request is answered, even if the client's
+// write buffer is full.
 func TestAnswersFindRoom(t *testing.T) {
 	for _, policy := range []nano.SlowClientPolicy{nano.RefusePush, nano.CloseSlowClient} {
 		for _, transport := range []string{"pipe", "wspipe", "tcp"} {

@@ -27,7 +27,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// vector is a message that an encoder which is not ours has made.
+// vector is a message that another encoder has made.
 type vector struct {
 	Type       message.Type
 	ID         uint64
@@ -59,8 +59,8 @@ func readVectors(t testing.TB) (dict map[string]uint16, messages []vector) {
 	return v.Dictionary, v.Messages
 }
 
-// Every vector goes through a live server byte for byte: what clients send as a hook sees it, and what the server
-// sends as it comes over the wire.
+// TestVectors checks that a server handles every vector byte for byte. A hook checks what
+// clients send, and the test checks what the server sends.
 func TestVectors(t *testing.T) {
 	t.Parallel()
 	dict, vectors := readVectors(t)
@@ -129,7 +129,8 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-// A stream means the same however it is cut, over every kind of connection.
+// TestStreamsCutAnywhere checks that a stream has the same meaning however it is split,
+// over every kind of connection.
 func TestStreamsCutAnywhere(t *testing.T) {
 	t.Parallel()
 	const n = 30
@@ -167,7 +168,7 @@ func TestIDs(t *testing.T) {
 		for _, id := range []uint64{1, 127, 128, 255, 256, 16383, 16384, 1<<32 - 1, 1 << 32, 1<<53 + 1, 1 << 63, math.MaxUint64} {
 			p.Echo(id, fmt.Sprint(id))
 		}
-		// A varint may be longer than it has to be, up to ten bytes.
+		// A varint may have leading zeros, up to ten bytes.
 		p.Send(testkit.Pack(packet.Data, "\x00\x81\x80\x80\x80\x80\x80\x80\x80\x80\x00\x09Game.Echohello"))
 		if m := p.Next(); m.ID != 1 || string(m.Data) != "hello" {
 			t.Errorf("%v came, want the answer to request 1", m)
@@ -175,15 +176,16 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// What is not of the protocol closes the connection. A request whose id could be read is answered before.
+// TestMalformed checks that malformed data closes the connection. If the id of a request
+// could be read, the request is answered first.
 func TestMalformed(t *testing.T) {
 	t.Parallel()
 	route := "\x09Game.Echo"
 	for _, test := range []struct {
 		name   string
-		before bool // the handshake
+		before bool // sent before the handshake
 		send   []byte
-		id     uint64 // of the request that is answered
+		id     uint64 // id of the answered request
 	}{
 		{name: "packet type 0", send: []byte{0, 0, 0, 0}},
 		{name: "packet type 6", send: []byte{6}},
@@ -274,13 +276,13 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// What cannot be served costs only itself.
+// TestRefusedAlone checks that a message that cannot be served does not affect others.
 func TestRefusedAlone(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("r", 255)
 	for _, test := range []struct {
 		name    string
-		flag    string // beside the type
+		flag    string // flags other than the type
 		route   string
 		payload string
 		code    string
@@ -349,7 +351,7 @@ func TestRefusedAlone(t *testing.T) {
 	}
 }
 
-// Words speaks protobuf.
+// Words is a component with protobuf messages.
 type Words struct{ component.Base }
 
 func (w *Words) Upper(_ *session.Session, v *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
@@ -391,7 +393,7 @@ func TestProtobuf(t *testing.T) {
 	}
 }
 
-// picky is a serializer of a program that knows its own types alone.
+// picky is a serializer that supports only the program's types.
 type picky struct{}
 
 var errPicky = errors.New("not one of mine")
@@ -409,7 +411,7 @@ func (picky) Unmarshal(b []byte, v any) error {
 	return err
 }
 
-// chatty is one that also knows errors.
+// chatty is a picky that also supports errors.
 type chatty struct{ picky }
 
 func (c chatty) Marshal(v any) ([]byte, error) {
@@ -425,7 +427,7 @@ func TestSerializerOfTheProgram(t *testing.T) {
 	if got := p.Call(1, "Game.Double", "21"); got != "42" {
 		t.Errorf("Game.Double = %s, want 42", got)
 	}
-	if e := p.CallError(2, "Game.Double", "many"); e.Code != nano.CodeBadRequest { // which is JSON where the serializer can't
+	if e := p.CallError(2, "Game.Double", "many"); e.Code != nano.CodeBadRequest { // the error is JSON if the serializer does not support errors
 		t.Errorf("%v, want NANO-400", e)
 	}
 	p = testkit.Start(t, "tcp", &testkit.Game{}, nano.WithSerializer(chatty{})).Join()
@@ -445,7 +447,8 @@ func TestDebugModeShowsErrors(t *testing.T) {
 	}
 }
 
-// Routes are compressed both ways, and may be spelled out all the same.
+// TestDictionary checks that routes are compressed in both directions, and that
+// uncompressed routes are accepted too.
 func TestDictionary(t *testing.T) {
 	t.Parallel()
 	codes := map[string]uint16{"Game.Echo": 0x0102, "Game.Do": 0xffff, "onNews": 0, "Game.Double": 3}
@@ -473,14 +476,14 @@ func TestDictionary(t *testing.T) {
 			}
 		}
 		p.Wire.Dict = dict
-		p.Send(testkit.DataPacket("\x03\xff\xff", "?")) // a notify: no answer
+		p.Send(testkit.DataPacket("\x03\xff\xff", "?")) // a notify, so no answer
 		if m := p.Next(); m.Route != "onNews" || m.Type != message.Push {
 			t.Errorf("%v came, want the push", m)
 		}
 	}
 }
 
-// Longest names what it can: a route may have 255 bytes.
+// Longest has a name of the maximum length. A route may have 255 bytes.
 type Longest struct{ component.Base }
 
 func (l *Longest) Echo(s *session.Session, data []byte) error {
@@ -504,7 +507,8 @@ func TestLongestRoute(t *testing.T) {
 	}
 }
 
-// An error quotes no more of a route than it takes to know it, whatever that looks like when quoted.
+// TestLongRouteInAnError checks that an error quotes only the beginning of a long route,
+// even if quoting makes it longer.
 func TestLongRouteInAnError(t *testing.T) {
 	t.Parallel()
 	p := testkit.Start(t, "tcp", &testkit.Game{}).Join()
@@ -518,7 +522,8 @@ func TestLongRouteInAnError(t *testing.T) {
 	}
 }
 
-// What a handler may do with its request, and what it is told.
+// TestAnswers checks that handlers can do the listed things with a request and get the
+// listed errors.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	type outcome struct {
@@ -575,8 +580,8 @@ func TestAnswers(t *testing.T) {
 		id := uint64(1000)
 		for _, test := range []struct {
 			do   string
-			errs []error // nil for any error
-			want string  // "" for none
+			errs []error // nil allows any error
+			want string  // "" for no answer
 		}{
 			{"twice", []error{nil, session.ErrSessionOnNotify, session.ErrSessionOnNotify}, "first"},
 			{"answer and fail", []error{nil}, "first"},
@@ -601,7 +606,7 @@ func TestAnswers(t *testing.T) {
 			if o.lastMid != id || !same(o.errs, test.errs) {
 				t.Errorf("%s: LastMid = %d, errors %v, want %d, %v", test.do, o.lastMid, o.errs, id, test.errs)
 			}
-			// To a notify there is no answer.
+			// A notify is not answered.
 			if test.do == "no id" {
 				continue
 			}
@@ -616,7 +621,7 @@ func TestAnswers(t *testing.T) {
 				t.Errorf("%s in a notify: LastMid = %d", test.do, o.lastMid)
 			}
 		}
-		// Answers that were taken over come when they come, in any order, beside those of other requests.
+		// Deferred answers may be sent in any order, between those of other requests.
 		p.Send(testkit.Request(7, "Game.Do", "later"), testkit.Request(8, "Game.Do", "later"), testkit.Request(9, "Game.Echo", "now"))
 		testkit.Receive(t, got, "the handler's end")
 		testkit.Receive(t, got, "the handler's end")
@@ -635,7 +640,8 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// A handler that takes a context is given its session's.
+// TestContextOfHandlers checks that a handler with a context parameter gets the context
+// of its session.
 func TestContextOfHandlers(t *testing.T) {
 	t.Parallel()
 	at := testkit.Start(t, "tcp", &testkit.Game{})

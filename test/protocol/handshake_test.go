@@ -18,7 +18,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// bare is a serializer of a program, without a name.
+// bare is a serializer without a name.
 type bare struct{ *jsonserializer.Serializer }
 
 func (bare) Name(int) {}
@@ -72,11 +72,12 @@ func TestHandshakeAnswer(t *testing.T) {
 	}
 }
 
-// What is not there is not in the answer, and the heartbeat is an integer for clients that read nothing else.
+// Fields without a value are omitted. The heartbeat is an integer, because some clients
+// read nothing else.
 func TestHandshakeAnswerByteForByte(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := testkit.Start(t, "pipe", &testkit.Game{})
-		for range 3 { // servertime is that of each handshake, not of the start
+		for range 3 { // servertime is the time of the handshake, not that of the start
 			time.Sleep(100 * time.Second)
 			p := at.Dial()
 			got, err := p.Wire.Handshake("")
@@ -162,7 +163,7 @@ func TestHandshakeValidator(t *testing.T) {
 		if a.Code != test.code || a.Message != test.message || a.Sys == nil || a.Sys.Heartbeat != 30 {
 			t.Errorf("handshake %s: answer %+v, want %d and %q", test.body, a, test.code, test.message)
 		}
-		p.Send(testkit.Pack(packet.Ack, ""), testkit.Request(1, "Game.Echo", "")) // comes too late
+		p.Send(testkit.Pack(packet.Ack, ""), testkit.Request(1, "Game.Echo", "")) // is too late
 		if e := p.ReadEnd(); len(e.Messages) > 0 || e.Kick != "" {
 			t.Errorf("%+v came after a handshake was refused", e)
 		}
@@ -200,7 +201,8 @@ func TestHandshakeIsNotJSON(t *testing.T) {
 	}
 }
 
-// A handshake has 10 s in all, whatever the client does meanwhile.
+// TestHandshakeDeadline checks that a handshake has 10 s in total, whatever the client
+// does meanwhile.
 func TestHandshakeDeadline(t *testing.T) {
 	const limit = 10 * time.Second
 	every := func(p *testkit.Client, b []byte) {
@@ -213,7 +215,7 @@ func TestHandshakeDeadline(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name string
-		ws   bool // for WebSocket alone
+		ws   bool // WebSocket only
 		do   func(p *testkit.Client)
 	}{
 		{"nothing", false, func(*testkit.Client) {}},
@@ -270,7 +272,8 @@ func TestHandshakeDeadline(t *testing.T) {
 						test.do(p)
 					}()
 					go func() {
-						// What the client does may read too; the end is seen here in any case.
+						// The client's actions may include reading. This read sees the
+						// end of the connection.
 						for at.Stats().Accepted == 0 || at.Stats().Connections > 0 {
 							time.Sleep(10 * time.Millisecond)
 						}
@@ -282,7 +285,7 @@ func TestHandshakeDeadline(t *testing.T) {
 					p.Abort()
 					<-done
 					if !strings.Contains(test.name, "ack") {
-						return // the program has not seen the session
+						return // the program has not received the session
 					}
 					if err := <-ends; !errors.Is(err, session.ErrHandshake) {
 						t.Errorf("the session ended with %v, want ErrHandshake", err)
@@ -307,7 +310,9 @@ func TestHandshakeJustInTime(t *testing.T) {
 	}
 }
 
-// On our own listener the deadline starts with the TCP connection: a slow upgrade falls under it. A page does not.
+// TestSlowUpgrade checks that the deadline of the handshake starts with the TCP
+// connection on the server's own listener and includes the upgrade. It does not apply to
+// pages.
 func TestSlowUpgrade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		at := testkit.Start(t, "wspipe", &testkit.Game{})
@@ -330,11 +335,11 @@ func TestSlowUpgrade(t *testing.T) {
 		}
 
 		start := time.Now()
-		p := connect() // not a byte
+		p := connect() // sends no byte
 		ended(p, start)
 
 		start = time.Now()
-		p = connect() // a byte now and then
+		p = connect() // sends single bytes
 		go func(w *testkit.Wire) {
 			for _, b := range []byte(testkit.UpgradeRequest("/")) {
 				if w.Raw([]byte{b}) != nil {
@@ -346,7 +351,7 @@ func TestSlowUpgrade(t *testing.T) {
 		ended(p, start)
 
 		start = time.Now()
-		p = connect() // the upgrade takes most of it, and the handshake has the rest
+		p = connect() // the upgrade takes most of the time, and the handshake has the rest
 		time.Sleep(8 * time.Second)
 		if err := p.Upgrade("/"); err != nil {
 			t.Fatal(err)
@@ -354,7 +359,7 @@ func TestSlowUpgrade(t *testing.T) {
 		p.Handshake("{}")
 		ended(p, start)
 
-		// A second request on a connection has a deadline of its own.
+		// The second request on a connection has its own deadline.
 		p = connect()
 		for range 3 {
 			if err := p.Raw([]byte("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
@@ -379,7 +384,7 @@ func TestSlowUpgrade(t *testing.T) {
 		p.Echo(1, "in time")
 		p.Abort()
 
-		// Between pages a connection may idle for a while, not without end.
+		// A connection may be idle between pages for a limited time only.
 		p = connect()
 		if err := p.Raw([]byte("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
 			t.Fatal(err)
@@ -395,7 +400,8 @@ func TestSlowUpgrade(t *testing.T) {
 	})
 }
 
-// A validator may bind the user before there is a session for anybody to see.
+// TestBindInValidator checks that a validator may bind the user before the session is
+// visible to the program.
 func TestBindInValidator(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {

@@ -13,9 +13,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-const interval = 30 * time.Second // of heartbeats, by default
+const interval = 30 * time.Second // the default heartbeat interval
 
-// watched has the end of every session that the handler Do has seen reported.
+// watched makes the handler Do report the end of its session.
 func watched() (*testkit.Game, chan error) {
 	ends := make(chan error, 1)
 	return &testkit.Game{OnDo: func(s *session.Session, _ []byte) error {
@@ -24,7 +24,8 @@ func watched() (*testkit.Game, chan error) {
 	}}, ends
 }
 
-// The server sends a heartbeat every interval, whatever else goes over the wire.
+// TestHeartbeatsAreSent checks that the server sends a heartbeat every interval, whatever
+// other traffic there is.
 func TestHeartbeatsAreSent(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		for _, busy := range []bool{false, true} {
@@ -57,7 +58,8 @@ func TestHeartbeatsAreSent(t *testing.T) {
 	}
 }
 
-// Also the first one, where the interval is short: what the client says meanwhile does not put it off.
+// TestFirstHeartbeat checks that packets of the client do not delay the first heartbeat,
+// even if the interval is short.
 func TestFirstHeartbeat(t *testing.T) {
 	for _, interval := range []time.Duration{300 * time.Millisecond, time.Second, 1400 * time.Millisecond, 5 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
@@ -82,13 +84,14 @@ func TestFirstHeartbeat(t *testing.T) {
 	}
 }
 
-// A client from which no packet comes is closed after two and a half to three intervals.
+// TestSilentClientIsClosed checks that a client that sends no packet is closed after two
+// and a half to three intervals.
 func TestSilentClientIsClosed(t *testing.T) {
 	half := testkit.Request(1, "Game.Echo", "never whole")
 	for _, test := range []struct {
 		name string
-		do   func(p *testkit.Client) // returns when the last packet has gone out
-		more []byte                  // what comes every ten seconds then
+		do   func(p *testkit.Client) // returns after the last packet was sent
+		more []byte                  // sent every ten seconds afterwards
 	}{
 		{"at once", func(*testkit.Client) {}, nil},
 		{"after a while", func(p *testkit.Client) {
@@ -110,7 +113,7 @@ func TestSilentClientIsClosed(t *testing.T) {
 					p := testkit.Start(t, kind, game).DialPatient()
 					p.Join()
 					p.Call(1, "Game.Do", "")
-					p.Go(func() { p.ReadUntilEnd() }) // the server's heartbeats, up to the end
+					p.Go(func() { p.ReadUntilEnd() }) // reads the server's heartbeats until the end
 					test.do(p)
 					last := time.Now()
 					if test.more != nil {
@@ -134,7 +137,8 @@ func TestSilentClientIsClosed(t *testing.T) {
 	}
 }
 
-// Clients whose packets lie two intervals apart live.
+// TestAnyPacketIsLife checks that clients stay connected if they send a packet every two
+// intervals.
 func TestAnyPacketIsLife(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"heartbeats":        testkit.Pack(packet.Heartbeat, ""),
@@ -156,7 +160,8 @@ func TestAnyPacketIsLife(t *testing.T) {
 	}
 }
 
-// While the server reads nothing from a client, the client's silence is no death. Afterwards it is again.
+// TestPausedReaderIsNoDeath checks that a client does not count as silent while the
+// server has paused reading from it, and does again afterwards.
 func TestPausedReaderIsNoDeath(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -207,7 +212,8 @@ func TestPausedReaderIsNoDeath(t *testing.T) {
 	}
 }
 
-// The same over sockets, in real time: an interval is short, and late is only what is very late.
+// TestHeartbeatsOverSockets is the test of silent clients over sockets in real time. The
+// interval is short, so only large delays count as late.
 func TestHeartbeatsOverSockets(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {

@@ -23,7 +23,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// valid is a stream that a server takes to its end.
+// valid is a valid stream from handshake to close.
 func valid() []byte {
 	return bytes.Join([][]byte{
 		testkit.Pack(packet.Handshake, `{"a":1}`), testkit.Pack(packet.Ack, ""), testkit.Request(300, "Game.Echo", "hello"), testkit.Pack(packet.Heartbeat, ""),
@@ -31,7 +31,8 @@ func valid() []byte {
 	}, nil)
 }
 
-// Whatever clients do, others are served, and nothing of theirs stays.
+// TestHostileClients checks that other clients are served whatever some clients do, and
+// that no memory of closed clients remains.
 func TestHostileClients(t *testing.T) {
 	testkit.SkipInShort(t, "capacity")
 	for _, attack := range []struct {
@@ -48,7 +49,7 @@ func TestHostileClients(t *testing.T) {
 				}
 				switch i % 4 {
 				case 0:
-					_ = w.Raw(junk) // also in the place of frames
+					_ = w.Raw(junk) // instead of WebSocket frames
 				case 1:
 					_ = w.Send(junk)
 				default:
@@ -83,7 +84,7 @@ func TestHostileClients(t *testing.T) {
 			}
 			step := 1
 			if testkit.Slack > 1 {
-				step = 16 // not all values
+				step = 16 // only some of the values
 			}
 			at.EachDialed(len(stream)*255/step, func(i int, w *testkit.Wire) {
 				i *= step
@@ -116,7 +117,7 @@ func TestHostileClients(t *testing.T) {
 		}, func(at *testkit.Server) {
 			closed := func(reason string) int64 { return at.Stats().Closed[reason] }
 			handshake, heartbeat := closed("handshake"), closed("heartbeat")
-			var strangers []*testkit.Wire // that do not get to be a WebSocket, where it takes that
+			var strangers []*testkit.Wire // connections that never complete an upgrade, if the server expects one
 			for i := range 50 {
 				conn, err := at.DialConn()
 				if err != nil {
@@ -150,7 +151,7 @@ func TestHostileClients(t *testing.T) {
 				w.Abort()
 			}
 		}},
-		// What becomes of each is for TestMalformed and TestRefusedAlone to see.
+		// TestMalformed and TestRefusedAlone check the effect of each.
 		{"what the protocol forbids", nil, func(at *testkit.Server) {
 			early, late := forbidden()
 			at.EachDialed(8*(len(early)+len(late)), func(i int, w *testkit.Wire) {
@@ -201,7 +202,7 @@ func TestHostileClients(t *testing.T) {
 					if w.Send([]byte{b}) != nil {
 						return
 					}
-					time.Sleep(60 * time.Millisecond * testkit.Slack) // an ack comes too late
+					time.Sleep(60 * time.Millisecond * testkit.Slack) // the ack is too late
 				}
 			}, func() {
 				testkit.Eventually(at.T, "those that take so long are closed", func() bool {
@@ -247,14 +248,14 @@ func TestHostileClients(t *testing.T) {
 					}
 				case 2:
 					junk[r.IntN(len(junk))] ^= byte(1 + r.IntN(255))
-				case 3: // what follows comes too early
+				case 3: // the rest is too early
 					junk = append(junk, testkit.Frame(0x82, valid())...)
 				}
 				_ = w.Raw(junk)
 				w.Drain(at.T)
 			})
 		}},
-		// What they are answered is for TestRequestWithoutItsBody to see.
+		// TestRequestWithoutItsBody checks the answers.
 		{"requests whose bodies do not come", []nano.Option{nano.WithSameOrigin()}, func(at *testkit.Server) { at.CheckCloses(2, testkit.RequestsWithoutBody()) }},
 		{"answers that nobody reads", nil, func(at *testkit.Server) {
 			at.CheckCloses(1, map[string]int{strings.Repeat("GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", 300_000): 0})
@@ -285,23 +286,23 @@ func TestHostileClients(t *testing.T) {
 				}, func() {})
 				testkit.Eventually(at.T, "they are gone", func() bool { return at.Stats().Connections <= 1 })
 			}
-			vanish() // maps and pools have their size then
+			vanish() // maps and pools have grown by then
 			first := testkit.MeasureFootprint()
 			vanish()
-			first.CheckGrowth(at.T, 2*testkit.Mebibyte) // of 2,000 clients: 1 KiB each would be seen
+			first.CheckGrowth(at.T, 2*testkit.Mebibyte) // for 2,000 clients, so 1 KiB each exceeds it
 		}},
 	} {
 		for _, kind := range testkit.Sockets {
 			t.Run(attack.name+" over "+kind, func(t *testing.T) {
 				at := testkit.Start(t, kind, &testkit.Game{}, attack.opts...)
 				at.CheckServes(nil)
-				at.EachDialed(64, func(_ int, w *testkit.Wire) { _ = w.Join() }) // the pools and maps have their size
+				at.EachDialed(64, func(_ int, w *testkit.Wire) { _ = w.Join() }) // lets pools and maps grow first
 				testkit.Eventually(t, "they are gone", func() bool { return at.Stats().Connections == 0 })
 				before := testkit.MeasureFootprint()
 				good := at.Join()
 				stays := make(chan struct{})
 				answered := make(chan int, 1)
-				go func() { // it is not silent meanwhile
+				go func() { // keeps it from being silent
 					n := 0
 					defer func() { answered <- n }()
 					for {
@@ -328,19 +329,20 @@ func TestHostileClients(t *testing.T) {
 	}
 }
 
-// forbidden is streams that end their connection: some before a handshake, some after it.
+// forbidden lists streams that close their connection. Some precede a handshake, some
+// follow it.
 func forbidden() (early, late [][]byte) {
 	hello, ack := testkit.Pack(packet.Handshake, "{}"), testkit.Pack(packet.Ack, "")
 	echo := testkit.Request(1, "Game.Echo", "")
 	early = [][]byte{
-		ack, echo, testkit.Pack(packet.Kick, "{}"), // before the handshake
-		slices.Concat(hello, echo), slices.Concat(hello, hello), // before the ack
+		ack, echo, testkit.Pack(packet.Kick, "{}"), // before a handshake
+		slices.Concat(hello, echo), slices.Concat(hello, hello), // before an ack
 		slices.Concat(ack, hello, ack), []byte("GET / HTTP/1.1\r\n\r\n"),
 	}
 	late = [][]byte{
 		hello, ack, testkit.Pack(packet.Kick, "{}"),
 		testkit.DataPacket("\x00", strings.Repeat("\x81", 10), "\x00\x09Game.Echo"), // an id of 11 bytes
-		testkit.DataPacket("\x00", strings.Repeat("\xff", 9), "\x02\x09Game.Echo"),  // one of 10 bytes that does not fit
+		testkit.DataPacket("\x00", strings.Repeat("\xff", 9), "\x02\x09Game.Echo"),  // an id of 10 bytes that exceeds 64 bits
 		testkit.DataPacket("\x00\x00\x09Game.Echo"), testkit.DataPacket("\x00\x80"), testkit.DataPacket("\x00\x01\xff", strings.Repeat("r", 254)),
 		testkit.DataPacket("\x01\x01\x00"), testkit.DataPacket("\x04\x01"), testkit.DataPacket("\x06\x09Game.Echo"),
 	}
@@ -353,7 +355,7 @@ func forbidden() (early, late [][]byte) {
 	return early, append(late, []byte{0, 0, 0, 0})
 }
 
-// unservable is requests that get an error each.
+// unservable lists requests that are answered with an error.
 func unservable() [][]byte {
 	list := [][]byte{
 		testkit.DataPacket("\x00\x01\xff", strings.Repeat("r", 255)),
@@ -367,7 +369,7 @@ func unservable() [][]byte {
 	return list
 }
 
-// flood has clients send n times the same and read nothing of the answers until then.
+// flood makes each client send the same bytes n times without reading.
 func flood(b []byte, n int) func(at *testkit.Server) {
 	return func(at *testkit.Server) {
 		junk := bytes.Repeat(b, 50)
@@ -384,7 +386,7 @@ func flood(b []byte, n int) func(at *testkit.Server) {
 					_, err = w.Conn.Write(junk)
 				}
 				if err != nil {
-					return // it was closed, or waits for us to read
+					return // the server closed it, or waits for the client to read
 				}
 			}
 			w.Drain(at.T)
@@ -392,7 +394,8 @@ func flood(b []byte, n int) func(at *testkit.Server) {
 	}
 }
 
-// A packet that comes a byte a second is no sign of life.
+// TestByteASecond checks that a packet that arrives one byte a second does not count as a
+// sign of life.
 func TestByteASecond(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -425,7 +428,8 @@ func TestByteASecond(t *testing.T) {
 	}
 }
 
-// Who reads nothing while everybody is sent to is closed, and holds up nobody.
+// TestClientThatNeverReads checks that a client that does not read broadcasts is closed
+// and does not delay others.
 func TestClientThatNeverReads(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
@@ -466,16 +470,16 @@ func TestClientThatNeverReads(t *testing.T) {
 	}
 }
 
-// Whatever handlers do, they cost no more than they must.
+// TestHostileHandlers checks that failures of handlers affect only what they must.
 func TestHostileHandlers(t *testing.T) {
 	const block = 500 * time.Millisecond
 	type handler = func(at *testkit.Server, all []*session.Session, s *session.Session) error
 	for name, test := range map[string]struct {
 		do   handler
-		code string // of the error that the request is answered with; "" where none comes
-		kick string // of the client whose request it is
-		ends string // the reason for which its session is counted, "" where it goes on
-		all  bool   // everybody's session ends
+		code string // code of the error response; "" for none
+		kick string // body of the kick of the client that sent the request
+		ends string // the counted close reason; "" if the session stays open
+		all  bool   // all sessions close
 	}{
 		"panics": {func(*testkit.Server, []*session.Session, *session.Session) error { panic("no luck") }, nano.CodeInternal, "", "", false},
 		"indexes too far": {func(_ *testkit.Server, all []*session.Session, _ *session.Session) error {
@@ -516,7 +520,7 @@ func TestHostileHandlers(t *testing.T) {
 		for _, kind := range testkit.Sockets {
 			t.Run(name+" over "+kind, func(t *testing.T) {
 				var at *testkit.Server
-				var all []*session.Session // of the logic goroutine
+				var all []*session.Session // used by the logic goroutine only
 				at = testkit.Start(t, kind, &testkit.Game{OnDo: func(s *session.Session, data []byte) error {
 					if string(data) == "in" {
 						all = append(all, s)
@@ -570,13 +574,14 @@ func TestHostileHandlers(t *testing.T) {
 	}
 }
 
-// blockTime is how long the handler of TestHandlerThatBlocks blocks over sockets. The long form is
+// blockTime is how long the handler of TestHandlerThatBlocks blocks over sockets. The
+// long form is
 //
 //	go test -run TestHandlerThatBlocks -v -block 10s ./test/protocol
 var blockTime = flag.Duration("block", 5*time.Second, "how long the handler of TestHandlerThatBlocks blocks over sockets")
 
-// A handler that blocks holds up the messages of its scheduler and nothing else. It is for 10 s in fake time, and for
-// -block over sockets.
+// TestHandlerThatBlocks checks that a handler that blocks delays only the messages of its
+// scheduler. It blocks for 10 s in fake time, and for -block over sockets.
 func TestHandlerThatBlocks(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		t.Run(kind, func(t *testing.T) {
@@ -591,9 +596,9 @@ func TestHandlerThatBlocks(t *testing.T) {
 	}
 }
 
-// blocks has a handler block for d.
+// blocks makes a handler block for d.
 func blocks(t *testing.T, kind string, d time.Duration) {
-	const others, ahead = 20, 300 // ahead is more than may wait of one session
+	const others, ahead = 20, 300 // ahead exceeds the number of messages of a session that may wait
 	interval := d / 5
 	room := scheduler.New()
 	defer room.Close()
@@ -613,7 +618,8 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 	at.CheckServes(nil)
 	before := testkit.MeasureFootprint()
 
-	// Each of the others asks for something while the handler blocks, and lives by its heartbeats. The first is eager.
+	// Each of the others sends a request while the handler blocks, and then heartbeats.
+	// The first one sends many requests.
 	type outcome struct {
 		answers, heartbeats int
 		err                 error
@@ -638,7 +644,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 					return
 				case typ == packet.Heartbeat:
 					end.heartbeats++
-					if i > 0 { // the eager one is not read from, and may be silent
+					if i > 0 { // the first client is not being read from, so it need not send heartbeats
 						_ = p.Wire.Send(testkit.Pack(packet.Heartbeat, ""))
 					}
 				case typ == packet.Data && body[0]&0x20 == 0:
@@ -682,7 +688,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 		})
 	}
 
-	// Meanwhile new clients are let in, and are served by other schedulers.
+	// Meanwhile new clients connect, and other schedulers serve them.
 	rounds, late := 0, 0
 	for ; time.Since(start) < d*3/4; rounds++ {
 		began := time.Now()
@@ -718,7 +724,7 @@ func blocks(t *testing.T, kind string, d time.Duration) {
 		t.Errorf("the handler was over after %v: %d messages have run", time.Since(start), n)
 	}
 
-	// Afterwards everything is answered, and nobody was lost.
+	// Afterwards every request is answered, and every client is connected.
 	if m := p.Next(); string(m.Data) != "at last" || time.Since(start) < d {
 		t.Errorf("%v came after %v, want the answer", m, time.Since(start))
 	}

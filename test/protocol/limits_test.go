@@ -23,7 +23,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// located is a connection whose other end is where the test says.
+// located is a connection with a remote address that the test chooses.
 type located struct {
 	net.Conn
 	remote net.Addr
@@ -31,8 +31,8 @@ type located struct {
 
 func (l *located) RemoteAddr() net.Addr { return l.remote }
 
-// openFrom starts a server whose clients come from where the test says, in fake time if need be. ws tells whether they
-// are WebSocket ones.
+// openFrom starts a server whose clients have addresses that the test chooses. The test
+// may use fake time. ws selects WebSocket.
 func openFrom(t testing.TB, kind string, c *testkit.Game, opts ...nano.Option) (from func(addr string) *testkit.Server, srv *nano.Server) {
 	t.Helper()
 	s := testkit.NewServer(c, opts...)
@@ -110,7 +110,7 @@ func TestMaxConnections(t *testing.T) {
 				log := testkit.NewLogCapture()
 				at := testkit.Start(t, kind, &testkit.Game{}, limit, log.Option())
 				first, second := at.Join(), at.Join()
-				// One that says nothing takes a place as well.
+				// A silent connection counts too.
 				conn, err := at.DialConn()
 				if err != nil {
 					t.Fatal(err)
@@ -156,7 +156,8 @@ func TestMaxConnections(t *testing.T) {
 	}
 }
 
-// An IPv6 client is taken for its /64 network, and an IPv4 address is one however it is written.
+// TestMaxConnectionsPerAddress checks that IPv6 clients are counted by /64 network, and
+// IPv4 addresses are equal in every notation.
 func TestMaxConnectionsPerAddress(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -193,13 +194,14 @@ func TestMaxConnectionsPerAddress(t *testing.T) {
 	}
 }
 
-// On the program's own mux the time for the handshake starts with the request, and only WebSockets take a place.
+// TestLimitsOnTheProgramsMux checks that on the program's own mux the handshake deadline
+// starts with the request, and that only WebSockets count toward the limit.
 func TestLimitsOnTheProgramsMux(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, dial := programsMux(t, nano.WithMaxConnections(1))
 		const anywhere = "192.0.2.1:1"
 		first, second, third := dial(anywhere), dial(anywhere), dial(anywhere)
-		time.Sleep(time.Minute) // for which the program's http.Server has a limit, or none
+		time.Sleep(time.Minute) // only the program's http.Server may limit this time
 		if got := first.RequestUpgrade(t); got != http.StatusSwitchingProtocols {
 			t.Fatalf("the first client was answered with status %d", got)
 		}
@@ -223,7 +225,8 @@ func TestLimitsOnTheProgramsMux(t *testing.T) {
 	})
 }
 
-// programsMux starts a server on a mux of the program's, in fake time, and returns how to connect to it from an address.
+// programsMux serves a mux of the program, which may be in fake time. It returns a
+// function that connects from an address.
 func programsMux(t *testing.T, opts ...nano.Option) (s *nano.Server, from func(addr string) *testkit.Client) {
 	t.Helper()
 	s = testkit.NewServer(seen(), opts...)
@@ -258,7 +261,7 @@ func programsMux(t *testing.T, opts ...nano.Option) (s *nano.Server, from func(a
 	}
 }
 
-// What asks for an upgrade may say so much, and no more.
+// TestHeadOfARequest checks that the size of an upgrade request is limited.
 func TestHeadOfARequest(t *testing.T) {
 	t.Parallel()
 	at := testkit.Start(t, "ws", &testkit.Game{})
@@ -290,7 +293,7 @@ func TestSameOrigin(t *testing.T) {
 		log := testkit.NewLogCapture()
 		at := testkit.Start(t, "ws", &testkit.Game{}, append(test.opts, log.Option())...)
 		for origin, want := range map[string]int{
-			"":                              http.StatusSwitchingProtocols, // no browser
+			"":                              http.StatusSwitchingProtocols, // not a browser
 			"http://localhost":              http.StatusSwitchingProtocols,
 			"https://LOCALHOST":             http.StatusSwitchingProtocols,
 			"http://evil.example":           test.other,
@@ -325,7 +328,8 @@ func TestSameOrigin(t *testing.T) {
 	}
 }
 
-// An upgrade that is none is counted like a handshake that is refused; a page that is not there is nobody's.
+// TestMalformedUpgrades checks that a failed upgrade is counted like a refused handshake,
+// and that a request for a missing page is not.
 func TestMalformedUpgrades(t *testing.T) {
 	t.Parallel()
 	at := testkit.Start(t, "ws", &testkit.Game{})
@@ -360,7 +364,8 @@ func TestMalformedUpgrades(t *testing.T) {
 	}
 }
 
-// exhausted is a listener that fails for a while, as one for which no file descriptor is free.
+// exhausted is a listener whose Accept fails for a while, as if no file descriptor were
+// free.
 type exhausted struct {
 	net.Listener
 	fault syscall.Errno
@@ -419,7 +424,8 @@ func TestNoFileDescriptorIsFree(t *testing.T) {
 	}
 }
 
-// What a client can have logged as often as it likes is logged ten times a second.
+// TestLogIsBounded checks that log records that clients can cause are limited to ten a
+// second.
 func TestLogIsBounded(t *testing.T) {
 	for _, test := range []struct{ route, line string }{
 		{"Game.Fail", "nano: handler failed"},
@@ -463,7 +469,8 @@ func TestLogIsBounded(t *testing.T) {
 	})
 }
 
-// Each limit that refuses says so once in ten seconds, and is counted by its name.
+// TestLimitsAreLogged checks that each limit logs one record per ten seconds, and counts
+// refusals under its name.
 func TestLimitsAreLogged(t *testing.T) {
 	const n = 50
 	early := func(b []byte) func(*testkit.Server) {
@@ -479,7 +486,7 @@ func TestLimitsAreLogged(t *testing.T) {
 	for _, test := range []struct {
 		limit string
 		opts  []nano.Option
-		pass  func(at *testkit.Server) // by one client, once
+		pass  func(at *testkit.Server) // one client exceeds the limit once
 	}{
 		{"packet size", nil, late([]byte{byte(packet.Data), 1, 0, 1})},
 		{"packet size", nil, early([]byte{byte(packet.Handshake), 1, 0, 1})},
@@ -538,7 +545,7 @@ func TestLimitsAreLogged(t *testing.T) {
 	}
 }
 
-// It also says so when no other client is connected.
+// The limit logs too if no other client is connected.
 func TestRefusalsAreLoggedWithoutClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := testkit.NewLogCapture()

@@ -17,7 +17,7 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// A page that the program serves beside the WebSocket may take longer than the handshake.
+// TestSlowPage checks that a page of the program may take longer than a handshake.
 func TestSlowPage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		page := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -42,7 +42,8 @@ func TestSlowPage(t *testing.T) {
 	})
 }
 
-// pages starts a server of WebSocket clients in fake time that serves a page too, and returns how to connect to it.
+// pages starts a WebSocket server in fake time that also serves a page. It returns a
+// function that connects.
 func pages(t *testing.T, opts ...nano.Option) (dial func() *testkit.Client, s *nano.Server) {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -73,7 +74,8 @@ func pages(t *testing.T, opts ...nano.Option) (dial func() *testkit.Client, s *n
 	}, s
 }
 
-// Who announces a body and does not send it is answered all the same, and does not keep its place.
+// TestRequestWithoutItsBody checks that a client that announces a body and does not send
+// it gets an answer and is closed.
 func TestRequestWithoutItsBody(t *testing.T) {
 	for request, want := range testkit.RequestsWithoutBody() {
 		synctest.Test(t, func(t *testing.T) {
@@ -101,7 +103,8 @@ func TestRequestWithoutItsBody(t *testing.T) {
 	}
 }
 
-// Who asks on and on and reads no answer does not keep its place either.
+// TestAnswersNeverRead checks that a client that sends requests without reading the
+// answers is closed.
 func TestAnswersNeverRead(t *testing.T) {
 	for _, request := range []string{
 		"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET /page HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -128,7 +131,8 @@ func TestAnswersNeverRead(t *testing.T) {
 	}
 }
 
-// Whatever a connection that is no client does, a shutdown does not wait for it; a page of the program's it does.
+// TestShutdownWithPagesOpen checks that a shutdown does not wait for connections without
+// a completed handshake, but waits for a page that is being served.
 func TestShutdownWithPagesOpen(t *testing.T) {
 	const get = "GET /nowhere HTTP/1.1\r\nHost: localhost\r\n"
 	for name, do := range map[string]func(p *testkit.Client){
@@ -169,7 +173,7 @@ func TestShutdownWithPagesOpen(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- s.Shutdown(context.Background()) }()
 		time.Sleep(2 * time.Minute)
-		if err := p.Raw([]byte("body")); err != nil { // the page waits for it, as long as it likes
+		if err := p.Raw([]byte("body")); err != nil { // the page may wait for it without a limit
 			t.Fatal(err)
 		}
 		if got, err := p.ReadStatus(); got != http.StatusOK || err != nil {
@@ -181,7 +185,7 @@ func TestShutdownWithPagesOpen(t *testing.T) {
 	})
 }
 
-// closing is a connection that tells when the server has closed it.
+// closing is a connection that reports when the server has closed it.
 type closing struct {
 	net.Conn
 	closed func()
@@ -192,7 +196,8 @@ func (c *closing) Close() error {
 	return c.Conn.Close()
 }
 
-// The time for a TLS handshake and that for the request behind it are one.
+// TestSlowUpgradeOverTLS checks that a TLS handshake and the request after it have one
+// common deadline.
 func TestSlowUpgradeOverTLS(t *testing.T) {
 	for _, test := range []struct{ hello, head, shake time.Duration }{
 		{time.Hour, 0, 0}, {6 * time.Second, time.Hour, 0}, {4 * time.Second, 4 * time.Second, time.Hour},
@@ -209,7 +214,7 @@ func TestSlowUpgradeOverTLS(t *testing.T) {
 				t.Fatal(err)
 			}
 			start := time.Now()
-			// step waits for its turn, and reports whether there is still somebody to talk to.
+			// step waits for its turn, and reports whether the connection is still open.
 			step := func(d time.Duration) bool {
 				select {
 				case <-over:

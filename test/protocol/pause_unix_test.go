@@ -21,8 +21,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// pausedServer is the environment variable that makes the test binary a server, which prints
-// its addresses: for TCP clients, and for WebSocket clients.
+// pausedServer is the environment variable that makes the test binary run a server. The
+// server prints its TCP address and its WebSocket address.
 const pausedServer = "NANO_TEST_PAUSED_SERVER"
 
 func init() {
@@ -49,7 +49,7 @@ func init() {
 	os.Exit(1)
 }
 
-// startPaused starts the server in a process of its own. dial connects to it.
+// startPaused starts the server in a child process. dial connects to it.
 func startPaused(t *testing.T) (server *exec.Cmd, dial map[string]func() *testkit.Client) {
 	t.Helper()
 	binary, err := os.Executable()
@@ -69,7 +69,7 @@ func startPaused(t *testing.T) (server *exec.Cmd, dial map[string]func() *testki
 	}
 	t.Cleanup(func() {
 		cancel()
-		_ = server.Wait() // it was killed
+		_ = server.Wait() // the test killed it
 	})
 	dial = map[string]func() *testkit.Client{}
 	r := bufio.NewReader(out)
@@ -90,9 +90,9 @@ func startPaused(t *testing.T) (server *exec.Cmd, dial map[string]func() *testki
 	return server, dial
 }
 
-// A server that was stopped has read nothing meanwhile, and no client could reach it: the time does not count. Clients
-// that were not silent stay, with their messages at the rate that they may have; sessions wait for their clients, and a
-// request that has begun is read.
+// TestPausedServer checks that the time in which a server process was stopped does not
+// count. Clients stay connected and keep their messages and rate. Sessions wait for
+// resume, and a request that has begun is read.
 func TestPausedServer(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts a process and stops it for three and a half seconds")
@@ -121,12 +121,12 @@ func TestPausedServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	for id := uint64(1); all[0].Call(id, "Game.Do", "") != "1"; id++ {
-		time.Sleep(200 * time.Millisecond) // within the rate
+		time.Sleep(200 * time.Millisecond) // keeps within the rate
 	}
 	if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	for range 35 { // three and a half intervals
+	for range 35 { // takes three and a half intervals
 		for _, p := range all {
 			p.Send(testkit.Pack(packet.Heartbeat, ""))
 		}

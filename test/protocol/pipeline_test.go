@@ -15,7 +15,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Inbound hooks see every message, in order, and may change or refuse it.
+// TestInboundHooks checks that inbound hooks get every message in order, and may change
+// or refuse it.
 func TestInboundHooks(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
@@ -51,7 +52,7 @@ func TestInboundHooks(t *testing.T) {
 			case text == "panic":
 				panic(testkit.ErrSecret)
 			case text == "break":
-				m.ID, m.Type = 77, message.Push // which is none of a hook's business
+				m.ID, m.Type = 77, message.Push // changes that have no effect
 			}
 			return nil
 		})
@@ -105,7 +106,8 @@ func TestInboundHooks(t *testing.T) {
 	}
 }
 
-// Outbound hooks see every message that the program sends, with the route of its request, and may change or refuse it.
+// TestOutboundHooks checks that outbound hooks get every message that the program sends,
+// with the route of its request, and may change or refuse it.
 func TestOutboundHooks(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
@@ -179,7 +181,7 @@ func TestOutboundHooks(t *testing.T) {
 				t.Errorf("%s: %v %q came, want %q", test.send, m, got, test.answer)
 			}
 		}
-		// A broadcast passes the hooks once for each member.
+		// Hooks run once for each member of a broadcast.
 		if err := group.Broadcast("onAll", []byte("change")); err != nil {
 			t.Fatal(err)
 		}

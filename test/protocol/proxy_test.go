@@ -20,7 +20,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// seen has the handler Do tell the client's address.
+// seen makes the handler Do respond with the client's address.
 func seen() *testkit.Game {
 	return &testkit.Game{OnDo: func(s *session.Session, _ []byte) error { return s.Response([]byte(s.RemoteAddr().String())) }}
 }
@@ -42,7 +42,7 @@ func header(t testing.TB, version byte, source string) []byte {
 	return b
 }
 
-// v2 is a header of version 2 with the given fields.
+// v2 returns a header of version 2 with the given fields.
 func v2(command, family byte, body string) []byte {
 	b := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), command, family, byte(len(body)>>8), byte(len(body)))
 	return append(b, body...)
@@ -56,13 +56,13 @@ func TestProxyProtocol(t *testing.T) {
 			t.Parallel()
 			at := testkit.Start(t, kind, seen(), trusting)
 			if kind == "tls" {
-				// The header comes before TLS.
+				// The PROXY header precedes TLS.
 				plain := testkit.DialBelowTLS(t, at)
 				at.Transport, at.DialConn = "tcp", plain
 			}
 			for name, test := range map[string]struct {
 				header []byte
-				want   string // the client's address; "" for its own, "-" where the header is refused
+				want   string // the client's address; "" for the peer's own, "-" if the header is refused
 			}{
 				"version 1":                {header(t, 1, "203.0.113.9:4711"), "203.0.113.9:4711"},
 				"version 1, IPv6":          {header(t, 1, "[2001:db8::9]:4711"), "[2001:db8::9]:4711"},
@@ -91,7 +91,7 @@ func TestProxyProtocol(t *testing.T) {
 				"an endless header":        {append(v2(0x21, 0x11, "")[:14], 0xff, 0xff), "-"},
 			} {
 				if kind == "unix" && test.header != nil {
-					test.want = "-" // not a trusted one: a header is malformed
+					test.want = "-" // the proxy is not trusted, so a header is malformed
 				}
 				p := at.DialSending(test.header)
 				if test.want == "-" {
@@ -122,7 +122,8 @@ func TestProxyProtocol(t *testing.T) {
 	}
 }
 
-// A header may come in pieces, and with what follows it.
+// TestProxyHeaderCutAnywhere checks that a header may arrive in pieces, and together with
+// the bytes after it.
 func TestProxyHeaderCutAnywhere(t *testing.T) {
 	rest := bytes.Join([][]byte{testkit.Pack(packet.Handshake, "{}"), testkit.Pack(packet.Ack, ""), testkit.Request(1, "Game.Do", "")}, nil)
 	for version := byte(1); version <= 2; version++ {
@@ -167,7 +168,8 @@ func TestProxyHeaderCutAnywhere(t *testing.T) {
 	}
 }
 
-// From whom it is not trusted a header is malformed; limits go by the address that a trusted one gives.
+// TestProxyTrust checks that a header from an untrusted address is malformed, and that
+// limits use the address that a trusted header contains.
 func TestProxyTrust(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, srv := openFrom(t, "pipe", seen(), nano.WithTrustedProxies("10.1.0.0/16", "2001:db8::/32"),
@@ -199,7 +201,8 @@ func TestProxyTrust(t *testing.T) {
 	})
 }
 
-// An IPv4 network may be written as the part of IPv6 that stands for it.
+// TestTrustedNetworksAsIPv6 checks that an IPv4 network may be written as an IPv4-mapped
+// IPv6 network.
 func TestTrustedNetworksAsIPv6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, _ := openFrom(t, "pipe", seen(), nano.WithTrustedProxies("::ffff:10.0.0.0/104", "::ffff:192.0.2.7", "::ffff:192.0.2.16/128"))
@@ -217,7 +220,8 @@ func TestTrustedNetworksAsIPv6(t *testing.T) {
 	})
 }
 
-// The header falls under the deadline of the handshake, and a proxy that only looks in is no client.
+// TestProxyDeadline checks that the handshake deadline includes the header, and that a
+// connection of a proxy without a header is not counted as a client.
 func TestProxyDeadline(t *testing.T) {
 	for name, send := range map[string][]byte{
 		"nothing": nil, "a letter": []byte("P"), "half of version 1": []byte("PROXY TCP4 1.2.3.4 "),
@@ -264,8 +268,9 @@ func TestProxyDeadline(t *testing.T) {
 	}
 }
 
-// A connection whose header is awaited has its place, so that a trusted network cannot fill the server with silence. It
-// counts for no address until it is known for which.
+// TestProxyConnectionsAreCounted checks that a connection that waits for its header
+// counts toward the connection limit, so that a trusted network cannot exceed it. It
+// counts toward no address until the header has arrived.
 func TestProxyConnectionsAreCounted(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		t.Run(kind, func(t *testing.T) {
@@ -308,7 +313,8 @@ func TestProxyConnectionsAreCounted(t *testing.T) {
 				if at[0] != 2900 || at[10*time.Second] != 100 {
 					t.Errorf("the connections ended after %v, want 2900 at once and 100 after 10s", at)
 				}
-				// Whose place is free now; as a client's it is one place too.
+				// The slot of the closed connection is free. The new client occupies one
+				// slot as well.
 				for i := range 100 {
 					p, client := dial(), fmt.Sprintf("203.0.113.%d", i)
 					if kind == "wspipe" {
@@ -337,7 +343,7 @@ func TestForwardedFor(t *testing.T) {
 	for _, test := range []struct {
 		peer    string
 		headers []string
-		want    string // "" for the peer's own
+		want    string // "" for the peer's address
 	}{
 		{"10.0.0.1:1", nil, ""},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: " + client}, client + ":0"},
@@ -347,7 +353,7 @@ func TestForwardedFor(t *testing.T) {
 		{"10.0.0.1:1", []string{"X-Forwarded-For: [2001:db8::7]:1234"}, "[2001:db8::7]:1234"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: [2001:db8::7]"}, "[2001:db8::7]:0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: ::ffff:198.51.100.7"}, client + ":0"},
-		// What the client itself sent stands on the left.
+		// The client itself sent the leftmost entries.
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 10.9.9.9, " + client}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: nonsense, " + client}, client + ":0"},
@@ -358,16 +364,16 @@ func TestForwardedFor(t *testing.T) {
 		{"10.0.0.1:1", []string{"Forwarded: for=192.0.2.1, for=" + client + ", for=10.9.9.9"}, client + ":0"},
 		{"10.0.0.1:1", []string{"Forwarded: for=_hidden", "X-Real-IP: " + client}, "10.0.0.1:1"},
 		{"10.0.0.1:1", []string{"Forwarded: for=192.0.2.1", "X-Forwarded-For: " + client}, client + ":0"},
-		// Several proxies.
+		// The request passed several proxies.
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client + ", 10.0.0.3,10.0.0.2"}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 192.0.2.1, " + client, "X-Forwarded-For: 10.0.0.3, 10.0.0.2"}, client + ":0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: 10.0.0.3, 10.0.0.2"}, "10.0.0.3:0"},
-		// Where the row breaks, the last one that is known counts.
+		// After an invalid entry, the last valid address is used.
 		{"10.0.0.1:1", []string{"X-Forwarded-For: " + client + ", nonsense, 10.0.0.2"}, "10.0.0.2:0"},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: " + client + ", unknown"}, ""},
 		{"10.0.0.1:1", []string{"X-Forwarded-For:"}, ""},
 		{"10.0.0.1:1", []string{"X-Forwarded-For: ,,,"}, ""},
-		// From whom it is not trusted.
+		// The peer is not trusted.
 		{"192.0.2.66:1", []string{"X-Forwarded-For: " + client}, ""},
 		{"[::1]:1", []string{"X-Forwarded-For: " + client}, ""},
 	} {
@@ -394,7 +400,8 @@ func TestForwardedFor(t *testing.T) {
 	}
 }
 
-// Limits go by the address that a trusted proxy gives, not by the proxy's own.
+// TestForwardedForLimits checks that limits use the address that a trusted proxy reports,
+// not that of the proxy.
 func TestForwardedForLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		from, srv := openFrom(t, "wspipe", &testkit.Game{}, nano.WithTrustedProxies("10.0.0.0/8"), nano.WithMaxConnectionsPerAddress(2),
@@ -437,16 +444,17 @@ func TestForwardedForLimits(t *testing.T) {
 	})
 }
 
-// There too the address is that of the client, as a trusted proxy gives it.
+// TestAddressesOnTheProgramsMux checks that the session's address is the one that a
+// trusted proxy reports, with the program's mux too.
 func TestAddressesOnTheProgramsMux(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, from := programsMux(t, nano.WithMaxConnectionsPerAddress(2), nano.WithTrustedProxies("10.0.0.0/8"))
 		for i, test := range []struct {
 			addr, forwarded string
-			want            string // the session's address; "" where it is refused
+			want            string // the session's address; "" if the client is refused
 		}{
 			{"192.0.2.1:1", "", "192.0.2.1:1"},
-			{"192.0.2.1:2", "198.51.100.7", "192.0.2.1:2"}, // not to be believed
+			{"192.0.2.1:2", "198.51.100.7", "192.0.2.1:2"}, // the peer is not trusted
 			{"192.0.2.1:3", "198.51.100.8", ""},
 			{"10.0.0.1:1", "192.0.2.1", ""},
 			{"10.0.0.1:2", "198.51.100.7", "198.51.100.7:0"},

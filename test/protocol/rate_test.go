@@ -16,7 +16,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// In fake time, which stands still while messages are on their way.
+// TestMessageRate runs in fake time, which does not advance while messages are in
+// transit.
 func TestMessageRate(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		t.Run(kind, func(t *testing.T) {
@@ -47,7 +48,7 @@ func TestMessageRate(t *testing.T) {
 				time.Sleep(350 * time.Millisecond)
 				passes(3)
 				time.Sleep(time.Minute)
-				passes(5) // no more than the burst
+				passes(5) // not more than the burst
 				st := at.Stats()
 				if st.Refused["rate"] != 6 || st.Refused["notify"] != 1 || st.Refused["request"] != 5 {
 					t.Errorf("refused: %v, want 6 for the rate, of which 5 requests and a notify", st.Refused)
@@ -80,17 +81,18 @@ func TestByteRate(t *testing.T) {
 			time.Sleep(time.Second)
 			refused(3, 1001)
 			p.Echo(4, payload[:1000])
-			refused(5, 0) // what bears no payload costs four bytes
+			refused(5, 0) // a message without a payload counts as four bytes
 			time.Sleep(4 * time.Millisecond)
 			p.Echo(5, "")
 			time.Sleep(time.Minute)
-			refused(6, 2001) // the burst is the largest that ever passes
+			refused(6, 2001) // a message larger than the burst never passes
 			p.Echo(7, payload[:2000])
 		})
 	}
 }
 
-// Who goes on is kicked; ten seconds without a refusal make up for what was before.
+// TestAbuseIsKicked checks that a client that continues over the limit is kicked. Ten
+// seconds without a refusal reset the count.
 func TestAbuseIsKicked(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		for _, limit := range []int{100, 3, 1} {
@@ -98,7 +100,7 @@ func TestAbuseIsKicked(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					game, ends := watched()
 					opts := []nano.Option{nano.WithMessageRate(1, 1)}
-					if limit != 100 { // the default
+					if limit != 100 { // 100 is the default
 						opts = append(opts, nano.WithMaxAbuse(limit))
 					}
 					at := testkit.Start(t, kind, game, opts...)
@@ -140,7 +142,8 @@ func TestAbuseIsKicked(t *testing.T) {
 	}
 }
 
-// Who sends too much at once is told before the kick, and gets the answers that are due.
+// TestAbuseInOneWrite checks that a client that sends too much at once gets the errors
+// and the due answers before the kick.
 func TestAbuseInOneWrite(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		at := testkit.Start(t, kind, &testkit.Game{}, nano.WithMessageRate(0.01, 3), nano.WithMaxAbuse(4))
@@ -184,15 +187,17 @@ func TestAbuseWithoutEnd(t *testing.T) {
 	})
 }
 
-// doubtful is how many empty continuations have no more bytes than one control frame: they may be the beginning of one.
+// doubtful is the largest number of empty continuation frames that are no longer than one
+// control frame.
 const doubtful = (6 + 125) / 6
 
-// What carries no message is counted, and costs as much as one where there is a rate.
+// TestControlFloods checks that frames without a message are counted, and count toward
+// the rate if there is one.
 func TestControlFloods(t *testing.T) {
 	const n = 1000
 	for _, test := range []struct {
 		name, kind string
-		bytes      []byte // as they go over the wire
+		bytes      []byte // bytes on the wire
 	}{
 		{"heartbeats", "pipe", testkit.Pack(packet.Heartbeat, "")},
 		{"heartbeats", "wspipe", testkit.Frame(0x82, testkit.Pack(packet.Heartbeat, ""))},
@@ -238,12 +243,13 @@ func TestControlFloods(t *testing.T) {
 	}
 }
 
-// Empty continuations never reach the reader of a message: they are told by bytes that come to nothing. Fragments with
-// something in them are not taken for it, wherever the bytes are cut.
+// TestEmptyContinuations checks that empty continuation frames are counted by their
+// bytes, although they never reach a reader of messages. Fragments with data are not
+// counted so, wherever the bytes are split.
 func TestEmptyContinuations(t *testing.T) {
 	const n = 10_000
 	empties := bytes.Repeat(testkit.Frame(0x00, nil), n)
-	// Also where each read brings something too.
+	// Each read may return data as well.
 	mixed := bytes.Repeat(append(testkit.Frame(0x00, []byte{0}), empties[:1000*6]...), n/1000)
 	for _, kind := range []string{"ws", "wspipe"} {
 		for _, junk := range [][]byte{empties, mixed} {
@@ -305,12 +311,13 @@ func TestEmptyContinuations(t *testing.T) {
 	}
 }
 
-// Bytes count wherever they are; what has none costs a little.
+// TestControlCostsBytes checks that bytes of every kind of message count, and that a
+// message without bytes counts a little.
 func TestControlCostsBytes(t *testing.T) {
 	for name, test := range map[string]struct {
 		kind  string
 		bytes []byte
-		want  int64 // how many pass
+		want  int64 // number of messages that pass
 	}{
 		"heartbeats":             {"pipe", testkit.Pack(packet.Heartbeat, ""), 2500},
 		"heartbeats in frames":   {"wspipe", testkit.Frame(0x82, testkit.Pack(packet.Heartbeat, "")), 2500},
@@ -343,7 +350,7 @@ func TestControlCostsBytes(t *testing.T) {
 	}
 }
 
-// Nothing is limited that has no limit by default.
+// TestNoRatesByDefault checks that limits without a default are off.
 func TestNoRatesByDefault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, kind := range []string{"pipe", "wspipe"} {
@@ -361,7 +368,7 @@ func TestNoRatesByDefault(t *testing.T) {
 			p := from("192.0.2.1:2").DialPatient()
 			p.Join()
 			for id := range uint64(1000) {
-				p.Echo(id+1, strings.Repeat("x", 10_000)) // in no time at all
+				p.Echo(id+1, strings.Repeat("x", 10_000)) // takes no time in fake time
 			}
 			for name, n := range srv.Stats().Refused {
 				if n != 0 {

@@ -21,7 +21,7 @@ var (
 	cutSeed = flag.Uint64("resume.seed", 0, "seed of TestResumeRandomCuts; with -resume.runs it is random by default")
 )
 
-// cutConn ends after a number of bytes in either direction.
+// cutConn is a connection that ends after a number of bytes in either direction.
 type cutConn struct {
 	net.Conn
 	in, out int
@@ -46,8 +46,8 @@ func (c *cutConn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// TestResumeRandomCuts cuts connections at random bytes. Each request makes the server send a push and a response, so the
-// model of what comes is a list.
+// TestResumeRandomCuts cuts connections at random bytes. Each request makes the server
+// send a push and a response, so the expected sequence is a simple list.
 func TestResumeRandomCuts(t *testing.T) {
 	runs, seed := 100, *cutSeed
 	switch {
@@ -90,7 +90,7 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 	for i := range sizes {
 		sizes[i] = r.IntN(1 + r.IntN(400))
 	}
-	var got []string // requests, as the server sees them
+	var got []string // requests that the server received
 	at := testkit.Start(t, kind, testkit.NewGame(func(s *session.Session, data []byte) error {
 		got = append(got, string(data))
 		if err := s.Push("news", []byte("push of "+string(data))); err != nil {
@@ -110,7 +110,7 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 		}
 	}
 	begun := false
-	var last error // why the last connection ended
+	var last error // the error that ended the last connection
 	for next := 0; next < 2*requests; cuts++ {
 		if cuts > 100_000 {
 			t.Fatalf("no progress after %d of %d messages: %v\n%s", next, 2*requests, last, stacks())
@@ -122,7 +122,7 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 		limit := 200 + r.IntN(1+r.IntN(4000))
 		cut := &cutConn{Conn: conn, in: limit, out: 200 + r.IntN(1+r.IntN(4000))}
 		if !begun {
-			cut.in, cut.out = 1<<30, 1<<30 // until the session has begun
+			cut.in, cut.out = 1<<30, 1<<30 // no cut until the session has begun
 		}
 		w := testkit.NewWire(cut)
 		w.Patience = time.Hour
@@ -155,7 +155,7 @@ func randomCuts(t *testing.T, r *rand.Rand, kind string) (cuts, messages int) {
 			}
 			next++
 		}
-		if r.IntN(4) > 0 { // else the server believes in the connection
+		if r.IntN(4) > 0 { // otherwise the server keeps the old connection
 			_ = conn.Close()
 		} else {
 			defer conn.Close()

@@ -15,8 +15,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A client behind a trusted proxy resumes beyond the connection limits too. With the PROXY protocol that is decided when
-// its header and its handshake have come.
+// TestResumeBehindProxyBeyondTheLimits checks that a client behind a trusted proxy can
+// resume although the connection limits are reached. With the PROXY protocol the server
+// decides after the header and the handshake.
 func TestResumeBehindProxyBeyondTheLimits(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		t.Run(kind, func(t *testing.T) {
@@ -102,7 +103,7 @@ func TestResumeBehindProxyBeyondTheLimits(t *testing.T) {
 	}
 }
 
-// secrets collects every token that crosses the wire.
+// secrets collects every token sent over the connections.
 type secrets struct {
 	mu   sync.Mutex
 	list []string
@@ -114,7 +115,8 @@ func (s *secrets) add(token string) {
 	s.list = append(s.list, token)
 }
 
-// TestTokensAreNotLogged takes sessions through everything that ends, refuses or resumes them, with the debug log on.
+// TestTokensAreNotLogged begins, ends, refuses and resumes sessions in every way, with
+// the debug log on.
 func TestTokensAreNotLogged(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		t.Run(kind, func(t *testing.T) {
@@ -176,7 +178,7 @@ func takeThroughResume(t *testing.T, kind string, log *testkit.LogCapture, token
 	with := func(token string, received int) string {
 		return fmt.Sprintf(`{"sys":{"resume":{"token":%q,"received":%d}}}`, token, received)
 	}
-	// begin begins a session and returns its connection, its token, and the session.
+	// begin starts a session and returns its connection, its token and the session.
 	begin := func() (*testkit.Wire, string, *session.Session) {
 		w, a, err := ask(`{"sys":{"resume":{}}}`)
 		if err != nil {
@@ -234,11 +236,11 @@ func takeThroughResume(t *testing.T, kind string, log *testkit.LogCapture, token
 		}
 		_ = next.Send(append(testkit.Pack(packet.Ack, ""), testkit.Request(2, "Game.Do", "again")...))
 		_, _ = next.Message()
-		_ = next.Send(testkit.Pack(packet.Data, "\xff")) // malformed
+		_ = next.Send(testkit.Pack(packet.Data, "\xff")) // a malformed message
 		next.ReadUntilEnd()
 		cut(next)
 	}
-	// Handshakes that are refused.
+	// These handshakes are refused.
 	_, token, _ := begin()
 	for _, handshake := range []string{
 		with(token, 99), with(token+"x", 1), `{"sys":{"resume":{"token":["` + token + `"]}}}`, `{"sys":{"resume":"` + token + `"}}`,

@@ -14,17 +14,18 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// memoryRace is a server whose sessions together keep more than MaxMemory, while clients go and come.
+// memoryRace is a server whose sessions together exceed MaxMemory while clients
+// disconnect and resume.
 type memoryRace struct {
 	t  *testing.T
 	at *testkit.Server
 
-	all []*session.Session // for the logic goroutine
+	all []*session.Session // used by the logic goroutine only
 
 	resumed, overflowed, closed atomic.Int64
 }
 
-// serve pushes the next numbered message to every session, and answers.
+// serve pushes the next numbered message to every session, and responds.
 func (r *memoryRace) serve(s *session.Session, data []byte) error {
 	if string(data) == "first" {
 		r.all = append(r.all, s)
@@ -46,7 +47,7 @@ func (r *memoryRace) serve(s *session.Session, data []byte) error {
 		n := m.Int("pushes")
 		m.Set("pushes", n+1)
 		err := m.Push("push", fmt.Appendf(nil, "%d %s", n, padding))
-		if err != nil && !errors.Is(err, session.ErrBrokenPipe) && !errors.Is(err, session.ErrSlowClient) { // it ends, and OnClose says why
+		if err != nil && !errors.Is(err, session.ErrBrokenPipe) && !errors.Is(err, session.ErrSlowClient) { // the session closes, and OnClose reports the cause
 			r.t.Errorf("Push = %v", err)
 		}
 	}
@@ -56,8 +57,9 @@ func (r *memoryRace) serve(s *session.Session, data []byte) error {
 
 var padding = strings.Repeat("x", 700)
 
-// TestResumeWhileMemoryIsReclaimed lets clients resume while the server forgets what sessions keep. A client either gets
-// all that it missed, or is told "overflow".
+// TestResumeWhileMemoryIsReclaimed lets clients resume while the server drops the kept
+// packets of sessions. A client either gets every packet that it missed, or the refusal
+// "overflow".
 func TestResumeWhileMemoryIsReclaimed(t *testing.T) {
 	rounds := 60
 	if testing.Short() {
@@ -84,7 +86,7 @@ func TestResumeWhileMemoryIsReclaimed(t *testing.T) {
 	})
 }
 
-// client goes and comes, and leaves at last.
+// client disconnects and resumes repeatedly, and then leaves.
 func (r *memoryRace) client(i, rounds int) {
 	c := &testkit.ResumeClient{}
 	next, id := -1, uint64(0)
@@ -96,7 +98,7 @@ func (r *memoryRace) client(i, rounds int) {
 		}
 		a, err := c.Connect(w)
 		switch {
-		case err != nil: // the session ended while the connection was to go on with it
+		case err != nil: // the session ended during the resume
 			w.Abort()
 			if failed++; failed > 10*rounds {
 				r.t.Errorf("client %d does not come back: %v", i, err)
@@ -120,7 +122,8 @@ func (r *memoryRace) client(i, rounds int) {
 		for range 1 + (i+round)%7 {
 			m, err := c.Next(w)
 			if err != nil {
-				// The session ended between the answer and the ack; the next answer says so.
+				// The session ended between the answer and the ack. The next answer
+				// reports it.
 				break
 			}
 			if m.Route != "push" {
@@ -140,7 +143,7 @@ func (r *memoryRace) client(i, rounds int) {
 			continue
 		}
 		_ = w.Send(testkit.Pack(packet.Kick, ""))
-		for err == nil { // a reset could overtake the kick
+		for err == nil { // reads the kick, which a reset could discard
 			_, _, err = w.Packet()
 		}
 		w.Abort()

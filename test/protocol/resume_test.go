@@ -59,7 +59,7 @@ func (b *resumeBed) note(format string, args ...any) {
 	b.trace = append(b.trace, fmt.Sprintf(format, args...))
 }
 
-// steps checks what has happened since the last call.
+// steps checks the events since the last call.
 func (b *resumeBed) steps(want ...string) {
 	b.t.Helper()
 	synctest.Wait()
@@ -71,7 +71,7 @@ func (b *resumeBed) steps(want ...string) {
 	b.trace = nil
 }
 
-// forget forgets what has happened.
+// forget drops the recorded events.
 func (b *resumeBed) forget() {
 	synctest.Wait()
 	b.mu.Lock()
@@ -79,7 +79,8 @@ func (b *resumeBed) forget() {
 	b.trace = nil
 }
 
-// closed checks that the session closed for a reason whose text begins with that of err, and nothing else happened.
+// closed checks that the session closed, that the reason's text begins with that of err,
+// and that there was no other event.
 func (b *resumeBed) closed(err error) {
 	b.t.Helper()
 	synctest.Wait()
@@ -96,7 +97,7 @@ func (b *resumeBed) dial() *testkit.Wire {
 	return b.at.DialPatient().Wire
 }
 
-// connect lets the client come back over a new connection.
+// connect resumes the client's session over a new connection.
 func (b *resumeBed) connect() testkit.ResumeAnswer {
 	b.t.Helper()
 	b.wire = b.dial()
@@ -148,7 +149,7 @@ func (b *resumeBed) push(texts ...string) {
 	synctest.Wait()
 }
 
-// refused checks that the session does not go on, and why.
+// refused checks that the resume is refused, and its reason.
 func (b *resumeBed) refused(reason string) {
 	b.t.Helper()
 	if a := b.connect(); a.Resumed || a.Reason != reason || a.Token == "" {
@@ -347,7 +348,7 @@ var resumeContract = []struct {
 			b.t.Fatalf("answers %+v, %+v", a1, a2)
 		}
 		_ = w1.Send(testkit.Pack(packet.Ack, ""))
-		_ = w1.Send(testkit.Pack(packet.Kick, "")) // means nothing
+		_ = w1.Send(testkit.Pack(packet.Kick, "")) // has no effect
 		if err := w2.Send(testkit.Pack(packet.Ack, "")); err != nil {
 			b.t.Fatal(err)
 		}
@@ -392,7 +393,7 @@ var resumeContract = []struct {
 		for range 10 {
 			b.next(strings.Repeat("x", 300))
 		}
-		b.drop() // it lacks only the last
+		b.drop() // only the last packet is missing
 		if a := b.connect(); !a.Resumed {
 			b.t.Errorf("answer %+v", a)
 		}
@@ -432,7 +433,7 @@ var resumeContract = []struct {
 		if st := b.at.Stats().Resume; st.Suspended != 5 || st.BytesHeld != 5<<10 || st.Overflowed != 6 {
 			b.t.Errorf("Stats().Resume = %+v, want 5 suspended", st)
 		}
-		b.refused("overflow") // it was the first
+		b.refused("overflow") // it was the oldest session
 	}},
 	{"a kick while suspended", nil, func(b *resumeBed) {
 		b.drop()
@@ -482,7 +483,7 @@ var resumeContract = []struct {
 		_ = b.wire.Send(testkit.Pack(packet.Heartbeat, ""))
 		_ = b.wire.Send(testkit.Acknowledge(0))
 		_ = b.wire.Send(testkit.Acknowledge(1))
-		_ = b.wire.Send(testkit.Acknowledge(0)) // smaller: ignored
+		_ = b.wire.Send(testkit.Acknowledge(0)) // smaller than before, so it is ignored
 		b.push("1")
 		b.next("1")
 		for _, body := range []string{"\x80\x00", "\x03", "\x01\x01"} {
@@ -613,7 +614,7 @@ var resumeContract = []struct {
 		if a := b.connect(); !a.Resumed {
 			b.t.Errorf("answer %+v", a)
 		}
-		var extra []*testkit.Wire // that say nothing
+		var extra []*testkit.Wire // connections that send nothing
 		for range 64 {
 			extra = append(extra, b.dial())
 		}
@@ -662,7 +663,7 @@ var resumeContract = []struct {
 
 var validated int
 
-// TestResumeContract checks the sentences of the resume protocol, in memory and in fake time.
+// TestResumeContract checks the rules of the resume protocol, in memory and in fake time.
 func TestResumeContract(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		for _, c := range resumeContract {

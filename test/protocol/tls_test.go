@@ -19,10 +19,10 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// secured are the two transports that TLS goes under, with the scheme of their addresses.
+// secured lists the two transports that support TLS, with the scheme of their addresses.
 var secured = map[string]string{"tcp": "tls", "ws": "wss"}
 
-// dialTLS connects the Go client to a server that speaks TLS.
+// dialTLS connects the Go client to a TLS server.
 func dialTLS(t testing.TB, at *testkit.Server, config *tls.Config) (*client.Client, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
 	defer cancel()
@@ -155,7 +155,7 @@ func TestTLSClientCertificates(t *testing.T) {
 	}
 }
 
-// A certificate is renewed while clients are connected.
+// TestTLSRenewed checks that a certificate can be renewed while clients are connected.
 func TestTLSRenewed(t *testing.T) {
 	ca := testkit.NewCA(t, "ca")
 	for kind := range secured {
@@ -192,7 +192,8 @@ func TestTLSRenewed(t *testing.T) {
 					mustEcho(t, c)
 				}
 			}
-			// A fault of the program refuses new clients and no others.
+			// A failing callback of the program refuses new clients and does not affect
+			// others.
 			current.Store(&tls.Certificate{})
 			if _, err := dialTLS(t, at, config); err == nil {
 				t.Error("a client is let in without a certificate of the server")
@@ -205,7 +206,8 @@ func TestTLSRenewed(t *testing.T) {
 	}
 }
 
-// The configuration belongs to the program: the server works on a copy.
+// TestTLSConfigIsCopied checks that the server does not change the program's TLS
+// configuration. It uses a copy.
 func TestTLSConfigIsCopied(t *testing.T) {
 	ca := testkit.NewCA(t, "ca")
 	config := &tls.Config{Certificates: []tls.Certificate{ca.Server(2)}}
@@ -226,7 +228,8 @@ func TestTLSConfigIsCopied(t *testing.T) {
 	}
 }
 
-// Who does not speak TLS is closed, at the latest when the time for the handshake is over.
+// TestNoTLS checks that a client that does not use TLS is closed, at the latest at the
+// handshake deadline.
 func TestNoTLS(t *testing.T) {
 	ca := testkit.NewCA(t, "ca")
 	for kind := range secured {
@@ -250,7 +253,7 @@ func TestNoTLS(t *testing.T) {
 					t.Fatal(err)
 				}
 				_ = conn.SetReadDeadline(time.Now().Add(testkit.Patience))
-				// An alert may come, and a page that mentions TLS; the connection may also be reset.
+				// The server may send an alert or an HTTP error, or reset the connection.
 				_, err = io.Copy(io.Discard, conn)
 				if errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("the connection is open after %v", testkit.Patience)

@@ -18,7 +18,8 @@ import (
 	"github.com/lonng/nano/internal/testkit"
 )
 
-// A client with the wrong transport is told so if it can be, is counted, and the log says what is wrong.
+// TestWrongTransport checks that a client with the wrong transport gets an error if
+// possible and is counted, and that the log names the cause.
 func TestWrongTransport(t *testing.T) {
 	const handshake, refused = "\x01\x00\x00\x02{}", "\x01\x00\x00"
 	for _, c := range []struct{ name, transport, first, answer, log string }{
@@ -57,7 +58,7 @@ func TestWrongTransport(t *testing.T) {
 			go func() {
 				for i, piece := range strings.Split(c.first, "|") {
 					if i > 0 {
-						time.Sleep(20 * time.Millisecond) // so that the server reads each by itself
+						time.Sleep(20 * time.Millisecond) // lets the server read each piece separately
 					}
 					_, _ = io.WriteString(conn, piece)
 				}
@@ -79,7 +80,8 @@ func TestWrongTransport(t *testing.T) {
 	}
 }
 
-// A Go client that dials with the wrong scheme is told so at once, and the server logs it.
+// TestWrongScheme checks that Dial with the wrong scheme fails at once with a clear
+// error, and that the server logs it.
 func TestWrongScheme(t *testing.T) {
 	for _, kind := range []string{"tcp", "tls", "ws", "wss"} {
 		for _, scheme := range []string{"tcp", "tls", "ws", "wss"} {
@@ -107,7 +109,8 @@ func TestWrongScheme(t *testing.T) {
 	}
 }
 
-// A packet over the limit ends a WebSocket with the code for that.
+// TestPacketOverTheLimitHasItsCode checks that a packet over the limit closes a WebSocket
+// with code 1009.
 func TestPacketOverTheLimitHasItsCode(t *testing.T) {
 	at := testkit.Start(t, "ws", testkit.NewGame(nil), nano.WithMaxPacketSize(100))
 	p := at.Join()
@@ -120,7 +123,8 @@ func TestPacketOverTheLimitHasItsCode(t *testing.T) {
 // hiding hides the Hijacker of a ResponseWriter, as some middleware does.
 type hiding struct{ http.ResponseWriter }
 
-// An upgrade that cannot take over the connection is counted and logged.
+// TestUpgradeWithoutHijacker checks that an upgrade is counted and logged if the
+// connection cannot be hijacked.
 func TestUpgradeWithoutHijacker(t *testing.T) {
 	log := testkit.NewLogCapture()
 	s := testkit.NewServer(testkit.NewGame(nil), log.Option())

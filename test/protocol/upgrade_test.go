@@ -18,7 +18,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// listenOn starts a server on a port of its own and returns the address.
+// listenOn starts a server on its own port and returns the address.
 func listenOn(t *testing.T, kind string, game *testkit.Game, opts ...nano.Option) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -32,8 +32,8 @@ func listenOn(t *testing.T, kind string, game *testkit.Game, opts ...nano.Option
 	return l.Addr().String()
 }
 
-// The validator sees the cookies, headers and query of the upgrade; later, the request is
-// gone.
+// TestUpgradeRequest checks that the validator can read the cookies, headers and query of
+// the upgrade request, and that later code cannot.
 func TestUpgradeRequest(t *testing.T) {
 	t.Parallel()
 	type seen struct{ cookie, authorization, room string }
@@ -73,7 +73,8 @@ func TestUpgradeRequest(t *testing.T) {
 	}
 }
 
-// The request of an upgrade over TLS has the state of that.
+// TestUpgradeRequestOverTLS checks that the upgrade request of a TLS client has the TLS
+// connection state.
 func TestUpgradeRequestOverTLS(t *testing.T) {
 	states := make(chan *tls.ConnectionState, 1)
 	at := testkit.Start(t, "wss", testkit.NewGame(nil), nano.WithHandshakeValidator(func(s *session.Session, _ []byte) error {

@@ -1,4 +1,4 @@
-// Package hist owns a histogram of latencies.
+// Package hist implements a histogram of latencies.
 package hist
 
 import (
@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Histogram counts durations in steps that are at most 1.6 percent wide. The zero value is ready; it is for one
-// goroutine.
+// Histogram counts durations in steps that are at most 1.6 percent wide. The zero value
+// is ready to use. A Histogram is not safe for concurrent use.
 type Histogram struct {
 	counts [58 * 64]int64
 	n      int64
 	max    time.Duration
 }
 
-// Add counts d; a negative one counts as 0.
+// Add counts d. A negative duration counts as 0.
 func (h *Histogram) Add(d time.Duration) {
 	d = max(d, 0)
 	h.max = max(h.max, d)
@@ -22,7 +22,8 @@ func (h *Histogram) Add(d time.Duration) {
 	h.counts[step(uint64(d))]++
 }
 
-// step numbers the steps: 128 of one nanosecond, and then 64 for each power of two.
+// step returns the index of the step of d: 128 steps of one nanosecond, then 64 steps for
+// each power of two.
 func step(v uint64) int {
 	shift := max(bits.Len64(v)-7, 0)
 	return shift*64 + int(v>>shift)
@@ -42,8 +43,8 @@ func (h *Histogram) Count() int64 { return h.n }
 // Max returns the longest duration.
 func (h *Histogram) Max() time.Duration { return h.max }
 
-// Quantile returns what the fraction q of all durations does not exceed, but for the width of a step; 0 if there are
-// none.
+// Quantile returns the q-quantile of all durations, rounded up by at most the width of a
+// step. It returns 0 if there are none.
 func (h *Histogram) Quantile(q float64) time.Duration {
 	rank := min(int64(q*float64(h.n)), h.n-1)
 	for i, n := range h.counts {

@@ -56,7 +56,7 @@ func TestTemplate(t *testing.T) {
 	}
 }
 
-// unmask takes a client's frame apart, whose mask is 0.
+// unmask returns the payload of a client's frame. The mask of the frame is 0.
 func unmask(t *testing.T, frame []byte) (payload []byte) {
 	t.Helper()
 	header, size := 2, int(frame[1]&0x7f)
@@ -90,10 +90,11 @@ func TestParseWhatIsNotWhole(t *testing.T) {
 	}
 }
 
-// tamper is given each message's packet, with its number on its connection, and returns what goes back.
+// tamper gets the packet of each message and its number on the connection. It returns the
+// bytes to send back.
 type tamper func(client, n int, p []byte) (back []byte, err error)
 
-// serve echoes packets, but for what f does to messages.
+// serve echoes packets. Packets of messages pass through f first.
 func serve(t *testing.T, f tamper) (addr string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -233,7 +234,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// An answer that never comes is lost after a while, and the client goes on.
+// TestLost checks that an unanswered request counts as lost after the timeout, and the
+// client continues.
 func TestLost(t *testing.T) {
 	r, err := Run(Spec{
 		Kind: Echo, Size: 64, Clients: 1, Window: 1, Route: "A.B", Duration: Lost + 500*time.Millisecond,

@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// When a client acknowledges what it has received.
+// These constants say when a client acknowledges received packets.
 const (
-	ackPackets = 64                     // after so many packets
-	ackBytes   = 16 << 10               // or so many bytes
-	ackDelay   = 500 * time.Millisecond // or so long after the first of them
+	ackPackets = 64                     // after this many packets
+	ackBytes   = 16 << 10               // after this many bytes
+	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
 )
 
-// resumption is what a client counts whose session can be resumed.
+// resumption holds the counters of a client with a resumable session.
 type resumption struct {
 	received, acked uint64
-	bytes           int           // of packets that are not acknowledged
-	since           time.Duration // when the first of those came
+	bytes           int           // bytes of unacknowledged packets
+	since           time.Duration // arrival time of the first of them
 }
 
 // count counts a data packet of size bytes.
@@ -28,17 +28,17 @@ func (s *resumption) count(size int, now time.Duration) {
 	s.bytes += size
 }
 
-// due reports whether enough has come to acknowledge it.
+// due reports whether the client has received enough to acknowledge it.
 func (s *resumption) due(now time.Duration) bool {
 	return s.received-s.acked >= ackPackets || s.bytes >= ackBytes || s.late(now)
 }
 
-// late reports whether a packet has waited for long.
+// late reports whether a packet has been unacknowledged for ackDelay.
 func (s *resumption) late(now time.Duration) bool {
 	return s.received != s.acked && now-s.since >= ackDelay
 }
 
-// acknowledge appends an acknowledgement to what is to be sent; the caller flushes.
+// acknowledge appends an acknowledgment to the output. The caller flushes.
 func (r *run) acknowledge(c *client) {
 	var body [binary.MaxVarintLen64]byte
 	n := binary.PutUvarint(body[:], c.resume.received)

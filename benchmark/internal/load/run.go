@@ -1,4 +1,4 @@
-// Long: one event loop with the state of its clients, which every case shares.
+// Long: one event loop with the state of its clients, which all cases share.
 
 package load
 
@@ -24,12 +24,12 @@ type client struct {
 	n     uint32 // its number
 	state int
 	out   []byte // to be sent
-	rest  []byte // of what came: the beginning of something that is not whole
+	rest  []byte // the incomplete end of the received bytes
 	began time.Duration
 
 	sent  uint32          // the number of the next message
-	want  uint32          // the number of the next answer, or of the next broadcast
-	times []time.Duration // when the messages in flight were sent, by number
+	want  uint32          // number of the next answer or broadcast
+	times []time.Duration // send times of the messages in flight, by number
 	got   int64           // answers in the measured time
 
 	resume  resumption
@@ -37,25 +37,26 @@ type client struct {
 	conn    link
 }
 
-// room is the broadcasts of one sender.
+// room holds the broadcasts of one sender.
 type room struct {
 	sent, want uint32
 	times      []time.Duration
-	counts     []int // deliveries, by number
+	counts     []int // number of deliveries, by broadcast
 }
 
-// transport carries bytes. run calls it and is called back on one goroutine.
+// transport connects clients and carries bytes. run calls it, and it calls run back on
+// the same goroutine.
 type transport interface {
-	dial(c *client) error // connected or gone follows
+	dial(c *client) error // connected or gone is called afterwards
 	flush(c *client)      // sends c.out
-	close(c *client)      // cuts the connection
-	// wait calls connected, received and gone for what has happened, and returns when something has, or after d at
-	// the latest.
+	close(c *client)      // closes the connection
+	// wait calls connected, received and gone for past events. It returns after an event,
+	// or after d at the latest.
 	wait(d time.Duration) error
 	end()
 }
 
-// parallel is how many connections are made at once.
+// parallel is the number of connections that are made at once.
 const parallel = 200
 
 // run is one run of a load.
@@ -63,7 +64,7 @@ type run struct {
 	Spec
 	transport transport
 	base      time.Time
-	now       time.Duration // since base; read after each wait and read
+	now       time.Duration // since base; updated after each wait and read
 	mask      uint32
 
 	clients []*client
@@ -73,16 +74,16 @@ type run struct {
 
 	handshake, ack, heartbeat []byte
 
-	ready, joined int // clients
+	ready, joined int // numbers of clients
 	setups        int64
-	firing        bool // as answers come, new messages go
-	redial        bool // closed connections are made again
-	worked        bool // there was a handshake
+	firing        bool // new messages are sent as answers arrive
+	redial        bool // closed connections are opened again
+	worked        bool // at least one handshake has completed
 	measuring     bool
-	failed        error // what makes going on pointless
+	failed        error // the error that ends the run
 
 	issued   int64 // messages that Rate asked for
-	turn     int   // whose message is next
+	turn     int   // the client that sends the next message
 	lastLook time.Duration
 
 	latency    hist.Histogram
@@ -97,8 +98,9 @@ type run struct {
 	missed int64
 }
 
-// Run puts a load on a server. It calls begin when the measured time begins, and end when it ends; the load goes on for
-// some time after that, so that a server is measured under it.
+// Run puts a load on a server. It calls begin and end at the start and the end of the
+// measured time. The load continues for some time after that, so the server is under load
+// until the last measurement.
 func Run(s Spec, begin, end func()) (Result, error) {
 	if err := s.check(); err != nil {
 		return Result{}, err
@@ -199,7 +201,8 @@ func (r *run) run(begin, end func()) (Result, error) {
 	return res, nil
 }
 
-// connect makes all connections, and has all clients join where they are to. With Connect it only begins to.
+// connect opens all connections, and makes clients join their rooms if there are any.
+// With the kind Connect it only starts.
 func (r *run) connect() error {
 	if r.Kind == Connect {
 		r.redial = true
@@ -242,7 +245,7 @@ func (r *run) connect() error {
 	})
 }
 
-// patience is how long connecting may take.
+// patience returns the time limit for connecting all clients.
 func (r *run) patience() time.Duration {
 	d := time.Minute
 	if r.Connects > 0 {
@@ -251,10 +254,10 @@ func (r *run) patience() time.Duration {
 	return d
 }
 
-// roomOf numbers the room of a client.
+// roomOf returns the room number of a client.
 func (r *run) roomOf(c *client) int { return int(c.n) / max(r.Clients/max(r.Rooms, 1), 1) }
 
-// until waits until progress has counted all clients.
+// until waits until progress has reached the number of clients.
 func (r *run) until(d time.Duration, what string, progress func() (int, error)) error {
 	r.look()
 	deadline := r.now + d
@@ -278,7 +281,7 @@ func (r *run) until(d time.Duration, what string, progress func() (int, error)) 
 	}
 }
 
-// start fills the windows.
+// start sends messages until every window is full.
 func (r *run) start() {
 	r.firing = r.Rate == 0 && (r.Kind == Echo || r.Kind == Push || r.Kind == Broadcast)
 	if !r.firing {
@@ -296,7 +299,7 @@ func (r *run) start() {
 	}
 }
 
-// reset begins the measured time.
+// reset starts the measured time.
 func (r *run) reset() {
 	r.latency = hist.Histogram{}
 	r.done, r.heartbeats, r.setups = 0, 0, 0
@@ -307,7 +310,7 @@ func (r *run) reset() {
 	r.measuring = true
 }
 
-// spin lets the load run for d.
+// spin runs the load for d.
 func (r *run) spin(d time.Duration) error {
 	r.look()
 	until := r.now + d
@@ -338,7 +341,8 @@ func (r *run) spin(d time.Duration) error {
 	return nil
 }
 
-// issue sends one message because it is time, unless the window is full: the rate is lower then.
+// issue sends the next message of a load with a rate. It skips the message if the window
+// is full, so the rate is lower then.
 func (r *run) issue() {
 	r.look()
 	if r.Kind == Broadcast {
@@ -357,7 +361,7 @@ func (r *run) issue() {
 	}
 }
 
-// fill sends messages of c until its window is full; the caller flushes.
+// fill sends messages of c until its window is full. The caller flushes.
 func (r *run) fill(c *client) {
 	for int(c.sent-c.want) < r.Window {
 		r.fire(c)
@@ -370,14 +374,14 @@ func (r *run) fire(c *client) {
 	c.sent++
 }
 
-// refill has the sender of a room send until its window is full.
+// refill makes the sender of a room send until its window is full.
 func (r *run) refill(room int) {
 	for q := r.rooms[room]; int(q.sent-q.want) < r.Window; {
 		r.say(room)
 	}
 }
 
-// say has the first client of a room send a broadcast.
+// say makes the first client of a room send a broadcast.
 func (r *run) say(room int) {
 	q := r.rooms[room]
 	c := r.clients[room*(r.Clients/r.Rooms)]
@@ -387,7 +391,7 @@ func (r *run) say(room int) {
 	r.transport.flush(c)
 }
 
-// overdue gives up on answers that have not come in time.
+// overdue counts answers as lost if they have not arrived in time.
 func (r *run) overdue() {
 	for i, q := range r.rooms {
 		for q.want != q.sent && r.now-q.times[q.want&r.mask] > Lost {
@@ -432,7 +436,7 @@ func (r *run) close(c *client) {
 	r.transport.close(c)
 }
 
-// connected is called when a client's connection is there.
+// connected is called when a client has connected.
 func (r *run) connected(c *client) {
 	if r.WebSocket {
 		c.state = stateUpgrade
@@ -444,7 +448,7 @@ func (r *run) connected(c *client) {
 	r.transport.flush(c)
 }
 
-// gone is called when a connection has ended, or could not be made.
+// gone is called when a connection has ended or could not be opened.
 func (r *run) gone(c *client, err error) {
 	if err != nil && !r.worked {
 		r.failed = err
@@ -456,7 +460,7 @@ func (r *run) gone(c *client, err error) {
 	r.again(c)
 }
 
-// again closes a connection, and makes it again where it is to be.
+// again closes a connection, and opens it again if the load requires that.
 func (r *run) again(c *client) {
 	r.close(c)
 	if r.redial && r.failed == nil {
@@ -464,7 +468,8 @@ func (r *run) again(c *client) {
 	}
 }
 
-// received is called with bytes of the server; they are not kept. Afterwards the transport flushes.
+// received is called with bytes from the server, and does not keep them. The transport
+// flushes afterwards.
 func (r *run) received(c *client, b []byte) {
 	r.look()
 	if len(c.rest) > 0 {
@@ -498,7 +503,8 @@ func (r *run) received(c *client, b []byte) {
 	}
 }
 
-// frames takes whole frames off b, each of which is to hold one packet, and returns the rest.
+// frames consumes whole frames of b and returns the rest. Each frame must contain one
+// packet.
 func (r *run) frames(c *client, b []byte) []byte {
 	began := c.began
 	for {
@@ -511,7 +517,7 @@ func (r *run) frames(c *client, b []byte) []byte {
 		case opcode == 8:
 			r.gone(c, nil)
 			return nil
-		case opcode > 2: // pings are not expected, and need no answer in a run
+		case opcode > 2: // pings are not expected, and a run needs no pongs
 		case len(payload) < head || len(payload) != head+length(payload):
 			r.faults.Corrupt++
 		default:
@@ -525,7 +531,7 @@ func (r *run) frames(c *client, b []byte) []byte {
 
 func length(b []byte) int { return int(b[1])<<16 | int(b[2])<<8 | int(b[3]) }
 
-// packets takes whole packets off b and returns the rest.
+// packets consumes whole packets of b and returns the rest.
 func (r *run) packets(c *client, b []byte) []byte {
 	began := c.began
 	for len(b) >= head {
@@ -534,7 +540,7 @@ func (r *run) packets(c *client, b []byte) []byte {
 			break
 		}
 		r.packet(c, b[0], b[head:n])
-		if c.state == stateClosed || c.began != began { // closed, or even made again
+		if c.state == stateClosed || c.began != began { // closed, and perhaps open again
 			return nil
 		}
 		b = b[n:]
@@ -588,7 +594,7 @@ func (r *run) data(c *client, body []byte) {
 		return
 	}
 	if r.joined < r.Clients && (r.Join != "" || r.Kind == Idle) {
-		r.joined++ // the answer to what each client asks first
+		r.joined++ // the answer to the client's first request
 		return
 	}
 	from, number, ok := r.message.check(m.payload)
@@ -604,11 +610,11 @@ func (r *run) data(c *client, body []byte) {
 		r.faults.Corrupt++
 		return
 	}
-	if number-c.want >= c.sent-c.want { // not in flight: given up, or overtaken
+	if number-c.want >= c.sent-c.want { // counted as lost, or overtaken
 		r.faults.Late++
 		return
 	}
-	r.faults.Lost += int64(number - c.want) // those before it: answers come in order
+	r.faults.Lost += int64(number - c.want) // answers come in order, so the earlier ones are lost
 	c.want = number + 1
 	c.got++
 	r.count(c.times[number&r.mask])
@@ -617,7 +623,7 @@ func (r *run) data(c *client, body []byte) {
 	}
 }
 
-// delivered counts a broadcast that came to a member of its room.
+// delivered counts a broadcast that a member of its room received.
 func (r *run) delivered(c *client, from, number uint32) {
 	i := r.roomOf(c)
 	q, members := r.rooms[i], r.Clients/r.Rooms

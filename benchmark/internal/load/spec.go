@@ -1,6 +1,7 @@
-// Package load owns a load generator: many clients of the protocol, over TCP or WebSocket, on one goroutine, which
-// check every answer. On Linux it is a loop around epoll, elsewhere a goroutine per connection reads for it. It shares
-// no code with the library, so that an error in one does not hide in the other.
+// Package load implements a load generator. Many clients of the protocol run on one
+// goroutine, over TCP or WebSocket, and check every answer. On Linux it uses epoll,
+// elsewhere one reading goroutine per connection. It shares no code with the library, so
+// an error in one does not hide an error in the other.
 package load
 
 import (
@@ -12,51 +13,51 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// Kind is what the clients do.
+// Kind is the traffic pattern of the clients.
 type Kind string
 
-// The kinds of load.
+// These are the kinds of load.
 const (
-	Echo      Kind = "echo"      // requests, each of which is answered with its payload
-	Push      Kind = "push"      // notifies, each of which is answered with a push of its payload
-	Broadcast Kind = "broadcast" // notifies of one client in each room, which everybody in it is pushed
-	Idle      Kind = "idle"      // an echo each, and from then on only heartbeats
-	Connect   Kind = "connect"   // handshakes, after each of which the connection is closed and made again
+	Echo      Kind = "echo"      // requests; each is answered with its payload
+	Push      Kind = "push"      // notifies; each is answered with a push of its payload
+	Broadcast Kind = "broadcast" // notifies of one client in each room; each is pushed to all members
+	Idle      Kind = "idle"      // one request per client, and then only heartbeats
+	Connect   Kind = "connect"   // handshakes; after each one the connection is closed and opened again
 	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
 )
 
-// Codec is how the letters of a payload are wrapped.
+// Codec is the encoding of a payload's letters.
 type Codec string
 
-// The codecs.
+// These are the codecs.
 const (
 	Raw      Codec = ""
 	JSON     Codec = "json"     // {"content": letters}
-	Protobuf Codec = "protobuf" // field 1 is the letters
+	Protobuf Codec = "protobuf" // field 1 contains the letters
 )
 
-// Spec is a load.
+// Spec describes a load.
 type Spec struct {
 	Kind      Kind
-	Addr      string // of the server, on 127.0.0.1
+	Addr      string // address of the server, on 127.0.0.1
 	WebSocket bool
 	Codec     Codec
 	Resume    bool // ask for sessions that can be resumed, and acknowledge what comes
-	Size      int  // letters of a payload, 16 to 127
+	Size      int  // letters in a payload, from 16 to 127
 
 	Clients int
-	Rooms   int     // of Broadcast, and where Join is set
-	Window  int     // messages in flight: of each client, or each room; a power of two
-	Rate    float64 // messages a second of all clients, or rooms, together, if their windows allow it; 0 for as many as they do
-	Route   string  // of the messages
-	Join    string  // the route of a request that each client makes first, or ""
+	Rooms   int     // number of rooms, for Broadcast or if Join is set
+	Window  int     // messages in flight per client or room; a power of two
+	Rate    float64 // messages per second in total, if the windows allow it; 0 for the highest rate
+	Route   string  // route of the messages
+	Join    string  // route of the first request of each client, or ""
 
-	Connects float64 // a second, and with Idle as many first echoes; 0 for as many as the server bears
+	Connects float64 // connections per second, and with Idle as many first echoes; 0 for the highest rate
 
-	Warm     time.Duration // before measuring
+	Warm     time.Duration // time before the measurement
 	Duration time.Duration // of measuring; with Storm at most
 
-	Goroutines bool // read on a goroutine per connection also where there is epoll
+	Goroutines bool // use one reading goroutine per connection on Linux too
 }
 
 // Lost is how long an answer may take before it counts as lost.
@@ -82,24 +83,25 @@ func (s *Spec) check() error {
 // last one was, and the latencies are of their returns.
 type Result struct {
 	Clients int
-	Setup   time.Duration // until all were connected
+	Setup   time.Duration // time until all clients were connected
 	Took    time.Duration // the measured time
 
 	Done          int64 // answers, deliveries or handshakes
 	P50, P99, Max time.Duration
 	Heartbeats    int64
 	Missed        int64         // with Storm: broadcasts that came late, to clients that were away
-	CPU           time.Duration // of the load generator
+	CPU           time.Duration // CPU time of the load generator
 
 	Faults
 }
 
-// Faults is what must not happen. Lost messages did not come within a second, Late ones came after that or out of
-// order, Corrupt ones were not what was to come, Closed are connections that the server closed, and Stuck are clients
-// that got nothing in the measured time, if that was a second or more.
+// Faults counts errors. Lost messages did not arrive within a second. Late ones arrived
+// after that or out of order. Corrupt ones had wrong bytes. Closed counts connections
+// that the server closed. Stuck counts clients that received nothing in a measured time
+// of a second or more.
 type Faults struct{ Lost, Late, Corrupt, Closed, Stuck int64 }
 
-// Sum returns how many faults there were.
+// Sum returns the total number of faults.
 func (f Faults) Sum() int64 { return f.Lost + f.Late + f.Corrupt + f.Closed + f.Stuck }
 
 func (f Faults) String() string {
@@ -118,8 +120,8 @@ func (f Faults) String() string {
 	return strings.Join(list, ", ")
 }
 
-// Role is the role of a process that is a load generator. It tells "begin" and "end" around the measured time, and then
-// "result" with its Result.
+// Role is the role of a load generator process. It reports "begin" and "end" around the
+// measured time, and then "result" with its Result.
 func Role(c *proc.Child) error {
 	var s Spec
 	if err := c.Spec(&s); err != nil {

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// stormJitter is the time over which clients that lost their connections at once come back, as clients with a random
-// backoff do. retryAfter is how long one waits whose attempt failed.
+// stormJitter is the time over which disconnected clients reconnect, like clients with a
+// random backoff. retryAfter is the pause after a failed attempt.
 const (
 	stormJitter = 100 * time.Millisecond
 	retryAfter  = 100 * time.Millisecond
 )
 
-// absence is what a client of a Storm keeps beside other clients.
+// absence is the additional state of a client in a Storm.
 type absence struct {
 	token string
-	begun bool   // a broadcast has come
-	next  uint32 // number of the next one
+	begun bool   // a broadcast has arrived
+	next  uint32 // number of the next broadcast
 
 	away     bool
-	due      time.Duration // when it connects again; 0 while it tries
-	returned bool          // its session goes on
-	target   uint32        // it is back when the broadcasts before this one, and the answer, have come
-	request  []byte        // framed: what it sent last, and the server may not have accepted
-	asked    uint32        // requests that were sent
+	due      time.Duration // time of the next connection; 0 during an attempt
+	returned bool          // the session was resumed
+	target   uint32        // the client has caught up after the broadcasts before this one and the answer
+	request  []byte        // the last packet sent, which the server may not have received
+	asked    uint32        // number of requests sent
 	answered uint32
 }
 
@@ -38,7 +38,8 @@ func (r *run) hello(c *client) []byte {
 		c.absence.token, c.resume.received)))
 }
 
-// welcome reads the answer to a handshake of a Storm, and sends what the server has not accepted behind the ack.
+// welcome parses the answer to a handshake of a Storm. After the ack it sends what the
+// server has not received.
 func (r *run) welcome(c *client, body []byte) {
 	var answer struct {
 		Sys struct {
@@ -65,7 +66,7 @@ func (r *run) welcome(c *client, body []byte) {
 		return
 	}
 	c.resume.acked, c.resume.bytes = c.resume.received, 0
-	if sent := a.asked + 1; got.Received < sent { // the join is one more
+	if sent := a.asked + 1; got.Received < sent { // the join counts as one request
 		c.out = append(c.out, a.request...)
 	}
 	a.returned, a.target = true, r.newest
@@ -86,7 +87,7 @@ func (r *run) told(c *client, m message) {
 		return
 	case m.typ == typeResponse:
 		if number != a.answered || number >= a.asked {
-			r.faults.Late++ // it came before
+			r.faults.Late++ // it has arrived before
 			return
 		}
 		a.answered++
@@ -107,7 +108,7 @@ func (r *run) told(c *client, m message) {
 	r.back(c)
 }
 
-// back notes whether a client is back, and has what it missed.
+// back records whether a client is connected again and has received what it missed.
 func (r *run) back(c *client) {
 	a := &c.absence
 	if !a.away || !a.returned || a.answered < a.asked || a.next < a.target {
@@ -119,7 +120,8 @@ func (r *run) back(c *client) {
 	r.latency.Add(r.now - r.cutAt)
 }
 
-// storm cuts all connections at once, while each client has sent a request, and waits until all are back.
+// storm closes all connections at once while each client has sent a request. It waits
+// until all clients are back.
 func (r *run) storm() error {
 	r.look()
 	r.cutAt, r.away = r.now, r.Clients
@@ -160,7 +162,8 @@ func (r *run) storm() error {
 	return nil
 }
 
-// retry lets a client connect again whose attempt to come back failed. It reports false if there is no such attempt.
+// retry schedules another connection for a client whose attempt has failed. It reports
+// false if there was no attempt.
 func (r *run) retry(c *client) bool {
 	a := &c.absence
 	if !a.away {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// netTransport is the transport for every system: a goroutine per connection dials and reads, and hands what it has to
-// the goroutine of the run.
+// netTransport is the portable transport. One goroutine per connection dials and reads,
+// and passes events to the goroutine of the run.
 type netTransport struct {
 	r      *run
 	events chan netEvent
@@ -18,18 +18,18 @@ type netTransport struct {
 	timer  *time.Timer
 }
 
-// netLink is what a netTransport keeps of a client.
+// netLink is the state of a client in a netTransport.
 type netLink struct {
 	tcp  net.Conn
-	dial int // numbers its connections: what others tell is not heard any more
+	dial int // number of the current connection; events of earlier ones are ignored
 }
 
 type netEvent struct {
 	c    *client
 	dial int
-	conn net.Conn // when it is connected
+	conn net.Conn // set when it has connected
 	data *[]byte
-	err  error // when it is gone
+	err  error // set when it has ended
 }
 
 const netBuffer = 16 << 10
@@ -74,7 +74,7 @@ func (t *netTransport) dial(c *client) error {
 	return nil
 }
 
-// tell hands an event to the run, and reports false when that has ended.
+// tell passes an event to the run. It reports false if the run has ended.
 func (t *netTransport) tell(e netEvent) bool {
 	select {
 	case t.events <- e:
@@ -88,7 +88,7 @@ func (t *netTransport) flush(c *client) {
 	if len(c.out) == 0 || c.conn.tcp == nil {
 		return
 	}
-	_, _ = c.conn.tcp.Write(c.out) // who reads tells that the connection is gone
+	_, _ = c.conn.tcp.Write(c.out) // the reader reports the end of the connection
 	c.out = c.out[:0]
 }
 
@@ -98,7 +98,7 @@ func (t *netTransport) close(c *client) {
 		return
 	}
 	if tcp, ok := c.conn.tcp.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // a reset, which leaves no port waiting
+		_ = tcp.SetLinger(0) // a reset leaves no port in TIME_WAIT
 	}
 	_ = c.conn.tcp.Close()
 	c.conn.tcp = nil

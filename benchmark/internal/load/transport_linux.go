@@ -9,12 +9,12 @@ import (
 	"unsafe"
 )
 
-// link is what the transports keep of a client.
+// link is the state of a client in the transports.
 type link struct {
 	netLink
 	fd      int
 	dialing bool
-	writing bool // the socket was full: tell when it is not
+	writing bool // the socket was full, so wait for it to become writable
 }
 
 func newTransport(r *run) (transport, error) {
@@ -24,7 +24,8 @@ func newTransport(r *run) (transport, error) {
 	return newPoller(r)
 }
 
-// poller is the transport around epoll: raw sockets that never block, one buffer, one goroutine.
+// poller is the epoll transport. It uses raw non-blocking sockets, one buffer and one
+// goroutine.
 type poller struct {
 	r      *run
 	fd     int
@@ -56,8 +57,8 @@ func (p *poller) end() {
 	_ = syscall.Close(p.fd)
 }
 
-// bindAddressNoPort is IP_BIND_ADDRESS_NO_PORT: the port is chosen when the socket connects, so that two sockets to
-// different servers may share one.
+// bindAddressNoPort is IP_BIND_ADDRESS_NO_PORT. The kernel then chooses the port when the
+// socket connects, so sockets to different servers can share a port.
 const bindAddressNoPort = 24
 
 func (p *poller) dial(c *client) error {
@@ -68,7 +69,7 @@ func (p *poller) dial(c *client) error {
 	c.conn.fd, c.conn.dialing, c.conn.writing = fd, true, true
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_IP, bindAddressNoPort, 1)
-	if p.to.Addr[0] == 127 { // of one address there are only as many connections as there are ports
+	if p.to.Addr[0] == 127 { // one address has a limited number of ports
 		from := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, byte(1 + c.n/250%250), byte(1 + c.n%250)}}
 		if err := syscall.Bind(fd, from); err != nil {
 			return os.NewSyscallError("bind", err)
@@ -88,7 +89,7 @@ func (p *poller) control(c *client, op int) error {
 	return os.NewSyscallError("epoll_ctl", syscall.EpollCtl(p.fd, op, c.conn.fd, &e))
 }
 
-// watchWrites has wait tell when the socket is writable, or not.
+// watchWrites turns events for a writable socket on or off.
 func (p *poller) watchWrites(c *client, on bool) {
 	if c.conn.writing == on {
 		return
@@ -103,13 +104,14 @@ func (p *poller) close(c *client) {
 	if c.conn.fd < 0 {
 		return
 	}
-	// With a reset, which leaves no port waiting.
+	// The reset leaves no port in TIME_WAIT.
 	_ = syscall.SetsockoptLinger(c.conn.fd, syscall.SOL_SOCKET, syscall.SO_LINGER, &syscall.Linger{Onoff: 1})
 	_ = syscall.Close(c.conn.fd)
 	c.conn.fd = -1
 }
 
-// The sockets never block, so the runtime need not be told of these calls; that makes them cheaper.
+// The sockets never block, so the raw system calls need no notice to the runtime, which
+// makes them cheaper.
 
 func (p *poller) read(c *client) (int, syscall.Errno) {
 	n, _, e := syscall.RawSyscall(syscall.SYS_READ, uintptr(c.conn.fd), uintptr(unsafe.Pointer(&p.buf[0])), uintptr(len(p.buf)))
@@ -125,13 +127,13 @@ func (p *poller) flush(c *client) {
 	case e == syscall.EAGAIN || e == syscall.EINTR:
 		n = 0
 	case e != 0:
-		return // wait will tell that the connection is gone
+		return // wait reports the end of the connection
 	}
 	c.out = append(c.out[:0], c.out[n:]...)
 	p.watchWrites(c, len(c.out) > 0)
 }
 
-// poll returns how many events there are, without waiting.
+// poll returns the number of pending events without waiting.
 func (p *poller) poll() int {
 	n, _, e := syscall.RawSyscall6(syscall.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&p.events[0])),
 		uintptr(len(p.events)), 0, 0, 0)
@@ -144,7 +146,8 @@ func (p *poller) poll() int {
 func (p *poller) wait(d time.Duration) error {
 	n := p.poll()
 	if n == 0 && d > 0 {
-		// Nothing to do: wait in a way that lets the runtime do something else.
+		// There are no events. This call lets the runtime use the thread for other
+		// goroutines.
 		var err error
 		n, err = syscall.EpollWait(p.fd, p.events, int((d+time.Millisecond-1)/time.Millisecond))
 		switch {

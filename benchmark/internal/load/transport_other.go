@@ -2,7 +2,7 @@
 
 package load
 
-// link is what the transport keeps of a client.
+// link is the state of a client in the transport.
 type link struct{ netLink }
 
 func newTransport(r *run) (transport, error) { return newNetTransport(r), nil }

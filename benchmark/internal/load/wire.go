@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// The packets and messages of the protocol.
+// These are the packets and messages of the protocol.
 const (
-	head = 4 // bytes of a packet before its body: the type, and the length of the body
+	head = 4 // bytes before a packet's body: the type and the length
 
 	packetHandshake = 1
 	packetAck       = 2
@@ -20,8 +20,9 @@ const (
 	typeResponse = 2
 )
 
-// stampLength is the length of a number in the letters of a payload, which begins with two: the client's, and the
-// message's own or the room's. Letters pass every codec as they are.
+// stampLength is the length of a number in a payload. A payload begins with two numbers:
+// the client's, and the message's or the room's. They are letters, which every codec
+// leaves unchanged.
 const stampLength = 8
 
 func stamp(b []byte, v uint32) {
@@ -42,8 +43,8 @@ func packet(typ byte, body []byte) []byte {
 	return append(b, body...)
 }
 
-// wsFrame makes a binary frame of a client. Its mask is 0, which leaves the payload as it is; the server unmasks it all
-// the same.
+// wsFrame returns a masked binary frame of a client. The mask is 0, so the payload is
+// unchanged. The server unmasks it all the same.
 func wsFrame(p []byte) []byte {
 	b := []byte{0x82, 0x80 | byte(len(p))}
 	if len(p) > 125 {
@@ -57,16 +58,16 @@ func wsFrame(p []byte) []byte {
 const upgrade = "GET / HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 	"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
-// firstID is added to the numbers of requests, so that their ids always take four bytes.
+// firstID is added to the numbers of requests, so that every id takes four bytes.
 const firstID = 1 << 21
 
-// template is a message as it is sent, but for its numbers.
+// template is an encoded message without its numbers.
 type template struct {
 	frame   []byte
-	id      int    // where in frame the id is, or -1
-	letters int    // where in frame the letters of the payload begin
+	id      int    // offset of the id in frame, or -1
+	letters int    // offset of the payload's letters in frame
 	payload []byte // the payload alone
-	offset  int    // where in payload the letters begin
+	offset  int    // offset of the letters in payload
 }
 
 func newTemplate(typ byte, route string, codec Codec, size int, ws bool) template {
@@ -103,7 +104,7 @@ func newTemplate(typ byte, route string, codec Codec, size int, ws bool) templat
 	return t
 }
 
-// append appends the message of a client with a number.
+// append appends a message with the client's number and its own.
 func (t *template) append(b []byte, client, number uint32) []byte {
 	start := len(b)
 	b = append(b, t.frame...)
@@ -117,7 +118,7 @@ func (t *template) append(b []byte, client, number uint32) []byte {
 	return b
 }
 
-// check reads the numbers of a payload and reports whether the rest is as it was sent.
+// check returns the numbers of a payload, and reports whether the rest is unchanged.
 func (t *template) check(payload []byte) (client, number uint32, ok bool) {
 	if len(payload) != len(t.payload) {
 		return 0, 0, false
@@ -128,15 +129,15 @@ func (t *template) check(payload []byte) (client, number uint32, ok bool) {
 		bytes.Equal(payload[:t.offset], t.payload[:t.offset]) && bytes.Equal(letters[both:], t.payload[t.offset+both:])
 }
 
-// message is one that came from the server, or back from it.
+// message is a message from the server, or one that it echoed.
 type message struct {
 	typ     byte
 	failed  bool   // an error response
-	id      uint64 // 0 where there is none
+	id      uint64 // 0 if there is none
 	payload []byte
 }
 
-// parse takes the body of a data packet apart.
+// parse parses the body of a data packet.
 func parse(b []byte) (m message, ok bool) {
 	if len(b) == 0 {
 		return m, false
@@ -151,7 +152,7 @@ func parse(b []byte) (m message, ok bool) {
 		}
 		m.id, b = id, b[n:]
 	}
-	if m.typ != typeResponse { // a push, or a request or notify that is echoed as it was
+	if m.typ != typeResponse { // a push, or an echoed request or notify
 		if len(b) == 0 || len(b) < 1+int(b[0]) {
 			return m, false
 		}
@@ -161,7 +162,7 @@ func parse(b []byte) (m message, ok bool) {
 	return m, true
 }
 
-// unframe takes a frame of a server off b. n is 0 when it is not whole.
+// unframe parses one server frame at the start of b. n is 0 if the frame is incomplete.
 func unframe(b []byte) (opcode byte, payload []byte, n int) {
 	if len(b) < 2 {
 		return 0, nil, 0

@@ -1,6 +1,6 @@
-// Package proc owns the processes of a benchmark: it starts the running program again in another role, on cores of
-// its own where the system can do that, talks with it over its standard input and output, tells what it has used,
-// and ends it.
+// Package proc runs the processes of a benchmark. It starts the running program again in
+// another role, on its own processors if the system supports that. It talks to the
+// process over standard input and output, reads its resource usage, and ends it.
 package proc
 
 import (
@@ -15,13 +15,15 @@ import (
 	"time"
 )
 
-// roleMark begins the first argument of a process that was started by Start; the second is its specification.
+// roleMark is the prefix of the first argument of a process that Start started. The
+// second argument is the specification.
 const roleMark = "role:"
 
-// Role is what a process that Start has started does. When it returns, the process ends.
+// Role is the function of a process that Start started. The process ends when it returns.
 type Role func(c *Child) error
 
-// Main runs the role that the process was started for, and does not return then. main and TestMain call it first.
+// Main runs the role that the process was started for and does not return then. main and
+// TestMain must call it first.
 func Main(roles map[string]Role) {
 	if len(os.Args) != 3 || !strings.HasPrefix(os.Args[1], roleMark) {
 		return
@@ -43,7 +45,7 @@ func Main(roles map[string]Role) {
 	os.Exit(0)
 }
 
-// Child is the process's side of what Start has started.
+// Child is a child process's own view of itself.
 type Child struct {
 	spec  []byte
 	ended chan struct{}
@@ -52,18 +54,19 @@ type Child struct {
 	answers map[string]func() any // mu guards it and the standard output
 }
 
-// Spec decodes what Start was given.
+// Spec decodes the specification that was passed to Start.
 func (c *Child) Spec(v any) error { return json.Unmarshal(c.spec, v) }
 
-// Answer has f answer a question of the parent; it runs on a goroutine of its own. "usage" and "collect" are answered
-// without it.
+// Answer registers f as the answer to a question of the parent. f runs on its own
+// goroutine. "usage" and "collect" are built in.
 func (c *Child) Answer(question string, f func() any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.answers[question] = f
 }
 
-// Ended is closed when the parent wants the process to end, or has ended itself. The process is cut two seconds later.
+// Ended is closed when the parent asks the process to end, or has ended itself. The
+// process is killed two seconds later.
 func (c *Child) Ended() <-chan struct{} { return c.ended }
 
 // event is one line from a child to its parent.
@@ -72,7 +75,7 @@ type event struct {
 	Data json.RawMessage
 }
 
-// Say tells the parent of an event.
+// Say sends an event to the parent.
 func (c *Child) Say(name string, v any) {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -101,12 +104,12 @@ func (c *Child) listen() {
 	os.Exit(1)
 }
 
-// Usage is what a process has used so far, and what it holds.
+// Usage is the resource usage of a process.
 type Usage struct {
 	CPU     time.Duration // of all threads, user and system
-	Memory  int64         // bytes of it that are resident
-	Heap    int64         // bytes in objects
-	Mallocs int64         // objects so far
+	Memory  int64         // resident bytes
+	Heap    int64         // bytes in heap objects
+	Mallocs int64         // objects allocated so far
 }
 
 func usage() any {
@@ -116,10 +119,10 @@ func usage() any {
 }
 
 func collect() any {
-	runtime.GC() // what was in pools goes with the second collection
+	runtime.GC() // the second collection empties the pools
 	debug.FreeOSMemory()
 	return usage()
 }
 
-// CPUTime returns the time that all threads of this process have run.
+// CPUTime returns the CPU time of all threads of this process.
 func CPUTime() time.Duration { return cpuTime() }

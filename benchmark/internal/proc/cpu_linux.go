@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPUs returns the numbers of the processors that this process may run on; nil where processes cannot be bound to some.
+// CPUs returns the numbers of the processors that this process may use. It returns nil if
+// processes cannot be bound to processors.
 func CPUs() []int {
 	var set unix.CPUSet
 	if unix.SchedGetaffinity(0, &set) != nil {
@@ -23,8 +24,8 @@ func CPUs() []int {
 	return list
 }
 
-// onCPUs calls start, which starts a process, on a thread that is bound to some processors: the process is too, from
-// its beginning, so that its runtime counts no others.
+// onCPUs calls start, which starts a process, on a thread bound to the given processors.
+// The process inherits the binding, so its runtime counts only these.
 func onCPUs(cpus []int, start func() error) error {
 	if len(cpus) == 0 {
 		return start()
@@ -45,7 +46,7 @@ func onCPUs(cpus []int, start func() error) error {
 	return start()
 }
 
-// resident returns the bytes of memory of this process that are resident.
+// resident returns the resident memory of this process in bytes.
 func resident(m *runtime.MemStats) int64 {
 	b, err := os.ReadFile("/proc/self/statm")
 	var size, pages int64

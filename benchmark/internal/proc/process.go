@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Process is a child process, as its parent sees it. One goroutine uses it.
+// Process is the parent's view of a child process. It is for one goroutine.
 type Process struct {
 	role   string
 	cmd    *exec.Cmd
@@ -24,8 +24,9 @@ type Process struct {
 	reaped sync.Once
 }
 
-// Start starts the running program again, as a role that its Main knows, with a specification that is encoded as JSON.
-// With cpus it runs on these only, if the system can do that. End must be called.
+// Start starts the running program again in a role that its Main knows. The specification
+// is encoded as JSON. If cpus is not empty, the process runs on these processors only, if
+// the system supports that. The caller must call End.
 func Start(role string, spec any, cpus []int) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -62,7 +63,8 @@ func (p *Process) listen(out io.Reader) {
 	}
 }
 
-// Await waits for an event, which is the next that the process tells, and decodes it into v, unless that is nil.
+// Await waits for the next event, which must have the given name. It decodes the event
+// into v unless v is nil.
 func (p *Process) Await(ctx context.Context, name string, v any) error {
 	select {
 	case e, ok := <-p.events:
@@ -83,7 +85,7 @@ func (p *Process) Await(ctx context.Context, name string, v any) error {
 	}
 }
 
-// Ask asks a question and waits for the answer, which is decoded into v.
+// Ask asks a question, waits for the answer and decodes it into v.
 func (p *Process) Ask(ctx context.Context, question string, v any) error {
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {
 		return fmt.Errorf("the %s has ended: %w %s", p.role, err, p.log.String())
@@ -91,8 +93,8 @@ func (p *Process) Ask(ctx context.Context, question string, v any) error {
 	return p.Await(ctx, question, v)
 }
 
-// Usage asks what the process has used so far; collected, after a garbage collection that gives memory back to the
-// system.
+// Usage returns the resource usage of the process. If collected is set, the process first
+// collects garbage and returns memory to the system.
 func (p *Process) Usage(ctx context.Context, collected bool) (u Usage, err error) {
 	question := "usage"
 	if collected {
@@ -101,22 +103,22 @@ func (p *Process) Usage(ctx context.Context, collected bool) (u Usage, err error
 	return u, p.Ask(ctx, question, &u)
 }
 
-// End ends the process and waits for that, five seconds at most before it is killed. Events that it told meanwhile are
-// dropped.
+// End ends the process and waits for it. After five seconds it kills the process. Unread
+// events are dropped.
 func (p *Process) End() {
 	_ = p.in.Close()
 	kill := time.AfterFunc(5*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	for range p.events {
-		// Its output has to be read before Wait.
+		// Wait closes the output, so the output has to be read first.
 	}
 	p.reap()
 }
 
-// reap waits for the process, all of whose output was read.
+// reap waits for the process. All of its output must have been read.
 func (p *Process) reap() { p.reaped.Do(func() { _ = p.cmd.Wait() }) }
 
-// Failed reports whether the process has ended by itself, and why.
+// Failed reports whether the process has ended by itself, and with which error.
 func (p *Process) Failed() error {
 	select {
 	case e, ok := <-p.events:
@@ -130,7 +132,7 @@ func (p *Process) Failed() error {
 	}
 }
 
-// tail keeps the end of what a process logs.
+// tail keeps the last bytes of a process's log.
 type tail struct {
 	mu sync.Mutex
 	b  []byte

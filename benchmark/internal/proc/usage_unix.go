@@ -15,8 +15,8 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// FileLimit returns how many files and sockets this process may have open: the hard limit, to which Go's runtime has
-// raised the soft one.
+// FileLimit returns how many files and sockets this process may have open. It is the hard
+// limit, to which the Go runtime has raised the soft limit.
 func FileLimit() int {
 	var l syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l) != nil {

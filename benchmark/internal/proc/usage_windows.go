@@ -14,9 +14,9 @@ func cpuTime() time.Duration {
 	ticks := func(t syscall.Filetime) time.Duration {
 		return time.Duration(t.HighDateTime)<<32 | time.Duration(t.LowDateTime)
 	}
-	return (ticks(kernel) + ticks(user)) * 100 // of 100 ns
+	return (ticks(kernel) + ticks(user)) * 100 // units of 100 ns
 }
 
-// FileLimit returns how many sockets a process may be expected to have open: Windows has no fixed limit, but few
-// ephemeral ports, and loopback has one address here.
+// FileLimit returns a usable number of open sockets. Windows has no fixed limit, but few
+// ephemeral ports, and this program uses one loopback address.
 func FileLimit() int { return 10_000 }

@@ -15,9 +15,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// The packets and messages that bare servers know.
+// These are the packets and messages that bare servers support.
 const (
-	head      = 4 // bytes: the type, and the length of the body
+	head      = 4 // bytes before a body: the type and the length
 	handshake = 1
 	data      = 4
 
@@ -27,12 +27,12 @@ const (
 	push     = 3 << 1
 )
 
-// PushRoute is the route of what Fanout and nano push.
+// PushRoute is the route of the pushes of Fanout and nano.
 const PushRoute = "msg"
 
 func bodyLength(b []byte) int { return int(b[1])<<16 | int(b[2])<<8 | int(b[3]) }
 
-// accept serves connections, each on a goroutine of its own, until ended is closed.
+// accept serves each connection on its own goroutine until ended is closed.
 func accept(l net.Listener, serve func(net.Conn), ended <-chan struct{}) error {
 	for {
 		c, err := l.Accept()
@@ -65,8 +65,8 @@ func bare(k Kind) func(net.Conn) {
 	}
 }
 
-// echo reads what there is, and writes an answer to all whole packets of it at once: the packets themselves, or what
-// answer appends for the bodies of the data among them.
+// echo answers all whole packets of a read in one write. It echoes the packets, or writes
+// what answer appends for the body of each data packet.
 func echo(c net.Conn, answer func(out, body []byte) ([]byte, error)) {
 	in, n := make([]byte, 4096), 0
 	var out []byte
@@ -114,7 +114,7 @@ func echo(c net.Conn, answer func(out, body []byte) ([]byte, error)) {
 
 var errShort = errors.New("a message ends within its header")
 
-// parse takes a request or notify apart.
+// parse parses the body of a request or notify.
 func parse(body []byte) (flag byte, id, payload []byte, err error) {
 	if len(body) == 0 {
 		return 0, nil, nil, errShort
@@ -136,7 +136,8 @@ func parse(body []byte) (flag byte, id, payload []byte, err error) {
 	return flag, id, b[1+int(b[0]):], nil
 }
 
-// open appends the headers of a response with a payload that is to follow; finish writes its length.
+// open appends the headers of a response. The payload has to follow, and then finish
+// writes its length.
 func open(out, id []byte) []byte { return append(append(out, data, 0, 0, 0, response), id...) }
 
 func finish(out []byte, start int) []byte {
@@ -178,7 +179,7 @@ func answerProtobuf(out, body []byte) ([]byte, error) {
 	return finish(out, start), nil
 }
 
-// fanout knows joining a room, which the payload names, and saying something in it.
+// fanout supports joining a room, which the payload names, and broadcasting to it.
 type fanout struct {
 	mu    sync.Mutex
 	rooms map[string]*room // mu guards it
@@ -186,7 +187,7 @@ type fanout struct {
 
 type room struct {
 	mu      sync.Mutex
-	members []net.Conn // mu guards it, and keeps what a member is sent in order
+	members []net.Conn // guarded by mu, which also keeps a member's messages in order
 }
 
 func (f *fanout) room(name string) *room {
@@ -252,7 +253,7 @@ func (f *fanout) serve(c net.Conn) {
 	}
 }
 
-// serveWebSocket echoes messages with gorilla/websocket, until ended is closed.
+// serveWebSocket echoes messages with gorilla/websocket until ended is closed.
 func serveWebSocket(l net.Listener, ended <-chan struct{}) error {
 	up := websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024, CheckOrigin: func(*http.Request) bool { return true }}
 	err := http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -260,7 +261,7 @@ func serveWebSocket(l net.Listener, ended <-chan struct{}) error {
 		if err != nil {
 			return
 		}
-		go func() { // so that the HTTP server's goroutine and buffers are not held
+		go func() { // frees the HTTP server's goroutine and buffers
 			defer c.Close()
 			for {
 				t, b, err := c.ReadMessage()

@@ -19,20 +19,21 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A stamp is eight letters that stand for a number. The payload of a client begins with two: the client's number, and
-// the message's own or, where it joins, the room's.
+// stampLength is the length of a stamp, which is a number written as eight letters. A
+// client's payload begins with two stamps: the client's number, and the number of the
+// message or, for a join, of the room.
 const stampLength = 8
 
 func roomOf(payload []byte) string { return string(payload[stampLength : 2*stampLength]) }
 
 var errShortPayload = errors.New("want a payload of 16 bytes or more")
 
-// Note is what typed JSON handlers take.
+// Note is the payload of typed JSON handlers.
 type Note struct {
 	Content string `json:"content"`
 }
 
-// Bench offers what clients of the benchmarks ask for.
+// Bench is the component that clients of the benchmarks call.
 type Bench struct {
 	component.Base
 	rooms map[string]*nano.Group
@@ -41,10 +42,10 @@ type Bench struct {
 // Echo answers with the payload.
 func (b *Bench) Echo(s *session.Session, data []byte) error { return s.Response(data) }
 
-// JSON answers with the decoded payload.
+// JSON responds with the decoded payload.
 func (b *Bench) JSON(s *session.Session, n *Note) error { return s.Response(n) }
 
-// Protobuf answers with the decoded payload.
+// Protobuf responds with the decoded payload.
 func (b *Bench) Protobuf(s *session.Session, n *wrapperspb.StringValue) error { return s.Response(n) }
 
 // Ping pushes the payload back.
@@ -52,7 +53,7 @@ func (b *Bench) Ping(s *session.Session, data []byte) error { return s.Push(Push
 
 const groupKey = "group"
 
-// Join puts the session into the room that the payload names.
+// Join adds the session to the room that the payload names.
 func (b *Bench) Join(s *session.Session, data []byte) error {
 	if len(data) < 2*stampLength {
 		return errShortPayload
@@ -109,16 +110,16 @@ func stamp(b []byte, v uint32) {
 	}
 }
 
-// schedulerKey is where a session holds the scheduler of its room.
+// schedulerKey is the key of a session's room scheduler.
 const schedulerKey = "room"
 
-// Lobby gives sessions the scheduler of their room.
+// Lobby assigns each session the scheduler of its room.
 type Lobby struct {
 	component.Base
-	rooms []*scheduler.Scheduler // none for the server's own
+	rooms []*scheduler.Scheduler // nil means the server's own scheduler
 }
 
-// Enter does so. The payload names the room.
+// Enter assigns the scheduler of the room that the payload names.
 func (l *Lobby) Enter(s *session.Session, data []byte) error {
 	if len(data) < 2*stampLength {
 		return errShortPayload
@@ -129,13 +130,13 @@ func (l *Lobby) Enter(s *session.Session, data []byte) error {
 	return s.Response(data)
 }
 
-// Room is where each message is some work.
+// Room is a component that does some work for each message.
 type Room struct {
 	component.Base
 	turns int
 }
 
-// Act works and answers with the payload.
+// Act works and responds with the payload.
 func (r *Room) Act(s *session.Session, data []byte) error {
 	if spin(r.turns) == 0 {
 		return errSpun
@@ -145,8 +146,8 @@ func (r *Room) Act(s *session.Session, data []byte) error {
 
 var errSpun = errors.New("spin returned 0")
 
-// spin keeps a processor busy: so many turns, and not so much time, of which a process that is not running would have
-// its share for nothing. What it returns is never 0.
+// spin keeps a processor busy for a number of turns. It does not measure time, because a
+// process that is not running would pass time without work. The result is never 0.
 func spin(turns int) (x uint32) {
 	x = 1
 	for range turns {
@@ -157,7 +158,8 @@ func spin(turns int) (x uint32) {
 	return x
 }
 
-// turnsIn measures how many turns a spin of d has; it takes the fastest of many tries, which nothing has interrupted.
+// turnsIn returns how many turns of spin take d. It uses the fastest of many tries, which
+// was not interrupted.
 func turnsIn(d time.Duration) int {
 	if d <= 0 {
 		return 0
@@ -173,13 +175,13 @@ func turnsIn(d time.Duration) int {
 	return int(float64(turns) * float64(d) / float64(max(least, 1)))
 }
 
-// Delays is how long what was pushed to the logic goroutine waited until it ran.
+// Delays holds how long tasks waited for the logic goroutine.
 type Delays struct {
 	Count         int64
 	P50, P99, Max time.Duration
 }
 
-// probe pushes a task to the logic goroutine every millisecond and notes how long it waits.
+// probe queues a task on the logic goroutine every millisecond and records its delay.
 type probe struct {
 	mu     sync.Mutex
 	delays *hist.Histogram // mu guards it
@@ -213,8 +215,8 @@ func (p *probe) take() any {
 	return Delays{h.Count(), h.Quantile(.5), h.Quantile(.99), h.Max()}
 }
 
-// serveNano serves until the process is to end. The question "probe" is answered with the Delays since it was asked
-// before; with the first one probing begins.
+// serveNano serves until the process is asked to end. It answers "probe" with the Delays
+// since the previous question. The first question starts the probe.
 func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	lobby := &Lobby{}
 	for range s.Schedulers {
@@ -268,6 +270,6 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = srv.Shutdown(ctx) // the clients may be gone, or not
+	_ = srv.Shutdown(ctx) // clients may still be connected
 	return nil
 }

@@ -1,5 +1,6 @@
-// Package server owns the servers that are measured: nano with a few handlers, and bare servers that do the same work
-// on the same bytes with nothing around it, which are the limit of what a Go server can do.
+// Package server implements the servers of the benchmarks: nano with a few handlers, and
+// bare servers. A bare server does the same work on the same bytes without a framework,
+// so it shows the limit of a Go server.
 package server
 
 import (
@@ -11,44 +12,45 @@ import (
 	"github.com/lonng/nano/internal/netpoll"
 )
 
-// Kind is a server.
+// Kind is the kind of a server.
 type Kind string
 
-// The servers. Those with a codec decode what the payload holds and encode it again.
+// These are the kinds of servers. Those with a codec decode each payload and encode it
+// again.
 const (
 	Nano          Kind = "nano"
 	NanoWebSocket Kind = "nano-ws"
 	NanoJSON      Kind = "nano-json"
 	NanoProtobuf  Kind = "nano-protobuf"
 
-	// Nano as it would be if idle connections kept their goroutines.
+	// These are nano with a reader goroutine for each idle connection.
 	NanoUnparked          Kind = "nano-unparked"
 	NanoWebSocketUnparked Kind = "nano-ws-unparked"
 
-	TCP         Kind = "tcp"          // a goroutine per connection; all whole frames of a read go back in one write
-	WebSocket   Kind = "ws"           // gorilla/websocket: a message read, a message written
-	Fanout      Kind = "fanout"       // a frame is built once for a room, and written by who read the message
-	TCPJSON     Kind = "tcp-json"     // TCP, and each payload is decoded and encoded
-	TCPProtobuf Kind = "tcp-protobuf" // likewise
+	TCP         Kind = "tcp"          // one goroutine per connection; one write for all whole frames of a read
+	WebSocket   Kind = "ws"           // gorilla/websocket; one write per message
+	Fanout      Kind = "fanout"       // builds a frame once for each room; the reader of the message writes it
+	TCPJSON     Kind = "tcp-json"     // TCP; decodes and encodes each payload
+	TCPProtobuf Kind = "tcp-protobuf" // the same with protobuf
 )
 
-// Spec is what a server is made of.
+// Spec describes a server.
 type Spec struct {
 	Kind      Kind
-	Heartbeat time.Duration // of nano; 0 for its default
+	Heartbeat time.Duration // heartbeat interval of nano; 0 for the default
 	Resume    bool          // of nano: sessions can be resumed
 	Rate      float64       // of nano: broadcasts a second to every room that clients join, of 64 letters; 0 for none
 
-	// Of nano: the component Room works for so long on each message, on as many schedulers as this; 0 for the server's
-	// own.
+	// For nano: the work of component Room for each message, and the number of
+	// schedulers. 0 means the server's own scheduler.
 	Work       time.Duration
 	Schedulers int
 }
 
-// Ready is what a server tells when clients can connect.
+// Ready is the event of a server that accepts clients.
 type Ready struct{ Addr string }
 
-// Role is the role of a process that is a server. It tells "ready" with its address.
+// Role is the role of a server process. It reports "ready" with its address.
 func Role(c *proc.Child) error {
 	var s Spec
 	if err := c.Spec(&s); err != nil {

@@ -1,5 +1,5 @@
-// Package trial owns one measurement: a server and a load generator, each a process of its own, and what the one cost
-// while the other was at it.
+// Package trial runs one measurement with a server process and a load generator process,
+// and returns what the load cost the server.
 package trial
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/lonng/nano/benchmark/internal/server"
 )
 
-// Roles are the processes that trials start; proc.Main needs them.
+// Roles holds the roles of the processes that trials start. Pass it to proc.Main.
 var Roles = map[string]proc.Role{roleServer: server.Role, roleLoad: load.Role}
 
 const (
@@ -20,50 +20,51 @@ const (
 	roleLoad   = "load"
 )
 
-// Trial is what is measured.
+// Trial describes one measurement.
 type Trial struct {
 	Server     server.Spec
-	Load       load.Spec // its Addr is set by Run
-	ServerCPUs []int     // where the server runs; nil for anywhere
+	Load       load.Spec // Run sets its Addr
+	ServerCPUs []int     // processors of the server; nil for any
 	LoadCPUs   []int
-	Probe      *load.Spec // a second load at the same time, from a process of its own; nil for none
-	Delays     bool       // probe the logic goroutine from within; see server.Delays
+	Probe      *load.Spec // a second load from another process at the same time; nil for none
+	Delays     bool       // measure the delays of the logic goroutine; see server.Delays
 }
 
-// Outcome is what a trial found. Of the server, the figures are of the measured time.
+// Outcome is the result of a trial. The figures of the server are those of the measured
+// time.
 type Outcome struct {
 	load.Result
-	ServerCPU time.Duration // of all its threads
-	Mallocs   int64         // objects
+	ServerCPU time.Duration // CPU time of all threads
+	Mallocs   int64         // objects allocated
 
-	Empty, Loaded proc.Usage // before the first client, and at the end of the measured time; with load.Idle, collected
-	Left          int64      // with load.Connect: bytes of heap more than Empty's, when all clients were gone
+	Empty, Loaded proc.Usage // usage before the first client, and at the end of the measured time; after a garbage collection with load.Idle
+	Left          int64      // with load.Connect: heap bytes above Empty after all clients have left
 
 	Probe  load.Result
 	Delays server.Delays
 }
 
-// PerMessage is the server's time for each message.
+// PerMessage returns the server's CPU time per message.
 func (o *Outcome) PerMessage() time.Duration { return o.ServerCPU / time.Duration(max(o.Done, 1)) }
 
-// Rate is messages per second.
+// Rate returns messages per second.
 func (o *Outcome) Rate() float64 { return float64(o.Done) / o.Took.Seconds() }
 
-// MallocsPerMessage is the objects that the server allocated for each message.
+// MallocsPerMessage returns the objects that the server allocated per message.
 func (o *Outcome) MallocsPerMessage() float64 { return float64(o.Mallocs) / float64(max(o.Done, 1)) }
 
-// MemoryPerClient is how much larger the server became, for each client.
+// MemoryPerClient returns the growth of the server's memory per client.
 func (o *Outcome) MemoryPerClient() float64 {
 	return float64(o.Loaded.Memory-o.Empty.Memory) / float64(max(o.Clients, 1))
 }
 
-// Busy is how much of one processor something took in the measured time.
+// Busy returns the share of one processor that cpu was of the measured time.
 func (o *Outcome) Busy(cpu time.Duration) float64 { return cpu.Seconds() / o.Took.Seconds() }
 
-// patience is what starting, connecting and ending may take.
+// patience is the time limit for starting, connecting and ending.
 const patience = 2 * time.Minute
 
-// Run makes the trial. All processes that it starts have ended when it returns.
+// Run runs the trial. All processes that it starts have ended when it returns.
 func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience+t.Load.Warm+t.Load.Duration)
 	defer cancel()
@@ -132,7 +133,7 @@ func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *
 		}
 	}
 	o.ServerCPU, o.Mallocs = o.Loaded.CPU-before.CPU, o.Loaded.Mallocs-before.Mallocs
-	if t.Load.Kind == load.Idle { // what connections take, without what making them has left behind
+	if t.Load.Kind == load.Idle { // the cost of open connections, without garbage from opening them
 		if o.Loaded, err = srv.Usage(ctx, true); err != nil {
 			return err
 		}
@@ -151,7 +152,8 @@ func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *
 	return probe.Await(ctx, "result", &o.Probe)
 }
 
-// left waits until the heap is as it was without clients, or a few seconds, in which it shrinks to what it will.
+// left waits until the heap has shrunk to its size without clients, for at most a few
+// seconds.
 func left(ctx context.Context, srv *proc.Process, empty int64) (int64, error) {
 	least := int64(1) << 62
 	for range 6 {

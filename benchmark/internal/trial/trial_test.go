@@ -15,14 +15,16 @@ import (
 
 func TestMain(m *testing.M) {
 	proc.Main(trial.Roles)
-	// Under the race detector processes sleep a second before they exit, unless told not to.
+	// The race detector makes a process sleep for one second before it exits. This turns
+	// that off.
 	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
 const short = 100 * time.Millisecond
 
-// Every kind of load on every server that can serve it, and no message is lost.
+// TestRun checks that every kind of load runs on every server that supports it, without
+// losing a message.
 func TestRun(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
@@ -70,7 +72,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Messages of rooms run on the rooms' schedulers, while another process probes the server.
+// TestRunWithProbe checks that room messages run on the schedulers of the rooms while
+// another process probes the server.
 func TestRunWithProbe(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
@@ -98,7 +101,8 @@ func TestRunWithProbe(t *testing.T) {
 	}
 }
 
-// A server that cannot serve the load fails the trial; nothing is left running.
+// TestRunFails checks that a trial fails if the server does not support the load, and
+// that no process is left.
 func TestRunFails(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")
@@ -106,7 +110,7 @@ func TestRunFails(t *testing.T) {
 	s := load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 1, Size: 64, WebSocket: true, Warm: short, Duration: short}
 	for _, tr := range []trial.Trial{
 		{Server: server.Spec{Kind: "nothing"}, Load: s},
-		{Server: server.Spec{Kind: server.Nano}, Load: s}, // which speaks no HTTP
+		{Server: server.Spec{Kind: server.Nano}, Load: s}, // which does not serve HTTP
 		{Server: server.Spec{Kind: server.TCP}, Load: load.Spec{Kind: load.Echo}},
 	} {
 		if _, err := tr.Run(t.Context()); err == nil {

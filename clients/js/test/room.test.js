@@ -37,7 +37,16 @@ class Fake extends RoomClient {
   }
 }
 
-const joined = { id: '0-a', kind: 'pond', player: 1, tickRate: 20, sendRate: 20, hash: 'h1', schema: SCHEMA, reply: { hi: 1 } };
+const joined = {
+  id: '0-a',
+  kind: 'pond',
+  player: 1,
+  tickRate: 20,
+  sendRate: 20,
+  hash: 'h1',
+  schema: SCHEMA,
+  reply: { hi: 1 },
+};
 
 test('a room follows its state', async () => {
   const client = new Fake(function (route) {
@@ -78,8 +87,8 @@ test('messages go to the routes of the kind', async () => {
   await pond.leave();
   assert.deepEqual(client.sent, [
     ['pond.Jump', { dx: 1 }],
-    ['pond.Swim', { dx: 2, seq: 1 }],
-    ['pond.Swim', { seq: 2 }],
+    ['pond.Swim', { dx: 2, seq: 1, tick: 0 }],
+    ['pond.Swim', { seq: 2, tick: 0 }],
     ['pond.Jump', {}],
     ['room.leave', undefined],
   ]);

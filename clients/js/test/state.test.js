@@ -8,8 +8,7 @@ const POND = JSON.stringify([
   ['Pond', ['round', 'int'], ['frogs', 'map', 'uint', ['obj', 1]]],
   ['Frog', ['name', 'str'], ['x', 'q', 10], ['y', 'q', 10], ['hand', 'list', ['u8']]],
 ]);
-const SNAPSHOT =
-  '07 00 03 02 01 00 02 0f 01 03 41 6e 6e c8 01 90 03 01 00 00 02 05 06 00 02 03 02 03 42 6f 62 3c 00';
+const SNAPSHOT = '07 00 03 02 01 00 02 0f 01 03 41 6e 6e c8 01 90 03 01 00 00 02 05 06 00 02 03 02 03 42 6f 62 3c 00';
 
 const bytes = (hex) => Uint8Array.from(hex.split(' '), (x) => parseInt(x, 16));
 const pond = () => {
@@ -54,15 +53,24 @@ test('events come after the whole message', () => {
   const off = decoder.on('frogs', { add: call('add'), change: call('change'), remove: call('remove') });
   const take = () => calls.splice(0);
   decoder.decode(bytes(SNAPSHOT));
-  assert.deepEqual(take(), [['add', '1', 'Ann', '1,2'], ['add', '2', 'Bob', '1,2']]);
+  assert.deepEqual(take(), [
+    ['add', '1', 'Ann', '1,2'],
+    ['add', '2', 'Bob', '1,2'],
+  ]);
   decoder.decode(bytes('04 02 02 02 0a'));
   assert.deepEqual(take(), [['change', '1', 'Ann', '1,2']]);
   decoder.decode(bytes('04 02 01 01 02 00'));
   assert.deepEqual(take(), [['remove', '2', 'Bob', '1']]); // with what it was
   decoder.decode(bytes(SNAPSHOT));
-  assert.deepEqual(take(), [['change', '1', 'Ann', '1,2'], ['add', '2', 'Bob', '1,2']]);
+  assert.deepEqual(take(), [
+    ['change', '1', 'Ann', '1,2'],
+    ['add', '2', 'Bob', '1,2'],
+  ]);
   decoder.decode(bytes('0b 00')); // an empty state
-  assert.deepEqual(take(), [['remove', '1', 'Ann', ''], ['remove', '2', 'Bob', '']]);
+  assert.deepEqual(take(), [
+    ['remove', '1', 'Ann', ''],
+    ['remove', '2', 'Bob', ''],
+  ]);
   assert.equal(decoder.state.round, 0);
   off();
   decoder.decode(bytes(SNAPSHOT));
@@ -74,7 +82,9 @@ test('a key that leaves and enters in one message changes', () => {
   const kinds = [];
   const bob = decoder.state.frogs[2];
   decoder.on(decoder.state.frogs, {
-    add: () => kinds.push('add'), change: () => kinds.push('change'), remove: () => kinds.push('remove'),
+    add: () => kinds.push('add'),
+    change: () => kinds.push('change'),
+    remove: () => kinds.push('remove'),
   });
   decoder.decode(bytes('04 02 01 01 02 04 02 02 02 00')); // Bob again, with nothing but x
   assert.deepEqual(kinds, ['change']);
@@ -94,9 +104,21 @@ test('an empty message is ignored, and so is a patch before a snapshot', () => {
 
 test('a malformed message is an error, and a snapshot repairs it', () => {
   for (const message of [
-    '04 02 02', '04 02 08 02 0a', '04 02 01 01 06 00', '04 80', '04 04', '04 02 02 10', '00 01 02', '04 02 01 01 02 00 01',
-    '04 02 01 00 02 00 01 00 00', '04 02 02 08 01 03 00 01 07 00', '04 02 02 08 01 00 00 ff 07', '04 02 02 01 ff 41',
-    '04 01 ff ff ff ff ff ff ff ff ff ff 01', '06', '04 02 02 08 09 01',
+    '04 02 02',
+    '04 02 08 02 0a',
+    '04 02 01 01 06 00',
+    '04 80',
+    '04 04',
+    '04 02 02 10',
+    '00 01 02',
+    '04 02 01 01 02 00 01',
+    '04 02 01 00 02 00 01 00 00',
+    '04 02 02 08 01 03 00 01 07 00',
+    '04 02 02 08 01 00 00 ff 07',
+    '04 02 02 01 ff 41',
+    '04 01 ff ff ff ff ff ff ff ff ff ff 01',
+    '06',
+    '04 02 02 08 09 01',
   ]) {
     const decoder = pond();
     assert.throws(() => decoder.decode(bytes(message)), malformed, message);
@@ -126,7 +148,14 @@ test('random bytes never do more than throw a StateError', () => {
 test('a schema that differs or is not known', () => {
   assert.throws(() => new StateDecoder(POND, { hash: 'a', expect: 'b' }), { code: 'schema', message: /a, .*for b/ });
   new StateDecoder(JSON.parse(POND), { hash: 'a', expect: 'a' });
-  for (const schema of ['', '{', '[]', '[["A",["x","complex"]]]', '[["A",["x","map","float",["int"]]]]', '[["A",["x","obj",3]]]']) {
+  for (const schema of [
+    '',
+    '{',
+    '[]',
+    '[["A",["x","complex"]]]',
+    '[["A",["x","map","float",["int"]]]]',
+    '[["A",["x","obj",3]]]',
+  ]) {
     assert.throws(() => new StateDecoder(schema), { name: 'StateError', code: 'schema' }, schema);
   }
   assert.throws(() => new StateDecoder(POND).on('toads', {}), { code: 'schema', message: /toads/ });

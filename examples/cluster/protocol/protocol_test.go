@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// Nodes and pages of published programs agree on these names.
+// TestJSON checks that the names do not change, because published nodes and pages use
+// them.
 func TestJSON(t *testing.T) {
 	for want, v := range map[string]any{
 		`{"nickname":"ann","gateUid":7}`:               NewUserRequest{Nickname: "ann", GateUid: 7},

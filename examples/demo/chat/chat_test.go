@@ -22,13 +22,13 @@ import (
 	"github.com/lonng/nano/examples/internal/site"
 )
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 30 * time.Second
 
-// start serves a chat of its own, and returns the host and port.
+// start starts a chat server and returns its host and port.
 func start(t *testing.T) string {
 	t.Helper()
-	srv := nano.New(options("")...)
+	srv := nano.New(options("", nil)...)
 	if err := srv.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func start(t *testing.T) string {
 	return web.Listener.Addr().String()
 }
 
-// person is somebody at the chat; heard are the pushes, one a line.
+// person is a chat client. heard holds its pushes, one a line.
 type person struct {
 	*testing.T
 	*client.Client
@@ -100,7 +100,7 @@ func (p *person) next() string {
 	}
 }
 
-// hears fails unless the next pushes are these.
+// hears checks that the next pushes are these.
 func (p *person) hears(want ...string) {
 	p.Helper()
 	for _, w := range want {
@@ -126,7 +126,7 @@ func TestTwoPeopleTalk(t *testing.T) {
 	bob.say("Bob", "hello")
 	ann.say("", "  hi\nthere ")
 	for _, p := range []*person{ann, bob} {
-		// Who of the two was first is not known.
+		// The order of the two is not known.
 		both := []string{p.next(), p.next()}
 		slices.Sort(both)
 		want := []string{`onMessage {"name":"Ann","content":"hi there"}`, `onMessage {"name":"Bob","content":"hello"}`}
@@ -154,7 +154,7 @@ func TestRoomsAreApart(t *testing.T) {
 	bob.say("", "to blue")
 	bob.hears(`onMessage {"name":"Bob","content":"to blue"}`)
 
-	// Joining again changes the room.
+	// A second join changes the room.
 	bob.join("Bob", "red")
 	for _, p := range []*person{ann, bob} {
 		p.hears(`onMembers {"members":["Ann","Bob"]}`, `onNewUser {"content":"Bob joined"}`)
@@ -216,7 +216,7 @@ func TestSite(t *testing.T) {
 		path, contentType, text string
 		status                  int
 	}{
-		{"/", "text/html; charset=utf-8", "chat.js", 200}, // by way of a redirect
+		{"/", "text/html; charset=utf-8", "chat.js", 200}, // after a redirect
 		{"/web/", "text/html; charset=utf-8", "chat.js", 200},
 		{"/web/style.css", "text/css; charset=utf-8", "color-scheme", 200},
 		{"/web/chat.js", "text/javascript; charset=utf-8", "nano.js", 200},
@@ -247,7 +247,7 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// page is one tab of a browser.
+// page is a tab of a browser.
 type page struct{ *browsertest.Page }
 
 func (p page) join(addr, name string) {
@@ -262,7 +262,8 @@ func (p page) join(addr, name string) {
 	p.Shows("#state", "Connected")
 }
 
-// The page comes back by itself when the server was restarted cleanly, and says so.
+// TestServerRestarts checks that the page reconnects by itself after a clean restart of
+// the server, and says so.
 func TestServerRestarts(t *testing.T) {
 	ann := page{browsertest.Start(t)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -285,7 +286,8 @@ func TestServerRestarts(t *testing.T) {
 	ann.Shows(".message.own .bubble", "still here")
 }
 
-// A message that is sent into a stalled connection arrives when the page is back.
+// TestMessageInAStalledConnection checks that a message that was sent into a stalled
+// connection arrives after the page reconnects.
 func TestMessageInAStalledConnection(t *testing.T) {
 	ann := page{browsertest.Start(t)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -294,7 +296,7 @@ func TestMessageInAStalledConnection(t *testing.T) {
 	}
 	defer l.Close()
 	server := start(t)
-	var stalled atomic.Bool // what comes from the page is dropped
+	var stalled atomic.Bool // while it is set, bytes of the page are dropped
 	conns := make(chan net.Conn, 100)
 	go func() {
 		for {
@@ -348,7 +350,7 @@ func serveOn(t *testing.T, l net.Listener) (stop func()) {
 	t.Helper()
 	mux := http.NewServeMux()
 	site.Handle(mux, web)
-	srv := nano.New(append(options(""), nano.WithHTTPHandler(mux))...)
+	srv := nano.New(append(options("", nil), nano.WithHTTPHandler(mux))...)
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeWebSocket(l) }()
 	return func() {

@@ -1,5 +1,5 @@
-// Chat is a small chat: rooms, nicknames, and who is there. Its handlers and callbacks all run on nano's logic goroutine,
-// one at a time, so there is nothing to lock.
+// Chat is a small chat with rooms, nicknames and member lists. Its handlers and callbacks
+// run on nano's logic goroutine, one at a time, so they need no locks.
 package main
 
 import (
@@ -26,19 +26,20 @@ import (
 //go:embed web
 var web embed.FS
 
-// The longest texts, in characters; the page has the same limits. What is longer is cut.
+// These are the longest texts, in characters. The page has the same limits. Longer texts
+// are cut.
 const maxName, maxRoom, maxContent = 20, 30, 500
 
 type (
-	joinRequest struct{ Name, Room string } // both may be left out
+	joinRequest struct{ Name, Room string } // both are optional
 	joinReply   struct {
-		Code   int    `json:"code"` // 0
+		Code   int    `json:"code"` // always 0
 		Result string `json:"result"`
-		Name   string `json:"name"` // the name and the room that were given
+		Name   string `json:"name"` // the resulting name and room
 		Room   string `json:"room"`
 	}
 	message struct {
-		Name    string `json:"name"` // a new one renames the sender; in onMessage, "" marks a line of the room's own
+		Name    string `json:"name"` // a new name renames the sender; in onMessage, "" marks a message of the room itself
 		Content string `json:"content"`
 	}
 	members struct {
@@ -49,18 +50,27 @@ type (
 	}
 )
 
-// The pushes to everybody in a room. Tools find them here and generate typed clients.
+// These are the pushes to everybody in a room. Tools find them here and generate typed
+// clients.
 var (
-	onMessage = nano.PushRoute[message]("onMessage") // somebody said something
-	onMembers = nano.PushRoute[members]("onMembers") // somebody came, left or has another name
-	onNewUser = nano.PushRoute[notice]("onNewUser")  // somebody came
+	onMessage = nano.PushRoute[message]("onMessage") // a new message
+	onMembers = nano.PushRoute[members]("onMembers") // somebody joined, left or changed the name
+	onNewUser = nano.PushRoute[notice]("onNewUser")  // somebody joined
 )
 
-// room is where people talk to each other. It lives while somebody is in.
+// room is a chat room. It exists while it has members.
 type room struct {
 	name  string
 	group *nano.Group
 	names map[int64]string // by session id
+}
+
+// String is what the console shows.
+func (r *room) String() string {
+	if r == nil {
+		return "none"
+	}
+	return fmt.Sprintf("%s, %d people", r.name, len(r.names))
 }
 
 func push[T any](r *room, p nano.Push[T], v *T) {
@@ -69,7 +79,8 @@ func push[T any](r *room, p nano.Push[T], v *T) {
 	}
 }
 
-// call names the session as it wants, with a number behind it where somebody else has that name, and tells the room.
+// call sets the name of a session and pushes the change to the room. It appends a number
+// if another member has the name.
 func (r *room) call(s *session.Session, wanted string) string {
 	taken := map[string]bool{}
 	for id, name := range r.names {
@@ -81,18 +92,26 @@ func (r *room) call(s *session.Session, wanted string) string {
 	}
 	if r.names[s.ID()] != name {
 		r.names[s.ID()] = name
+		s.Set("name", name)
 		push(r, onMembers, &members{slices.Sorted(maps.Values(r.names))})
 	}
 	return name
 }
 
-// Chat is the component: its routes are room.join and room.message.
+// Chat is the component of the chat. Its routes are room.join and room.message.
 type Chat struct {
 	site.Announcer
-	rooms map[string]*room
+	console *site.Console // nil for none
+	rooms   map[string]*room
 }
 
-// Join takes the session into a room, and out of the one where it was.
+// InitServer starts the console.
+func (c *Chat) InitServer(srv *nano.Server) { c.console.Start(srv) }
+
+// Shutdown stops the console.
+func (c *Chat) Shutdown() { c.console.Stop() }
+
+// Join moves the session to the room.
 func (c *Chat) Join(s *session.Session, req *joinRequest) (*joinReply, error) {
 	if !s.HasKey("room") {
 		s.OnClose(func(s *session.Session, _ error) { c.leave(s) })
@@ -112,7 +131,7 @@ func (c *Chat) Join(s *session.Session, req *joinRequest) (*joinReply, error) {
 	return &joinReply{Result: "success", Name: nick, Room: name}, nil
 }
 
-// Message says something in the room of the session.
+// Message sends a message to the session's room.
 func (c *Chat) Message(s *session.Session, msg *message) error {
 	r, _ := s.Value("room").(*room)
 	if r == nil {
@@ -133,7 +152,7 @@ func (c *Chat) leave(s *session.Session) {
 	name := r.names[s.ID()]
 	delete(r.names, s.ID())
 	s.Set("room", (*room)(nil))
-	_ = r.group.Leave(s) // a session that closed has left already
+	_ = r.group.Leave(s) // a closed session has left already
 	if len(r.names) == 0 {
 		delete(c.rooms, r.name)
 		return
@@ -142,7 +161,8 @@ func (c *Chat) leave(s *session.Session) {
 	push(r, onMessage, &message{Content: name + " left"})
 }
 
-// clean makes text from a client fit to be shown: printable, on one line, of at most limit characters.
+// clean returns a client's text without unprintable characters and line breaks, with at
+// most limit characters.
 func clean(text string, limit int) string {
 	runes := []rune(strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) || r == '\u200d' { // the joiner binds the parts of an emoji
@@ -153,11 +173,12 @@ func clean(text string, limit int) string {
 	return strings.Trim(string(runes[:min(len(runes), limit)]), " \u200d")
 }
 
-// options configures the server, which prints line when it is ready. Each call makes a chat of its own. A page that lost
-// its connection has 10 s to come back without a loss; then the person has left.
-func options(line string) []nano.Option {
+// options configures a server with its own chat, and its console unless it is nil. The
+// server prints line when it is ready. A page that lost its connection has 10 s to resume.
+// After that, the person has left.
+func options(line string, console *site.Console) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Chat{Announcer: site.Announcer{Line: line}, rooms: map[string]*room{}},
+	components.Register(&Chat{Announcer: site.Announcer{Line: line}, console: console, rooms: map[string]*room{}},
 		component.WithName("room"), component.WithNameFunc(strings.ToLower))
 	return []nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()),
 		nano.WithWebSocket("/nano"), nano.WithResume(nano.Resume{Window: 10 * time.Second})}
@@ -165,9 +186,19 @@ func options(line string) []nano.Option {
 
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on; without a host, other devices may come in")
+	consoleAddr := flag.String("console", "", "loopback `address` of the console, such as 127.0.0.1:3251; none if it is empty")
 	flag.Parse()
+	var console *site.Console
+	if *consoleAddr != "" {
+		l, err := site.ListenConsole(*consoleAddr)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(2)
+		}
+		console = &site.Console{Name: "chat", Listener: l}
+	}
 	site.Handle(http.DefaultServeMux, web)
-	if nano.Listen(*addr, options("The chat is at "+site.URL(*addr))...) != nil {
-		os.Exit(1) // Listen has logged why
+	if nano.Listen(*addr, options("The chat is at "+site.URL(*addr), console)...) != nil {
+		os.Exit(1) // Listen has logged the cause
 	}
 }

@@ -1,4 +1,5 @@
-// Tictactoe is a game for two with matchmaking, a turn timer, reconnecting players and spectators.
+// Tictactoe is a game for two with matchmaking, a turn timer, reconnection and
+// spectators.
 package main
 
 import (
@@ -27,20 +28,20 @@ const (
 	holdTime = 60 * time.Second
 )
 
-// Game is one game. The first player has the mark 1, the second the mark 2.
+// Game is one game. The mark of the first player is 1, that of the second player is 2.
 type Game struct {
 	room.Base[Board]
 	stopTimer func()
 }
 
-// Board is what the players and spectators see.
+// Board is the state that players and spectators see.
 type Board struct {
 	Cells   [9]uint8
 	Players [2]Seat
-	Turn    uint8  // the mark that is to move, 0 before the game and after it
-	Turns   int    // so that clients see each new turn
+	Turn    uint8  // the mark whose turn it is; 0 before and after the game
+	Turns   int    // counts turns, so that clients notice each one
 	Winner  uint8  // a mark, or 3 for a draw
-	Reason  string // why the game is over
+	Reason  string // why the game ended
 }
 
 // Seat is one of the two players.
@@ -49,19 +50,19 @@ type Seat struct {
 	Away bool
 }
 
-// Hello is what a player joins with.
+// Hello is the join option of a player.
 type Hello struct {
 	Name string `json:"name"`
 }
 
-// Move puts the player's mark into a cell from 0 to 8.
+// Move sets the player's mark in a cell from 0 to 8.
 type Move struct {
 	Cell int `json:"cell"`
 }
 
 var games = room.Define[Game]("tictactoe", room.Seats(2), room.Hold(holdTime))
 
-// OnJoin begins the game with the second player.
+// OnJoin starts the game when the second player has joined.
 func (g *Game) OnJoin(p *room.Player, o *Hello) {
 	name := []rune(cmp.Or(o.Name, "Guest"))
 	g.seat(p).Name = string(name[:min(len(name), 20)])
@@ -74,12 +75,12 @@ func (g *Game) OnJoin(p *room.Player, o *Hello) {
 func (g *Game) OnDrop(p *room.Player)   { g.seat(p).Away = true }
 func (g *Game) OnReturn(p *room.Player) { g.seat(p).Away = false }
 
-// OnLeave ends the game in favor of the player who stays.
+// OnLeave ends the game. The remaining player wins.
 func (g *Game) OnLeave(p *room.Player) {
 	g.end(3-uint8(p.ID), "the other player left")
 }
 
-// Play serves the moves.
+// Play handles a move.
 func (g *Game) Play(p *room.Player, m *Move) error {
 	switch {
 	case uint8(p.ID) != g.State.Turn:
@@ -101,7 +102,7 @@ func (g *Game) Play(p *room.Player, m *Move) error {
 
 func (g *Game) seat(p *room.Player) *Seat { return &g.State.Players[p.ID-1] }
 
-// next gives the turn to a player, who loses when the time is up.
+// next starts the turn of a player, who loses when the time is over.
 func (g *Game) next(mark uint8) {
 	if g.stopTimer != nil {
 		g.stopTimer()
@@ -126,7 +127,7 @@ func (g *Game) won(mark uint8) bool {
 	return false
 }
 
-// Login tells users apart by a key that each browser keeps.
+// Login identifies users by a key that each browser stores.
 type Login struct {
 	site.Announcer
 	users map[string]int64
@@ -169,6 +170,6 @@ func main() {
 	handle(http.DefaultServeMux)
 	line := "The game is at " + site.URL(*addr)
 	if nano.Listen(*addr, append(options(line), nano.WithWebSocket("/nano"))...) != nil {
-		os.Exit(1) // Listen has logged why
+		os.Exit(1) // Listen has logged the cause
 	}
 }

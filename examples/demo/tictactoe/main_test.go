@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// player is one browser.
+// player is a client with its view of the game.
 type player struct {
 	*nanotest.Player
 	*room.Room
@@ -82,7 +82,7 @@ func TestGame(t *testing.T) {
 		bob.play(t, 0)
 		want(t, watcher, "cells", "[2 0 0 0 1 0 0 0 0]")
 
-		_ = ann.Player.Close() // and returns
+		_ = ann.Player.Close() // Close returns
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
 		want(t, bob.Room, "players", "[map[away:true name:ann] map[away:false name:bob]]")
@@ -111,7 +111,7 @@ func TestTurnTimer(t *testing.T) {
 		srv := nanotest.Start(t, options("")...)
 		ann, bob := enter(t, srv, "ann"), enter(t, srv, "bob")
 		time.Sleep(19 * time.Second)
-		ann.play(t, 0) // Bob has 20 s from now on
+		ann.play(t, 0) // now Bob has 20 s
 		time.Sleep(19 * time.Second)
 		want(t, bob.Room, "winner", "0")
 		time.Sleep(1001 * time.Millisecond)

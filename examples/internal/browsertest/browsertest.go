@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,20 +16,21 @@ import (
 	"github.com/lonng/nano"
 )
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 30 * time.Second
 
-// Page is one tab of a browser.
+// Page is a tab of a browser.
 type Page struct {
 	testing.TB
 	ctx context.Context
 }
 
-// Start starts a browser until the end of the test, and returns its first tab. The test is skipped in short mode, and if
-// no Chromium is installed, unless NANO_REQUIRE_BROWSER is set.
+// Start starts a browser and returns its first tab. The end of the test stops the
+// browser. Start skips the test in short mode. It also skips it without Chromium, unless
+// NANO_REQUIRE_BROWSER is set.
 func Start(t testing.TB) *Page {
 	t.Helper()
-	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with a user-data-dir of its own
+	flags := append(chromedp.DefaultExecAllocatorOptions[:], // headless, with its own user-data-dir
 		chromedp.ExecPath(find(t)), chromedp.NoSandbox, chromedp.DisableGPU)
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		flags = append(flags, chromedp.Flag(flag, true))
@@ -37,7 +39,8 @@ func Start(t testing.TB) *Page {
 	t.Cleanup(cancel)
 	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
 	t.Cleanup(cancel)
-	// The context that starts a browser bounds its life, so it is not the context of one wait.
+	// The browser stops when the context that started it ends, so this context must
+	// outlast one wait.
 	root, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
 	if err := chromedp.Do(root); err != nil {
@@ -46,10 +49,11 @@ func Start(t testing.TB) *Page {
 	return &Page{t, root}
 }
 
-// Context returns the context of the tab, for actions that Do does not fit.
+// Context returns the context of the tab, for actions that Do does not support.
 func (p *Page) Context() context.Context { return p.ctx }
 
-// Tab opens another tab, which shares nothing with the first one. The caller may close it before the test ends.
+// Tab opens another tab, which shares no state with the first one. The caller may close
+// it before the test ends.
 func (p *Page) Tab() (tab *Page, closeTab func()) {
 	p.Helper()
 	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithNewBrowserContext())
@@ -68,7 +72,7 @@ func Open(t testing.TB, url string) *Page {
 	return p
 }
 
-// find returns the path of a Chromium.
+// find returns the path of the Chromium program.
 func find(t testing.TB) string {
 	t.Helper()
 	if testing.Short() {
@@ -86,7 +90,7 @@ func find(t testing.TB) string {
 	return ""
 }
 
-// Do runs actions. A failure ends the test and names what was done.
+// Do runs actions. If one fails, Do ends the test and reports what.
 func (p *Page) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, wait)
@@ -96,12 +100,52 @@ func (p *Page) Do(what string, actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// Shows waits until an element that selector finds has text in it.
+// Shows waits until the element that selector finds contains text.
 func (p *Page) Shows(selector, text string) {
 	p.Helper()
 	found := fmt.Sprintf("[...document.querySelectorAll(%q)].some((e) => e.textContent.includes(%q))", selector, text)
 	p.Do(fmt.Sprintf("waiting for %q in %s", text, selector),
 		chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0)))
+}
+
+// Until waits until a JavaScript expression is true. It polls, because some changes are no mutation of the page.
+func (p *Page) Until(expression string) {
+	p.Helper()
+	p.Do("waiting for "+expression, chromedp.Poll[chromedp.Void](expression,
+		chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
+}
+
+// Text returns what a JavaScript expression evaluates to.
+func (p *Page) Text(expression string) string {
+	p.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	defer cancel()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
+	if err != nil {
+		p.Fatalf("%s: %v", expression, err)
+	}
+	return text
+}
+
+// Fits waits until the page at a width in pixels is no wider than its window. It writes a screenshot to the directory that
+// NANO_SCREENSHOTS names, if any.
+func (p *Page) Fits(name string, width int64) {
+	p.Helper()
+	p.Do("resizing", chromedp.EmulateViewport(width, 844))
+	p.Until(fmt.Sprintf("innerWidth === %d && document.documentElement.scrollWidth <= innerWidth", width))
+	dir := os.Getenv("NANO_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, wait)
+	defer cancel()
+	picture, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		p.Fatalf("taking a screenshot: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width)), picture, 0o600); err != nil {
+		p.Fatal(err)
+	}
 }
 
 // Type types text into the element that selector finds.
@@ -116,7 +160,8 @@ func (p *Page) Click(selector string) {
 	p.Do("clicking "+selector, chromedp.Click(selector))
 }
 
-// Serve serves players and pages of srv until the end of the test, which shuts srv down. It returns host and port.
+// Serve serves the players and pages of srv and returns host and port. The end of the
+// test shuts srv down.
 func Serve(t testing.TB, srv *nano.Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

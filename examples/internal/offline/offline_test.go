@@ -27,16 +27,16 @@ import (
 //go:embed web
 var web embed.FS
 
-// wait bounds every single thing that a test waits for.
+// wait is the longest time that a test waits for one event.
 const wait = 30 * time.Second
 
 // Feed pushes numbers to one session, 50 a second.
 type Feed struct {
 	component.Base
 	server  *nano.Server
-	timer   *scheduler.Timer // of the logic goroutine, like pushed
+	timer   *scheduler.Timer // used by the logic goroutine only, like pushed
 	pushed  int
-	wanted  int // reached is closed when so many were pushed
+	wanted  int // reached is closed when this many numbers were pushed
 	reached chan struct{}
 }
 
@@ -53,7 +53,7 @@ func (f *Feed) Watch(s *session.Session, _ []byte) error {
 	return s.Response([]byte("{}"))
 }
 
-// Stop ends the feed, and answers with how many numbers were pushed.
+// Stop ends the feed, and responds with the count of pushed numbers.
 func (f *Feed) Stop(s *session.Session, _ []byte) error {
 	f.timer.Stop()
 	return s.Response(f.pushed)
@@ -104,16 +104,16 @@ func start(t *testing.T) (*Feed, string) {
 	return f, site.Listener.Addr().String()
 }
 
-// network is a proxy that can be cut.
+// network is a proxy that can cut its connections.
 type network struct {
 	addr string
 
-	mu    sync.Mutex // guards what follows
+	mu    sync.Mutex // guards the fields below
 	down  bool
 	conns map[net.Conn]struct{}
 }
 
-// connect starts a network in front of a server, until the end of the test.
+// connect starts a network in front of a server. The end of the test stops it.
 func connect(t *testing.T, server string) *network {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -168,7 +168,7 @@ func (n *network) relay(near net.Conn, server string) {
 	back.Wait()
 }
 
-// cut ends all connections; no other is made until mend.
+// cut ends all connections and refuses new ones until mend.
 func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -185,10 +185,10 @@ func (n *network) mend() {
 	n.down = false
 }
 
-// page is the page of the test in a browser.
+// page is the test's page in a browser.
 type page struct{ *browsertest.Page }
 
-// until waits until an expression of the page is true.
+// until waits until an expression in the page is true.
 func (p page) until(expression string) {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.Context(), wait)
@@ -207,7 +207,7 @@ func (p page) until(expression string) {
 	}
 }
 
-// emulate puts the page offline, or back, as the developer tools do.
+// emulate puts the page offline or online, as the developer tools do.
 func (p page) emulate(offline bool) {
 	p.Helper()
 	p.Do("emulating a network", chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
@@ -217,7 +217,8 @@ func (p page) emulate(offline bool) {
 	}))
 }
 
-// A page, or its worker, loses its network ten times while 50 numbers come in a second; each has to come once.
+// TestOffline checks that every number arrives once if a page or its worker loses the
+// network ten times. The server pushes 50 numbers a second.
 func TestOffline(t *testing.T) {
 	browser := browsertest.Start(t)
 	for _, where := range []string{"page", "worker"} {
@@ -231,8 +232,9 @@ func TestOffline(t *testing.T) {
 			p.until("globalThis.seen?.next > 10")
 			missed := 0
 			for i := range 10 {
-				// Chromium emulates a lost network: connections are refused, and those that there are stand still. The
-				// proxy cuts them. A page notices that when it sends or misses heartbeats, a worker at once.
+				// Chromium emulates a lost network: it refuses new connections and stalls
+				// open ones. The proxy cuts them. A page notices that when it sends or
+				// misses heartbeats, a worker at once.
 				p.emulate(true)
 				n.cut()
 				if where == "worker" || i%3 == 0 {

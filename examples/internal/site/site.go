@@ -16,22 +16,24 @@ import (
 //go:embed style.css icon.svg common.js
 var shared embed.FS
 
-// Handle serves the files of web, which are in its directory web, under /web/, with the
-// JavaScript client and the common style and script. It redirects / to the page.
+// Handle serves the directory web under /web/, with the JavaScript client, the common
+// style and the common script. It redirects / to the page.
 func Handle(mux *http.ServeMux, web fs.FS) {
 	mux.Handle("/web/", http.FileServerFS(web))
-	mux.Handle("/web/nano.js", http.StripPrefix("/web", http.FileServerFS(js.FS)))
+	for _, name := range []string{"nano.js", "room.js", "state.js", "smooth.js", "predict.js", "match.js"} {
+		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(js.FS)))
+	}
 	for _, name := range []string{"style.css", "icon.svg", "common.js"} {
 		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(shared)))
 	}
 	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))
 }
 
-// URL returns the address of the page of a server that listens on addr.
+// URL returns the URL of the page of a server that listens on addr.
 func URL(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		host = addr // Listen reports what is wrong
+		host = addr // Listen reports the error
 	}
 	return "http://" + net.JoinHostPort(cmp.Or(host, "localhost"), port) + "/web/"
 }

@@ -32,9 +32,10 @@ import (
 // keySize is the length of a key in bytes.
 const keySize = 32
 
-// box seals and opens payloads. Hooks run concurrently, and messages may go out in another order than their hooks ran, so
-// a counter that both sides keep would come apart: each sealed payload carries a random nonce of its own instead, and
-// a box has no state. One key is good for 2^32 messages.
+// box encrypts and decrypts payloads. Hooks run concurrently, and messages may be sent in
+// another order than their hooks ran, so both sides cannot share a counter. Each payload
+// carries a random nonce instead, and a box has no state. One key is good for 2^32
+// messages.
 type box struct{ aead cipher.AEAD }
 
 func newBox(key []byte) (*box, error) {
@@ -52,8 +53,9 @@ func newBox(key []byte) (*box, error) {
 	return &box{aead}, nil
 }
 
-// place is where a payload belongs. It is authenticated with the payload, so that none can be moved to another route,
-// request or direction. The route of a response goes without saying: it has the id of its request.
+// place identifies the message of a payload. It is authenticated with the payload, so a
+// payload cannot be moved to another route, request or direction. The route of a response
+// is not included, because the request id identifies it.
 func place(t client.Type, id uint64, route string) []byte {
 	if t == client.Response {
 		route = ""
@@ -61,7 +63,8 @@ func place(t client.Type, id uint64, route string) []byte {
 	return fmt.Appendf(nil, "%d %d %s", t, id, route)
 }
 
-// open opens a payload, and is an error to the client where it was not sealed with the same key for the same place.
+// open decrypts a payload. It returns an error for the client if the payload was
+// encrypted with another key or for another place.
 func (b *box) open(data, place []byte) ([]byte, error) {
 	opened, err := b.aead.Open(nil, nil, data, place)
 	if err != nil {
@@ -72,8 +75,8 @@ func (b *box) open(data, place []byte) ([]byte, error) {
 
 func (b *box) seal(data, place []byte) []byte { return b.aead.Seal(nil, nil, data, place) }
 
-// server returns the hooks of a server: opening comes before all other hooks on the way in, sealing after all others on
-// the way out.
+// server returns the hooks of a server. Decryption is the first hook for incoming
+// messages, encryption the last for outgoing ones.
 func (b *box) server() pipeline.Pipeline {
 	p := pipeline.New()
 	p.Inbound().PushFront(func(_ *session.Session, m *pipeline.Message) (err error) {
@@ -100,17 +103,17 @@ func (b *box) client() (outbound, inbound client.Hook) {
 	return outbound, inbound
 }
 
-// Echo knows nothing of encryption.
+// Echo is a component that does not know of the encryption.
 type Echo struct{ component.Base }
 
 type line struct{ Text string }
 
 var onShout = nano.PushRoute[line]("onShout")
 
-// Say answers with what was said.
+// Say responds with the payload.
 func (e *Echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
 
-// Shout pushes it back, louder.
+// Shout pushes the payload in upper case.
 func (e *Echo) Shout(s *session.Session, l *line) error {
 	return onShout.Send(s, &line{strings.ToUpper(l.Text)})
 }
@@ -164,6 +167,6 @@ func main() {
 		return
 	}
 	if nano.Listen(*addr, options(b)...) != nil {
-		os.Exit(1) // Listen has logged why
+		os.Exit(1) // Listen has logged the cause
 	}
 }

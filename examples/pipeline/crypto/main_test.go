@@ -35,7 +35,7 @@ func connect(t *testing.T, srv *nanotest.Server, b *box, opts ...client.Option) 
 	return srv.Connect(t, append(opts, client.WithOutbound(outbound), client.WithInbound(inbound))...)
 }
 
-// wire records what passes a connection.
+// wire records the bytes of a connection.
 type wire struct {
 	net.Conn
 	mu            sync.Mutex
@@ -44,7 +44,7 @@ type wire struct {
 
 func (w *wire) Write(b []byte) (int, error) {
 	w.mu.Lock()
-	w.written.Write(b) // first: the answer may be there before Write returns
+	w.written.Write(b) // recorded first, because the answer may come before Write returns
 	w.mu.Unlock()
 	return w.Conn.Write(b)
 }
@@ -57,7 +57,8 @@ func (w *wire) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// take takes what passed since the last call, and fails if any of it can be read.
+// take returns the bytes recorded since the last call. It fails the test if they contain
+// plain text.
 func (w *wire) take(t *testing.T) (written, read string) {
 	t.Helper()
 	w.mu.Lock()
@@ -91,7 +92,8 @@ func TestNothingPassesInClear(t *testing.T) {
 		if err := p.Request(t.Context(), "Echo.Say", &line{"secret"}, &got); err != nil || got.Text != "secret" {
 			t.Fatalf("Echo.Say = %v, %v", got, err)
 		}
-		// The payloads are the last bytes, and as long as nonce, payload and tag; no two of them are the same.
+		// Each payload ends the message and is as long as nonce, plain text and tag. No
+		// two are equal.
 		written, read := w.take(t)
 		for _, packet := range []string{written, read} {
 			payload := packet[len(packet)-12-len(`{"Text":"secret"}`)-16:]
@@ -108,7 +110,7 @@ func TestNothingPassesInClear(t *testing.T) {
 	if p.WaitFor("onShout", 10*time.Second, &got); got.Text != "SECRET" {
 		t.Errorf("onShout says %q, want SECRET", got.Text)
 	}
-	// Errors are sealed too.
+	// Errors are encrypted too.
 	if err := p.Request(t.Context(), "Echo.None", nil, nil); !errors.Is(err, &client.Error{Code: nano.CodeNotFound}) {
 		t.Errorf("Echo.None = %v, want NANO-404", err)
 	}
@@ -141,7 +143,7 @@ func TestOthersAreRefused(t *testing.T) {
 	srv := nanotest.Start(t, options(b)...)
 	outbound, inbound := b.client()
 	badOutbound, badInbound := newTestBox(t, "x").client()
-	moved := func(m *client.Message) error { // sealed for another place
+	moved := func(m *client.Message) error { // an encrypted payload of another message
 		m.Data = b.seal(m.Data, place(m.Type, m.ID+1, m.Route))
 		return nil
 	}

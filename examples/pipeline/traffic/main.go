@@ -33,7 +33,7 @@ import (
 //go:embed web
 var web embed.FS
 
-// maxRoutes bounds the table: an inbound hook sees every route that clients can think of.
+// maxRoutes bounds the table, because clients may send any number of routes.
 const maxRoutes = 1000
 
 // flow is one line of the table.
@@ -44,14 +44,16 @@ type flow struct {
 	Bytes     int    `json:"bytes"`
 }
 
-// traffic is what has passed. Hooks run concurrently, on the goroutines of connections and of senders.
+// traffic counts messages. Hooks run concurrently on the goroutines of connections and
+// senders.
 type traffic struct {
 	mu    sync.Mutex
 	flows map[[2]string]*flow // by direction and route; mu guards it
 }
 
-// pipeline returns the hooks that count. They come last on the way in and first on the way out, if there are others:
-// what is counted are the payloads that handlers see, without what encryption adds to them.
+// pipeline returns the hooks that count. They are the last hooks for incoming and the
+// first for outgoing messages. They count payloads as handlers see them, without the
+// overhead of encryption.
 func (t *traffic) pipeline() pipeline.Pipeline {
 	p := pipeline.New()
 	p.Inbound().PushBack(t.count("in"))
@@ -61,7 +63,7 @@ func (t *traffic) pipeline() pipeline.Pipeline {
 
 func (t *traffic) count(direction string) pipeline.Func {
 	return func(_ *session.Session, m *pipeline.Message) error {
-		// The error that answers a route which nobody serves goes out without one.
+		// An error response for an unknown route has no route.
 		t.add(direction, cmp.Or(m.Route, "not served"), len(m.Data))
 		return nil
 	}
@@ -83,7 +85,7 @@ func (t *traffic) add(direction, route string, bytes int) {
 	f.Bytes += bytes
 }
 
-// list returns what has passed, the most bytes first.
+// list returns the counts, sorted by bytes in descending order.
 func (t *traffic) list() []flow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -97,7 +99,7 @@ func (t *traffic) list() []flow {
 	return list
 }
 
-// String returns the table.
+// String returns the table as text.
 func (t *traffic) String() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
@@ -105,30 +107,30 @@ func (t *traffic) String() string {
 	for _, f := range t.list() {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\n", f.Direction, f.Route, f.Messages, f.Bytes)
 	}
-	_ = w.Flush() // into memory
+	_ = w.Flush() // writes to memory
 	return b.String()
 }
 
-// Echo is something to count.
+// Echo is a component that causes traffic.
 type Echo struct{ site.Announcer }
 
 type line struct{ Text string }
 
 var onShout = nano.PushRoute[line]("onShout")
 
-// Say answers with what was said.
+// Say responds with the payload.
 func (e *Echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
 
-// Shout pushes it back, louder.
+// Shout pushes the payload in upper case.
 func (e *Echo) Shout(s *session.Session, l *line) error {
 	return onShout.Send(s, &line{strings.ToUpper(l.Text)})
 }
 
-// ServeHTTP answers with the table as JSON.
+// ServeHTTP responds with the table as JSON.
 func (t *traffic) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	if err := stdjson.NewEncoder(w).Encode(t.list()); err != nil {
-		log.Printf("traffic: %v", err) // the reader has left
+		log.Printf("traffic: %v", err) // the client has disconnected
 	}
 }
 
@@ -147,6 +149,6 @@ func main() {
 	http.Handle("/traffic", t)
 	scheduler.NewTimer(10*time.Second, func() { log.Printf("so far:\n%s", t) })
 	if nano.Listen(*addr, append(options(t, "The page is at "+site.URL(*addr)), nano.WithWebSocket("/nano"))...) != nil {
-		os.Exit(1) // Listen has logged why
+		os.Exit(1) // Listen has logged the cause
 	}
 }

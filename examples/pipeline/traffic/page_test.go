@@ -9,7 +9,8 @@ import (
 	"github.com/lonng/nano/examples/internal/site"
 )
 
-// The page sends messages, and shows their answers and what the hooks have counted.
+// TestPage checks that the page sends messages, and shows the answers and the counters of
+// the hooks.
 func TestPage(t *testing.T) {
 	counts := &traffic{flows: map[[2]string]*flow{}}
 	mux := http.NewServeMux()

@@ -1,4 +1,4 @@
-// Package linktest helps tests of packages that use links.
+// Package linktest provides a recorder for tests of packages that use links.
 package linktest
 
 import (
@@ -9,14 +9,15 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// Recorder records what happens on links: it is a mesh.Handler. Mu guards its fields.
+// Recorder records the events of links. It implements mesh.Handler. Mu guards its fields.
 type Recorder struct {
-	// Got, if it is set before the first link comes up, is called with received frames, which are not recorded then.
+	// Got, if set before the first link comes up, is called with received frames. They
+	// are not recorded then.
 	Got func(l *link.Link, frames []link.Frame)
 
 	Mu     sync.Mutex
 	ByAddr map[string]*link.Link // the links that are up
-	Events []string              // "up addr", "down addr"
+	Events []string              // "up addr" and "down addr"
 	Downs  map[string]error      // why the last link to an address ended
 	Frames []link.Frame          // copies of the received frames
 
@@ -69,7 +70,8 @@ func (r *Recorder) Received(l *link.Link, frames []link.Frame) {
 	})
 }
 
-// Wait returns when cond, which is called under Mu, is true. It reports whether that was within d.
+// Wait waits until cond returns true. It calls cond with Mu locked, and reports whether
+// cond was true within d.
 func (r *Recorder) Wait(d time.Duration, cond func() bool) bool {
 	deadline := time.After(d)
 	for {
@@ -87,12 +89,12 @@ func (r *Recorder) Wait(d time.Duration, cond func() bool) bool {
 	}
 }
 
-// HasUp returns a condition for Wait: the link to an address is up.
+// HasUp returns a condition for Wait: the link to addr is up.
 func (r *Recorder) HasUp(addr string) func() bool {
 	return func() bool { return r.ByAddr[addr] != nil }
 }
 
-// Link returns the link to an address that is up, or nil.
+// Link returns the link to addr, or nil if it is not up.
 func (r *Recorder) Link(addr string) *link.Link {
 	r.Mu.Lock()
 	defer r.Mu.Unlock()

@@ -11,11 +11,12 @@ import (
 // Version is the version of the contract's JSON form.
 const Version = 1
 
-// Contract is everything that clients of a program need to know. The same source makes the same contract.
+// Contract describes what clients of a program need to know. The same source gives the
+// same contract.
 type Contract struct {
 	Version    int              `json:"version"`
 	Package    string           `json:"package"`    // import path of the program
-	Serializer string           `json:"serializer"` // "json", "protobuf", or "" for the program's own
+	Serializer string           `json:"serializer"` // "json", "protobuf", or "" for a serializer of the program
 	Routes     []Route          `json:"routes"`
 	Pushes     []Push           `json:"pushes"`
 	Rooms      []Room           `json:"rooms"`
@@ -38,13 +39,13 @@ type Route struct {
 	Doc       string `json:"doc,omitempty"`
 	Request   *Type  `json:"request"`
 	Reply     *Type  `json:"reply,omitempty"`
-	Internal  bool   `json:"internal,omitempty"` // for other nodes only
+	Internal  bool   `json:"internal,omitempty"` // only for other nodes
 }
 
 // Push is a push that is declared with nano.PushRoute.
 type Push struct {
 	Route string `json:"route"`
-	Name  string `json:"name"` // of the variable
+	Name  string `json:"name"` // name of the variable
 	Doc   string `json:"doc,omitempty"`
 	Type  *Type  `json:"type"`
 }
@@ -66,7 +67,7 @@ type Error struct {
 	Text string `json:"text,omitempty"` // the format of its text
 }
 
-// The kinds of types.
+// These are the kinds of types.
 const (
 	KindBool    = "bool"
 	KindInt     = "int"
@@ -74,41 +75,41 @@ const (
 	KindString  = "string"
 	KindBytes   = "bytes" // base64 in JSON
 	KindTime    = "time"  // RFC 3339 in JSON
-	KindAny     = "any"   // a type with an encoding of its own, or an interface
+	KindAny     = "any"   // a type with its own encoding, or an interface
 	KindList    = "list"
 	KindMap     = "map"
 	KindStruct  = "struct"
-	KindMessage = "message" // of Protocol Buffers
+	KindMessage = "message" // a protobuf message
 	KindEnum    = "enum"
 	KindRef     = "ref" // a named type of Contract.Types
-	KindRaw     = "raw" // a payload that no serializer sees
+	KindRaw     = "raw" // a payload that bypasses the serializer
 )
 
 // Type is the type of a payload or of a part of one.
 type Type struct {
 	Kind     string  `json:"kind"`
-	Name     string  `json:"name,omitempty"` // of a ref and of a named type
+	Name     string  `json:"name,omitempty"` // name of a ref or a named type
 	Doc      string  `json:"doc,omitempty"`
-	Bits     int     `json:"bits,omitempty"` // of int and float
+	Bits     int     `json:"bits,omitempty"` // size of int and float
 	Unsigned bool    `json:"unsigned,omitempty"`
 	Nullable bool    `json:"nullable,omitempty"` // may be null
 	Quoted   bool    `json:"quoted,omitempty"`   // a number or bool in a JSON string
-	Len      int     `json:"len,omitempty"`      // of an array
+	Len      int     `json:"len,omitempty"`      // length of an array
 	Key      *Type   `json:"key,omitempty"`
 	Elem     *Type   `json:"elem,omitempty"`
 	Fields   []Field `json:"fields,omitempty"`
-	Values   []Value `json:"values,omitempty"` // of an enum
+	Values   []Value `json:"values,omitempty"` // values of an enum
 }
 
 // Field is a field of a struct or message.
 type Field struct {
-	Name     string `json:"name"` // on the wire
+	Name     string `json:"name"` // name on the wire
 	Go       string `json:"go"`
 	Doc      string `json:"doc,omitempty"`
 	Type     *Type  `json:"type"`
 	Optional bool   `json:"optional,omitempty"` // may be missing
-	Number   int    `json:"number,omitempty"`   // of a protobuf field
-	Wire     string `json:"wire,omitempty"`     // its encoding: varint, zigzag32, zigzag64, fixed32, fixed64, bytes
+	Number   int    `json:"number,omitempty"`   // number of a protobuf field
+	Wire     string `json:"wire,omitempty"`     // protobuf encoding: varint, zigzag32, zigzag64, fixed32, fixed64, bytes
 	Oneof    string `json:"oneof,omitempty"`
 }
 
@@ -119,7 +120,7 @@ type Value struct {
 	Doc   string `json:"doc,omitempty"`
 }
 
-// JSON returns the contract in its JSON form, which ends in a line end.
+// JSON returns the contract in its JSON form. It ends with a newline.
 func (c *Contract) JSON() ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

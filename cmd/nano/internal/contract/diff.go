@@ -6,8 +6,9 @@ import (
 	"slices"
 )
 
-// Diff returns how a contract breaks clients that were made for an older one: a route, push, room or field that is gone, or
-// a type that takes less, or gives more, than before. The changes are sorted.
+// Diff returns the changes that break clients of an older contract. Such a change removes
+// a route, push, room or field. Other such changes are an input type that accepts less
+// and an output type with more values. The result is sorted.
 func Diff(old, now *Contract) []string {
 	d := &differ{old: old, now: now, seen: map[string]bool{}}
 	if old.Serializer != now.Serializer {
@@ -47,7 +48,7 @@ func Diff(old, now *Contract) []string {
 type differ struct {
 	old, now *Contract
 	breaks   []string
-	seen     map[string]bool // pairs of named types that are compared, or were
+	seen     map[string]bool // pairs of named types that were compared or are being compared
 }
 
 func (d *differ) add(format string, args ...any) {
@@ -81,7 +82,7 @@ func (d *differ) routes(what string, old, now []Route) {
 	}
 }
 
-// resolve follows a reference.
+// resolve follows a reference to a named type.
 func resolve(c *Contract, t *Type) *Type {
 	if t.Kind != KindRef {
 		return t
@@ -95,8 +96,8 @@ func resolve(c *Contract, t *Type) *Type {
 	return &r
 }
 
-// typ compares types. Of what a client sends (in) the server must still take every value; of what it receives, the server
-// must send no value that was not there before.
+// typ compares two types. For input (in) the server must still accept every old value.
+// For output it must not send any new value.
 func (d *differ) typ(where string, old, now *Type, in bool) {
 	if old == nil || now == nil {
 		if old != nil {
@@ -119,7 +120,7 @@ func (d *differ) typ(where string, old, now *Type, in bool) {
 	if old.Kind == KindAny && !in || now.Kind == KindAny && in {
 		return
 	}
-	from, to := old, now // every value of from has to be one of to
+	from, to := old, now // every value of from has to be a value of to
 	if !in {
 		from, to = now, old
 	}
@@ -212,7 +213,8 @@ func (d *differ) fields(where string, old, now *Type, in bool) {
 	}
 }
 
-// required reports whether a value of the type has to have something in it: encoding/json and protobuf ask for nothing.
+// required reports whether a value of the type cannot be absent. encoding/json and
+// protobuf require nothing.
 func required(c *Contract, t *Type) bool { return resolve(c, t).Kind == KindRaw }
 
 // covers reports whether every number of the type from fits the type to.

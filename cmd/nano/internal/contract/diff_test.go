@@ -61,7 +61,7 @@ func main() {
 }
 `
 
-// changed loads the old program with pairs of texts replaced.
+// changed loads the old program after replacing each pair of texts.
 func changed(t *testing.T, pairs ...string) *contract.Contract {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// The import paths that a program is searched for.
+// These are the import paths that the loader looks for.
 const (
 	module        = "github.com/lonng/nano"
 	componentPath = module + "/component"
@@ -27,17 +27,18 @@ const (
 type source struct {
 	fset     *token.FileSet
 	main     *packages.Package
-	own      []*packages.Package          // of the program's module, dependencies first
-	packages map[string]*packages.Package // the same by import path
+	own      []*packages.Package          // packages of the program's module, dependencies first
+	packages map[string]*packages.Package // the same packages by import path
 	docs     map[token.Pos]string         // doc comments, by the position of the declared name
 	declared map[string]*types.Named      // the types of the contract
-	within   map[string]bool              // named types that are being read and are no structs
+	within   map[string]bool              // named types that are not structs and are being read
 	contract *Contract
 }
 
-// Load reads the contract of the program in a package. Dir is where the pattern is resolved, "" for the working directory.
-// Packages that do not compile are an error. If the names of routes are not constant, Load builds the program and starts it
-// with args; the program then writes its routes instead of serving.
+// Load reads the contract of a program from its package. dir is the directory of the
+// pattern; "" is the working directory. Packages that do not compile are an error. If
+// route names are not constant, Load builds the program and starts it with args. The
+// program then writes its routes instead of serving.
 func Load(ctx context.Context, dir, pattern string, args ...string) (*Contract, error) {
 	s := &source{
 		fset:     token.NewFileSet(),
@@ -80,8 +81,8 @@ func Load(ctx context.Context, dir, pattern string, args ...string) (*Contract, 
 	return s.contract, nil
 }
 
-// load reads the program's own packages from source. The types of all others come from the compiler's export data, which
-// takes a fraction of the time.
+// load reads the program's own packages from source. The types of other packages come
+// from the compiler's export data, which is much faster.
 func (s *source) load(ctx context.Context, dir, pattern string) error {
 	config := &packages.Config{
 		Context: ctx,
@@ -139,8 +140,9 @@ func faults(list []*packages.Package) error {
 	return errors.Join(errs[:min(len(errs), 10)]...)
 }
 
-// isOwn reports whether a package belongs to the program: it is in the module of the main package, or in one that a replace
-// line finds beside it. The library itself does not.
+// isOwn reports whether a package belongs to the program. It is then in the module of the
+// main package, or in a local module of a replace line. The library does not belong to
+// it.
 func (s *source) isOwn(p *packages.Package) bool {
 	if p.PkgPath == s.main.PkgPath || strings.HasPrefix(p.PkgPath, s.main.PkgPath+"/") {
 		return true
@@ -199,10 +201,10 @@ func (s *source) readDocs(f *ast.File) {
 
 func (s *source) doc(o types.Object) string { return s.docs[o.Pos()] }
 
-// at returns where a node stands, for messages.
+// at returns the position of a node as text.
 func (s *source) at(n ast.Node) string { return s.place(n.Pos()) }
 
-// position returns where an object is declared.
+// position returns the position of an object's declaration.
 func (s *source) position(o types.Object) string { return s.place(o.Pos()) }
 
 func (s *source) place(pos token.Pos) string {

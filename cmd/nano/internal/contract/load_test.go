@@ -21,7 +21,7 @@ func load(t *testing.T, dir string, args ...string) *contract.Contract {
 	return c
 }
 
-// form returns the JSON of a type, without the fields that are zero.
+// form returns a type as JSON without zero fields.
 func form(t *testing.T, v any) string {
 	t.Helper()
 	data, err := json.Marshal(v)
@@ -212,7 +212,7 @@ func TestFields(t *testing.T) {
 		{"name", `{"kind":"string"}`, false},
 		{"-", `{"kind":"int","bits":64}`, false},
 		{"Maybe", `{"kind":"string"}`, true},
-		{"struct", ref("Upper"), false}, // encoding/json never leaves a struct out
+		{"struct", ref("Upper"), false}, // encoding/json never omits a struct
 		{"zero", `{"kind":"time"}`, true},
 		{"gone", `{"kind":"int","bits":64}`, true},
 		{"quoted", `{"kind":"int","bits":64,"unsigned":true,"quoted":true}`, false},
@@ -248,7 +248,8 @@ func TestFields(t *testing.T) {
 	if len(fields) < len(want) {
 		t.Errorf("%d fields, want %d", len(fields), len(want))
 	}
-	// With JSON, a protobuf message is a struct like any other.
+	// A protobuf message is described like any other struct when the
+	// serializer is JSON.
 	if got := c.Types["google.golang.org/protobuf/types/known/durationpb.Duration"]; got.Kind != contract.KindStruct || got.Fields[0].Name != "seconds" {
 		t.Errorf("a message in JSON = %s, want a struct", form(t, got))
 	}

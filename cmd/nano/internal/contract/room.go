@@ -8,7 +8,7 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// hooks are the methods of a room that are no messages.
+// hooks lists the methods of a room that do not handle messages.
 var hooks = map[string]bool{
 	"OnCreate": true, "OnJoin": true, "OnDrop": true, "OnReturn": true, "OnLeave": true, "OnClose": true, "Tick": true, "View": true,
 	"Save": true, "Load": true,

@@ -22,14 +22,15 @@ const routesFile = "NANO_ROUTES_FILE"
 // askTimeout is how long a program may take to write its routes, without the build.
 const askTimeout = 30 * time.Second
 
-// running is a route as a running server knows it.
+// running is a route that a running server has reported.
 type running struct {
 	Route     string `json:"route"`
 	Component string `json:"component"` // import path and name of the type
 	Method    string `json:"method"`
 }
 
-// ask builds the program and starts it with args so that each of its servers writes its routes and does not start.
+// ask builds the program and starts it with args. Each of its servers writes its routes
+// and does not start.
 func ask(ctx context.Context, dir, pattern string, args []string) ([]running, error) {
 	tmp, err := os.MkdirTemp("", "nano-routes-")
 	if err != nil {
@@ -46,10 +47,10 @@ func ask(ctx context.Context, dir, pattern string, args []string) ([]running, er
 	defer cancel()
 	file := filepath.Join(tmp, "routes.json")
 	run := exec.CommandContext(ctx, bin, args...)
-	run.WaitDelay = time.Second // for children of the program that keep its output open
+	run.WaitDelay = time.Second // for child processes that keep the output open
 	run.Dir = dir
 	run.Env = append(os.Environ(), routesFile+"="+file)
-	out, runErr := run.CombinedOutput() // it ends with the error of Listen
+	out, runErr := run.CombinedOutput() // the program ends with the error of Listen
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("it wrote no routes: it has to call nano.New or nano.Listen when it is started with the arguments %q. "+
@@ -71,7 +72,8 @@ func decodeRunning(data []byte) (all []running, err error) {
 	}
 }
 
-// addRoutes adds the routes of the running program that the source alone does not tell. Their types are in the source.
+// addRoutes adds the routes that only the running program knows. Their types come from
+// the source.
 func (s *source) addRoutes(list []running) error {
 	known := map[string]bool{}
 	for _, r := range s.contract.Routes {
@@ -97,7 +99,7 @@ func (s *source) addRoutes(list []running) error {
 	return nil
 }
 
-// lookup finds a type by the name that reflection gives it.
+// lookup finds a type by its name in package reflect.
 func (s *source) lookup(name string) *types.Named {
 	i := strings.LastIndexByte(name, '.')
 	if i < 0 {
@@ -118,7 +120,8 @@ func (s *source) lookup(name string) *types.Named {
 	return n
 }
 
-// imported returns the package with an import path that p imports, or that its imports import. It is nil for none.
+// imported returns the package with the import path among the direct and indirect imports
+// of p, or nil.
 func imported(p *types.Package, path string, seen map[*types.Package]bool) *types.Package {
 	if seen[p] {
 		return nil

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/tools/go/packages"
 )
 
-// scan finds registrations, pushes, rooms and errors in the program's packages. Dynamic is where a registration stands that
-// only the running program can tell, "" for none.
+// scan finds registrations, pushes, rooms and errors in the program's packages. dynamic
+// is the position of a registration whose routes only the running program knows, or "".
 func (s *source) scan() (dynamic string, err error) {
 	seen := map[string]bool{}
 	for _, p := range s.own {
@@ -68,7 +68,8 @@ func (s *source) findSerializer() {
 	}
 }
 
-// callee returns the function that a call names, the generic one of an instance.
+// callee returns the function that a call names. For an instance it returns the generic
+// function.
 func callee(p *packages.Package, call *ast.CallExpr) *types.Func {
 	fun := ast.Unparen(call.Fun)
 	switch f := fun.(type) {
@@ -114,7 +115,7 @@ func typeArgument(p *packages.Package, call *ast.CallExpr) types.Type {
 	return nil
 }
 
-// receiver returns the name of a method's receiver type and a dot, "" for a function.
+// receiver returns the name of a method's receiver type and a dot, or "" for a function.
 func receiver(fn *types.Func) string {
 	r := fn.Signature().Recv()
 	if r == nil {
@@ -130,7 +131,7 @@ func receiver(fn *types.Func) string {
 	return ""
 }
 
-// text evaluates a constant string, and strings.ToLower and ToUpper of one.
+// text evaluates a constant string, and strings.ToLower and strings.ToUpper of one.
 func (s *source) text(p *packages.Package, e ast.Expr) (string, bool) {
 	if v := p.TypesInfo.Types[e].Value; v != nil && v.Kind() == constant.String {
 		return constant.StringVal(v), true
@@ -160,7 +161,7 @@ func nameFunc(fn *types.Func) func(string) string {
 	return nil
 }
 
-// registration is a component and what its options say.
+// registration is a component with its options.
 type registration struct {
 	component *types.Named
 	name      string
@@ -182,7 +183,7 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 	}
 	r := registration{component: named, name: named.Obj().Name()}
 	if !s.options(p, call.Args[1:], &r) {
-		return !s.servesClients(named), nil // clients cannot call the routes of other components, whatever their names are
+		return !s.servesClients(named), nil // clients cannot call the routes of other components, whatever their names
 	}
 	key := r.name + "\x00" + types.TypeString(named, nil)
 	if seen[key] {
@@ -256,14 +257,14 @@ func methods(t types.Type) []*types.Func {
 	return list
 }
 
-// signature is the parts of a handler that clients see.
+// signature holds the parts of a handler's signature that clients depend on.
 type signature struct {
 	session bool
 	request types.Type // nil for a raw payload
-	reply   types.Type // nil for none
+	reply   types.Type // nil if there is no reply
 }
 
-// signature reads a method as a handler; see package component for what is one.
+// signature parses the signature of a handler, as package component defines handlers.
 func (s *source) signature(m *types.Func) (sig signature, ok bool) {
 	in, out := m.Signature().Params(), m.Signature().Results()
 	at := 0
@@ -351,8 +352,8 @@ func (s *source) route(route string, component *types.Named, m *types.Func, sig 
 	return nil
 }
 
-// answered returns the type that a handler gives to Session.Response or to Responder.Reply, nil if there is no such call or
-// several types.
+// answered returns the type that a handler passes to Session.Response or Responder.Reply.
+// It returns nil if there is no such call or if the types differ.
 func (s *source) answered(m *types.Func) (reply types.Type) {
 	p := s.packages[m.Pkg().Path()]
 	if p == nil {

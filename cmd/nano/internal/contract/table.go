@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// short returns the name of a type without the path of its package.
+// short returns the name of a type without its package path.
 func short(name string) string {
 	base, args, generic := strings.Cut(name, "[")
 	if i := strings.LastIndexByte(base, '/'); i >= 0 {

@@ -33,7 +33,8 @@ func typeName(n *types.Named) string {
 	return name
 }
 
-// typ returns the contract's form of a Go type, as encoding/json or the protobuf serializer writes it.
+// typ returns the contract type of a Go type, as encoding/json or the protobuf serializer
+// encodes it.
 func (s *source) typ(t types.Type) (*Type, error) {
 	t = types.Unalias(t)
 	switch t := t.(type) {
@@ -152,7 +153,7 @@ func (s *source) named(t *types.Named) (*Type, error) {
 	}
 	s.declared[name] = t
 	made := &Type{Kind: KindStruct, Name: name, Doc: s.doc(t.Obj())}
-	s.contract.Types[name] = made // before its fields: they may refer to it
+	s.contract.Types[name] = made // added before its fields, because they may refer to it
 	fields, err := s.fields(st)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.Obj().Name(), err)
@@ -161,7 +162,8 @@ func (s *source) named(t *types.Named) (*Type, error) {
 	return ref, nil
 }
 
-// sameType returns an error if another type has the name: one that is declared in a function.
+// sameType returns an error if another type has the name, such as one declared in a
+// function.
 func (s *source) sameType(name string, t *types.Named) error {
 	if other := s.declared[name]; !types.Identical(other, t) {
 		return fmt.Errorf("%s and %s declare two types %s: rename one", s.position(other.Obj()), s.position(t.Obj()), name)
@@ -217,7 +219,7 @@ type found struct {
 	index  []int
 }
 
-// fields returns the fields of a struct as encoding/json sees them.
+// fields returns the fields of a struct that encoding/json encodes.
 func (s *source) fields(st *types.Struct) ([]Field, error) {
 	var all []found
 	if err := s.gather(st, nil, false, map[types.Type]bool{}, &all); err != nil {
@@ -241,8 +243,9 @@ func (s *source) fields(st *types.Struct) ([]Field, error) {
 	return fields, nil
 }
 
-// dominant returns the field that encoding/json chooses among those of one name: the one that is embedded least deep, of
-// several the one with a tag. Of two it chooses none.
+// dominant returns the field that encoding/json chooses among fields of one name. It is
+// the field with the least embedding, and among several the one with a tag. If two
+// remain, there is none.
 func dominant(fs []found) (found, bool) {
 	slices.SortStableFunc(fs, func(a, b found) int {
 		if a.depth != b.depth {
@@ -262,8 +265,8 @@ func dominant(fs []found) (found, bool) {
 	return fs[0], true
 }
 
-// gather adds the fields of a struct, and of the structs embedded in it. Index is where the struct is embedded; optional
-// means that it is behind a pointer, which may be nil.
+// gather adds the fields of a struct and of its embedded structs. index is the path of
+// the embedded struct. optional means that the path contains a pointer, which may be nil.
 func (s *source) gather(st *types.Struct, index []int, optional bool, within map[types.Type]bool, all *[]found) error {
 	if within[st] {
 		return nil
@@ -311,7 +314,7 @@ func (s *source) gather(st *types.Struct, index []int, optional bool, within map
 				field.Optional = true
 				t := *field.Type
 				if t.Kind != KindAny {
-					t.Nullable = false // what is nil is left out
+					t.Nullable = false // nil values are omitted
 				}
 				field.Type = &t
 			case "string":
@@ -344,8 +347,8 @@ func isMessage(t *types.Named) bool {
 	return ok && has(t, "ProtoMessage") && has(t, "Reset")
 }
 
-// message returns a reference to a protobuf message, and adds it to the contract. Its fields are in the struct tags of the
-// generated code.
+// message returns a reference to a protobuf message, and adds the message to the
+// contract. The fields come from the struct tags of the generated code.
 func (s *source) message(t *types.Named) (*Type, error) {
 	name := typeName(t)
 	ref := &Type{Kind: KindRef, Name: name}

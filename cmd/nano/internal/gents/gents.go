@@ -13,7 +13,8 @@ import (
 	"github.com/lonng/nano/cmd/nano/internal/contract"
 )
 
-// runtime encodes and decodes protobuf messages by descriptors. It becomes part of a file with such messages.
+// runtime is the code that encodes and decodes protobuf messages by descriptors. Output
+// with such messages includes it.
 //
 //go:embed protobuf.ts
 var runtime string
@@ -50,7 +51,7 @@ func Generate(c *contract.Contract) (string, error) {
 
 type generator struct {
 	contract *contract.Contract
-	names    map[string]string // in TypeScript, by the contract's
+	names    map[string]string // TypeScript names by contract name
 	b        strings.Builder
 }
 
@@ -80,7 +81,8 @@ func (g *generator) doc(indent, text string) {
 	g.line("%s */", indent)
 }
 
-// names gives every named type a name of its own: that of the type, and where several share it, the package before.
+// names gives every named type a unique name. It is the name of the type, with the
+// package as a prefix if several types share it.
 func names(c *contract.Contract) map[string]string {
 	made := map[string]string{}
 	count := map[string]int{}
@@ -199,7 +201,7 @@ func literal(v any) string {
 	switch v := v.(type) {
 	case string:
 		return quote(v)
-	case float64: // of a contract that was read from JSON
+	case float64: // the contract was read from JSON
 		return strconv.FormatInt(int64(v), 10)
 	}
 	return fmt.Sprint(v)
@@ -270,7 +272,7 @@ func (g *generator) bare(t *contract.Type, message bool) string {
 	return "unknown"
 }
 
-// enumKey returns the name of an enum of strings, "" for any other key.
+// enumKey returns the name of a string enum that is the key of a map, or "".
 func (g *generator) enumKey(t *contract.Type) string {
 	named := g.contract.Types[t.Name]
 	if t.Kind != contract.KindRef || named == nil || named.Kind != contract.KindEnum || named.Elem.Kind != contract.KindString {
@@ -376,7 +378,7 @@ func (g *generator) client(withCodec bool) {
 		case t.Kind == contract.KindRaw:
 			return "bytes"
 		case t.Kind != contract.KindRef || g.contract.Types[t.Name].Kind != contract.KindMessage:
-			return "" // protobuf cannot send it
+			return "" // protobuf cannot encode it
 		}
 		return g.names[t.Name] + "Codec"
 	}

@@ -13,16 +13,17 @@ import (
 	"github.com/lonng/nano/cmd/nano/internal/contract"
 )
 
-// enumName is the name of an enum in the message that holds it: names of values need a scope of their own.
+// enumName is the name of an enum inside its own message. Each enum needs a scope for the
+// names of its values.
 const enumName = "Enum"
 
-// builder makes the descriptor of one file with all messages and enums of a contract.
+// builder builds the descriptor of one file with all messages and enums of a contract.
 type builder struct {
 	contract *contract.Contract
-	names    map[string]string // in the file, by the name of the type
+	names    map[string]string // names in the file, by type name
 }
 
-// descriptors returns the messages of a contract by the names of their types.
+// descriptors returns the message descriptors of a contract by type name.
 func descriptors(c *contract.Contract) (map[string]protoreflect.MessageDescriptor, error) {
 	b := &builder{contract: c, names: map[string]string{}}
 	types := slices.Sorted(maps.Keys(c.Types))
@@ -55,7 +56,7 @@ func descriptors(c *contract.Contract) (map[string]protoreflect.MessageDescripto
 	return messages, nil
 }
 
-// enum returns a message that holds an enum. The first value of an enum of proto3 is 0.
+// enum returns a message that contains an enum. The first value of a proto3 enum is 0.
 func (b *builder) enum(t *contract.Type) *descriptorpb.DescriptorProto {
 	e := &descriptorpb.EnumDescriptorProto{Name: new(enumName), Options: &descriptorpb.EnumOptions{AllowAlias: new(true)}}
 	add := func(name string, n int32) {
@@ -78,7 +79,7 @@ func (b *builder) enum(t *contract.Type) *descriptorpb.DescriptorProto {
 	return &descriptorpb.DescriptorProto{Name: new(b.names[t.Name]), EnumType: []*descriptorpb.EnumDescriptorProto{e}}
 }
 
-// number returns the number of an enum's value, which JSON may have made a float.
+// number returns the number of an enum value. JSON may have turned it into a float.
 func number(v any) (int32, bool) {
 	switch v := v.(type) {
 	case int64:
@@ -92,7 +93,7 @@ func number(v any) (int32, bool) {
 func (b *builder) message(t *contract.Type) (*descriptorpb.DescriptorProto, error) {
 	m := &descriptorpb.DescriptorProto{Name: new(b.names[t.Name])}
 	oneofs := map[string]int32{}
-	for _, f := range t.Fields { // those of proto3's optional fields come last
+	for _, f := range t.Fields { // the oneofs of proto3 optional fields must come last
 		if _, ok := oneofs[f.Oneof]; f.Oneof != "" && !ok {
 			oneofs[f.Oneof] = int32(len(m.OneofDecl))
 			m.OneofDecl = append(m.OneofDecl, &descriptorpb.OneofDescriptorProto{Name: new(f.Oneof)})
@@ -116,7 +117,7 @@ func (b *builder) message(t *contract.Type) (*descriptorpb.DescriptorProto, erro
 	return m, nil
 }
 
-// field returns the descriptor of a field of m. A map adds a type to m.
+// field returns the descriptor of a field of m. For a map it adds the entry type to m.
 func (b *builder) field(m *descriptorpb.DescriptorProto, f contract.Field) (*descriptorpb.FieldDescriptorProto, error) {
 	d := &descriptorpb.FieldDescriptorProto{
 		Name: new(f.Name), JsonName: new(f.Name), Number: new(int32(f.Number)),
@@ -156,7 +157,8 @@ func (b *builder) field(m *descriptorpb.DescriptorProto, f contract.Field) (*des
 	return d, b.scalar(d, f.Type, f.Wire)
 }
 
-// entryName returns the name that a map's entries have to have: that of the field in camel case.
+// entryName returns the required name of a map's entry type: the camel-case field name
+// with Entry.
 func entryName(field string) string {
 	var b strings.Builder
 	for part := range strings.SplitSeq(field, "_") {
@@ -167,7 +169,7 @@ func entryName(field string) string {
 	return b.String() + "Entry"
 }
 
-// scalar sets the type of a field that is no list and no map.
+// scalar sets the type of a field that is not a list or a map.
 func (b *builder) scalar(d *descriptorpb.FieldDescriptorProto, t *contract.Type, wire string) error {
 	set := func(kind descriptorpb.FieldDescriptorProto_Type) error {
 		d.Type = kind.Enum()

@@ -1,4 +1,4 @@
-// Package payload turns text that people write into payloads of messages, and payloads into text.
+// Package payload encodes text into payloads of messages, and decodes payloads into text.
 package payload
 
 import (
@@ -23,10 +23,10 @@ import (
 const (
 	JSON     = "json"
 	Protobuf = "protobuf"
-	Hex      = "hex" // bytes as they are
+	Hex      = "hex" // unchanged bytes
 )
 
-// HexPrefix begins a payload that is written as hexadecimal digits.
+// HexPrefix is the prefix of a payload in hexadecimal digits.
 const HexPrefix = "hex:"
 
 // Codec encodes and decodes the payloads of a server. Its methods may be called concurrently.
@@ -38,7 +38,8 @@ type Codec struct {
 	messages   map[string]protoreflect.MessageDescriptor // by the name of the type
 }
 
-// New returns the codec of a serializer; c may be nil. Protobuf messages other than hexadecimal ones need a contract.
+// New returns the codec of a serializer. c may be nil. Without it, protobuf payloads can
+// only be hexadecimal.
 func New(c *contract.Contract, serializer string) (*Codec, error) {
 	if serializer != JSON && serializer != Protobuf && serializer != Hex {
 		return nil, fmt.Errorf("there is no serializer %q: want json, protobuf or hex", serializer)
@@ -66,8 +67,8 @@ func New(c *contract.Contract, serializer string) (*Codec, error) {
 	return k, nil
 }
 
-// Encode returns the payload of a request or notify. Text is JSON, or hexadecimal digits behind HexPrefix; an empty one
-// is the zero value.
+// Encode returns the payload of a request or notify. The text is JSON, or HexPrefix and
+// hexadecimal digits. An empty text is the zero value.
 func (k *Codec) Encode(route, text string) ([]byte, error) {
 	text = strings.TrimSpace(text)
 	if digits, ok := strings.CutPrefix(text, HexPrefix); ok || k.serializer == Hex {
@@ -153,13 +154,14 @@ func (k *Codec) protoText(t *contract.Type, route string, payload []byte) (strin
 	if err != nil {
 		return "", err
 	}
-	var b bytes.Buffer // protojson varies its blanks
+	var b bytes.Buffer // protojson varies its white space
 	err = json.Compact(&b, text)
 	return b.String(), err
 }
 
-// Contains reports whether JSON text has everything that a part has: every member of an object, with the same value;
-// lists have to have the same length. The error says what differs, and where.
+// Contains reports an error unless the JSON text contains a part: every member of an
+// object with the same value. Lists must have the same length. The error names the first
+// difference.
 func Contains(text, part string) error {
 	var got, want any
 	if err := json.Unmarshal([]byte(part), &want); err != nil {
@@ -173,7 +175,7 @@ func Contains(text, part string) error {
 
 func contains(got, want any, path string) error {
 	differs := func() error {
-		g, _ := json.Marshal(got) // made of JSON: it does not fail
+		g, _ := json.Marshal(got) // got comes from JSON, so this cannot fail
 		w, _ := json.Marshal(want)
 		if path == "" {
 			return fmt.Errorf("got %s, want %s", g, w)

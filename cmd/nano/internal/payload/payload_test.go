@@ -45,7 +45,8 @@ func main() {
 }
 `
 
-// Messages go through text and back as the protobuf library encodes them.
+// TestProtobuf checks that messages that pass through text equal the encoding of the
+// protobuf library.
 func TestProtobuf(t *testing.T) {
 	dir := programtest.Write(t, map[string]string{"main.go": program})
 	c, err := contract.Load(t.Context(), dir, ".")

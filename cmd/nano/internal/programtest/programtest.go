@@ -1,4 +1,5 @@
-// Package programtest writes programs for tests: modules of their own that use the nano of this repository.
+// Package programtest writes Go modules for tests. The modules use the nano of this
+// repository.
 package programtest
 
 import (
@@ -20,13 +21,14 @@ func Root(t *testing.T) string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..", "..")
 }
 
-// Module is the path of the module that Write makes.
+// Module is the module path of the programs that Write writes.
 const Module = "example.com/game"
 
 var moduleLine = regexp.MustCompile(`(?m)^module .*$`)
 
-// Write writes a module to a temporary directory and returns it. Files are sources by name. The module has the
-// requirements of nano itself. The environment is set so that the go command needs no network for it.
+// Write writes a module to a temporary directory and returns the directory. files maps
+// file names to sources. The module has the requirements of nano itself. Write also sets
+// the environment so that the go command needs no network.
 func Write(t *testing.T, files map[string]string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()

@@ -1,4 +1,4 @@
-// Package project writes new programs that use nano, from templates that are part of the command.
+// Package project writes new programs that use nano, from embedded templates.
 package project
 
 import (
@@ -27,7 +27,7 @@ var Templates = []string{"chat", "rooms", "cluster"}
 //go:embed all:templates
 var templates embed.FS
 
-// Config says what project to write.
+// Config describes the project to write.
 type Config struct {
 	Dir      string // a directory that does not exist or is empty; its last element names the program
 	Module   string // the path of the module; empty for the name of the program
@@ -36,17 +36,18 @@ type Config struct {
 	Replace  string // the directory of a clone of the library to build with, or empty
 }
 
-// data is what the templates know.
+// data holds the variables of the templates.
 type data struct {
 	Name, Module string
 	Replace      bool
 }
 
-// Names are elements of an import path that are also good names for a program.
+// nameForm matches names of programs. A name must be a valid element of an import path
+// and a usable program name.
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 
-// Write writes the project and returns the names of its files, sorted. It needs no network. If it fails, it leaves
-// nothing behind.
+// Write writes the project and returns the sorted names of its files. It needs no
+// network. If it fails, it removes the files it has written.
 func Write(c Config) (files []string, err error) {
 	d := data{Name: filepath.Base(filepath.Clean(c.Dir)), Module: c.Module, Replace: c.Replace != ""}
 	if !nameForm.MatchString(d.Name) {
@@ -64,7 +65,7 @@ func Write(c Config) (files []string, err error) {
 	}
 	dirs := []string{"common", c.Template}
 	if c.Template == "cluster" {
-		dirs = []string{"common", "chat", "cluster"} // the same chat, served by several nodes
+		dirs = []string{"common", "chat", "cluster"} // the same chat for several nodes
 	}
 	for _, dir := range dirs {
 		if err := render(contents, dir, d); err != nil {
@@ -96,7 +97,7 @@ func Write(c Config) (files []string, err error) {
 	return files, nil
 }
 
-// claim makes the directory, and reports whether it was there before.
+// claim creates the directory, and reports whether it already existed.
 func claim(dir string) (existed bool, err error) {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -110,7 +111,7 @@ func claim(dir string) (existed bool, err error) {
 	return true, nil
 }
 
-// remove removes the files of a project that could not be written whole.
+// remove removes the files of an incomplete project.
 func remove(dir string, files []string, keepDir bool) {
 	if !keepDir {
 		_ = os.RemoveAll(dir)
@@ -146,7 +147,7 @@ func render(contents map[string][]byte, dir string, d data) error {
 	})
 }
 
-// module returns go.mod, and go.sum if it is known.
+// module returns go.mod, and go.sum if the checksums are known.
 func (c Config) module(name string) (map[string][]byte, error) {
 	f := &modfile.File{}
 	if err := f.AddModuleStmt(name); err != nil {
@@ -172,7 +173,8 @@ func (c Config) module(name string) (map[string][]byte, error) {
 	return contents, err
 }
 
-// require has f use the clone in c.Replace, with all that the clone requires. It returns the checksums.
+// require makes f use the clone in c.Replace with all requirements of the clone. It
+// returns the checksums.
 func (c Config) require(f *modfile.File) (sums []byte, err error) {
 	text, err := os.ReadFile(filepath.Join(c.Replace, "go.mod"))
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/cmd/nano/internal/programtest"
 )
 
-// write writes a project of a template that uses this repository.
+// write writes the project of a template. The project uses this repository.
 func write(t *testing.T, template string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "demo")
@@ -42,7 +42,8 @@ func command(t *testing.T, dir, name string, args ...string) string {
 	return string(out)
 }
 
-// Each project passes its own tests, and the commands of its Dockerfile build it, without the network.
+// TestProjects checks that each project passes its own tests, and that the commands of
+// its Dockerfile build it without the network.
 func TestProjects(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds three programs")

@@ -1,4 +1,4 @@
-// Package repl runs the commands of a person or a script against a server, as one client.
+// Package repl runs commands from a terminal or a script against a server, as one client.
 package repl
 
 import (
@@ -20,7 +20,7 @@ import (
 // ErrQuit is returned by Exec for the command quit.
 var ErrQuit = errors.New("quit")
 
-// maxPushes is how many pushes are kept for expect. Older ones are dropped.
+// maxPushes is how many pushes are kept for expect. The oldest are dropped.
 const maxPushes = 10_000
 
 // Session is a client with its commands. Exec is called by one goroutine at a time.
@@ -28,35 +28,35 @@ type Session struct {
 	client   *client.Client
 	addr     string
 	codec    *payload.Codec
-	contract *contract.Contract // or nil
+	contract *contract.Contract // may be nil
 	out      io.Writer
 	timeout  time.Duration
 
 	history []string
-	reply   string // the last reply as text; "" for none
-	failed  error  // of the last request, until the next command
-	strict  bool   // such an error that no command expects ends a script
+	reply   string // the last reply as text; "" if there is none
+	failed  error  // error of the last request, until the next command
+	strict  bool   // such an error ends a script if no command expects it
 
-	mu     sync.Mutex // for out and what follows
+	mu     sync.Mutex // guards out and the fields below
 	shown  []string   // the routes whose pushes are printed; nil for all
 	pushes []push
-	arrive chan struct{} // has room for one; a push has come
+	arrive chan struct{} // has capacity 1; signals a new push
 }
 
-// push is a push that has come and that no expect has taken.
+// push is a received push that no expect has consumed.
 type push struct{ route, text string }
 
-// Config says how a session speaks.
+// Config configures a session.
 type Config struct {
-	Addr     string // as client.Dial takes it
+	Addr     string // an address for client.Dial
 	Codec    *payload.Codec
-	Contract *contract.Contract // or nil
-	Out      io.Writer          // gets replies and pushes, a line each
-	Timeout  time.Duration      // of a request and of expect
+	Contract *contract.Contract // may be nil
+	Out      io.Writer          // receives replies and pushes, one per line
+	Timeout  time.Duration      // time limit of a request and of expect
 	Options  []client.Option
 }
 
-// Dial connects. The caller closes the session.
+// Dial connects to the server. The caller closes the session.
 func Dial(ctx context.Context, c Config) (*Session, error) {
 	s := &Session{addr: c.Addr, codec: c.Codec, contract: c.Contract, out: c.Out, timeout: c.Timeout, arrive: make(chan struct{}, 1)}
 	opts := append(slices.Clone(c.Options), client.WithFallback(s.pushed))
@@ -68,10 +68,10 @@ func Dial(ctx context.Context, c Config) (*Session, error) {
 // Close ends the connection.
 func (s *Session) Close() error { return s.client.Close() }
 
-// Done is closed when the connection has ended, and Err says why.
+// Done is closed when the connection has ended. Err then returns the reason.
 func (s *Session) Done() <-chan struct{} { return s.client.Done() }
 
-// Err returns why the connection has ended.
+// Err returns the reason of the connection's end.
 func (s *Session) Err() error { return s.client.Err() }
 
 func (s *Session) printf(format string, args ...any) {
@@ -80,7 +80,7 @@ func (s *Session) printf(format string, args ...any) {
 	fmt.Fprintf(s.out, format, args...)
 }
 
-// pushed is called for each push, on the client's goroutine.
+// pushed is called for each push on the client's goroutine.
 func (s *Session) pushed(m *client.Message) {
 	p := push{m.Route, s.codec.Push(m.Route, m.Data)}
 	s.mu.Lock()
@@ -98,18 +98,18 @@ func (s *Session) pushed(m *client.Message) {
 	}
 }
 
-// command is one of the commands.
+// command is one command with its help.
 type command struct {
 	usage, help string
 	run         func(s *Session, ctx context.Context, args string) error
 }
 
-// names are the commands in the order of the help.
+// names lists the commands in the order of the help.
 var names = []string{"request", "notify", "on", "expect", "handshake", "sleep", "history", "help", "quit"}
 
 var commands map[string]command
 
-func init() { // help refers to commands
+func init() { // in init, because help refers to commands
 	commands = map[string]command{
 		"request":   {"request ROUTE [PAYLOAD]", "send a request and print the reply", (*Session).request},
 		"notify":    {"notify ROUTE [PAYLOAD]", "send a notify", (*Session).notify},
@@ -123,14 +123,15 @@ func init() { // help refers to commands
 	}
 }
 
-// expectations is the help of expect.
+// expectations is the help text of expect.
 const expectations = `  expect reply PAYLOAD        the last reply has at least these members
   expect error CODE           the last request failed with the code
   expect push ROUTE [PAYLOAD] a push comes that has at least these members
   expect closed               the server ends the connection
 `
 
-// Exec runs one line. Empty lines and lines that begin with # do nothing. An error response is printed, and is no error.
+// Exec runs one line. Empty lines and lines that begin with # have no effect. An error
+// response is printed and is not an error.
 func (s *Session) Exec(ctx context.Context, line string) error {
 	line = strings.TrimSpace(line)
 	if line == "" || strings.HasPrefix(line, "#") {
@@ -150,20 +151,20 @@ func (s *Session) Exec(ctx context.Context, line string) error {
 	return c.run(s, ctx, args)
 }
 
-// takeError returns the error of the last request, once.
+// takeError returns the error of the last request and clears it.
 func (s *Session) takeError() error {
 	err := s.failed
 	s.failed = nil
 	return err
 }
 
-// cut returns the first word and the rest.
+// cut splits the text after the first word.
 func cut(text string) (word, rest string) {
 	word, rest, _ = strings.Cut(strings.TrimSpace(text), " ")
 	return word, strings.TrimSpace(rest)
 }
 
-// message returns the route and the payload of request and notify.
+// message parses the route and payload of request and notify.
 func (s *Session) message(args string) (route string, data []byte, err error) {
 	route, text := cut(args)
 	if route == "" {
@@ -272,7 +273,8 @@ func (s *Session) expect(ctx context.Context, args string) error {
 	return fmt.Errorf("want expect reply, error, push or closed, not %q", what)
 }
 
-// compare compares payloads as text: JSON by its members, and all others whole.
+// compare compares payloads as text. JSON is compared by its members, other text as a
+// whole.
 func (s *Session) compare(got, want string) error {
 	if strings.HasPrefix(want, payload.HexPrefix) || want == got {
 		if got != want {
@@ -324,8 +326,8 @@ func (s *Session) expectPush(ctx context.Context, args string) error {
 	}
 }
 
-// takePush removes the first push with the route that has what is wanted, and those with the route before it. The
-// error says how the last one differs.
+// takePush removes the first matching push of the route, and the earlier pushes of the
+// route. The error describes how the last one differs.
 func (s *Session) takePush(route, want string) (found bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,8 +361,8 @@ func (s *Session) expectClosed(ctx context.Context) error {
 	}
 }
 
-// Script runs the lines of a script up to the first error, which names the line. quit ends it early. An error response is
-// an error, unless the next command is "expect error".
+// Script runs the lines of a script up to the first error, which contains the line. quit
+// ends it early. An error response is an error unless the next command is "expect error".
 func (s *Session) Script(ctx context.Context, name string, r io.Reader) error {
 	s.strict = true
 	lines, n := bufio.NewScanner(r), 0
@@ -381,7 +383,7 @@ func (s *Session) Script(ctx context.Context, name string, r io.Reader) error {
 	return nil
 }
 
-// Complete returns how a line that a person has begun may go on: the words that fit in place of its last one.
+// Complete returns the words that can replace the last word of an incomplete line.
 func (s *Session) Complete(line string) (words []string) {
 	name, rest, more := strings.Cut(strings.TrimLeft(line, " "), " ")
 	var all []string

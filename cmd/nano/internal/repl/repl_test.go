@@ -24,7 +24,7 @@ type note struct {
 	Count int
 }
 
-// echo is what sessions talk to.
+// echo is the component that serves the sessions' requests.
 type echo struct{ component.Base }
 
 func (*echo) Say(_ *session.Session, n *note) (*note, error) { return n, nil }
@@ -44,7 +44,7 @@ func (*echo) Shout(s *session.Session, n *note) error {
 
 func (*echo) Leave(s *session.Session, _ *note) error { return s.Kick("bye") }
 
-// output is written by a session and read by the test.
+// output is a buffer that a session writes and the test reads.
 type output struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -62,7 +62,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// dial connects a session to a server of its own.
+// dial starts a server and connects a session to it.
 func dial(t *testing.T, c *contract.Contract) (*Session, *output) {
 	t.Helper()
 	cs := &component.Components{}
@@ -73,7 +73,7 @@ func dial(t *testing.T, c *contract.Contract) (*Session, *output) {
 		t.Fatal(err)
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = srv.Serve(l) }) // ends with Shutdown
+	wg.Go(func() { _ = srv.Serve(l) }) // Shutdown ends it
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -130,7 +130,8 @@ func TestScript(t *testing.T) {
 	}
 }
 
-// A push that does not come ends the wait after the timeout, and the error says what came instead.
+// TestPushThatDoesNotCome checks that a wait for a push ends after the timeout, and that
+// the error names the push that came instead.
 func TestPushThatDoesNotCome(t *testing.T) {
 	s, _ := dial(t, nil)
 	s.timeout = 50 * time.Millisecond

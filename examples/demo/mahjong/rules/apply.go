@@ -60,7 +60,7 @@ func (s *State) give(a Action) error {
 	}
 	s.Phase = Missing
 	if !s.Config.missing() {
-		s.Phase, s.Turns = Turn, 1
+		s.Phase = Turn
 	}
 	return nil
 }
@@ -75,7 +75,7 @@ func (s *State) choose(a Action) error {
 	}
 	p.Missing, p.HasChosen = a.Suit, true
 	if !slices.ContainsFunc(s.Seats, func(p Seat) bool { return !p.HasChosen }) {
-		s.Phase, s.Turns = Turn, 1
+		s.Phase = Turn
 	}
 	return nil
 }
@@ -137,13 +137,13 @@ func (s *State) selfDraw() (Score, bool) {
 
 // DrawCircumstances returns the circumstances of a win by self-draw in this turn.
 func (s *State) DrawCircumstances() Circumstances {
-	first := s.Untouched && !s.Seats[s.Turn].Acted
+	first := s.Untouched && !s.Seats[s.Turn].Acted && s.AfterKong < 0
 	return Circumstances{
 		SelfDraw:   !s.paidByDiscarder(),
 		KongFlower: s.AfterKong >= 0,
 		LastDraw:   len(s.Wall) == 0 && s.Drawn != None,
 		Heavenly:   first && s.Turn == s.Dealer,
-		Earthly:    first && s.Turn != s.Dealer && s.Turns <= len(s.Seats),
+		Earthly:    first && s.Turn != s.Dealer,
 	}
 }
 
@@ -174,7 +174,6 @@ func (s *State) SelfKongs() []Tile {
 
 func (s *State) kongSelf(t Tile) {
 	p := &s.Seats[s.Turn]
-	s.Untouched = false
 	p.Passed = -1
 	if p.Hand[t] == copies {
 		p.Hand[t] = 0
@@ -184,9 +183,7 @@ func (s *State) kongSelf(t Tile) {
 	}
 	// An added kong may be robbed before it is made.
 	s.Claimed, s.Robbing, s.ShotKong = t, true, -1
-	if !s.offer() {
-		s.addKong()
-	}
+	s.offer()
 }
 
 // addKong completes the added kong that nobody has robbed.
@@ -197,7 +194,7 @@ func (s *State) addKong() {
 	p.Hand[t]--
 	i := slices.IndexFunc(p.Melds, func(m Meld) bool { return m.Tile == t })
 	p.Melds[i].Kind = AddedKong
-	s.madeKong(AddedKong, s.Turn, s.Config.Base, s.Drawn == t)
+	s.madeKong(AddedKong, s.Turn, s.Config.Base, slices.Contains(s.Draws, t))
 }
 
 // madeKong notes a kong of the player at Turn, collects its money from each player still in, unless it is exposed, and draws
@@ -229,10 +226,7 @@ func (s *State) discard(t Tile) {
 	p.Discards = append(p.Discards, t)
 	p.Acted = true
 	s.Claimed, s.Robbing, s.ShotKong = t, false, s.AfterKong
-	if !s.offer() {
-		s.Claimed = None
-		s.next(s.Turn)
-	}
+	s.offer()
 }
 
 // drew gives the player at Turn a tile.
@@ -240,6 +234,7 @@ func (s *State) drew(t Tile) {
 	p := &s.Seats[s.Turn]
 	p.Hand.Add(t)
 	p.Passed = -1
+	s.Draws = append(s.Draws, t)
 	s.Phase, s.Drawn, s.Fresh, s.AfterKong = Turn, t, true, -1
 }
 
@@ -261,7 +256,6 @@ func (s *State) next(seat int) {
 	}
 	t := s.Wall[0]
 	s.Wall = s.Wall[1:]
-	s.Turn = seat
-	s.Turns++
+	s.Turn, s.Draws = seat, nil
 	s.drew(t)
 }

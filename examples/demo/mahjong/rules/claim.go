@@ -2,20 +2,13 @@ package rules
 
 import "fmt"
 
-// offer gives every player the options that the claimed tile offers. It reports false if there are none.
-func (s *State) offer() bool {
-	some := false
+// offer gives every player the options that the claimed tile offers.
+func (s *State) offer() {
+	s.Phase = Claim
 	for i := range s.Seats {
 		s.Options[i], s.Has[i] = 0, false
 	}
-	s.others(s.Turn, func(o int) {
-		s.Options[o] = s.optionsOf(o)
-		some = some || s.Options[o] != 0
-	})
-	if some {
-		s.Phase = Claim
-	}
-	return some
+	s.others(s.Turn, func(o int) { s.Options[o] = s.optionsOf(o) })
 }
 
 func (s *State) optionsOf(seat int) (o Options) {
@@ -81,13 +74,23 @@ func (s *State) claim(a Action) error {
 		return fmt.Errorf("%w: the tile does not offer this claim", ErrOption)
 	}
 	s.Has[a.Seat], s.Claims[a.Seat] = true, a.Kind
-	if len(s.Waiting()) == 0 {
-		s.resolve()
-	}
 	return nil
 }
 
-// resolve does what the players have claimed: wins first, all of them; then a kong or a pong.
+// Resolve ends the phase Claim when no player has to answer any more. Wins go first, all of them; then a kong or a pong;
+// then the next player draws. It is a step of its own, also when nobody has options: otherwise the pace of the game would
+// show which tiles the others hold.
+func (s *State) Resolve() error {
+	if s.Phase != Claim {
+		return fmt.Errorf("%w: no tile is claimed", ErrPhase)
+	}
+	if w := s.Waiting(); len(w) > 0 {
+		return fmt.Errorf("%w: seat %d has not answered", ErrPhase, w[0])
+	}
+	s.resolve()
+	return nil
+}
+
 func (s *State) resolve() {
 	var winners []int
 	melder := -1
@@ -132,8 +135,7 @@ func (s *State) meld(seat int, kind Kind) {
 	*d = (*d)[:len(*d)-1]
 	p := &s.Seats[seat]
 	p.Passed = -1
-	s.Turn = seat
-	s.Turns++
+	s.Turn, s.Draws = seat, nil
 	if kind == PongClaim {
 		p.Hand[t] -= 2
 		p.Melds = append(p.Melds, Meld{Pong, t, from})

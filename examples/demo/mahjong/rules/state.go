@@ -14,7 +14,7 @@ const (
 	Exchange Phase = iota // every player gives three tiles away
 	Missing               // every player chooses a missing suit
 	Turn                  // the player at State.Turn discards, melds a kong or wins
-	Claim                 // players with options claim the tile of State.Turn, or pass
+	Claim                 // players with options claim the tile of State.Turn, or pass; then State.Resolve
 	Over
 )
 
@@ -125,9 +125,10 @@ type State struct {
 	Shift  int    // of the exchange: a tile goes to the seat so many places on
 
 	Phase Phase
-	Turn  int  // whose turn it is, or whose tile can be claimed
-	Drawn Tile // the tile that the player at Turn has drawn; None after a pong, and for the dealer's first turn
-	Fresh bool // the player at Turn has drawn a tile, or is the dealer at the first turn
+	Turn  int    // whose turn it is, or whose tile can be claimed
+	Drawn Tile   // the tile that the player at Turn has drawn; None after a pong, and for the dealer's first turn
+	Fresh bool   // the player at Turn has drawn a tile, or is the dealer at the first turn
+	Draws []Tile // what the player at Turn has drawn in this turn: several after kongs
 
 	Claimed Tile      // the tile that can be claimed
 	Robbing bool      // it is the tile of an added kong
@@ -137,8 +138,7 @@ type State struct {
 
 	AfterKong int  // the index of the kong after which the tile was drawn, -1 for none
 	ShotKong  int  // the same of the discard that can be claimed
-	Untouched bool // nobody has melded or claimed a tile yet
-	Turns     int  // how many turns have begun
+	Untouched bool // nobody has claimed a tile yet
 
 	Kongs     []Kong
 	Payments  []Payment
@@ -205,6 +205,7 @@ func (s *State) Clone() *State {
 		p.Score.Items = slices.Clone(p.Score.Items)
 	}
 	n.Wall = slices.Clone(s.Wall)
+	n.Draws = slices.Clone(s.Draws)
 	n.Options = slices.Clone(s.Options)
 	n.Claims = slices.Clone(s.Claims)
 	n.Has = slices.Clone(s.Has)

@@ -7,7 +7,7 @@ type View struct {
 	Config  Config
 	Seat    int // of the viewer; -1 for a spectator
 	Dealer  int
-	Phase   Phase // Claim only for a viewer who has options
+	Phase   Phase
 	Turn    int
 	Wall    int // how many tiles are left
 	Shift   int // of the exchange; 0 before it
@@ -99,9 +99,6 @@ func (s *State) View(seat int) *View {
 			sv.Score = p.Score
 		}
 		v.Seats = append(v.Seats, sv)
-	}
-	if s.Phase == Claim && (seat < 0 || s.Options[seat] == 0 || s.Has[seat]) {
-		v.Phase = Turn // whether anybody may claim the tile is hidden
 	}
 	if seat < 0 {
 		return v

@@ -6,7 +6,6 @@ import (
 	"io"
 	"runtime"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -17,7 +16,7 @@ import (
 // maxActions is the most actions of a hand: one that takes more is stuck.
 const maxActions = 2000
 
-// allRows is the number of hands from which every row of the rules has to occur that is not marked as rare.
+// allRows is the number of hands from which every row of the rules has to occur. None is rarer than 1 in 100,000.
 const allRows = 1_000_000
 
 // Report is the result of a simulation.
@@ -27,6 +26,7 @@ type Report struct {
 	Rows   map[string]int // how often each row of the rules occurred, by name
 	Faults []string       // the first of them
 	faults int
+	plant  func(s *rules.State, a *rules.Action) // breaks a rule after each step, for tests; a is nil when claims were resolved
 }
 
 // Config returns the settings of the hand with a number: every setting has its turn.
@@ -61,17 +61,19 @@ func seedOf(seed, hand uint64) (b [32]byte) {
 }
 
 // Run plays hands by bots on all processors. The same seed gives the same hands.
-func Run(hands int, seed uint64) *Report {
+func Run(hands int, seed uint64) *Report { return run(hands, seed, nil) }
+
+func run(hands int, seed uint64, plant func(*rules.State, *rules.Action)) *Report {
 	total := &Report{Hands: hands, Rows: map[string]int{}}
 	var mu sync.Mutex
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			part := &Report{Rows: map[string]int{}}
+			part := &Report{Rows: map[string]int{}, plant: plant}
 			for {
 				n := next.Add(1) - 1
-				if n >= int64(hands) {
+				if n >= int64(hands) || plant != nil && part.faults > 0 {
 					break
 				}
 				part.play(seed, uint64(n))
@@ -87,8 +89,8 @@ func Run(hands int, seed uint64) *Report {
 	}
 	if hands >= allRows {
 		for _, row := range Rows() {
-			if total.Rows[row.Name] == 0 && !row.Rare {
-				total.fault("the row %q never occurred", row.Name)
+			if total.Rows[row] == 0 {
+				total.fault("the row %q never occurred", row)
 			}
 		}
 	}
@@ -118,12 +120,7 @@ func (r *Report) FaultCount() int { return r.faults }
 func (r *Report) Print(w io.Writer) {
 	fmt.Fprintf(w, "%d hands, %d with a winner (%.1f %%)\n", r.Hands, r.Won, 100*float64(r.Won)/float64(max(r.Hands, 1)))
 	for _, row := range Rows() {
-		n := r.Rows[row.Name]
-		note := ""
-		if n == 0 && row.Rare {
-			note = "  rarer than 1 in 100,000"
-		}
-		fmt.Fprintf(w, "%10d  %s%s\n", n, row.Name, note)
+		fmt.Fprintf(w, "%10d  %s\n", r.Rows[row], row)
 	}
 	slices.Sort(r.Faults)
 	for _, f := range r.Faults {
@@ -144,10 +141,26 @@ func (r *Report) play(seed, hand uint64) {
 	for i := range bots {
 		bots[i] = bot.New(seed ^ hand<<3 ^ uint64(i))
 	}
-	h := &watch{r: r, s: s, where: fmt.Sprintf("seed %d hand %d", seed, hand)}
+	before := r.faults
+	defer func() {
+		if p := recover(); p != nil {
+			r.fault("seed %d hand %d: panic: %v", seed, hand, p)
+		}
+	}()
+	h := &watch{r: r, s: s, where: fmt.Sprintf("seed %d hand %d", seed, hand), next: -1}
+	h.audit = newAudit(h, c)
 	h.check()
 	for actions := 0; s.Phase != rules.Over; actions++ {
 		waiting := s.Waiting()
+		if len(waiting) == 0 && s.Phase == rules.Claim {
+			h.audit.resolving(s)
+			if err := s.Resolve(); err != nil {
+				r.fault("%s: %v", h.where, err)
+				return
+			}
+			h.after(nil)
+			continue
+		}
 		if len(waiting) == 0 || actions == maxActions {
 			r.fault("%s: stuck in phase %d", h.where, s.Phase)
 			return
@@ -155,11 +168,16 @@ func (r *Report) play(seed, hand uint64) {
 		seat := waiting[0]
 		a := bots[seat].Act(s.View(seat))
 		h.before(a)
+		h.winning = a.Kind == rules.Win
+		h.audit.acting(s, a)
 		if err := s.Apply(a); err != nil {
 			r.fault("%s: seat %d: %v", h.where, seat, err)
 			return
 		}
-		h.check()
+		h.after(&a)
+		if r.faults > before {
+			return // what follows a fault tells nothing
+		}
 	}
 	h.end()
 }
@@ -171,6 +189,20 @@ type watch struct {
 	where string
 	paid  int // payments that were noted
 	robs  bool
+
+	audit   *audit
+	next    int  // the seat that has to draw now, -1 for any
+	winning bool // the action is a win
+	settled bool
+}
+
+// after checks the state that an action has made, nil for the end of a claim.
+func (h *watch) after(a *rules.Action) {
+	if h.r.plant != nil {
+		h.r.plant(h.s, a)
+	}
+	h.audit.after(h.s)
+	h.check()
 }
 
 func (h *watch) note(row string) { h.r.Rows[row]++ }
@@ -348,19 +380,14 @@ func shiftName(s *rules.State) int {
 	return s.Shift
 }
 
-// Row is a row of the rules that a simulation counts.
-type Row struct {
-	Name string
-	Rare bool // it occurs less than once in 100,000 hands
-}
-
-// Rows returns all rows, in the order of the report.
-func Rows() []Row {
+// Rows returns all rows of the rules that a simulation counts, in the order of the report.
+func Rows() []string {
 	names := []string{
 		"plain win", "win on a discard", "self-draw", "win over the cap", "several winners on the first tile", "passed win",
 		"one player left", "end of the wall", "no winner", "exchange with the next", "exchange with the opposite",
 		"exchange with the previous", "added kong that could be robbed", "added kong of a tile kept from before",
-		"kong money shared by several winners", "pig", "eighteen arhats",
+		"kong money shared by several winners", "pig", "eighteen arhats", "win withheld after a passed one",
+		"win that may not be passed", "robbed by several", "kong flower paid by the discarder",
 	}
 	for _, p := range rules.AllPatterns() {
 		names = append(names, p.String())
@@ -368,16 +395,7 @@ func Rows() []Row {
 	for r := rules.ForWin; ; r++ {
 		names = append(names, r.String())
 		if r == rules.ForTransfer {
-			break
+			return names
 		}
 	}
-	rare := strings.Join(rareRows, "|")
-	rows := make([]Row, len(names))
-	for i, n := range names {
-		rows[i] = Row{n, slices.Contains(strings.Split(rare, "|"), n)}
-	}
-	return rows
 }
-
-// rareRows are the rows that occurred less than once in 100,000 hands of a simulation of a million.
-var rareRows []string

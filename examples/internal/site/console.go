@@ -1,0 +1,71 @@
+package site
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/lonng/nano"
+	"github.com/lonng/nano/console"
+)
+
+// ListenConsole listens on an address for a console. Only programs on this machine can connect: any other address than a
+// loopback one is an error.
+func ListenConsole(addr string) (net.Listener, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("console: %s is not a loopback address such as 127.0.0.1:3251", addr)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("console: %w", err)
+	}
+	return l, nil
+}
+
+// ConsoleURL returns the address of a console at a listener of ListenConsole.
+func ConsoleURL(l net.Listener) string { return "http://" + l.Addr().String() + "/console/" }
+
+// ConsoleServer returns the server of a console. The people on this machine may use its actions.
+func ConsoleServer(srv *nano.Server, name string) *http.Server {
+	mux := http.NewServeMux()
+	mux.Handle("/console/", console.New(srv, console.Options{Authorize: console.Loopback(console.Operator), Name: name}))
+	mux.Handle("/{$}", http.RedirectHandler("/console/", http.StatusFound))
+	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+}
+
+// Console serves the console of one server at a listener. A nil Console does nothing.
+type Console struct {
+	Name     string
+	Listener net.Listener
+
+	web    *http.Server
+	served chan struct{} // closed when web has ended
+}
+
+// Start starts the console and prints its address.
+func (c *Console) Start(srv *nano.Server) {
+	if c == nil {
+		return
+	}
+	c.web, c.served = ConsoleServer(srv, c.Name), make(chan struct{})
+	go func() {
+		defer close(c.served)
+		_ = c.web.Serve(c.Listener) // it ends with Stop
+	}()
+	fmt.Println("The console is at " + ConsoleURL(c.Listener))
+}
+
+// Stop ends the console.
+func (c *Console) Stop() {
+	if c == nil || c.web == nil {
+		return
+	}
+	_ = c.web.Close()
+	<-c.served
+}

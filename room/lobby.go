@@ -1,0 +1,224 @@
+package room
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// The routes of what a queue pushes.
+const (
+	routeReady     = "room.ready"     // {"ticket", "match", "players", "within"}: accept within so many milliseconds
+	routeWaiting   = "room.waiting"   // {"ticket"}: the match failed, and the party waits on
+	routeFound     = "room.found"     // {"ticket", "id", "kind", "team"}: join this room
+	routeUnmatched = "room.unmatched" // {"ticket", "code", "msg"}: the ticket has ended
+)
+
+// lobby is the tickets of one node.
+type lobby struct {
+	node *node
+
+	mu         sync.Mutex
+	closed     bool // mu guards it and what follows
+	queues     map[queueKey]*queue
+	tickets    map[int64]*Ticket // by user
+	sessions   map[int64]*Ticket // by session id: those whose end the lobby learns of, nil without a ticket
+	lastMatch  uint64
+	outgoing   []outgoing
+	delivering bool
+	passes     sync.WaitGroup
+}
+
+// outgoing is a push that is due. Pushes are sent without the lock, in their order.
+type outgoing struct {
+	to    *session.Session
+	route string
+	body  any
+}
+
+func newLobby(n *node) *lobby {
+	return &lobby{node: n, queues: map[queueKey]*queue{}, tickets: map[int64]*Ticket{}, sessions: map[int64]*Ticket{}}
+}
+
+// enter makes a ticket.
+func (l *lobby) enter(public *Queue, k *kind, p Party) (*Ticket, error) {
+	if l.node.isDraining() {
+		return nil, ErrDraining
+	}
+	key := queueKey{public, k}
+	config, err := public.withDefaults(k.options.seats)
+	if err != nil {
+		return nil, err
+	}
+	uids, err := p.check(config.PerTeam)
+	if err != nil {
+		return nil, err
+	}
+	p.Players, p.Where = slices.Clone(p.Players), maps.Clone(p.Where)
+	for label, v := range p.Where {
+		p.Where[label] = normal(v)
+	}
+	if len(p.Where) == 0 {
+		p.Where = nil
+	}
+	where, err := json.Marshal(p.Where) // with its keys in order
+	if err != nil {
+		return nil, ErrParty // a number that JSON does not have
+	}
+	t := &Ticket{
+		id: newID(l.node.name), lobby: l, where: string(where), party: p, uids: uids, entered: time.Now(), done: make(chan struct{}),
+	}
+
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return nil, ErrDraining
+	}
+	for _, uid := range uids {
+		if l.tickets[uid] != nil {
+			l.mu.Unlock()
+			return nil, ErrQueued
+		}
+	}
+	q := l.queues[key]
+	if q == nil {
+		q = &queue{Queue: config, lobby: l, kind: k}
+		l.queues[key] = q
+	}
+	t.queue = q
+	var watch []*session.Session
+	for i, s := range p.Players {
+		l.tickets[uids[i]] = t
+		if _, watched := l.sessions[s.ID()]; !watched {
+			watch = append(watch, s)
+		}
+		l.sessions[s.ID()] = t
+	}
+	q.waiting = append(q.waiting, t)
+	q.arm()
+	l.mu.Unlock()
+
+	for _, s := range watch {
+		s.OnClose(func(s *session.Session, _ error) { l.left(s) })
+	}
+	return t, nil
+}
+
+// left ends the ticket of a session that has closed.
+func (l *lobby) left(s *session.Session) {
+	l.mu.Lock()
+	t := l.sessions[s.ID()]
+	delete(l.sessions, s.ID())
+	if t != nil {
+		l.end(t, ErrPartner)
+	}
+	l.mu.Unlock()
+	l.deliver()
+}
+
+// end ends a ticket without a room. It reports false if it has a room or has ended. The caller holds mu.
+func (l *lobby) end(t *Ticket, err error) bool {
+	switch t.state {
+	case ticketPlaced, ticketEnded:
+		return false
+	case ticketAsked:
+		l.fail(t.match, []*Ticket{t}, err)
+		return true
+	}
+	l.finish(t, "", err)
+	return true
+}
+
+// cancel ends the ticket of a user.
+func (l *lobby) cancel(uid int64) {
+	l.mu.Lock()
+	if t := l.tickets[uid]; t != nil {
+		l.end(t, ErrCanceled)
+	}
+	l.mu.Unlock()
+	l.deliver()
+}
+
+// finish takes a ticket off the lists. The caller holds mu.
+func (l *lobby) finish(t *Ticket, room string, err error) {
+	t.state, t.match, t.room, t.err = ticketEnded, nil, room, err
+	for _, uid := range t.uids {
+		delete(l.tickets, uid)
+	}
+	for _, s := range t.party.Players {
+		if l.sessions[s.ID()] == t {
+			l.sessions[s.ID()] = nil
+		}
+	}
+	close(t.done)
+	if err != nil {
+		l.tell(t, routeUnmatched, unmatchedOf(t, err))
+	}
+}
+
+// unmatched is the body of room.unmatched.
+type unmatched struct {
+	Ticket string `json:"ticket"`
+	Code   string `json:"code"`
+	Msg    string `json:"msg"`
+}
+
+func unmatchedOf(t *Ticket, err error) unmatched {
+	var e *message.Error
+	if !errors.As(err, &e) {
+		e = errPanic
+	}
+	return unmatched{t.id, e.Code, e.Message}
+}
+
+// tell pushes a message to the players of a ticket. The caller holds mu and calls deliver later.
+func (l *lobby) tell(t *Ticket, route string, body any) {
+	for _, s := range t.party.Players {
+		l.outgoing = append(l.outgoing, outgoing{s, route, body})
+	}
+}
+
+// deliver sends what is due, in order, unless another goroutine does so.
+func (l *lobby) deliver() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.delivering {
+		return
+	}
+	l.delivering = true
+	for len(l.outgoing) > 0 {
+		list := l.outgoing
+		l.outgoing = nil
+		l.mu.Unlock()
+		for _, o := range list {
+			body, _ := json.Marshal(o.body) // texts and numbers marshal
+			_ = o.to.Push(o.route, body)    // fails for a session that has closed: its ticket ends
+		}
+		l.mu.Lock()
+	}
+	l.delivering = false
+}
+
+// close ends all tickets and waits for the passes that run.
+func (l *lobby) close() {
+	l.mu.Lock()
+	l.closed = true
+	for _, t := range l.tickets {
+		l.end(t, ErrDraining)
+	}
+	for _, q := range l.queues {
+		if q.armed && q.alarm.Stop() {
+			q.armed = false
+			l.passes.Done()
+		}
+	}
+	l.mu.Unlock()
+	l.deliver()
+	l.passes.Wait()
+}

@@ -1,0 +1,188 @@
+package room
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// Queue matches parties of players and gives each match a room. Parties wait in it from [Kind.Enter] on. Define a queue once,
+// as a package variable: its fields are read when the first party enters. A queue is of one process: in a cluster, all
+// players of a queue have to enter it at one node.
+type Queue struct {
+	// Teams is how many teams a match has. The default is 2.
+	Teams int
+	// PerTeam is how many players a team has, 1 to 100. The default is 1. A match has at most 1,000 players, and no more
+	// than the room has seats.
+	PerTeam int
+	// Window returns the rank window of a party that has waited for a time. The ranks in a match differ by no more than the
+	// narrowest window of its parties. By default a party takes all ranks. Window is called on a goroutine of the queue.
+	Window func(waited time.Duration) float64
+	// Alone is how long a party waits until it gets a room without others. By default it waits until there are others.
+	Alone time.Duration
+	// Ready is how long the players have to accept a match. By default they are not asked.
+	Ready time.Duration
+}
+
+// Party is some players who want to be on one team.
+type Party struct {
+	Players []*session.Session // with users, see [session.Session.Bind]; at most PerTeam
+	Rank    float64            // of the party, such as the mean of its players
+	Where   map[string]any     // strings, bools and numbers that all parties of a match share; labels of their room
+}
+
+// Ticket is a party in a queue. Its methods may be called from any goroutine.
+type Ticket struct {
+	id      string
+	lobby   *lobby
+	queue   *queue
+	where   string // key of party.Where
+	party   Party
+	uids    []int64
+	entered time.Time
+	done    chan struct{}
+
+	// The lobby's mu guards what follows.
+	state ticketState
+	match *proposal // while state is ticketAsked or ticketPlaced
+	room  string
+	err   error
+}
+
+type ticketState int
+
+const (
+	ticketWaits  ticketState = iota
+	ticketAsked              // its players have to accept
+	ticketPlaced             // its match gets a room
+	ticketEnded
+)
+
+// These errors end or refuse a [Ticket]. Clients receive their codes.
+var (
+	ErrParty    = message.Errorf("ROOM-PARTY", "a party has one to as many players as a team, and a rank")
+	ErrQueued   = message.Errorf("ROOM-QUEUED", "a player is in a queue already")
+	ErrCanceled = message.Errorf("ROOM-CANCELED", "the ticket was canceled")
+	ErrNotReady = message.Errorf("ROOM-NOT-READY", "a player of the party did not accept the match")
+	ErrPartner  = message.Errorf("ROOM-PARTNER", "a player of the party has closed the session")
+	ErrNoMatch  = message.Errorf("ROOM-NO-MATCH", "there is no such match to accept")
+)
+
+// Enter puts a party into a queue for rooms of the kind and does not wait. Once there is a match, a room is made, the seats
+// of its players are reserved, and each player gets the push room.found; the field Team of a [Player] is 1 for the first
+// team. If the queue has a ready check, each player gets the push room.ready first. If one party does not accept, its ticket
+// ends, and the others wait on as if they had never left the queue. The push room.unmatched says that a ticket has ended
+// without a match.
+//
+// A ticket survives the suspension of its players' sessions, but gets no match meanwhile. It ends when one of the sessions
+// closes or the server shuts down.
+//
+// The errors are [ErrParty], [ErrQueued] if a player has a ticket already, [session.ErrIllegalUID] for a player without a
+// user, [session.ErrBrokenPipe] for a closed session, [ErrDraining], and faults of the queue.
+func (k *Kind[R]) Enter(q *Queue, p Party) (*Ticket, error) {
+	n, err := k.node()
+	if err != nil {
+		return nil, err
+	}
+	return n.lobby.enter(q, k.kind, p)
+}
+
+// ID returns the id of the ticket, which the pushes of its players hold.
+func (t *Ticket) ID() string { return t.id }
+
+// Done returns a channel that is closed when the ticket has a room or has ended without one.
+func (t *Ticket) Done() <-chan struct{} { return t.done }
+
+// Room returns the id of the room after Done. The error says why there is none: [ErrCanceled], [ErrNotReady], [ErrPartner]
+// or [ErrDraining]. Before Done, both are zero.
+func (t *Ticket) Room() (id string, err error) {
+	t.lobby.mu.Lock()
+	defer t.lobby.mu.Unlock()
+	return t.room, t.err
+}
+
+// Cancel takes the party out of the queue. It reports false if the ticket has a room or has ended already. During a ready
+// check it is a refusal of the match.
+func (t *Ticket) Cancel() bool {
+	t.lobby.mu.Lock()
+	ok := t.lobby.end(t, ErrCanceled)
+	t.lobby.mu.Unlock()
+	t.lobby.deliver()
+	return ok
+}
+
+// Waited returns how long the party has been in the queue.
+func (t *Ticket) Waited() time.Duration { return time.Since(t.entered) }
+
+// maxMatch is how many players a match has at most, and maxTeam how many a team has.
+const (
+	maxMatch = 1000
+	maxTeam  = 100
+)
+
+// withDefaults checks the queue for rooms with a number of seats.
+func (q Queue) withDefaults(seats int) (Queue, error) {
+	if q.Teams == 0 {
+		q.Teams = 2
+	}
+	if q.PerTeam == 0 {
+		q.PerTeam = 1
+	}
+	var errs []error
+	fault := func(bad bool, format string, args ...any) {
+		if bad {
+			errs = append(errs, fmt.Errorf("room: queue: "+format, args...))
+		}
+	}
+	fault(q.Teams < 1 || q.Teams > maxMatch, "Teams is %d, want 1 to %d", q.Teams, maxMatch)
+	fault(q.PerTeam < 1 || q.PerTeam > maxTeam, "PerTeam is %d, want 1 to %d", q.PerTeam, maxTeam)
+	fault(len(errs) == 0 && q.Teams*q.PerTeam > min(seats, maxMatch),
+		"%d teams of %d players, want at most %d players", q.Teams, q.PerTeam, min(seats, maxMatch))
+	fault(q.Alone < 0, "Alone is %v, want 0 or more", q.Alone)
+	fault(q.Ready < 0, "Ready is %v, want 0 or more", q.Ready)
+	return q, errors.Join(errs...)
+}
+
+// window returns how far the ranks of others may be off after a time.
+func (q *Queue) window(waited time.Duration) float64 {
+	if q.Window == nil {
+		return math.Inf(1)
+	}
+	if w := q.Window(waited); w > 0 {
+		return w
+	}
+	return 0 // also for NaN
+}
+
+// check returns an error if a party cannot enter, and its users.
+func (p *Party) check(perTeam int) (uids []int64, err error) {
+	if len(p.Players) == 0 || len(p.Players) > perTeam || math.IsNaN(p.Rank) || math.IsInf(p.Rank, 0) {
+		return nil, ErrParty
+	}
+	for _, s := range p.Players {
+		switch {
+		case s == nil:
+			return nil, ErrParty
+		case s.Closed():
+			return nil, session.ErrBrokenPipe
+		case s.UID() < 1:
+			return nil, session.ErrIllegalUID
+		case slices.Contains(uids, s.UID()):
+			return nil, ErrQueued
+		}
+		uids = append(uids, s.UID())
+	}
+	for _, v := range p.Where {
+		switch normal(v).(type) {
+		case string, bool, float64:
+		default:
+			return nil, ErrParty
+		}
+	}
+	return uids, nil
+}

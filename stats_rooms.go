@@ -1,0 +1,58 @@
+package nano
+
+import "time"
+
+// MaxLoudest is how many rooms [RoomsStats] lists.
+const MaxLoudest = 10
+
+// RoomsStats holds the figures of the rooms of package room that a server has. The sums are of the rooms that exist, so they
+// shrink when a room ends.
+type RoomsStats struct {
+	Rooms      int
+	Seats      int // that are taken, held or reserved
+	Spectators int
+
+	Ticks          int64
+	Skipped        int64         // ticks that did not run because their room was late
+	LagP50         time.Duration // how late ticks began, within a factor of two
+	LagP99         time.Duration
+	Busy           time.Duration // time that ticks, messages and timers of rooms took
+	Panics         int64
+	SlowClients    int64   // patches that were not sent because the client did not read
+	InputsDropped  int64   // inputs of players who sent too many
+	Bytes          int64   // of state
+	BytesPerPlayer float64 // of state, per second and connected player
+
+	Loudest []RoomLoad // the rooms that take the most time, the first of all first; at most MaxLoudest
+}
+
+// RoomLoad is what a room takes.
+type RoomLoad struct {
+	ID             string
+	Kind           string
+	Seats          int           // that are taken, held or reserved
+	Load           float64       // part of a core that the room has taken since it began
+	Busy           time.Duration // time that its ticks, messages and timers took
+	LagP50         time.Duration // how late ticks began, within a factor of two
+	LagP99         time.Duration
+	Skipped        int64   // ticks that did not run because the room was late
+	Bytes          int64   // of state
+	BytesPerPlayer float64 // of state, per second and connected player
+}
+
+// RoomsReporter is implemented by the component of package room that adds the rooms to [Server.Stats]. The server asks the
+// first component that implements it.
+type RoomsReporter interface {
+	RoomsStats() RoomsStats
+}
+
+// roomsStats returns the figures of the rooms, nil if no component has rooms.
+func (s *Server) roomsStats() *RoomsStats {
+	for _, c := range s.opts.components {
+		if r, ok := c.Comp.(RoomsReporter); ok && s.ready.Load() {
+			st := r.RoomsStats()
+			return &st
+		}
+	}
+	return nil
+}
