@@ -101,7 +101,7 @@ func TestSelected(t *testing.T) {
 		}
 	}
 	all := slices.Concat(cases, parkCases)
-	for words, want := range map[string]int{"": len(cases), "tcp-w1": 1, "park": len(parkCases), "park-wake": 2} {
+	for words, want := range map[string]int{"": len(cases), "json-w1": 1, "park": len(parkCases), "park-wake": 2} {
 		if got := len(selected(all, words)); got != want {
 			t.Errorf("%d cases are selected by %q, want %d", got, words, want)
 		}
