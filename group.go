@@ -19,7 +19,7 @@ type Group struct {
 	name string
 
 	mu      sync.RWMutex
-	members []*session.Session // in a slice, for broadcasts; mu guards it and what follows
+	members []*session.Session // in a slice, for broadcasts; mu guards it and the fields below
 	index   map[int64]int      // of members, by session id
 	closed  bool
 }
@@ -197,7 +197,7 @@ func (g *Group) Close() error {
 // to that node. If a member cannot be sent to, the others still get the message; the same
 // holds for a node whose queue is full, which Stats.Cluster.Unsent counts.
 //
-// An error means that nobody gets the message: [ErrClosedGroup],
+// An error means that no member gets the message: [ErrClosedGroup],
 // [session.ErrIllegalRoute], or an error of the serializer or the codec, for example
 // because the message does not fit a packet.
 func (g *Group) Broadcast(route string, v any) error { return g.send(route, v, nil) }

@@ -115,7 +115,7 @@ const (
 // member is a connection in memory.
 type member struct {
 	crowd    *crowd
-	left     []string // what it has yet to send, one item per read
+	left     []string // items to send, one per read
 	answered chan struct{}
 	first    sync.Once
 	closed   chan struct{}

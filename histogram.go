@@ -2,6 +2,7 @@ package nano
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/lonng/nano/internal/histogram"
@@ -32,6 +33,26 @@ func (h Histogram) Total() (n int64) {
 		n += c
 	}
 	return n
+}
+
+// Since returns what h has counted after before, an earlier state of the same histogram.
+func (h Histogram) Since(before Histogram) Histogram {
+	d := Histogram{First: h.First, Counts: slices.Clone(h.Counts)}
+	for i, n := range before.Counts {
+		if at := before.First + i - h.First; at >= 0 && at < len(d.Counts) {
+			d.Counts[at] -= n
+		}
+	}
+	for len(d.Counts) > 0 && d.Counts[0] == 0 {
+		d.First, d.Counts = d.First+1, d.Counts[1:]
+	}
+	for len(d.Counts) > 0 && d.Counts[len(d.Counts)-1] == 0 {
+		d.Counts = d.Counts[:len(d.Counts)-1]
+	}
+	if len(d.Counts) == 0 {
+		return Histogram{}
+	}
+	return d
 }
 
 // Quantile returns a bound that the part q of the durations, from 0 to 1, does not exceed. It

@@ -2,6 +2,7 @@ package nano
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,6 +26,17 @@ func TestHistogram(t *testing.T) {
 	}
 	if d := (Histogram{}).Quantile(.5); d != 0 {
 		t.Errorf("the quantile of nothing is %v, want 0", d)
+	}
+	for _, c := range []struct{ later, before, want Histogram }{
+		{Histogram{5, []int64{2, 0, 3}}, Histogram{6, []int64{}}, Histogram{5, []int64{2, 0, 3}}},
+		{Histogram{5, []int64{2, 1, 3}}, Histogram{5, []int64{2, 0, 3}}, Histogram{6, []int64{1}}},
+		{Histogram{5, []int64{2, 1, 3}}, Histogram{7, []int64{1}}, Histogram{5, []int64{2, 1, 2}}},
+		{Histogram{5, []int64{2}}, Histogram{5, []int64{2}}, Histogram{}},
+		{Histogram{}, Histogram{}, Histogram{}},
+	} {
+		if got := c.later.Since(c.before); got.First != c.want.First || !slices.Equal(got.Counts, c.want.Counts) {
+			t.Errorf("%v.Since(%v) = %v, want %v", c.later, c.before, got, c.want)
+		}
 	}
 	for bucket, want := range map[int]time.Duration{80: time.Second, 104: 64 * time.Second, 105: math.MaxInt64, -1: math.MaxInt64} {
 		if d := HistogramBound(bucket); d != want {

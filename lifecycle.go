@@ -26,9 +26,9 @@ type ServerComponent interface {
 // example games that are played to their end.
 type Drainer interface {
 	component.Component
-	// Drain returns when the work has ended, and when ctx ends at the latest. Shutdown
-	// calls it first, on a goroutine of its own, once the server accepts no more clients.
-	// Meanwhile messages, timers and sessions go on as before.
+	// Drain returns when the work has ended or ctx ends. Shutdown first stops accepting
+	// clients, and then calls Drain on a new goroutine. Meanwhile messages, timers and
+	// sessions continue to work.
 	Drain(ctx context.Context)
 }
 

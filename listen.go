@@ -20,7 +20,7 @@ var standard listenState
 // listenState lets one Listen run at a time, and ends it.
 type listenState struct {
 	mu      sync.Mutex
-	running bool          // mu guards it and what follows
+	running bool          // mu guards it and the fields below
 	asked   chan struct{} // closed by stop; nil once it is
 }
 

@@ -29,7 +29,7 @@ type Server struct {
 	fault error // the bad values of the options; Start returns it
 
 	sched    *scheduler.Scheduler
-	loop     *runloop.Loop // of sched
+	loop     *runloop.Loop // loop of sched
 	dispatch *dispatch.Dispatcher
 	hub      *agent.Hub
 	broker   *relay.Broker
@@ -38,7 +38,7 @@ type Server struct {
 	clusterListener net.Listener // where other nodes dial; nil for none
 
 	mu        sync.Mutex
-	state     serverState // mu guards it and what follows
+	state     serverState // mu guards it and the fields below
 	startErr  error
 	listeners map[*net.Listener]struct{}
 	https     map[*http.Server]struct{}

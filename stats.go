@@ -47,9 +47,9 @@ type Stats struct {
 	// "client". It has each reason, also with the count 0.
 	Closed map[string]int64
 
-	Resume ResumeStats // of sessions that outlive their connections; see WithResume
+	Resume ResumeStats // sessions that outlive their connections; see WithResume
 
-	Rooms *RoomsStats // of package room; nil if the server has no kinds of rooms
+	Rooms *RoomsStats // statistics of package room; nil if the server has no kinds of rooms
 
 	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
@@ -62,7 +62,7 @@ type RouteStats struct {
 	Count int64         // calls
 	Sum   time.Duration // time of all calls
 	Max   time.Duration // time of the longest call
-	Times Histogram     // of the calls; those timed together count with their mean
+	Times Histogram     // durations of the calls; calls timed together count with their mean
 }
 
 // Stats returns the figures of the server. It takes some microseconds, more with more

@@ -9,19 +9,19 @@ const MaxLoudest = 10
 // shrink when a room ends.
 type RoomsStats struct {
 	Rooms      int
-	Seats      int // that are taken, held or reserved
+	Seats      int // taken, held or reserved seats
 	Spectators int
 
 	Ticks          int64
 	Skipped        int64         // ticks that did not run because their room was late
-	LagP50         time.Duration // how late ticks began, within a factor of two
+	LagP50         time.Duration // median delay of ticks, within a factor of two
 	LagP99         time.Duration
 	Busy           time.Duration // time that ticks, messages and timers of rooms took
 	Panics         int64
 	SlowClients    int64   // patches that were not sent because the client did not read
 	InputsDropped  int64   // inputs of players who sent too many
-	Bytes          int64   // of state
-	BytesPerPlayer float64 // of state, per second and connected player
+	Bytes          int64   // bytes of state
+	BytesPerPlayer float64 // bytes of state per second and connected player
 
 	Loudest []RoomLoad // the rooms that take the most time, the first of all first; at most MaxLoudest
 }
@@ -30,14 +30,14 @@ type RoomsStats struct {
 type RoomLoad struct {
 	ID             string
 	Kind           string
-	Seats          int           // that are taken, held or reserved
+	Seats          int           // taken, held or reserved seats
 	Load           float64       // part of a core that the room has taken since it began
 	Busy           time.Duration // time that its ticks, messages and timers took
-	LagP50         time.Duration // how late ticks began, within a factor of two
+	LagP50         time.Duration // median delay of ticks, within a factor of two
 	LagP99         time.Duration
 	Skipped        int64   // ticks that did not run because the room was late
-	Bytes          int64   // of state
-	BytesPerPlayer float64 // of state, per second and connected player
+	Bytes          int64   // bytes of state
+	BytesPerPlayer float64 // bytes of state per second and connected player
 }
 
 // RoomsReporter is implemented by the component of package room that adds the rooms to [Server.Stats]. The server asks the

@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// call is a request that waits for its answer. It is resolved once, by the goroutine that
-// takes it from the calls that wait.
+// call is a request without an answer yet. The goroutine that removes it from the waiting
+// calls resolves it, once.
 type call struct {
 	id    uint64
 	route string
@@ -33,18 +33,18 @@ func (p *call) resolve(q *inbox, m *Message, err error) {
 	q.event(func() { p.fn(m, failed("request", p.route, err)) })
 }
 
-// calls are the requests of a session that wait for an answer.
+// calls holds the unanswered requests of a session.
 type calls struct {
 	inbox *inbox
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	pending map[uint64]*call
-	err     error // why no call can be added any more
+	err     error // why no call can be added
 }
 
 func newCalls(q *inbox) *calls { return &calls{inbox: q, pending: map[uint64]*call{}} }
 
-// add adds a call to those that wait for an answer.
+// add adds a call to the unanswered ones.
 func (s *calls) add(p *call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,8 +55,8 @@ func (s *calls) add(p *call) error {
 	return nil
 }
 
-// take removes a call from those that wait. The caller has to resolve it. It returns nil if
-// no call waits for the answer to id.
+// take removes an unanswered call, which the caller must resolve. It returns nil if no
+// call waits for the answer to id.
 func (s *calls) take(id uint64) *call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +65,7 @@ func (s *calls) take(id uint64) *call {
 	return p
 }
 
-// remove removes p from the calls that wait. It reports false if p does not wait any more.
+// remove removes p from the unanswered calls. It returns false if p was already removed.
 func (s *calls) remove(p *call) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,8 +76,8 @@ func (s *calls) remove(p *call) bool {
 	return true
 }
 
-// fail resolves every call that waits with err, in the order in which they were made, and
-// lets no more in.
+// fail resolves all unanswered calls with err, in the order in which they were made, and
+// rejects later calls.
 func (s *calls) fail(err error) {
 	s.mu.Lock()
 	failed := slices.Collect(maps.Values(s.pending))
@@ -135,7 +135,7 @@ func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(
 		return failed("request", route, err)
 	}
 	p := &call{id: s.ids.Add(1), route: route, fn: fn}
-	// A context that ends before the call was added is seen below.
+	// If the context ends before the call was added, the check below detects it.
 	stop := context.AfterFunc(ctx, func() {
 		if s.cancel(p) {
 			p.resolve(c.inbox, nil, ctx.Err())
@@ -152,7 +152,7 @@ func (c *Client) RequestFunc(ctx context.Context, route string, in any, fn func(
 	return failed("request", route, err)
 }
 
-// begin adds p to the calls that wait, and sends its request.
+// begin adds p to the unanswered calls, and sends its request.
 func (c *Client) begin(ctx context.Context, s *session, p *call, in any) error {
 	err := ctx.Err()
 	var m *Message
@@ -174,8 +174,8 @@ func (c *Client) begin(ctx context.Context, s *session, p *call, in any) error {
 	return err
 }
 
-// cancel gives up a call, and takes back its request if no connection was given it yet. It
-// reports false if the call was resolved meanwhile.
+// cancel gives up a call, and withdraws its request if it was not passed to a connection
+// yet. It returns false if the call was resolved meanwhile.
 func (s *session) cancel(p *call) bool {
 	if !s.calls.remove(p) {
 		return false

@@ -64,25 +64,25 @@ import (
 	"sync"
 )
 
-// Client is a connection to a server, or with WithReconnect one connection after the other. Its
-// methods may be called concurrently.
+// Client is a connection to a server. With WithReconnect, it is a sequence of
+// connections. Its methods may be called concurrently.
 type Client struct {
 	opts   options
-	dial   func(context.Context) (transport, error) // nil if there is nothing to dial again
+	dial   func(context.Context) (transport, error) // nil if the client cannot reconnect
 	inbox  *inbox
-	ctx    context.Context // ends with Close
+	ctx    context.Context // canceled by Close
 	cancel context.CancelFunc
 	done   chan struct{} // closed when err is final
 	ended  chan struct{} // closed when every goroutine has ended
 
-	attempt int // of reconnecting, the exponent of the backoff; owned by run
+	attempt int // number of failed attempts in a row, for the backoff; owned by run
 
-	mu       sync.Mutex // guards what follows
-	session  *session   // the latest; nil before the first handshake is complete
-	again    bool       // there has been a connection
+	mu       sync.Mutex // guards the fields below
+	session  *session   // the latest session; nil before the first handshake is complete
+	again    bool       // there was a connection before
 	user     json.RawMessage
 	err      error // why the client ended
-	closeErr error // what Close returns
+	closeErr error // result of Close
 	handlers map[string]func(*Message)
 }
 
@@ -128,7 +128,7 @@ func newClient(opts []Option) *Client {
 	return c
 }
 
-// start makes the first connection, and runs the client on it.
+// start makes the first connection, and starts the client on it.
 func (c *Client) start(ctx context.Context, connect func(context.Context) (*connection, error)) (*Client, error) {
 	go c.inbox.run(c.ctx, c.handle)
 	c.status(Status{State: Connecting})
@@ -184,7 +184,7 @@ func (c *Client) open(ctx context.Context, t transport) (*connection, error) {
 		conn.fail(err)
 	}
 	select {
-	case <-conn.ready: // if it has ended since, watch returns that
+	case <-conn.ready: // if the connection has ended since, watch returns the error
 		return conn, nil
 	default:
 	}
@@ -198,7 +198,7 @@ func (c *Client) open(ctx context.Context, t transport) (*connection, error) {
 	}
 }
 
-// run owns the connections until the client ends.
+// run manages the connections until the client ends.
 func (c *Client) run(conn *connection) {
 	defer close(c.ended)
 	for {
@@ -226,7 +226,7 @@ func (c *Client) run(conn *connection) {
 	}
 }
 
-// finish ends the client. lost is why the connection ended, if the client ends for that.
+// finish ends the client. lost is the error of the connection, if it ended the client.
 func (c *Client) finish(err, lost, closeErr error) {
 	c.mu.Lock()
 	c.err, c.closeErr = err, closeErr
@@ -250,7 +250,7 @@ func (c *Client) onDisconnect(err error) func() {
 	return func() { c.opts.onDisconnect(err) }
 }
 
-// connected tells the program that messages may be sent.
+// connected reports to the program that messages may be sent.
 func (c *Client) connected(s Status) {
 	c.mu.Lock()
 	again := c.again
@@ -270,7 +270,7 @@ func (c *Client) connected(s Status) {
 	}
 }
 
-// current returns the session, or why there is none.
+// current returns the session, or the error if there is none.
 func (c *Client) current() (*session, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -285,7 +285,7 @@ func (c *Client) current() (*session, error) {
 	return c.session, nil
 }
 
-// On sets the handler of the pushes to route, in place of the one before; nil removes it. It
+// On sets the handler of the pushes to route, in place of the previous one; nil removes it. It
 // stays when the client reconnects. A server may push as soon as the handshake is complete: to
 // miss no push, set the handler with WithHandler. A push without a handler goes to that of
 // WithFallback, or is dropped.
@@ -360,7 +360,7 @@ func (c *Client) Err() error {
 	return c.err
 }
 
-// deadline gives ctx the request timeout, if it has no deadline.
+// deadline adds the request timeout to ctx if ctx has no deadline.
 func (c *Client) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok || c.opts.requestTimeout <= 0 {
 		return ctx, func() {}

@@ -65,7 +65,7 @@ func TestRawPayloads(t *testing.T) {
 	})
 }
 
-// nil is the zero request with every serializer.
+// A nil payload is the zero request with every serializer.
 func TestNilPayload(t *testing.T) {
 	for _, test := range []struct {
 		speaks string
@@ -141,7 +141,7 @@ func TestHandlersComeAndGo(t *testing.T) {
 		next := make(chan string)
 		c := pipe(t, func(f *fake) {
 			f.acceptHandshake(welcomeJSON)
-			f.push("early", "1") // at once, before New has returned
+			f.push("early", "1") // sent before New has returned
 			for route := range next {
 				f.push(route, "2")
 			}
@@ -407,7 +407,7 @@ func TestHandshakeFails(t *testing.T) {
 
 func TestHandshakeCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ours, theirs := net.Pipe() // nobody reads: also the writer is stuck
+		ours, theirs := net.Pipe() // the server does not read, so the writer also blocks
 		defer theirs.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
@@ -554,7 +554,7 @@ func TestRequestTimeout(t *testing.T) {
 					if m := f.receive(); m.ID != 2 {
 						t.Errorf("the second request has id %d, want 2", m.ID)
 					}
-					f.respond(1, "1") // too late, and not for the second
+					f.respond(1, "1") // too late, and not an answer to the second request
 					f.respond(2, "2")
 					f.untilClosed()
 				}, test.opts...)
@@ -783,7 +783,7 @@ func TestClose(t *testing.T) {
 // wrapped is a connection with the methods of net.Conn, as a program may have one.
 type wrapped struct{ net.Conn }
 
-// visible shows what it wraps.
+// visible exposes the wrapped connection.
 type visible struct{ wrapped }
 
 func (v visible) NetConn() net.Conn { return v.Conn }
@@ -833,7 +833,7 @@ func TestCloseWithoutCloseWrite(t *testing.T) {
 	}
 }
 
-// addressless hides that it is a pipe.
+// addressless hides that the connection is a pipe.
 type addressless struct{ wrapped }
 
 func (addressless) LocalAddr() net.Addr { return &net.TCPAddr{} }
@@ -886,7 +886,7 @@ func TestCloseWaitsForTheHandler(t *testing.T) {
 			f.untilClosed()
 		}, WithHandler("a", func(m *Message) {
 			close(started)
-			<-m.Client().Done() // is closed while a handler runs
+			<-m.Client().Done() // it is closed while a handler runs
 			time.Sleep(time.Second)
 			left.Store(true)
 		}))
@@ -921,7 +921,7 @@ func TestSendBufferFull(t *testing.T) {
 		}, WithSendBuffer(1000), WithRequestTimeout(time.Second), WithHeartbeat(-1))
 		payload := make([]byte, 600)
 		synctest.Wait() // the server has read the ack, and reads no further
-		// One message is with the writer, two are in the buffer, which then is full.
+		// The writer holds one message, and two fill the buffer.
 		for i := range 3 {
 			if err := c.Notify("Log.Line", payload); err != nil {
 				t.Fatalf("Notify %d = %v", i, err)
@@ -987,11 +987,11 @@ func TestMessageThatCannotBeSent(t *testing.T) {
 	})
 }
 
-// The server tells the largest packet body that it takes. Header and route count.
+// The server announces its largest packet body, which includes header and route.
 func TestMaxPacket(t *testing.T) {
 	for _, test := range []struct {
 		maxPacket string
-		size      int // of the payload of a notify to a route of 1 byte, whose header has 3 bytes
+		size      int // size of the payload of a notify to a route of 1 byte; the header has 3 bytes
 		want      error
 	}{
 		{`100`, 97, nil},
@@ -1037,7 +1037,7 @@ func TestSlowHandlers(t *testing.T) {
 			f.acceptHandshake(welcomeJSON)
 			f.push("a", "0")
 			<-started
-			// Three wait: after two there is room, after three no more.
+			// Three messages are queued. There is room after two, and none after three.
 			for i := range 4 {
 				f.push("a", fmt.Sprint(i+1, strings.Repeat("x", 1000)))
 			}

@@ -17,22 +17,22 @@ import (
 	"github.com/lonng/nano/internal/wsframe"
 )
 
-// fakeAttempt is a connection attempt of the client that has no outcome yet.
+// fakeAttempt is a pending connection attempt of the client.
 type fakeAttempt struct {
 	accepted chan net.Conn
 	refused  chan struct{}
 }
 
-// fakePeer is the server's end of a connection of a case.
+// fakePeer is the server's end of a connection in a case.
 type fakePeer struct {
 	r      *conformance
 	conn   net.Conn
-	shaken bool    // the handshake has come; r.mu guards it and what follows
-	end    fakeEnd // how the client closes
-	gone   bool    // the server has closed, or the client's end was noted
+	shaken bool    // the handshake was received; r.mu guards it and the following fields
+	end    fakeEnd // how the client closed
+	gone   bool    // the server has closed, or the client's end was recorded
 }
 
-// dial is the client's way to the network: it waits until the case accepts or refuses.
+// dial waits until the case accepts or refuses the connection attempt.
 func (r *conformance) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	a := &fakeAttempt{accepted: make(chan net.Conn), refused: make(chan struct{})}
 	r.mu.Lock()
@@ -52,7 +52,7 @@ func (r *conformance) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// serve carries out a step of the server.
+// serve runs a step of the server.
 func (r *conformance) serve(s conformanceStep) error {
 	r.mu.Lock()
 	a, p := r.attempt, r.peer
@@ -75,7 +75,7 @@ func (r *conformance) serve(s conformanceStep) error {
 				b = wsframe.AppendFrame(nil, wsframe.Binary, b)
 			}
 			if _, err := p.conn.Write(b); err != nil && len(b) > 0 {
-				return nil // the client has closed in between; the case says whether it had to
+				return nil // the client has closed meanwhile; the case checks whether it had to
 			}
 		}
 	case "text":
@@ -97,14 +97,14 @@ func (r *conformance) serve(s conformanceStep) error {
 	return nil
 }
 
-// depart notes that the server ends the connection.
+// depart records that the server ends the connection.
 func (p *fakePeer) depart() {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
 	p.gone = true
 }
 
-// closed notes that the client has ended the connection.
+// closed records that the client has ended the connection.
 func (p *fakePeer) closed() {
 	p.r.mu.Lock()
 	defer p.r.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *fakePeer) closed() {
 	_ = p.conn.Close()
 }
 
-// run reads what the client sends.
+// run reads the client's data.
 func (p *fakePeer) run() {
 	defer p.closed()
 	var in io.Reader = p.conn
@@ -151,7 +151,7 @@ func (p *fakePeer) run() {
 	}
 }
 
-// packets takes the whole packets off b, and returns the rest.
+// packets removes the whole packets from b, and returns the rest.
 func (p *fakePeer) packets(b []byte) []byte {
 	for {
 		t, body, n, _, err := codec.Next(b, packet.MaxLength)
@@ -163,8 +163,8 @@ func (p *fakePeer) packets(b []byte) []byte {
 	}
 }
 
-// unmask takes the frames of the client in b, and returns their payload. ended reports a close frame, whose code is 0 if
-// it has none.
+// unmask decodes the client's frames in b, and returns their payload. ended reports a
+// close frame. Its code is 0 if it has none.
 func unmask(d *wsframe.Decoder, b []byte) (payload []byte, code int, ended bool) {
 	for len(b) > 0 {
 		f, n, err := d.Next(&wsframe.Config{FromClient: true}, b)
@@ -185,7 +185,7 @@ func unmask(d *wsframe.Decoder, b []byte) (payload []byte, code int, ended bool)
 	return payload, 0, false
 }
 
-// upgrade answers the request for a WebSocket.
+// upgrade answers a WebSocket upgrade request.
 func upgrade(in *bufio.Reader, out io.Writer) error {
 	request, err := http.ReadRequest(in)
 	if err != nil {

@@ -21,17 +21,18 @@ import (
 	jsonserializer "github.com/lonng/nano/serialize/json"
 )
 
-// The conformance table of clients. internal/conformance/README.md specifies it.
+// conformanceTable is the conformance table of clients. internal/conformance/README.md
+// specifies it.
 const conformanceTable = "../internal/conformance/client.json"
 
-// notForGo are the cases that do not apply to this client, with the reason.
+// notForGo lists the cases that do not apply to this client, with the reason.
 var notForGo = map[string]string{
 	"request: a call without a connection fails": "there is no Client before Dial has returned",
 	"notify: a call without a connection fails":  "there is no Client before Dial has returned",
 	"close: before connect it does nothing":      "there is no Client before Dial has returned",
 }
 
-// notForTCP are the cases that apply to WebSocket alone.
+// notForTCP lists the cases that apply only to WebSocket.
 var notForTCP = map[string]string{
 	"handshake: a text frame ends the attempt":          "TCP has no text frames",
 	"request: what waits fails when the program closes": "the server has no resume and takes no kick: the end of the stream tells it",
@@ -47,7 +48,7 @@ type value struct {
 
 func (v *value) UnmarshalJSON(b []byte) error { v.set = true; return json.Unmarshal(b, &v.v) }
 
-// texts is a text or a list of texts.
+// texts is a string or a list of strings.
 type texts []string
 
 func (s *texts) UnmarshalJSON(b []byte) error {
@@ -161,19 +162,19 @@ type conformance struct {
 	options conformanceOptions
 	slept   atomic.Int64
 	clients sync.WaitGroup
-	left    context.CancelFunc // ends the client that is made at present
+	left    context.CancelFunc // cancels the attempt of the client that is being created
 	routes  []string
 	cancels map[string]context.CancelFunc
 
-	mu        sync.Mutex // guards what follows
-	client    *Client    // the latest; nil before Dial has returned
+	mu        sync.Mutex // guards the fields below
+	client    *Client    // the latest client; nil before Dial has returned
 	attempt   *fakeAttempt
 	peer      *fakePeer
 	connected bool
 	seen
 }
 
-// seen is what has happened since it was last expected.
+// seen holds the events since the last expect step.
 type seen struct {
 	dials     int
 	handshake []byte
@@ -183,17 +184,17 @@ type seen struct {
 	events    []map[string]any
 }
 
-// fakeEnd is how the client has closed a connection.
+// fakeEnd describes how the client has closed a connection.
 type fakeEnd struct {
 	leaves bool
-	code   int // of the close frame; 0 for none
+	code   int // code of the close frame; 0 for none
 }
 
 func newConformance(t *testing.T, framed bool, o conformanceOptions) *conformance {
 	return &conformance{t: t, framed: framed, options: o, cancels: map[string]context.CancelFunc{}}
 }
 
-// finish ends what the case has begun.
+// finish ends the clients and connections of the case.
 func (r *conformance) finish() {
 	if r.left != nil {
 		r.left()
@@ -202,7 +203,7 @@ func (r *conformance) finish() {
 	c := r.client
 	r.mu.Unlock()
 	if c != nil {
-		_ = c.Close() // the case has seen what it wants to see
+		_ = c.Close() // the case has checked everything
 	}
 	r.clients.Wait()
 	r.mu.Lock()
@@ -254,7 +255,7 @@ func (r *conformance) call(s conformanceStep) error {
 		c := r.client
 		r.mu.Unlock()
 		if c != nil {
-			r.clients.Go(func() { _ = c.Close() }) // the case may have lost what waited
+			r.clients.Go(func() { _ = c.Close() }) // the case may have lost queued data
 		}
 	case "on":
 		r.routes = append(r.routes, s.Route)
@@ -308,7 +309,7 @@ func (r *conformance) request(ctx context.Context, c *Client, s conformanceStep,
 	r.event(event)
 }
 
-// failure returns the kind of an error, as the table names it.
+// failure returns the kind of an error in the terms of the table.
 func failure(err error) map[string]any {
 	kind := "unknown"
 	switch answer := (&Error{}); {
@@ -348,7 +349,7 @@ func (r *conformance) pushed(m *Message) {
 	r.event(e)
 }
 
-// status turns a status into events.
+// status converts a status to events.
 func (r *conformance) status(_ *Client, s Status) {
 	kick, kicked := errors.AsType[*KickError](s.Err)
 	r.mu.Lock()
@@ -371,10 +372,10 @@ func (r *conformance) status(_ *Client, s Status) {
 	r.event(e)
 }
 
-// kickReason returns the reason in the body of a kick, or all of a body that has none.
+// kickReason returns the reason in the body of a kick, or the whole body if it has none.
 func kickReason(body string) any {
 	var v any
-	_ = json.Unmarshal([]byte(body), &v) // no case has another body than JSON
+	_ = json.Unmarshal([]byte(body), &v) // every body in the table is JSON
 	if object, ok := v.(map[string]any); ok {
 		if reason, ok := object["reason"]; ok {
 			return reason
@@ -423,7 +424,7 @@ func (r *conformance) connect() {
 	r.client = nil
 	r.mu.Unlock()
 	r.clients.Go(func() {
-		c, _ := Dial(ctx, addr, opts...) // a failure is seen as a status
+		c, _ := Dial(ctx, addr, opts...) // a failure also produces a status
 		r.mu.Lock()
 		r.client = c
 		r.mu.Unlock()
@@ -531,7 +532,7 @@ func (r *conformance) nothingLocked() error {
 	return nil
 }
 
-// packet takes a packet of the client.
+// packet handles a packet of the client.
 func (r *conformance) packet(p *fakePeer, t packet.Type, body []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -557,7 +558,7 @@ func unhex(s string) []byte {
 		digits, times, _ := strings.Cut(part, "*")
 		n := 1
 		if times != "" {
-			n, _ = strconv.Atoi(times) // a fault shows as a failure of the case
+			n, _ = strconv.Atoi(times) // an error makes the case fail
 		}
 		piece, _ := hex.DecodeString(digits)
 		for range n {

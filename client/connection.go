@@ -16,20 +16,20 @@ import (
 )
 
 const (
-	// linger is how long a connection that is being closed may still send what is queued,
-	// and wait for the server to close its side.
+	// linger is the time that a closing connection has to send queued data and to wait
+	// for the server to close its side.
 	linger = 2 * time.Second
-	// closeWait is how long a connection that ends waits for its last bytes to be sent.
+	// closeWait is the time that an ending connection has to send its last bytes.
 	closeWait = time.Second
-	// lingerBytes is how much the server may send meanwhile.
+	// lingerBytes is how many bytes the server may send while the connection closes.
 	lingerBytes = 16 << 20
 )
 
-// transport is a connection that was made and has not carried packets yet.
+// transport is an open connection that has not carried packets yet.
 type transport struct {
 	conn  io.ReadWriteCloser // Close ends a Read or Write that is under way
 	frame bool               // packets are in WebSocket frames
-	read  []byte             // bytes that were read with the answer to the upgrade
+	read  []byte             // bytes that were read with the upgrade response
 }
 
 // connection is one connection to the server: its reader, its writer and its heartbeats.
@@ -40,32 +40,32 @@ type connection struct {
 	socket *webSocket // nil if packets are not in WebSocket frames
 	out    *outbox
 	born   time.Time
-	asked  bool          // the handshake asks for resume
+	asked  bool          // the handshake includes a resume request
 	ready  chan struct{} // closed by the reader when the handshake is complete
 	broken chan struct{} // closed when err is set
 	wg     sync.WaitGroup
 
 	session atomic.Pointer[session] // set when the handshake is complete
-	leaving atomic.Bool             // nothing but a farewell is to be sent
-	flushed chan struct{}           // closed by the writer when it has sent all before an end
+	leaving atomic.Bool             // nothing more is sent except a farewell
+	flushed chan struct{}           // closed by the writer when it has sent all data before an end
 
-	heard   atomic.Int64 // when bytes came last, in nanoseconds after born
-	seen    atomic.Int64 // the same on the clock of the day, in Unix nanoseconds; only if asked
-	wrote   atomic.Int64 // when a write began or ended last, in nanoseconds after born
-	writing atomic.Bool  // the writer has taken bytes that are not written yet
+	heard   atomic.Int64 // when bytes last arrived, in nanoseconds after born
+	seen    atomic.Int64 // the same in Unix nanoseconds of the wall clock; only with resume
+	wrote   atomic.Int64 // when a write last began or ended, in nanoseconds after born
+	writing atomic.Bool  // the writer has taken bytes that it has not written yet
 
-	// Set by the reader before it closes ready, and fixed from then on.
+	// The reader sets these fields before it closes ready. They do not change afterwards.
 	shaken     bool
 	dict       *message.Dictionary
-	serializer serialize.Serializer // nil if the server has one that is not known
-	speaks     string               // what the server calls its serializer
+	serializer serialize.Serializer // nil if the client does not know the server's serializer
+	speaks     string               // the server's name of its serializer
 	interval   time.Duration        // between heartbeats; 0 if there are none
-	maxPacket  int                  // the largest packet body that the server takes; 0 if it did not say
+	maxPacket  int                  // the largest packet body that the server accepts; 0 if unknown
 
-	unread []byte // read with the answer to the upgrade; owned by the reader
+	unread []byte // bytes read with the upgrade response; owned by the reader
 
-	mu    sync.Mutex // guards what follows
-	err   error      // why the connection ends
+	mu    sync.Mutex // guards the fields below
+	err   error      // why the connection ended
 	ended bool       // fail was called
 }
 
@@ -123,17 +123,16 @@ func (c *connection) close() error {
 	case <-c.broken: // the server closed its side as well
 	case <-late.C:
 	}
-	unsent := c.writing.Load() || !c.out.empty()
 	c.fail(ErrClosed)
 	c.wg.Wait()
-	if unsent {
+	if c.writing.Load() || !c.out.empty() { // the last write has failed, or there was none
 		return errUnsent
 	}
 	return nil
 }
 
-// breaksSession ends the session with resume that the server goes on with and the client cannot,
-// because of err. It reports whether there is one.
+// breaksSession ends the session if err prevents the client, but not the server, from
+// resuming it. It reports whether it ended a session.
 func (c *connection) breaksSession(err error) bool {
 	if !errors.Is(err, ErrProtocol) && !errors.Is(err, ErrResumeOverflow) {
 		return false
@@ -146,8 +145,8 @@ func (c *connection) breaksSession(err error) bool {
 	return true
 }
 
-// leave tells the server that the client does not come back, because of err, and waits until
-// that has been sent, for closeWait at most.
+// leave tells the server that the client will not reconnect because of err. It waits
+// until that was sent, for at most closeWait.
 func (c *connection) leave(err error) {
 	c.blame(err)
 	c.leaving.Store(true)
@@ -156,7 +155,8 @@ func (c *connection) leave(err error) {
 	c.awaitFlush()
 }
 
-// awaitFlush waits until the writer has sent all before an end, for closeWait at most.
+// awaitFlush waits until the writer has sent all data before an end, for at most
+// closeWait.
 func (c *connection) awaitFlush() {
 	late := time.NewTimer(closeWait)
 	defer late.Stop()
@@ -167,10 +167,10 @@ func (c *connection) awaitFlush() {
 	}
 }
 
-// closeWrite tells the server that nothing follows. The server answers by closing its side,
-// so that no reset destroys what was sent before. If the connection cannot be closed for
-// writing alone, the reader gets time to take what the server still sends: closing a socket
-// with unread bytes resets it.
+// closeWrite tells the server that no more data follows. The server answers by closing its
+// side, so that no reset destroys data sent before. Closing a socket with unread bytes
+// resets it. So if the connection cannot be closed for writing alone, the reader first
+// reads the server's remaining data.
 func (c *connection) closeWrite() {
 	half, synchronous := halfCloser(c.conn)
 	if half != nil && half.CloseWrite() == nil {
@@ -188,9 +188,9 @@ func (c *connection) closeWrite() {
 	c.fail(ErrClosed)
 }
 
-// halfCloser finds the CloseWrite method of conn, or of a connection that conn wraps and
-// shows with a NetConn method. synchronous reports whether it found a net.Pipe: what was
-// written there was read.
+// halfCloser returns the CloseWrite method of conn, or of a connection that conn wraps
+// and exposes with a NetConn method. synchronous reports whether it found a net.Pipe, on
+// which all written data was read.
 func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchronous bool) {
 	for {
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {
@@ -205,8 +205,8 @@ func halfCloser(conn io.Closer) (half interface{ CloseWrite() error }, synchrono
 	}
 }
 
-// fail ends the connection, the first time it is called. The calls that wait fail unless the
-// session goes on.
+// fail ends the connection. Only the first call has an effect. Unanswered calls fail
+// unless the session can be resumed.
 func (c *connection) fail(err error) {
 	c.blame(err)
 	c.mu.Lock()
@@ -224,7 +224,7 @@ func (c *connection) fail(err error) {
 	abort(c.conn)
 }
 
-// blame sets why the connection ends, the first time it is called.
+// blame sets the reason why the connection ends. Only the first call has an effect.
 func (c *connection) blame(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -238,17 +238,17 @@ func abort(conn io.Closer) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
-	_ = conn.Close() // an error does not matter any more
+	_ = conn.Close() // the error no longer matters
 }
 
-// reason returns why the connection ends, or nil.
+// reason returns why the connection ended, or nil.
 func (c *connection) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.err
 }
 
-// lost is the reason of a connection that cannot be read or written any more.
+// lost returns the error of a connection that can no longer be read or written.
 func lost(err error) error {
 	if errors.Is(err, ErrProtocol) || errors.Is(err, ErrWrongTransport) {
 		return err

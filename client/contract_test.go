@@ -18,12 +18,12 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// What the client promises must hold over every connection that keeps the contract of
-// net.Conn, and not only over those of package net.
+// The client must work with every implementation of net.Conn, not only with those of
+// package net.
 
-// contract runs test with every kind of connection, over TCP and WebSocket. dial connects to a
-// server that serves one connection, and the server has to end by itself. Tests that wait most of
-// the time run at once.
+// contract runs test with every kind of connection, over TCP and WebSocket. dial connects
+// to a server that serves one connection and ends by itself. If atOnce is true, the tests
+// run in parallel, because they mostly wait.
 func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool, dial func(serve func(*fake), opts ...Option) (*Client, error))) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -57,13 +57,13 @@ func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool,
 	}
 }
 
-// Close sends what is queued, also to a server that is slow to read and goes on sending.
+// Close sends queued data, even to a server that reads slowly and continues to send.
 func TestContractFlushOfClose(t *testing.T) {
 	contract(t, false, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 		const notifies = 100
 		got, closing := make(chan int, 1), make(chan struct{})
 		c, err := dial(func(f *fake) {
-			// What is not read stays with the client, where a reset destroys it.
+			// Unread data stays on the client, where a reset destroys it.
 			if err := f.netConn().SetReadBuffer(64 << 10); err != nil {
 				t.Error(err)
 			}
@@ -117,7 +117,7 @@ func TestContractFlushOfClose(t *testing.T) {
 	})
 }
 
-// A server that never closes its side does not hold up Close.
+// A server that never closes its side does not block Close.
 func TestContractCloseIsBounded(t *testing.T) {
 	contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 		closed := make(chan struct{})
@@ -232,7 +232,7 @@ func closeFrame(f *fake, code int, reason string) {
 	}
 }
 
-// The timeouts of the client hold over every connection.
+// The timeouts of the client work on every connection.
 func TestContractTimeouts(t *testing.T) {
 	t.Run("dial", func(t *testing.T) {
 		for _, scheme := range []string{"tcp://", "ws://", "wss://", "tls://"} {

@@ -65,7 +65,7 @@ func secure(ctx context.Context, conn net.Conn, u *url.URL, o *options) (net.Con
 	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
-		_ = conn.Close() // the handshake's error says more
+		_ = conn.Close() // the error of the TLS handshake is more useful
 		if _, plain := errors.AsType[tls.RecordHeaderError](err); plain || hungUp(err) {
 			err = fmt.Errorf("%w: it does not answer with TLS, and may expect tcp:// or ws:// (%w)", ErrWrongTransport, err)
 		}

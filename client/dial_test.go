@@ -35,7 +35,8 @@ func TestDialTCP(t *testing.T) {
 	}
 }
 
-// exercise makes a request, sends many notifies, closes, and sees that all of them arrived.
+// exercise makes a request, sends many notifies, closes the client, and checks that all
+// of them arrived.
 func exercise(t *testing.T, c *Client, got <-chan int) {
 	t.Helper()
 	var text string
@@ -61,7 +62,8 @@ func exercise(t *testing.T, c *Client, got <-chan int) {
 	}
 }
 
-// certified is a TLS configuration for servers on the loopback, and one for their clients.
+// certified returns TLS configurations for a server on the loopback interface and for its
+// clients.
 func certified(t *testing.T) (server, client *tls.Config) {
 	s := httptest.NewUnstartedServer(nil)
 	s.StartTLS()
@@ -134,7 +136,7 @@ func socketServer(t *testing.T, secure *tls.Config, serve func(*fake, *websocket
 	return scheme + s.Listener.Addr().String() + "/nano"
 }
 
-// socketStream is a WebSocket of gorilla's library as a stream of bytes.
+// socketStream makes a WebSocket of gorilla's library a stream of bytes.
 type socketStream struct {
 	*websocket.Conn
 	message io.Reader
@@ -194,10 +196,10 @@ func TestWebSocketFrames(t *testing.T) {
 		both := f.encode(push("a", "1"), push("b", "2"))
 		f.raw(both)     // two packets in a frame
 		f.raw(both[:7]) // a packet over two frames
-		f.raw([]byte{}) // a frame of nothing
-		f.raw(both[7:]) // the rest, and another
+		f.raw([]byte{}) // an empty frame
+		f.raw(both[7:]) // the rest of the packet and another packet
 		f.write(packet.Kick, []byte(`{"reason":"done"}`))
-		_, _, _ = f.next() // until the client has gone
+		_, _, _ = f.next() // until the client has closed
 	})
 	c, err := Dial(within(t), addr, WithFallback(seen.handler))
 	if err != nil {
@@ -227,7 +229,7 @@ func TestWebSocketEnds(t *testing.T) {
 			addr := socketServer(t, nil, func(f *fake, conn *websocket.Conn, _ *http.Request) {
 				f.acceptHandshake(welcomeJSON)
 				test.end(conn)
-				_, _, _ = conn.NextReader() // until the client has gone
+				_, _, _ = conn.NextReader() // until the client has closed
 			})
 			c, err := Dial(within(t), addr)
 			if err != nil {

@@ -12,32 +12,33 @@ var (
 	// ErrClosed is returned when the client has ended. If it was not ended by Close, the
 	// reason is joined to it.
 	ErrClosed = errors.New("client: closed")
-	// ErrDisconnected is returned when the connection was lost while an answer was awaited,
-	// with the reason. With WithReconnect it is also returned while there is no connection. With
-	// WithResume, an answer is awaited over connections, and a *SessionError is joined to it when
-	// the session has ended.
+	// ErrDisconnected is returned when the connection was lost before the answer arrived.
+	// The cause is joined to it. With WithReconnect it is also returned while there is no
+	// connection. With WithResume, an answer may arrive over a later connection, and a
+	// *SessionError is joined to the error when the session has ended.
 	ErrDisconnected = errors.New("client: disconnected")
-	// ErrHeartbeat ends a connection whose server was silent for two and a half heartbeat
-	// intervals.
+	// ErrHeartbeat ends a connection after the server was silent for two and a half
+	// heartbeat intervals.
 	ErrHeartbeat = errors.New("client: no heartbeat from the server")
-	// ErrProtocol ends a connection whose server sent bytes that are not of the protocol, or a
-	// packet over the limit of WithPacketLimit.
+	// ErrProtocol ends a connection when the server has sent bytes that violate the
+	// protocol, or a packet over the limit of WithPacketLimit.
 	ErrProtocol = errors.New("client: protocol error")
 	// ErrWrongTransport is returned by Dial when the server seems to expect another scheme in
 	// the address: WebSocket in place of TCP, TCP in place of WebSocket, or TLS.
 	ErrWrongTransport = errors.New("client: the server uses another transport")
-	// ErrTooLarge is returned for a message whose packet is larger than the server takes
-	// (sys.maxPacket of the handshake; older servers do not tell it), or than the protocol can
-	// carry, 16 MiB less one byte. It is not sent.
+	// ErrTooLarge is returned for a message whose packet exceeds the server's limit or
+	// the limit of the protocol, 16 MiB less one byte. The server's limit is
+	// sys.maxPacket of the handshake, which older servers do not send. The message is not
+	// sent.
 	ErrTooLarge = errors.New("client: message too large")
 	// ErrSlowHandlers ends a connection when more pushes wait for their handlers than
 	// WithPushBuffer allows.
 	ErrSlowHandlers = errors.New("client: handlers are too slow, and the push buffer is full")
-	// ErrBufferFull is returned for a message that is sent without a connection if it does not
-	// fit behind those that wait; see WithResumeBuffer.
+	// ErrBufferFull is returned for a message that is sent without a connection if the
+	// buffer of WithResumeBuffer is full.
 	ErrBufferFull = errors.New("client: too many messages wait for a connection")
-	// ErrResumeOverflow ends a session that the server would go on with, if the server lacks
-	// messages that the client does not keep any more; see WithResumeBuffer.
+	// ErrResumeOverflow ends a session that the server could resume, if the server lacks
+	// messages that the client no longer keeps. See WithResumeBuffer.
 	ErrResumeOverflow = errors.New("client: the server lacks messages that are not kept any more")
 	// ErrRoute is returned for a message whose route is empty, or is longer than 255 bytes and
 	// not in the server's dictionary.
@@ -75,9 +76,9 @@ const (
 
 // KickError ends a connection when the server has kicked the client.
 type KickError struct {
-	Reason string // a text for people; may be empty
-	Code   string // why, for programs: "shutdown" or another; empty with older servers
-	Body   string // of the kick packet, as it came
+	Reason string // a readable text; may be empty
+	Code   string // the reason for programs: "shutdown" or another code; empty with older servers
+	Body   string // the body of the kick packet, unchanged
 }
 
 // Error returns the reason.
@@ -88,20 +89,21 @@ func (e *KickError) Error() string {
 	return "client: kicked by the server: " + e.Reason
 }
 
-// Shutdown reports whether the server kicked the client because it shuts down: by the code,
-// or if there is none, by the reason.
+// Shutdown reports whether the server kicked the client because it is shutting down. It
+// checks the code, or the reason if there is no code.
 func (e *KickError) Shutdown() bool {
 	return e.Code == KickCodeShutdown || e.Code == "" && e.Reason == KickShutdown
 }
 
-// kickTexts are the reasons of kicks from older servers, which send no code.
+// kickTexts maps the kick texts of older servers, which send no code, to reasons.
 var kickTexts = map[string]Reason{
 	KickShutdown:          ReasonShutdown,
 	"logged in elsewhere": ReasonReplaced,
 	"rate limit":          ReasonLimit,
 }
 
-// reason returns the code of the kick: if it has none, the one that its text means.
+// reason returns the code of the kick. If there is none, it derives the code from the
+// text.
 func (e *KickError) reason() Reason {
 	if e.Code != "" {
 		return Reason(e.Code)
@@ -109,7 +111,7 @@ func (e *KickError) reason() Reason {
 	return cmp.Or(kickTexts[e.Reason], ReasonKicked)
 }
 
-// final reports whether the client stays away after the kick.
+// final reports whether the client must not reconnect after the kick.
 func (e *KickError) final() bool {
 	switch e.reason() {
 	case ReasonKicked, ReasonReplaced, ReasonLimit:
@@ -118,11 +120,11 @@ func (e *KickError) final() bool {
 	return false
 }
 
-// SessionError is returned, joined with [ErrDisconnected], for a request whose session did not
-// go on over the next connection. The server may have executed the request or not.
+// SessionError is joined with [ErrDisconnected] in the error of a request whose session
+// could not be resumed. The server may or may not have executed the request.
 type SessionError struct {
 	Reason Reason     // ReasonUnknown, ReasonExpired, ReasonOverflow or ReasonEnded
-	Kick   *KickError // what the session ended with while the client was away, or nil
+	Kick   *KickError // the kick that ended the session while the client was disconnected, or nil
 }
 
 // Error returns the reason.
@@ -138,8 +140,8 @@ func (e *SessionError) Unwrap() error {
 	return e.Kick
 }
 
-// CloseError ends a connection when the server has closed the WebSocket with a code that is not
-// for an orderly end, which are 1000, 1001 and none.
+// CloseError ends a connection when the server has closed the WebSocket with an error
+// code. The codes 1000 and 1001, and no code, are not errors.
 type CloseError struct {
 	Code   int
 	Reason string // may be empty
@@ -156,7 +158,7 @@ func (e *CloseError) Error() string {
 // HandshakeError is returned when the server has refused the handshake.
 type HandshakeError struct {
 	Code    int    // not 200: 500, or 501 for a client that is too old
-	Message string // a text for people; may be empty
+	Message string // a readable text; may be empty
 }
 
 // Error returns the code and the message.
@@ -170,7 +172,7 @@ func (e *HandshakeError) Error() string {
 // errUnsent is returned by Close if the queue could not be sent in time.
 var errUnsent = errors.New("client: queued messages could not be sent before the connection was closed")
 
-// closed returns the error of a call to a client that ended for a reason.
+// closed returns the error of a call to a client that ended with a reason.
 func closed(reason error) error {
 	if errors.Is(reason, ErrClosed) {
 		return ErrClosed
@@ -178,7 +180,7 @@ func closed(reason error) error {
 	return fmt.Errorf("%w: %w", ErrClosed, reason)
 }
 
-// disconnected returns the error of a call whose connection ended for a reason.
+// disconnected returns the error of a call whose connection ended with a reason.
 func disconnected(reason error) error {
 	if errors.Is(reason, ErrClosed) {
 		return ErrClosed
@@ -186,7 +188,7 @@ func disconnected(reason error) error {
 	return fmt.Errorf("%w: %w", ErrDisconnected, reason)
 }
 
-// failed wraps err with what was tried. An error response is returned unchanged.
+// failed adds the operation and the route to err. It returns an error response unchanged.
 func failed(what, route string, err error) error {
 	var response *Error
 	if err == nil || errors.As(err, &response) {

@@ -44,7 +44,8 @@ func (r *Room) Leave(s *session.Session, _ []byte) error {
 	return nil
 }
 
-// room starts a server on a free port, and returns its address and what stops it.
+// room starts a server on a free port. It returns the server's address and a function
+// that stops it.
 func room(opts ...nano.Option) (addr string, stop func()) {
 	components := &component.Components{}
 	components.Register(&Room{})
@@ -129,7 +130,7 @@ func ExampleWithReconnect() {
 	addr, stop := room()
 	defer stop()
 
-	// The session after a reconnect is a new one: it joins again.
+	// The session after a reconnect is new, so it must join again.
 	joined := make(chan string)
 	join := func(c *client.Client) {
 		var reply JoinReply
@@ -172,7 +173,7 @@ func ExampleWithResume() {
 		client.WithOnStatus(func(c *client.Client, s client.Status) {
 			switch {
 			case s.State != client.Connected:
-			case s.Resumed: // the session went on: there is nothing to do
+			case s.Resumed: // the session was resumed, and nothing is to do
 				back <- true
 			default: // a new session: join it
 				if err := c.Request(context.Background(), "Room.Join", &JoinRequest{Name: "Ada"}, nil); err != nil {
@@ -187,14 +188,15 @@ func ExampleWithResume() {
 	defer c.Close()
 
 	<-joined
-	network.Close() // the player walks into a tunnel
+	network.Close() // the connection is lost
 	fmt.Println("resumed:", <-back)
 	// Output:
 	// resumed: true
 }
 
-// Payloads are encrypted both ways with AES-GCM. Hooks run concurrently, so no counter is shared: every message carries
-// a nonce of its own in front. The route is authenticated with the payload, so that no message passes for another.
+// Payloads are encrypted in both directions with AES-GCM. Hooks run concurrently and must
+// not share a counter, so each message starts with its own nonce. The route is
+// authenticated with the payload, so that a message is not accepted for another route.
 func ExampleWithOutbound_encryption() {
 	block, err := aes.NewCipher([]byte("a key of 32 bytes, from a vault.")) // from your key exchange
 	if err != nil {

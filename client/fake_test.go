@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const welcomeJSON = `{"code":200,"sys":{"heartbeat":30,"serializer":"json"}}`
 
-// fake is the server's end of a connection, in the hands of a test.
+// fake is the server's end of a connection, controlled by a test.
 type fake struct {
 	t    testing.TB
 	conn io.ReadWriteCloser
@@ -62,7 +62,8 @@ func (f *fake) next() (packet.Type, []byte, error) {
 	}
 }
 
-// expect returns the body of the next packet, which has to be of type t. Other than for t itself, heartbeats are passed over.
+// expect returns the body of the next packet, which must be of type t. It skips
+// heartbeats unless t is Heartbeat.
 func (f *fake) expect(t packet.Type) []byte {
 	f.t.Helper()
 	for {
@@ -168,8 +169,9 @@ func push(route, data string) *message.Message {
 	return &message.Message{Type: message.Push, Route: route, Data: []byte(data)}
 }
 
-// pipe connects a client and a fake server in memory: it must be called in a bubble of synctest, or with a server that
-// answers. The fake runs in serve on a goroutine of its own, which the test waits for.
+// pipe connects a client and a fake server in memory. It must be called in a synctest
+// bubble, or with a server that answers. serve runs on a separate goroutine, and the test
+// waits for it.
 func pipe(t testing.TB, serve func(*fake), opts ...Option) *Client {
 	t.Helper()
 	ours, theirs := net.Pipe()
@@ -190,7 +192,7 @@ func pipe(t testing.TB, serve func(*fake), opts ...Option) *Client {
 	return c
 }
 
-// accept serves one TCP connection of a listener on the loopback, and returns its address.
+// accept serves one TCP connection on the loopback interface, and returns its address.
 func accept(t testing.TB, serve func(*fake)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -215,7 +217,7 @@ func accept(t testing.TB, serve func(*fake)) string {
 	return l.Addr().String()
 }
 
-// echo answers every request with its own payload until the client goes.
+// echo answers every request with the request's payload until the client closes.
 func echo(f *fake) {
 	f.acceptHandshake(welcomeJSON)
 	for {
@@ -237,14 +239,14 @@ func echo(f *fake) {
 	}
 }
 
-// within is a context that bounds a test which runs in real time.
+// within returns a context with a deadline for a test that runs in real time.
 func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// collect gathers what handlers see, and hands it out in order.
+// collect gathers the messages of handlers in order.
 type collect chan string
 
 func newCollect() collect { return make(collect, 1000) }

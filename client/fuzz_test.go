@@ -19,7 +19,7 @@ import (
 	"github.com/lonng/nano/internal/wsframe"
 )
 
-// chunks is a connection that hands out what it was given, one chunk a read, and takes everything.
+// chunks is a connection that returns one chunk per read, and accepts every write.
 type chunks [][]byte
 
 func (c *chunks) Read(p []byte) (int, error) {
@@ -37,7 +37,7 @@ func (c *chunks) Read(p []byte) (int, error) {
 func (c *chunks) Write(p []byte) (int, error) { return len(p), nil }
 func (c *chunks) Close() error                { return nil }
 
-// outcome is all that a client makes of the bytes it received.
+// outcome is the observable result of the bytes that a client received.
 type outcome struct {
 	err        string
 	handshake  string
@@ -59,14 +59,14 @@ func (f onRecord) WithGroup(string) slog.Handler             { return f }
 func receiveFrom(t transport) outcome {
 	var c *Client
 	var calls []*call
-	begin := func() { // when the reader has logged that the handshake is complete
+	begin := func() { // called when the reader has logged that the handshake is complete
 		if len(calls) > 0 || c.session == nil {
 			return
 		}
 		for id := range uint64(4) {
 			p := &call{id: id, route: fmt.Sprint("r", id), done: make(chan struct{})}
 			calls = append(calls, p)
-			_ = c.session.calls.add(p) // the session has just begun
+			_ = c.session.calls.add(p) // the session has just started
 		}
 	}
 	c = newClient([]Option{WithPacketLimit(1 << 16), WithLogger(slog.New(onRecord(begin))), WithInbound(func(m *Message) error {
@@ -128,15 +128,15 @@ func FuzzClientReceive(f *testing.F) {
 			t.Errorf("received whole: %+v\nsplit at %d: %+v", whole, at, split)
 		}
 
-		// The same in WebSocket frames, which come in one read with the answer to the upgrade and in
-		// pieces.
+		// The same bytes also arrive in WebSocket frames, in one read with the upgrade
+		// response and in pieces.
 		frames := wsframe.AppendFrame(nil, wsframe.Binary, data[:at])
 		frames = wsframe.AppendFrame(frames, wsframe.Ping, []byte("ping"))
 		frames = wsframe.AppendFrame(frames, wsframe.Binary, data[at:])
 		first := int(cut / 7 % uint(len(frames)+1))
 		rest := chunks{frames[first : first+(len(frames)-first)/2], frames[first+(len(frames)-first)/2:]}
 		framed := receiveFrom(transport{conn: &rest, frame: true, read: frames[:first]})
-		whole.err, framed.err = "", "" // an end without a close frame is another error
+		whole.err, framed.err = "", "" // an end without a close frame is a different error
 		for i := range framed.calls {
 			whole.calls[i], framed.calls[i] = beforeError(whole.calls[i]), beforeError(framed.calls[i])
 		}
@@ -146,7 +146,7 @@ func FuzzClientReceive(f *testing.F) {
 	})
 }
 
-// beforeError cuts off why a connection was lost.
+// beforeError removes the reason for which a connection was lost.
 func beforeError(s string) string {
 	before, _, _ := strings.Cut(s, ErrDisconnected.Error())
 	return before
@@ -167,7 +167,7 @@ func FuzzErrorResponse(f *testing.F) {
 			if err == nil {
 				t.Errorf("an error response of %q to a client of %s is no error", data, speaks)
 			}
-			// What is JSON counts, whatever the server speaks.
+			// Valid JSON is decoded as JSON, whichever serializer the server uses.
 			if e, ok := errors.AsType[*Error](err); json.Valid(data) && utf8.Valid(data) && data[0] == '{' {
 				want := &Error{}
 				if json.Unmarshal(data, want) == nil && (!ok || e.Code != want.Code) {

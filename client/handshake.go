@@ -49,12 +49,12 @@ func (c *Client) hello(ctx context.Context) ([]byte, error) {
 
 const (
 	codeOK = 200
-	// minInterval and maxInterval bound the heartbeat interval that a server names.
+	// minInterval and maxInterval bound the heartbeat interval from the server.
 	minInterval = time.Second
 	maxInterval = 365 * 24 * time.Hour
 )
 
-// welcome is the body of a handshake response, as far as the client uses it.
+// welcome contains the fields of a handshake response that the client uses.
 type welcome struct {
 	Sys struct {
 		Heartbeat  float64           `json:"heartbeat"` // seconds
@@ -66,7 +66,7 @@ type welcome struct {
 	User json.RawMessage `json:"user"`
 }
 
-// accept acts on the handshake response, and sends the ack.
+// accept processes the handshake response, and sends the ack.
 func (c *connection) accept(body []byte) error {
 	if !utf8.Valid(body) || !json.Valid(body) {
 		return fmt.Errorf("%w: handshake response of %d bytes that is not JSON", ErrProtocol, len(body))
@@ -110,11 +110,12 @@ func (c *connection) accept(body []byte) error {
 	return nil
 }
 
-// refusal returns a *HandshakeError if a handshake response, which is JSON, has another code
-// than 200, or none. It is joined with ErrWrongTransport if the server says what its port is for.
+// refusal returns a *HandshakeError if the code of a handshake response is missing or not
+// 200. The response is valid JSON. The error is joined with ErrWrongTransport if the
+// server names the transport of its port.
 func refusal(body []byte) error {
 	var parts struct{ Code, Message, Msg, Sys json.RawMessage }
-	_ = json.Unmarshal(body, &parts) // it may be no object
+	_ = json.Unmarshal(body, &parts) // it may not be an object
 	var code int
 	if json.Unmarshal(parts.Code, &code) == nil && code == codeOK {
 		return nil
@@ -130,18 +131,18 @@ func refusal(body []byte) error {
 	return e
 }
 
-// maxReason bounds a reason that is not JSON, in bytes.
+// maxReason limits a reason that is not JSON, in bytes.
 const maxReason = 1 << 10
 
-// kicked reads the body of a kick: {"reason":"...","code":"..."}. Older servers send no code,
-// and others send a JSON string or any text.
+// kicked parses the body of a kick: {"reason":"...","code":"..."}. Older servers send no
+// code, and other servers send a JSON string or any text.
 func kicked(body []byte) *KickError {
 	var k struct {
 		Reason string `json:"reason"`
 		Code   string `json:"code"`
 	}
 	err := json.Unmarshal(body, &k)
-	var mismatch *json.UnmarshalTypeError // a field of another type does not hide the other one
+	var mismatch *json.UnmarshalTypeError // a field of another type does not affect the other fields
 	if err == nil || errors.As(err, &mismatch) && mismatch.Field != "" {
 		return &KickError{Reason: k.Reason, Code: k.Code, Body: string(body)}
 	}
@@ -152,9 +153,10 @@ func kicked(body []byte) *KickError {
 	return &KickError{Reason: reason, Body: string(body)}
 }
 
-// answerError returns the *Error in the payload of an error response, which is JSON or what the
-// server's serializer makes. If the payload is neither, the error is ErrPayload too, and what
-// can be made of it: the server may be another one.
+// answerError returns the *Error in the payload of an error response, which is JSON or
+// encoded with the server's serializer. If the payload is neither, the error is joined
+// with ErrPayload. Then it has the code of a protobuf error, or CodeInternal and the
+// payload as text.
 func (c *connection) answerError(data []byte) error {
 	isJSON := func(e *Error) bool { return bytes.HasPrefix(data, []byte("{")) && decodeJSON(data, e) == nil }
 	isProtobuf := func(e *Error) bool { return e.UnmarshalProtobuf(data) == nil && e.Code != "" }
@@ -176,7 +178,7 @@ func (c *connection) answerError(data []byte) error {
 	return fmt.Errorf("%w: error response: %w", ErrPayload, e)
 }
 
-// decodeJSON is json.Unmarshal, but it does not take text that is not UTF-8.
+// decodeJSON is json.Unmarshal, but it rejects text that is not UTF-8.
 func decodeJSON(data []byte, v any) error {
 	if !utf8.Valid(data) {
 		return errNotUTF8

@@ -41,7 +41,7 @@ func TestHeartbeats(t *testing.T) {
 							t.Errorf("the server got a %v of %d bytes, want an empty heartbeat", kind, len(body))
 						}
 						beats <- time.Since(start)
-						if _, err := f.conn.Write([]byte{byte(packet.Heartbeat), 0, 0, 0}); err != nil { // keeps the client content
+						if _, err := f.conn.Write([]byte{byte(packet.Heartbeat), 0, 0, 0}); err != nil { // prevents a timeout of the client
 							return // the test is over
 						}
 					}
@@ -162,7 +162,7 @@ func TestNoHeartbeatWhileDataWaits(t *testing.T) {
 	})
 }
 
-// writeOnly leaves reading to somebody else, and waits for its end instead.
+// writeOnly does not read: it waits until another goroutine's reading ends.
 type writeOnly struct {
 	io.WriteCloser
 	end <-chan struct{}
@@ -207,7 +207,8 @@ func TestHeartbeatsOfLessThanASecond(t *testing.T) {
 	}
 }
 
-// A server may answer heartbeats, and then neither side may answer the other without end.
+// A server may answer heartbeats. Then the client and the server must not answer each
+// other endlessly.
 func TestHeartbeatsThatAreAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rtt = 10 * time.Millisecond
@@ -234,8 +235,8 @@ func TestHeartbeatsThatAreAnswered(t *testing.T) {
 
 func TestSilenceJudge(t *testing.T) {
 	const patience, tick = 25 * time.Second, 2500 * time.Millisecond
-	// run returns when the judge gives up, if bytes came at the times of heard and the process
-	// did not run in each of pauses.
+	// run returns when the judge gives up, if bytes arrived at the times in heard and the
+	// process was stopped during each of pauses.
 	type pause struct{ from, to time.Duration }
 	run := func(heard []time.Duration, pauses ...pause) time.Duration {
 		j := newSilenceJudge(patience)

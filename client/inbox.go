@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/internal/goid"
 )
 
-// itemOverhead is how many bytes an item in the inbox counts beside its payload.
+// itemOverhead is the number of bytes that an item counts in addition to its payload.
 const itemOverhead = 128
 
 // inbox is the queue of pushes for their handlers, and of events such as answers for RequestFunc.
@@ -18,9 +18,9 @@ type inbox struct {
 	done  chan struct{} // closed when the goroutine has ended
 	goid  goid.Mark     // marks the goroutine
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	items    []item
-	size     int // bytes of items, overhead included
+	size     int // bytes of items, including overhead
 	finished bool
 }
 
@@ -75,7 +75,8 @@ func (q *inbox) add(i item) {
 	q.signal()
 }
 
-// next removes the first item. If there is none, finished says that none will come.
+// next removes and returns the first item. If there is none, finished reports that none
+// will follow.
 func (q *inbox) next() (i item, ok, finished bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -110,7 +111,7 @@ func (q *inbox) run(ctx context.Context, handle func(*Message)) {
 	q.goid.Run(func() { q.loop(ctx, handle) })
 }
 
-// loop runs what is queued until finish or until ctx ends.
+// loop runs queued items until finish or until ctx ends.
 func (q *inbox) loop(ctx context.Context, handle func(*Message)) {
 	for ctx.Err() == nil {
 		i, ok, finished := q.next()

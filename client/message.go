@@ -19,11 +19,11 @@ const (
 // Type is the type of a message.
 type Type = message.Type
 
-// Message is one message. Handlers get it, and hooks may change it.
+// Message is one message. Handlers receive it, and hooks may change it.
 type Message struct {
 	Type  Type
 	ID    uint64 // pairs a response with its request; 0 in a notify and a push
-	Route string // a response has that of its request, or none if no request waits for it any more
+	Route string // for a response, the route of its request, or empty if no request waits for it
 	Data  []byte // the encoded payload; a handler may keep and change it
 	Err   bool   // an error response
 

@@ -27,7 +27,7 @@ type options struct {
 	serializer     serialize.Serializer
 	user           func(context.Context) (any, error)
 	dial           func(ctx context.Context, network, addr string) (net.Conn, error)
-	proxy          func(*http.Request) (*url.URL, error) // of WebSocket connections
+	proxy          func(*http.Request) (*url.URL, error) // proxy of WebSocket connections
 	tls            *tls.Config
 	header         http.Header
 	dialTimeout    time.Duration
@@ -49,7 +49,7 @@ type options struct {
 	onConnect      func(*Client)
 	onReconnect    func(*Client)
 	logger         *slog.Logger
-	clock          func() time.Time // the clock of the day; tests replace it
+	clock          func() time.Time // the wall clock; tests replace it
 }
 
 func newOptions(opts []Option) options {
@@ -64,7 +64,7 @@ func newOptions(opts []Option) options {
 		resumeBuffer:   defaultResumeBuffer,
 		handlers:       map[string]func(*Message){},
 		logger:         slog.New(slog.DiscardHandler),
-		clock:          func() time.Time { return time.Now().Round(0) }, // without the clock of timers
+		clock:          func() time.Time { return time.Now().Round(0) }, // without the monotonic clock
 	}
 	for _, opt := range opts {
 		opt(&o)

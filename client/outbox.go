@@ -2,17 +2,17 @@ package client
 
 import "sync"
 
-// keepBuffer is the largest capacity, in bytes, of an empty buffer that is kept.
+// keepBuffer is the largest capacity in bytes of an empty buffer that is reused.
 const keepBuffer = 64 << 10
 
-// outbox holds the packets that wait for the writer of one connection.
+// outbox holds the queued packets for the writer of one connection.
 type outbox struct {
 	limit int
-	wake  chan struct{} // holds a token when the writer has to look again
+	wake  chan struct{} // holds a token when the writer has to check again
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	buf      []byte
-	spare    []byte        // the buffer that was written last
+	spare    []byte        // the buffer that was written before
 	room     chan struct{} // closed when the writer takes buf; nil if no sender waits
 	finished bool
 }
@@ -21,9 +21,9 @@ func newOutbox(limit int) *outbox {
 	return &outbox{limit: limit, wake: make(chan struct{}, 1)}
 }
 
-// put calls encode to append to the buffer. If the buffer is full it does not, and returns a
-// channel that is closed when there is room again; urgent bytes do not wait for room. After finish
-// it returns ErrClosed.
+// put calls encode to append to the buffer. If the buffer is full, put instead returns a
+// channel that is closed when there is room again. Urgent bytes do not wait for room.
+// After finish, put returns ErrClosed.
 func (o *outbox) put(urgent bool, encode func([]byte) ([]byte, error)) (<-chan struct{}, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -45,8 +45,8 @@ func (o *outbox) put(urgent bool, encode func([]byte) ([]byte, error)) (<-chan s
 	return nil, nil
 }
 
-// take returns what waits, and gets back the buffer that it returned before. finished says that
-// nothing will follow.
+// take returns the queued bytes, and recycles the buffer that it returned before.
+// finished reports that no more bytes follow.
 func (o *outbox) take(written []byte) (b []byte, finished bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -64,14 +64,14 @@ func (o *outbox) take(written []byte) (b []byte, finished bool) {
 	return b, false
 }
 
-// empty reports whether no bytes wait.
+// empty reports whether no bytes are queued.
 func (o *outbox) empty() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return len(o.buf) == 0
 }
 
-// finish makes put fail from now on.
+// finish makes later calls of put fail.
 func (o *outbox) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

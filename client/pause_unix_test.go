@@ -14,8 +14,8 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// pausedClient is the environment variable that makes the test binary a client of the address
-// in it.
+// pausedClient is the environment variable that makes the test binary run as a client.
+// Its value is the server's address.
 const pausedClient = "NANO_TEST_PAUSED_CLIENT"
 
 func init() {
@@ -24,7 +24,7 @@ func init() {
 		return
 	}
 	c, err := Dial(context.Background(), addr, WithHandler("ping", func(m *Message) {
-		_ = m.Client().Notify("pong", nil) // the parent misses it
+		_ = m.Client().Notify("pong", nil) // the parent detects a missing message
 	}))
 	if err == nil {
 		<-c.Done()
@@ -34,8 +34,8 @@ func init() {
 	os.Exit(0)
 }
 
-// A process that was stopped has heard nothing meanwhile, and must not give up the connection
-// for that.
+// A process that was stopped received nothing meanwhile, and must not close the
+// connection because of that.
 func TestPausedProcess(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts a process and stops it for four seconds")
@@ -48,7 +48,7 @@ func TestPausedProcess(t *testing.T) {
 		f.write(packet.Heartbeat, nil)
 		close(shaken)
 		<-resumed
-		time.Sleep(500 * time.Millisecond) // whatever was due runs before the client hears from us
+		time.Sleep(500 * time.Millisecond) // due timers run before the client receives data
 		f.push("ping", "{}")
 		if m := f.receive(); m.Route != "pong" {
 			t.Errorf("after the pause the server got %q, want the answer to its push", m.Route)

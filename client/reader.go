@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// readBuffer is the size that a reader starts with, in bytes; it grows for a packet
-	// that does not fit.
+	// readBuffer is the initial buffer size of a reader in bytes. The buffer grows for
+	// larger packets.
 	readBuffer = 4 << 10
-	// maxEmptyReads is how many reads in a row may return neither bytes nor an error.
+	// maxEmptyReads is the maximum number of consecutive reads without bytes or an error.
 	maxEmptyReads = 100
 )
 
-// receive reads packets and acts on them until the connection ends. It returns why.
+// receive reads and handles packets until the connection ends. It returns the reason.
 func (c *connection) receive() error {
 	buf := make([]byte, 0, max(readBuffer, len(c.unread)))
 	for {
@@ -44,7 +44,8 @@ func (c *connection) receive() error {
 		case len(rest) == 0 && cap(buf) > keepBuffer:
 			buf = make([]byte, 0, readBuffer)
 		case len(rest) == cap(buf), len(buf) == cap(buf) && cap(buf) < keepBuffer:
-			// It doubles as bytes arrive: an announced length alone costs nothing.
+			// The buffer doubles as bytes arrive, so that an announced length alone
+			// allocates nothing.
 			buf = append(make([]byte, 0, 2*cap(buf)), rest...)
 		default:
 			buf = buf[:copy(buf, rest)]
@@ -52,9 +53,9 @@ func (c *connection) receive() error {
 	}
 }
 
-// read reads into p once, and returns how many bytes of packets p begins with. With
-// WebSocket that may be 0 without an error. At the end of the connection it returns the last
-// bytes together with the error.
+// read reads into p once, and returns the number of packet bytes at the start of p. With
+// WebSocket that may be 0 without an error. At the end of the connection it returns the
+// last bytes together with the error.
 func (c *connection) read(p []byte) (n int, err error) {
 	if len(c.unread) > 0 {
 		n = copy(p, c.unread)
@@ -92,7 +93,8 @@ func (c *connection) read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// discard reads until the server closes its side too, while the client closes the connection.
+// discard reads until the server also closes its side, while the client closes the
+// connection.
 func (c *connection) discard() error {
 	p := make([]byte, readBuffer)
 	for n := 0; n < lingerBytes; {
@@ -105,7 +107,7 @@ func (c *connection) discard() error {
 	return ErrClosed
 }
 
-// packets acts on the whole packets that b begins with, and returns the rest.
+// packets handles the whole packets at the start of b, and returns the rest.
 func (c *connection) packets(b []byte) ([]byte, error) {
 	for {
 		t, body, n, _, err := codec.Next(b, c.client.opts.packetLimit)
@@ -122,7 +124,8 @@ func (c *connection) packets(b []byte) ([]byte, error) {
 	}
 }
 
-// noPacket returns why the connection ends if no packet begins b.
+// noPacket returns the error that ends the connection when b does not begin with a
+// packet.
 func (c *connection) noPacket(b []byte, err error) error {
 	if !c.shaken {
 		switch {
@@ -135,13 +138,14 @@ func (c *connection) noPacket(b []byte, err error) error {
 	return fmt.Errorf("%w: %w", ErrProtocol, err)
 }
 
-// The first two bytes of a TLS record with which a server refuses other bytes.
+// These are the first two bytes of the TLS record with which a server rejects other
+// bytes.
 const (
 	tlsAlert = 21
 	tlsMajor = 3
 )
 
-// packet acts on one packet. body is valid until it returns.
+// packet handles one packet. body is valid until it returns.
 func (c *connection) packet(t packet.Type, body []byte) error {
 	switch {
 	case t == packet.Kick:
@@ -162,7 +166,7 @@ func (c *connection) packet(t packet.Type, body []byte) error {
 	return fmt.Errorf("%w: %v packet before the handshake", ErrProtocol, t)
 }
 
-// message acts on the message of a data packet.
+// message handles the message of a data packet.
 func (c *connection) message(body []byte) error {
 	h, err := message.Parse(body)
 	if err != nil {
@@ -215,8 +219,8 @@ func (c *connection) push(h message.Header) error {
 	} else if !utf8.ValidString(route) {
 		return fmt.Errorf("%w: push whose route is not UTF-8", ErrProtocol)
 	}
-	// With resume, a push that finds no room comes again over the next connection. So its hooks
-	// have not run.
+	// With resume, the server sends a push that does not fit again over the next
+	// connection. So its hooks have not run.
 	if c.client.inbox.full() {
 		return ErrSlowHandlers
 	}

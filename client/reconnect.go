@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Reconnect configures how a client connects again. Its zero value has the defaults.
+// Reconnect configures how a client reconnects. Its zero value uses the defaults.
 type Reconnect struct {
 	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and Min,
 	// and for every further try the upper end doubles, up to Max. It starts from Min again
@@ -25,7 +25,7 @@ type Reconnect struct {
 	If func(err error) bool
 }
 
-// The waits of a client with resume, by default. Coming back costs a server little.
+// These are the default waits of a client with resume. A resume costs the server little.
 const (
 	resumeMin = 100 * time.Millisecond
 	resumeMax = 5 * time.Second
@@ -54,7 +54,7 @@ func unlessRefused(err error) bool {
 	return !errors.As(err, &refusal)
 }
 
-// bound returns the longest wait before the try that follows n others.
+// bound returns the longest wait before an attempt that follows n others.
 func (r *Reconnect) bound(n int) time.Duration {
 	d := r.Min
 	for ; n > 0 && d < r.Max; n-- {
@@ -63,16 +63,16 @@ func (r *Reconnect) bound(n int) time.Duration {
 	return min(d, r.Max)
 }
 
-// delay returns the wait before the try that follows n others.
+// delay returns the wait before an attempt that follows n others.
 func (r *Reconnect) delay(n int) time.Duration {
 	return rand.N(r.bound(n) + 1)
 }
 
-// reconnect dials until there is a connection, after lost has ended. If it gives up, it returns
-// why. cause is why lost has ended.
+// reconnect dials after lost has ended, until there is a connection. If it gives up, it
+// returns the error. cause is why lost has ended.
 func (c *Client) reconnect(lost *connection, cause error) (*connection, error) {
 	r := c.opts.reconnect
-	// The waits also grow if the server accepts connections and drops them again.
+	// The waits also grow if the server accepts connections and closes them again.
 	if time.Since(lost.born) >= r.Max {
 		c.attempt = 0
 	}
@@ -104,7 +104,7 @@ func (c *Client) reconnect(lost *connection, cause error) (*connection, error) {
 	}
 }
 
-// retries reports whether the client connects again after err.
+// retries reports whether the client reconnects after err.
 func (c *Client) retries(err error) bool {
 	return c.opts.reconnect != nil && c.dial != nil && c.opts.reconnect.If(err)
 }

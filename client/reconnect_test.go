@@ -14,7 +14,8 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// network gives each dial its own way to be served; after the last, nobody answers.
+// network serves each dial with its own function. After the last one, dials are not
+// answered.
 type network struct {
 	t     *testing.T
 	dials []time.Time
@@ -137,7 +138,7 @@ func TestBackoff(t *testing.T) {
 		if len(n.dials) != 101 {
 			t.Fatalf("%d dials, want the first and 100 tries", len(n.dials))
 		}
-		before := n.dials[0].Add(time.Second) // when the connection was dropped
+		before := n.dials[0].Add(time.Second) // when the connection was closed
 		var least, most time.Duration = time.Hour, 0
 		for i, at := range n.dials[1:] {
 			bound := []time.Duration{1, 2, 4, 8, 16, 20}[min(i, 5)] * time.Second
@@ -150,7 +151,8 @@ func TestBackoff(t *testing.T) {
 			}
 			before = at
 		}
-		// Of 95 waits spread evenly over 20 s, one below 5 s and one above 15 s are as good as certain.
+		// Of 95 waits spread evenly over 20 s, at least one is below 5 s and one above 15
+		// s, almost certainly.
 		if least > 5*time.Second || most < 15*time.Second {
 			t.Errorf("waits of %v to %v, want them spread over 0 to 20 s", least, most)
 		}
@@ -175,7 +177,8 @@ func TestBackoffBounds(t *testing.T) {
 	}
 }
 
-// A server that takes every connection and drops it at once is met with waits that grow; one that lasted is not.
+// If a server closes every connection at once, the waits grow. A connection that lasted
+// resets them.
 func TestBackoffOfConnectionsThatDoNotLast(t *testing.T) {
 	last := func(f *fake) {
 		f.acceptHandshake(`{"code":200,"sys":{}}`)
@@ -184,7 +187,7 @@ func TestBackoffOfConnectionsThatDoNotLast(t *testing.T) {
 	for _, test := range []struct {
 		name     string
 		serve    []func(*fake)
-		exponent int // after the try that fails at last
+		exponent int // exponent after the attempt that fails last
 	}{
 		{"none lasts", []func(*fake){drop, drop, drop, drop}, 4},
 		{"the last lasts", []func(*fake){drop, drop, drop, last}, 1},

@@ -9,27 +9,27 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// defaultResumeBuffer is how many bytes of messages are kept for the server.
+// defaultResumeBuffer is the default of WithResumeBuffer in bytes.
 const defaultResumeBuffer = 256 << 10
 
-// Offline says what happens to a message that is sent while there is no connection.
+// Offline controls what happens to a message that is sent while there is no connection.
 type Offline int
 
 const (
-	// OfflineWait keeps the message until the session goes on, up to the bound of
-	// WithResumeBuffer. Without a session that can be resumed the message fails with
+	// OfflineWait keeps the message until the session is resumed, up to the bound of
+	// WithResumeBuffer. Without a resumable session the message fails with
 	// ErrDisconnected.
 	OfflineWait Offline = iota
 	// OfflineFail fails the message with ErrDisconnected.
 	OfflineFail
 )
 
-// WithResume makes a client of [Dial] go on with its session when its connection is lost. It
+// WithResume makes a client of [Dial] resume its session when its connection is lost. It
 // implies [WithReconnect], by default with waits of 100 ms to 5 s.
 //
 // If the server has resume too, nothing is lost, doubled or reordered in either direction:
 // requests keep waiting for their answers, and messages that are sent without a connection
-// wait for it. See [WithOffline] for another choice. If the session cannot go on, its requests
+// wait for it. See [WithOffline] for another choice. If the session cannot be resumed, its requests
 // fail with a [*SessionError], and the client has a new session: see [Status].
 //
 // With a server without resume, the option is WithReconnect alone. The token of a session
@@ -54,13 +54,13 @@ func WithOffline(offline Offline) Option {
 
 type offlineKey struct{}
 
-// ContextWithOffline returns a context that replaces the choice of [WithOffline] for the calls
-// that it is passed to.
+// ContextWithOffline returns a context that overrides [WithOffline] for the calls that
+// use it.
 func ContextWithOffline(ctx context.Context, offline Offline) context.Context {
 	return context.WithValue(ctx, offlineKey{}, offline)
 }
 
-// offline returns what happens to a message that is sent with ctx without a connection.
+// offline returns the Offline value for a message that is sent with ctx.
 func (c *Client) offline(ctx context.Context) Offline {
 	if o, ok := ctx.Value(offlineKey{}).(Offline); ok {
 		return o
@@ -68,7 +68,7 @@ func (c *Client) offline(ctx context.Context) Offline {
 	return c.opts.offline
 }
 
-// resumes reports whether the client asks for sessions that can be resumed.
+// resumes reports whether the client asks for resumable sessions.
 func (c *Client) resumes() bool { return c.opts.resume && c.dial != nil }
 
 // resumeAsk is the resume part of a handshake.
@@ -86,8 +86,8 @@ type resumeAnswer struct {
 	Kick     json.RawMessage `json:"kick"`
 }
 
-// enter makes conn, whose handshake was answered, the connection that calls use, and sends the
-// ack. The reader of conn calls it before it acts on the next packet.
+// enter makes conn, whose handshake was answered, the current connection and sends the
+// ack. The reader of conn calls it before it handles the next packet.
 func (c *Client) enter(conn *connection, w *welcome) error {
 	var answer resumeAnswer
 	if raw := w.Sys.Resume; conn.asked && len(raw) > 0 {
@@ -121,7 +121,7 @@ func (c *Client) enter(conn *connection, w *welcome) error {
 	return nil
 }
 
-// resumable returns the session that the client has asked to go on with, or nil.
+// resumable returns the session that the client has asked to resume, or nil.
 func (c *Client) resumable() *session {
 	c.mu.Lock()
 	s := c.session
@@ -132,8 +132,8 @@ func (c *Client) resumable() *session {
 	return s
 }
 
-// endSession ends a session that the server does not go on with, and notes that in status. The
-// error is the kick that the client has missed, if the client has to stay away after it.
+// endSession ends a session that the server does not resume, and records that in status.
+// The error is the missed kick, if the client must not reconnect after it.
 func (c *Client) endSession(s *session, answer *resumeAnswer, status *Status) error {
 	ended := &SessionError{Reason: answer.Reason}
 	if ended.Reason == "" {
@@ -161,10 +161,10 @@ func (c *Client) startSession(conn *connection, token string, user json.RawMessa
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.session != nil && !c.resumes() {
-		s.ids.Store(c.session.ids.Load()) // ids are those of the client: a log names each request once
+		s.ids.Store(c.session.ids.Load()) // request ids are unique per client, so that they are unique in a log
 	}
 	c.session, c.user = s, user
-	if err := conn.reason(); err != nil { // it has ended meanwhile, and fail did not find the session
+	if err := conn.reason(); err != nil { // the connection ended meanwhile, and fail did not find the session
 		s.detach(conn, err)
 	}
 	return nil

@@ -19,12 +19,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// How a brittle connection ends.
+// These constants say how a brittle connection ends.
 const (
 	byRST     = iota // with a reset
-	byFIN            // in order
-	byStall          // the client notices, and the server goes on believing in the connection
-	bySilence        // nobody notices: bytes are taken and not delivered
+	byFIN            // with an orderly close
+	byStall          // the client detects it, and the server still considers the connection open
+	bySilence        // neither side detects it: bytes are accepted and not delivered
 	endings
 )
 
@@ -73,7 +73,7 @@ func (c *brittle) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// end ends the connection. If that is by silence, it returns when the client has closed.
+// end ends the connection. For an end by silence, it returns when the client has closed.
 func (c *brittle) end() error {
 	first := !c.ended.Swap(true)
 	switch c.how {
@@ -85,7 +85,7 @@ func (c *brittle) end() error {
 	case byFIN:
 		_ = c.TCPConn.Close()
 	case byStall:
-		_ = c.SetReadDeadline(time.Unix(1, 0)) // a read that waits ends too
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // a waiting read also ends
 	case bySilence:
 		if !first {
 			<-c.broken
@@ -94,7 +94,8 @@ func (c *brittle) end() error {
 	return net.ErrClosed
 }
 
-// Close ends what the client believes in. A connection that has stalled stays open for the server.
+// Close ends the connection for the client. A stalled connection stays open for the
+// server.
 func (c *brittle) Close() error {
 	c.once.Do(func() { close(c.broken) })
 	if c.ended.Load() && (c.how == byStall || c.how == bySilence) {
@@ -103,7 +104,8 @@ func (c *brittle) Close() error {
 	return c.TCPConn.Close()
 }
 
-// cutter makes connections to a server that break. Stop closes those that the server still believes in.
+// cutter creates connections to a server that break. Stop closes those that the server
+// still considers open.
 type cutter struct {
 	at   *testkit.Server
 	cut  atomic.Bool
@@ -126,7 +128,7 @@ func (c *cutter) dial(context.Context, string, string) (net.Conn, error) {
 		return tcp, nil
 	}
 	b := &brittle{TCPConn: tcp, how: rand.IntN(bySilence), broken: make(chan struct{})}
-	if c.cuts.Add(1) == 5 { // once, since that takes some heartbeats
+	if c.cuts.Add(1) == 5 { // only once, because it takes several heartbeats
 		b.how = bySilence
 	}
 	b.in.Store(int64(100 + rand.IntN(1+rand.IntN(8000))))
@@ -142,7 +144,7 @@ func (c *cutter) stop() {
 	}
 }
 
-// address returns what a client dials to reach at.
+// address returns the address at which a client dials at.
 func address(at *testkit.Server) string {
 	if at.IsWebSocket() {
 		return "ws://game:3250/"
@@ -150,7 +152,7 @@ func address(at *testkit.Server) string {
 	return "tcp://game:3250"
 }
 
-// statuses gathers the states that a client comes to.
+// statuses gathers the statuses of a client.
 type statuses chan client.Status
 
 // until returns the first status for which f is true.
@@ -172,7 +174,8 @@ func (s statuses) until(t *testing.T, f func(client.Status) bool) client.Status 
 func isConnected(s client.Status) bool { return s.State == client.Connected }
 func isClosed(s client.Status) bool    { return s.State == client.Closed }
 
-// numbered is a game whose sessions number what comes, and push a number for each message.
+// numbered returns a game whose sessions number the received messages, and push one
+// number per message.
 func numbered(t *testing.T) *testkit.Game {
 	return testkit.NewGame(func(s *session.Session, data []byte) error {
 		n := s.Int("n")
@@ -190,7 +193,8 @@ func numbered(t *testing.T) *testkit.Game {
 	})
 }
 
-// Connections break at random bytes, and every request, notify, push and answer comes once and in order.
+// Connections break at random bytes. Every request, notify, push and answer still arrives
+// once and in order.
 func TestResumeLosesNothing(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
@@ -232,7 +236,7 @@ func TestResumeLosesNothing(t *testing.T) {
 			cut.stop() // the first connection
 			var answers sync.WaitGroup
 			last := -1
-			slots := make(chan struct{}, 100) // so that what the client keeps stays below its bound
+			slots := make(chan struct{}, 100) // limits the data that the client keeps to its bound
 			for n := range messages {
 				body := []byte(fmt.Sprint(n, " ", strings.Repeat("x", rand.IntN(400))))
 				if n%3 == 0 {
@@ -271,7 +275,7 @@ func TestResumeLosesNothing(t *testing.T) {
 	}
 }
 
-// gate is a dialer that refuses while it is shut.
+// gate is a dialer that refuses connections while it is shut.
 type gate struct {
 	at     atomic.Pointer[testkit.Server]
 	shut   atomic.Bool
@@ -294,7 +298,7 @@ func (g *gate) dial(context.Context, string, string) (net.Conn, error) {
 	return conn, err
 }
 
-// drop cuts the connection, and lets no other be made.
+// drop closes the connection, and refuses new ones.
 func (g *gate) drop() {
 	g.shut.Store(true)
 	g.mu.Lock()
@@ -302,7 +306,8 @@ func (g *gate) drop() {
 	_ = g.last.Close()
 }
 
-// away connects a client with resume, and cuts its connection while a request of it runs. release ends the request.
+// away connects a client with resume, and closes its connection while a request runs.
+// release ends the request.
 func away(t *testing.T, kind string, r nano.Resume, opts ...client.Option) (g *gate, c *client.Client, s statuses, answer chan error, release func()) {
 	t.Helper()
 	hold := make(chan struct{})
@@ -339,7 +344,8 @@ func away(t *testing.T, kind string, r nano.Resume, opts ...client.Option) (g *g
 	return g, c, s, answer, release
 }
 
-// What runs when the connection is lost is answered, and what was sent meanwhile arrives.
+// Requests that run when the connection is lost are answered, and messages sent meanwhile
+// arrive.
 func TestResumeGoesOn(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
@@ -394,7 +400,7 @@ func TestResumeAfterRestart(t *testing.T) {
 	}
 }
 
-// A kick that the client missed ends it when it comes back.
+// A client that missed a kick ends when it reconnects.
 func TestResumeAfterKick(t *testing.T) {
 	g, c, s, answer, _ := away(t, "tcp", nano.Resume{})
 	if err := g.kicked("cheating"); err != nil {

@@ -24,7 +24,8 @@ func resumedSession(received int) string {
 	return fmt.Sprintf(`{"code":200,"sys":{"heartbeat":30,"serializer":"json","resume":{"token":"next","window":30,"resumed":true,"received":%d}}}`, received)
 }
 
-// asked reads the handshake of a client, and returns how many messages it has received.
+// asked reads the handshake of a client, and returns the number of messages that the
+// client has received.
 func (f *fake) asked(token string) (received uint64) {
 	f.t.Helper()
 	var hello struct {
@@ -40,7 +41,8 @@ func (f *fake) asked(token string) (received uint64) {
 	return received
 }
 
-// A push that finds the push buffer full ends the connection, and comes again over the next one.
+// A push that does not fit in the push buffer ends the connection, and arrives again over
+// the next one.
 func TestSlowHandlersMissNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pushes = 10
@@ -64,7 +66,7 @@ func TestSlowHandlersMissNothing(t *testing.T) {
 					f.t.Error(err)
 				}
 				if _, err := f.conn.Write(b); err != nil {
-					return // the client has had enough
+					return // the client has closed the connection
 				}
 			}
 			f.untilClosed()
@@ -142,7 +144,8 @@ func TestCloseInOnStatus(t *testing.T) {
 	}
 }
 
-// A message that waits for room in the send buffer waits for the next connection if this one ends.
+// A message that waits for room in the send buffer waits for the next connection when
+// this one ends.
 func TestWaitForRoomOverConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const messages = 5
@@ -150,7 +153,7 @@ func TestWaitForRoomOverConnections(t *testing.T) {
 		n := &network{t: t, serve: []func(*fake){
 			func(f *fake) {
 				f.acceptHandshake(firstSession)
-				<-cut // without reading
+				<-cut // it does not read
 			},
 			func(f *fake) {
 				f.asked("one")
@@ -205,7 +208,40 @@ func TestCloseWithoutConnection(t *testing.T) {
 	})
 }
 
-// Without a way to connect again, a client does not ask the server to keep its session.
+// lateWrites is a connection whose writes return a second after their bytes arrived.
+type lateWrites struct{ net.Conn }
+
+func (c lateWrites) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	time.Sleep(time.Second)
+	return n, err
+}
+
+// The server closes the connection at the farewell, which may be before the client's write returns.
+func TestCloseDuringTheLastWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &network{t: t, serve: []func(*fake){func(f *fake) {
+			f.acceptHandshake(firstSession)
+			f.receive()
+			f.expect(packet.Kick)
+		}}}
+		c, err := Dial(t.Context(), "game:3250", WithResume(), WithDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := n.dial(ctx, network, addr)
+			return lateWrites{conn}, err
+		}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Notify("a", 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Errorf("Close after everything was sent = %v, want nil", err)
+		}
+	})
+}
+
+// A client that cannot reconnect does not ask the server to keep its session.
 func TestNewDoesNotAskForResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pipe(t, func(f *fake) {
@@ -217,7 +253,7 @@ func TestNewDoesNotAskForResume(t *testing.T) {
 	})
 }
 
-// A call that is canceled late does not end another that has got its id.
+// Canceling a call late does not end another call with the same id.
 func TestCanceledCallLeavesItsID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := pipe(t, echo)
@@ -234,7 +270,7 @@ func TestCanceledCallLeavesItsID(t *testing.T) {
 	})
 }
 
-// A connection may end while its handshake is handled.
+// A connection may end while its handshake is processed.
 func TestConnectionEndsInTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient([]Option{WithResume()})
@@ -264,8 +300,8 @@ func TestStateNames(t *testing.T) {
 	}
 }
 
-// FuzzClientResume goes on with a session that has sent three messages and received two, as the answer says, and then
-// takes the body of a heartbeat.
+// FuzzClientResume resumes a session that has sent three messages and received two, with
+// the given answer. Then it handles a heartbeat with the given body.
 func FuzzClientResume(f *testing.F) {
 	f.Add(`{"token":"a","resumed":true,"received":2}`, []byte{3})
 	f.Add(`{"token":"a","resumed":true,"received":4}`, []byte{4})

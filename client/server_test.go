@@ -26,7 +26,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Game is what the clients of these tests talk to.
+// Game is the server's component in these tests.
 type Game struct {
 	component.Base
 	said chan string
@@ -58,7 +58,7 @@ func (g *Game) Kick(s *session.Session, _ []byte) error {
 	return s.Kick("enough")
 }
 
-// Words speaks protobuf.
+// Words is a component with protobuf messages.
 type Words struct{ component.Base }
 
 func (w *Words) Upper(_ *session.Session, v *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {

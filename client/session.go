@@ -14,47 +14,47 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// When the client acknowledges what the server has sent.
+// These constants say when the client acknowledges received packets.
 const (
-	ackPackets = 64                     // after so many data packets
-	ackBytes   = 16 << 10               // or so many bytes, headers included
-	ackDelay   = 500 * time.Millisecond // or so long after the first of them
+	ackPackets = 64                     // after this many data packets
+	ackBytes   = 16 << 10               // or this many bytes, including headers
+	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
 )
 
-// session is what the client and the server have in common: the requests that wait, and the
-// counts of data packets. Without resume it ends with its connection. With resume it goes on
-// over the next one: the client keeps what the server has not acknowledged, and counts what
-// has come. All counting is here.
+// session holds the state shared with the server: the unanswered requests and the counts
+// of data packets. Without resume it ends with its connection. With resume it continues
+// over the next connection. For that, the client keeps unacknowledged packets and counts
+// received ones. All counting is in this type.
 type session struct {
 	calls   *calls
-	ids     atomic.Uint64 // of requests
-	resumes bool          // the server has given a token; fixed
-	limit   int           // bytes that are kept, headers included
+	ids     atomic.Uint64 // latest request id
+	resumes bool          // the server has issued a token; constant
+	limit   int           // maximum bytes of kept packets, including headers
 
-	mu   sync.Mutex  // guards what follows; it is taken before that of an outbox
-	conn *connection // nil while there is none
-	last *connection // the latest one, whose dictionary and limits hold until the next
+	mu   sync.Mutex  // guards the fields below; locked before the mu of an outbox
+	conn *connection // nil without a connection
+	last *connection // the latest connection, whose dictionary and limits are used until the next one
 	lost error       // why there is no connection
 	err  error       // why the session has ended
 
-	token string // of the latest answer
+	token string // token from the latest answer
 
-	base      uint64 // data packets before kept
-	kept      []kept // those that the server has not acknowledged, oldest first
+	base      uint64 // number of data packets before kept
+	kept      []kept // unacknowledged data packets, the oldest first
 	keptBytes int
-	sent      uint64 // data packets that were given to a connection
+	sent      uint64 // number of data packets passed to a connection
 
-	received uint64 // data packets of the server
-	acked    uint64 // those of them that were acknowledged
-	unacked  int    // bytes of those that were not
+	received uint64 // number of data packets received from the server
+	acked    uint64 // number of received packets that were acknowledged
+	unacked  int    // bytes of received packets that were not acknowledged
 	since    time.Time
-	timer    *time.Timer // acknowledges after ackDelay; nil if none runs
+	timer    *time.Timer // acknowledges after ackDelay, or nil
 }
 
 // kept is a data packet that the server has not acknowledged.
 type kept struct {
 	packet []byte
-	id     uint64 // of the request; 0 for a notify
+	id     uint64 // id of the request; 0 for a notify
 }
 
 func newSession(c *Client, conn *connection, token string) *session {
@@ -68,16 +68,16 @@ func newSession(c *Client, conn *connection, token string) *session {
 	}
 }
 
-// encoder returns the connection that encodes messages, the latest.
+// encoder returns the latest connection, which encodes messages.
 func (s *session) encoder() *connection {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.last
 }
 
-// put gives the packet of m to the connection, or keeps it until there is one. If the
-// connection's outbox is full, it does neither, and returns two channels: one is closed when
-// there is room, the other when the connection has ended.
+// put passes the packet of m to the connection, or keeps it until there is one. If the
+// connection's outbox is full, put returns two channels instead. room is closed when
+// there is room, and broken when the connection has ended.
 func (s *session) put(m *Message, o Offline) (room, broken <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +102,7 @@ func (s *session) put(m *Message, o Offline) (room, broken <-chan struct{}, err 
 	s.sent++
 	if s.resumes {
 		s.keep(packet, m.ID)
-		// A resume that needs what was forgotten begins a new session.
+		// A resume that needs a discarded packet starts a new session.
 		for s.keptBytes > s.limit {
 			s.release(s.base + 1)
 		}
@@ -132,7 +132,7 @@ func (s *session) keep(packet []byte, id uint64) {
 	s.keptBytes += len(packet)
 }
 
-// release forgets the packets up to number n. The caller holds mu.
+// release discards the packets up to number n. The caller holds mu.
 func (s *session) release(n uint64) {
 	for ; s.base < n; s.base++ {
 		s.keptBytes -= len(s.kept[0].packet)
@@ -141,7 +141,7 @@ func (s *session) release(n uint64) {
 	}
 }
 
-// withdraw takes back the packet of a request that no connection was given yet.
+// withdraw removes the packet of a request that was not passed to a connection yet.
 func (s *session) withdraw(id uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,8 +165,8 @@ func (s *session) ask() *resumeAsk {
 	return &resumeAsk{Token: s.token, Received: &s.acked}
 }
 
-// resume makes conn the connection of the session. The server has received n of the client's
-// data packets; those behind them follow the ack.
+// resume makes conn the connection of the session. n is the number of the client's data
+// packets that the server has received. The later packets are sent after the ack.
 func (s *session) resume(conn *connection, token string, n uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,7 +179,7 @@ func (s *session) resume(conn *connection, token string, n uint64) error {
 		return fmt.Errorf("%w: %d messages are missing", ErrResumeOverflow, s.base-n)
 	}
 	if err := conn.reason(); err != nil {
-		return err // it has ended meanwhile, and detach came too early
+		return err // the connection ended meanwhile, and detach was called too early
 	}
 	s.release(n)
 	_, err := conn.out.put(true, func(b []byte) ([]byte, error) {
@@ -197,7 +197,7 @@ func (s *session) resume(conn *connection, token string, n uint64) error {
 	return nil
 }
 
-// accepted counts a data packet of the server, with size bytes.
+// accepted counts a data packet of the server. Its size is in bytes.
 func (s *session) accepted(size int) {
 	if !s.resumes {
 		return
@@ -211,8 +211,8 @@ func (s *session) accepted(size int) {
 	s.unacked += size
 }
 
-// acknowledge tells the server what has come, or sees that this is done within ackDelay. The
-// reader calls it when it has handled what it had read.
+// acknowledge acknowledges received packets now, or within ackDelay. The reader calls it
+// after it has handled the bytes of a read.
 func (s *session) acknowledge(conn *connection) {
 	if !s.resumes {
 		return
@@ -233,17 +233,17 @@ func (s *session) acknowledge(conn *connection) {
 	}
 }
 
-// sendAck acknowledges what has come. The caller holds mu.
+// sendAck acknowledges the received packets. The caller holds mu.
 func (s *session) sendAck(conn *connection) {
 	s.stopTimer()
 	if s.conn != conn || s.received == s.acked {
 		return
 	}
 	s.acked, s.unacked = s.received, 0
-	_ = conn.control(packet.Heartbeat, binary.AppendUvarint(nil, s.received)) // an outbox that is finished needs none
+	_ = conn.control(packet.Heartbeat, binary.AppendUvarint(nil, s.received)) // a finished outbox needs no acknowledgment
 }
 
-// stopTimer stops the timer of the acknowledgement. The caller holds mu.
+// stopTimer stops the acknowledgment timer. The caller holds mu.
 func (s *session) stopTimer() {
 	if s.timer != nil {
 		s.timer.Stop()
@@ -251,7 +251,8 @@ func (s *session) stopTimer() {
 	}
 }
 
-// heartbeat takes the body of a heartbeat: how many data packets the server has received.
+// heartbeat handles the body of a heartbeat: the number of data packets that the server
+// has received.
 func (s *session) heartbeat(body []byte) error {
 	n, size := binary.Uvarint(body)
 	s.mu.Lock()
@@ -263,7 +264,7 @@ func (s *session) heartbeat(body []byte) error {
 	return nil
 }
 
-// detach notes that conn has ended. The session ends with it unless it can be resumed.
+// detach records that conn has ended. The session also ends unless it can be resumed.
 func (s *session) detach(conn *connection, err error) {
 	s.mu.Lock()
 	if s.conn == conn {
@@ -276,8 +277,8 @@ func (s *session) detach(conn *connection, err error) {
 	}
 }
 
-// end ends the session, and fails its requests with err. It returns how many messages the
-// server may not have received. Only the first call counts.
+// end ends the session, and fails its requests with err. It returns the number of
+// messages that the server may not have received. Only the first call has an effect.
 func (s *session) end(err error) (unconfirmed int) {
 	s.mu.Lock()
 	if s.err != nil {
@@ -300,7 +301,7 @@ func (s *session) ended() bool {
 	return s.err != nil
 }
 
-// unsent reports whether messages wait that no connection was given.
+// unsent reports whether there are messages that were not passed to a connection.
 func (s *session) unsent() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -313,8 +314,8 @@ func endsSession(err error) bool {
 	return kicked || errors.Is(err, ErrClosed) || errors.Is(err, ErrProtocol) || errors.Is(err, ErrResumeOverflow)
 }
 
-// send sends m, or keeps it until there is a connection. It waits for room until ctx ends, or
-// if ctx has no deadline, until the request timeout.
+// send sends m, or keeps it until there is a connection. It waits for room until ctx
+// ends. If ctx has no deadline, the request timeout applies.
 func (c *Client) send(ctx context.Context, s *session, m *Message) error {
 	if err := ctx.Err(); err != nil {
 		return err

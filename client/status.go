@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// State is what a client does about its connection.
+// State is the connection state of a client.
 type State int
 
-// The states of a client.
+// These are the states of a client.
 const (
 	Connecting   State = iota + 1 // Dial makes the first connection
 	Connected                     // messages may be sent
@@ -33,11 +33,11 @@ func (s State) String() string {
 	return fmt.Sprintf("state %d", int(s))
 }
 
-// Reason says why a connection ended, or why a session did not go on. It is one of the
+// Reason says why a connection ended, or why a session was not resumed. It is one of the
 // constants, or the code of a kick that has none.
 type Reason string
 
-// The reasons why a connection ended, in the states Reconnecting and Closed.
+// These are the reasons why a connection ended, in the states Reconnecting and Closed.
 const (
 	ReasonClient   Reason = "client"   // the program has closed the client, or ended the context of Dial
 	ReasonLost     Reason = "lost"     // the connection broke or could not be made, or the server closed it
@@ -51,7 +51,8 @@ const (
 	ReasonShutdown Reason = "shutdown" // the server shuts down
 )
 
-// The reasons why a session did not go on, in the state Connected. ReasonOverflow is one too.
+// These are the reasons why a session was not resumed, in the state Connected, together with
+// ReasonOverflow.
 const (
 	ReasonUnknown Reason = "unknown" // the server does not know the session: it was restarted, or another one
 	ReasonExpired Reason = "expired" // the client was away for longer than the server's window
@@ -69,8 +70,8 @@ type Status struct {
 
 	// Resumed reports whether the session went on. It is for the state Connected.
 	Resumed bool
-	// Reason says why the connection ended, or why the session did not go on. It is empty in
-	// the state Connecting, and in Connected if there was no session to go on with.
+	// Reason says why the connection ended, or why the session was not resumed. It is empty in
+	// the state Connecting, and in Connected if there was no session to resume.
 	Reason Reason
 	// Err is why the connection ended or could not be made. In the state Connected it is the
 	// kick that ended the session before, or nil.
@@ -94,21 +95,22 @@ func WithOnStatus(fn func(*Client, Status)) Option {
 	return func(o *options) { o.onStatus = fn }
 }
 
-// status queues a call of the program's function for s.
+// status queues a call of the program's function with s.
 func (c *Client) status(s Status) {
 	if fn := c.opts.onStatus; fn != nil {
 		c.inbox.event(func() { fn(c, s) })
 	}
 }
 
-// closedStatus calls the program's function for the end of the client. The inbox has ended.
+// closedStatus calls the program's function when the client has ended. The inbox has
+// ended before.
 func (c *Client) closedStatus(err error) {
 	if fn := c.opts.onStatus; fn != nil {
 		c.inbox.goid.Run(func() { fn(c, Status{State: Closed, Reason: reasonOf(err), Err: err}) })
 	}
 }
 
-// reasonOf returns why a connection has ended with err.
+// reasonOf returns the Reason for the error that ended a connection.
 func reasonOf(err error) Reason {
 	if kick, ok := errors.AsType[*KickError](err); ok {
 		return kick.reason()

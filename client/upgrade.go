@@ -16,10 +16,11 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// maxBody is how much of the body of an HTTP response stands in an error, in bytes.
+// maxBody limits the part of an HTTP response body in an error, in bytes.
 const maxBody = 200
 
-// dialWebSocket makes a WebSocket connection, through the proxy that the environment names.
+// dialWebSocket opens a WebSocket connection, through the proxy from the environment if
+// there is one.
 func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, error) {
 	var conn *upgradeConn
 	stop := func() bool { return true }
@@ -37,7 +38,7 @@ func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, erro
 	}
 	d := websocket.Dialer{
 		NetDialContext:    dial,
-		NetDialTLSContext: dial, // conn starts TLS by itself: it has to wait for a proxy
+		NetDialTLSContext: dial, // conn starts TLS itself, after the proxy has answered
 		Proxy:             o.proxy,
 	}
 	_, response, err := d.DialContext(ctx, u.String(), o.header)
@@ -50,12 +51,12 @@ func dialWebSocket(ctx context.Context, u *url.URL, o *options) (transport, erro
 	return transport{conn: conn.Conn, frame: true, read: conn.rest}, nil
 }
 
-// upgradeError adds to err what the server has answered instead of an upgrade.
+// upgradeError adds the server's answer to err, when it is not an upgrade response.
 func upgradeError(err error, conn *upgradeConn, response *http.Response) error {
 	switch {
 	case response != nil:
 		err = fmt.Errorf("%w: HTTP status %s", err, response.Status)
-		body, _ := io.ReadAll(io.LimitReader(response.Body, maxBody)) // what there is
+		body, _ := io.ReadAll(io.LimitReader(response.Body, maxBody)) // a partial body is enough
 		if text := strings.TrimSpace(string(body)); text != "" {
 			err = fmt.Errorf("%w: %q", err, text)
 		}
@@ -68,28 +69,28 @@ func upgradeError(err error, conn *upgradeConn, response *http.Response) error {
 	return err
 }
 
-// hungUp reports whether err is the end of a connection that the other side closed.
+// hungUp reports whether err means that the other side closed the connection.
 func hungUp(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
 }
 
-// upgradeConn is the connection of an upgrade, as gorilla's library uses it. It does not let
-// the library read past the end of a response's header, since the library would keep the
-// frames behind it.
+// upgradeConn is the connection that gorilla's library uses for the upgrade. It stops
+// reading at the end of a response header, because the library would keep the frames that
+// follow.
 type upgradeConn struct {
 	net.Conn
-	secure func() (net.Conn, error) // makes the connection one of TLS; nil for none, and when it is done
-	sent   bool                     // the upgrade was asked for
-	first  byte                     // of the answer to that
-	rest   []byte                   // read, and behind a header
-	lines  int                      // line ends that were read in a row
+	secure func() (net.Conn, error) // starts TLS on the connection; nil for no TLS, and after TLS has started
+	sent   bool                     // the upgrade request was sent
+	first  byte                     // first byte of the upgrade response
+	rest   []byte                   // bytes read after the end of a header
+	lines  int                      // consecutive line ends that were read
 }
 
 // SetDeadline does nothing: the context ends the upgrade.
 func (c *upgradeConn) SetDeadline(time.Time) error { return nil }
 
-// Write starts TLS before the upgrade request, and sends b. What is sent before that request
-// is for a proxy.
+// Write sends b, and starts TLS before the upgrade request. Data before that request is
+// for a proxy.
 func (c *upgradeConn) Write(b []byte) (int, error) {
 	if bytes.HasPrefix(b, []byte("GET ")) {
 		if c.secure != nil {
@@ -128,7 +129,7 @@ func (c *upgradeConn) Read(b []byte) (int, error) {
 		if c.lines == 2 {
 			c.lines = 0
 			c.rest = append(bytes.Clone(b[i+1:n]), c.rest...)
-			return i + 1, nil // err comes again, behind what is left
+			return i + 1, nil // the next read returns err again, after the rest
 		}
 	}
 	return n, err

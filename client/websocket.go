@@ -10,23 +10,24 @@ import (
 	"github.com/lonng/nano/internal/wsframe"
 )
 
-// fromServer accepts messages of any size, since packets have a limit of their own.
+// fromServer accepts messages of any size, because packets have their own limit.
 var fromServer = wsframe.Config{}
 
-// webSocket turns the bytes of a WebSocket connection into bytes of packets and back: packets
-// are the payload of binary frames, which they need not begin or end with.
+// webSocket converts between the bytes of a WebSocket connection and the bytes of
+// packets. Packets are the payload of binary frames, and may start and end anywhere in
+// them.
 type webSocket struct {
 	decoder wsframe.Decoder // owned by the reader
 	buf     []byte          // owned by the writer
 
-	mu      sync.Mutex // guards what follows
-	control []byte     // a pong and a close frame, if they wait for the writer
-	closing bool       // a close frame was queued, and nothing goes out behind it
+	mu      sync.Mutex // guards the fields below
+	control []byte     // queued pong and close frames
+	closing bool       // a close frame was queued, and nothing is sent after it
 }
 
-// payload takes the frames in b, moves their payloads together and returns their length. The
-// error is io.EOF after a close frame of an orderly end. Unless a close frame was queued
-// before, payload queues one when it returns an error.
+// payload decodes the frames in b, moves their payloads together and returns their
+// length. The error is io.EOF after a close frame without an error code. Unless a close
+// frame was queued before, payload queues one when it returns an error.
 func (s *webSocket) payload(b []byte) (n int, err error) {
 	for rest := b; len(rest) > 0; {
 		f, size, err := s.decoder.Next(&fromServer, rest)
@@ -69,7 +70,8 @@ func (s *webSocket) pong(payload []byte) {
 	}
 }
 
-// close queues a close frame, the first time it is called; code 0 is a normal end.
+// close queues a close frame. Only the first call has an effect. Code 0 is a normal
+// close.
 func (s *webSocket) close(code uint16) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -81,15 +83,15 @@ func (s *webSocket) close(code uint16) {
 	s.control = wsframe.AppendMasked(s.control, wsframe.Close, maskKey(), wsframe.AppendClosePayload(b[:0], code, ""))
 }
 
-// pending reports whether a control frame waits for the writer.
+// pending reports whether a control frame is queued.
 func (s *webSocket) pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.control) > 0
 }
 
-// frames returns what has to be written to send data: nothing if there is none and no control
-// frame waits. It is valid until the next call. last says that nothing may follow it.
+// frames returns the bytes to write for data and for a queued control frame, if any. The
+// result is valid until the next call. last reports that nothing may follow it.
 func (s *webSocket) frames(data []byte) (wire []byte, last bool) {
 	if cap(s.buf) > keepBuffer {
 		s.buf = nil
@@ -106,6 +108,6 @@ func (s *webSocket) frames(data []byte) (wire []byte, last bool) {
 
 // maskKey returns a key for one frame.
 func maskKey() (key [4]byte) {
-	_, _ = rand.Read(key[:]) // it never fails
+	_, _ = rand.Read(key[:]) // rand.Read never fails
 	return key
 }

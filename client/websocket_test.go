@@ -24,7 +24,8 @@ import (
 	"github.com/lonng/nano/internal/wsframe"
 )
 
-// upgraded answers an upgrade request on a bare connection, with more behind the answer.
+// upgraded answers an upgrade request on a raw connection, with additional bytes after
+// the answer.
 func upgraded(t *testing.T, conn net.Conn, more []byte) *bufio.Reader {
 	t.Helper()
 	from := bufio.NewReader(conn)
@@ -42,8 +43,8 @@ func upgraded(t *testing.T, conn net.Conn, more []byte) *bufio.Reader {
 	return from
 }
 
-// Frames that came in one read with the answer to the upgrade are not lost, and control frames
-// are answered between those of data.
+// Frames that arrive in one read with the upgrade response are not lost. Control frames
+// between data frames are answered.
 func TestFramesBehindTheUpgrade(t *testing.T) {
 	got := make(chan []string, 1)
 	addr := accept(t, func(f *fake) {
@@ -96,7 +97,7 @@ func TestFramesBehindTheUpgrade(t *testing.T) {
 	}
 }
 
-// The client asks a proxy for a tunnel, and starts TLS inside of it.
+// The client asks a proxy for a tunnel, and starts TLS inside it.
 func TestProxy(t *testing.T) {
 	server, config := certified(t)
 	for _, secure := range []*tls.Config{nil, server} {
@@ -123,7 +124,7 @@ func TestProxy(t *testing.T) {
 		})
 		scheme, _, _ := strings.Cut(addr, "://")
 		config := config.Clone()
-		config.ServerName = "example.com" // of the certificate
+		config.ServerName = "example.com" // the name in the certificate
 		c, err := Dial(within(t), scheme+"://game.example.org:81/nano", WithTLSConfig(config), func(o *options) {
 			o.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: proxy}, nil }
 		})
@@ -140,7 +141,7 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// A fault of the server is answered with its close code.
+// A protocol error of the server is answered with the matching close code.
 func TestWebSocketFaults(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -181,7 +182,8 @@ func TestWebSocketFaults(t *testing.T) {
 	}
 }
 
-// Dialing with the wrong scheme gives an error that says so, if the client can see it.
+// Dialing with the wrong scheme returns an error that names the cause, if the client can
+// detect it.
 func TestWrongTransport(t *testing.T) {
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this is a WebSocket server", http.StatusBadRequest)

@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/serialize/json"
 )
 
-// encode makes the message that carries in, as the outbound hooks leave it.
+// encode encodes in as a message and runs the outbound hooks.
 func (c *connection) encode(t Type, id uint64, route string, in any) (*Message, error) {
 	if route == "" {
 		return nil, ErrRoute
@@ -28,7 +28,7 @@ func (c *connection) encode(t Type, id uint64, route string, in any) (*Message, 
 	}
 	hooks := c.client.opts.outbound
 	if raw, ok := in.([]byte); ok && len(hooks) > 0 {
-		m.Data = bytes.Clone(raw) // a hook may write over it
+		m.Data = bytes.Clone(raw) // a hook may overwrite it
 	}
 	for _, hook := range hooks {
 		if err := hook(m); err != nil {
@@ -79,14 +79,14 @@ func (c *connection) appendMessage(b []byte, m *Message) ([]byte, error) {
 	return longer, nil
 }
 
-// control queues a packet that does not wait for room.
+// control queues a packet without waiting for room.
 func (c *connection) control(t packet.Type, body []byte) error {
 	_, err := c.out.put(true, func(b []byte) ([]byte, error) { return codec.Append(b, t, body) })
 	return err
 }
 
-// write sends what is in the outbox until the connection ends, or until the outbox is
-// finished and empty.
+// write sends the contents of the outbox until the connection ends, or until the outbox
+// is finished and empty.
 func (c *connection) write() {
 	var written []byte
 	for {
@@ -130,8 +130,8 @@ func (c *connection) write() {
 	}
 }
 
-// writeFailed ends the connection. It first gives the reader time to find out why: the
-// server may have sent a kick before it closed.
+// writeFailed ends the connection. It first gives the reader time to read the reason,
+// because the server may have sent a kick before it closed.
 func (c *connection) writeFailed(err error) {
 	late := time.NewTimer(linger)
 	defer late.Stop()

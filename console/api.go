@@ -121,6 +121,8 @@ type route struct {
 	Count int64    `json:"count"` // calls since the start
 	Rate  *float64 `json:"rate"`  // calls per second in the last minute
 	Mean  *float64 `json:"mean"`  // seconds a call in the last minute; null if there was none
+	P50   *float64 `json:"p50"`   // seconds that half of the calls in the last minute did not exceed; null if there was none
+	P99   *float64 `json:"p99"`   // likewise 99 of 100
 	Load  *float64 `json:"load"`  // share of the last minute in which it ran, 0 to 1
 	Total float64  `json:"total"` // seconds of all calls since the start
 	Max   float64  `json:"max"`   // seconds of the longest call since the start
@@ -140,6 +142,8 @@ func (h *handler) handlers(w http.ResponseWriter, _ *http.Request) {
 			e.Rate, e.Load = new(float64(n)/passed), new(t/passed)
 			if n > 0 {
 				e.Mean = new(t / float64(n))
+				times := s.Times.Since(before.Times)
+				e.P50, e.P99 = new(times.Quantile(.5).Seconds()), new(times.Quantile(.99).Seconds())
 			}
 		}
 		list = append(list, e)

@@ -237,12 +237,17 @@ func TestHandlersAndErrors(t *testing.T) {
 				Count int64
 				Rate  *float64
 				Mean  *float64
+				P50   *float64
+				P99   *float64
 				Max   float64
 			}
 		}](b, "handlers")
 		if len(routes.Handlers) != 1 || routes.Handlers[0].Route != "room.login" || routes.Handlers[0].Count != 1 ||
 			routes.Handlers[0].Rate == nil || *routes.Handlers[0].Rate != 0.1 || routes.Window != 10 {
 			t.Errorf("handlers are %+v, want room.login with one call in 10 s", routes)
+		}
+		if h := routes.Handlers[0]; h.P50 == nil || h.P99 == nil || *h.P50 != *h.P99 || *h.P50 < *h.Mean {
+			t.Errorf("the percentiles of one call are %v and %v, want one bound above its time", h.P50, h.P99)
 		}
 		type counter struct {
 			Name          string

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// NetworkEntity records what is sent through it. It implements session.NetworkEntity. The
+// NetworkEntity records the messages sent through it. It implements session.NetworkEntity. The
 // zero value is ready to use, and its methods may be called concurrently. It stores
 // values as they are, neither copied nor encoded.
 type NetworkEntity struct {

@@ -53,7 +53,7 @@
 // # Lost connections
 //
 // [Player.Drop] cuts a player's connection, and [Player.Return] lets it come back. If the server has nano.WithResume,
-// players ask for it, so a player that returns within the window goes on with its session and gets what it missed.
+// players ask for it, so a player that returns within the window resumes its session and gets the missed messages.
 //
 //	func TestAway(t *testing.T) {
 //		synctest.Test(t, func(t *testing.T) {

@@ -52,7 +52,7 @@ func (l *Listener) dial(ctx context.Context) (*clientConn, *serverConn, error) {
 	return &clientConn{conn: conn{ours, there, here}, entered: make(chan struct{})}, server, nil
 }
 
-// madeUp returns an address of a network that is reserved for documentation, and so nobody's.
+// madeUp returns an address of a network that is reserved for documentation, which no host uses.
 func madeUp(host byte, port int) net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(192, 0, 2, host), Port: port}
 }
@@ -108,11 +108,11 @@ type clientConn struct {
 	conn
 	entered chan struct{} // closed when the client is in
 
-	mu                             sync.Mutex // guards what follows
+	mu                             sync.Mutex // guards the fields below
 	answered, acked, reading, told bool
 }
 
-// tell closes entered when the client is in. The caller holds mu.
+// tell closes entered when the client has completed the handshake. The caller holds mu.
 func (c *clientConn) tell() {
 	if c.acked && c.reading && !c.told {
 		c.told = true

@@ -85,7 +85,7 @@ func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 		t.Fatalf("nanotest: Connect = %v", err)
 	}
 	p.Client = c
-	t.Cleanup(func() { _ = c.Close() }) // what could not be sent is nobody's concern any more
+	t.Cleanup(func() { _ = c.Close() }) // the test does not depend on unsent data
 	return p
 }
 

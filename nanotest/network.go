@@ -11,11 +11,11 @@ import (
 type network struct {
 	listener *Listener
 
-	mu   sync.Mutex    // guards what follows
+	mu   sync.Mutex    // guards the fields below
 	near *clientConn   // the client's end of the latest connection
 	far  *serverConn   // the server's
 	back chan struct{} // closed when the client may connect again; nil if it may
-	made chan struct{} // closed when there is a new connection; nil if nobody waits
+	made chan struct{} // closed when there is a new connection; nil if no goroutine waits
 }
 
 // dial connects the client. While the network is cut, it waits.
@@ -140,7 +140,7 @@ func (p *Player) Return() {
 	}
 	late := time.NewTimer(returnTimeout)
 	defer late.Stop()
-	var entered, ended <-chan struct{} // of the newest connection
+	var entered, ended <-chan struct{} // channels of the newest connection
 	var near *clientConn
 	for {
 		made := (<-chan struct{})(nil)
@@ -168,7 +168,7 @@ func (p *Player) Return() {
 	}
 }
 
-// settle returns when the logic goroutine has run what was queued before.
+// settle returns when the logic goroutine has run the tasks queued before.
 func (s *Server) settle() {
 	done := make(chan struct{})
 	if s.Scheduler().Invoke(func() { close(done) }) {

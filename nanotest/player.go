@@ -24,10 +24,10 @@ type Player struct {
 	srv     *Server
 	network network
 
-	mu      sync.Mutex        // guards what follows
-	pushes  []*client.Message // that came and were not taken, in order
-	taken   int               // how many were taken
-	arrived chan struct{}     // closed when the next one comes; nil where nobody waits
+	mu      sync.Mutex        // guards the fields below
+	pushes  []*client.Message // received pushes that were not taken, in order
+	taken   int               // number of taken pushes
+	arrived chan struct{}     // closed when the next one comes; nil if no goroutine waits
 }
 
 // record is the last inbound hook of the player's client.

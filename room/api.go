@@ -13,12 +13,13 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Kind is a kind of rooms. Its methods may be called from any goroutine. Create, Join, JoinOrCreate, Spectate and Do wait for
-// the scheduler of the room: at once if the caller is on it, until ctx ends otherwise. They return [ErrLogic] if the wait
-// would block a scheduler that handlers or other rooms run on.
+// Kind is a kind of rooms. Its methods may be called from any goroutine. Create, Join,
+// JoinOrCreate, Spectate and Do run on the scheduler of the room. A caller on another
+// goroutine waits until ctx ends. The methods return [ErrLogic] if the wait would block a
+// scheduler that handlers or other rooms run on.
 type Kind[R any] struct {
 	kind   *kind
-	server *nano.Server // of On
+	server *nano.Server // the server of On
 }
 
 // Define describes a kind of rooms by the type of their struct. Call it once for each kind, as a package variable. All
@@ -66,8 +67,8 @@ func (k *Kind[R]) node() (*node, error) {
 	return found, nil
 }
 
-// await calls start, which calls done once, and waits for that until ctx ends. on is the scheduler that calls done, nil if
-// that is not known yet.
+// await calls start, and waits until done was called or ctx ends. start calls done once.
+// on is the scheduler that calls done, or nil if it is unknown.
 func await[T any](ctx context.Context, n *node, on *scheduler.Scheduler, start func(done func(T, error))) (T, error) {
 	var zero T
 	if (on == nil || !onScheduler(on)) && n.onAny() {
@@ -76,8 +77,8 @@ func await[T any](ctx context.Context, n *node, on *scheduler.Scheduler, start f
 	return wait(ctx, start)
 }
 
-// on returns the scheduler on which a new room of the kind starts. It is nil if there are several, or if the room waits for
-// other nodes before.
+// on returns the scheduler on which a new room of the kind starts. It is nil if there are
+// several, or if the room first waits for other nodes.
 func (n *node) on(k *kind) *scheduler.Scheduler {
 	if k.options.schedulers > 0 || k.options.private && len(n.peers("")) > 0 {
 		return nil
@@ -144,7 +145,7 @@ func (k *Kind[R]) Place(ctx context.Context, opts any, uids ...int64) (Info, err
 	return n.placeAnywhere(ctx, others, p)
 }
 
-// encodeGiven encodes options that a program passes as a client sends them.
+// encodeGiven encodes the options of a program in the form that a client sends.
 func (n *node) encodeGiven(h *hook, opts any) (json.RawMessage, error) {
 	v, err := given(opts)(h)
 	if err != nil || v == nil {
@@ -165,7 +166,7 @@ func (k *Kind[R]) JoinCode(ctx context.Context, s *session.Session, code string,
 	return k.enter(ctx, s, &request{Kind: k.kind.name, Code: code}, nil, opts, methodJoin)
 }
 
-// JoinOrCreate gives a session a seat in the room of the kind where its user has one, else in the best room that fits the
+// JoinOrCreate gives a session a seat in the room where its user has one, else in the best room that fits the
 // filter, else in a new room. OnCreate of a new room gets its options from create; OnJoin gets join.
 func (k *Kind[R]) JoinOrCreate(ctx context.Context, s *session.Session, f Filter, create, join any) (*Joined, error) {
 	return k.enter(ctx, s, &request{Kind: k.kind.name, Filter: f}, create, join, methodJoinOrCreate)
@@ -196,7 +197,7 @@ func (k *Kind[R]) enter(ctx context.Context, s *session.Session, req *request, c
 	}
 	e.create = req.Create
 	var on *scheduler.Scheduler
-	if req.ID == "" { // by a code, or any room
+	if req.ID == "" { // joined by a code, or any room
 		on = n.on(k.kind)
 	} else if c := n.room(req.ID); c != nil && c.kind == k.kind {
 		on = c.sched
@@ -204,7 +205,7 @@ func (k *Kind[R]) enter(ctx context.Context, s *session.Session, req *request, c
 		return nil, ErrNotFound
 	}
 	if _, other := n.home(s); other || req.ID == "" && len(n.peers("")) > 0 {
-		on = nil // it waits for other nodes
+		on = nil // the join waits for other nodes
 	}
 	v, err := await(ctx, n, on, func(done func(any, error)) { n.serve(e, method, done) })
 	if err != nil {

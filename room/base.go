@@ -17,7 +17,7 @@ type Base[S any] struct {
 	core *core
 }
 
-// embedded is what Define and the room's core need of a Base.
+// embedded is the part of Base that Define and the room's core use.
 type embedded interface {
 	attach(*core)
 	newSync() (*state.Sync, error)
@@ -46,7 +46,7 @@ func (b *Base[S]) Player(id PlayerID) *Player { return b.core.player(id) }
 // of the state, before it. It returns the first error of [session.Session.Push] other than that of a closed session.
 func (b *Base[S]) Broadcast(route string, v any) error { return b.core.broadcast(route, v) }
 
-// Ticks returns the number of the tick that runs or ran last, 0 before the first.
+// Ticks returns the number of the running or latest tick, 0 before the first.
 func (b *Base[S]) Ticks() uint64 { return b.core.ticks }
 
 // Dt returns the time between two ticks, 0 if the room has no tick rate.
@@ -55,11 +55,13 @@ func (b *Base[S]) Dt() time.Duration { return b.core.dt }
 // Lag returns how late the running tick began.
 func (b *Base[S]) Lag() time.Duration { return b.core.lag }
 
-// After calls f once, d from now on the room's clock, which stands still between ticks: with a tick rate, f runs at the
-// beginning of the first tick that is due. It does not run after the room has closed. The returned function cancels it.
+// After calls f once, after d on the room's clock. The clock stops between ticks: with a
+// tick rate, f runs at the start of the first tick that is due. It does not run after the
+// room has closed. The returned function cancels the call.
 func (b *Base[S]) After(d time.Duration, f func()) (cancel func()) { return b.core.after(d, f) }
 
-// Rand returns the room's random source. Its seed is random, or that of Option Seed.
+// Rand returns the room's random source. Its seed is random, or the seed of the option
+// [Seed].
 func (b *Base[S]) Rand() *rand.Rand { return b.core.rng }
 
 // SetLabel sets a property that filters of joins and lists can test. A nil value removes it. The value is a string, a bool
@@ -74,11 +76,12 @@ func (b *Base[S]) Label(key string) any { return b.core.label(key) }
 // the error is [ErrFull].
 func (b *Base[S]) Reserve(uids ...int64) error { return b.core.reserve(uids) }
 
-// Lock refuses new players until Lock(false). Players who come back and players with a reservation are not refused.
+// Lock refuses new players until Lock(false). Returning players and players with a reservation are not refused.
 func (b *Base[S]) Lock(locked bool) { b.core.lock(locked) }
 
-// Close ends the room. It runs OnLeave for each player and OnClose, and sends the last state; then the clients get the push
-// room.closed with the reason. Closing again does nothing.
+// Close ends the room. It runs OnLeave for each player and OnClose, and sends the last
+// state. Then the clients get the push room.closed with the reason. Further calls have no
+// effect.
 func (b *Base[S]) Close(reason string) { b.core.close(reason) }
 
 // Scheduler returns the scheduler on which the room runs. It may be called from any goroutine.

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// timer is a function that the room calls later.
+// timer is a function to be called later.
 type timer struct {
-	at  time.Duration // on the room's clock
-	seq uint64        // of two with one time the first that was made runs first
-	f   func()        // nil after it was canceled or has run
+	at  time.Duration // time on the room's clock
+	seq uint64        // order of timers with equal times
+	f   func()        // nil after the timer was canceled or has run
 }
 
 func (t *timer) stop() {
@@ -24,7 +24,7 @@ func (c *core) now() time.Duration {
 	return c.clock
 }
 
-// after calls f on the room's clock.
+// after schedules f after d on the room's clock.
 func (c *core) after(d time.Duration, f func()) (cancel func()) {
 	return c.newTimer(d, f).stop
 }
@@ -42,7 +42,8 @@ func (c *core) newTimer(d time.Duration, f func()) *timer {
 	return t
 }
 
-// setAlarm makes the scheduler call wake when the next tick is due, or the next timer of a room without ticks.
+// setAlarm schedules wake for the next tick, or for the next timer of a room without
+// ticks.
 func (c *core) setAlarm() {
 	if c.closed || c.ticking {
 		return
@@ -61,7 +62,7 @@ func (c *core) setAlarm() {
 	c.alarm = c.sched.NewAfterTimer(max(at-time.Since(c.base), time.Nanosecond), c.wake)
 }
 
-// wake runs the ticks and timers that are due.
+// wake runs due ticks and timers.
 func (c *core) wake() {
 	if c.closed {
 		return
@@ -94,7 +95,7 @@ func (c *core) wake() {
 	c.setAlarm()
 }
 
-// fire runs the timers that are due. It reports false if one panicked.
+// fire runs due timers. It returns false if one panicked.
 func (c *core) fire(now time.Duration) (ok bool) {
 	ok = true
 	for len(c.timers) > 0 && c.timers[0].at <= now && !c.closed {
@@ -132,7 +133,7 @@ func (c *core) tick() {
 	c.stats.took(time.Since(began))
 }
 
-// runInputs runs the inputs of a player that wait. It reports false if one panicked.
+// runInputs runs the queued inputs of a player. It returns false if one panicked.
 func (c *core) runInputs(p *Player) (ok bool) {
 	ok = true
 	inputs := p.inputs
@@ -147,7 +148,7 @@ func (c *core) runInputs(p *Player) (ok bool) {
 	return ok
 }
 
-// touch makes a room without a tick rate flush its state at the end of this batch.
+// touch schedules a flush at the end of this batch for a room without a tick rate.
 func (c *core) touch() {
 	if c.dt > 0 || c.pending || c.closed {
 		return
@@ -163,7 +164,7 @@ func (c *core) touch() {
 	})
 }
 
-// timers is a heap by time, then by age.
+// timers is a heap ordered by time, then by age.
 type timers []*timer
 
 func (t timers) Len() int { return len(t) }

@@ -20,7 +20,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// ring is a cluster with ponds on its backends. Clients connect to gates, which have none.
+// ring is a cluster with ponds on its backends. Clients connect to gates, which have no
+// ponds.
 type ring struct {
 	t        *testing.T
 	kind     *room.Kind[Pond]
@@ -85,7 +86,7 @@ func (r *ring) guest(gate int, uid int64, opts ...client.Option) *guest {
 	return g
 }
 
-// ask sends a request that has to be served.
+// ask sends a request that must succeed.
 func (g *guest) ask(route string, v, reply any) {
 	g.t.Helper()
 	if err := g.try(route, v, reply); err != nil {
@@ -117,7 +118,7 @@ func (g *guest) join(id string) *croom.Room {
 	return r
 }
 
-// sees waits until a room's state is as wanted.
+// sees waits until a room has the wanted state.
 func (r *ring) sees(of *croom.Room, want string) {
 	r.t.Helper()
 	testkit.Eventually(r.t, "the state is "+want, func() bool { return text(of) == want })
@@ -212,7 +213,7 @@ func TestPlacement(t *testing.T) {
 	}
 	r.guest(0, 7).join(placed.ID)
 	r.guest(1, 8).join(placed.ID)
-	// Two players meet, whatever their gates.
+	// Two players are matched at any gates.
 	a := r.guest(0, 21).joinOrCreate(croom.Filter{"mode": "duel"})
 	b := r.guest(1, 22).joinOrCreate(croom.Filter{"mode": "duel"})
 	c := r.guest(1, 23).joinOrCreate(croom.Filter{"mode": "duel"})
@@ -221,7 +222,7 @@ func TestPlacement(t *testing.T) {
 	}
 }
 
-// Rooms that are made at the same time spread over the nodes.
+// Rooms that are created at the same time are spread over the nodes.
 func TestRoomsMadeAtOnceAreSpread(t *testing.T) {
 	r := newRing(t, 2, 3, room.Seats(2))
 	const each = 15
@@ -256,7 +257,8 @@ func TestRoomsMadeAtOnceAreSpread(t *testing.T) {
 	}
 }
 
-// A node with more load than it has offered makes no room, but has one that is free.
+// A node whose load is higher than in its offer creates no room, but offers an existing
+// one.
 func TestLoadedNodeMakesNoRoom(t *testing.T) {
 	r := newRing(t, 1, 1)
 	name, _, _ := strings.Cut(r.create(0, "").ID, "-") // its load is 1
@@ -283,7 +285,7 @@ func TestLoadedNodeMakesNoRoom(t *testing.T) {
 			t.Errorf("place(%s) = %s, want %s", test.request, got, test.want)
 		}
 	}
-	// Clients do not reach what a node serves for other nodes.
+	// Clients cannot call the methods that a node serves for other nodes.
 	for _, route := range []string{"offer", "place", "claim", "find"} {
 		if err := r.guest(0, 0).try("room@"+name+"."+route, []byte(`{}`), nil); code(err) != nano.CodeNotFound {
 			t.Errorf("%s for a client = %v, want NANO-404", route, err)
@@ -291,13 +293,14 @@ func TestLoadedNodeMakesNoRoom(t *testing.T) {
 	}
 }
 
-// A user who comes back at another gate has the seat again; a second login takes it over.
+// A user who reconnects at another gate gets the seat back. A second login takes over the
+// seat.
 func TestReturnAtAnotherGate(t *testing.T) {
 	r := newRing(t, 2, 2, room.Seats(2))
 	first := r.guest(0, 1)
 	a := first.joinOrCreate(nil)
 	at := r.at(a.ID())
-	// The other backend has more room, and a seat for anybody.
+	// The other backend has a lower load, and a seat for any player.
 	r.create(1-at, "")
 	_ = first.Close()
 	r.wantLog(a.ID(), "join 1 x; drop 1")
@@ -318,7 +321,7 @@ func TestReturnAtAnotherGate(t *testing.T) {
 	if err := second.try("pond.Jump", Step{1}, nil); code(err) != "ROOM-NONE" {
 		t.Errorf("a message of the first login = %v, want ROOM-NONE", err)
 	}
-	// The gate dies, and its clients come back at the other one.
+	// The gate dies, and its clients reconnect at the other one.
 	r.gates[0].Kill()
 	r.wantLog(a.ID(), "join 1 x; drop 1; return 1; drop 1; return 1; drop 1")
 	if d := r.guest(1, 1).joinOrCreate(nil); d.ID() != a.ID() || d.Player() != 1 {
@@ -327,7 +330,7 @@ func TestReturnAtAnotherGate(t *testing.T) {
 	r.wantLog(a.ID(), "join 1 x; drop 1; return 1; drop 1; return 1; drop 1; return 1")
 }
 
-// wantLog waits until what has happened in a pond is as wanted.
+// wantLog waits until the log of a pond has the wanted text.
 func (r *ring) wantLog(id, want string) {
 	r.t.Helper()
 	var log string
@@ -353,7 +356,7 @@ func closed(r *croom.Room) <-chan string {
 	return c
 }
 
-// A node that drains takes no new rooms and no new players; its rooms go on.
+// A node that drains accepts no new rooms or players. Its rooms continue.
 func TestDrainingNodeTakesNoRooms(t *testing.T) {
 	r := newRing(t, 1, 2, room.Seats(10))
 	a := r.guest(0, 1).join(r.create(0, "").ID)
@@ -389,7 +392,8 @@ func TestDrainingNodeTakesNoRooms(t *testing.T) {
 	}
 }
 
-// A node that dies ends its rooms. The members are told why, and their sessions go on.
+// The rooms of a node that dies end. The players get the reason, and their sessions
+// continue.
 func TestNodeDies(t *testing.T) {
 	r := newRing(t, 2, 2)
 	dead := r.create(0, "")
@@ -467,7 +471,7 @@ type Ticket struct {
 	Name string `json:"name"`
 }
 
-// Enter joins the room with the id of the ticket, or any.
+// Enter joins the room with the id of the ticket, or any room.
 func (d *dock) Enter(s *session.Session, m *Ticket) error {
 	r := s.Defer()
 	go func() {

@@ -15,9 +15,11 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// This file gives private rooms codes that people can type. A code belongs to the two nodes that rendezvous hashing ranks
-// first for it: they know which room has it, and see that no other room gets it. The node of the room renews this, so that
-// codes survive the end of a node and find their new owners. If one node comes or goes, one of the two is still known.
+// This file gives private rooms codes that people can type. Each code belongs to the two
+// nodes that rendezvous hashing ranks first for it. These nodes know the room of the
+// code, and do not give the code to another room. The room's node renews this, so that
+// codes survive when a node leaves. When one node joins or leaves, one of the two owners
+// stays.
 
 // codeLetters are the characters of codes. 0, O, 1 and I look alike, so they are left out.
 const codeLetters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -25,15 +27,15 @@ const codeLetters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 const (
 	codeLength = 6
 	codeOwners = 2
-	codeTries  = 5 // random codes that a room tries
+	codeTries  = 5 // number of random codes that a room tries
 
-	leaseTime  = 30 * time.Second // how long an owner keeps a code that is not renewed
+	leaseTime  = 30 * time.Second // how long an owner keeps a code without a renewal
 	renewTime  = 10 * time.Second
-	memberTime = time.Second // how often a node with codes looks whether their owners have changed
+	memberTime = time.Second // interval at which a node with codes checks whether their owners have changed
 )
 
-// The rates of wrong codes: a session may send guessBurst at once and one more each guessEvery, and all sessions of one
-// address likewise.
+// These constants limit wrong codes. A session may send guessBurst at once and one more
+// per guessEvery. The same applies to all sessions of one address.
 const (
 	guessBurst   = 5
 	guessEvery   = 6 * time.Second
@@ -51,7 +53,8 @@ func newCode() string {
 	return string(b[:])
 }
 
-// parseCode returns a code as it is kept. It reports false if the text cannot be one.
+// parseCode returns the canonical form of a code. It returns false if the text is not a
+// valid code.
 func parseCode(text string) (string, bool) {
 	code := strings.ToUpper(strings.TrimSpace(text))
 	if len(code) != codeLength || strings.Trim(code, codeLetters) != "" {
@@ -60,18 +63,19 @@ func parseCode(text string) (string, bool) {
 	return code, true
 }
 
-// codes are the codes that concern one node. Its methods may be called concurrently.
+// codes holds the codes of a node's rooms and the codes that the node owns. Its methods
+// may be called concurrently.
 type codes struct {
 	mu      sync.Mutex
-	mine    map[string]string // the rooms of this node by code; mu guards it and what follows
-	owned   map[string]lease  // the codes of which this node is an owner
-	sweep   int               // leases at which those that are over are deleted
+	mine    map[string]string // the codes of this node's rooms, with the room ids; mu guards it and the following fields
+	owned   map[string]lease  // the codes that this node owns
+	sweep   int               // number of leases at which expired ones are deleted
 	renewal bool              // a goroutine renews mine
 }
 
-// lease is what an owner knows of a code.
+// lease is an owner's record of a code.
 type lease struct {
-	id    string // of the room
+	id    string // id of the room
 	until time.Time
 }
 
@@ -79,7 +83,8 @@ func newCodes() *codes {
 	return &codes{mine: map[string]string{}, owned: map[string]lease{}, sweep: minSweep}
 }
 
-// claim gives codes to rooms, or renews them. It returns the codes that other rooms have.
+// claim assigns codes to rooms, or renews them. It returns the codes that belong to other
+// rooms.
 func (c *codes) claim(ids map[string]string) (taken []string) {
 	now := time.Now()
 	c.mu.Lock()
@@ -102,7 +107,8 @@ func (c *codes) claim(ids map[string]string) (taken []string) {
 	return taken
 }
 
-// keep notes the code of a room of this node. It reports whether the caller has to see that the codes are renewed.
+// keep records the code of a room of this node. It reports whether the caller must start
+// the renewal of codes.
 func (c *codes) keep(code, id string) (renew bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,7 +118,8 @@ func (c *codes) keep(code, id string) (renew bool) {
 	return renew
 }
 
-// toRenew returns the codes of this node's rooms; nil if there are none, which ends the renewal.
+// toRenew returns the codes of this node's rooms. It returns nil if there are none, and
+// then the renewal ends.
 func (c *codes) toRenew() map[string]string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,7 +130,7 @@ func (c *codes) toRenew() map[string]string {
 	return maps.Clone(c.mine)
 }
 
-// find returns the room with a code, "" if it is not known here.
+// find returns the room with a code, or "" if this node does not know it.
 func (c *codes) find(code string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,7 +143,7 @@ func (c *codes) find(code string) string {
 	return ""
 }
 
-// release forgets the code of a room of this node.
+// release removes the code of a room of this node.
 func (c *codes) release(code, id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -164,7 +171,7 @@ func (n *node) roomNodes() []string {
 	return list
 }
 
-// codeClaims asks a node to give codes to rooms.
+// codeClaims is a request to assign codes to rooms.
 type codeClaims struct {
 	IDs map[string]string `json:"ids"` // the rooms by code
 }
@@ -175,12 +182,12 @@ type codeAnswer struct {
 	ID    string   `json:"id,omitempty"`
 }
 
-// codeQuery asks a node for the room with a code.
+// codeQuery is a request for the room with a code.
 type codeQuery struct {
 	Code string `json:"code"`
 }
 
-// claimAt is codes.claim at a node.
+// claimAt calls codes.claim at a node.
 func (n *node) claimAt(ctx context.Context, name string, ids map[string]string) (taken []string, err error) {
 	if name == n.name {
 		return n.codes.claim(ids), nil
@@ -202,7 +209,7 @@ func (n *node) assignCode(c *core, done func(error)) {
 	}
 }
 
-// pickCode tries random codes until the owners of one give it to the room.
+// pickCode tries random codes until the owners of one assign it to the room.
 func (n *node) pickCode(ctx context.Context, c *core, nodes []string) error {
 	var last error
 	for range codeTries {
@@ -336,7 +343,8 @@ func (n *node) enterCode(e *entry, method string, answer func(any, error)) {
 	})
 }
 
-// guess counts a guess of a session and of its address. It reports false if there were too many. refund takes it back.
+// guess counts an attempt of a session and of its address. It returns false if there were
+// too many. refund undoes the count.
 func (n *node) guess(s *session.Session) (refund func(), ok bool) {
 	address := hostOf(s.RemoteAddr())
 	switch {
@@ -352,7 +360,8 @@ func (n *node) guess(s *session.Session) (refund func(), ok bool) {
 	}, true
 }
 
-// hostOf returns what an address has in common with those of the same client: the IP address, of IPv6 the first 64 bits.
+// hostOf returns the part of an address that identifies a client: the IP address, or the
+// first 64 bits of an IPv6 address.
 func hostOf(a net.Addr) string {
 	if a == nil {
 		return ""

@@ -74,7 +74,7 @@ func TestPublicRoomHasNoCode(t *testing.T) {
 	})
 }
 
-// wrong returns a code that is not that of a room.
+// wrong returns a code that no room has.
 func wrong(right string, i int) string {
 	const letters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 	c := right[:4] + string(letters[i/32%32]) + string(letters[i%32])
@@ -93,7 +93,7 @@ func TestGuessesAreLimited(t *testing.T) {
 		guess := func(p *nanotest.Player, i int) string {
 			return code(p.Request(t.Context(), "room.join", byCode(wrong(info.Code, i)), nil))
 		}
-		// A right code costs nothing.
+		// A correct code does not count toward the limit.
 		for range 20 {
 			if err := p.Request(t.Context(), "room.join", byCode(info.Code), nil); err != nil {
 				t.Fatalf("join by code = %v", err)
@@ -117,7 +117,7 @@ func TestGuessesAreLimited(t *testing.T) {
 		if got := guess(p, 1); got != "ROOM-RATE" {
 			t.Errorf("two guesses 6 s later = %s, want ROOM-RATE", got)
 		}
-		// All clients of an address together.
+		// All clients of an address share a limit.
 		time.Sleep(10 * time.Minute)
 		for i := range 40 {
 			want := "ROOM-404"
@@ -177,7 +177,7 @@ func TestMakingRoomsIsLimited(t *testing.T) {
 	})
 }
 
-// The code of a room is known at every gate, also when nodes have come and gone since.
+// Every gate knows the code of a room, even after nodes have joined and left.
 func TestCodesInACluster(t *testing.T) {
 	r := newRing(t, 2, 3, room.Private(), room.Empty(time.Minute))
 	seen := map[string]string{}

@@ -27,7 +27,7 @@ var (
 	_ nano.RoomsReporter   = (*server)(nil)
 )
 
-// option serves a kind.
+// option returns the server option that serves the kind.
 func (k *kind) option() nano.Option {
 	cs := &component.Components{}
 	cs.Register(&server{kind: k}, component.WithName(k.name))
@@ -56,7 +56,7 @@ func (s *server) Provide(env handler.Env) ([]handler.Func, error) {
 	return funcs, nil
 }
 
-// InitServer makes the kind known to the server's other kinds.
+// InitServer registers the kind with the server's other kinds.
 func (s *server) InitServer(srv *nano.Server) {
 	s.node = nodeOf(srv, s.env)
 	s.node.add(s.kind)
@@ -65,10 +65,11 @@ func (s *server) InitServer(srv *nano.Server) {
 // Drain waits for the rooms of all kinds to end.
 func (s *server) Drain(ctx context.Context) { s.node.drain(ctx) }
 
-// Shutdown closes the rooms that are left.
+// Shutdown closes the remaining rooms.
 func (s *server) Shutdown() { s.node.close() }
 
-// maxHops is how many messages of one player may wait for a room that has a scheduler of its own.
+// maxHops is how many messages of one player may be queued for a room on another
+// scheduler.
 const maxHops = 256
 
 // serve runs a message on the scheduler of the player's room.
@@ -104,7 +105,7 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 	return nil, nil
 }
 
-// answer answers a deferred request, if there is one to answer.
+// answer answers a deferred request, if there is one.
 func (c *core) answer(r *session.Responder, reply any, err error) {
 	if err == nil {
 		if err = r.Reply(reply); err == nil || errors.Is(err, session.ErrSessionOnNotify) || errors.Is(err, session.ErrBrokenPipe) {

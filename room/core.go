@@ -17,32 +17,35 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// The routes of what a room pushes.
+// These are the routes of a room's pushes.
 const (
 	routeState  = "room.state"
 	routeLeft   = "room.left"   // {"reason":...}: the seat was taken away
 	routeClosed = "room.closed" // {"reason":...}: the room has ended
 )
 
-// maxPanics is how many ticks may panic in a row before the room is closed.
+// maxPanics is the number of consecutive ticks with a panic after which the room is
+// closed.
 const maxPanics = 10
 
-// maxQueued is how many bytes may wait for a client before it gets no more state until they are sent.
+// maxQueued is the number of queued bytes above which a client gets no state.
 const maxQueued = 64 << 10
 
-// slowRetry is when a room without a tick rate looks again at clients that got no state.
+// slowRetry is the interval at which a room without a tick rate checks clients that got
+// no state.
 const slowRetry = 100 * time.Millisecond
 
-// flushMemory is of how many flushes the times are known.
+// flushMemory is the number of flushes whose times are kept.
 const flushMemory = 64
 
-// flushed is when the state of a tick was sent, on the room's clock.
+// flushed records when the state of a tick was sent, on the room's clock.
 type flushed struct {
 	tick uint64
 	at   time.Duration
 }
 
-// core is a room without its type parameters. Everything but what mu guards is for the room's scheduler.
+// core is a room without its type parameters. The room's scheduler owns all fields except
+// those that mu guards.
 type core struct {
 	kind  *kind
 	node  *node
@@ -55,12 +58,12 @@ type core struct {
 	ticker  interface{ Tick() }
 	viewer  interface{ View(*Player, *state.View) }
 	sync    *state.Sync
-	players []*Player // and spectators, in the order of their ids
+	players []*Player // players and spectators, in the order of their ids
 	nextID  PlayerID
 	timers  timers
 	timerID uint64
 
-	base       time.Time // when the clock began
+	base       time.Time // start of the room's clock
 	clock      time.Duration
 	next       time.Duration // when the next tick is due, since base
 	alarm      *scheduler.Timer
@@ -71,8 +74,8 @@ type core struct {
 	flushes    [flushMemory]flushed
 	flushCount int
 	pending    bool // a flush is scheduled
-	ticking    bool // the clock stands still
-	panics     int  // ticks in a row that panicked
+	ticking    bool // a tick is running, and the clock is stopped
+	panics     int  // consecutive ticks with a panic
 	closed     bool
 	empty      *timer
 	retry      *timer // flushes again for clients that are slow
@@ -81,11 +84,11 @@ type core struct {
 	stats roomStats
 
 	mu       sync.Mutex
-	code     string // of a private room, set before it starts; mu guards it and what follows
-	taken    int    // seats, with those that are held and reserved
+	code     string // code of a private room, set before it starts; mu guards it and the following fields
+	taken    int    // number of taken seats, including held and reserved ones
 	reserved map[claim]*ticket
 	locked   bool
-	gone     bool // takes no more players
+	gone     bool // the room accepts no players
 	labels   map[string]any
 	watchers int
 	teams    map[int64]int // by uid: the teams of a match
@@ -130,7 +133,7 @@ func newCore(k *kind, n *node, sched *scheduler.Scheduler) *core {
 	return c
 }
 
-// start runs OnCreate and begins the ticks. It runs on the room's scheduler.
+// start runs OnCreate and starts the ticks. It runs on the room's scheduler.
 func (c *core) start(opts any) (err error) {
 	if c.sync, err = c.value.Interface().(embedded).newSync(); err != nil {
 		return err
@@ -175,7 +178,7 @@ func (c *core) getCode() string {
 	return c.code
 }
 
-// abandon removes a room that could not start.
+// abandon removes a room whose start failed.
 func (c *core) abandon() {
 	c.mu.Lock()
 	c.gone = true
@@ -184,7 +187,7 @@ func (c *core) abandon() {
 	c.node.remove(c)
 }
 
-// optionsValue returns opts, or a pointer to a zero value if there are none.
+// optionsValue returns opts, or a pointer to a zero value if opts is nil.
 func optionsValue(t reflect.Type, opts any) reflect.Value {
 	if v := reflect.ValueOf(opts); v.IsValid() && v.Type() == reflect.PointerTo(t) && !v.IsNil() {
 		return v
@@ -192,7 +195,7 @@ func optionsValue(t reflect.Type, opts any) reflect.Value {
 	return reflect.New(t)
 }
 
-// guard calls f and turns a panic into an error.
+// guard calls f and converts a panic to an error.
 func (c *core) guard(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -217,7 +220,8 @@ func (c *core) player(id PlayerID) *Player {
 	return c.players[i]
 }
 
-// flush compares the state with what was sent, and sends each player what changed for it.
+// flush compares the state with the values sent before, and sends each player the changes
+// that it can see.
 func (c *core) flush(tick uint64) {
 	c.sentAt = tick
 	now := time.Since(c.base)
@@ -236,7 +240,7 @@ func (c *core) flush(tick uint64) {
 		if queued(p.session) > maxQueued {
 			c.stats.slow.Add(1)
 			slow = true
-			continue // likewise
+			continue // this view also misses the tick
 		}
 		if c.viewer != nil && !c.call("View", func() { c.viewer.View(p, p.view) }) {
 			p.view.Reset()
@@ -248,7 +252,7 @@ func (c *core) flush(tick uint64) {
 		p.sent += int64(len(c.buf))
 		c.stats.bytes.Add(int64(len(c.buf)))
 		if pushState(p.session, c.buf) != nil {
-			p.view.Reset() // a session that is closed is dropped soon
+			p.view.Reset() // a player with a closed session is dropped soon
 		}
 	}
 	if slow && c.dt == 0 && !c.closed && (c.retry == nil || c.retry.f == nil) {

@@ -9,20 +9,22 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// This file serves the requests of sessions that other nodes may have to serve. A request comes to the node of the session's
-// seat, because a seat binds the session's room requests; without a seat it comes to any node.
+// This file serves requests of sessions that another node may have to serve. A request
+// arrives at the node of the session's seat, because a seat binds the session's room
+// requests. Without a seat, it arrives at any node.
 
-// entry is a join of a session.
+// entry is a session's request to join.
 type entry struct {
 	s         *session.Session
-	kind      *kind // of joinOrCreate; nil if this node does not have it
+	kind      *kind // kind of joinOrCreate; nil if this node does not have it
 	req       *request
-	opts      decoder         // of the options, on this node
-	create    json.RawMessage // the options of OnCreate
-	unlimited bool            // the program asks, not a client
+	opts      decoder         // decoder of the options on this node
+	create    json.RawMessage // options of OnCreate
+	unlimited bool            // the request comes from the program, so client limits do not apply
 }
 
-// forward has the node at an address serve a request of the session, and binds the session's room requests to that node.
+// forward sends a request of the session to the given node, and binds the session's room
+// requests to that node.
 func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (any, error) {
 	if bound, _ := e.s.Router().Find(service); bound != to.addr {
 		e.s.Router().Bind(service, to.addr)
@@ -38,7 +40,8 @@ func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (a
 	return json.RawMessage(reply), nil
 }
 
-// later answers with the result of f, which waits for other nodes on a goroutine of its own.
+// later calls f on a new goroutine, where it may wait for other nodes, and answers with
+// its result.
 func (n *node) later(answer func(any, error), f func(ctx context.Context) (any, error)) {
 	if !n.async(func(ctx context.Context) {
 		v, err := f(ctx)
@@ -48,8 +51,8 @@ func (n *node) later(answer func(any, error), f func(ctx context.Context) (any, 
 	}
 }
 
-// counted begins a request of a session in a cluster, and returns an answer that ends it. It returns nil if the request was
-// refused.
+// counted starts a request of a session in a cluster, and returns an answer function that
+// ends it. It returns nil if the request was refused.
 func (n *node) counted(s *session.Session, join bool, answer func(any, error)) func(any, error) {
 	if n.address() == "" {
 		return answer
@@ -65,7 +68,8 @@ func (n *node) counted(s *session.Session, join bool, answer func(any, error)) f
 	}
 }
 
-// enter joins the room with the id or the code of the request, or watches it, on the node that has it.
+// enter joins or watches the room with the id or the code of the request, on the room's
+// node.
 func (n *node) enter(e *entry, method string, answer func(any, error)) {
 	if e.req.ID == "" && e.req.Code != "" {
 		n.enterCode(e, method, answer)
@@ -82,7 +86,8 @@ func (n *node) enter(e *entry, method string, answer func(any, error)) {
 	}
 }
 
-// public returns an error of waiting for other nodes as the client may see it.
+// public converts an error of waiting for other nodes to the form that the client may
+// see.
 func (n *node) public(err error) error {
 	switch {
 	case n.ctx.Err() != nil && errors.Is(err, context.Canceled):
@@ -93,15 +98,16 @@ func (n *node) public(err error) error {
 	return err
 }
 
-// The methods of the requests that join a room.
+// These are the methods of requests that join a room.
 const (
 	methodJoin         = "join"
 	methodJoinOrCreate = "joinOrCreate"
 	methodSpectate     = "spectate"
 )
 
-// serve serves a join: on the node of the session's seat, if it has or had one. A client's request comes to another node if
-// it was on its way when the session took the seat. One join of a session runs at a time: else it might get two seats.
+// serve serves a join, on the node of the session's seat if it has or had one. A client's
+// request reaches another node if it was sent before the session took the seat. Joins of
+// one session run one at a time, because otherwise it could get two seats.
 func (n *node) serve(e *entry, method string, answer func(any, error)) {
 	if answer = n.counted(e.s, true, answer); answer == nil {
 		return
@@ -181,6 +187,10 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 			return
 		}
 	}
+	if n.seat(e.s) != nil { // it could not join the new room
+		done(nil, seated{}, ErrJoined)
+		return
+	}
 	if !n.mayCreate(e) {
 		done(nil, seated{}, ErrRate)
 		return
@@ -205,7 +215,7 @@ func (n *node) mayCreate(e *entry) bool {
 	return e.unlimited || limit.allow(e.s.ID())
 }
 
-// maxTries is how many offered rooms a join tries before it asks for a new one.
+// maxTries is the number of offered rooms that a join tries before it requests a new one.
 const maxTries = 8
 
 // match joins the room where the user has a seat, the best room that another node or this one offers, or a new one.
@@ -256,7 +266,7 @@ func (e *entry) withID(id string) *entry {
 	return &with
 }
 
-// enterAt is enter for a request with an id, and waits for that.
+// enterAt calls enter for a request with an id, and waits for the result.
 func (n *node) enterAt(ctx context.Context, e *entry, method string) (any, error) {
 	if to, other := n.peerOf(e.req.ID); other {
 		if n.seat(e.s) != nil {
@@ -267,7 +277,7 @@ func (n *node) enterAt(ctx context.Context, e *entry, method string) (any, error
 	return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
 }
 
-// again reports whether a join may try another room after an error.
+// again reports whether a join may try another room after the error.
 func again(err error) bool {
 	return errors.Is(err, ErrFull) || errors.Is(err, ErrLocked) || errors.Is(err, ErrNotFound) || unavailable(err)
 }

@@ -30,8 +30,8 @@ var (
 
 // These errors are returned by the methods of a [Kind].
 var (
-	// ErrLogic is returned if the call would wait on a scheduler that rooms or handlers run on. Make it on a goroutine
-	// of its own.
+	// ErrLogic is returned if the call would block a scheduler that rooms or handlers run
+	// on. Call the method on another goroutine.
 	ErrLogic = errors.New("room: the call would block the scheduler that it is made on")
 	// ErrNoServer is returned if no running server was given the kind's Option.
 	ErrNoServer = errors.New("room: no running server has this kind: give it the kind's Option")
@@ -39,7 +39,7 @@ var (
 	ErrServers = errors.New("room: several servers have this kind: select one with On")
 )
 
-// Clients receive these errors only.
+// Only clients receive these errors.
 var (
 	errPanic   = message.Errorf(message.CodeInternal, "internal error")
 	errRefused = message.Errorf("ROOM-REFUSED", "the room took the seat away at once")

@@ -10,9 +10,9 @@ import (
 // Info describes a room.
 type Info struct {
 	ID      string         `json:"id"`
-	Code    string         `json:"code,omitempty"` // of a private room: clients can join by it
+	Code    string         `json:"code,omitempty"` // code of a private room, with which clients can join
 	Kind    string         `json:"kind"`
-	Players int            `json:"players"` // with held and reserved seats
+	Players int            `json:"players"` // includes held and reserved seats
 	Seats   int            `json:"seats"`
 	Locked  bool           `json:"locked,omitempty"`
 	Label   map[string]any `json:"label,omitempty"`
@@ -24,7 +24,7 @@ func (c *core) info() Info {
 	return c.infoLocked()
 }
 
-// infoLocked is info; the caller holds mu.
+// infoLocked is info for a caller that holds mu.
 func (c *core) infoLocked() Info {
 	return Info{ID: c.id, Code: c.code, Kind: c.kind.name, Players: c.taken, Seats: c.kind.options.seats, Locked: c.locked, Label: maps.Clone(c.labels)}
 }
@@ -32,10 +32,11 @@ func (c *core) infoLocked() Info {
 // ranked is a room that fits a filter.
 type ranked struct {
 	Info
-	Off float64 `json:"off"` // how far its label Near is off
+	Off float64 `json:"off"` // distance of the label Near from At
 }
 
-// rank returns the room if it fits a filter and, with free, if a new player may join it at present.
+// rank returns the room if it fits a filter. If free is true, the room must also accept a
+// new player now.
 func (c *core) rank(f Filter, free bool) (ranked, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -51,13 +52,13 @@ func (c *core) rank(f Filter, free bool) (ranked, bool) {
 
 // Filter selects rooms by their labels.
 type Filter struct {
-	Equal  map[string]any `json:"equal,omitempty"`  // labels that have to be equal
-	Near   string         `json:"near,omitempty"`   // a label that is a number, such as a rank
-	At     float64        `json:"at,omitempty"`     // what Near is to be close to
-	Within float64        `json:"within,omitempty"` // how far it may be off; rooms that are closer come first
+	Equal  map[string]any `json:"equal,omitempty"`  // labels that must be equal
+	Near   string         `json:"near,omitempty"`   // name of a numeric label, such as a rank
+	At     float64        `json:"at,omitempty"`     // target value of the label Near
+	Within float64        `json:"within,omitempty"` // maximum distance of the label from At; closer rooms come first
 }
 
-// normal makes numbers comparable.
+// normal converts numbers to a comparable form.
 func normal(v any) any {
 	r := reflect.ValueOf(v)
 	switch {
@@ -75,7 +76,8 @@ func normal(v any) any {
 	return v
 }
 
-// accepts reports whether a room with these labels fits the filter, and how far its label Near is off.
+// accepts reports whether a room with the labels fits the filter. off is the distance of
+// its label Near from At.
 func (f Filter) accepts(label map[string]any) (off float64, ok bool) {
 	for k, v := range f.Equal {
 		have, ok := label[k]
@@ -94,7 +96,7 @@ func (f Filter) accepts(label map[string]any) (off float64, ok bool) {
 	return off, off <= f.Within
 }
 
-// order sorts rooms: the closest first, then the fullest, then by id.
+// order sorts rooms by distance, then the fullest first, then by id.
 func order(list []ranked) []ranked {
 	slices.SortFunc(list, func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.Off, b.Off), cmp.Compare(b.Players, a.Players), cmp.Compare(a.ID, b.ID))

@@ -6,19 +6,19 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The optional parts of a session and its entity that a room uses. Entities of unit tests and of
-// other nodes may lack them.
+// These interfaces are the optional parts of a session and its entity that a room uses.
+// Entities of unit tests and of other nodes may not implement them.
 
-// queuer is an entity that knows how many bytes wait for its client.
+// queuer is an entity that reports the number of bytes queued for its client.
 type queuer interface{ Queued() int }
 
-// statePusher is an entity that can push a message which is not kept for a resume: if the client
-// misses it, it gets an empty push of the route in its place.
+// statePusher is an entity that can push a message which is not kept for a resume. A
+// client that misses the message gets an empty push of the route instead.
 type statePusher interface {
 	PushReplaceable(route string, data []byte) error
 }
 
-// suspender is a session that outlives its connection for a while.
+// suspender is a session that can outlive its connection.
 type suspender interface {
 	OnSuspend(func(s *session.Session, reason error))
 	OnResume(func(*session.Session))
@@ -29,14 +29,15 @@ type willed interface {
 	SetWill(route string, data []byte)
 }
 
-// setWill sets what the client of s gets if this node goes down and the session stays; nothing for the route "".
+// setWill sets the push that the client of s gets if this node goes down before the
+// session ends. The route "" removes it.
 func setWill(s *session.Session, route string, data []byte) {
 	if w, ok := s.NetworkEntity().(willed); ok {
 		w.SetWill(route, data)
 	}
 }
 
-// queued returns how many bytes wait for the client of s, 0 if that is not known.
+// queued returns the number of bytes queued for the client of s, 0 if it is unknown.
 func queued(s *session.Session) int {
 	if q, ok := s.NetworkEntity().(queuer); ok {
 		return q.Queued()
@@ -44,7 +45,7 @@ func queued(s *session.Session) int {
 	return 0
 }
 
-// pushState sends a message of the state.
+// pushState pushes a state message.
 func pushState(s *session.Session, data []byte) error {
 	if p, ok := s.NetworkEntity().(statePusher); ok {
 		return p.PushReplaceable(routeState, data)
@@ -52,7 +53,8 @@ func pushState(s *session.Session, data []byte) error {
 	return s.Push(routeState, data)
 }
 
-// onSuspend calls drop when s is suspended and back when it is resumed, if sessions can be.
+// onSuspend registers drop for when s is suspended and back for when it is resumed, if
+// sessions can be resumed.
 func onSuspend(s *session.Session, drop, back func()) {
 	if v, ok := any(s).(suspender); ok {
 		v.OnSuspend(func(*session.Session, error) { drop() })

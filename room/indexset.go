@@ -2,10 +2,10 @@ package room
 
 import "math/bits"
 
-// indexSet is a set of small integers that finds the neighbors of one in a few steps: a tree of words in which a bit says
-// whether the word below it holds any.
+// indexSet is a set of small integers that finds the neighbors of an integer in a few
+// steps. It is a tree of words. Each bit reports whether the word below it is not zero.
 type indexSet struct {
-	levels [][]uint64 // the first holds the members
+	levels [][]uint64 // the first level holds the members
 }
 
 // newIndexSet returns an empty set for the integers below n.
@@ -35,7 +35,7 @@ func (p *indexSet) remove(i int) {
 	}
 }
 
-// next returns the least member from i on, -1 if there is none.
+// next returns the smallest member that is at least i, or -1 if there is none.
 func (p *indexSet) next(i int) int {
 	for level, words := range p.levels {
 		if i>>6 >= len(words) {
@@ -53,7 +53,7 @@ func (p *indexSet) next(i int) int {
 	return -1
 }
 
-// before returns the greatest member below i, -1 if there is none.
+// before returns the largest member below i, or -1 if there is none.
 func (p *indexSet) before(i int) int {
 	for level, words := range p.levels {
 		if i--; i < 0 {

@@ -13,7 +13,7 @@ import (
 // kind is a Kind without its type parameter.
 type kind struct {
 	name     string
-	typ      reflect.Type // of the struct
+	typ      reflect.Type // type of the struct
 	options  options
 	err      error
 	dt       time.Duration // between ticks, 0 for none
@@ -27,8 +27,8 @@ type kind struct {
 // hook is OnCreate or OnJoin.
 type hook struct {
 	index   int
-	player  bool         // takes a *Player
-	options reflect.Type // what the options point to, nil for none
+	player  bool         // it takes a *Player
+	options reflect.Type // type that the options point to, nil for none
 	reply   bool
 	err     bool
 }
@@ -37,10 +37,10 @@ type hook struct {
 type method struct {
 	name    string
 	index   int
-	request reflect.Type // what the message points to
+	request reflect.Type // type that the message points to
 	reply   reflect.Type // nil for none
 	err     bool
-	input   bool // waits for the next tick
+	input   bool // the message waits for the next tick
 }
 
 var (
@@ -76,7 +76,7 @@ func define(name string, t reflect.Type, opts []Option) *kind {
 	return k
 }
 
-// inspect reads the type of the room.
+// inspect checks the type of the room.
 func (k *kind) inspect() (errs []error) {
 	if k.typ.Kind() != reflect.Struct {
 		return []error{fmt.Errorf("%v is no struct", k.typ)}
@@ -108,13 +108,13 @@ func (k *kind) inspect() (errs []error) {
 	return errs
 }
 
-// isBase reports whether a method is one that every room has from Base.
+// isBase reports whether a method comes from Base.
 func isBase(name string) bool {
 	_, ok := reflect.TypeFor[*Base[struct{}]]().MethodByName(name)
 	return ok
 }
 
-// The hooks with one signature.
+// fixed lists the hooks with a single signature.
 var fixed = map[string][2][]reflect.Type{
 	"OnDrop":   {{typePlayer}, nil},
 	"OnReturn": {{typePlayer}, nil},
@@ -143,7 +143,7 @@ func (k *kind) method(m reflect.Method) error {
 		return err
 	}
 	if len(in) == 0 || in[0] != typePlayer {
-		return nil // a method of the program's own
+		return nil // a method for the program's own use
 	}
 	h := &method{name: m.Name, index: m.Index}
 	if len(in) != 2 || in[1].Kind() != reflect.Pointer {

@@ -12,7 +12,7 @@ import (
 // takeOver gives a seat to another session of its user.
 func (c *core) takeOver(p *Player, s *session.Session) error {
 	if p.session == s {
-		p.view.Reset() // the client begins anew
+		p.view.Reset() // the client needs a snapshot
 		c.touch()
 		return nil
 	}
@@ -27,7 +27,7 @@ func (c *core) takeOver(p *Player, s *session.Session) error {
 			c.dropped(p)
 		}
 	}
-	if p.why != nil { // OnDrop took the seat away
+	if p.why != nil { // OnDrop removed the player
 		c.node.stand(s, p)
 		return errRefused
 	}
@@ -37,7 +37,7 @@ func (c *core) takeOver(p *Player, s *session.Session) error {
 	return nil
 }
 
-// returned ends a drop.
+// returned ends a drop after the player has reconnected.
 func (c *core) returned(p *Player) {
 	if !p.dropped {
 		return
@@ -52,8 +52,8 @@ func (c *core) returned(p *Player) {
 	c.touch()
 }
 
-// drop holds the seat of a player who has lost the connection. Hold counts from the first call. A spectator stays as long
-// as the session.
+// drop holds the seat of a player who has lost the connection. The time of Hold starts at
+// the first call. A spectator stays until the session ends.
 func (c *core) drop(p *Player) {
 	const expired = "hold expired"
 	switch {
@@ -71,7 +71,7 @@ func (c *core) drop(p *Player) {
 	}
 }
 
-// dropped begins a drop.
+// dropped starts a drop.
 func (c *core) dropped(p *Player) {
 	p.dropped = true
 	p.inputs, p.tripCount = nil, 0
@@ -81,7 +81,8 @@ func (c *core) dropped(p *Player) {
 	c.touch()
 }
 
-// remove takes a seat away. The client of a player who did not ask for it gets the push room.left with the reason.
+// remove removes a player from the seat. If the player did not ask for it, the client
+// gets the push room.left with the reason.
 func (c *core) remove(p *Player, why error, reason string) {
 	if p.why != nil || c.closed {
 		return
@@ -112,10 +113,10 @@ func (c *core) onLeave(p *Player) {
 	}
 }
 
-// forget takes a player off the lists.
+// forget removes a player from the lists.
 func (c *core) forget(p *Player) {
 	if i := slices.Index(c.players, p); i >= 0 {
-		// A loop over the players may run: leave its slice as it is.
+		// A loop over the players may be using the slice, so it is copied.
 		c.players = append(slices.Clone(c.players[:i]), c.players[i+1:]...)
 	}
 	c.node.release(p)
@@ -125,7 +126,7 @@ func (c *core) forget(p *Player) {
 	}
 }
 
-// watchEmpty closes the room when it has been without players for a while.
+// watchEmpty closes the room after it has had no players for the time of Empty.
 func (c *core) watchEmpty() {
 	if c.closed || c.empty != nil && c.empty.f != nil {
 		return
@@ -146,12 +147,13 @@ func (c *core) closeEmpty() {
 	c.mu.Lock()
 	waits := len(c.reserved) > 0
 	c.mu.Unlock()
-	if !waits { // otherwise the end of the reservation calls watchEmpty
+	if !waits { // otherwise, the end of the reservation calls watchEmpty
 		c.close("empty")
 	}
 }
 
-// endDeserted closes a room without connected players on a server that drains: no player can come back.
+// endDeserted closes a room without connected players if the server drains, because no
+// player can return.
 func (c *core) endDeserted() {
 	connected := func(p *Player) bool { return !p.spectator && !p.dropped }
 	if !c.closed && c.node.isDraining() && !slices.ContainsFunc(c.players, connected) {

@@ -8,30 +8,32 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The default rate at which one session may make rooms: createBurst at once, and one more each createEvery.
+// These constants are the default rate at which one session may create rooms: createBurst
+// at once, and one more per createEvery.
 const (
 	createBurst = 20
 	createEvery = time.Second
 )
 
-// limiter allows each key a number of actions at once, and one more each interval. Its methods may be called concurrently.
+// limiter allows a number of actions per key at once, and one more per interval. Its
+// methods may be called concurrently.
 type limiter struct {
 	burst int
 	every time.Duration
 
 	mu    sync.Mutex
-	used  map[any]time.Time // when the key will have its whole burst again; mu guards it and sweep
-	sweep int               // entries at which those that are over are deleted
+	used  map[any]time.Time // when the key has its full burst again; mu guards it and sweep
+	sweep int               // number of entries at which expired ones are deleted
 }
 
-// minSweep is how many keys a limiter keeps at least before it looks for those that are over.
+// minSweep is the minimum number of keys at which a limiter deletes expired ones.
 const minSweep = 1024
 
 func newLimiter(burst int, every time.Duration) *limiter {
 	return &limiter{burst: burst, every: every, used: map[any]time.Time{}, sweep: minSweep}
 }
 
-// allow takes one action of a key, and reports whether the key had one.
+// allow counts one action of a key, and reports whether it is within the limit.
 func (l *limiter) allow(key any) bool {
 	now := time.Now()
 	l.mu.Lock()
@@ -56,7 +58,7 @@ func (l *limiter) allow(key any) bool {
 	return true
 }
 
-// restore gives an action back that allow has taken.
+// restore undoes a call of allow.
 func (l *limiter) restore(key any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -65,7 +67,7 @@ func (l *limiter) restore(key any) {
 	}
 }
 
-// maxWaiting is how many requests of one session may wait for other nodes.
+// maxWaiting is the maximum number of requests of one session that wait for other nodes.
 const maxWaiting = 8
 
 // waiting counts the requests of a session that wait for other nodes.
@@ -74,10 +76,12 @@ type waiting struct {
 	join     bool // one of them is a join
 }
 
-// errWaiting is returned if too many requests of a session wait for other nodes, or two joins would.
+// errWaiting is returned if too many requests or more than one join of a session wait for
+// other nodes.
 var errWaiting = message.Errorf(ErrBusy.Code, "wait for the answers to the requests before")
 
-// begin counts a request of a session that waits for other nodes. The caller calls end when it has its answer.
+// begin counts a request of a session that waits for other nodes. The caller calls end
+// when the request is answered.
 func (n *node) begin(s *session.Session, join bool) (end func(), err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -12,30 +12,30 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// The routes of what a queue pushes.
+// These are the routes of a queue's pushes.
 const (
-	routeReady     = "room.ready"     // {"ticket", "match", "players", "within"}: accept within so many milliseconds
-	routeWaiting   = "room.waiting"   // {"ticket"}: the match failed, and the party waits on
+	routeReady     = "room.ready"     // {"ticket", "match", "players", "within"}: accept within that many milliseconds
+	routeWaiting   = "room.waiting"   // {"ticket"}: the match failed, and the party continues to wait
 	routeFound     = "room.found"     // {"ticket", "id", "kind", "team"}: join this room
 	routeUnmatched = "room.unmatched" // {"ticket", "code", "msg"}: the ticket has ended
 )
 
-// lobby is the tickets of one node.
+// lobby holds the tickets of one node.
 type lobby struct {
 	node *node
 
 	mu         sync.Mutex
-	closed     bool // mu guards it and what follows
+	closed     bool // mu guards it and the following fields
 	queues     map[queueKey]*queue
 	tickets    map[int64]*Ticket // by user
-	sessions   map[int64]*Ticket // by session id: those whose end the lobby learns of, nil without a ticket
+	sessions   map[int64]*Ticket // by session id, for sessions whose end the lobby observes; nil without a ticket
 	lastMatch  uint64
 	outgoing   []outgoing
 	delivering bool
 	passes     sync.WaitGroup
 }
 
-// outgoing is a push that is due. Pushes are sent without the lock, in their order.
+// outgoing is a queued push. Pushes are sent in order, without holding the lock.
 type outgoing struct {
 	to    *session.Session
 	route string
@@ -46,7 +46,7 @@ func newLobby(n *node) *lobby {
 	return &lobby{node: n, queues: map[queueKey]*queue{}, tickets: map[int64]*Ticket{}, sessions: map[int64]*Ticket{}}
 }
 
-// enter makes a ticket.
+// enter creates a ticket.
 func (l *lobby) enter(public *Queue, k *kind, p Party) (*Ticket, error) {
 	if l.node.isDraining() {
 		return nil, ErrDraining
@@ -67,9 +67,9 @@ func (l *lobby) enter(public *Queue, k *kind, p Party) (*Ticket, error) {
 	if len(p.Where) == 0 {
 		p.Where = nil
 	}
-	where, err := json.Marshal(p.Where) // with its keys in order
+	where, err := json.Marshal(p.Where) // the keys are sorted
 	if err != nil {
-		return nil, ErrParty // a number that JSON does not have
+		return nil, ErrParty // a number that JSON cannot represent
 	}
 	t := &Ticket{
 		id: newID(l.node.name), lobby: l, where: string(where), party: p, uids: uids, entered: time.Now(), done: make(chan struct{}),
@@ -122,7 +122,8 @@ func (l *lobby) left(s *session.Session) {
 	l.deliver()
 }
 
-// end ends a ticket without a room. It reports false if it has a room or has ended. The caller holds mu.
+// end ends a ticket without a room. It returns false if the ticket has a room or has
+// ended. The caller holds mu.
 func (l *lobby) end(t *Ticket, err error) bool {
 	switch t.state {
 	case ticketPlaced, ticketEnded:
@@ -145,7 +146,7 @@ func (l *lobby) cancel(uid int64) {
 	l.deliver()
 }
 
-// finish takes a ticket off the lists. The caller holds mu.
+// finish removes a ticket from the lists. The caller holds mu.
 func (l *lobby) finish(t *Ticket, room string, err error) {
 	t.state, t.match, t.room, t.err = ticketEnded, nil, room, err
 	for _, uid := range t.uids {
@@ -177,14 +178,15 @@ func unmatchedOf(t *Ticket, err error) unmatched {
 	return unmatched{t.id, e.Code, e.Message}
 }
 
-// tell pushes a message to the players of a ticket. The caller holds mu and calls deliver later.
+// tell queues a push to the players of a ticket. The caller holds mu and calls deliver
+// later.
 func (l *lobby) tell(t *Ticket, route string, body any) {
 	for _, s := range t.party.Players {
 		l.outgoing = append(l.outgoing, outgoing{s, route, body})
 	}
 }
 
-// deliver sends what is due, in order, unless another goroutine does so.
+// deliver sends queued pushes in order, unless another goroutine does so.
 func (l *lobby) deliver() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,15 +199,15 @@ func (l *lobby) deliver() {
 		l.outgoing = nil
 		l.mu.Unlock()
 		for _, o := range list {
-			body, _ := json.Marshal(o.body) // texts and numbers marshal
-			_ = o.to.Push(o.route, body)    // fails for a session that has closed: its ticket ends
+			body, _ := json.Marshal(o.body) // strings and numbers always encode
+			_ = o.to.Push(o.route, body)    // this fails for a closed session, whose ticket ends
 		}
 		l.mu.Lock()
 	}
 	l.delivering = false
 }
 
-// close ends all tickets and waits for the passes that run.
+// close ends all tickets and waits for running passes.
 func (l *lobby) close() {
 	l.mu.Lock()
 	l.closed = true

@@ -6,17 +6,17 @@ import (
 	"sort"
 )
 
-// entrant is a ticket as one pass of a queue sees it.
+// entrant is a ticket during one pass of a queue.
 type entrant struct {
 	ticket *Ticket
-	size   int     // players
-	rank   float64 // of the party
-	window float64 // how far the ranks of the others may be off
-	number int     // in the order of the list, which is that of entering
-	place  int     // in the order of ranks
+	size   int     // number of players
+	rank   float64 // rank of the party
+	window float64 // maximum distance to the ranks of the others
+	number int     // position in the order of entering
+	place  int     // position in the order of ranks
 }
 
-// off returns how far the rank of c is off from that of e, less than 0 for e itself.
+// off returns the distance between the ranks of c and e. It is negative for e itself.
 func (c *entrant) off(e *entrant) float64 {
 	if c == e {
 		return -1
@@ -24,14 +24,15 @@ func (c *entrant) off(e *entrant) float64 {
 	return max(c.rank-e.rank, e.rank-c.rank)
 }
 
-// matcher makes matches of the entrants of one pass. Its work grows with n log n of the entrants: of each party size it
-// looks only at as many neighbors of an entrant as a match could take.
+// matcher forms matches of the entrants of one pass. Its work grows with n log n of the
+// entrants: for each party size it only checks as many neighbors of an entrant as a match
+// could take.
 type matcher struct {
 	teams, per int
 	byRank     []*entrant
-	waiting    []indexSet // by size: the places of the entrants to take
+	waiting    []indexSet // by size: the places of available entrants
 	packs      map[string][][]int
-	steps      int // entrants looked at and teams tried, for tests
+	steps      int // entrants checked and teams tried, for tests
 
 	near   []*entrant // scratch
 	counts []int      // by size
@@ -57,7 +58,8 @@ func (m *matcher) run(list []*entrant) (matches [][][]*entrant) {
 	m.packs = map[string][][]int{}
 	m.counts = make([]int, m.per+1)
 
-	// An entrant is added after all whose windows are wider, so its window is the narrowest of those that wait.
+	// Entrants are added in the order of their windows, the widest first. So the added
+	// entrant has the narrowest window.
 	byWindow := slices.Clone(list)
 	slices.SortFunc(byWindow, func(a, b *entrant) int { return cmp.Or(cmp.Compare(b.window, a.window), a.number-b.number) })
 	for _, e := range byWindow {
@@ -76,7 +78,7 @@ func (m *matcher) run(list []*entrant) (matches [][][]*entrant) {
 	return matches
 }
 
-// match returns a match of e with entrants that wait, nil if there is none.
+// match returns a match of e with waiting entrants, or nil if there is none.
 func (m *matcher) match(e *entrant) [][]*entrant {
 	m.lookAround(e)
 	if m.teamsOf(m.near, e) == nil {
@@ -90,7 +92,7 @@ func (m *matcher) match(e *entrant) [][]*entrant {
 	teams := m.teamsOf(span, e)
 	members := closest(e, span, teams)
 
-	// Fewer entrants on both sides of e may be closer.
+	// A smaller number of entrants on both sides of e may be closer.
 	byDistance(m.near, e)
 	n := sort.Search(len(m.near), func(n int) bool { return m.teamsOf(m.near[:n], e) != nil })
 	around := m.teamsOf(m.near[:n], e)
@@ -124,8 +126,8 @@ func (m *matcher) lookAround(e *entrant) {
 	}
 }
 
-// span returns entrants of near that fill the teams and whose ranks differ by no more than the window of e, which is one of
-// them.
+// span returns entrants of near that fill the teams and include e. Their ranks differ by
+// at most the window of e.
 func (m *matcher) span(e *entrant) []*entrant {
 	clear(m.counts)
 	self := slices.Index(m.near, e)
@@ -144,15 +146,15 @@ func (m *matcher) span(e *entrant) []*entrant {
 		m.steps++
 		m.counts[m.near[from].size]++
 		total += m.near[from].size
-		for ; m.near[to-1].rank-m.near[from].rank > e.window; to-- { // never past e
+		for ; m.near[to-1].rank-m.near[from].rank > e.window; to-- { // this loop stops at e
 			m.counts[m.near[to-1].size]--
 			total -= m.near[to-1].size
 		}
 	}
 }
 
-// teamsOf returns how many parties of each size each team takes so that all teams are full of entrants of the list, e among
-// them. It returns nil if there are no such teams.
+// teamsOf returns how many parties of each size each team takes. All teams are full of
+// entrants of the list, including e. It returns nil if there are no such teams.
 func (m *matcher) teamsOf(list []*entrant, e *entrant) [][]int {
 	clear(m.counts)
 	total := 0
@@ -167,11 +169,12 @@ func (m *matcher) teamsOf(list []*entrant, e *entrant) [][]int {
 	return m.pack(e.size)
 }
 
-// pack is teamsOf for the parties of each size that counts holds, with one party of size must among them.
+// pack is teamsOf for the number of parties of each size in counts. One party of size
+// must is included.
 func (m *matcher) pack(must int) [][]int {
 	m.key = append(m.key[:0], byte(must))
 	for size := 1; size <= m.per; size++ {
-		n := min(m.counts[size], m.teams*(m.per/size)) // more are of no use
+		n := min(m.counts[size], m.teams*(m.per/size)) // more cannot be used
 		m.key = append(m.key, byte(n), byte(n>>8))
 	}
 	if teams, known := m.packs[string(m.key)]; known {
@@ -195,13 +198,14 @@ func (m *matcher) pack(must int) [][]int {
 // packer fills teams with parties, the largest first.
 type packer struct {
 	per    int
-	counts []int   // by size: parties that are left
-	teams  [][]int // by team and size: parties that it takes
+	counts []int   // remaining parties by size
+	teams  [][]int // parties of each team, by size
 	steps  int
-	most   int // steps until it gives up
+	most   int // limit of steps
 }
 
-// begin clears the teams. A search that needs many more steps than there are places is given up.
+// begin clears the teams, and limits the steps of the search to a small multiple of the
+// number of places.
 func (p *packer) begin(teams, per int, counts []int) {
 	p.per, p.steps, p.most = per, 0, 100+2*teams*per
 	p.counts = append(p.counts[:0], counts...)
@@ -216,7 +220,8 @@ func (p *packer) begin(teams, per int, counts []int) {
 func (p *packer) take(team, size int) { p.counts[size]--; p.teams[team][size]++ }
 func (p *packer) give(team, size int) { p.counts[size]++; p.teams[team][size]-- }
 
-// fill fills free places of a team with parties of at most a size, and then the teams after it.
+// fill fills the free places of a team with parties of up to size players, and then the
+// later teams.
 func (p *packer) fill(team, size, free int) bool {
 	if p.steps++; p.steps > p.most {
 		return false
@@ -240,7 +245,8 @@ func (p *packer) fill(team, size, free int) bool {
 	return false
 }
 
-// closest returns as many parties of each size as the teams take, those with the ranks closest to e, in the order of ranks.
+// closest returns as many parties of each size as the teams take. They are those with the
+// ranks closest to e, in the order of ranks.
 func closest(e *entrant, list []*entrant, teams [][]int) (members []*entrant) {
 	need := make([]int, len(teams[0]))
 	for _, t := range teams {
@@ -260,15 +266,17 @@ func closest(e *entrant, list []*entrant, teams [][]int) (members []*entrant) {
 	return members
 }
 
-// byDistance sorts entrants: e first, then those with the closest ranks, those who entered first before others.
+// byDistance sorts entrants: e first, then by distance of the rank, then by time of
+// entering.
 func byDistance(list []*entrant, e *entrant) {
 	slices.SortFunc(list, func(a, b *entrant) int { return cmp.Or(cmp.Compare(a.off(e), b.off(e)), a.number-b.number) })
 }
 
-// spread returns how far the ranks of members are apart, which are in the order of ranks.
+// spread returns the difference between the highest and the lowest rank of members, which
+// are sorted by rank.
 func spread(members []*entrant) float64 { return members[len(members)-1].rank - members[0].rank }
 
-// assign puts the members, which are in the order of ranks, into teams so that the ranks of the teams are close.
+// assign divides the members, which are sorted by rank, into teams with similar ranks.
 func assign(members []*entrant, teams [][]int) [][]*entrant {
 	left := make([][]int, len(teams))
 	for i := range teams {

@@ -83,7 +83,7 @@ func split(members []*entrant, free []int) bool {
 	return false
 }
 
-// No match is left among those who wait on.
+// No match is possible among the remaining entrants.
 func TestMatchesAreAllThereAre(t *testing.T) {
 	found := 0
 	for seed := range uint64(2000) {
@@ -154,7 +154,7 @@ func TestMatchesAreClose(t *testing.T) {
 	}
 }
 
-// queues are those of the benchmark and of the count of its steps.
+// queues lists the queues of the benchmark and of the test that counts steps.
 var queues = []struct {
 	name          string
 	teams, per    int

@@ -16,47 +16,47 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// node is the rooms of one server.
+// node holds the rooms of one server.
 type node struct {
-	name       string // the first part of the ids of its rooms
+	name       string // prefix of the ids of its rooms
 	server     *nano.Server
 	serializer serialize.Serializer
-	json       bool // the serializer's format
+	json       bool // the serializer is JSON
 	log        *slog.Logger
 	lobby      *lobby
 	addr       atomic.Pointer[string] // see address
-	ctx        context.Context        // ends when the server shuts down
+	ctx        context.Context        // canceled when the server shuts down
 	cancel     context.CancelFunc
 	tasksMu    sync.Mutex
 	tasks      sync.WaitGroup // see spawn; Add is called under tasksMu
 	codes      *codes
-	creates    *limiter // of rooms of kinds that only other nodes have, by session
-	guesses    *limiter // of wrong codes, by session
-	addresses  *limiter // of wrong codes, by address
+	creates    *limiter // limits rooms of kinds that only other nodes have, by session
+	guesses    *limiter // limits wrong codes, by session
+	addresses  *limiter // limits wrong codes, by address
 
 	mu       sync.Mutex
-	kinds    map[string]*kindAt // mu guards it and what follows
+	kinds    map[string]*kindAt // mu guards it and the following fields
 	rooms    map[string]*core
 	sessions map[int64]*occupant // by session
 	held     map[seatKey]*core   // by user
 	waiting  map[int64]*waiting  // by session
 	draining bool
-	empty    chan struct{} // closed when no room is left; made by drain
+	empty    chan struct{} // closed when no room is left; created by drain
 }
 
 // kindAt is a kind on one node.
 type kindAt struct {
 	*kind
-	scheds  []*scheduler.Scheduler // made with the first room
+	scheds  []*scheduler.Scheduler // created with the first room
 	rooms   int
 	next    int
-	creates *limiter // of the rooms that clients make, by session
+	creates *limiter // limits rooms that clients create, by session
 }
 
 // occupant is a session that has or had a seat.
 type occupant struct {
 	player   *Player // nil without a seat
-	followed bool    // the node is called when the session ends
+	followed bool    // the end of the session is observed
 }
 
 // seatKey identifies the seat of a user in a room of one kind.
@@ -65,7 +65,7 @@ type seatKey struct {
 	uid  int64
 }
 
-// nodes are the nodes of this process, by server.
+// nodes maps the servers of this process to their nodes.
 var nodes sync.Map
 
 // nodeOf returns the node of a server.
@@ -112,7 +112,7 @@ func (n *node) has(k *kind) bool {
 	return at != nil && at.kind == k
 }
 
-// cores returns the rooms of a kind, of all kinds for nil.
+// cores returns the rooms of a kind, or of all kinds if k is nil.
 func (n *node) cores(k *kind) []*core {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -177,8 +177,8 @@ func (n *node) onAny() bool {
 	return false
 }
 
-// create makes a room with labels. OnCreate runs on the room's scheduler, and then done does; the caller runs done if there
-// is an error before.
+// create creates a room with labels. OnCreate and then done run on the room's scheduler.
+// If there is an error before that, the caller's goroutine runs done.
 func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*core, error)) {
 	o, err := opts(k.create)
 	if err != nil {
@@ -257,8 +257,8 @@ func (n *node) room(id string) *core {
 	return n.rooms[id]
 }
 
-// list returns the rooms of a kind that fit a filter, in its order; with free, only those that have a free seat. Private
-// rooms are left out.
+// list returns the rooms of a kind that fit a filter, in its order. If free is true, it
+// only returns rooms with a free seat. It omits private rooms.
 func (n *node) list(k *kind, f Filter, free bool) []Info { return infos(n.ranked(k, f, free)) }
 
 // ranked is list with the rank of each room.
@@ -275,7 +275,7 @@ func (n *node) ranked(k *kind, f Filter, free bool) []ranked {
 	return order(list)
 }
 
-// sit notes the seat of a session. A session has one seat at a time.
+// sit records the seat of a session. A session has one seat at a time.
 func (n *node) sit(s *session.Session, p *Player) error {
 	if err := n.take(s, p); err != nil {
 		return err
@@ -303,7 +303,7 @@ func (n *node) take(s *session.Session, p *Player) error {
 	return nil
 }
 
-// stand forgets the seat of a session.
+// stand removes the seat of a session.
 func (n *node) stand(s *session.Session, p *Player) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -318,7 +318,7 @@ func (n *node) stand(s *session.Session, p *Player) {
 	}
 }
 
-// release forgets that a user has a seat.
+// release removes the record that a user has a seat.
 func (n *node) release(p *Player) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -337,7 +337,7 @@ func (n *node) seat(s *session.Session) *Player {
 	return nil
 }
 
-// follow makes the seat of a session follow the session's life.
+// follow updates the seat of a session when the session is suspended, resumed or closed.
 func (n *node) follow(s *session.Session) {
 	n.mu.Lock()
 	o := n.sessions[s.ID()]
@@ -361,12 +361,12 @@ func (n *node) follow(s *session.Session) {
 		if o := n.sessions[s.ID()]; o != nil && o.player == nil {
 			delete(n.sessions, s.ID())
 		} else if o != nil {
-			o.followed = false // stand deletes it
+			o.followed = false // stand deletes the record
 		}
 	})
 }
 
-// onSeat calls f with the seat of a session on the scheduler of its room.
+// onSeat calls f with the seat of a session, on the scheduler of the seat's room.
 func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 	p := n.seat(s)
 	if p == nil {
@@ -379,7 +379,7 @@ func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 	})
 }
 
-// drain takes no new rooms, and returns when all rooms have ended or ctx has.
+// drain stops accepting rooms, and returns when all rooms have ended or ctx ends.
 func (n *node) drain(ctx context.Context) {
 	n.lobby.close()
 	n.mu.Lock()
@@ -409,7 +409,7 @@ func (n *node) drain(ctx context.Context) {
 	}
 }
 
-// closeTime is how long a server that shuts down waits for rooms that it closes.
+// closeTime is how long a server that shuts down waits for the rooms to close.
 const closeTime = time.Second
 
 func (n *node) isDraining() bool {
@@ -449,7 +449,7 @@ func (c *core) joinWith(s *session.Session, opts decoder, done func(*core, seate
 }
 
 func reasonBody(reason string) []byte {
-	b, _ := json.Marshal(struct { // strings marshal
+	b, _ := json.Marshal(struct { // strings always encode
 		Reason string `json:"reason"`
 	}{reason})
 	return b

@@ -58,8 +58,8 @@ func Empty(d time.Duration) Option { return func(o *options) { o.empty = d } }
 // default is 8.
 func Inputs(n int) Option { return func(o *options) { o.inputs = n } }
 
-// Schedulers spreads the rooms over n schedulers of their own, that is, over up to n cores. The default is 0: all rooms run
-// on the logic goroutine.
+// Schedulers distributes the rooms over n separate schedulers, and so over up to n cores.
+// The default is 0: all rooms run on the logic goroutine.
 func Schedulers(n int) Option { return func(o *options) { o.schedulers = n } }
 
 // Private leaves the rooms out of lists and of JoinOrCreate, and gives each a code: see Base.Code. They are joined by code or

@@ -21,14 +21,14 @@ import (
 // hallSeats is how many players a Hall has.
 const hallSeats = 5
 
-// overbooked counts what a Hall must never see.
+// overbooked counts states that must never occur in a Hall.
 var overbooked struct {
 	seats, twice atomic.Int64
 	joins        atomic.Int64
 	returns      atomic.Int64
 }
 
-// Hall checks its seats itself, at each change.
+// Hall checks its seats at each change.
 type Hall struct {
 	room.Base[struct{ Players int }]
 	users map[int64]room.PlayerID
@@ -64,7 +64,8 @@ func (h *Hall) check() {
 
 func (h *Hall) Wave(*room.Player, *Step) {}
 
-// Seats are never overbooked, whatever clients do at several gates with rooms on several nodes.
+// Seats are never overbooked when many clients use several gates with rooms on several
+// nodes.
 func TestSeatsOfAClusterAreNeverOverbooked(t *testing.T) {
 	const visits, budget = 3, 30 * time.Second
 	clients, wait := 1000, 2000 // milliseconds before a visit, at most
@@ -91,7 +92,7 @@ func TestSeatsOfAClusterAreNeverOverbooked(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), budget)
 	defer cancel()
-	var seats, busy atomic.Int64 // seats that clients were given, and attempts that no node could serve
+	var seats, busy atomic.Int64 // seats given to clients, and attempts that no node could serve
 	var wg sync.WaitGroup
 	for i := range clients {
 		wg.Go(func() {
@@ -196,10 +197,10 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// A session that joins several rooms at once gets one seat at most in the whole cluster.
+// A session that joins several rooms at once gets at most one seat in the whole cluster.
 func TestSessionHasOneSeatInACluster(t *testing.T) {
 	r := newRing(t, 1, 3, room.Schedulers(2), room.Empty(time.Minute))
-	// The clients of one of the nodes with rooms, too.
+	// Some clients connect to a node that has rooms.
 	r.gates = append(r.gates, r.backends[2])
 	var ids []string
 	for i := range r.backends {
@@ -244,7 +245,7 @@ func TestSessionHasOneSeatInACluster(t *testing.T) {
 			t.Fatalf("round %d: %d seats are taken after the leave, want none", i, n)
 		}
 	}
-	if seated < 15 { // two joins that meet at two nodes may refuse each other
+	if seated < 15 { // two joins at two nodes may refuse each other
 		t.Errorf("%d of 20 clients have got a seat, want 15 or more", seated)
 	}
 }

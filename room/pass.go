@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// passEvery is how often a queue looks for matches while parties wait in it.
+// passEvery is the interval at which a queue with waiting parties searches for matches.
 const passEvery = 200 * time.Millisecond
 
 type queueKey struct {
@@ -20,12 +20,12 @@ type queue struct {
 	Queue
 	lobby   *lobby
 	kind    *kind
-	waiting []*Ticket // and some that have ended
+	waiting []*Ticket // waiting tickets, including some that have ended
 	alarm   *time.Timer
 	armed   bool
 }
 
-// arm makes the queue look for matches soon. The caller holds mu.
+// arm schedules the next search for matches. The caller holds mu.
 func (q *queue) arm() {
 	if q.armed || q.lobby.closed || len(q.waiting) == 0 {
 		return
@@ -38,7 +38,8 @@ func (q *queue) arm() {
 	})
 }
 
-// pass looks for matches. Matching takes no lock, so tickets may end meanwhile; their matches are dropped.
+// pass searches for matches. Matching holds no lock, so tickets may end meanwhile, and
+// their matches are dropped.
 func (q *queue) pass() {
 	l := q.lobby
 	l.mu.Lock()

@@ -13,20 +13,21 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// This file is how a node reaches the rooms of other nodes. It uses what every program may use: the members of the cluster
-// with their services, calls without a session, and the bindings of a session. A node is addressed by a service that only
-// it has: room@NAME, where NAME is the first part of the ids of its rooms.
+// This file accesses the rooms of other nodes. It uses public features: the members of
+// the cluster with their services, calls without a session, and bindings of a session.
+// Each node has a service of its own, room@NAME, by which it is addressed. NAME is the
+// prefix of the ids of its rooms.
 
 // peer is another node that has rooms and is up.
 type peer struct {
-	name string // the first part of the ids of its rooms
+	name string // prefix of the ids of its rooms
 	addr string
 }
 
 // nodeService returns the service that only the node with a name has.
 func nodeService(name string) string { return service + "@" + name }
 
-// peers returns the other nodes that have a kind of rooms, any kind for "".
+// peers returns the other nodes that have a kind of rooms. The kind "" means any kind.
 func (n *node) peers(kind string) []peer {
 	var list []peer
 	for _, m := range n.server.Members() {
@@ -56,7 +57,7 @@ func (n *node) peerOf(id string) (peer, bool) {
 	return list[i], true
 }
 
-// The methods that a node serves for other nodes.
+// These are the methods that a node serves for other nodes.
 const (
 	methodOffer = "offer"
 	methodPlace = "place"
@@ -64,7 +65,7 @@ const (
 	methodFind  = "find"
 )
 
-// nodeRequests returns the handlers of the node's own service. Clients do not reach them.
+// nodeRequests returns the handlers of the node's own service. Clients cannot call them.
 func (s *server) nodeRequests() []handler.Func {
 	own := func(name string, f handler.NodesFunc) handler.Func {
 		return handler.Func{Service: nodeService(s.env.Instance), Name: name, Nodes: f}
@@ -115,7 +116,7 @@ func (n *node) call(ctx context.Context, name, method string, in, out any) error
 	return json.Unmarshal(reply, out)
 }
 
-// unavailable reports whether a node could not be asked.
+// unavailable reports whether the error means that the node could not be reached.
 func unavailable(err error) bool {
 	for _, code := range []string{message.CodeUnavailable, message.CodeDeadline, message.CodeNotFound} {
 		if errors.Is(err, &message.Error{Code: code}) {
@@ -128,8 +129,9 @@ func unavailable(err error) bool {
 // goTime is how long a request of a client may wait for other nodes.
 const goTime = 10 * time.Second
 
-// async runs f, which waits for other nodes, on a goroutine of its own. It reports false if the server has shut down. The
-// context ends when the server shuts down, and when f takes too long.
+// async runs f, which waits for other nodes, on a new goroutine. It returns false if the
+// server has shut down. The context of f ends when the server shuts down or the time
+// goTime has passed.
 func (n *node) async(f func(ctx context.Context)) bool {
 	return n.spawn(func() {
 		ctx, cancel := context.WithTimeout(n.ctx, goTime)
@@ -138,7 +140,8 @@ func (n *node) async(f func(ctx context.Context)) bool {
 	})
 }
 
-// spawn runs f on a goroutine that ends with the context of the node. It reports false if the server has shut down.
+// spawn runs f on a goroutine that must end with the context of the node. It returns
+// false if the server has shut down.
 func (n *node) spawn(f func()) bool {
 	n.tasksMu.Lock()
 	defer n.tasksMu.Unlock()
@@ -149,7 +152,8 @@ func (n *node) spawn(f func()) bool {
 	return true
 }
 
-// address returns where other nodes dial this one; "" if the server is no node of a cluster.
+// address returns the address at which other nodes dial this one, or "" without a
+// cluster.
 func (n *node) address() string {
 	if a := n.addr.Load(); a != nil {
 		return *a
@@ -175,7 +179,8 @@ func (n *node) home(s *session.Session) (peer, bool) {
 	return list[i], true
 }
 
-// bind makes this node serve the room requests of a session, and its messages to a kind.
+// bind makes this node serve the room requests of a session, and the session's messages
+// to a kind.
 func (n *node) bind(s *session.Session, k *kind) {
 	addr := n.address()
 	if addr == "" {

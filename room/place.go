@@ -14,15 +14,16 @@ import (
 	"github.com/lonng/nano/internal/message"
 )
 
-// This file finds a room for a join, and a node for a new room. Nodes describe their rooms, which may be out of date when a
-// join comes: the node of a room decides.
+// This file finds a room for a join, and a node for a new room. Nodes describe their
+// rooms in offers. An offer may be out of date when the join arrives, so the room's node
+// decides.
 
-// query asks a node which rooms it has for a join or a list.
+// query asks a node for its rooms for a join or a list.
 type query struct {
 	Kind   string `json:"kind"`
 	Filter Filter `json:"filter"`
 	UID    int64  `json:"uid,omitempty"`
-	Free   bool   `json:"free,omitempty"` // only rooms that a new player may join
+	Free   bool   `json:"free,omitempty"` // only rooms that accept a new player
 	Max    int    `json:"max"`
 }
 
@@ -30,11 +31,11 @@ type query struct {
 type offer struct {
 	Held   string   `json:"held,omitempty"` // the room where the user has a seat
 	Rooms  []ranked `json:"rooms,omitempty"`
-	Load   int      `json:"load"`   // of the node
-	Closed bool     `json:"closed"` // the node takes no new rooms of the kind
+	Load   int      `json:"load"`   // load of the node
+	Closed bool     `json:"closed"` // the node accepts no new rooms of the kind
 }
 
-// maxOffered is how many rooms a node offers for a join.
+// maxOffered is the maximum number of rooms that a node offers for a join.
 const maxOffered = 8
 
 // offer returns the rooms of this node that fit a query. A node that drains offers no room to new players.
@@ -59,7 +60,7 @@ func (n *node) offer(q *query) offer {
 	return o
 }
 
-// load returns the number of rooms of the node, and of their seats that are taken.
+// load returns the number of rooms of the node plus the number of their taken seats.
 func (n *node) load() int {
 	all := n.cores(nil)
 	load := len(all)
@@ -77,11 +78,12 @@ func (c *core) seatsTaken() int {
 
 // offered is the offer of one node.
 type offered struct {
-	node string // its name
+	node string // name of the node
 	offer
 }
 
-// askTime is how long a node may take to answer a query. A node that does not answer has no room for the join.
+// askTime is the time limit of a node's answer to a query. A node without an answer is
+// treated as having no room for the join.
 const askTime = time.Second
 
 // ask sends a query to this node and to others, and returns the offers.
@@ -117,36 +119,39 @@ func rooms(offers []offered) []Info {
 	return infos(order(list))
 }
 
-// places returns the nodes that take new rooms, the least loaded first. Nodes with the same load come in an order that
-// depends on the kind and the filter alone, so that joins at several nodes make one room and not several.
+// places returns the nodes that accept new rooms, the least loaded first. The order of
+// nodes with equal loads depends only on the kind and the filter. So concurrent joins at
+// several nodes create a single room.
 func places(offers []offered, kind string, f Filter) []offered {
 	list := slices.DeleteFunc(slices.Clone(offers), func(o offered) bool { return o.Closed })
-	key, _ := json.Marshal(f) // a filter of a client marshals; without it the order depends on the kind
+	key, _ := json.Marshal(f) // a client's filter always encodes; otherwise the order depends on the kind
 	slices.SortFunc(list, func(a, b offered) int {
 		return cmp.Or(cmp.Compare(a.Load, b.Load), cmp.Compare(weight(b.node, kind+string(key)), weight(a.node, kind+string(key))))
 	})
 	return list
 }
 
-// weight is the weight of a node for a key in rendezvous hashing: the node with the largest weight is chosen.
+// weight returns the weight of a node for a key in rendezvous hashing. The node with the
+// largest weight is chosen.
 func weight(node, key string) uint64 {
 	sum := sha256.Sum256([]byte(node + "\x00" + key))
 	return binary.BigEndian.Uint64(sum[:])
 }
 
-// placement asks a node for a room, with seats that are reserved.
+// placement asks a node for a room with reserved seats.
 type placement struct {
 	Kind    string          `json:"kind"`
 	Filter  Filter          `json:"filter"`
-	Options json.RawMessage `json:"options"`           // for OnCreate
-	Session int64           `json:"session,omitempty"` // a seat is reserved for it
-	UIDs    []int64         `json:"uids,omitempty"`    // a seat is reserved for each
-	Reuse   bool            `json:"reuse,omitempty"`   // a room of the node that fits the filter will do
-	Most    int             `json:"most,omitempty"`    // the node makes no room if its load is above; 0 for no bound
+	Options json.RawMessage `json:"options"`           // options for OnCreate
+	Session int64           `json:"session,omitempty"` // session to reserve a seat for
+	UIDs    []int64         `json:"uids,omitempty"`    // users to reserve a seat for
+	Reuse   bool            `json:"reuse,omitempty"`   // an existing room of the node that fits the filter may be used
+	Most    int             `json:"most,omitempty"`    // maximum load at which the node creates a room; 0 for no bound
 }
 
-// When many rooms are made at once, a node has more load than it has offered when it is asked for a room. It refuses with
-// errLoaded if that is more than loadSlack, and the nodes are asked again, maxAsks times at most.
+// If many rooms are created at once, the load of a node may be higher than in its offer.
+// If it is higher by more than loadSlack, the node refuses with errLoaded. Then the nodes
+// are asked again, at most maxAsks times.
 const (
 	loadSlack = 2
 	maxAsks   = 4
@@ -188,7 +193,7 @@ func (n *node) place(p *placement, done func(Info, error)) {
 	n.create(k, p.Filter.Equal, n.decoder(p.Options), func(c *core, err error) {
 		if err == nil {
 			if err = c.claim(claims); err != nil {
-				c.close("not used") // it has too few seats, or OnCreate has taken them
+				c.close("not used") // it has too few seats, or OnCreate has used them
 			}
 		}
 		if err != nil {
@@ -199,7 +204,7 @@ func (n *node) place(p *placement, done func(Info, error)) {
 	})
 }
 
-// placeAnywhere is place on the least loaded of this node and others. It waits for that.
+// placeAnywhere calls place on the least loaded node, and waits for the result.
 func (n *node) placeAnywhere(ctx context.Context, others []peer, p *placement) (i Info, err error) {
 	for asks := 1; ; asks++ {
 		i, err = n.placeAt(ctx, places(n.ask(ctx, others, &query{Kind: p.Kind}), p.Kind, p.Filter), p, asks < maxAsks)
@@ -209,7 +214,8 @@ func (n *node) placeAnywhere(ctx context.Context, others []peer, p *placement) (
 	}
 }
 
-// placeAt is place on the first of the nodes that takes a room. If bounded is true, the error may be errLoaded.
+// placeAt calls place on the first of the nodes that accepts a room. If bounded is true,
+// the error may be errLoaded.
 func (n *node) placeAt(ctx context.Context, nodes []offered, p *placement, bounded bool) (Info, error) {
 	var err error = ErrDraining
 	for _, o := range nodes {
@@ -230,7 +236,8 @@ func (n *node) placeAt(ctx context.Context, nodes []offered, p *placement, bound
 	return Info{}, err
 }
 
-// wait calls start, which calls done once on any goroutine, and waits for that until ctx ends.
+// wait calls start, and waits until done was called or ctx ends. start calls done once,
+// on any goroutine.
 func wait[T any](ctx context.Context, start func(done func(T, error))) (T, error) {
 	type result struct {
 		v   T

@@ -13,12 +13,13 @@ import (
 // are keyed by PlayerID have owners: see the tag owner of package state.
 type PlayerID uint32
 
-// Input makes a message an input: the message waits for the next tick, and the state acknowledges its number, so that a
-// client can predict. Embed it in the type of the message. A client numbers its inputs from 1; a new client of a player who
-// was in the room before goes on from the number that the state acknowledges.
+// Input makes a message an input. The message waits for the next tick, and the state
+// acknowledges its number, so that a client can predict. Embed it in the type of the
+// message. A client numbers its inputs from 1. A new client of a player that was in the
+// room before continues after the number that the state acknowledges.
 type Input struct {
 	Seq  uint32 `json:"seq"`
-	Tick uint32 `json:"tick"` // of the state that the client had, 0 if it does not say
+	Tick uint32 `json:"tick"` // tick of the state that the client had, or 0 if unknown
 }
 
 func (i *Input) input() *Input { return i }
@@ -28,9 +29,9 @@ type numbered interface{ input() *Input }
 // Player is a seat in a room, or a spectator. Its methods are for the room's scheduler.
 type Player struct {
 	ID   PlayerID
-	UID  int64 // of the session that took the seat, 0 if it had none
-	Team int   // for the room; of a player from a Queue, the team of the match, from 1
-	Data any   // for the room
+	UID  int64 // uid of the session that took the seat, 0 if it had none
+	Team int   // for the room to use; for a player from a Queue, the team of the match, from 1
+	Data any   // for the room to use
 
 	core      *core
 	session   *session.Session // nil while the seat is held
@@ -39,16 +40,16 @@ type Player struct {
 	dropped   bool
 	why       error
 	inputs    []input
-	hold      *timer            // ends the seat of a player who has dropped
+	hold      *timer            // frees the seat of a dropped player
 	sent      int64             // bytes of state
-	counted   time.Duration     // until when on the room's clock Stats knows the player's presence
-	trips     [16]time.Duration // the last round trips
+	counted   time.Duration     // until when the player's presence is counted in Stats, on the room's clock
+	trips     [16]time.Duration // the latest round trips
 	tripCount int
-	echoed    uint32       // the tick of the last input
-	hops      atomic.Int32 // messages on their way to the room's scheduler
+	echoed    uint32       // tick of the latest input
+	hops      atomic.Int32 // messages that are queued for the room's scheduler
 }
 
-// input is an input that waits for the next tick.
+// input is a queued input for the next tick.
 type input struct {
 	seq uint32
 	run func()
@@ -63,7 +64,8 @@ func (p *Player) Dropped() bool { return p.dropped }
 // Spectator reports whether the player only watches. A spectator takes no seat and can send no messages.
 func (p *Player) Spectator() bool { return p.spectator }
 
-// Why returns why the player left, in OnLeave: [ErrLeft], [ErrKicked], [ErrHoldExpired] or [ErrClosed]. Before, it is nil.
+// Why returns the reason why the player left, in OnLeave: [ErrLeft], [ErrKicked],
+// [ErrHoldExpired] or [ErrClosed]. Before, it is nil.
 func (p *Player) Why() error { return p.why }
 
 // Send sends a message to the player. It is written together with the next flush of the state, before it. The errors are
@@ -75,14 +77,17 @@ func (p *Player) Send(route string, v any) error {
 	return p.session.Push(route, v)
 }
 
-// Kick takes the seat away. The client receives the push room.left with the reason; its session stays open.
+// Kick removes the player from the room. The client receives the push room.left with the
+// reason. Its session stays open.
 func (p *Player) Kick(reason string) {
 	p.core.remove(p, ErrKicked, reason)
 }
 
-// RTT returns the shortest of the last 16 times between a state and the first input of the player after it; 0 if there was
-// none since the player came or came back. The client says in [Input.Tick] which state it had, as room.js does. The time
-// includes how long the client waits until it sends: with inputs at a fixed rate, a part of their interval.
+// RTT returns the shortest of the last 16 times between a state and the player's first
+// input after it. It is 0 if there was none since the player joined or returned. The
+// client reports the tick of its state in [Input.Tick], as room.js does. The time
+// includes the client's wait before it sends. With inputs at a fixed rate, that is a part
+// of their interval.
 func (p *Player) RTT() time.Duration {
 	if p.tripCount == 0 {
 		return 0
@@ -90,7 +95,8 @@ func (p *Player) RTT() time.Duration {
 	return slices.Min(p.trips[:min(p.tripCount, len(p.trips))])
 }
 
-// follows notes that an input has come that follows the state of a tick. Further inputs after the same state say nothing.
+// follows records the first input after the state of a tick. Further inputs after the
+// same state have no effect.
 func (p *Player) follows(tick uint32) {
 	if tick == p.echoed {
 		return
@@ -102,5 +108,5 @@ func (p *Player) follows(tick uint32) {
 	}
 }
 
-// Bytes returns how many bytes of state the player was sent.
+// Bytes returns the number of bytes of state that were sent to the player.
 func (p *Player) Bytes() int64 { return p.sent }

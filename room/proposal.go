@@ -9,7 +9,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// proposal is a match whose players are asked, or that gets a room.
+// proposal is a match that waits for its players to accept, or for a room.
 type proposal struct {
 	number  uint64
 	queue   *queue
@@ -18,7 +18,7 @@ type proposal struct {
 	expiry  *time.Timer
 }
 
-// propose makes a match of tickets, if all of them wait still. The caller holds mu.
+// propose creates a match of tickets, if all of them still wait. The caller holds mu.
 func (q *queue) propose(teams [][]*Ticket) *proposal {
 	l := q.lobby
 	p := &proposal{queue: q, teams: teams}
@@ -54,7 +54,7 @@ type readyCheck struct {
 	Ticket  string `json:"ticket"`
 	Match   uint64 `json:"match"`
 	Players int    `json:"players"`
-	Within  int64  `json:"within"` // milliseconds
+	Within  int64  `json:"within"` // in milliseconds
 }
 
 // tickets yields the tickets of the match.
@@ -68,7 +68,7 @@ func (p *proposal) tickets(yield func(*Ticket) bool) {
 	}
 }
 
-// accept notes that a user accepts a match.
+// accept records that a user accepts a match.
 func (l *lobby) accept(uid int64, match uint64) error {
 	l.mu.Lock()
 	t := l.tickets[uid]
@@ -94,8 +94,8 @@ func (l *lobby) accept(uid int64, match uint64) error {
 	return nil
 }
 
-// expire ends a ready check whose time is up: the tickets of players who have not accepted end, unless the session was
-// suspended and could not be asked.
+// expire ends a ready check after its time limit. The tickets of players who have not
+// accepted end, unless the session was suspended and could not be asked.
 func (l *lobby) expire(p *proposal) {
 	suspended := map[*session.Session]bool{}
 	for t := range p.tickets {
@@ -122,7 +122,8 @@ func (l *lobby) expire(p *proposal) {
 	l.deliver()
 }
 
-// fail drops a match. The tickets that are named end with err, the others wait on. The caller holds mu.
+// fail drops a match. The named tickets end with err, and the others continue to wait.
+// The caller holds mu.
 func (l *lobby) fail(p *proposal, ended []*Ticket, err error) {
 	if p.expiry != nil {
 		p.expiry.Stop()
@@ -140,7 +141,7 @@ func (l *lobby) fail(p *proposal, ended []*Ticket, err error) {
 	q.arm()
 }
 
-// place gives a match its room.
+// place creates a room for a match.
 func (l *lobby) place(p *proposal) {
 	k := p.queue.kind
 	labels := p.teams[0][0].party.Where
@@ -160,7 +161,7 @@ func (l *lobby) place(p *proposal) {
 		case l.closed:
 			l.fail(p, slices.Collect(p.tickets), ErrDraining)
 		case errors.Is(err, ErrTooMany) || errors.Is(err, ErrFull):
-			l.fail(p, nil, nil) // another player took a seat, or a room has to end first
+			l.fail(p, nil, nil) // another player took a seat, or a room must end first
 		default: // such as an error of OnCreate
 			l.fail(p, slices.Collect(p.tickets), err)
 		}

@@ -11,29 +11,33 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Queue matches parties of players and gives each match a room. Parties wait in it from [Kind.Enter] on. Define a queue once,
-// as a package variable: its fields are read when the first party enters. A queue is of one process: in a cluster, all
-// players of a queue have to enter it at one node.
+// Queue matches parties of players and gives each match a room. A party enters it with
+// [Kind.Enter]. Define a queue once, as a package variable: its fields are read when the
+// first party enters. A queue exists in one process. In a cluster, all players of a queue
+// must enter it at the same node.
 type Queue struct {
-	// Teams is how many teams a match has. The default is 2.
+	// Teams is the number of teams in a match. The default is 2.
 	Teams int
-	// PerTeam is how many players a team has, 1 to 100. The default is 1. A match has at most 1,000 players, and no more
-	// than the room has seats.
+	// PerTeam is the number of players in a team, 1 to 100. The default is 1. A match has
+	// at most 1,000 players, and at most as many as the room has seats.
 	PerTeam int
-	// Window returns the rank window of a party that has waited for a time. The ranks in a match differ by no more than the
-	// narrowest window of its parties. By default a party takes all ranks. Window is called on a goroutine of the queue.
+	// Window returns the rank window of a party that has waited for the given time. The
+	// ranks in a match differ by at most the narrowest window of its parties. By default
+	// a party accepts all ranks. Window is called on a goroutine of the queue.
 	Window func(waited time.Duration) float64
-	// Alone is how long a party waits until it gets a room without others. By default it waits until there are others.
+	// Alone is how long a party waits until it gets a room without others. By default it
+	// waits without a limit.
 	Alone time.Duration
-	// Ready is how long the players have to accept a match. By default they are not asked.
+	// Ready is the time that the players have to accept a match. By default there is no
+	// ready check.
 	Ready time.Duration
 }
 
-// Party is some players who want to be on one team.
+// Party is a group of players who want to be on one team.
 type Party struct {
 	Players []*session.Session // with users, see [session.Session.Bind]; at most PerTeam
-	Rank    float64            // of the party, such as the mean of its players
-	Where   map[string]any     // strings, bools and numbers that all parties of a match share; labels of their room
+	Rank    float64            // rank of the party, such as the mean of its players
+	Where   map[string]any     // strings, bools and numbers that must be equal for all parties of a match; they become labels of the room
 }
 
 // Ticket is a party in a queue. Its methods may be called from any goroutine.
@@ -47,7 +51,7 @@ type Ticket struct {
 	entered time.Time
 	done    chan struct{}
 
-	// The lobby's mu guards what follows.
+	// The lobby's mu guards the fields below.
 	state ticketState
 	match *proposal // while state is ticketAsked or ticketPlaced
 	room  string
@@ -58,8 +62,8 @@ type ticketState int
 
 const (
 	ticketWaits  ticketState = iota
-	ticketAsked              // its players have to accept
-	ticketPlaced             // its match gets a room
+	ticketAsked              // its players must accept the match
+	ticketPlaced             // its match is waiting for a room
 	ticketEnded
 )
 
@@ -92,22 +96,23 @@ func (k *Kind[R]) Enter(q *Queue, p Party) (*Ticket, error) {
 	return n.lobby.enter(q, k.kind, p)
 }
 
-// ID returns the id of the ticket, which the pushes of its players hold.
+// ID returns the id of the ticket, which the pushes to its players contain.
 func (t *Ticket) ID() string { return t.id }
 
 // Done returns a channel that is closed when the ticket has a room or has ended without one.
 func (t *Ticket) Done() <-chan struct{} { return t.done }
 
-// Room returns the id of the room after Done. The error says why there is none: [ErrCanceled], [ErrNotReady], [ErrPartner]
-// or [ErrDraining]. Before Done, both are zero.
+// Room returns the id of the room after Done. The error is the reason if there is none:
+// [ErrCanceled], [ErrNotReady], [ErrPartner] or [ErrDraining]. Before Done, both are
+// zero.
 func (t *Ticket) Room() (id string, err error) {
 	t.lobby.mu.Lock()
 	defer t.lobby.mu.Unlock()
 	return t.room, t.err
 }
 
-// Cancel takes the party out of the queue. It reports false if the ticket has a room or has ended already. During a ready
-// check it is a refusal of the match.
+// Cancel removes the party from the queue. It returns false if the ticket has a room or
+// has ended. During a ready check, Cancel refuses the match.
 func (t *Ticket) Cancel() bool {
 	t.lobby.mu.Lock()
 	ok := t.lobby.end(t, ErrCanceled)
@@ -119,13 +124,14 @@ func (t *Ticket) Cancel() bool {
 // Waited returns how long the party has been in the queue.
 func (t *Ticket) Waited() time.Duration { return time.Since(t.entered) }
 
-// maxMatch is how many players a match has at most, and maxTeam how many a team has.
+// maxMatch is the maximum number of players in a match, and maxTeam in a team.
 const (
 	maxMatch = 1000
 	maxTeam  = 100
 )
 
-// withDefaults checks the queue for rooms with a number of seats.
+// withDefaults checks the queue for rooms with the given number of seats, and fills in
+// the defaults.
 func (q Queue) withDefaults(seats int) (Queue, error) {
 	if q.Teams == 0 {
 		q.Teams = 2
@@ -148,7 +154,8 @@ func (q Queue) withDefaults(seats int) (Queue, error) {
 	return q, errors.Join(errs...)
 }
 
-// window returns how far the ranks of others may be off after a time.
+// window returns the maximum distance of ranks for a party that has waited for the given
+// time.
 func (q *Queue) window(waited time.Duration) float64 {
 	if q.Window == nil {
 		return math.Inf(1)
@@ -159,7 +166,7 @@ func (q *Queue) window(waited time.Duration) float64 {
 	return 0 // also for NaN
 }
 
-// check returns an error if a party cannot enter, and its users.
+// check returns the users of a party, or an error if the party cannot enter.
 func (p *Party) check(perTeam int) (uids []int64, err error) {
 	if len(p.Players) == 0 || len(p.Players) > perTeam || math.IsNaN(p.Rank) || math.IsInf(p.Rank, 0) {
 		return nil, ErrParty

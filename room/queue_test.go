@@ -50,7 +50,8 @@ func (l *lake) queue(q *room.Queue, rank float64, uids ...int64) *room.Ticket {
 	return ticket
 }
 
-// wait lets a queue pass, and returns the room of a ticket, or why it has none.
+// wait runs a pass of the queue, and returns the room of a ticket, or the reason why it
+// has none.
 func roomOf(t *room.Ticket) string {
 	synctest.Wait()
 	select {
@@ -65,7 +66,7 @@ func roomOf(t *room.Ticket) string {
 	return id
 }
 
-// pushed returns the pushes of a route that have come.
+// pushed returns the received pushes of a route.
 func pushed[T any](t *testing.T, p *nanotest.Player, route string) (list []T) {
 	t.Helper()
 	synctest.Wait()
@@ -133,11 +134,11 @@ func TestQueueMakesAMatch(t *testing.T) {
 		if infos := l.infos(); len(infos) != 1 || infos[0].Players != 2 {
 			t.Errorf("rooms = %+v, want one with 2 players", infos)
 		}
-		l.queue(q, 0, 1) // again
+		l.queue(q, 0, 1) // a second ticket
 	})
 }
 
-// Seats of a match are its players' own.
+// The seats of a match belong to its players.
 func TestQueueReservesSeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLake(t, room.Seats(2))
@@ -331,7 +332,7 @@ func TestReadyCheck(t *testing.T) {
 			t.Errorf("the acceptance of a player without a ticket = %v, want ROOM-NO-MATCH", err)
 		}
 		body["match"]--
-		for range 2 { // twice is once
+		for range 2 { // the second one has no effect
 			if err := ann.Request(t.Context(), "room.accept", body, nil); err != nil {
 				t.Fatal(err)
 			}

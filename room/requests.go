@@ -14,16 +14,16 @@ import (
 // service is the first part of the routes that all kinds share.
 const service = "room"
 
-// request is what a client sends to the routes room.*, always as JSON.
+// request is a client's request to the routes room.*. It is always JSON.
 type request struct {
 	Kind    string          `json:"kind"`
 	ID      string          `json:"id"`
-	Code    string          `json:"code,omitempty"`   // of a private room, in place of its id
-	Create  json.RawMessage `json:"create,omitempty"` // the options of OnCreate if they are not those of OnJoin
+	Code    string          `json:"code,omitempty"`   // code of a private room, instead of its id
+	Create  json.RawMessage `json:"create,omitempty"` // options of OnCreate if they differ from those of OnJoin
 	Options json.RawMessage `json:"options"`          // JSON; with a serializer other than JSON, the payload in base64
-	Hash    string          `json:"hash"`             // of the schema that the client has
+	Hash    string          `json:"hash"`             // hash of the client's schema
 	Filter  Filter          `json:"filter"`
-	Match   uint64          `json:"match"` // that a player accepts
+	Match   uint64          `json:"match"` // the match that a player accepts
 }
 
 // Joined is the answer to a join.
@@ -35,12 +35,12 @@ type Joined struct {
 	Spectator bool            `json:"spectator,omitempty"`
 	TickRate  float64         `json:"tickRate"`
 	SendRate  float64         `json:"sendRate"`
-	Hash      string          `json:"hash"`             // of the schema
-	Schema    json.RawMessage `json:"schema,omitempty"` // left out if the client has it
-	Reply     json.RawMessage `json:"reply,omitempty"`  // of OnJoin; with a serializer other than JSON, the payload in base64
+	Hash      string          `json:"hash"`             // hash of the schema
+	Schema    json.RawMessage `json:"schema,omitempty"` // omitted if the client has it
+	Reply     json.RawMessage `json:"reply,omitempty"`  // reply of OnJoin; with a serializer other than JSON, the payload in base64
 }
 
-// maxListed is how many rooms room.list returns.
+// maxListed is the maximum number of rooms that room.list returns.
 const maxListed = 100
 
 // requests returns the handlers of the routes room.*.
@@ -89,7 +89,7 @@ func badRequest(format string, args ...any) error {
 	return message.Errorf(message.CodeBadRequest, format, args...)
 }
 
-// The bounds of a filter that a client sends.
+// These constants bound a filter from a client.
 const (
 	maxFilterKeys = 16
 	maxFilterText = 64
@@ -114,7 +114,8 @@ func (f Filter) check() error {
 	return nil
 }
 
-// decode decodes the options of a request into a new value of type t; nil if t is.
+// decode decodes the options of a request into a new value of type t. It returns nil if t
+// is nil.
 func (n *node) decode(t reflect.Type, raw json.RawMessage) (any, error) {
 	if t == nil {
 		return nil, nil
@@ -140,7 +141,7 @@ func (n *node) decode(t reflect.Type, raw json.RawMessage) (any, error) {
 	return v, nil
 }
 
-// encode returns the reply of OnJoin as it stands in the answer.
+// encode returns the reply of OnJoin in the form of the answer.
 func (n *node) encode(reply any) (json.RawMessage, error) {
 	if reply == nil {
 		return nil, nil
@@ -164,7 +165,7 @@ func (n *node) decoder(raw json.RawMessage) decoder {
 	}
 }
 
-// kindOf returns the kind with a name that the server has.
+// kindOf returns the server's kind with the given name.
 func (n *node) kindOf(name string) (*kind, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -180,7 +181,7 @@ func errNoKind(name string) error {
 
 // entry returns the entry of a client's request.
 func (s *server) entry(from *session.Session, req *request) *entry {
-	k, _ := s.node.kindOf(req.Kind) // nil without an error: another node may have it
+	k, _ := s.node.kindOf(req.Kind) // nil without an error, because another node may have it
 	e := &entry{s: from, kind: k, req: req, opts: s.node.decoder(req.Options), create: req.Options}
 	if len(req.Create) > 0 {
 		e.create = req.Create
@@ -231,7 +232,7 @@ func (s *server) onCancel(from *session.Session, _ *request, answer func(any, er
 	answer(struct{}{}, nil)
 }
 
-// joined makes the answer to a join. hash is that of the schema that the client has.
+// joined returns the answer to a join. hash is the hash of the client's schema.
 func (n *node) joined(c *core, r seated, hash string, err error) (any, error) {
 	if err != nil {
 		return nil, err

@@ -58,7 +58,7 @@ func newMobile(t *testing.T, l *nanotest.Listener, settle func(), uid int64) *mo
 	return m
 }
 
-// connect connects the client, which comes back to its session if resumed is true.
+// connect connects the client. If resumed is true, the client must resume its session.
 func (m *mobile) connect(resumed bool) {
 	m.t.Helper()
 	conn, err := m.l.DialContext(m.t.Context(), "", "")
@@ -97,7 +97,7 @@ func (m *mobile) read(w *testkit.Wire) {
 	}
 }
 
-// push notes a push. The caller holds mu.
+// push records a push. The caller holds mu.
 func (m *mobile) push(msg *message.Message) {
 	note := msg.Route
 	if msg.Route == "room.state" {
@@ -126,7 +126,7 @@ func (m *mobile) stall() {
 	m.conn.gate.Store(&gate)
 }
 
-// lose cuts the connection.
+// lose closes the connection.
 func (m *mobile) lose() {
 	m.t.Helper()
 	_ = m.conn.Close()
@@ -136,7 +136,8 @@ func (m *mobile) lose() {
 	m.settle()
 }
 
-// ask sends a request, which the server gets at once or when the client has come back.
+// ask sends a request. The server receives it at once, or after the client has
+// reconnected.
 func (m *mobile) ask(route string, v any) <-chan *message.Message {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -162,7 +163,7 @@ func (m *mobile) request(route string, v any) []byte {
 	return msg.Data
 }
 
-// join joins a pond, any for the id "".
+// join joins a pond. The id "" means any pond.
 func (m *mobile) join(id, name string) (joined room.Joined) {
 	m.t.Helper()
 	route, body := "room.joinOrCreate", map[string]any{"kind": "pond", "options": JoinOptions{name}}
@@ -237,7 +238,8 @@ func TestSuspendDropsAndResumeReturns(t *testing.T) {
 		if msg := <-answer; msg.Err {
 			t.Errorf("a message that was sent while the client was away = %q", msg.Data)
 		}
-		// Nothing was pushed as state while the session was suspended; what a program sends was kept.
+		// No state was pushed while the session was suspended. Other pushes of the
+		// program were kept.
 		ann.wantPushes(`onShout {"dx":7}, snapshot`)
 		if got, want := ann.state(), `{"frogs":{"1":{"hand":[1],"name":"ann","x":5},"2":{"hand":[],"name":"bob","x":3}},"round":0}`; got != want {
 			t.Errorf("state after the resume = %s\nwant %s", got, want)
@@ -368,7 +370,7 @@ func TestSecondLiveLoginTakesTheSeatOverWithResume(t *testing.T) {
 		}
 		l.wantLog(j.ID, "join 1 ann; drop 1; return 1")
 		ann.wantPushes(`room.left {"reason":"taken over"}`)
-		ann.lose() // it has no seat any more
+		ann.lose() // she has no seat
 		l.wantLog(j.ID, "join 1 ann; drop 1; return 1")
 	})
 }

@@ -144,7 +144,7 @@ func (l *lake) connect(uid int64) *nanotest.Player {
 	return p
 }
 
-// join connects the user uid and gives it a seat in any pond.
+// join connects the user uid and takes a seat in any pond.
 func (l *lake) join(uid int64, name string) (*nanotest.Player, *croom.Room) {
 	l.t.Helper()
 	p := l.connect(uid)
@@ -160,7 +160,7 @@ func (l *lake) rejoin(p *nanotest.Player, id, name string) (*croom.Room, error) 
 	return croom.Join(l.t.Context(), p.Client, id, JoinOptions{name})
 }
 
-// log returns what has happened in a pond.
+// log returns the recorded events of a pond.
 func (l *lake) log(id string) string {
 	l.t.Helper()
 	var log []string
@@ -206,7 +206,7 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 	}
 }
 
-// schedulers is how many the ponds of a test have.
+// schedulers is the number of schedulers for the ponds of a test.
 var schedulers int
 
 func ponds(t *testing.T, opts ...room.Option) *lake {
@@ -293,6 +293,14 @@ func TestRefusals(t *testing.T) {
 		}
 		if _, err := l.rejoin(eve, other.ID(), "eve"); code(err) != "ROOM-JOINED" {
 			t.Errorf("join of a second room = %v, want ROOM-JOINED", err)
+		}
+		guest, _ := l.join(0, "gus")
+		rooms := len(l.infos())
+		if _, err := croom.JoinOrCreate(t.Context(), guest.Client, "pond", nil, croom.Filter{"mode": "none"}); code(err) != "ROOM-JOINED" {
+			t.Errorf("joinOrCreate of a second room = %v, want ROOM-JOINED", err)
+		}
+		if n := len(l.infos()); n != rooms {
+			t.Errorf("%d rooms after a refused joinOrCreate, want %d", n, rooms)
 		}
 		if err := eve.Request(t.Context(), "room.create", map[string]any{"kind": "pond", "options": PondOptions{Fail: true}}, nil); code(err) != "POND-DRY" {
 			t.Errorf("room.create that fails = %v, want POND-DRY", err)

@@ -9,16 +9,17 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// claim is for whom a seat is reserved: a user, or a session that comes from another node.
+// claim identifies the holder of a reserved seat: a user, or a session from another node.
 type claim struct{ uid, session int64 }
 
-// ticket is a seat that is reserved.
+// ticket is a reserved seat.
 type ticket struct {
 	claim claim
-	end   func() // stops the timer that gives the seat back
+	end   func() // stops the timer that frees the seat
 }
 
-// take takes a seat, or the one that is reserved for the session or its user. It may be called from any goroutine.
+// take takes a free seat, or the seat that is reserved for the session or its user. It
+// may be called from any goroutine.
 func (c *core) take(s *session.Session) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -42,15 +43,15 @@ func (c *core) take(s *session.Session) error {
 	return nil
 }
 
-// release gives a seat back.
+// release frees a seat.
 func (c *core) release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.taken--
 }
 
-// reserve holds seats for users until they come, all or none, also in a locked room. It may be called from any
-// goroutine.
+// reserve reserves seats for all of the users or for none, also in a locked room. It may
+// be called from any goroutine.
 func (c *core) reserve(uids []int64) error {
 	claims := make([]claim, len(uids))
 	for i, uid := range uids {
@@ -62,7 +63,7 @@ func (c *core) reserve(uids []int64) error {
 	return c.claim(claims)
 }
 
-// claim is reserve for users and sessions.
+// claim reserves seats for users and sessions.
 func (c *core) claim(claims []claim) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -88,7 +89,7 @@ func (c *core) claim(claims []claim) error {
 	return nil
 }
 
-// unreserve gives back a reserved seat whose player has not come.
+// unreserve frees a reserved seat whose player has not joined.
 func (c *core) unreserve(t *ticket) {
 	c.mu.Lock()
 	expired := c.reserved[t.claim] == t
@@ -102,7 +103,7 @@ func (c *core) unreserve(t *ticket) {
 	}
 }
 
-// assign notes the teams of users who will join.
+// assign records the teams of users who will join.
 func (c *core) assign(teams map[int64]int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -137,7 +138,8 @@ func (c *core) lock(locked bool) {
 	c.locked = locked
 }
 
-// do calls f on the room's scheduler: at once if the caller is on it. It reports false if that scheduler has ended.
+// do calls f on the room's scheduler, and at once if the caller runs on it. It returns
+// false if that scheduler has ended.
 func (c *core) do(f func()) bool {
 	if onScheduler(c.sched) {
 		f()
@@ -152,7 +154,8 @@ type seated struct {
 	reply  any
 }
 
-// join gives a session a seat. It runs on the room's scheduler. A user who has a seat in the room takes it over.
+// join gives a session a seat. It runs on the room's scheduler. A user with a seat in the
+// room gets that seat.
 func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if c.closed {
 		return seated{}, ErrNotFound
@@ -191,7 +194,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	return seated{p, reply}, nil
 }
 
-// enter adds a player. owner is the key that the player's view owns, nil for none.
+// enter adds a player. owner is the owner key of the player's view, or nil.
 func (c *core) enter(p *Player, owner any) {
 	c.nextID++
 	p.view = c.sync.NewView(owner)
@@ -222,7 +225,7 @@ func (c *core) onJoin(p *Player, opts any) (reply any, err error) {
 	return reply, err
 }
 
-// seatOf returns the seat of a user, nil if there is none.
+// seatOf returns the seat of a user, or nil.
 func (c *core) seatOf(uid int64) *Player {
 	if uid == 0 {
 		return nil

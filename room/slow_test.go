@@ -30,7 +30,8 @@ func (w *Wall) Paint(_ *room.Player, m *Step) {
 	w.State.Text = strings.Repeat("x", 20<<10+m.DX)
 }
 
-// A client that does not read skips patches, stays connected, and gets a snapshot later; with a gate as without one.
+// A client that does not read skips patches, stays connected, and later gets a snapshot.
+// This holds with and without a gate.
 func TestSlowClientAndGate(t *testing.T) {
 	for _, name := range []string{"without a gate", "with a gate"} {
 		t.Run(name, func(t *testing.T) {
@@ -42,7 +43,7 @@ func TestSlowClientAndGate(t *testing.T) {
 			if name == "with a gate" {
 				gate = testkit.StartNode(t, nil, []*testkit.Node{backend})
 			}
-			l := nanotest.Listen() // its connections hold no bytes back
+			l := nanotest.Listen() // its connections have no buffers
 			served := make(chan error, 1)
 			go func() { served <- gate.Serve(l) }()
 			t.Cleanup(func() { _, _ = l.Close(), <-served })
@@ -90,7 +91,7 @@ func TestSlowClientAndGate(t *testing.T) {
 			if n := kind.On(backend.Server).Stats()[0].SlowClients; n > skipped+100 {
 				t.Errorf("%d patches were skipped after the client reads again", n-skipped)
 			}
-			// It gets every patch again.
+			// The client gets every patch again.
 			before := slowClients()
 			paint()
 			testkit.Eventually(t, "the slow client sees the last patch", func() bool { return text(r) == text(painter) })
@@ -101,7 +102,8 @@ func TestSlowClientAndGate(t *testing.T) {
 	}
 }
 
-// A slow client of a room without a tick rate catches up although nothing changes any more.
+// A slow client of a room without a tick rate catches up even if the state does not
+// change.
 func TestSlowClientOfAQuietRoom(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		kind := room.Define[Wall]("wall", room.Schedulers(schedulers))

@@ -10,7 +10,8 @@ import (
 	"github.com/lonng/nano"
 )
 
-// roomStats counts what a room does. The room's scheduler writes, anybody reads.
+// roomStats holds the counters of a room. The room's scheduler writes them, and any
+// goroutine may read them.
 type roomStats struct {
 	ticks         atomic.Int64
 	skipped       atomic.Int64
@@ -19,21 +20,22 @@ type roomStats struct {
 	inputsDropped atomic.Int64
 	bytes         atomic.Int64
 	busy          atomic.Int64 // nanoseconds
-	presence      atomic.Int64 // nanoseconds for which players were connected, those of all added up
+	presence      atomic.Int64 // sum of the players' connected time in nanoseconds
 	lags          [lagBuckets]atomic.Int64
 }
 
-// lagBuckets are powers of two of microseconds: the first is below 1 µs, the last from 2^22 µs, some 4 s.
+// lagBuckets are powers of two of microseconds. The first bucket is below 1 µs, and the
+// last starts at 2^22 µs, about 4 s.
 const lagBuckets = 24
 
 func (s *roomStats) late(lag time.Duration) {
 	s.lags[min(bits.Len64(uint64(max(lag, 0)/time.Microsecond)), lagBuckets-1)].Add(1)
 }
 
-// took counts time that the room took on its scheduler.
+// took adds time that the room used on its scheduler.
 func (s *roomStats) took(d time.Duration) { s.busy.Add(int64(d)) }
 
-// lateness is how many ticks were how late, by bucket.
+// lateness holds the number of late ticks by bucket of the delay.
 type lateness [lagBuckets]int64
 
 // add adds the ticks of a room.
@@ -43,7 +45,8 @@ func (l *lateness) add(s *roomStats) {
 	}
 }
 
-// quantile returns a bound that the given part of the lags did not pass, within a factor of two.
+// quantile returns the delay below which the given fraction of the ticks started, within
+// a factor of two.
 func (l *lateness) quantile(q float64) time.Duration {
 	var total int64
 	for _, n := range l {
@@ -58,21 +61,21 @@ func (l *lateness) quantile(q float64) time.Duration {
 	return 0
 }
 
-// Stats is what a room has done since it began.
+// Stats holds the statistics of a room since its start.
 type Stats struct {
 	Info
-	Age            time.Duration // of the room
+	Age            time.Duration // age of the room
 	Ticks          int64
 	Skipped        int64         // ticks that did not run because the room was late
-	LagP50         time.Duration // how late ticks began, within a factor of two
+	LagP50         time.Duration // median delay of ticks, within a factor of two
 	LagP99         time.Duration
-	Busy           time.Duration // time that ticks, messages and timers took
-	Load           float64       // Busy as a part of Age: 1 is a whole core
+	Busy           time.Duration // time used by ticks, messages and timers
+	Load           float64       // Busy divided by Age: 1 is a whole core
 	Panics         int64
-	SlowClients    int64 // patches that were not sent because the client did not read
+	SlowClients    int64 // patches not sent because the client did not read
 	InputsDropped  int64
-	Bytes          int64   // of state, to all players
-	BytesPerPlayer float64 // of state, per second and connected player; spectators count
+	Bytes          int64   // bytes of state sent to all players
+	BytesPerPlayer float64 // bytes of state per second and connected player, including spectators
 	Spectators     int
 }
 
@@ -117,7 +120,7 @@ func (n *node) stats(k *kind) []Stats {
 	return list
 }
 
-// RoomsStats adds up the figures of all rooms for the server's Stats.
+// RoomsStats returns the sums over all rooms for the server's Stats.
 func (s *server) RoomsStats() nano.RoomsStats {
 	var sum nano.RoomsStats
 	var lags lateness

@@ -92,7 +92,7 @@ func TestTickHealth(t *testing.T) {
 	})
 }
 
-// A player who is away is sent nothing, and does not count.
+// A disconnected player is sent nothing and does not count.
 func TestBytesPerPlayerCountsPresence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kind := room.Define[Factory]("factory", room.TickRate(10), room.Seats(2), room.Hold(time.Hour))

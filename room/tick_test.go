@@ -127,7 +127,7 @@ func TestRTT(t *testing.T) {
 		answer := func(after time.Duration) {
 			time.Sleep(after)
 			tick, _ := r.Tick()
-			for range 2 { // the second one says nothing new
+			for range 2 { // the second one is equal
 				if err := r.Send("Steer", map[string]any{"seq": tick, "tick": tick}); err != nil {
 					t.Fatal(err)
 				}
@@ -152,7 +152,7 @@ func TestRTT(t *testing.T) {
 		if got := rtt(); got < 60*time.Millisecond || got > 61*time.Millisecond {
 			t.Errorf("RTT = %v after 16 more inputs, want 60 ms", got)
 		}
-		for _, tick := range []uint32{0, 1 << 31, 3} { // none, of the future, long ago
+		for _, tick := range []uint32{0, 1 << 31, 3} { // none, one from the future, and an old one
 			if err := r.Send("Steer", map[string]any{"seq": 1000, "tick": tick}); err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +218,7 @@ func TestLateTicksAreSkipped(t *testing.T) {
 	})
 }
 
-// slowConn stops reading while it has a gate.
+// slowConn does not read while its gate is closed.
 type slowConn struct {
 	net.Conn
 	gate atomic.Pointer[chan struct{}]
@@ -231,7 +231,8 @@ func (c *slowConn) Read(b []byte) (int, error) {
 	return c.Conn.Read(b)
 }
 
-// A client that does not read skips patches and stays; later it gets a snapshot.
+// A client that does not read skips patches and stays connected. Later it gets a
+// snapshot.
 func TestSlowClient(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		srv, kind := newRace(t)
@@ -269,7 +270,7 @@ func TestSlowClient(t *testing.T) {
 	})
 }
 
-// Seats are never overbooked, whatever clients do.
+// Seats are never overbooked, for any actions of clients.
 func TestSeatsAreNeverOverbooked(t *testing.T) {
 	const seats = 7
 	clients := 1000

@@ -15,7 +15,7 @@ const startLimit = 5 * time.Second
 
 var (
 	defaultMu sync.Mutex
-	standard  *Scheduler  // the default scheduler; defaultMu guards it and what follows
+	standard  *Scheduler  // the default scheduler; defaultMu guards it and the fields below
 	watch     *time.Timer // logs that standard was not started; nil if nothing was queued
 )
 

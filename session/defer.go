@@ -16,7 +16,7 @@ import (
 type Responder struct {
 	session *Session
 	mid     uint64 // the request; 0 for a notify
-	serial  uint64 // tells requests with the same id apart, if the entity can
+	serial  uint64 // distinguishes requests with the same id, if the entity supports it
 	taken   atomic.Bool
 }
 

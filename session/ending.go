@@ -12,7 +12,7 @@ import (
 // when its callbacks have run.
 type ending struct {
 	mu        sync.Mutex
-	reason    error // set once; mu guards it and what follows
+	reason    error // set once; mu guards it and the fields below
 	finishing bool
 	finished  bool
 	more      *listeners // made when first needed

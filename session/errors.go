@@ -31,7 +31,7 @@ var (
 	// ErrResumeExpired is the reason when a suspended session was not resumed within the
 	// window of nano.WithResume. It is joined with the reason of the suspension.
 	ErrResumeExpired = errors.New("session: not resumed in time")
-	// ErrResumeOverflow is the reason when a session could not go on because more was
+	// ErrResumeOverflow is the reason when a session could not be resumed because more was
 	// sent than the bounds of nano.WithResume allow to keep. It is joined with
 	// [ErrSlowClient].
 	ErrResumeOverflow = errors.New("session: too much was sent while the client was away")

@@ -41,7 +41,7 @@ func (r *Router) swap(service, old, address string) (now string, done bool) {
 	return address, true
 }
 
-// put is set; the caller holds mu.
+// put is set for a caller that holds mu.
 func (r *Router) put(service, address string) {
 	if address == "" {
 		delete(r.routes, service)

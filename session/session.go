@@ -84,7 +84,7 @@ func New(entity NetworkEntity) *Session {
 	return s
 }
 
-// NetworkEntity returns what the session sends through.
+// NetworkEntity returns the entity through which the session sends.
 func (s *Session) NetworkEntity() NetworkEntity { return s.entity }
 
 // ID returns the number of the session. Later sessions of a server have larger numbers,

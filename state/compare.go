@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// encoder compares live values with what was sent, appends the differences to buf and
-// notes what is sent now.
+// encoder compares live values with the sent ones, appends the differences to buf and
+// records the new values as sent.
 type encoder struct {
 	buf    []byte
 	faults []error
@@ -20,14 +20,14 @@ type encoder struct {
 	strs []string
 }
 
-// step is one part of a path, kept so that a fault can be named.
+// step is one part of a path, which error messages contain.
 type step struct {
 	field string
-	m     *members // of a map: handle is at
-	at    int      // of a list: the index, else -1
+	m     *members // for a map: the map, whose handle is in at
+	at    int      // the handle, or the index in a list; else -1
 }
 
-// maxFaults bounds what one Tick reports.
+// maxFaults is the maximum number of errors that one Tick reports.
 const maxFaults = 16
 
 func (e *encoder) push(field string) { e.trail = append(e.trail, step{field: field, at: -1}) }
@@ -56,7 +56,7 @@ func (e *encoder) fault(field, format string, args ...any) {
 	e.faults = append(e.faults, fmt.Errorf("state: %s: "+format, append([]any{path.String()[1:]}, args...)...))
 }
 
-// take returns what was reported since the last call.
+// take returns the errors recorded since the last call.
 func (e *encoder) take() error {
 	err := errors.Join(e.faults...)
 	clear(e.faults)
@@ -81,8 +81,8 @@ func fieldOf(v reflect.Value, f *field) reflect.Value {
 	return v.FieldByIndex(f.index)
 }
 
-// compare appends the fields of v that differ from r and returns which they are. ends, if
-// it is not nil, receives the end of the bytes that each level sees.
+// compare appends the fields of v that differ from r and returns their mask. If ends is
+// not nil, compare stores the end of the bytes visible at each level in it.
 func (e *encoder) compare(p *plan, r *row, v reflect.Value, ends []uint32) (mask uint64) {
 	level := 0
 	for i := range p.fields {
@@ -131,15 +131,15 @@ func (e *encoder) field(f *field, r *row, fv reflect.Value) bool {
 	if n == last {
 		return false
 	}
-	if f.kind != kindBool { // the bit of the mask is enough
+	if f.kind != kindBool { // the bit in the mask is enough
 		e.buf = f.append(e.buf, last, n)
 	}
 	r.nums[f.slot] = n
 	return true
 }
 
-// body appends the mask and the changed fields of a struct and reports whether there are
-// any. If always is set it appends the mask even if it is 0.
+// body appends the mask and the changed fields of a struct. It reports whether there are
+// any. If always is true, it appends the mask even if it is 0.
 func (e *encoder) body(p *plan, r *row, v reflect.Value, always bool) bool {
 	at := len(e.buf)
 	mask := e.compare(p, r, v, nil)
@@ -174,12 +174,12 @@ func (e *encoder) pointer(f *field, s *sub, fv reflect.Value) bool {
 	return true
 }
 
-// list is what was sent of a list.
+// list is the sent value of a list.
 type list struct {
 	nums []uint64
 	strs []string
 	rows []*row    // structs; nil is null
-	ids  []uintptr // kindObj: the pointers, to know items again
+	ids  []uintptr // kindObj: the pointers, which identify items
 }
 
 // list appends the section of a list if it changed.
@@ -224,8 +224,9 @@ func (e *encoder) list(v *value, field string, s *sub, fv reflect.Value) bool {
 	return splice(e, v.elem, &s.list.nums, e.nums, v.elem.append)
 }
 
-// splice appends the change from sent to now and makes sent now: items that changed in a
-// list of the same length one by one, otherwise the range between the ends they share.
+// splice appends the change from sent to now, and sets sent to now. If the length is the
+// same, it appends changed items one by one. Otherwise it replaces the range between the
+// common prefix and the common suffix.
 func splice[T comparable](e *encoder, v *value, sent *[]T, now []T, item func(b []byte, last, n T) []byte) bool {
 	old := *sent
 	if len(old) == len(now) {
@@ -341,8 +342,8 @@ func (e *encoder) structs(v *value, l *list, fv reflect.Value) bool {
 	return true
 }
 
-// record puts the tag, and the mask unless it is the one of the record before, in front
-// of the fields that start at from.
+// record inserts the tag before the fields that start at from. It also inserts the mask
+// unless it equals the mask of the previous record.
 func (e *encoder) record(from, gap int, mask uint64, same bool) {
 	tag := uint64(gap) << 1
 	if same {
@@ -353,7 +354,7 @@ func (e *encoder) record(from, gap int, mask uint64, same bool) {
 	e.buf = insertUint(e.buf, from, tag)
 }
 
-// equal reports whether v is what was sent as r. Of maps it does not know.
+// equal reports whether v equals the sent row r. It does not compare maps.
 func equal(p *plan, r *row, v reflect.Value) bool {
 	for i := range p.fields {
 		f := &p.fields[i]

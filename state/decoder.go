@@ -12,8 +12,8 @@ import (
 // schema makes after the messages before it.
 var ErrMalformed = errors.New("state: malformed message")
 
-// Decoder follows the state of one view: the client's side, for bots and tests. It is not
-// safe for concurrent use.
+// Decoder decodes the state of one view. It is the client's side, for bots and tests. It
+// is not safe for concurrent use.
 type Decoder struct {
 	types  []*object
 	root   *tree
@@ -52,16 +52,16 @@ func NewDecoder(schema string) (*Decoder, error) {
 // Tick returns the tick of the last message.
 func (d *Decoder) Tick() uint64 { return d.tick }
 
-// Ack returns the number of the last input that the server has taken into the state.
+// Ack returns the number of the last input that is part of the state.
 func (d *Decoder) Ack() uint32 { return d.ack }
 
-// Synced reports whether the decoder follows the state. It does from the first snapshot
-// to the first error, and again from the next snapshot on.
+// Synced reports whether the decoded state is current. That is true from a snapshot until
+// the next error.
 func (d *Decoder) Synced() bool { return d.synced }
 
-// Decode brings the state up to msg. An empty message does nothing: it stands for one
-// that was lost. After an error, as before the first snapshot, Decode ignores patches until
-// a snapshot comes.
+// Decode applies msg to the state. An empty message has no effect: it replaces a lost
+// one. Before the first snapshot and after an error, Decode ignores patches until a
+// snapshot arrives.
 func (d *Decoder) Decode(msg []byte) error {
 	if len(msg) == 0 {
 		return nil
@@ -105,7 +105,7 @@ func (d *Decoder) decode(r *reader) error {
 	return nil
 }
 
-// reader reads a message. Once bad, it reads zeros.
+// reader reads a message. After an error it returns zeros.
 type reader struct {
 	b   []byte
 	at  int
@@ -149,7 +149,7 @@ func (r *reader) uint() (x uint64) {
 
 func (r *reader) string() string { return string(r.bytes(r.uint())) }
 
-// count reads a number of things that take at least a byte each.
+// count reads the number of items that each take at least a byte.
 func (r *reader) count() int {
 	n := r.uint()
 	if n > uint64(len(r.b)-r.at) {
@@ -216,7 +216,7 @@ func (r *reader) cell(v *shape, c *cell, root bool) {
 			c.n = uint64(int8(c.n))
 		}
 		if v.kind == kindEnum && c.n >= uint64(len(v.enum)) || v.kind == kindBool && c.n > 1 {
-			c.n = 0 // the state stays readable
+			c.n = 0 // so that the state stays readable
 			r.fail()
 		}
 	case kindNum:
@@ -470,7 +470,8 @@ func (d *Decoder) Get(path ...string) (any, bool) {
 	return at, true
 }
 
-// maxHandles bounds handles and gaps: those of full maps, and as many freed in a tick.
+// maxHandles bounds handles and gaps. It covers a full map and as many handles freed in
+// one tick.
 const maxHandles = 2 * maxEntries
 
 func (o *object) zero() *tree { return &tree{cells: make([]cell, len(o.fields))} }

@@ -1,7 +1,7 @@
 package state
 
-// full appends the fields of r that are not zero and returns which they are: the
-// difference against zero, made from what was sent. ends is as in [encoder.compare].
+// full appends the nonzero fields of r and returns their mask: the difference from zero,
+// based on the sent values. ends is as in [encoder.compare].
 func (e *encoder) full(p *plan, r *row, ends []uint32) (mask uint64) {
 	level := 0
 	for i := range p.fields {
@@ -117,8 +117,8 @@ func (e *encoder) fullValue(m *members, h int) (mask uint64) {
 	return 0
 }
 
-// enter puts the tag, the mask and the key of handle h of m in front of its value, which
-// starts at from, and returns the mask that the next one is compared with.
+// enter inserts the tag, the mask and the key of handle h of m before its value, which
+// starts at from. It returns the mask against which the next one is compared.
 func (e *encoder) enter(m *members, h, from, gap int, last, mask uint64) uint64 {
 	n := len(e.buf)
 	tag := uint64(gap) << 1
@@ -136,7 +136,7 @@ func (e *encoder) enter(m *members, h, from, gap int, last, mask uint64) uint64 
 	return mask
 }
 
-// rotate moves the first n bytes of b behind the others.
+// rotate moves the first n bytes of b to its end.
 func rotate(b []byte, n int) {
 	reverse(b[:n])
 	reverse(b[n:])

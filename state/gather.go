@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// section returns the section of a view that sees everything at level 0.
+// section returns the section of a view without hidden entries at level 0.
 func (r *region) section() []byte {
 	if r.sharedSeq != r.s.seq {
 		r.sharedSeq = r.s.seq
@@ -16,10 +16,10 @@ func (r *region) section() []byte {
 	return r.shared
 }
 
-// gather appends the section of a client that had the entries before and has the entries
-// now. The levels of entries are those of a.raised and a.next.
+// gather appends the section of a client. before holds the entries that the client had,
+// and now those that it will have. The levels of entries are in a.raised and a.next.
 func (r *region) gather(b []byte, a *area, before, now bitmap, level int) []byte {
-	// An entry whose level changed leaves and enters.
+	// An entry with another level leaves and enters again.
 	turned := a.turned(before, now)
 	n, enters := len(turned), len(turned)
 	for w, x := range now {
@@ -36,7 +36,7 @@ func (r *region) gather(b []byte, a *area, before, now bitmap, level int) []byte
 	return r.records(b, a, turned, before, now, level)
 }
 
-// word returns word w of b, of any w.
+// word returns word w of b, or 0 beyond its end.
 func (b bitmap) word(w int) uint64 {
 	if w < len(b) {
 		return b[w]
@@ -115,7 +115,7 @@ func (r *region) records(b []byte, a *area, turned []int, before, now bitmap, le
 				var at int
 				at, raised = levelOf(raised, h, level)
 				if c = r.cut(c, r.ends, h, at); c.mask == 0 {
-					continue // only what the client does not see
+					continue // only fields that the client does not see changed
 				}
 			}
 			tag := uint64(h-last) << 1
@@ -135,8 +135,8 @@ func (r *region) records(b []byte, a *area, turned []int, before, now bitmap, le
 	return b
 }
 
-// appendShort appends the span of src, mostly a few bytes: it copies eight at once if there
-// is room, which is faster than a call of memmove.
+// appendShort appends the span of src, usually a few bytes. If there is room, it copies
+// eight bytes at once, which is faster than calling memmove.
 func appendShort(b, src []byte, s span) []byte {
 	n, size := len(b), int(s.to-s.from)
 	if size > 8 || cap(b)-n < 8 || len(src)-int(s.from) < 8 {
@@ -157,8 +157,8 @@ func levelOf(raised []raise, h, level int) (int, []raise) {
 	return level, raised
 }
 
-// turned returns the handles before and now whose level changed, ascending. It is called
-// seldom with a difference, so that it may allocate.
+// turned returns the handles in before and now whose level changed, in ascending order.
+// Changes are rare, so it may allocate.
 func (a *area) turned(before, now bitmap) (out []int) {
 	if slices.Equal(a.raised, a.next) {
 		return nil
@@ -175,8 +175,8 @@ func (a *area) turned(before, now bitmap) (out []int) {
 	return slices.Compact(out)
 }
 
-// trim takes from a.now what enters above the limit, farthest first, and reports whether
-// it took nothing.
+// trim removes entering entries over the limit from a.now, the farthest first. It reports
+// whether it removed none.
 func (a *area) trim(r *region, before bitmap, own, limit int) bool {
 	entering := 0
 	for w, x := range a.now {

@@ -6,7 +6,8 @@ import (
 	"math/bits"
 )
 
-// keep is how much further than it entered an entry may go until it leaves a view.
+// keep is the factor between the radius at which an entry leaves a view and that at which
+// it enters.
 const keep = 1.08
 
 // grid finds entries by position. It is a hash table of square cells, built once a tick
@@ -14,8 +15,8 @@ const keep = 1.08
 type grid struct {
 	seq    uint64
 	cell   float32 // edge of a cell
-	mask   uint32  // of a bucket
-	starts []int32 // of a bucket in spots
+	mask   uint32  // mask for bucket numbers
+	starts []int32 // start of each bucket in spots
 	spots  []spot
 }
 
@@ -30,8 +31,8 @@ func (g *grid) cellOf(x float32) int32 {
 	return int32(min(max(c, -1<<30), 1<<30))
 }
 
-// bucket returns the bucket of a cell. Cells of one column are in buckets that follow each
-// other, so that a search reads each column at once.
+// bucket returns the bucket of a cell. Cells of one column are in consecutive buckets, so
+// that a search reads a column in one range.
 func (g *grid) bucket(cx, cy int32) uint32 {
 	h := uint32(cx) * 0x9e3779b1
 	return (h ^ h>>15 + uint32(cy)) & g.mask
@@ -67,8 +68,8 @@ func (g *grid) build(r *region, cell float32) {
 	}
 }
 
-// scan calls f for each entry within distance of the point x, y, maybe twice, and for some
-// beyond.
+// scan calls f for each entry within distance of the point x, y. It may call f twice for
+// an entry, and for entries beyond the distance.
 func (r *region) scan(x, y, distance float32, f func(spots []spot)) {
 	if !(distance >= 0) || r.m.n == 0 {
 		return
@@ -88,7 +89,7 @@ func (r *region) scan(x, y, distance float32, f func(spots []spot)) {
 		return
 	}
 	for cx := x0; cx <= x1; cx++ {
-		// Both ends are buckets; the range wraps if the last is below the first.
+		// Both ends are buckets. The range wraps around if the last is below the first.
 		first, last := g.bucket(cx, y0), g.bucket(cx, y1)
 		switch {
 		case uint32(y1-y0) >= g.mask:
@@ -102,8 +103,8 @@ func (r *region) scan(x, y, distance float32, f func(spots []spot)) {
 	}
 }
 
-// search adds to now the entries within the circle, and those of before that are only a
-// little beyond. Both bitmaps are as long as the one of the live entries.
+// search adds the entries within the circle to now, and also the entries of before that
+// are slightly beyond. Both bitmaps are as long as the bitmap of live entries.
 func (r *region) search(c circle, before, now bitmap) {
 	near, far := c.r*c.r, c.r*keep*c.r*keep
 	r.scan(c.x, c.y, c.r*keep, func(spots []spot) {
@@ -111,14 +112,14 @@ func (r *region) search(c circle, before, now bitmap) {
 			s := &spots[i]
 			dx, dy := s.x-c.x, s.y-c.y
 			d := dx*dx + dy*dy
-			// Without a branch: the processor could not predict it.
+			// There is no branch, because the processor could not predict it.
 			w, bit := s.h>>6, s.h&63
 			now[w] |= (one(d <= near) | one(d <= far)&(before[w]>>bit)) << bit
 		}
 	})
 }
 
-// one returns 1 for true.
+// one returns 1 for true and 0 for false.
 func one(b bool) (n uint64) {
 	if b {
 		n = 1

@@ -22,11 +22,11 @@ type Map[K Key, T any] struct {
 	c *core[K, T]
 }
 
-// core is what the copies of a Map share.
+// core is the shared part of all copies of a Map.
 type core[K Key, T any] struct {
 	index map[K]*item[K, T]
-	order []*item[K, T] // in the order of the keys if tail is len(order); may hold dead ones
-	tail  int           // items from here on are new and not yet in order
+	order []*item[K, T] // sorted by key if tail is len(order); may contain dead items
+	tail  int           // items from here on are new and not sorted
 	dead  int           // items in order that were deleted
 
 	m       *members    // attached to
@@ -34,24 +34,25 @@ type core[K Key, T any] struct {
 	keys    []K         // by handle
 	sent    []T         // by handle: the structs as last compared, if T is flat and the entry is not hot
 	moving  []motion[T] // by handle, if T is flat
-	hot     bitmap      // the handles that changed in the last tick
+	hot     bitmap      // handles that changed in the last tick
 	pending []*item[K, T]
 	gone    []int
 	touched []*item[K, T]
 
-	probe  *K // where handle makes a key; reflect cannot convert without an allocation
+	probe  *K // buffer for a key in handle, because reflect cannot convert without an allocation
 	probed reflect.Value
 }
 
-// motion is kept of an entry of a flat type that changes. If it is hot, that is, if it
-// changed in the last tick, it probably changed again, and comparing it as a whole would be
-// in vain.
+// motion is the state of a changing entry of a flat type. A hot entry changed in the last
+// tick and probably changed again, so its fields are compared without comparing the whole
+// struct first.
 type motion[T any] struct {
-	val   *T // what parts belong to
+	val   *T // the struct that parts point into
 	parts []any
 }
 
-// update compares entry h of a flat type field by field. r is to if that is a region without levels, else nil.
+// update compares entry h of a flat type field by field. r is the region of to if that
+// has no levels, else nil.
 func (c *core[K, T]) update(p *plan, h int, v *T, to sink, r *region) {
 	m := &c.moving[h]
 	if m.val != v {
@@ -77,11 +78,11 @@ func (c *core[K, T]) update(p *plan, h int, v *T, to sink, r *region) {
 	c.sent[h] = *v
 }
 
-// item is one entry. val is nil once it is deleted.
+// item is one entry. val is nil after the entry was deleted.
 type item[K Key, T any] struct {
 	key     K
 	val     *T
-	handle  int // or -1
+	handle  int // -1 if there is none
 	touched bool
 }
 
@@ -96,8 +97,8 @@ func (m *Map[K, T]) core() typedCore {
 	return m.c
 }
 
-// Put sets the value of key k. Clients see a value that replaces another as a change of
-// it. Put panics if v is nil.
+// Put sets the value of key k. If k had a value, clients receive the difference. Put
+// panics if v is nil.
 func (m *Map[K, T]) Put(k K, v *T) {
 	if v == nil {
 		panic("state: Put of nil")
@@ -124,7 +125,7 @@ func (m *Map[K, T]) Put(k K, v *T) {
 }
 
 // Get returns the value of key k, or nil if there is none. The caller may change the
-// struct; the next [Sync.Tick] finds out.
+// struct, and the next [Sync.Tick] detects the change.
 func (m *Map[K, T]) Get(k K) *T {
 	if m.c == nil {
 		return nil
@@ -191,7 +192,7 @@ func (m *Map[K, T]) Touch(k K) {
 	}
 }
 
-// touch notes an item that the next tick has to compare.
+// touch records an item that the next tick has to compare.
 func (c *core[K, T]) touch(it *item[K, T]) {
 	if c.m != nil && c.m.touch && !it.touched && it.handle >= 0 {
 		it.touched = true
@@ -199,8 +200,8 @@ func (c *core[K, T]) touch(it *item[K, T]) {
 	}
 }
 
-// sort brings order into the order of the keys. It leaves the old slice as it is, because
-// a loop may be over it.
+// sort sorts order by key. It does not change the old slice, because a loop may be using
+// it.
 func (c *core[K, T]) sort() {
 	if c.tail == len(c.order) && c.dead <= len(c.index) {
 		return
@@ -228,16 +229,15 @@ func (c *core[K, T]) sort() {
 
 func byKey[K Key, T any](a, b *item[K, T]) int { return cmp.Compare(a.key, b.key) }
 
-// typedCore is the part of a Map that knows its types.
+// typedCore is the part of a Map that depends on its types.
 type typedCore interface {
-	// sync brings m up to the map.
+	// sync updates m from the map.
 	sync(e *encoder, m *members, to sink)
 	// handle returns the handle of key k.
 	handle(k key) (int, bool)
 }
 
-// attach makes m the place that the map is sent from: entries keep the handle that their
-// key has there.
+// attach sends the map from m. Entries keep the handles that m has for their keys.
 func (c *core[K, T]) attach(m *members) {
 	c.m, m.core = m, c
 	c.vals, c.keys, c.sent, c.moving, c.hot = nil, nil, nil, nil, nil
@@ -268,7 +268,7 @@ func (c *core[K, T]) attach(m *members) {
 	}
 }
 
-// settle gives handles to what was put and frees those of what was deleted.
+// settle assigns handles to new entries and frees the handles of deleted ones.
 func (c *core[K, T]) settle(e *encoder, m *members) {
 	slices.Sort(c.gone)
 	for _, h := range c.gone {
@@ -348,7 +348,7 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 		c.touched = c.touched[:0]
 		return
 	}
-	next := 0 // of added
+	next := 0 // index into added
 	for h, v := range c.vals {
 		if v == nil {
 			continue

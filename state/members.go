@@ -8,27 +8,28 @@ import (
 	"strconv"
 )
 
-// members is what was sent of a map. An entry has a handle: a small number, given in the
-// order of the keys and given anew one tick after it was freed at the earliest.
+// members is the sent value of a map. An entry has a handle, which is a small number. New
+// handles are assigned in the order of the keys. A freed handle is reused after one tick
+// at the earliest.
 type members struct {
-	val     *value // of an entry
+	val     *value // value type of an entry
 	keyKind kind
 	flat    bool // see plan
 	touch   bool // see value
 	n       int
 	live    bitmap
-	used    bitmap // live, and freed in this tick
-	free    int    // words of used below it are full
+	used    bitmap // handles that are live or were freed in this tick
+	free    int    // words of used before this one are full
 	ints    []uint64
 	texts   []string
 	tab     table
 
-	resting []int // freed in this tick, ascending
-	added   []int // given in this tick, ascending
+	resting []int // handles freed in this tick, ascending
+	added   []int // handles assigned in this tick, ascending
 
-	core   typedCore // of a Map: what is attached
-	plain  *plainMap // of a plain map
-	region *region   // of a map of the root: where its bytes go
+	core   typedCore // the attached Map
+	plain  *plainMap // the plain map
+	region *region   // destination of the bytes of a map of the root
 }
 
 func newMembers(v *value) *members {
@@ -52,7 +53,7 @@ func (b bitmap) all(f func(h int) bool) {
 	}
 }
 
-// begin starts a tick: what the last one freed can be given again.
+// begin starts a tick. Handles freed in the last tick can be reused.
 func (m *members) begin() {
 	for _, h := range m.resting {
 		m.used.unset(h)
@@ -73,7 +74,7 @@ func (m *members) leave(h int) {
 	}
 }
 
-// give gives the lowest free handle. The caller sets its key.
+// give assigns the lowest free handle. The caller sets its key.
 func (m *members) give() int {
 	for m.free < len(m.used) && m.used[m.free] == ^uint64(0) {
 		m.free++
@@ -172,7 +173,7 @@ func (e *encoder) nestedMap(f *field, s *sub, fv reflect.Value) bool {
 	return sink.end()
 }
 
-// members brings m up to the map fv. What changed goes to the sink.
+// members updates m from the map fv. Changes go to the sink.
 func (e *encoder) members(m *members, v *value, fv reflect.Value, to sink) {
 	if !v.typed {
 		m.plain.sync(e, m, fv, to)
@@ -190,9 +191,9 @@ func (e *encoder) members(m *members, v *value, fv reflect.Value, to sink) {
 	c.sync(e, m, to)
 }
 
-// sink takes what changed in a map: block after the handles that leave are known, then
-// enter for each handle that was added, then update for others. Handles ascend. If parts
-// are not nil, they stand for v. update reports whether v changed.
+// sink receives the changes of a map. block is called once the leaving handles are known,
+// then enter for each new handle, then update for the others. Handles ascend. If parts is
+// not nil, it replaces v. update reports whether v changed.
 type sink interface {
 	block()
 	enter(h int, v reflect.Value)
@@ -225,7 +226,7 @@ func (w *inline) block() {
 	}
 }
 
-// endBlock ends the handles that enter.
+// endBlock ends the list of entering handles.
 func (w *inline) endBlock() {
 	if w.entered {
 		w.e.buf = append(w.e.buf, 0)
@@ -265,8 +266,8 @@ func (w *inline) update(h int, v reflect.Value, parts []any) bool {
 	return true
 }
 
-// entry compares the value of handle h with what was sent. An entry that is new is
-// appended even if it is zero.
+// entry compares the value of handle h with the sent one. A new entry is appended even if
+// it is zero.
 func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew bool) (mask uint64, changed bool) {
 	last := &e.trail[len(e.trail)-1]
 	last.m, last.at = m, h
@@ -306,26 +307,26 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew b
 	return 0, true
 }
 
-// plainMap reads a map of Go's own.
+// plainMap reads a built-in map.
 type plainMap struct {
 	iter   reflect.MapIter
-	k      reflect.Value  // where the iterator puts a key
-	scalar reflect.Type   // of the values, nil if they are structs
-	ints   map[uint64]int // handles by key, of one kind
+	k      reflect.Value  // destination of the iterator's keys
+	scalar reflect.Type   // type of the values, nil if they are structs
+	ints   map[uint64]int // handles by key, for each kind
 	texts  map[string]int
 	vals   []plainValue // by handle
 	seen   bitmap
 	fresh  []freshEntry
 }
 
-// plainValue is a struct, or a place that a scalar is read into.
+// plainValue is a struct, or a variable that holds a scalar.
 type plainValue struct {
 	v     reflect.Value
-	ptr   uintptr // of a struct, which v keeps alive
+	ptr   uintptr // address of a struct, which v keeps alive
 	parts []any   // its fields, or nil
 }
 
-// freshEntry is an entry that has no handle yet.
+// freshEntry is an entry without a handle.
 type freshEntry struct {
 	k key
 	v reflect.Value
@@ -419,7 +420,7 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 	}
 }
 
-// keep makes v the value of handle h.
+// keep stores v as the value of handle h.
 func (p *plainMap) keep(m *members, h int, v reflect.Value) {
 	p.vals[h] = plainValue{v: v}
 	if p.scalar != nil {

@@ -68,7 +68,7 @@ func acyclic(o *object, open []*object) error {
 	return nil
 }
 
-// parseShape parses a kind and what it needs.
+// parseShape parses a kind and its arguments.
 func parseShape(types []*object, parts []json.RawMessage, depth int) (*shape, error) {
 	var name string
 	if len(parts) == 0 || depth > 2 {

@@ -5,11 +5,11 @@ import (
 	"reflect"
 )
 
-// maxParts bounds the entries of a map of which pointers to the fields are kept. They take
-// 16 bytes a field, and save two thirds of the time of a comparison through reflect.
+// maxParts bounds the entries of a map for which pointers to the fields are kept. They
+// take 16 bytes per field, and save two thirds of the time of a comparison with reflect.
 const maxParts = 1 << 14
 
-// basic is the pointer type that stands for all pointers to types of a kind.
+// basic maps each kind to the pointer type that represents pointers to its types.
 var basic = map[reflect.Kind]reflect.Type{
 	reflect.Bool: reflect.TypeFor[*bool](), reflect.String: reflect.TypeFor[*string](),
 	reflect.Int: reflect.TypeFor[*int](), reflect.Int8: reflect.TypeFor[*int8](), reflect.Int16: reflect.TypeFor[*int16](),
@@ -64,7 +64,7 @@ func loadInt(k reflect.Kind, p any) uint64 {
 	return *p.(*uint64)
 }
 
-// op is what compareParts needs of a field, in a few bytes.
+// op holds the field data that compareParts needs, in a few bytes.
 type op struct {
 	kind  opKind
 	level uint8
@@ -94,7 +94,7 @@ func opsOf(fields []field) []op {
 	return ops
 }
 
-// compareParts is [encoder.compare] of a struct whose fields are behind parts.
+// compareParts is [encoder.compare] for a struct whose fields are accessed through parts.
 func (e *encoder) compareParts(p *plan, nums []uint64, strs []string, parts []any, ends []uint32) (mask uint64) {
 	level := 0
 	buf := e.buf
@@ -136,7 +136,7 @@ func (e *encoder) compareParts(p *plan, nums []uint64, strs []string, parts []an
 				continue
 			}
 			switch f.kind {
-			case kindBool: // the bit of the mask is enough
+			case kindBool: // the bit in the mask is enough
 			case kindInt, kindQ:
 				buf = appendInt(buf, int64(n-last))
 			default:
@@ -153,7 +153,8 @@ func (e *encoder) compareParts(p *plan, nums []uint64, strs []string, parts []an
 	return mask
 }
 
-// load returns the slot for the number or bool behind part, and whether it can be sent.
+// load returns the slot for the number or bool that part points to, and whether it can be
+// sent.
 func (v *value) load(part any) (n uint64, ok bool) {
 	switch v.goKind {
 	case reflect.Float32:
@@ -181,7 +182,7 @@ func (v *value) fromFloat(x float64) uint64 {
 		return uint64(int64(math.RoundToEven(f)))
 	case kindTurn:
 		f := x / (2 * math.Pi)
-		f -= math.RoundToEven(f) // within half a turn either way
+		f -= math.RoundToEven(f) // at most half a turn in either direction
 		if f != f {
 			return 0
 		}
@@ -191,7 +192,7 @@ func (v *value) fromFloat(x float64) uint64 {
 		}
 		return uint64(n)
 	}
-	x += 0 // makes -0 0
+	x += 0 // converts -0 to 0
 	if x != x {
 		return canonicalNaN
 	}
@@ -205,7 +206,7 @@ func (v *value) holds(n uint64) bool {
 		if v.unsigned {
 			return n <= maxInt
 		}
-		return n+maxInt <= 2*maxInt // of a signed one: -2^52 to 2^52
+		return n+maxInt <= 2*maxInt // the range of a signed integer is -2^52 to 2^52
 	case kindEnum:
 		return n < uint64(len(v.enum))
 	}

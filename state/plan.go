@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// Limits of a state. They bound what one Tick and one message can cost.
+// These limits bound the cost of one Tick and one message.
 const (
-	maxFields  = 64      // of a struct, those of nested structs included
-	maxDepth   = 8       // of structs, lists and maps within each other
-	maxEntries = 1 << 20 // of a map
-	maxInt     = 1 << 52 // of an int, in either direction
-	maxLevel   = 15      // of a field
-	maxSteps   = 1 << 24 // of a turn
+	maxFields  = 64      // per struct, including nested structs
+	maxDepth   = 8       // nesting of structs, lists and maps
+	maxEntries = 1 << 20 // per map
+	maxInt     = 1 << 52 // absolute value of an int
+	maxLevel   = 15      // per field
+	maxSteps   = 1 << 24 // per turn
 )
 
-// kind says how a value is written.
+// kind identifies the encoding of a value.
 type kind uint8
 
 const (
@@ -32,8 +32,8 @@ const (
 	kindTurn
 	kindNum
 	kindStr
-	kindObj    // *Struct
-	kindStruct // Struct, as an item of a list
+	kindObj    // pointer to a struct
+	kindStruct // a struct as an item of a list
 	kindList
 	kindMap
 )
@@ -51,7 +51,7 @@ type value struct {
 	unsigned bool     // kindInt: the Go type is unsigned
 	single   bool     // kindQ, kindTurn: the Go type is float32
 	snap     bool     // write the rounded value back
-	scale    float64  // kindQ: steps in 1; kindTurn: steps in a whole turn
+	scale    float64  // kindQ: steps per unit; kindTurn: steps per turn
 	enum     []string // kindEnum
 	obj      *plan    // kindObj, kindStruct
 	elem     *value   // kindList, kindMap
@@ -66,41 +66,41 @@ type value struct {
 // field is one field of a plan.
 type field struct {
 	value
-	name   string // as clients see it; parts of nested structs are joined by dots
-	path   string // as Go sees it, below its struct
-	index  []int  // of reflect.Value.FieldByIndex
+	name   string // name for clients; parts of nested structs are joined by dots
+	path   string // Go path below the struct
+	index  []int  // for reflect.Value.FieldByIndex
 	first  int    // index[0]
-	direct bool   // index has no more than that
+	direct bool   // index has one element
 	level  uint8
 	slot   int // in the row's nums, strs or subs
 }
 
-// plan is the compiled description of a struct type. It does not change once it is made.
+// plan is the compiled description of a struct type. It is immutable.
 type plan struct {
 	name             string
 	typ              reflect.Type
-	id               int // in the schema
+	id               int // number in the schema
 	fields           []field
-	nums, strs, subs int      // slots of a row
-	levels           []uint64 // by level: the fields that it sees
+	nums, strs, subs int      // number of slots in a row
+	levels           []uint64 // fields that each level sees
 	owner            string   // path of a field tagged owner, if any
 	leveled          string   // path of a field above level 0, if any
-	flat             bool     // == on the whole struct finds every change
+	flat             bool     // comparing the whole struct with == detects every change
 	simple           bool     // all fields are scalars that are not written back
-	ops              []op     // of the fields, if simple
-	x, y             int      // fields of the position, or -1
-	height           int      // structs within each other, this one included
+	ops              []op     // operations for the fields, if simple
+	x, y             int      // indexes of the position fields, or -1
+	height           int      // nesting depth of structs, including this one
 }
 
 // levelMask returns the fields that level sees.
 func (p *plan) levelMask(level int) uint64 { return p.levels[min(level, len(p.levels)-1)] }
 
-// compiler makes plans and gathers the faults of a type.
+// compiler builds plans and collects the errors of a type.
 type compiler struct {
 	owner  reflect.Type
 	plans  map[reflect.Type]*plan
 	order  []*plan
-	open   []reflect.Type // being compiled, outermost first
+	open   []reflect.Type // types being compiled, outermost first
 	faults []string
 }
 
@@ -108,7 +108,7 @@ func (c *compiler) fault(path, format string, args ...any) {
 	c.faults = append(c.faults, path+": "+fmt.Sprintf(format, args...))
 }
 
-// structPlan compiles t, which stands at path.
+// structPlan compiles t, which is at path.
 func (c *compiler) structPlan(t reflect.Type, path string, root bool) *plan {
 	if slices.Contains(c.open, t) {
 		c.fault(path, "%s contains itself", t)
@@ -143,7 +143,7 @@ func (c *compiler) structPlan(t reflect.Type, path string, root bool) *plan {
 	return p
 }
 
-// settle orders the fields of p by level and gives them slots.
+// settle orders the fields of p by level and assigns their slots.
 func (c *compiler) settle(p *plan, path string) {
 	slices.SortStableFunc(p.fields, func(a, b field) int { return int(a.level) - int(b.level) })
 	seen := map[string]string{}
@@ -208,7 +208,7 @@ func (c *compiler) settle(p *plan, path string) {
 }
 
 // flat reports whether == compares values of t without a panic and without following
-// pointers. Pointers themselves are allowed: what is sent behind one has a slot in subs.
+// pointers. Pointers are allowed, because the values behind them have slots in subs.
 func flat(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Interface:
@@ -226,7 +226,7 @@ func flat(t reflect.Type) bool {
 	return t.Comparable()
 }
 
-// prefix is what the fields of a nested struct inherit.
+// prefix holds the properties that the fields of a nested struct inherit.
 type prefix struct {
 	name, path string
 	index      []int
@@ -299,7 +299,7 @@ func (c *compiler) flatten(p *plan, t reflect.Type, path string, pre prefix, roo
 	}
 }
 
-// lowerCamel makes HPMax hpMax and ID id.
+// lowerCamel converts a name: HPMax becomes hpMax, and ID becomes id.
 func lowerCamel(s string) string {
 	upper := func(b byte) bool { return b >= 'A' && b <= 'Z' }
 	b := []byte(s)

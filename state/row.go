@@ -6,15 +6,15 @@ import (
 	"slices"
 )
 
-// row is what was sent of one struct: a slot for each field of its plan.
+// row holds the sent values of one struct, with a slot for each field of its plan.
 type row struct {
 	nums []uint64
 	strs []string
 	subs []sub
 }
 
-// sub is what was sent of a pointer, a list or a map. One of its fields is set, and none
-// for what is still null or empty.
+// sub holds the sent value of a pointer, a list or a map. One of its fields is set, or
+// none for a null or empty value.
 type sub struct {
 	obj  *row
 	list *list
@@ -35,7 +35,7 @@ func newRow(p *plan) *row {
 	return r
 }
 
-// table holds the rows of a map's structs, by handle, or its scalars.
+// table holds the rows of a map's structs by handle, or its scalars.
 type table struct {
 	numsPer, strsPer, subsPer int
 	nums                      []uint64
@@ -68,8 +68,8 @@ func extend[T any](s *[]T, n int) {
 	}
 }
 
-// row makes r row i, until the table grows. It fills r in place: a copy of three slices that
-// were just written is slow.
+// row sets r to row i, until the table grows. It fills r in place, because copying three
+// slices that were just written is slow.
 func (t *table) row(r *row, i int) {
 	if n := t.numsPer; n > 0 {
 		r.nums = t.nums[i*n : (i+1)*n]
@@ -91,11 +91,12 @@ func (t *table) clear(i int) {
 	clear(r.subs)
 }
 
-// canonicalNaN is the one NaN that is sent: NaNs differ in bits that mean nothing.
+// canonicalNaN is the only NaN that is sent, because the other bits of a NaN have no
+// meaning.
 var canonicalNaN = math.Float64bits(math.NaN())
 
-// read returns the slot for v's value in fv: what is sent and compared. Of a value that
-// cannot be sent it returns last and false.
+// read returns the slot for fv, which is both sent and compared. If the value cannot be
+// sent, it returns last and false.
 func (v *value) read(fv reflect.Value, last uint64) (uint64, bool) {
 	var n uint64
 	switch {
@@ -114,7 +115,7 @@ func (v *value) read(fv reflect.Value, last uint64) (uint64, bool) {
 	return n, true
 }
 
-// float returns what slot n of v means. It is for the numeric kinds.
+// float returns the number that slot n represents. It is for the numeric kinds.
 func (v *value) float(n uint64) float64 {
 	switch v.kind {
 	case kindNum:
@@ -129,7 +130,7 @@ func (v *value) float(n uint64) float64 {
 	return float64(int64(n))
 }
 
-// round writes what slot n means into fv, unless it is there.
+// round sets fv to the number that slot n represents, unless it is equal.
 func (v *value) round(fv reflect.Value, n uint64) {
 	x := v.float(n)
 	if v.single {
@@ -140,7 +141,7 @@ func (v *value) round(fv reflect.Value, n uint64) {
 	}
 }
 
-// append appends the step from slot last to slot n.
+// append appends the difference between slot last and slot n.
 func (v *value) append(b []byte, last, n uint64) []byte {
 	switch v.kind {
 	case kindBool, kindU8, kindI8, kindEnum:

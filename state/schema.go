@@ -26,13 +26,13 @@ func makeSchema(plans []*plan) Schema {
 	}
 	text, err := json.Marshal(types)
 	if err != nil {
-		panic(err) // names, texts and finite numbers
+		panic(err) // names, texts and finite numbers always encode
 	}
 	sum := sha256.Sum256(text)
 	return Schema{JSON: string(text), Hash: hex.EncodeToString(sum[:8])}
 }
 
-// describe returns the kind of v and what it needs.
+// describe returns the kind of v and its arguments.
 func (v *value) describe() []any {
 	name := kindNames[v.kind]
 	switch v.kind {

@@ -8,8 +8,8 @@ import (
 )
 
 // Sync sends a state, which is a struct of the program, to clients. Each [Sync.Tick]
-// compares the state with what was sent; then each [View] appends what changed for its
-// client.
+// compares the state with the values sent before. Then each [View] appends the changes
+// for its client.
 //
 // A Sync, its views and the state are not safe for concurrent use.
 type Sync struct {
@@ -18,17 +18,17 @@ type Sync struct {
 	schema Schema
 	owner  reflect.Type
 	tick   uint64
-	seq    uint64 // ticks compared
+	seq    uint64 // number of compared ticks
 	enc    encoder
 
-	sent    row // what was sent of the root
+	sent    row // the sent values of the root
 	changed uint64
-	spans   []span // by field of the root: its bytes of this tick
-	fullSeq uint64 // of fulls
+	spans   []span // bytes of this tick, by field of the root
+	fullSeq uint64 // value of seq for fulls
 	filled  uint64 // fields in fulls
-	fulls   []span // by field of the root: its bytes from zero
+	fulls   []span // bytes of the difference from zero, by field of the root
 	regions []*region
-	byField []*region // by field of the root, nil if it is no map
+	byField []*region // by field of the root; nil if it is not a map
 }
 
 // span is a range of the encoder's buffer.
@@ -39,16 +39,17 @@ type Option func(*config)
 
 type config struct{ owner reflect.Type }
 
-// Owner makes K the type of the keys that own what they stand for: in a map of the root
-// that is keyed by K, only the view of a key sees the fields tagged owner of its entry.
+// Owner makes K the type of keys that own entries. It applies to maps of the root with keys
+// of type K. The fields tagged owner of an entry are visible only to the view of the
+// entry's key.
 func Owner[K Key]() Option {
 	return func(c *config) { c.owner = reflect.TypeFor[K]() }
 }
 
-// New returns a Sync of the state *root, which the program goes on to change in place. It
-// returns one error that lists every fault of the type T with its path. T is a struct.
+// New returns a Sync of the state *root, which the program continues to change in place.
+// T is a struct. The error lists every invalid field of T with its path.
 //
-// The first Tick sends the state as it is then.
+// The first Tick sends the whole state.
 func New[T any](root *T, opts ...Option) (*Sync, error) {
 	if root == nil {
 		return nil, errors.New("state: the state is nil")
@@ -104,13 +105,13 @@ func newSync(root reflect.Value, opts ...Option) (*Sync, error) {
 // Schema describes the types of the state to clients.
 func (s *Sync) Schema() Schema { return s.schema }
 
-// Tick compares the state with what was sent. tick is the number of the tick and is
-// greater than that of the call before; clients learn it. Call it once after the program
-// has changed the state, then Append of each view.
+// Tick compares the state with the values sent before. tick is the tick number, which is
+// sent to clients and must increase with every call. Call Tick once after the program has
+// changed the state, then Append of each view.
 //
-// A value that cannot be sent keeps the value last sent, and the error names its path:
-// an integer beyond 2^52 without the tag big, an enum without a text, the entry after
-// the 2^20th of a map. The rest is sent.
+// If a value cannot be sent, clients keep its previous value, and the error names its
+// path. Such values are an integer beyond 2^52 without the tag big, an enum without a
+// text, and entries of a map after the 2^20th. The rest is sent.
 func (s *Sync) Tick(tick uint64) error {
 	if tick <= s.tick && s.seq > 0 {
 		return fmt.Errorf("state: tick %d after tick %d", tick, s.tick)
@@ -133,7 +134,7 @@ func (s *Sync) Tick(tick uint64) error {
 	return e.take()
 }
 
-// fill makes the fields of the root from zero, once a tick.
+// fill encodes the fields of the root from zero, once per tick.
 func (s *Sync) fill() {
 	if s.fullSeq == s.seq {
 		return
@@ -151,33 +152,33 @@ func (s *Sync) fill() {
 	}
 }
 
-// region is a map of the root. The bytes of its entries are made once for all views.
+// region is a map of the root. The bytes of its entries are encoded once for all views.
 type region struct {
 	s      *Sync
 	m      *members
 	field  *field
-	index  int // of field
-	number int // among the regions
+	index  int // index of the field
+	number int // index among the regions
 	at     reflect.Value
-	key    any // the pointer to the map, as programs have it
-	levels int // of the entries, 0 for scalars
+	key    any // the pointer to the map, as the program passes it
+	levels int // number of levels of the entries, 0 for scalars
 
-	before  bitmap   // live before this tick
-	changed bitmap   // and not added
-	recs    []rec    // by handle: of changed
-	ends    []uint32 // by handle and level
-	fulls   []rec    // by handle: from zero
+	before  bitmap   // handles that were live before this tick
+	changed bitmap   // changed handles that were not added
+	recs    []rec    // by handle: changed entries
+	ends    []uint32 // ends of the bytes visible at each level, by handle
+	fulls   []rec    // by handle: encoded from zero
 	fullEnd []uint32
-	fullSeq []uint64 // of fulls
+	fullSeq []uint64 // value of seq for fulls
 
-	shared    []byte // the section of a view that sees everything at level 0
+	shared    []byte // the section of a view without hidden entries at level 0
 	sharedSeq uint64
 	grid      grid
-	placed    uint64    // seq of xs and ys
+	placed    uint64    // value of seq for xs and ys
 	xs, ys    []float32 // by handle
 }
 
-// rec is where the fields of an entry are, and which they are.
+// rec is the location and the mask of an entry's encoded fields.
 type rec struct {
 	mask uint64
 	span
@@ -243,12 +244,12 @@ func (r *region) update(h int, v reflect.Value, parts []any) bool {
 	return true
 }
 
-// updateParts is update of an entry without levels whose fields are behind parts. It does what entry does, with fewer
-// steps.
+// updateParts is update for an entry without levels whose fields are accessed through
+// parts. It does the same as entry in fewer steps.
 func (r *region) updateParts(h int, parts []any) bool {
 	e, t := &r.s.enc, &r.m.tab
 	from := uint32(len(e.buf))
-	e.trail[len(e.trail)-1].at = h // m is set once for all
+	e.trail[len(e.trail)-1].at = h // m is set once for all entries
 	mask := e.compareParts(r.m.val.obj, t.nums[h*t.numsPer:], t.strs[h*t.strsPer:], parts, nil)
 	if mask == 0 {
 		return false
@@ -258,7 +259,7 @@ func (r *region) updateParts(h int, parts []any) bool {
 	return true
 }
 
-// full returns where the fields of entry h from zero are.
+// full returns the encoding of entry h from zero.
 func (r *region) full(h int) rec {
 	if r.fullSeq[h] == r.s.seq {
 		return r.fulls[h]
@@ -278,7 +279,7 @@ func (r *region) full(h int) rec {
 	return r.fulls[h]
 }
 
-// cut returns the part of a record that level sees. ends are those of the record's kind.
+// cut returns the part of a record that level sees. ends belongs to the record's kind.
 func (r *region) cut(c rec, ends []uint32, h, level int) rec {
 	if r.levels > 1 {
 		level = min(level, r.levels-1)
@@ -291,7 +292,7 @@ func (r *region) cut(c rec, ends []uint32, h, level int) rec {
 // positioned reports whether entries have fields X and Y.
 func (r *region) positioned() bool { return r.levels > 0 && r.m.val.obj.x >= 0 }
 
-// locate notes the positions of all entries, once a tick.
+// locate records the positions of all entries, once per tick.
 func (r *region) locate() {
 	if r.placed == r.s.seq {
 		return

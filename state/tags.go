@@ -17,7 +17,8 @@ type tags struct {
 	name                    string
 }
 
-// names is what a client can write after a dot. Names of JavaScript's own are left out.
+// names matches names that a client can write after a dot. Reserved names of JavaScript
+// are rejected separately.
 var names = regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_$]*$`)
 
 // tags parses the tag of the field at path.
@@ -93,7 +94,7 @@ func (c *compiler) tags(text, path string) (g tags, ok bool) {
 	return g, len(c.faults) == before
 }
 
-// refuse reports the tags that what, the thing at path, does not take.
+// refuse reports the tags that are invalid for what, which is at path.
 func (g tags) refuse(c *compiler, path, what string, enum, big, float bool) {
 	for _, t := range []struct {
 		name    string

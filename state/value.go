@@ -2,8 +2,8 @@ package state
 
 import "reflect"
 
-// typedMap is implemented by *Map: its types stand in for its methods, so that the
-// compiler need not know its type parameters.
+// typedMap is implemented by *Map. Its types replace its methods, so that the compiler
+// does not depend on its type parameters.
 type typedMap interface {
 	types() (key, elem reflect.Type)
 	core() typedCore
@@ -15,8 +15,8 @@ func isMap(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && reflect.PointerTo(t).Implements(typedMapType)
 }
 
-// value compiles a field, an item or a map's value of type t. In top, which is the root
-// struct, maps may hold fields with levels. Lists and maps nest only if nest is true.
+// value compiles a field, an item or a map's value of type t. Maps may hold fields with
+// levels in top, the root struct. Lists and maps nest only if nest is true.
 func (c *compiler) value(t reflect.Type, g tags, at string, top, nest bool) *value {
 	switch t.Kind() {
 	case reflect.Bool, reflect.String:

@@ -7,11 +7,11 @@ import (
 	"slices"
 )
 
-// View is what one client sees of a state. Without a call of Near, Hide or Show it sees
-// every entry of every map at its level.
+// View is the part of a state that one client sees. Without a call of Near, Hide or Show,
+// it includes every entry of every map at its level.
 //
-// The calls of Near, Hide and Show hold for the next Append. A program that selects what
-// a client sees calls them before each Append.
+// The calls of Near, Hide and Show apply to the next Append. A program that selects
+// entries for a client calls them before each Append.
 type View struct {
 	s      *Sync
 	owner  key
@@ -19,39 +19,39 @@ type View struct {
 	level  int
 	limit  int
 	reset  bool
-	seq    uint64 // of the last Append
-	tick   uint64 // of the last message
+	seq    uint64 // value of Sync.seq at the last Append
+	tick   uint64 // tick of the last message
 	ack    uint32
-	acked  uint32 // of the last message
+	acked  uint32 // ack in the last message
 	areas  []area // by region
-	out    []byte // sections
-	starts []int  // in out, by region
+	out    []byte // buffer of sections
+	starts []int  // offsets in out, by region
 }
 
-// area is what a view sees of one region.
+// area is the part of one region that a view sees.
 type area struct {
-	all    bool   // the client has all that was live at the last Append
-	before bitmap // what the client has, unless all
+	all    bool   // the client has all entries that were live at the last Append
+	before bitmap // entries that the client has, unless all is set
 	now    bitmap
-	raised []raise // what the client has above the view's level, ascending
+	raised []raise // entries above the view's level that the client has, ascending
 	next   []raise
 
-	// what the calls since the last Append selected
+	// The following fields hold the selection since the last Append.
 	hide    bool
 	circles []circle
 	shown   []raise
 }
 
-// raise is a level of one entry.
+// raise is the level of one entry.
 type raise struct{ handle, level int }
 
 type circle struct{ x, y, r float32 }
 
-// NewView returns the view of the client that owns key owner, or of one that owns nothing
-// if owner is nil. Its first message is a snapshot. NewView panics if owner is of another
-// type than that of the option [Owner].
+// NewView returns the view of the client that owns the key owner, or of a client that
+// owns nothing if owner is nil. Its first message is a snapshot. NewView panics if the
+// type of owner differs from that of the option [Owner].
 //
-// A View holds no resources; a program drops it when the client leaves.
+// A View holds no resources. A program drops it when the client leaves.
 func (s *Sync) NewView(owner any) *View {
 	if owner != nil && reflect.TypeOf(owner) != s.owner {
 		panic(fmt.Sprintf("state: a view's owner is a %v, not a %T", s.owner, owner))
@@ -63,7 +63,7 @@ func (s *Sync) NewView(owner any) *View {
 	return v
 }
 
-// Reset makes the next message a snapshot, which needs nothing of those before it.
+// Reset makes the next message a snapshot, which does not depend on earlier messages.
 func (v *View) Reset() { v.reset = true }
 
 // Level sets the level at which the view sees the root and every entry; the default is 0.
@@ -75,20 +75,20 @@ func (v *View) Level(level int) {
 	}
 }
 
-// Limit bounds the entries of each map that may enter the view in one Append; the rest
-// enter later, the nearest first. 0, the default, is no limit. What the client owns and
-// what [View.Show] selects enter at once.
+// Limit bounds the entries of each map that may enter the view in one Append. The others
+// enter later, the nearest first. The default 0 means no limit. Entries that the client
+// owns or that [View.Show] selects enter at once.
 func (v *View) Limit(n int) { v.limit = n }
 
-// Ack sets the number of the last input of the client that is part of the state. The next
-// message carries it. A number below the last one is ignored.
+// Ack sets the number of the client's last input that is part of the state. The next
+// message contains it. A lower number than before is ignored.
 func (v *View) Ack(seq uint32) { v.ack = max(v.ack, seq) }
 
-// Near shows the entries of *m within r of the point x, y; of several calls it shows the
-// entries within any. The client keeps an entry until it is further than 1.08 r away.
-// m points to a map of the root. Its entries have numeric fields X and Y, as of the last
-// [Sync.Tick]. Near hides all others, except those that the client owns or [View.Show]
-// selects. It panics if m is no such map.
+// Near shows the entries of *m within r of the point x, y. Several calls show the entries
+// within any of the circles. The client keeps an entry until it is further than 1.08 r
+// away. m points to a map of the root. Its entries have numeric fields X and Y, as of the
+// last [Sync.Tick]. Near hides all others, except those that the client owns or
+// [View.Show] selects. Near panics for any other m.
 func (v *View) Near(m any, x, y, r float32) {
 	i := v.s.regionOf(m, "Near")
 	if !v.s.regions[i].positioned() {
@@ -136,9 +136,10 @@ func (r *region) handle(k key) (int, bool) {
 	return 0, false
 }
 
-// Append appends the message for the client to dst and returns it: what changed since the
-// last message, or a snapshot. If there is nothing to say it appends nothing. Call it
-// after each [Sync.Tick]; a view that misses a tick sends a snapshot next.
+// Append appends the message for the client to dst and returns it. The message holds the
+// changes since the last message, or a snapshot. If nothing changed, Append appends
+// nothing. Call it after each [Sync.Tick]. A view that misses a tick sends a snapshot
+// next.
 func (v *View) Append(dst []byte) []byte {
 	s := v.s
 	if s.seq == 0 || v.seq == s.seq && !v.reset {
@@ -185,7 +186,7 @@ func (v *View) Append(dst []byte) []byte {
 	return dst
 }
 
-// head appends what stands before the root.
+// head appends the part of the message before the root.
 func (v *View) head(dst []byte, snapshot bool) []byte {
 	s := v.s
 	if snapshot {
@@ -253,7 +254,7 @@ func (v *View) section(a *area, r *region, snapshot, hidden bool) {
 	a.raised, a.next = a.next, a.raised
 }
 
-// forget drops what was selected for one Append.
+// forget clears the selection of one Append.
 func (a *area) forget() {
 	a.hide = false
 	a.circles = a.circles[:0]
@@ -286,8 +287,8 @@ func (a *area) raise(r *region, level, own int) {
 	a.next = slices.CompactFunc(a.next, func(a, b raise) bool { return a.handle == b.handle })
 }
 
-// ordinary reports whether the section that all share serves a client that sees a.next
-// above level 0.
+// ordinary reports whether a client that sees a.next above level 0 can use the shared
+// section.
 func (r *region) ordinary(a *area) bool {
 	if len(a.next) == 0 {
 		return len(a.raised) == 0
@@ -302,7 +303,7 @@ func (r *region) ordinary(a *area) bool {
 	return !r.changed.has(n.handle) || r.recs[n.handle].mask&^r.m.val.obj.levels[0] == 0
 }
 
-// choose fills a.now with what the calls selected.
+// choose fills a.now with the selected entries.
 func (a *area) choose(r *region, before bitmap, own int) {
 	a.now = a.now[:0]
 	a.now.grow(len(r.m.live))

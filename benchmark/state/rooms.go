@@ -39,7 +39,7 @@ var roomCases = []roomCase{
 	{"1,000 players in a room, WebSocket", roomSpec{Players: 1000, Radius: 136, WebSocket: true}},
 }
 
-// The bars of an end-to-end case.
+// These are the limits of an end-to-end case.
 const (
 	coreBar = 0.25 // of a processor
 	rateBar = 5.0  // KiB a second and client

@@ -20,8 +20,8 @@ type Matching struct {
 
 // Check is the ready check of a match.
 type Check struct {
-	Players int           // of the match
-	Within  time.Duration // for the answer
+	Players int           // number of players in the match
+	Within  time.Duration // time limit of the answer
 }
 
 // matchEvent is a push of a queue.
@@ -107,5 +107,5 @@ func (o *Matching) answer(ctx context.Context, c *client.Client, e matchEvent) e
 	if err != nil {
 		return err
 	}
-	return c.Notify("room.accept", body) // an answer that is too late has no effect
+	return c.Notify("room.accept", body) // a late answer has no effect
 }

@@ -1,4 +1,5 @@
-// Package room joins the rooms of a server that uses the library's package room, for bots and tests.
+// Package room is a client for rooms, for bots and tests. The server uses the library's
+// package room.
 //
 //	c, err := client.Dial(ctx, "localhost:3250")
 //	...
@@ -21,16 +22,16 @@ import (
 type Filter map[string]any
 
 // Room is a seat in a room, or a spectator's place. Its methods may be called concurrently. A client has one room at a
-// time: a join replaces the handlers of the one before.
+// time: a join replaces the handlers of the one before, also if the server refuses it.
 type Room struct {
 	client *client.Client
 	joined joined
 	closed chan struct{}
 
 	mu      sync.Mutex
-	decoder *state.Decoder // nil until the join is answered; mu guards it and what follows
-	early   [][]byte       // messages that came before
-	err     error          // of the last message
+	decoder *state.Decoder // nil until the join is answered; mu guards it and the following fields
+	early   [][]byte       // messages that arrived before the answer
+	err     error          // error of the latest message
 	reason  string
 	left    bool
 	changed func()
@@ -80,7 +81,7 @@ func join(ctx context.Context, c *client.Client, route string, request map[strin
 	for _, route := range []string{"room.left", "room.closed"} {
 		c.On(route, func(m *client.Message) {
 			var body struct{ Reason string }
-			_ = json.Unmarshal(m.Data, &body) // no reason then
+			_ = json.Unmarshal(m.Data, &body) // no reason if it does not decode
 			r.end(body.Reason)
 		})
 	}
@@ -94,7 +95,7 @@ func join(ctx context.Context, c *client.Client, route string, request map[strin
 	return r, r.begin()
 }
 
-// begin decodes what came before the answer.
+// begin decodes the messages that arrived before the answer.
 func (r *Room) begin() error {
 	d, err := state.NewDecoder(string(r.joined.Schema))
 	if err != nil {
@@ -113,7 +114,7 @@ func (r *Room) begin() error {
 // update decodes a message of the state.
 func (r *Room) update(data []byte) {
 	if len(data) == 0 {
-		return // it stands for a message that was missed
+		return // it replaces a missed message
 	}
 	r.mu.Lock()
 	if r.decoder == nil {
@@ -198,7 +199,7 @@ func (r *Room) Synced() bool {
 	return r.decoder.Synced()
 }
 
-// Err returns why the last message of the state could not be decoded, or nil.
+// Err returns the decoding error of the latest state message, or nil.
 func (r *Room) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

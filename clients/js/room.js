@@ -26,6 +26,7 @@ const event = (type, fields) => Object.assign(new Event(type), fields);
 /** A client with the rooms of its server. It is in one room at a time. */
 export class RoomClient extends Client {
   #room;
+  #before; // the room before a join that is not answered; a refusal leaves the client in it
   #early = []; // state that came before the answer to the join
   #schemas = new Map(); // by kind: what the server described, with its hash
 
@@ -83,10 +84,18 @@ export class RoomClient extends Client {
   }
 
   async #join(route, body, expect) {
-    this.#room?.ended('left', 'joined again');
+    this.#before ??= this.#room;
     this.#room = undefined;
     this.#early = [];
-    const joined = await this.request(route, body);
+    let joined;
+    try {
+      joined = await this.request(route, body);
+    } catch (error) {
+      this.#stay();
+      throw error;
+    }
+    for (const room of [this.#before, this.#room]) room?.ended('left', 'joined again');
+    this.#before = this.#room = undefined;
     if (joined.schema) this.#schemas.set(joined.kind, { hash: joined.hash, schema: joined.schema });
     const { schema } = this.#schemas.get(joined.kind);
     let room;
@@ -101,9 +110,18 @@ export class RoomClient extends Client {
     return room;
   }
 
+  /** Goes on with the room before a join that was refused. */
+  #stay() {
+    const room = this.#before;
+    this.#before = undefined;
+    if (!room) return;
+    this.#room = room;
+    for (const bytes of this.#early.splice(0)) room.update(bytes);
+  }
+
   #end(cause, reason) {
-    const room = this.#room;
-    this.#room = undefined;
+    const room = this.#room ?? this.#before;
+    this.#room = this.#before = undefined;
     room?.ended(cause, reason);
   }
 }

@@ -185,6 +185,8 @@ async function handlers() {
     { title: "Route", cell: (r) => r.route },
     { title: "Rate", number: true, cell: (r) => rate(r.rate) },
     { title: "Mean", number: true, cell: (r) => seconds(r.mean) },
+    { title: "p50", number: true, cell: (r) => seconds(r.p50) },
+    { title: "p99", number: true, cell: (r) => seconds(r.p99) },
     { title: "Share", number: true, cell: (r) => percent(r.load) },
     { title: "Calls since the start", number: true, cell: (r) => count(r.count) },
     { title: "Longest since the start", number: true, cell: (r) => seconds(r.max) },

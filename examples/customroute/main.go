@@ -1,6 +1,5 @@
-// Customroute shows how a program chooses the node that serves a player: each region has nodes of its own, which bear its
-// name as their label, and everybody who enters one room of a region is served by one node of it, whichever gate they
-// are connected to.
+// Customroute shows how a program chooses the node that serves a player. Each region has its own nodes, whose label is the
+// name of the region. One node of the region serves all players in a room, whichever gates they are connected to.
 //
 //	go run ./examples/customroute gate
 //	go run ./examples/customroute room --label europe --listen 127.0.0.1:34581

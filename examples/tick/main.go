@@ -1,5 +1,6 @@
-// Tick is a game in rooms with a fixed tick of 20 a second. The rooms share the cores of the machine. The page predicts
-// the steps of its own player and interpolates those of the others.
+// Tick is a game in rooms with a fixed tick rate of 20 per second. The rooms are
+// distributed over the cores of the machine. The page predicts the steps of its own
+// player and interpolates those of the others.
 //
 //	go run ./examples/tick -addr :3250 -schedulers 4
 //
@@ -25,9 +26,9 @@ import (
 var web embed.FS
 
 const (
-	tickRate = 20 // a second
-	size     = 20 // fields of the arena, each way
-	maxSteps = 8  // of one player that wait for the next tick
+	tickRate = 20 // per second
+	size     = 20 // width and height of the arena in fields
+	maxSteps = 8  // steps of one player that wait for the next tick
 )
 
 // Arena is one room.
@@ -38,11 +39,11 @@ type Arena struct {
 	}]
 }
 
-// Player is what all players see of one.
+// Player is the public state of a player.
 type Player struct{ X, Y int }
 
-// Step moves the player by one field. DX and DY are -1, 0 or 1; the server limits what is beyond. The step waits for the
-// next tick, and the state acknowledges its number.
+// Step moves the player by one field. DX and DY are -1, 0 or 1, and the server clamps
+// other values. The step waits for the next tick, and the state acknowledges its number.
 type Step struct {
 	room.Input
 	DX int `json:"dx"`
@@ -62,7 +63,8 @@ func (a *Arena) Move(p *room.Player, m *Step) {
 
 func limit(n, least, most int) int { return min(max(n, least), most) }
 
-// arenas defines the rooms. A page has no user who could come back to a seat, so no seat is held.
+// arenas defines the rooms. Pages have no users, so a player cannot return to a seat and
+// no seat is held.
 func arenas(schedulers, seats int) *room.Kind[Arena] {
 	return room.Define[Arena]("arena", room.TickRate(tickRate), room.Seats(seats), room.Inputs(maxSteps), room.Hold(0),
 		room.Schedulers(schedulers))
@@ -79,6 +81,6 @@ func main() {
 	site.Handle(http.DefaultServeMux, web)
 	fmt.Println("The arena is at", site.URL(*addr))
 	if nano.Listen(*addr, append(options(arenas(max(*schedulers, 1), 8)), nano.WithWebSocket("/nano"))...) != nil {
-		os.Exit(1) // Listen has logged why
+		os.Exit(1) // Listen has logged the error
 	}
 }

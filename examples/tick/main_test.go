@@ -94,7 +94,7 @@ func TestStepsAreTakenInOrder(t *testing.T) {
 		time.Sleep(tick)
 		steps(t, ann, 3, [2]int{-1, 0})
 		time.Sleep(tick)
-		steps(t, ann, 4, [2]int{-9, 9}, [2]int{-1, 0}, [2]int{-1, 0}) // one field at a time, and not over the edge
+		steps(t, ann, 4, [2]int{-9, 9}, [2]int{-1, 0}, [2]int{-1, 0}) // one field per step, and not over the edge
 		time.Sleep(tick)
 		synctest.Wait()
 		if want := []string{"0,0", "2,1", "1,1", "0,2"}; !slices.Equal(path, want) {
@@ -113,7 +113,7 @@ func TestStepsAreTakenInOrder(t *testing.T) {
 	})
 }
 
-// A room that is held up holds up no room of another scheduler.
+// A blocked room does not block rooms on other schedulers.
 func TestRoomsAreApart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, kind := start(t, 2, 1)
@@ -156,7 +156,7 @@ func TestAMoveWithoutARoom(t *testing.T) {
 	})
 }
 
-// A client that sends everything at once and closes leaves nothing behind.
+// A client that sends everything at once and closes leaks nothing.
 func TestLeavingEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, kind := start(t, 2, 8)
@@ -171,7 +171,7 @@ func TestLeavingEarly(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(10 * time.Second) // more than an empty room stays
+		time.Sleep(10 * time.Second) // longer than an empty room is kept
 		if list := kind.Stats(); len(list) > 0 {
 			t.Errorf("rooms are left: %+v", list)
 		}

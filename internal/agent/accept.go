@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Accept serves a connection on a goroutine of its own. Its deadline for the handshake
-// starts now.
+// Accept serves a connection on a new goroutine. The deadline of the connection's
+// handshake starts now.
 func (h *Hub) Accept(conn net.Conn) {
 	if !h.trusts(conn.RemoteAddr()) {
 		h.begin(conn, conn.RemoteAddr(), nil, h.HandshakeTimeout)
@@ -42,9 +42,9 @@ func (h *Hub) Accept(conn net.Conn) {
 	}
 }
 
-// acceptProxied is Accept for a connection that a trusted proxy made. The proxy's header
-// comes before any TLS. Until it has come, the connection counts for no address; extra
-// tells that it is beyond the limits.
+// acceptProxied is Accept for a connection from a trusted proxy. The proxy's header
+// precedes any TLS. Until the header arrives, the connection counts for no address. extra
+// reports that the connection exceeds the limits.
 func (h *Hub) acceptProxied(conn net.Conn, extra bool) {
 	defer h.wg.Done()
 	h.wheel.watch()
@@ -60,7 +60,7 @@ func (h *Hub) acceptProxied(conn net.Conn, extra bool) {
 	}
 	h.mu.Unlock()
 	if err != nil {
-		if !errors.Is(err, io.EOF) { // a health check ends without a byte
+		if !errors.Is(err, io.EOF) { // a health check closes without sending a byte
 			h.Counts.HandshakesRefused.Add(1)
 			h.Log.Debug("nano: PROXY header refused", "proxy", conn.RemoteAddr(), "error", err)
 		}
@@ -70,8 +70,8 @@ func (h *Hub) acceptProxied(conn net.Conn, extra bool) {
 	h.begin(conn, remote, rest, max(left, time.Millisecond))
 }
 
-// begin serves a TCP client from whose connection rest was read before; left is what it
-// has for its handshake.
+// begin serves a TCP client. rest holds the bytes that were already read from the
+// connection, and left is the time that remains for the handshake.
 func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Duration) {
 	if h.TLS != nil {
 		if len(rest) > 0 {
@@ -90,5 +90,5 @@ func (h *Hub) begin(conn net.Conn, remote net.Addr, rest []byte, left time.Durat
 	}
 }
 
-// noRoomPage is the answer to an HTTP request when a limit of connections is passed.
+// noRoomPage answers an HTTP request that exceeds a connection limit.
 var noRoomPage = []byte("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")

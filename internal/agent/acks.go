@@ -8,25 +8,25 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// When the server acknowledges what the client has sent.
+// These constants say when the server acknowledges received packets.
 const (
-	ackPackets = 64                     // after so many packets
-	ackBytes   = 16 << 10               // or so many bytes
-	ackDelay   = 500 * time.Millisecond // or so long after the first of them
+	ackPackets = 64                     // after this many packets
+	ackBytes   = 16 << 10               // or this many bytes
+	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
 )
 
-// acks is what a connection with resume has beside others.
+// acks holds the acknowledgment state of a connection with resume.
 type acks struct {
-	sent  atomic.Uint64 // the last acknowledgement that was sent
-	armed atomic.Bool   // timer will call
+	sent  atomic.Uint64 // the last acknowledgment that was sent
+	armed atomic.Bool   // timer is running
 
-	// Of the goroutine that reads.
-	timer   *time.Timer // nil until it is needed
-	unacked int         // bytes of packets that were accepted since the last acknowledgement
-	given   token       // in the answer to the handshake
+	// The following fields belong to the reading goroutine.
+	timer   *time.Timer // nil until first used
+	unacked int         // bytes of packets accepted since the last acknowledgment
+	given   token       // token in the answer to the handshake
 }
 
-// accepted counts data packets that were handed to the mailbox, with size bytes.
+// accepted counts data packets that were put into the mailbox. Their size is in bytes.
 func (c *Conn) accepted(r *resumption, packets, size int) {
 	n, told := r.received.Add(uint64(packets)), c.acks.sent.Load()
 	if told+uint64(packets) == n {
@@ -46,14 +46,14 @@ func (c *Conn) accepted(r *resumption, packets, size int) {
 	}
 }
 
-// acknowledgeLate runs ackDelay after the first packet that was not acknowledged then.
+// acknowledgeLate runs ackDelay after the first unacknowledged packet.
 func (c *Conn) acknowledgeLate() {
 	c.acks.armed.Store(false)
 	c.acknowledge()
 }
 
-// acknowledge tells the client how many of its data packets were accepted, unless it
-// knows.
+// acknowledge sends the client the number of its accepted data packets, unless the client
+// knows it.
 func (c *Conn) acknowledge() {
 	r := c.agent.Load().out.resume
 	n := r.received.Load()
@@ -70,7 +70,7 @@ func (c *Conn) acknowledge() {
 	_ = c.sendPacket(packet.Heartbeat, body[:binary.PutUvarint(body[:], n)])
 }
 
-// acknowledged handles a heartbeat of a client that has asked for resume.
+// acknowledged handles a heartbeat of a client with resume.
 func (c *Conn) acknowledged(body []byte) error {
 	if len(body) == 0 {
 		return c.accountControl(0)
@@ -99,7 +99,7 @@ func (c *Conn) acknowledged(body []byte) error {
 	case tooFar:
 		return errHeartbeatBody
 	case news:
-		c.hub.Counts.Control.Add(1) // it costs the client nothing of its rates
+		c.hub.Counts.Control.Add(1) // acknowledgments do not count toward the client's rate limits
 		return nil
 	}
 	return c.accountControl(len(body))

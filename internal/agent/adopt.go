@@ -2,7 +2,7 @@ package agent
 
 import "github.com/lonng/nano/session"
 
-// left reports whether the connection's agent has another one.
+// left reports whether the connection's agent has changed to another connection.
 func (c *Conn) left() bool { return c.flags.has(flagLeft) }
 
 // writerGone wakes the goroutine that waits until c has no writer. The caller holds the
@@ -14,26 +14,28 @@ func (c *Conn) writerGone() {
 	}
 }
 
-// adopt gives the agent another connection, whose handshake was answered. The reader of
+// adopt gives the agent another connection whose handshake was answered. The reader of
 // the new connection calls it.
 //
-// What the agent has queued, and no writer has taken, goes over the new connection, in
-// order and once. What a writer had taken may have reached the client or not: it is not
-// sent again. Messages that the old connection had delivered to the mailbox run, and are
-// answered over the new connection; adopt returns when the old connection can deliver
-// nothing more. It closes the old connection without a farewell. The agent that the new
-// connection was made with is gone without a trace.
+// The new connection carries queued data that no writer has taken, in order and once.
+// Data that a writer has taken is not sent again, because the client may have received
+// it. Messages that the old connection delivered to the mailbox run, and their answers go
+// over the new connection.
+//
+// adopt returns when the old connection can deliver nothing more. It closes the old
+// connection without a farewell and removes the agent that the new connection was created
+// with.
 //
 // The error is session.ErrBrokenPipe if the agent or the new connection is closed, or if
-// another connection has taken the session over; then the new connection keeps its own
-// agent, and the old one, if there is one that is not closed, stays.
+// another connection has taken the session over. Then the new connection keeps its own
+// agent, and an old connection that is not closed stays.
 func (a *Agent) adopt(c *Conn) error {
 	if !a.detach(c) {
 		return session.ErrBrokenPipe
 	}
 	first := c.agent.Load()
 	first.release(c)
-	claimed := !first.flags.set(flagClosed) // else its end is under way
+	claimed := !first.flags.set(flagClosed) // otherwise it is already ending
 	o := &a.out
 	o.mu.Lock()
 	fits := claimed && !c.dead && o.admits(c)
@@ -66,9 +68,9 @@ func (o *outbox) admits(c *Conn) bool {
 	return !o.ending() && (o.resume == nil || o.resume.pending == c)
 }
 
-// detach takes the agent's connection away for c, closes it, and returns when it can
-// deliver nothing more. It reports false, and does nothing, if c may not become the
-// connection. A session with resume has none when c may: see takeOver.
+// detach removes the agent's connection to make room for c, closes it, and returns when
+// it can deliver nothing more. It returns false and does nothing if c may not become the
+// connection. For a session with resume, takeOver has already removed the connection.
 func (a *Agent) detach(c *Conn) bool {
 	o := &a.out
 	o.mu.Lock()
@@ -101,13 +103,12 @@ func (a *Agent) detach(c *Conn) bool {
 	return true
 }
 
-// takeBack gives the agent the connection that release took away, and that no other agent
-// has got.
+// takeBack restores the connection that release removed, if no other agent has it.
 func (a *Agent) takeBack(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
 	o.conn = c
-	if o.closed && c.last == nil { // closed without a connection: no writer will end this one
+	if o.closed && c.last == nil { // closed without a connection: no writer will close this one
 		c.kill()
 	}
 	flush := o.pending(c) && o.list()
@@ -117,7 +118,7 @@ func (a *Agent) takeBack(c *Conn) {
 	}
 }
 
-// release gives the agent's connection up when nothing is being written over it.
+// release removes the agent's connection when no write is in progress.
 func (a *Agent) release(c *Conn) {
 	o := &a.out
 	for {
@@ -134,8 +135,8 @@ func (a *Agent) release(c *Conn) {
 	}
 }
 
-// forget removes an agent that never had an open session, and has no connection any more.
-// The caller has set flagClosed.
+// forget removes an agent that has no connection and never had an open session. The
+// caller has set flagClosed.
 func (a *Agent) forget() {
 	a.flags.set(flagConnGone)
 	a.control.End(session.ErrClosed)

@@ -13,12 +13,12 @@ import (
 // Agent is one client of the server. It is the [session.NetworkEntity] of the client's
 // session, and may be used concurrently.
 //
-// An agent reaches its client over one [Conn] at a time. Every agent begins with the
-// connection that it was made for, and adopt gives it another one. Session, mailbox,
-// queued output and the requests that wait for an answer stay.
+// An agent uses one [Conn] at a time. It starts with the connection that it was created
+// for, and adopt replaces it. The session, the mailbox, queued output and unanswered
+// requests stay.
 //
-// The fields that every message needs come first: with many connections each cache line
-// is read from memory.
+// The fields that every message needs come first. With many connections, each access to a
+// cache line reads from memory.
 type Agent struct {
 	hub      *Hub
 	flags    flags
@@ -26,7 +26,7 @@ type Agent struct {
 	requests ledger.Ledger
 	box      dispatch.Mailbox
 	session  *session.Session
-	route    atomic.Pointer[string] // of the message that runs, for the outbound hooks
+	route    atomic.Pointer[string] // route of the running message, for the outbound hooks
 
 	control sessionctl.Control
 	id      int64
@@ -35,20 +35,21 @@ type Agent struct {
 // The flags of an agent.
 const (
 	flagClosed      uint32 = 1 << iota // shut was called
-	flagOpen                           // the client has acknowledged a handshake: messages may pass
-	flagCounted                        // among the open sessions
+	flagOpen                           // the client has acknowledged the handshake, so messages are allowed
+	flagCounted                        // the agent counts as an open session
 	flagRouted                         // the session was bound to a node of the cluster
 	flagConnGone                       // the agent has no connection
 	flagSessionGone                    // the session has finished
-	flagFull                           // answers are over the bound of the outbox: nothing more is to be read
+	flagFull                           // queued answers exceed the bound of the outbox, so reading stops
 )
 
-// The optional interfaces of a network entity that an agent implements. Packages session,
-// cluster and the root declare their own, smaller ones, where they use them.
+// These are the optional interfaces of a network entity that an agent implements. The
+// packages session and cluster and the root package declare smaller ones where they use
+// them.
 type (
 	// kicker sends the client a reason before it closes.
 	kicker interface{ Kick(reason string) error }
-	// numbered has a number for its session.
+	// numbered returns the id of its session.
 	numbered interface{ SessionID() int64 }
 	// binder records that its session binds a uid, or unbinds it with 0.
 	binder interface {
@@ -76,7 +77,7 @@ var (
 	_ sessionctl.Deferrer   = (*Agent)(nil)
 )
 
-// newAgent makes an agent for a client that connects now.
+// newAgent creates an agent for a client that has just connected.
 func newAgent(h *Hub) *Agent {
 	a := &Agent{hub: h, id: h.NewID()}
 	a.session = session.New(a)
@@ -87,13 +88,13 @@ func newAgent(h *Hub) *Agent {
 // Shaken reports whether the client has completed the handshake.
 func (a *Agent) Shaken() bool { return a.flags.has(flagOpen) }
 
-// Attach takes the control of the agent's session; session.New calls it.
+// Attach stores the control of the agent's session. session.New calls it.
 func (a *Agent) Attach(c sessionctl.Control) { a.control = c }
 
 // Control returns the control of the agent's session.
 func (a *Agent) Control() sessionctl.Control { return a.control }
 
-// SessionID returns the number of the agent's session.
+// SessionID returns the id of the agent's session.
 func (a *Agent) SessionID() int64 { return a.id }
 
 // Session returns the agent's session.
@@ -102,11 +103,11 @@ func (a *Agent) Session() *session.Session { return a.session }
 // Mailbox returns the mailbox with the session's messages.
 func (a *Agent) Mailbox() *dispatch.Mailbox { return &a.box }
 
-// Hub returns what the agent shares with the others of its server.
+// Hub returns the hub of the agent's server.
 func (a *Agent) Hub() *Hub { return a.hub }
 
-// RemoteAddr returns the client's address, as a trusted proxy gives it if there is one.
-// It is that of the newest connection.
+// RemoteAddr returns the client's address, from a trusted proxy if there is one. After a
+// resume, it is the address of the newest connection.
 func (a *Agent) RemoteAddr() net.Addr {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
@@ -119,8 +120,8 @@ func (a *Agent) Bound(_ *session.Session, old, uid int64) error {
 	return nil
 }
 
-// Routed records that the session's Router binds a service to a node, or unbinds it if
-// address is empty.
+// Routed records that the session's Router binds a service to a node. An empty address
+// removes the binding.
 func (a *Agent) Routed(s *session.Session, service, address string) {
 	a.flags.set(flagRouted)
 	if a.hub.Cluster != nil {
@@ -128,7 +129,7 @@ func (a *Agent) Routed(s *session.Session, service, address string) {
 	}
 }
 
-// Hold and Release enclose a run of the session's messages.
+// Hold marks the start of a run of the session's messages. Release ends it.
 func (a *Agent) Hold() { a.hub.flusher.hold() }
 
 // Release ends what Hold began.

@@ -126,7 +126,8 @@ func data(t testing.TB, m message.Message) []byte {
 	return b
 }
 
-// hello is what a client sends before its messages: a handshake and an ack.
+// hello returns the bytes that a client sends before its messages: a handshake and an
+// ack.
 func hello(t testing.TB) []byte {
 	return append(pack(t, packet.Handshake, "{}"), pack(t, packet.Ack, "")...)
 }
@@ -286,7 +287,7 @@ func accepted(t testing.TB, h *Hub, client, conn net.Conn) (*peer, *Agent) {
 	a := agents[i]
 	p := &peer{t, client}
 	p.enter()
-	p.echo(1<<63, "are you there") // the ack has been read
+	p.echo(1<<63, "are you there") // the server has read the ack
 	return p, a
 }
 

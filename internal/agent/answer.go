@@ -8,9 +8,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Begin records which request runs; id is 0 for a notify.
+// Begin records which request runs. id is 0 for a notify.
 func (a *Agent) Begin(id uint64, route *string) {
-	if a.flags.has(flagClosed) { // maybe by the handler that ran before
+	if a.flags.has(flagClosed) { // the previous handler may have closed it
 		a.part()
 	}
 	a.requests.Begin(id)
@@ -19,31 +19,31 @@ func (a *Agent) Begin(id uint64, route *string) {
 	}
 }
 
-// LastMid returns the id of the request that runs or ran last, 0 for a notify. A handler that calls
-// it answers later.
+// LastMid returns the id of the running or latest request, or 0 for a notify. A handler
+// that calls LastMid answers later.
 func (a *Agent) LastMid() uint64 { return a.requests.Take() }
 
-// Deferred reports whether the handler that runs has called LastMid.
+// Deferred reports whether the running handler has called LastMid.
 func (a *Agent) Deferred() bool { return a.requests.Taken() }
 
-// Waiting reports whether a request has no answer yet.
+// Waiting reports whether a request is unanswered.
 func (a *Agent) Waiting(id uint64) bool { return a.requests.Waiting(id) }
 
-// Response answers the request that runs, or ran last.
+// Response answers the running or latest request.
 func (a *Agent) Response(v any) error { return a.ResponseMid(a.requests.Current(), v) }
 
-// ResponseMid answers the request with the id mid, once; an *Error makes the answer an
-// error response.
+// ResponseMid answers the request with the id mid, once. If v is an *Error, the answer is
+// an error response.
 func (a *Agent) ResponseMid(mid uint64, v any) error { return a.ResponseTo(mid, 0, v) }
 
-// Serial returns the serial number of the request that runs, or ran last.
+// Serial returns the serial number of the running or latest request.
 func (a *Agent) Serial() uint64 { return a.requests.Serial() }
 
-// Public returns an error of a deferred answer as the client may see it.
+// Public converts the error of a deferred answer to the form that the client may see.
 func (a *Agent) Public(err error) error { return a.hub.Dispatcher.PublicDeferred(a.session, err) }
 
-// ResponseTo is ResponseMid for the request with both the id and the serial number;
-// serial 0 is any.
+// ResponseTo is ResponseMid for the request with the given id and serial number. Serial 0
+// matches any.
 func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	if mid == 0 {
 		return session.ErrSessionOnNotify
@@ -58,12 +58,12 @@ func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	}
 	err := a.answer(mid, v, current, call)
 	if err != nil {
-		a.requests.RestoreSerial(mid, serial) // it can still be answered, with the error if there is one
+		a.requests.RestoreSerial(mid, serial) // the request can still be answered, for example with the error
 	}
 	return err
 }
 
-// answer sends the answer to a request that was claimed.
+// answer sends the answer to a request that the caller has claimed.
 func (a *Agent) answer(mid uint64, v any, current, call bool) error {
 	if e, ok := v.(*message.Error); ok && e != nil {
 		a.sendFailure(mid, e, current, call)
@@ -81,7 +81,7 @@ func (a *Agent) answer(mid uint64, v any, current, call bool) error {
 	return a.send(&m, v)
 }
 
-// routeOf returns the route of a request, for the hooks; "" if it is not known.
+// routeOf returns the route of a request for the hooks, or "" if it is unknown.
 func (a *Agent) routeOf(current bool) string {
 	if r := a.route.Load(); r != nil && current {
 		return *r
@@ -89,14 +89,14 @@ func (a *Agent) routeOf(current bool) string {
 	return ""
 }
 
-// Fail answers a request with an error, unless it was answered.
+// Fail answers a request with an error, unless the request was answered.
 func (a *Agent) Fail(mid uint64, e *message.Error) {
 	if ok, current := a.requests.Claim(mid); ok {
 		a.sendFailure(mid, e, current, isCall(mid))
 	}
 }
 
-// Refuse answers a request for which Begin was not called with an error.
+// Refuse answers a request with an error. Begin was not called for the request.
 func (a *Agent) Refuse(mid uint64, e *message.Error) { a.sendFailure(mid, e, false, isCall(mid)) }
 
 // sendFailure sends an error to the client, or to the program if the request is a call.
@@ -117,11 +117,11 @@ func (a *Agent) sendError(mid uint64, route string, e *message.Error) {
 	}
 }
 
-// encodeError returns e as a payload. It is JSON if the serializer takes only the
-// program's own types and fails, or panics.
+// encodeError returns e as a payload. The payload is JSON if the serializer fails or
+// panics, as one does that accepts only the program's own types.
 func (h *Hub) encodeError(e *message.Error) (data []byte) {
 	inJSON := func() {
-		data, _ = json.Marshal(e) // strings alone: it does not fail
+		data, _ = json.Marshal(e) // strings always encode
 	}
 	defer func() {
 		if recover() != nil {

@@ -107,8 +107,7 @@ func (p *peer) sendWhole(b []byte) {
 	}
 }
 
-// BenchmarkHeartbeat measures incoming heartbeats, which is all the traffic of an idle
-// client.
+// BenchmarkHeartbeat measures incoming heartbeats, the only traffic of an idle client.
 func BenchmarkHeartbeat(b *testing.B) {
 	h := newHost(b, nil)
 	p, _ := tcp(b, h)

@@ -6,23 +6,23 @@ import (
 	"github.com/lonng/nano/internal/payload"
 )
 
-// Sender pushes one message to many agents. It is encoded once for each server, and not
-// at all while there is no agent to send it to. The zero value is ready; it is for one
-// goroutine and one message.
+// Sender pushes one message to many agents. It encodes the message once for each server,
+// and only if there is an agent to send it to. The zero value is ready to use, by one
+// goroutine and for one message.
 type Sender struct {
 	encoded
-	others []encoded // for the hubs of agents before, if there are several
+	others []encoded // messages for the hubs of earlier agents, if there are several hubs
 }
 
 // encoded is a message for the agents of one hub.
 type encoded struct {
 	hub    *Hub
 	packet *buffer // the whole packet, if there are no hooks
-	data   []byte  // the payload, if hooks see each member's message
+	data   []byte  // the payload, if hooks process the message of each receiver
 }
 
-// Push queues the message for a. It returns errors of encoding, not that a client cannot
-// be sent to.
+// Push queues the message for a. It returns encoding errors, and no error if the client
+// cannot be reached.
 func (b *Sender) Push(a *Agent, route string, v any) error {
 	if a.hub != b.hub {
 		if err := b.turn(a.hub, route, v); err != nil {
@@ -40,10 +40,11 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 	return nil
 }
 
-// PushShared is Push of s to the agent, for callers that know the agent by an interface.
+// PushShared calls s.Push for the agent. It serves callers that know the agent by an
+// interface.
 func (a *Agent) PushShared(s *Sender, route string, v any) error { return s.Push(a, route, v) }
 
-// turn makes the message for h the current one.
+// turn makes the message for h the current message.
 func (b *Sender) turn(h *Hub, route string, v any) error {
 	for i := range b.others {
 		if b.others[i].hub == h {

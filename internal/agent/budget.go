@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// charge makes the hub's total count what the history keeps. A suspended session counts
-// exactly, and with minCharge at least; another one to minCharge, so that sessions which
-// are acknowledged at once do not contend for the total. The caller holds the mu of the
-// outbox.
+// charge updates the part of the hub's total that the history accounts for. A suspended
+// session counts exactly, but at least minCharge. For an active session, a change of less
+// than minCharge has no effect, so that sessions with quick acknowledgments do not
+// contend for the total. The caller holds the mu of the outbox.
 func (r *resumption) charge(h *Hub, suspended bool) {
 	n := int64(r.history.bytes)
 	if suspended {
@@ -28,8 +28,8 @@ func (r *resumption) charge(h *Hub, suspended bool) {
 	}
 }
 
-// reclaim frees memory when all sessions together keep too much: those that keep most
-// forget first, and end if they are suspended.
+// reclaim frees memory when all sessions together keep too much. The sessions with the
+// largest histories lose theirs first, and end if they are suspended.
 func (h *Hub) reclaim() {
 	defer h.wg.Done()
 	type holder struct {
@@ -57,14 +57,14 @@ func (h *Hub) reclaim() {
 			x.a.forgetHistory()
 		}
 		h.reclaiming.Store(false)
-		// A session that came over the bound meanwhile has left that to this goroutine.
+		// A session that exceeded the bound meanwhile relies on this goroutine.
 		if h.Counts.Held.Load() <= h.Resume.MaxMemory || len(list) == 0 || !h.reclaiming.CompareAndSwap(false, true) {
 			return
 		}
 	}
 }
 
-// forgetHistory makes the session forget what was sent, or ends it if it is suspended.
+// forgetHistory discards the session's history, and ends the session if it is suspended.
 func (a *Agent) forgetHistory() {
 	o := &a.out
 	o.mu.Lock()

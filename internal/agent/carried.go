@@ -6,9 +6,9 @@ import (
 	"github.com/lonng/nano/internal/carry"
 )
 
-// Carried serves a client that is connected to another node, and goes on with a session
-// of this one, on a goroutine of its own. It returns why the session does not go on. It
-// does not block.
+// Carried starts a goroutine that serves a client of another node which resumes a session
+// of this node. It returns the reason if the session cannot be resumed. It does not
+// block.
 func (h *Hub) Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal {
 	if h.Resume.Window <= 0 || len(ask.Token) != len(token{}) {
 		return &carry.Refusal{Reason: reasonUnknown}
@@ -21,15 +21,15 @@ func (h *Hub) Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal {
 	}
 	c := h.newCarried(conn, ask)
 	if c == nil {
-		_ = conn.Close() // the carrier gives no answer, and the client asks again
+		_ = conn.Close() // the carrier sends no answer, and the client tries again
 		return nil
 	}
 	go c.serve(nil, ask.Left)
 	return nil
 }
 
-// newCarried makes a connection of a client that is connected to another node. That node
-// counts it for its limits, and this one does not. It returns nil once the hub drains.
+// newCarried creates a connection for a client of another node. That node counts it
+// toward its limits, and this node does not. It returns nil when the hub drains.
 func (h *Hub) newCarried(conn *carry.Conn, ask *carry.Ask) *Conn {
 	a, c := h.makeConn(conn, ask.Remote, ask.Framed)
 	c.flags.set(flagCarried)
@@ -39,14 +39,14 @@ func (h *Hub) newCarried(conn *carry.Conn, ask *carry.Ask) *Conn {
 		return nil
 	}
 	h.agents[a.id] = a
-	h.wg.Add(2) // the connection, and the session
+	h.wg.Add(2) // the connection and the session
 	return c
 }
 
 var errNotHere = errors.New("the session does not go on")
 
-// refuseCarried leaves the answer to the node that has the client's connection: the client
-// gets a new session there. The error closes this end.
+// refuseCarried closes this end with an error. The node of the client's connection
+// answers: it gives the client a new session.
 func (c *Conn) refuseCarried(e *ended) error {
 	c.socket.(*carry.Conn).Refuse(carry.Refusal{Reason: e.reason, Kick: e.kick})
 	return errNotHere

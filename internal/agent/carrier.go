@@ -10,18 +10,19 @@ import (
 	"github.com/lonng/nano/internal/carry"
 )
 
-// Carrier reaches the sessions of other nodes. Its methods may be called concurrently.
+// Carrier resumes sessions of other nodes. Its methods may be called concurrently.
 type Carrier interface {
 	// Name returns the name of this node in tokens.
 	Name() carry.Name
-	// Carry asks the node of a name to go on with a session over the connection of a client,
-	// which has sent the bytes of opening so far. It returns a stream to that node once the
-	// session goes on, or why it does not. The error is carry.ErrUnknownNode if the node is
-	// not up; after another error the client may ask again.
+	// Carry asks the named node to resume a session over a client's connection. opening
+	// holds the bytes that the client has sent so far. Carry returns a stream to that
+	// node if the session is resumed, or the reason if not. The error is
+	// carry.ErrUnknownNode if the node is not up. After other errors the client may try
+	// again.
 	Carry(name carry.Name, ask *carry.Ask, opening []byte) (*carry.Conn, *carry.Refusal, error)
 }
 
-// nodeName returns the name of this node in tokens; zero without a cluster.
+// nodeName returns the name of this node in tokens. It is zero without a cluster.
 func (h *Hub) nodeName() (n carry.Name) {
 	if h.Carrier != nil {
 		n = h.Carrier.Name()
@@ -29,15 +30,15 @@ func (h *Hub) nodeName() (n carry.Name) {
 	return n
 }
 
-// opening is what a client has sent until its handshake was answered. If it goes on with
-// a session of another node, that node gets all of it.
+// opening holds the bytes that a client sends before its handshake is answered. If the
+// client resumes a session of another node, that node receives all of them.
 type opening struct {
 	b     []byte
-	large bool        // it was more than is kept: the client cannot go on there
-	to    *carry.Conn // the stream to the session's node; nil while there is none
+	large bool        // the bytes exceeded the limit, so the client cannot resume a session of another node
+	to    *carry.Conn // the stream to the session's node, or nil
 }
 
-// record keeps bytes as they came, most bytes in all.
+// record appends the received bytes, up to most bytes in total.
 func (o *opening) record(b []byte, most int) {
 	if o.large = o.large || len(o.b)+len(b) > most; o.large {
 		o.b = nil
@@ -46,19 +47,19 @@ func (o *opening) record(b []byte, most int) {
 	o.b = append(o.b, b...)
 }
 
-// forgetOpening frees the opening when the handshake was answered by this node.
+// forgetOpening frees the opening after this node has answered the handshake.
 func (c *Conn) forgetOpening() {
 	if !c.away() {
 		c.in.opening = nil
 	}
 }
 
-// away reports whether the client goes on with a session of another node.
+// away reports whether the client uses a session of another node.
 func (c *Conn) away() bool { return c.flags.has(flagAway) }
 
-// askOther asks the node that a token names to go on with the session. If it does, c
-// is away. Otherwise e is why the session does not go on; after an error the client may
-// ask again.
+// askOther asks the node named in a token to resume the session. If the node does, c is
+// away. Otherwise e is the reason why the session cannot be resumed. After an error the
+// client may try again.
 func (c *Conn) askOther(k token) (e *ended, err error) {
 	h := c.hub
 	o := c.in.opening
@@ -88,11 +89,11 @@ func (c *Conn) askOther(k token) (e *ended, err error) {
 	return nil, nil
 }
 
-// maxOpening is how much of an opening is kept, in bytes: the largest handshake in frames
-// of twice its size, and one read more.
+// maxOpening returns the maximum size of an opening in bytes: the largest handshake,
+// doubled for its frames, and one read.
 func (h *Hub) maxOpening() int { return 2*h.Limits.MaxHandshake + readSize }
 
-// knownReason returns a reason of another node if this node knows it.
+// knownReason returns the reason from another node if this node knows it.
 func knownReason(reason string) string {
 	if slices.Contains(resumeReasons[:], reason) {
 		return reason
@@ -100,7 +101,7 @@ func knownReason(reason string) string {
 	return reasonUnknown
 }
 
-// stopWriting returns when nothing is being written over c, and sees that nothing will be.
+// stopWriting waits until no write to c is in progress, and prevents further writes.
 func (c *Conn) stopWriting() {
 	o := &c.agent.Load().out
 	for {
@@ -117,12 +118,12 @@ func (c *Conn) stopWriting() {
 	}
 }
 
-// carry copies bytes between the client and the node of its session until either ends. It
-// is the goroutine of the connection's reader.
+// carry copies bytes between the client and the node of its session until one of them
+// ends. It runs on the goroutine of the connection's reader.
 func (c *Conn) carry() {
 	to, a := c.in.opening.to, c.agent.Load()
 	var late atomic.Pointer[time.Timer]
-	to.AfterEnd(func() { // the client may take nothing
+	to.AfterEnd(func() { // the client may not read
 		late.Store(time.AfterFunc(closeTimeout, c.closeSocket))
 	})
 	written := make(chan struct{})
@@ -143,7 +144,7 @@ func (c *Conn) carry() {
 	c.freeReader()
 }
 
-// carryOut sends what the client sends.
+// carryOut copies the client's bytes to the node.
 func (c *Conn) carryOut(to *carry.Conn) error {
 	for {
 		b, _, err := c.next()
@@ -161,14 +162,14 @@ func (c *Conn) carryOut(to *carry.Conn) error {
 	}
 }
 
-// carryBack writes to the client what the node sends, and closes the socket when the node
+// carryBack copies the node's bytes to the client, and closes the socket when the node
 // has ended the stream.
 func (c *Conn) carryBack(to *carry.Conn) {
 	if _, err := to.WriteTo(c.socket); err == nil {
 		if half, _ := halfCloser(c.socket); half != nil {
 			_ = half.CloseWrite()
 		}
-		<-to.Ended() // until then the client may send
+		<-to.Ended() // the client may send until then
 	}
 	_ = to.Close()
 	c.closeSocket()

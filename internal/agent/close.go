@@ -12,27 +12,27 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Once everything was sent, the client is given a while to close its side. Closing a
-// socket with unread input would destroy what is still on its way to the client, so the
-// reader goes on and discards what comes.
+// After the last write, the client has a limited time to close its side. Closing a socket
+// with unread input would destroy data on its way to the client. So the reader continues
+// and discards input.
 const (
-	linger       = time.Second     // for that long
-	lingerBytes  = 16 << 20        // and for so many bytes
-	closeTimeout = 5 * time.Second // how long the last bytes may take
+	linger       = time.Second     // limit of time
+	lingerBytes  = 16 << 20        // limit of discarded bytes
+	closeTimeout = 5 * time.Second // time limit for writing the last bytes
 )
 
-// Close ends the connection when what is queued has been sent.
+// Close ends the connection after the queued data was sent.
 func (a *Agent) Close() error { return a.shut(session.ErrClosed, farewell{flush: true, answer: true}) }
 
-// Kick sends the client a reason, and ends the connection.
+// Kick sends the client a reason and ends the connection.
 func (a *Agent) Kick(reason string) error { return a.KickFor(session.ErrKicked, reason) }
 
-// KickFor is Kick with a reason of the session's own.
+// KickFor is Kick with a specific close reason of the session.
 func (a *Agent) KickFor(why error, reason string) error {
 	return a.shut(why, farewell{flush: true, answer: true, kick: kickBody(reason, why)})
 }
 
-// kickBody returns the body of a kick packet: a text for people, and the close reason.
+// kickBody returns the body of a kick packet: a readable text and the close reason.
 func kickBody(reason string, why error) []byte {
 	b, err := json.Marshal(struct {
 		Reason string `json:"reason"`
@@ -44,12 +44,12 @@ func kickBody(reason string, why error) []byte {
 	return b
 }
 
-// farewell is how a connection ends.
+// farewell describes how a connection ends.
 type farewell struct {
-	flush  bool   // send what is queued first; else the connection is cut
-	answer bool   // and the answer to the request that runs
+	flush  bool   // send queued data first; otherwise close the connection at once
+	answer bool   // also send the answer to the running request
 	kick   []byte // the body of a kick packet, or nil
-	code   uint16 // of the WebSocket close frame; 0 is 1000, normal closure
+	code   uint16 // code of the WebSocket close frame; 0 is 1000, normal closure
 }
 
 // parted is what a connection needs once its farewell is queued.
@@ -65,8 +65,9 @@ func shutdownFarewell() farewell {
 	return farewell{flush: true, kick: kickBody("server shutdown", session.ErrShutdown), code: wsframe.CodeGoingAway}
 }
 
-// shut closes the session for a reason: nothing more is sent but the farewell. What was
-// accepted still runs, and then the close callbacks. Only the first call counts.
+// shut closes the session with a reason. After that only the farewell is sent. Accepted
+// messages still run, and the close callbacks run after them. Only the first call has an
+// effect.
 func (a *Agent) shut(reason error, f farewell) error {
 	if a.flags.set(flagClosed) {
 		return session.ErrCloseClosedSession
@@ -76,7 +77,7 @@ func (a *Agent) shut(reason error, f farewell) error {
 	return nil
 }
 
-// end is the part of shut that concerns the connection and the session's reason.
+// end is the part of shut that ends the connection and sets the session's reason.
 func (a *Agent) end(reason error, f farewell) {
 	if a.control.End(reason) {
 		a.hub.Counts.close(reason)
@@ -90,9 +91,9 @@ func (a *Agent) end(reason error, f farewell) {
 	}
 }
 
-// postpone puts the farewell off while a request runs that has no answer: part sends it
-// when the handler has returned, but after closeTimeout at the latest. It reports false
-// if no request runs, or no client would get the answer.
+// postpone delays the farewell while a request runs that is unanswered. part sends the
+// farewell when the handler has returned, after closeTimeout at the latest. postpone
+// returns false if no request runs or no client would receive the answer.
 func (a *Agent) postpone(f farewell) bool {
 	if a.box.Idle() || !a.requests.Waiting(a.requests.Current()) {
 		return false
@@ -100,19 +101,19 @@ func (a *Agent) postpone(f farewell) bool {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
 	if a.out.conn == nil {
-		return false // the client may come back, but not to this session
+		return false // the client may reconnect, but not to this session
 	}
 	a.out.parting = &parting{f, time.AfterFunc(closeTimeout, a.part)}
 	return true
 }
 
-// parting is a farewell that was postponed.
+// parting is a postponed farewell.
 type parting struct {
 	farewell
 	late *time.Timer
 }
 
-// part sends the farewell if it was postponed.
+// part sends a postponed farewell.
 func (a *Agent) part() {
 	a.out.mu.Lock()
 	p := a.out.parting
@@ -124,14 +125,14 @@ func (a *Agent) part() {
 	}
 }
 
-// parts reports whether the farewell was postponed.
+// parts reports whether the farewell is postponed.
 func (a *Agent) parts() bool {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
 	return a.out.parting != nil
 }
 
-// closeOutbox ends the connection: at once, or when the farewell was written.
+// closeOutbox ends the connection, at once or after the farewell was written.
 func (a *Agent) closeOutbox(reason error, f farewell) {
 	o := &a.out
 	until := time.Now().Add(closeTimeout)
@@ -164,7 +165,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 		c.wakeReader()
 	}
 	o.mu.Unlock()
-	if pending != nil && pending.state.Load() == stateShaken { // its client was told that the session goes on
+	if pending != nil && pending.state.Load() == stateShaken { // the server told its client that the session is resumed
 		if first := pending.agent.Load(); first != a {
 			f.flush = f.kick != nil
 			_ = first.shut(reason, f)
@@ -184,9 +185,9 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 	}
 }
 
-// tooLate closes the socket of a connection whose farewell, or whose client's, takes too
-// long. If it is late itself the process did not run: the writer and the client then have
-// as long as the client has to close.
+// tooLate closes the socket of a connection if the farewell or the client takes too long.
+// If tooLate itself runs late, the process was stopped. Then the writer and the client
+// get the time that a client has to close.
 func (c *Conn) tooLate() {
 	o := &c.agent.Load().out
 	o.mu.Lock()
@@ -200,21 +201,21 @@ func (c *Conn) tooLate() {
 	}
 }
 
-// setLate makes tooLate run after d. The caller holds the mu of the agent's outbox.
+// setLate schedules tooLate after d. The caller holds the mu of the agent's outbox.
 func (c *Conn) setLate(d time.Duration) {
 	c.last.lateAt = time.Now().Add(d)
 	c.last.late.Reset(d)
 }
 
-// uncount takes the session off the open ones, once.
+// uncount removes the session from the count of open sessions, once.
 func (a *Agent) uncount() {
 	if a.flags.clear(flagCounted) {
 		a.hub.Counts.ready.Add(-1)
 	}
 }
 
-// shutdown is shut when everything that was accepted has run: the client gets the
-// farewell then, not before.
+// shutdown calls shut when all accepted messages have run. The client gets the farewell
+// only then.
 func (a *Agent) shutdown() {
 	if !a.flags.has(flagOpen) {
 		_ = a.shut(session.ErrShutdown, farewell{})
@@ -223,7 +224,7 @@ func (a *Agent) shutdown() {
 	a.retire(session.ErrShutdown, shutdownFarewell())
 }
 
-// retire is shut when everything that was accepted has run.
+// retire calls shut when all accepted messages have run.
 func (a *Agent) retire(reason error, f farewell) {
 	a.box.Seal(func() {
 		if !a.flags.set(flagClosed) {
@@ -254,7 +255,7 @@ func (a *Agent) finished() {
 	}
 }
 
-// cut closes the agent's connection, if it has one, without waiting.
+// cut closes the agent's connection, if there is one, without waiting.
 func (a *Agent) cut() {
 	a.out.mu.Lock()
 	c := a.out.conn
@@ -264,11 +265,12 @@ func (a *Agent) cut() {
 	}
 }
 
-// protocolError says that a connection is closed because of bytes that the client sent.
+// protocolError is the error of a connection that is closed because of bytes from the
+// client.
 type protocolError struct {
 	reason error  // the sentinel
-	code   uint16 // of the WebSocket close frame
-	kick   string // the reason of a kick packet, "" for none
+	code   uint16 // code of the WebSocket close frame
+	kick   string // reason of a kick packet; "" for no kick
 	err    error
 }
 
@@ -279,14 +281,14 @@ func violation(format string, args ...any) error {
 	return &protocolError{reason: session.ErrProtocol, code: wsframe.CodeProtocolError, err: fmt.Errorf(format, args...)}
 }
 
-// refuse closes the session for an error of its reader.
+// refuse closes the session because of a read error.
 func (a *Agent) refuse(err error) {
 	f, reason := a.farewellFor(err)
 	_ = a.shut(reason, f)
 }
 
-// refuseLater is refuse when the messages that the client had sent before have run, which
-// answers them. It waits for closeTimeout at most, and not at all if there are none.
+// refuseLater calls refuse after the client's earlier messages have run, so that they are
+// answered. It waits for closeTimeout at most.
 func (a *Agent) refuseLater(err error) {
 	f, reason := a.farewellFor(err)
 	if a.box.Idle() || errors.Is(reason, session.ErrClientClosed) {
@@ -298,7 +300,7 @@ func (a *Agent) refuseLater(err error) {
 	a.retire(reason, f)
 }
 
-// farewellFor returns how a session ends for an error of its reader.
+// farewellFor returns the farewell and the close reason for a read error.
 func (a *Agent) farewellFor(err error) (f farewell, reason error) {
 	var p *protocolError
 	if !errors.As(err, &p) {

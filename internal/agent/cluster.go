@@ -9,25 +9,25 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Cluster is the other nodes, as far as the agents need them; its methods may be called
+// Cluster connects the agents with the other nodes. Its methods may be called
 // concurrently.
 type Cluster interface {
 	// RPC sends a notify of a session to a node that serves the route.
 	RPC(s *session.Session, route string, data []byte) error
 	// Call makes a call of a session and waits for its reply.
 	Call(ctx context.Context, s *session.Session, route string, in, out any) error
-	// Answer answers a call of a session with a reply, or with an error if there is one;
-	// mine is false if id is not that of a call.
+	// Answer answers a call of a session with a reply, or with e if it is not nil. mine
+	// is false if id is not the id of a call.
 	Answer(session int64, id uint64, v any, e *message.Error) (mine bool, err error)
-	// Bound records another uid of a session, 0 for none.
+	// Bound records the new uid of a session. uid is 0 if it was unbound.
 	Bound(s *session.Session, old, uid int64)
-	// Routed records that a service was bound for a session, or unbound if address is
-	// empty.
+	// Routed records the binding of a service for a session. An empty address removes the
+	// binding.
 	Routed(s *session.Session, service, address string)
-	// Suspended records that a session has lost its connection for a reason, and waits for
-	// its client. It is called in order with the session's messages, as is Resumed.
+	// Suspended records that a session has lost its connection and waits for its client.
+	// Suspended and Resumed are called in order with the session's messages.
 	Suspended(s *session.Session, reason error)
-	// Resumed records that the client of a session has come back.
+	// Resumed records that the client of a session has reconnected.
 	Resumed(s *session.Session)
 }
 
@@ -56,8 +56,7 @@ func (a *Agent) Call(ctx context.Context, route string, in, out any) error {
 	return a.hub.Cluster.Call(ctx, a.session, route, in, out)
 }
 
-// announceSuspended runs the callbacks of a suspension, in order with the session's
-// messages.
+// announceSuspended runs the suspension callbacks, in order with the session's messages.
 func (a *Agent) announceSuspended(reason error) {
 	a.box.Announce(dispatch.Do(0, func() error {
 		if a.hub.Cluster != nil {
@@ -68,7 +67,7 @@ func (a *Agent) announceSuspended(reason error) {
 	}))
 }
 
-// announceResumed runs the callbacks of a resume.
+// announceResumed runs the resume callbacks.
 func (a *Agent) announceResumed() {
 	a.box.Announce(dispatch.Do(0, func() error {
 		if a.hub.Cluster != nil {
@@ -79,9 +78,9 @@ func (a *Agent) announceResumed() {
 	}))
 }
 
-// Relay sends a response or push whose payload another node encoded; the payload is not
-// kept. The error is session.ErrSessionOnNotify for a response to a request that was
-// answered.
+// Relay sends a response or push with a payload that another node encoded. It does not
+// keep the payload. The error is session.ErrSessionOnNotify for a response to an answered
+// request.
 func (a *Agent) Relay(m *message.Message) error {
 	if err := a.sendable(); err != nil {
 		return err
@@ -99,17 +98,17 @@ func (a *Agent) Relay(m *message.Message) error {
 	return err
 }
 
-// RelayError answers the request with the id mid, whose route another node was to serve,
-// with an error.
+// RelayError answers the request with the id mid with an error. Another node was to serve
+// the request's route.
 func (a *Agent) RelayError(mid uint64, route string, e *message.Error) {
 	if ok, _ := a.requests.Claim(mid); ok {
 		a.sendError(mid, route, e)
 	}
 }
 
-// isCall reports whether an id may be that of a call: those of clients are smaller,
-// unless a client is malicious. The Cluster knows which calls there are, and sees that
-// their ids cannot be guessed.
+// isCall reports whether an id may be the id of a call. Clients use smaller ids unless
+// they are malicious. The Cluster knows the ids of its calls and makes them hard to
+// guess.
 func isCall(id uint64) bool { return id>>63 != 0 }
 
 // answerCall answers a call that runs as a request of the session.

@@ -15,76 +15,75 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Conn is one connection of a client: it reads packets, shakes hands, watches that the
-// client is alive, and writes what its agent has queued.
+// Conn is one connection of a client. It reads packets, performs the handshake, monitors
+// the client's liveness and writes the agent's queued output.
 //
-// A transport is a net.Conn, with or without frames around the packets. What is specific
-// to a transport is in two functions: unframe on the way in and frame on the way out.
+// The transport is a net.Conn, with or without frames around the packets. Two functions
+// handle the frames: unframe for input and frame for output.
 //
-// A Conn is made with an agent of its own. That agent may hand it to another one once the
-// handshake was answered: see [Agent.adopt].
+// A Conn is created with its own agent. After the handshake was answered, that agent may
+// pass the connection to another agent: see [Agent.adopt].
 type Conn struct {
 	hub   *Hub
-	agent atomic.Pointer[Agent] // whose connection this is; only the reader changes it
+	agent atomic.Pointer[Agent] // the agent of this connection; only the reader changes it
 	raw   syscall.RawConn       // nil if reads and writes go through socket
 	state atomic.Int32
 	flags flags
-	seen  atomic.Int64 // when the last packet came, on the wheel's clock
+	seen  atomic.Int64 // when the last packet arrived, on the wheel's clock
 
-	// Of the goroutine that reads.
+	// The following fields belong to the reading goroutine.
 	in       *reader // nil while the connection is parked
-	meter    *meter  // what the session has left of its rates; nil for no limit
+	meter    *meter  // remaining rates of the session; nil for no limit
 	acks     *acks   // nil unless the client has asked for resume
-	resuming *Agent  // whose connection this is when the ack has come; nil for its own agent's
+	resuming *Agent  // the agent that gets this connection at the ack, or nil for its own agent; used by the reader
 
-	blocked atomic.Int64 // when the write that runs has begun, on the wheel's clock; 0 if none runs on a goroutine of its own
+	blocked atomic.Int64 // start of the current write on the wheel's clock; 0 if no write runs on a separate goroutine
 
 	socket net.Conn
-	remote net.Addr // the client's, as a trusted proxy gives it
+	remote net.Addr // the client's address, from a trusted proxy if there is one
 	timer  node
 
-	// The mu of the agent's outbox guards what follows.
-	control  *buffer       // bytes of the connection itself that wait: heartbeats, pongs, answers to handshakes
+	// The mu of the agent's outbox guards the following fields.
+	control  *buffer       // queued bytes of the connection itself: heartbeats, pongs, handshake answers
 	last     *parted       // nil until the farewell is queued
-	dead     bool          // nothing can be written any more
+	dead     bool          // nothing more can be written
 	finished bool          // a writer has taken the last bytes
-	ended    bool          // they were written
-	handed   bool          // the reader has ended, and left the end of the connection to the writer of the last bytes
+	ended    bool          // the last bytes were written
+	handed   bool          // the reader has ended, and the last writer ends the connection
 	unread   bool          // the reader has ended
-	drained  chan struct{} // closed when the reader is to look at the outbox again; nil if it does not wait
-	// done is closed when the reader of a connection that its agent has left has ended,
-	// or when one that is to leave its agent has no writer. It is nil if nobody waits.
+	drained  chan struct{} // closed when the reader has to check the outbox again; nil if it does not wait
+	// done is closed when the reader of a replaced connection has ended, or when a
+	// connection to be replaced has no writer. It is nil if no goroutine waits.
 	done chan struct{}
 }
 
-// The states of a connection. A connection of a session that is closed keeps the state it
-// had.
+// These are the states of a connection. They do not change when the session closes.
 const (
-	stateNew    int32 = iota // nothing came yet
-	stateShaken              // the handshake was answered; the ack is to come
-	stateReady               // messages may pass
+	stateNew    int32 = iota // nothing was received
+	stateShaken              // the handshake was answered, and the ack is missing
+	stateReady               // messages are allowed
 )
 
-// The flags of a connection.
+// These are the flags of a connection.
 const (
-	flagFaulty     uint32 = 1 << iota // the client broke the protocol; what follows does not count
-	flagLeft                          // its agent has another connection: what comes does not count
-	flagPaused                        // the server reads nothing from the client at present
-	flagActive                        // the reader has decoded something since it has started, or has just started
+	flagFaulty     uint32 = 1 << iota // the client violated the protocol; further input is ignored
+	flagLeft                          // its agent has another connection; further input is ignored
+	flagPaused                        // the server has stopped reading from the client for now
+	flagActive                        // the reader has just started, or has decoded a packet since it started
 	flagParked                        // the poller watches the socket, and no goroutine reads
-	flagBeating                       // timer.at is that of the next heartbeat
-	flagHeardClose                    // the client's close frame has come
-	flagLingering                     // the farewell was sent, and the client may close its side
-	flagResume                        // its client has asked for resume
-	flagExtra                         // it was let in beyond the limits
+	flagBeating                       // timer.at is the time of the next heartbeat
+	flagHeardClose                    // the client's close frame was received
+	flagLingering                     // the farewell was sent, and the client has time to close its side
+	flagResume                        // the client has asked for resume
+	flagExtra                         // the connection was accepted beyond the limits
 	flagFramed                        // packets come in WebSocket frames
-	flagAway                          // its client goes on with a session of another node
-	flagCarried                       // its client is connected to another node
+	flagAway                          // the client uses a session of another node
+	flagCarried                       // the client is connected to another node
 )
 
-// newConn makes a connection with an agent of its own, and registers both. It returns nil
-// once the hub drains, or when a limit is passed, which it returns. The caller must see
-// that serve runs.
+// newConn creates a connection with its own agent, and registers both. It returns nil if
+// the hub drains or a limit is exceeded, and then also the limit. The caller must make
+// sure that serve runs.
 func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, full limit) {
 	a, c := h.makeConn(socket, remote, framed)
 	if h.Carrier != nil {
@@ -107,14 +106,14 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 		c.flags.set(flagExtra)
 	}
 	h.agents[a.id] = a
-	h.wg.Add(2) // the connection, and the session
+	h.wg.Add(2) // the connection and the session
 	h.mu.Unlock()
 	h.Counts.Accepted.Add(1)
 	h.Counts.Open.Add(1)
 	return c, noLimit
 }
 
-// makeConn makes a connection and its agent.
+// makeConn creates a connection and its agent.
 func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *Conn) {
 	a := newAgent(h)
 	c := &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
@@ -127,8 +126,8 @@ func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *
 	return a, c
 }
 
-// serve reads until the connection ends, which it owns. rest was read from it before;
-// left is what the client has for its handshake.
+// serve reads until the connection ends. It owns the connection. rest holds bytes that
+// were already read, and left is the time that remains for the handshake.
 func (c *Conn) serve(rest []byte, left time.Duration) {
 	c.hub.wheel.add(c, left)
 	c.read(rest)
@@ -151,7 +150,7 @@ func (c *Conn) read(rest []byte) {
 	c.freeReader()
 }
 
-// finishReading ends a connection from which nothing more will be read.
+// finishReading ends a connection when reading has ended.
 func (c *Conn) finishReading(err error) {
 	a := c.agent.Load()
 	if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
@@ -178,7 +177,7 @@ func (c *Conn) finishReading(err error) {
 		c.handed, over = true, false // the writer of the last bytes ends the connection
 	case o.conn == c:
 		o.drop()
-		c.kill() // no writer starts any more
+		c.kill() // no further writer starts
 	}
 	if c.left() && c.done != nil {
 		close(c.done)
@@ -189,7 +188,7 @@ func (c *Conn) finishReading(err error) {
 	}
 }
 
-// over ends a connection that is neither read nor written any more.
+// over ends a connection that has no reader and no writer.
 func (c *Conn) over() {
 	o := &c.agent.Load().out
 	o.mu.Lock()
@@ -209,7 +208,7 @@ func (c *Conn) over() {
 	c.hub.wg.Done()
 }
 
-// kill sees that nothing more is written. The caller holds the mu of the agent's outbox.
+// kill prevents further writes. The caller holds the mu of the agent's outbox.
 func (c *Conn) kill() {
 	c.dead = true
 	c.control.free()
@@ -217,8 +216,8 @@ func (c *Conn) kill() {
 	c.wakeReader()
 }
 
-// wakeReader has the reader look at the outbox again, if it waits for that. The caller
-// holds the mu of the agent's outbox.
+// wakeReader makes a waiting reader check the outbox again. The caller holds the mu of
+// the agent's outbox.
 func (c *Conn) wakeReader() {
 	if c.drained != nil {
 		close(c.drained)
@@ -226,8 +225,7 @@ func (c *Conn) wakeReader() {
 	}
 }
 
-// sendPacket queues a packet of the connection itself. It goes before the messages that
-// wait.
+// sendPacket queues a packet of the connection itself. It is sent before queued messages.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
 	return c.queue(func(b []byte) ([]byte, error) {
 		if c.flags.has(flagFramed) {
@@ -237,7 +235,7 @@ func (c *Conn) sendPacket(t packet.Type, body []byte) error {
 	})
 }
 
-// queue appends bytes to those of the connection itself.
+// queue appends bytes to the queued bytes of the connection itself.
 func (c *Conn) queue(encode func([]byte) ([]byte, error)) error {
 	a := c.agent.Load()
 	o := &a.out
@@ -248,8 +246,8 @@ func (c *Conn) queue(encode func([]byte) ([]byte, error)) error {
 	return a.queued(flush, err)
 }
 
-// appendControl appends to the bytes of c itself. On an error they are as they were. The
-// caller holds mu.
+// appendControl appends to the queued bytes of c itself. On an error they are unchanged.
+// The caller holds mu.
 func (o *outbox) appendControl(c *Conn, most int, encode func([]byte) ([]byte, error)) error {
 	if !o.open() || o.conn != c {
 		return session.ErrBrokenPipe
@@ -273,9 +271,9 @@ func (o *outbox) appendControl(c *Conn, most int, encode func([]byte) ([]byte, e
 	return nil
 }
 
-// closeNow closes a connection without waiting. TLS would first write that it ends, and
-// wait for a client that does not read for five seconds: all other clients would wait
-// with the goroutine that looks after their deadlines.
+// closeNow closes a connection without waiting. A normal close of TLS would write an
+// alert and wait up to five seconds for a client that does not read. During that time the
+// goroutine of the deadlines would serve no other client.
 func closeNow(conn net.Conn) {
 	if c, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		conn = c.NetConn()

@@ -9,7 +9,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// limit is one that can refuse.
+// limit is a kind of refusal.
 type limit int
 
 const (
@@ -40,27 +40,28 @@ var refusedNames = [refusedKinds]string{
 	refusedTransport:   "transport",
 }
 
-// refusal counts what one limit refused, and logs it now and then.
+// refusal counts the refusals of one limit, and logs them at a bounded rate.
 type refusal struct {
 	count  atomic.Int64
-	logged atomic.Int64 // when, since the wheel's base
+	logged atomic.Int64 // time of the latest log record, since the wheel's base
 }
 
-// logEvery is how often a limit at most is logged to have been passed.
+// logEvery is the minimum time between two log records for one limit.
 const logEvery = 10 * time.Second
 
-// refuse notes that a limit was passed.
+// refuse counts and logs a refusal.
 func (h *Hub) refuse(l limit, remote net.Addr) {
 	if n := h.countRefusal(l); n > 0 {
 		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
 	}
 }
 
-// countRefusal counts, and returns how many there were if that is to be logged.
+// countRefusal counts a refusal. It returns the number of refusals if they are to be
+// logged, else 0.
 func (h *Hub) countRefusal(l limit) (n int64) {
 	r := &h.refusals[l]
 	n = r.count.Add(1)
-	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stands still without agents
+	now, last := int64(time.Since(h.wheel.base)), r.logged.Load() // the wheel's clock stops when there are no agents
 	if n > 1 && now-last < int64(logEvery) || !r.logged.CompareAndSwap(last, now) {
 		return 0
 	}
@@ -70,7 +71,7 @@ func (h *Hub) countRefusal(l limit) (n int64) {
 // AcceptFailed counts a connection that could not be accepted.
 func (h *Hub) AcceptFailed() { h.refusals[refusedAccept].count.Add(1) }
 
-// RefusedBy returns what each limit has refused.
+// RefusedBy returns the number of refusals by limit.
 func (h *Hub) RefusedBy() map[string]int64 {
 	m := make(map[string]int64, refusedKinds)
 	for l := noLimit + 1; l < refusedKinds; l++ {
@@ -79,34 +80,34 @@ func (h *Hub) RefusedBy() map[string]int64 {
 	return m
 }
 
-// Counts is what went through the agents of a hub.
+// Counts holds the counters of a hub's agents.
 type Counts struct {
 	Accepted, Open        atomic.Int64 // connections
 	MessagesIn, BytesIn   atomic.Int64 // requests and notifies
-	MessagesOut, BytesOut atomic.Int64 // responses and pushes, heartbeats and handshakes only in bytes
+	MessagesOut, BytesOut atomic.Int64 // responses and pushes; bytes include heartbeats and handshakes
 	HandshakesRefused     atomic.Int64
-	Control               atomic.Int64 // heartbeats and pings of clients
+	Control               atomic.Int64 // heartbeats and pings from clients
 	ready                 atomic.Int64 // open sessions
 
-	// Of sessions with resume.
+	// The following counters are of sessions with resume.
 	Suspensions, Resumed            atomic.Int64
 	ResumeExpired, ResumeOverflowed atomic.Int64
-	Replayed                        atomic.Int64 // packets that were sent again, or for the first time after a resume
-	Held                            atomic.Int64 // bytes that are kept, see charge
+	Replayed                        atomic.Int64 // packets sent after a resume, again or for the first time
+	Held                            atomic.Int64 // bytes kept in histories, see charge
 	suspended                       atomic.Int64 // sessions that are suspended
 	refusedResumes                  [len(resumeReasons)]atomic.Int64
 	closed                          [session.ReasonShutdown + 1]atomic.Int64 // sessions, by reason
 }
 
-// resumeReasons are the reasons why a session does not go on.
+// resumeReasons are the reasons why a session cannot be resumed.
 var resumeReasons = [...]string{reasonUnknown, reasonExpired, reasonOverflow, reasonEnded}
 
-// refuseResume counts a client whose session does not go on.
+// refuseResume counts a client whose session cannot be resumed.
 func (c *Counts) refuseResume(reason string) {
 	c.refusedResumes[slices.Index(resumeReasons[:], reason)].Add(1)
 }
 
-// ResumesRefused returns how many sessions did not go on, by the reason.
+// ResumesRefused returns the number of failed resumes by reason.
 func (c *Counts) ResumesRefused() map[string]int64 {
 	m := make(map[string]int64, len(resumeReasons))
 	for i, name := range resumeReasons {
@@ -124,7 +125,7 @@ func (c *Counts) close(reason error) {
 	}
 }
 
-// ClosedBy returns how many sessions closed for each reason, by the reason's name.
+// ClosedBy returns the number of closed sessions by the name of the reason.
 func (c *Counts) ClosedBy() map[string]int64 {
 	m := make(map[string]int64, len(c.closed))
 	for _, r := range session.CloseReasons() {

@@ -13,22 +13,22 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// decoder is what a connection needs to decode packets. It gathers the messages of one
-// read in a batch for the session's mailbox. It belongs to the goroutine that reads.
+// decoder decodes packets of a connection. It collects the messages of one read in a
+// batch for the session's mailbox. The reading goroutine owns it.
 type decoder struct {
-	batch *dispatch.Batch  // messages that were decoded and not delivered
-	block []byte           // the payloads they keep, one allocation for all
-	room  int32            // messages that the mailbox takes, asked for when batch was begun
-	size  int32            // bytes of the packet that is decoded; a packet and a read stay below 32 MiB
-	ahead int32            // bytes from its first on that were read
-	state messageState     // of the WebSocket message that is being read
-	last  *handler.Handler // of the message before
+	batch *dispatch.Batch  // decoded messages that were not delivered
+	block []byte           // payloads of the batch, in one allocation
+	room  int32            // messages that the mailbox has room for, as of the start of the batch
+	size  int32            // size of the current packet in bytes; a packet and a read stay below 32 MiB
+	ahead int32            // bytes that were read from the start of the current packet
+	state messageState     // state of the current WebSocket message
+	last  *handler.Handler // handler of the previous message
 
 	packets int // bytes of the packets in batch
 }
 
-// decodePackets decodes the whole packets at the beginning of b and returns the rest.
-// Messages are gathered in the batch; see deliver.
+// decodePackets decodes the whole packets at the start of b and returns the rest. It
+// collects messages in the batch; see deliver.
 func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 	a := c.agent.Load()
 	whole := false
@@ -57,12 +57,13 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 		}
 	}
 	if now := c.hub.wheel.now(); whole && c.seen.Load() != now {
-		c.seen.Store(now) // seldom: the clock has large ticks, and a locked store waits for all that was stored before
+		c.seen.Store(now) // seldom, because the clock has large ticks, and an atomic store waits for all earlier stores
 	}
 	return b, nil
 }
 
-// malformedPacket returns why the connection ends if no packet begins.
+// malformedPacket returns the error that ends a connection when b does not begin with a
+// packet.
 //
 //go:noinline
 func (c *Conn) malformedPacket(b []byte, err error) error {
@@ -76,7 +77,7 @@ func (c *Conn) malformedPacket(b []byte, err error) error {
 	return violation("%w", err)
 }
 
-// controlPacket handles one packet that carries no message.
+// controlPacket handles one packet without a message.
 func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	switch t {
 	case packet.Heartbeat:
@@ -111,12 +112,12 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 	return violation("a client sent a %v packet", t)
 }
 
-// decodeMessage decodes one message into the batch. ahead is the number of bytes from its
-// packet on.
+// decodeMessage decodes one message into the batch. ahead is the number of bytes from the
+// start of its packet.
 //
-// Code for rare cases stands in functions that are not inlined, here and in the functions
-// that this one calls. So a raw payload is decoded on the 2 KB of stack that the reader's
-// goroutine begins with, which a growth would double.
+// Code for rare cases is in functions that are not inlined, here and in the called
+// functions. So decoding a raw payload fits the initial 2 KB stack of the reader's
+// goroutine. A larger frame would double that stack.
 func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	if c.state.Load() != stateReady {
 		return errEarly
@@ -164,8 +165,8 @@ func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
 
 var errEarly = violation("data before the ack")
 
-// malformedMessage answers a message that does not parse, as far as that can be; err is
-// nil for a type that clients do not send.
+// malformedMessage answers a message that does not parse, if possible. err is nil for a
+// message type that clients do not send.
 //
 //go:noinline
 func (c *Conn) malformedMessage(h *message.Header, err error) error {
@@ -179,8 +180,8 @@ func (c *Conn) malformedMessage(h *message.Header, err error) error {
 	return violation("%w", err)
 }
 
-// admit asks the meter for a message, and refuses it if the session has had its share. An
-// error ends the connection.
+// admit checks a message against the rate limits, and refuses it if the session exceeds
+// them. An error ends the connection.
 //
 //go:noinline
 func (c *Conn) admit(h *message.Header) (ok bool, err error) {
@@ -198,9 +199,9 @@ func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 	return false, nil
 }
 
-// accountControl accounts a packet or frame with a payload of size bytes that is no
-// message: heartbeats, pings, pongs and empty frames. A flood of them ends like one of
-// messages.
+// accountControl accounts a packet or frame without a message, with a payload of size
+// bytes. These are heartbeats, pings, pongs and empty frames. Too many of them end the
+// connection, as too many messages do.
 func (c *Conn) accountControl(size int) error {
 	hub := c.hub
 	hub.Counts.Control.Add(1)
@@ -216,9 +217,10 @@ func (c *Conn) accountControl(size int) error {
 	return nil
 }
 
-// Keep copies the payload of the packet that is decoded into the block. The first block
-// of a read is for as many payloads of this size as may follow: most reads carry messages
-// of one kind. If they turn out larger, the second is for any.
+// Keep copies the payload of the current packet into the block. The first block of a read
+// has room for as many payloads of this size as may follow, because most reads carry
+// similar messages. If later payloads are larger, the second block has room for all of
+// them.
 func (d *decoder) Keep(data []byte) []byte {
 	if cap(d.block)-len(d.block) < len(data) {
 		size, ahead := int(d.size), int(d.ahead)
@@ -245,8 +247,8 @@ func (c *Conn) beginBatch() {
 	c.in.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
 }
 
-// waitForRoom delivers what was decoded, and waits until the session's mailbox has room.
-// It reports false when nothing more is to be decoded.
+// waitForRoom delivers the decoded messages, and waits until the session's mailbox has
+// room. It returns false if decoding must stop.
 func (c *Conn) waitForRoom() bool {
 	a := c.agent.Load()
 	c.deliver()
@@ -261,8 +263,8 @@ func (c *Conn) waitForRoom() bool {
 	return true
 }
 
-// waitForOutput waits until the client has taken its answers: one that does not read them
-// is read no more. The write deadline bounds it.
+// waitForOutput waits until the client has read its answers. The server does not read
+// from a client that does not read. The write deadline bounds the wait.
 //
 //go:noinline
 func (c *Conn) waitForOutput(a *Agent) {
@@ -284,7 +286,7 @@ func (c *Conn) waitForOutput(a *Agent) {
 	c.flags.clear(flagPaused)
 }
 
-// deliver hands the batch to the mailbox.
+// deliver puts the batch into the mailbox.
 func (c *Conn) deliver() {
 	b := c.in.decode.batch
 	if b == nil {

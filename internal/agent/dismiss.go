@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// maxDismissed is how many clients are dismissed at the same time.
+// maxDismissed is the maximum number of clients that are being dismissed at a time.
 const maxDismissed = 64
 
-// turnAway closes the connection of a client that is not served, when that had a while to
-// read the answer; nil if none can be sent.
+// turnAway closes the connection of a client that is not served. It first gives the
+// client time to read the answer. answer is nil if none can be sent.
 func (h *Hub) turnAway(conn net.Conn, answer []byte) {
 	if h.mayDismiss(conn, answer) {
 		go h.dismiss(conn, answer)
 	}
 }
 
-// answer is turnAway on the goroutine that reads from the connection.
+// answer is turnAway for the goroutine that reads from the connection.
 func (h *Hub) answer(conn net.Conn, answer []byte) {
 	if h.mayDismiss(conn, answer) {
 		h.dismiss(conn, answer)
 	}
 }
 
-// mayDismiss reports whether the caller has to call dismiss. Without an answer, with too
-// many clients that are dismissed, and once the hub drains, it closes the connection at
-// once, and sends what can be sent without waiting.
+// mayDismiss reports whether the caller has to call dismiss. It returns false and closes
+// the connection at once if answer is nil, maxDismissed is reached, or the hub drains. In
+// that case it writes what it can without waiting.
 func (h *Hub) mayDismiss(conn net.Conn, answer []byte) bool {
 	h.mu.Lock()
 	ok := answer != nil && !h.draining && len(h.dismissed) < maxDismissed
@@ -46,8 +46,8 @@ func (h *Hub) mayDismiss(conn net.Conn, answer []byte) bool {
 	return ok
 }
 
-// dismiss sends the answer, and reads on until the client closes its side or has had the
-// time and bytes to do so: see linger.
+// dismiss sends the answer, and reads until the client closes its side or exceeds the
+// limits of time and bytes: see linger.
 func (h *Hub) dismiss(conn net.Conn, answer []byte) {
 	defer h.wg.Done()
 	late := time.AfterFunc(linger, func() { closeNow(conn) })

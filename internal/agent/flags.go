@@ -2,7 +2,7 @@ package agent
 
 import "sync/atomic"
 
-// flags are what would be an atomic.Bool each, in a quarter of the space of one.
+// flags replaces several atomic.Bool fields and needs a quarter of the space of one.
 type flags struct{ bits atomic.Uint32 }
 
 func (f *flags) has(flag uint32) bool { return f.bits.Load()&flag != 0 }

@@ -5,40 +5,40 @@ import (
 	"time"
 )
 
-// flusher lists the agents that have output. While the logic goroutine runs a batch of
-// tasks it holds the flusher: agents are only listed, and written when the batch ends. So
-// one write carries all that the batch sent to a client. Output of other goroutines waits
-// as well. While the flusher is not held, output is written at once.
+// flusher lists the agents that have output. The logic goroutine holds the flusher while
+// it runs a batch of tasks. Then agents are only listed, and are written when the batch
+// ends. So one write carries everything that the batch sent to a client. Output of other
+// goroutines also waits. When the flusher is not held, output is written at once.
 //
-// Workers write, because a write costs several microseconds of the logic goroutine's
-// time. The holder itself writes if there are few agents, or only one processor: that is
-// cheaper than handing over, and the answer to one client does not wait behind a
-// broadcast to thousands that the workers have before them.
+// Workers do the writes, because a write costs several microseconds of the logic
+// goroutine's time. The holder writes itself if there are few agents, or only one
+// processor. That is cheaper than starting a worker, and an answer to one client does not
+// wait behind a large broadcast.
 type flusher struct {
 	hub    *Hub
-	max    int // workers at most
-	inline int // agents that a holder writes itself at most
+	max    int // maximum number of workers
+	inline int // maximum number of agents that a holder writes itself
 	timer  *time.Timer
 
 	mu      sync.Mutex
-	noted   []*Agent // while it is held; mu guards it and what follows
+	noted   []*Agent // agents listed while it is held; mu guards it and the following fields
 	spare   []*Agent
-	queue   []*Agent // for the workers: from next on
+	queue   []*Agent // agents for the workers, starting at next
 	next    int
 	holds   int
 	workers int
 	armed   bool // timer is set
 	stopped bool
 
-	wg sync.WaitGroup // workers
+	wg sync.WaitGroup // waits for the workers
 }
 
 const (
 	fewAgents = 4
-	// maxHold is how long output of other goroutines may wait for the holder: a handler
-	// that blocks does not delay their pushes for longer.
+	// maxHold is how long output of other goroutines may wait for the holder. A blocked
+	// handler does not delay their pushes for longer.
 	maxHold = 5 * time.Millisecond
-	// share is how many agents a worker takes at a time.
+	// share is the number of agents that a worker takes at a time.
 	share = 16
 )
 
@@ -72,7 +72,7 @@ func (f *flusher) add(a *Agent) {
 	}
 }
 
-// overdue leaves what was listed to workers when the flusher has been held for long.
+// overdue passes the listed agents to workers when the flusher was held too long.
 func (f *flusher) overdue() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -86,7 +86,7 @@ func (f *flusher) hold() {
 	f.mu.Unlock()
 }
 
-// release ends a hold, and writes what was listed or leaves it to workers.
+// release ends a hold. It writes the listed agents or passes them to workers.
 func (f *flusher) release() {
 	f.mu.Lock()
 	f.holds--
@@ -118,7 +118,7 @@ func (f *flusher) write(list []*Agent) {
 	rawWriters.Put(w)
 }
 
-// handOver leaves what was listed to the workers. The caller holds mu.
+// handOver passes the listed agents to the workers. The caller holds mu.
 func (f *flusher) handOver() {
 	f.queue = append(f.queue, f.noted...)
 	clear(f.noted)
@@ -126,8 +126,7 @@ func (f *flusher) handOver() {
 	f.startWorkers()
 }
 
-// startWorkers starts as many workers as what they have before them is worth. The caller
-// holds mu.
+// startWorkers starts as many workers as the queue needs. The caller holds mu.
 func (f *flusher) startWorkers() {
 	for f.workers < f.max && f.workers*share < len(f.queue)-f.next {
 		f.workers++
@@ -136,7 +135,7 @@ func (f *flusher) startWorkers() {
 	}
 }
 
-// work writes what is queued until there is no more.
+// work writes queued agents until the queue is empty.
 func (f *flusher) work() {
 	defer f.wg.Done()
 	var list [share]*Agent
@@ -145,7 +144,7 @@ func (f *flusher) work() {
 		n := copy(list[:], f.queue[f.next:])
 		clear(f.queue[f.next : f.next+n])
 		f.next += n
-		if f.next >= len(f.queue)/2 { // what was taken is not kept room for, also where the queue never is empty
+		if f.next >= len(f.queue)/2 { // free the space of taken agents, even if the queue is never empty
 			rest := copy(f.queue, f.queue[f.next:])
 			clear(f.queue[rest:])
 			f.queue, f.next = f.queue[:rest], 0
@@ -161,7 +160,7 @@ func (f *flusher) work() {
 	}
 }
 
-// stop waits for the workers. Nothing is sent any more.
+// stop waits for the workers. Nothing is sent after it.
 func (f *flusher) stop() {
 	f.mu.Lock()
 	f.stopped = true

@@ -15,19 +15,20 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// handshake is the answer to every client, in pieces: only the time, and what the program
-// adds, differ.
+// handshake holds the handshake answer for all clients, in pieces. Only the time and the
+// program's data differ between clients.
 //
 //	{"code":200,"sys":{"heartbeat":30,"servertime":1700000000,"dict":{...},"serializer":"json","maxPacket":65536},"user":...}
 type handshake struct {
-	head, tail []byte // before and after the time
+	head, tail []byte // parts before and after the time
 	heartbeat  int64  // in seconds
-	noRoom     []byte // the packet that refuses a client when a limit of connections is passed
+	noRoom     []byte // packet that refuses a client when a connection limit is exceeded
 }
 
-// prepare encodes what does not change.
+// prepare encodes the constant parts.
 func (s *handshake) prepare(c *Config) error {
-	// Clients read the interval into an integer; less than a second would be none.
+	// Clients read the interval as an integer. An interval of less than a second would
+	// become 0.
 	seconds := max(int64((c.Heartbeat+time.Second/2)/time.Second), 1)
 	s.heartbeat = seconds
 	s.head = fmt.Appendf(nil, `{"code":200,"sys":{"heartbeat":%d,"servertime":`, seconds)
@@ -55,13 +56,13 @@ func (s *handshake) prepare(c *Config) error {
 	if s.noRoom, err = codec.Append(nil, packet.Handshake, body); err != nil {
 		return err
 	}
-	// The packet must be one that can be sent, whatever the dictionary.
+	// This checks that the packet can be sent with any dictionary.
 	_, err = codec.Append(nil, packet.Handshake, append(s.answer(time.Now(), nil, nil), '}'))
 	return err
 }
 
-// answer returns the answer at a moment, with the part about resume and the program's
-// data if there are any.
+// answer returns the handshake answer for the given time. It includes the resume part and
+// the program's data if they are not empty.
 func (s *handshake) answer(now time.Time, resume, user []byte) []byte {
 	b := make([]byte, 0, len(s.head)+len(s.tail)+len(resume)+len(user)+48)
 	b = append(b, s.head...)
@@ -76,8 +77,9 @@ func (s *handshake) answer(now time.Time, resume, user []byte) []byte {
 	return append(b, '}')
 }
 
-// refusal returns the body of the packet that refuses a handshake. It has the heartbeat's
-// interval too: some clients start a timer with it before they read the code.
+// refusal returns the body of the packet that refuses a handshake. The body includes the
+// heartbeat interval, because some clients start a timer with it before they read the
+// code.
 func (s *handshake) refusal(code int, text string) ([]byte, error) {
 	return json.Marshal(refusalBody{Code: code, Message: text, Sys: refusalSys{s.heartbeat, ""}})
 }
@@ -90,22 +92,23 @@ type refusalBody struct {
 
 type refusalSys struct {
 	Heartbeat int64 `json:"heartbeat"`
-	// Transport is what the port is for, "websocket" or "tls", if the client has another one.
+	// Transport is "websocket" or "tls" if the client used another transport than the
+	// port expects.
 	Transport string `json:"transport,omitempty"`
 }
 
-// The codes of a refused handshake, as pomelo's clients know them.
+// These are the codes of a refused handshake, as in pomelo's clients.
 const (
-	codeRefused   = 500 // the request is not valid, or the program refused it
+	codeRefused   = 500 // the request is invalid, or the program refused it
 	codeOldClient = 501 // the program refused it with ErrOldClient
 )
 
-// ErrOldClient is what the program returns to refuse a client whose version is too old.
+// ErrOldClient is returned by the program to refuse a client with an old version.
 var ErrOldClient = errors.New("nano: the client version is too old")
 
 var errNoRoom = errors.New("too many connections")
 
-// shake answers a client's handshake: the client may send messages when its ack has come.
+// shake answers a client's handshake. The client may send messages after its ack.
 func (c *Conn) shake(body []byte) error {
 	h, a := c.hub, c.agent.Load()
 	if len(body) > h.Limits.MaxHandshake {
@@ -116,7 +119,7 @@ func (c *Conn) shake(body []byte) error {
 	if len(body) > 0 && !json.Valid(body) {
 		return c.refuseHandshake(codeRefused, errors.New("the handshake's body is not JSON"))
 	}
-	if a.flags.has(flagClosed) { // the session's callbacks may have run
+	if a.flags.has(flagClosed) { // the session's close callbacks may have run
 		return session.ErrBrokenPipe
 	}
 	defer c.forgetOpening()
@@ -163,8 +166,8 @@ func (c *Conn) shake(body []byte) error {
 	return c.sendPacket(packet.Handshake, answer)
 }
 
-// introduce asks the program about a client, and for what it wants to tell it. A panic is
-// an error.
+// introduce passes a client's handshake to the program, and returns the program's data
+// for the client. A panic becomes an error.
 func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {
@@ -188,7 +191,8 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	return json.Marshal(v)
 }
 
-// refuseHandshake tells the client why and returns the reason to close.
+// refuseHandshake sends the client the reason, and returns the error that closes the
+// connection.
 func (c *Conn) refuseHandshake(code int, why error) error {
 	c.hub.Counts.HandshakesRefused.Add(1)
 	if body, err := c.hub.hello.refusal(code, why.Error()); err == nil {
@@ -197,7 +201,7 @@ func (c *Conn) refuseHandshake(code int, why error) error {
 	return &protocolError{reason: session.ErrHandshake, code: wsframe.CodeProtocolError, err: why}
 }
 
-// enter opens the session: the client has acknowledged the handshake.
+// enter opens the session when the client has acknowledged the handshake.
 func (c *Conn) enter() {
 	h, a := c.hub, c.agent.Load()
 	c.seen.Store(h.wheel.now())
@@ -208,18 +212,18 @@ func (c *Conn) enter() {
 	c.state.Store(stateReady)
 	a.flags.set(flagOpen | flagCounted)
 	h.Counts.ready.Add(1)
-	if a.flags.has(flagClosed) { // meanwhile, by the program
+	if a.flags.has(flagClosed) { // the program closed it meanwhile
 		a.uncount()
 		return
 	}
-	if uid := a.session.UID(); uid != 0 { // the validator has bound it, and it counts from now on
+	if uid := a.session.UID(); uid != 0 { // the validator has bound the uid, which counts from now on
 		h.bound(a, 0, uid)
 	}
 	c.flags.set(flagActive)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }
 
-// ready is enter for a connection that goes on with a session.
+// ready is enter for a connection that resumes a session.
 func (c *Conn) ready() {
 	h := c.hub
 	c.seen.Store(h.wheel.now())

@@ -1,12 +1,12 @@
 // Package agent serves the clients of one server.
 //
-// A [Conn] is one connection: it reads bytes, takes frames and packets off them, shakes
-// hands, keeps heartbeats and writes. An [Agent] is one client, and the network entity of
-// its session: it has the mailbox of incoming messages, the outbox of outgoing packets
-// and the record of requests that wait for an answer. An agent can outlive its connection
-// and be given another one. A [Hub] is what the agents of a server share.
+// A [Conn] is one connection. It reads bytes, decodes frames and packets, performs the
+// handshake, sends heartbeats and writes. An [Agent] is one client, and the network
+// entity of its session. It has the mailbox of incoming messages, the outbox of outgoing
+// packets and the record of unanswered requests. An agent can outlive its connection and
+// get another one. A [Hub] holds the shared state of a server's agents.
 //
-// The package does not know how routes are found.
+// The package does not depend on how routes are resolved.
 package agent
 
 import (
@@ -30,7 +30,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Config is what a Hub is made of. Every field is set by the server.
+// Config configures a Hub. The server sets every field.
 type Config struct {
 	Log        *slog.Logger
 	Dispatcher *dispatch.Dispatcher
@@ -42,60 +42,61 @@ type Config struct {
 	Heartbeat        time.Duration // interval of the server's heartbeats
 	HandshakeTimeout time.Duration // from the start of a connection to the client's ack
 	Validator        func(*session.Session, []byte) error
-	UserData         func(*session.Session, []byte) (any, error) // "user" of the handshake's answer
+	UserData         func(*session.Session, []byte) (any, error) // returns "user" of the handshake answer
 
-	MaxPacket    int  // bytes of an incoming packet's body
-	MaxPending   int  // messages of a session that may wait for the logic goroutine
-	MaxQueued    int  // bytes that may be queued to a client
-	RefuseAtFull bool // refuse what does not fit, instead of closing the slow client
+	MaxPacket    int  // maximum size of an incoming packet body in bytes
+	MaxPending   int  // maximum number of messages of a session that wait for the logic goroutine
+	MaxQueued    int  // maximum number of bytes queued to a client
+	RefuseAtFull bool // refuse messages that do not fit, instead of closing the slow client
 
-	TLS    *tls.Config // of TCP clients; nil for none
+	TLS    *tls.Config // for TCP clients; nil for no TLS
 	Limits Limits
-	// Subprotocols are the WebSocket subprotocols that the server supports, the preferred one first.
+	// Subprotocols are the supported WebSocket subprotocols, the preferred one first.
 	Subprotocols []string
-	CheckOrigin  func(*http.Request) bool // whether a page of that origin may connect
+	CheckOrigin  func(*http.Request) bool // reports whether a page of the origin may connect
 	Resume       Resume
 
-	// Bound is called when a session binds another uid, with the open sessions that had
-	// bound it before; it may be nil. Of two sessions that bind one uid at the same time,
-	// one call has the other session.
+	// Bound is called when a session binds another uid. others are the open sessions that
+	// had bound it before. If two sessions bind one uid at the same time, one of the two
+	// calls includes the other session. Bound may be nil.
 	Bound func(s *session.Session, others []*session.Session)
-	// Cluster is the other nodes, and the program's calls; nil if there is neither.
+	// Cluster connects to the other nodes and handles the program's calls. It is nil if
+	// there is neither.
 	Cluster Cluster
-	// Carrier reaches the sessions of other nodes that clients of this one resume; nil if
-	// there is none.
+	// Carrier resumes sessions of other nodes for clients of this node, or is nil.
 	Carrier Carrier
-	// Closed is called on the logic goroutine when a session's close callbacks have run.
+	// Closed is called on the logic goroutine after a session's close callbacks have run.
 	Closed func(s *session.Session)
 	Debug  bool
 }
 
-// Hub is what the agents of one server share. Its methods may be called concurrently.
+// Hub holds the shared state of a server's agents. Its methods may be called
+// concurrently.
 type Hub struct {
 	Config
 	hello   handshake
 	flusher flusher
 	wheel   wheel
 	parking parking
-	silence time.Duration // after how long a silent client is closed
-	stall   time.Duration // how long a blocked write may take without progress
+	silence time.Duration // time after which a silent client is closed
+	stall   time.Duration // time that a blocked write may take without progress
 	Counts  Counts
 
 	wg sync.WaitGroup // connections, sessions and writers that have not ended
 
 	mu       sync.Mutex
-	agents   map[int64]*Agent           // connections and sessions that are not gone; mu guards it and what follows
+	agents   map[int64]*Agent           // agents whose connection or session has not ended; mu guards it and the following fields
 	uids     map[int64]map[int64]*Agent // by uid, then by session id
 	draining bool
 
-	connections int                   // open ones
-	extra       int                   // those that were let in beyond the limits, see admit
-	addresses   map[netip.Prefix]int  // open connections by address, if that is limited
-	proxies     map[net.Conn]struct{} // of trusted proxies whose header has not come
-	dismissed   map[net.Conn]struct{} // of clients that are dismissed
-	pages       map[net.Conn]*page    // that are not upgraded, or never will be
+	connections int                   // number of open connections
+	extra       int                   // connections accepted beyond the limits, see admit
+	addresses   map[netip.Prefix]int  // open connections by address, if limited
+	proxies     map[net.Conn]struct{} // connections of trusted proxies whose header has not arrived
+	dismissed   map[net.Conn]struct{} // connections of clients that are being dismissed
+	pages       map[net.Conn]*page    // connections that are not upgraded, now or ever
 
-	upgrades sync.Map // requests of WebSocket upgrades whose handshake has no answer, by *Agent
+	upgrades sync.Map // requests of WebSocket upgrades with an unanswered handshake, by *Agent
 
 	refusals [refusedKinds]refusal
 
@@ -103,7 +104,7 @@ type Hub struct {
 	reclaiming atomic.Bool // a goroutine frees memory of sessions with resume
 }
 
-// NewHub makes a hub. Start starts it.
+// NewHub creates a hub. Start starts it.
 func NewHub(c Config) (*Hub, error) {
 	h := &Hub{
 		Config:    c,
@@ -119,33 +120,32 @@ func NewHub(c Config) (*Hub, error) {
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}
-	// Clients keep the interval that the handshake tells, and their packets can lie two
-	// intervals apart: this is between two and a half and three.
+	// Clients use the interval from the handshake, and their packets can be two intervals
+	// apart. This value is between two and a half and three intervals.
 	h.silence = max(c.Heartbeat, time.Duration(h.hello.heartbeat)*time.Second) * 11 / 4
 	h.flusher.init(h, runtime.GOMAXPROCS(0))
 	h.wheel.init(min(c.Heartbeat, c.HandshakeTimeout))
 	return h, nil
 }
 
-// Start starts the clock that heartbeats and deadlines go by.
+// Start starts the clock for heartbeats and deadlines.
 func (h *Hub) Start() { h.wheel.start() }
 
-// Stop ends the goroutines of a hub all of whose agents are gone.
+// Stop ends the goroutines of a hub without agents.
 func (h *Hub) Stop() {
 	h.flusher.stop()
 	h.wheel.stop()
 	h.parking.stop()
 }
 
-// Begin and End enclose what the logic goroutine does in one go: what is sent meanwhile
-// goes out at the End.
+// Begin starts a batch on the logic goroutine. Output is written at End.
 func (h *Hub) Begin() { h.flusher.hold() }
 
-// End flushes what was sent since Begin.
+// End writes the output queued since Begin.
 func (h *Hub) End() { h.flusher.release() }
 
-// PendingPackets bounds the bytes of messages that wait for the logic goroutine, in
-// packets of the largest size.
+// PendingPackets limits the bytes of messages that wait for the logic goroutine, as a
+// multiple of the largest packet size.
 const PendingPackets = 4
 
 func (h *Hub) snapshot() []*Agent {
@@ -158,9 +158,9 @@ func (h *Hub) snapshot() []*Agent {
 	return list
 }
 
-// Drain accepts no more connections, and has every session closed with ErrShutdown and a
-// kick when the messages it had accepted have run. Connections that are no clients are
-// closed, but for those in a page of the program.
+// Drain stops accepting connections. It closes every session with ErrShutdown and a kick
+// when the session's accepted messages have run. It closes connections that are not
+// clients, except those that serve a page of the program.
 func (h *Hub) Drain() {
 	h.mu.Lock()
 	h.draining = true
@@ -179,9 +179,9 @@ func (h *Hub) Drain() {
 	}
 }
 
-// Wait returns when every connection has ended and every session has finished. When ctx
-// ends first, clients get the farewell without waiting for their messages, and the error
-// is that of ctx; when last ends too, connections that were to be closed already are cut.
+// Wait returns when every connection has ended and every session has finished. If ctx
+// ends first, clients get the farewell at once, and Wait returns the error of ctx. If
+// last also ends, Wait closes the connections that are still closing.
 func (h *Hub) Wait(ctx, last context.Context) error {
 	done := make(chan struct{})
 	go func() {

@@ -18,7 +18,7 @@ import (
 )
 
 // TestBindTellsOfOthers checks that binding a uid reports the sessions that had it
-// before. Of two sessions that bind the same uid, exactly one learns of the other.
+// before. If two sessions bind the same uid, exactly one call reports the other session.
 func TestBindTellsOfOthers(t *testing.T) {
 	var mu sync.Mutex
 	told := map[*session.Session][]*session.Session{}

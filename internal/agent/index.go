@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Session returns the open session with an id.
+// Session returns the open session with the given id.
 func (h *Hub) Session(id int64) (*session.Session, bool) {
 	h.mu.Lock()
 	a := h.agents[id]
@@ -18,7 +18,7 @@ func (h *Hub) Session(id int64) (*session.Session, bool) {
 	return a.session, true
 }
 
-// Sessions returns the open sessions, in no order.
+// Sessions returns the open sessions in no particular order.
 func (h *Hub) Sessions() []*session.Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -31,14 +31,14 @@ func (h *Hub) Sessions() []*session.Session {
 	return list
 }
 
-// ByUID returns the open sessions of a user, in the order they connected.
+// ByUID returns the open sessions of a user, in the order of their connections.
 func (h *Hub) ByUID(uid int64) []*session.Session {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return sorted(h.uids[uid])
 }
 
-// sorted returns the sessions of agents in the order they connected.
+// sorted returns the sessions of agents, in the order of their connections.
 func sorted(agents map[int64]*Agent) []*session.Session {
 	list := make([]*session.Session, 0, len(agents))
 	for _, a := range agents {
@@ -50,13 +50,13 @@ func sorted(agents map[int64]*Agent) []*session.Session {
 	return list
 }
 
-// Len returns the number of open connections and of sessions that are ready.
+// Len returns the number of open connections and of ready sessions.
 func (h *Hub) Len() (connections, sessions int) {
 	return int(h.Counts.Open.Load()), int(h.Counts.ready.Load())
 }
 
-// bound keeps the index of uids, which has open sessions only. The uid of one that is not open yet counts from its
-// handshake's ack on.
+// bound updates the index of uids, which contains open sessions only. The uid of a
+// session that is not open yet counts from the ack of its handshake.
 func (h *Hub) bound(a *Agent, old, uid int64) {
 	if !a.Shaken() {
 		return
@@ -65,7 +65,7 @@ func (h *Hub) bound(a *Agent, old, uid int64) {
 	h.mu.Lock()
 	h.unindex(a, old)
 	h.unindex(a, uid)
-	// Another call may have bound another uid meanwhile: the uid that the session has now
+	// Another call may have bound another uid meanwhile. The current uid of the session
 	// counts.
 	if now := a.session.UID(); now != 0 && !a.flags.has(flagClosed) {
 		if h.Bound != nil {
@@ -85,7 +85,7 @@ func (h *Hub) bound(a *Agent, old, uid int64) {
 	}
 }
 
-// unindex forgets a under uid. The caller holds mu.
+// unindex removes a from the entry of uid. The caller holds mu.
 func (h *Hub) unindex(a *Agent, uid int64) {
 	if m := h.uids[uid]; m != nil {
 		if delete(m, a.id); len(m) == 0 {
@@ -94,7 +94,7 @@ func (h *Hub) unindex(a *Agent, uid int64) {
 	}
 }
 
-// connGone forgets a connection that has ended.
+// connGone removes a connection that has ended.
 func (h *Hub) connGone(c *Conn) {
 	if !c.flags.has(flagCarried) {
 		h.mu.Lock()
@@ -106,8 +106,8 @@ func (h *Hub) connGone(c *Conn) {
 	}
 }
 
-// gone forgets an agent whose connection and session have both ended; which is the flag
-// of the one that ended now.
+// gone removes an agent whose connection and session have both ended. which is the flag
+// of the part that ended now.
 func (h *Hub) gone(a *Agent, which uint32) {
 	const both = flagConnGone | flagSessionGone
 	last := (a.flags.bits.Or(which)|which)&both == both

@@ -24,7 +24,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// player plays a client's bytes to a hub over one connection at a time, and returns the
+// player sends a client's bytes to a hub over one connection at a time, and returns the
 // outcome.
 type player struct {
 	t    testing.TB
@@ -47,7 +47,7 @@ func newPlayer(t testing.TB) *player {
 	return p
 }
 
-// seen is the summary of a message.
+// seen returns a summary of a message.
 func seen(typ message.Type, id uint64, route string, data []byte) string {
 	return fmt.Sprintf("%v %d %q %d bytes %08x", typ, id, route, len(data), crc32.ChecksumIEEE(data))
 }
@@ -62,7 +62,7 @@ func (o outcome) equal(other outcome) bool {
 	return o.reason == other.reason && slices.Equal(o.messages, other.messages)
 }
 
-// tcp plays each piece as one read of a TCP socket.
+// tcp sends each piece as one read of a TCP socket.
 func (p *player) tcp(pieces [][]byte) outcome {
 	p.t.Helper()
 	conn := &script{pieces: slices.Clone(pieces)}
@@ -70,7 +70,7 @@ func (p *player) tcp(pieces [][]byte) outcome {
 	return p.end(conn)
 }
 
-// webSocket plays each piece as one frame. Reads return n bytes each, or everything if n
+// webSocket sends each piece as one frame. Reads return n bytes each, or everything if n
 // is 0.
 func (p *player) webSocket(pieces [][]byte, n int) outcome {
 	p.t.Helper()
@@ -85,13 +85,13 @@ func (p *player) webSocket(pieces [][]byte, n int) outcome {
 	return p.frames(stream, n)
 }
 
-// frames plays WebSocket frames. Reads return n bytes each.
+// frames sends WebSocket frames. Reads return n bytes each.
 func (p *player) frames(stream []byte, n int) outcome {
 	p.t.Helper()
 	return p.read(slices.Collect(slices.Chunk(stream, n)))
 }
 
-// read plays each piece as one read of a WebSocket's socket.
+// read sends each piece as one read of a WebSocket's socket.
 func (p *player) read(pieces [][]byte) outcome {
 	p.t.Helper()
 	conn := &script{pieces: pieces}
@@ -201,7 +201,7 @@ func cut(b []byte, i, j int) [][]byte {
 	return [][]byte{b[:i], b[i:j], b[j:]}
 }
 
-// agree plays a stream whole and split in many ways, over TCP and WebSocket. It checks
+// agree sends a stream whole and split in many ways, over TCP and WebSocket. It checks
 // that every outcome is the same.
 func (p *player) agree(stream []byte, i, j int) outcome {
 	p.t.Helper()

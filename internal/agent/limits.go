@@ -13,43 +13,42 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Limits bound what unknown clients may ask for. Zero is no limit, but for the first two,
-// which are always set.
+// Limits bounds the resources of unknown clients. Zero means no limit. The first two
+// fields are always set.
 type Limits struct {
-	MaxRoute     int // bytes of a route that a client may send spelled out
-	MaxHandshake int // bytes of a handshake's body
+	MaxRoute     int // bytes of a route that a client sends as text
+	MaxHandshake int // bytes of a handshake body
 
-	MessageRate  float64 // messages a second of one session, and how many at once
+	MessageRate  float64 // messages per second and per burst of one session
 	MessageBurst int
-	ByteRate     float64 // bytes of payload a second of one session, and how many at once
+	ByteRate     float64 // payload bytes per second and per burst of one session
 	ByteBurst    int
-	MaxAbuse     int // messages over the rate after which the client is kicked
+	MaxAbuse     int // refused messages after which the client is kicked
 
-	MaxConnections int // in all
-	MaxPerAddress  int // of one address; an IPv6 client is taken for its whole /64
+	MaxConnections int // in total
+	MaxPerAddress  int // per address; an IPv6 address counts as its /64 prefix
 
-	Trusted []netip.Prefix // proxies that are believed about where a client is
+	Trusted []netip.Prefix // proxies whose reports of client addresses are trusted
 }
 
-// abuseForgiven is how long a client must keep within its rate for what it did before to
-// be forgotten.
+// abuseForgiven is how long a client must stay within its rate before its refused
+// messages are forgotten.
 const abuseForgiven = 10 * time.Second
 
-// meter is what one session has left of its rates.
+// meter holds the remaining rates of one session.
 type meter struct {
 	messages, bytes *rate.Limiter // nil for no limit
-	refused         int           // without abuseForgiven between them
-	last            time.Time     // when a message was refused
+	refused         int           // refused messages without a gap of abuseForgiven
+	last            time.Time     // time of the latest refused message
 
-	// What the client may have sent beyond the burst while the process did not run.
+	// The following fields allow for messages sent while the process was stopped.
 	wheel        *wheel
-	lost         time.Duration // that the wheel had lost when this was last asked for
+	lost         time.Duration // lost time of the wheel at the latest check
 	credit       float64       // in seconds at the rate
 	creditExpiry time.Time
 }
 
-// newMeter returns nil where no rate is limited. The clock has to run while the meter is
-// used.
+// newMeter returns nil if no rate is limited. The clock must run while the meter is used.
 func (h *Hub) newMeter() *meter {
 	l := &h.Limits
 	if l.MessageRate <= 0 && l.ByteRate <= 0 {
@@ -67,8 +66,8 @@ func (h *Hub) newMeter() *meter {
 
 var errRate = message.Errorf(message.CodeLimit, "too many messages")
 
-// take asks for one message of size bytes; abused reports that the client went too far. A
-// message without a payload costs as many bytes as the head of a packet.
+// take accounts for one message of size bytes. abused reports that the client exceeded
+// the abuse limit. A message without a payload costs as many bytes as a packet header.
 func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	now := time.Now()
 	if m.bytes != nil {
@@ -93,8 +92,8 @@ func (m *meter) hasRoom(size int) bool {
 	return (m.messages == nil || m.messages.Tokens() >= 1) && (m.bytes == nil || m.bytes.Tokens() >= float64(max(size, packet.HeadLength)))
 }
 
-// forgive reports whether a message over the rate was probably sent while the process did
-// not run: the client had that time to send it in.
+// forgive reports whether a message over the rate was probably sent while the process was
+// stopped. The client could send during that time.
 func (m *meter) forgive(now time.Time, size int) bool {
 	if lost := m.wheel.lost(); lost > m.lost {
 		if now.After(m.creditExpiry) {
@@ -117,7 +116,7 @@ func (m *meter) forgive(now time.Time, size int) bool {
 	return true
 }
 
-// key is what connections are counted under for MaxPerAddress.
+// key returns the prefix under which MaxPerAddress counts a connection.
 func key(addr net.Addr) (netip.Prefix, bool) {
 	ip, ok := addrOf(addr)
 	if !ok {
@@ -144,7 +143,7 @@ func addrOf(addr net.Addr) (netip.Addr, bool) {
 	return p.Addr().Unmap().WithZone(""), err == nil
 }
 
-// full reports which limit a new connection passes, if any. The caller holds mu.
+// full returns the limit that a new connection would exceed, if any. The caller holds mu.
 func (h *Hub) full(remote net.Addr) limit {
 	if n := h.Limits.MaxConnections; n > 0 && h.connections >= n {
 		return refusedConnections
@@ -157,12 +156,12 @@ func (h *Hub) full(remote net.Addr) limit {
 	return noLimit
 }
 
-// maxExtra is how many connections are let in beyond the limits until their handshake
-// says whether they go on with a session.
+// maxExtra is the number of connections accepted beyond the limits. Each one stays until
+// its handshake shows whether it resumes a session.
 const maxExtra = 64
 
-// admit is full for a server with resume: extra is true if a connection that passes a
-// limit may still be let in, until its handshake has come. The caller holds mu.
+// admit is full for a server with resume. extra is true if a connection beyond a limit
+// may stay until its handshake has arrived. The caller holds mu.
 func (h *Hub) admit(remote net.Addr) (full limit, extra bool) {
 	full = h.full(remote)
 	if full != noLimit && h.Resume.Window > 0 && h.extra < maxExtra {
@@ -171,7 +170,7 @@ func (h *Hub) admit(remote net.Addr) (full limit, extra bool) {
 	return full, false
 }
 
-// decideExtra ends the time in which c is beyond the limits, and reports whether it was.
+// decideExtra makes c count toward the limits, and reports whether c was beyond them.
 func (c *Conn) decideExtra() bool {
 	if !c.flags.clear(flagExtra) {
 		return false
@@ -182,7 +181,7 @@ func (c *Conn) decideExtra() bool {
 	return true
 }
 
-// occupy counts a connection, d is 1 or -1. The caller holds mu.
+// occupy changes the count of connections by d, which is 1 or -1. The caller holds mu.
 func (h *Hub) occupy(remote net.Addr, d int) {
 	h.connections += d
 	if h.Limits.MaxPerAddress <= 0 {
@@ -195,5 +194,5 @@ func (h *Hub) occupy(remote net.Addr, d int) {
 	}
 }
 
-// errAbuse is why a client is kicked that goes on sending more than it may.
+// errAbuse closes the connection of a client that keeps exceeding its rate.
 var errAbuse = &protocolError{reason: session.ErrLimit, code: wsframe.CodePolicyViolation, kick: "rate limit", err: errRate}

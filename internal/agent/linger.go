@@ -2,32 +2,31 @@ package agent
 
 import "net"
 
-// farewellSent is called when everything was written. It closes the sending side. If the
-// socket cannot do that, the client learns of the end when the socket is closed: see
-// lingerOn.
+// farewellSent is called after the last write. It closes the sending side. If the socket
+// cannot do that, the client sees the end when the socket is closed: see lingerOn.
 func (c *Conn) farewellSent() {
 	c.flags.set(flagLingering)
 	half, pipe := halfCloser(c.socket)
 	switch {
 	case half != nil && half.CloseWrite() == nil:
-	case pipe: // the client has read what was written
+	case pipe: // the client has read all written data
 		_ = c.socket.Close()
-	case c.flags.has(flagHeardClose): // the client says nothing more, and waits for the end
+	case c.flags.has(flagHeardClose): // the client sends nothing more, and waits for the end
 		_ = c.socket.Close()
 		c.unpark()
 	}
 }
 
-// lingerOn reports whether the reader goes on after the farewell, n bytes of which it has
-// just discarded: the client has not closed its side, and has not sent too much.
+// lingerOn reports whether the reader continues after the farewell, when it has just
+// discarded n bytes. It continues until the client closes its side or exceeds a limit.
 func (c *Conn) lingerOn(n int) bool {
 	c.in.dropped += n
 	return !c.flags.has(flagHeardClose) && c.in.dropped < lingerBytes
 }
 
 // halfCloser returns the CloseWrite method of conn, or of a connection that conn wraps
-// and shows with a NetConn method; nil if there is none. pipe reports that conn is a
-// net.Pipe.
+// and exposes with a NetConn method. It returns nil if there is none. pipe reports that
+// conn is a net.Pipe.
 func halfCloser(conn net.Conn) (half interface{ CloseWrite() error }, pipe bool) {
 	for conn != nil {
 		if half, ok := conn.(interface{ CloseWrite() error }); ok {

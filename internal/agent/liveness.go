@@ -7,9 +7,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// dueAt is called by the wheel now and then. It closes a connection whose handshake takes
-// too long, or whose client is silent, and sends heartbeats. It returns when to be called
-// again, on the wheel's clock, or 0 for never.
+// dueAt is called by the wheel. It sends heartbeats, and closes a connection with an
+// overdue handshake or a silent client. It returns the time of the next call on the
+// wheel's clock, or 0 for none.
 func (c *Conn) dueAt(now time.Duration) time.Duration {
 	h := c.hub
 	a := c.agent.Load()
@@ -20,10 +20,10 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrHandshake, farewell{})
 		return 0
 	}
-	unread := c.flags.has(flagPaused | flagFaulty) // asked first: seen is set before flagPaused is cleared
+	unread := c.flags.has(flagPaused | flagFaulty) // loaded first, because seen is set before flagPaused is cleared
 	last := time.Duration(c.seen.Load())
 	if unread {
-		last = now // it is the server that does not listen
+		last = now // the server is not reading
 	}
 	dead := last + h.silence
 	if now >= dead {
@@ -37,7 +37,7 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		return 0
 	}
 	if !c.flags.set(flagBeating) {
-		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has asked for this first call
+		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter requested this first call
 	}
 	if now >= c.timer.at {
 		c.beat()
@@ -51,8 +51,8 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 // quietTime is how long a connection is quiet before it is parked.
 const quietTime = time.Second
 
-// beat sends a heartbeat, unless more waits already than may: the client takes nothing at
-// present, and a write deadline ends that.
+// beat sends a heartbeat, unless the queue is full. A full queue means that the client
+// does not read, and the write deadline ends the connection.
 func (c *Conn) beat() {
 	o := &c.agent.Load().out
 	o.mu.Lock()

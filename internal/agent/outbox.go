@@ -10,32 +10,31 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// outbox holds the packets that wait for one client, and says which connection takes them
-// away.
+// outbox holds the queued packets for one client, and the connection that sends them.
 //
 // A sender appends a packet and adds the agent to the flusher's list. A writer takes all
-// that waits, writes it, and looks again. There is one writer at a time. Neither a write
-// nor code of the program runs under mu.
+// queued packets, writes them, and checks again. There is one writer at a time. Writes
+// and code of the program do not run under mu.
 //
-// The outbox has whole packets, without frames of a transport: see [outbox.take], the
-// last place before the wire.
+// The outbox holds whole packets without transport frames. Every packet passes through
+// [outbox.take] before it is written.
 type outbox struct {
 	mu       sync.Mutex
-	conn     *Conn    // the connection that takes what waits, nil for none; mu guards it and what follows
-	buf      *buffer  // packets that wait, nil for none
+	conn     *Conn    // the connection that sends queued packets, or nil; mu guards it and the following fields
+	buf      *buffer  // queued packets, or nil
 	taken    int      // bytes that the writer has taken and not written
-	messages int32    // responses and pushes in buf, which are counted when they are taken
+	messages int32    // responses and pushes in buf, counted when a writer takes them
 	listed   bool     // the agent is in the flusher's list
 	writing  bool     // conn has a writer
-	closed   bool     // nothing more may be queued: when all is written, the connection ends
-	parting  *parting // nil if the farewell was not postponed
+	closed   bool     // nothing more may be queued, and the connection ends after the last write
+	parting  *parting // nil if the farewell is not postponed
 	remote   net.Addr
 
 	resume *resumption // nil unless the client has asked for resume; set before the ack
 }
 
-// buffer is bytes to be sent. It is kept in a pool while it is not used. A shared one is
-// that of many agents: it is never appended to and never kept.
+// buffer holds bytes to send. Unused buffers return to a pool. A shared buffer belongs to
+// many agents: it is never appended to and never returned.
 type buffer struct {
 	b      []byte
 	shared bool
@@ -43,7 +42,7 @@ type buffer struct {
 
 const (
 	minBuffer = 512
-	maxBuffer = 64 << 10 // larger ones are not kept
+	maxBuffer = 64 << 10 // larger buffers are not reused
 )
 
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, minBuffer)} }}
@@ -64,14 +63,14 @@ func (b *buffer) len() int {
 	return len(b.b)
 }
 
-// Why a packet is not queued.
+// These errors say why a packet is not queued.
 var (
 	errFull     = errors.New("agent: the packet does not fit behind what waits")
 	errTooLarge = errors.New("agent: the packet does not fit an empty queue")
 	errParked   = errors.New("agent: the suspended session keeps too much")
 )
 
-// queue appends the packet of one message, which encode appends to the bytes it is given.
+// queue appends the packet of one message. encode appends the packet to its argument.
 func (a *Agent) queue(encode func([]byte) ([]byte, error)) error {
 	o := &a.out
 	o.mu.Lock()
@@ -84,8 +83,8 @@ func (a *Agent) queue(encode func([]byte) ([]byte, error)) error {
 	return a.queued(flush, err)
 }
 
-// parkIfSuspended moves what waits to the history if there is no connection. The error is
-// errParked if it does not fit. The caller holds mu.
+// parkIfSuspended moves queued packets to the history if there is no connection. The
+// error is errParked if they do not fit. The caller holds mu.
 func (o *outbox) parkIfSuspended(h *Hub) error {
 	if o.conn == nil && o.suspended() && !o.park(h) {
 		return errParked
@@ -93,10 +92,10 @@ func (o *outbox) parkIfSuspended(h *Hub) error {
 	return nil
 }
 
-// queueAnswer is queue for an answer, which always finds room behind other packets: a
-// request that was accepted is answered. What answers take is bounded because the reader
-// stops at MaxQueued bytes. A reply over MaxQueued is refused, and then answered with an
-// error.
+// queueAnswer is queue for an answer, which always fits behind other packets, because an
+// accepted request must be answered. The total size of answers is bounded because the
+// reader stops at MaxQueued bytes. A reply larger than MaxQueued is refused, and the
+// request is answered with an error.
 func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) error {
 	o := &a.out
 	most := a.hub.MaxQueued
@@ -120,9 +119,8 @@ func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) e
 	return a.queued(flush, err)
 }
 
-// queueShared queues a whole packet with a message that goes to other agents as well. If
-// nothing else waits, as is mostly the case, it is not copied: that spares many agents a
-// buffer each.
+// queueShared queues a whole packet that other agents also send. If the queue is empty,
+// as it usually is, the packet is not copied. That saves one buffer per agent.
 func (a *Agent) queueShared(shared *buffer) error {
 	o := &a.out
 	o.mu.Lock()
@@ -141,8 +139,8 @@ func (a *Agent) queueShared(shared *buffer) error {
 	return a.queued(flush, err)
 }
 
-// queued ends the queuing of a packet. A client for which other packets wait is too slow;
-// a packet that could never fit is the program's fault.
+// queued completes the queuing of a packet. If other packets are queued, an error means
+// that the client is too slow. A packet that can never fit is an error of the program.
 func (a *Agent) queued(flush bool, err error) error {
 	if flush {
 		a.hub.flusher.add(a)
@@ -166,8 +164,8 @@ func (a *Agent) queued(flush bool, err error) error {
 	return session.ErrSlowClient
 }
 
-// append appends a packet of most bytes at most, behind which total bytes may wait. On an
-// error the outbox is as it was. The caller holds mu.
+// append appends a packet of up to most bytes to a queue of up to total bytes. On an
+// error the outbox is unchanged. The caller holds mu.
 func (o *outbox) append(most, total int, encode func([]byte) ([]byte, error)) error {
 	if !o.open() {
 		return session.ErrBrokenPipe
@@ -191,17 +189,17 @@ func (o *outbox) append(most, total int, encode func([]byte) ([]byte, error)) er
 	return nil
 }
 
-// fits reports whether a packet fits that begins at start and ends at end of the buffer,
-// whose length does not have it yet. The caller holds mu.
+// fits reports whether the packet from start to end of the buffer fits. The length of the
+// buffer does not include the packet yet. The caller holds mu.
 func (o *outbox) fits(start, end, most int) bool { return end-start+o.waiting() <= most }
 
 // open reports whether packets may be queued. The caller holds mu.
 func (o *outbox) open() bool { return !o.closed && (o.conn == nil || !o.conn.dead) }
 
-// ending reports whether the farewell was sent, or postponed. The caller holds mu.
+// ending reports whether the farewell was sent or postponed. The caller holds mu.
 func (o *outbox) ending() bool { return o.closed || o.parting != nil }
 
-// waiting returns how many bytes are not written. The caller holds mu.
+// waiting returns the number of unwritten bytes. The caller holds mu.
 func (o *outbox) waiting() int {
 	n := o.buf.len() + o.taken - o.replay()
 	if o.conn != nil {
@@ -210,7 +208,7 @@ func (o *outbox) waiting() int {
 	return n
 }
 
-// replay returns how many bytes of the replay wait or were taken: they count for no bound.
+// replay returns the bytes of the replay that are queued or being written; they count toward no bound.
 // The caller holds mu.
 func (o *outbox) replay() int {
 	if o.resume == nil {
@@ -238,8 +236,8 @@ func (o *outbox) own() {
 	o.buf = b
 }
 
-// list reports whether the caller has to add the agent to the flusher's list: it is not
-// in it, and no writer looks again. The caller holds mu.
+// list reports whether the caller must add the agent to the flusher's list. It must if
+// the agent is not listed and no writer will check again. The caller holds mu.
 func (o *outbox) list() bool {
 	if o.listed || o.writing || o.conn == nil {
 		return false
@@ -248,7 +246,7 @@ func (o *outbox) list() bool {
 	return true
 }
 
-// drop discards what waits. The caller holds mu.
+// drop discards the queued packets. The caller holds mu.
 func (o *outbox) drop() {
 	o.buf.free()
 	o.buf, o.messages = nil, 0
@@ -257,19 +255,19 @@ func (o *outbox) drop() {
 	}
 }
 
-// batch is what a writer has taken.
+// batch is the data that a writer has taken.
 type batch struct {
-	control *buffer // bytes of the connection itself, as they go to the socket; nil for none
+	control *buffer // bytes of the connection itself, with their frames, or nil
 	packets *buffer // nil for none
-	last    bool    // nothing comes behind it
+	last    bool    // this is the last batch
 }
 
-// take gives all that waits to the writer of c, which the caller becomes. It is the one
-// place through which each packet passes on its way to the socket. The caller holds mu.
+// take gives all queued data to the writer of c, which is the caller. All packets pass
+// through take on their way to the socket. The caller holds mu.
 func (o *outbox) take(c *Conn, s *sent) batch {
 	b := batch{control: c.control, packets: o.buf, last: o.closed}
 	if o.taken > 0 {
-		o.replayed() // it was written
+		o.replayed() // the replay was written
 	}
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
@@ -287,7 +285,7 @@ func (o *outbox) take(c *Conn, s *sent) batch {
 	return b
 }
 
-// pending reports whether a writer of c has something to take. The caller holds mu.
+// pending reports whether there is data for a writer of c. The caller holds mu.
 func (o *outbox) pending(c *Conn) bool {
 	return !c.dead && (o.buf.len() > 0 || c.control.len() > 0 || o.closed && !c.finished)
 }

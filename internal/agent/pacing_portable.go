@@ -2,7 +2,7 @@
 
 package agent
 
-// maxPauses is 0: readers never let others run before them.
+// maxPauses is 0: readers never yield.
 const maxPauses = 0
 
 func (c *Conn) pause() {}

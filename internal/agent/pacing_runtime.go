@@ -4,16 +4,17 @@ package agent
 
 import "runtime"
 
-// maxPauses is how often a reader lets other goroutines run before it waits: between a
-// client that asks again at once and one that has to wait until the runtime asks the
-// kernel what is ready, which happens when no goroutine is.
+// maxPauses is how often a reader yields to other goroutines before it waits. A higher
+// value helps clients that send the next request at once. A lower value helps clients
+// whose data arrives when the runtime polls the kernel, which happens when no goroutine
+// is runnable.
 const maxPauses = 2
 
-// pause lets other goroutines run before a socket is read that was read just now. While
-// the logic goroutine is pressed, the client's next bytes have then come more often than
-// not: that saves the read that finds nothing, and waiting for bytes that are there in a
-// moment. That read is never left out, only put off: with edges for events, it finds the
-// end of a stream.
+// pause yields to other goroutines before the next read of a socket that was just read.
+// If the logic goroutine is busy, the client's next bytes have usually arrived
+// afterwards. That saves a read without a result, and a short wait for those bytes. The
+// read is only postponed, never omitted. With edge-triggered events, only a read finds
+// the end of a stream.
 //
 //go:noinline
 func (c *Conn) pause() {

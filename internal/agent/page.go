@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// page is a connection of the server's own HTTP listener that is no WebSocket, or not
-// yet. It is closed when its time is over, because the HTTP server itself waits without a
-// limit: for a body that was announced, and for an answer to be read. Only a page of the
-// program has no limit.
+// page is a connection of the server's own HTTP listener that was not upgraded to
+// WebSocket. It has a time limit, because the HTTP server waits without a limit for a
+// request body and for the client to read an answer. Only a page of the program has no
+// limit.
 type page struct {
 	hub   *Hub
 	conn  net.Conn
 	timer *time.Timer // calls expire
 
-	// The hub's mu guards what follows.
-	since   time.Duration // when it was accepted, on the wheel's clock; 0 once a request was answered
+	// The hub's mu guards the following fields.
+	since   time.Duration // when it was accepted, on the wheel's clock; 0 after the first answered request
 	until   time.Duration // when it is closed, on the wheel's clock; 0 for never
-	counted bool          // it has a place among the connections
-	extra   bool          // that place is beyond the limits
-	program bool          // the request that is served is for a page of the program
+	counted bool          // it counts as a connection
+	extra   bool          // it counts as a connection beyond the limits
+	program bool          // the current request is for a page of the program
 }
 
-// answerTime is how long an answer may take, and how long an unread body.
+// answerTime is the time limit for sending an answer, and for reading a request body.
 const answerTime = closeTimeout
 
 type pageKey struct{}
 
-// pageOf returns the connection that a request came on; nil if that is not of the
-// server's own listener.
+// pageOf returns the page of a request. It is nil if the request came over another
+// listener than the server's own.
 func pageOf(r *http.Request) *page {
 	p, _ := r.Context().Value(pageKey{}).(*page)
 	return p
 }
 
-// ConnContext takes a connection into the hub's care; it is for the http.Server that has
+// ConnContext registers a connection with the hub. It is for the http.Server that has
 // ConnState. The deadline of the handshake starts now.
 func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	h.wheel.watch()
@@ -49,8 +49,8 @@ func (h *Hub) ConnContext(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, pageKey{}, p)
 }
 
-// within has the connection closed when d is over, or never where d is 0. The caller
-// holds the hub's mu.
+// within closes the connection after d, or never if d is 0. The caller holds the hub's
+// mu.
 func (p *page) within(d time.Duration) {
 	if d == 0 {
 		p.until = 0
@@ -61,8 +61,8 @@ func (p *page) within(d time.Duration) {
 	p.timer.Reset(d)
 }
 
-// expire closes a connection whose time is over. Its place is free when the client sees
-// that.
+// expire closes a connection whose time limit has passed. The connection counts toward
+// the limits until then.
 func (p *page) expire() {
 	p.hub.mu.Lock()
 	left := p.hub.wheel.left(p.until)
@@ -70,7 +70,7 @@ func (p *page) expire() {
 	switch {
 	case over:
 		p.vacate()
-	case p.until != 0: // the process did not run meanwhile
+	case p.until != 0: // the process was stopped meanwhile
 		p.timer.Reset(left)
 	}
 	p.hub.mu.Unlock()
@@ -79,7 +79,7 @@ func (p *page) expire() {
 	}
 }
 
-// vacate gives up the connection's place. The caller holds the hub's mu.
+// vacate stops counting the connection toward the limits. The caller holds the hub's mu.
 func (p *page) vacate() {
 	if p.counted {
 		p.counted = false
@@ -91,8 +91,8 @@ func (p *page) vacate() {
 	}
 }
 
-// ConnState gives each connection its place, so that the limits hold for those too that
-// never become a WebSocket, and its time. It is for the http.Server that has ConnContext,
+// ConnState counts each connection toward the limits, including those that never become a
+// WebSocket, and sets its time limit. It is for the http.Server that has ConnContext,
 // with a listener of Pages.
 func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	remote, full := h.countedAs(conn.RemoteAddr()), noLimit
@@ -109,9 +109,9 @@ func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 				h.extra++
 			}
 		}
-	case http.StateActive: // the head of a request has come
+	case http.StateActive: // the head of a request was received
 		p.within(answerTime)
-	case http.StateIdle: // until the next one the HTTP server has a time of its own
+	case http.StateIdle: // the HTTP server has its own limit until the next request
 		p.since = 0
 		p.within(0)
 	case http.StateHijacked, http.StateClosed:
@@ -119,7 +119,7 @@ func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 		p.within(0)
 		p.vacate()
 		if state == http.StateHijacked {
-			conn.(*webConn).socket.release() // its deadlines do without the clock, which may stop
+			conn.(*webConn).socket.release() // its deadlines do not need the clock, which may stop
 		}
 		h.wheel.unwatch()
 	}
@@ -137,7 +137,7 @@ func (h *Hub) ConnState(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// ServePage serves a page of the program, which takes the time it likes.
+// ServePage serves a page of the program, without a time limit.
 func (h *Hub) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Request) {
 	p := pageOf(r)
 	h.mu.Lock()
@@ -148,14 +148,14 @@ func (h *Hub) ServePage(handler http.Handler, w http.ResponseWriter, r *http.Req
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.pages[p.conn] == nil {
-		return // the program has taken the connection over
+		return // the program has taken over the connection
 	}
-	// What is left of the request's body is read before the answer goes out.
+	// The rest of the request body is read before the answer is sent.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(answerTime))
 	p.within(2 * answerTime)
 }
 
-// left returns what a client that asks for an upgrade has for its handshake.
+// left returns the time that remains for the handshake after an upgrade request.
 func (p *page) left() time.Duration {
 	p.hub.mu.Lock()
 	defer p.hub.mu.Unlock()
@@ -165,9 +165,9 @@ func (p *page) left() time.Duration {
 	return max(p.hub.HandshakeTimeout+p.since-p.hub.wheel.passed(), time.Millisecond)
 }
 
-// overFull reports whether a client would pass a limit of connections, and counts it as
-// refused then. peer is the address that made the connection, remote that of the client
-// behind it; the place that it has as a page does not count, if it is one.
+// overFull reports whether a client would exceed a connection limit, and counts that as a
+// refusal. peer is the address of the connection, and remote is the address of the client
+// behind it. The page's own place is not counted.
 func (h *Hub) overFull(p *page, peer, remote net.Addr) bool {
 	h.mu.Lock()
 	counted := p != nil && p.counted
@@ -191,8 +191,8 @@ func (h *Hub) overFull(p *page, peer, remote net.Addr) bool {
 	return full != noLimit
 }
 
-// countedAs is the address for which a connection that may become a WebSocket counts:
-// none if it is that of a proxy.
+// countedAs returns the address under which a connection counts before it becomes a
+// WebSocket. It is nil for the address of a proxy.
 func (h *Hub) countedAs(peer net.Addr) net.Addr {
 	if h.trusts(peer) {
 		return nil

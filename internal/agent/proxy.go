@@ -14,7 +14,7 @@ import (
 	"github.com/pires/go-proxyproto"
 )
 
-// trusts reports whether a peer is a proxy that is believed.
+// trusts reports whether the address is that of a trusted proxy.
 func (h *Hub) trusts(addr net.Addr) bool {
 	if len(h.Limits.Trusted) == 0 {
 		return false
@@ -54,7 +54,8 @@ func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	return found
 }
 
-// hops returns the addresses that the proxies of a request have seen, the client's first.
+// hops returns the addresses that the proxies of a request have recorded, the client's
+// first.
 func hops(h http.Header) []string {
 	if values := h.Values("X-Forwarded-For"); len(values) > 0 {
 		return strings.Split(strings.Join(values, ","), ",")
@@ -81,11 +82,11 @@ func forwardedNode(element string) string {
 	return ""
 }
 
-// proxied reads the header of the PROXY protocol, version 1 or 2, that a trusted proxy
-// may put before what the client sends. It returns the client's address, and the bytes
-// behind the header that were read with it. Its format is
+// proxied reads a header of the PROXY protocol, version 1 or 2, which a trusted proxy may
+// send before the client's data. It returns the client's address, and the bytes after the
+// header that were already read. The format is specified in
 // https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt. A connection that ends
-// without a byte is io.EOF.
+// without a byte returns io.EOF.
 func proxied(conn *steadyConn, timeout time.Duration) (remote net.Addr, rest []byte, err error) {
 	if err := conn.SetReadDeadline(time.Now().Add(timeout)); err != nil {
 		return nil, nil, err
@@ -95,7 +96,7 @@ func proxied(conn *steadyConn, timeout time.Duration) (remote net.Addr, rest []b
 	if err != nil {
 		return nil, nil, err
 	}
-	remote = conn.RemoteAddr() // a proxy may connect for itself, to look whether the server is well
+	remote = conn.RemoteAddr() // a proxy may connect itself for a health check
 	if there {
 		header, err := proxyproto.Read(r)
 		if err != nil {
@@ -113,15 +114,15 @@ func proxied(conn *steadyConn, timeout time.Duration) (remote net.Addr, rest []b
 }
 
 const (
-	proxyBuffer = 4 << 10                  // holds a header of the PROXY protocol with all that may come in it
-	proxyLine   = 107                      // bytes of the longest header of version 1
-	proxyFirst  = "PROXY"                  // how version 1 begins
-	proxySecond = "\r\n\r\n\x00\r\nQUIT\n" // and version 2
+	proxyBuffer = 4 << 10                  // fits the largest accepted header of the PROXY protocol
+	proxyLine   = 107                      // maximum length of a version 1 header in bytes
+	proxyFirst  = "PROXY"                  // start of a version 1 header
+	proxySecond = "\r\n\r\n\x00\r\nQUIT\n" // start of a version 2 header
 )
 
-// awaitHeader waits until r holds all of a header of version 1, which the parser takes in
-// one piece only, or the beginning of one of version 2, and reports whether there is
-// either. It waits no longer than it takes to tell.
+// awaitHeader waits until r holds a whole header of version 1 or the start of a header of
+// version 2. The parser needs a version 1 header in one piece. awaitHeader reports
+// whether there is a header, and returns as soon as that is known.
 func awaitHeader(r *bufio.Reader) (bool, error) {
 	for n := 1; ; n = max(n+1, r.Buffered()) {
 		b, err := r.Peek(min(n, proxyLine))
@@ -144,13 +145,13 @@ func awaitHeader(r *bufio.Reader) (bool, error) {
 	}
 }
 
-// begins reports whether b and s are the same as far as both go.
+// begins reports whether the shorter of b and s is a prefix of the other.
 func begins(b []byte, s string) bool {
 	n := min(len(b), len(s))
 	return string(b[:n]) == s[:n]
 }
 
-// behind is a connection the beginning of which was read before.
+// behind is a connection whose first bytes were already read.
 type behind struct {
 	net.Conn
 	rest []byte

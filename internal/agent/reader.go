@@ -11,44 +11,43 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// readSize is what one read takes at most. The buffers are shared: a connection holds one
-// only while it has bytes in it that were not decoded.
+// readSize is the maximum size of one read in bytes. Connections share the buffers: a
+// connection holds one only while it has undecoded bytes.
 const readSize = 16 << 10
 
-// smallRead is what one read takes at most of a connection that is not a bare socket,
-// which holds its buffer while it waits.
+// smallRead is the maximum size of one read from a connection that is not a bare socket.
+// Such a connection holds its buffer while it waits.
 const smallRead = 2 << 10
 
-// maxEmptyReads is how many reads in a row may return neither bytes nor an error.
+// maxEmptyReads is the maximum number of consecutive reads without bytes or an error.
 const maxEmptyReads = 100
 
 var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
-// reader is what a connection needs while a goroutine reads from it. It belongs to that
-// goroutine.
+// reader holds the reading state of a connection. The reading goroutine owns it.
 //
-// The fields that are used together stand together: with many connections each cache line
-// is read from memory.
+// Fields that are used together are adjacent. With many connections, each access to a
+// cache line reads from memory.
 type reader struct {
-	// Of a read from a bare socket.
-	ready func(fd uintptr) bool // calls readReady of conn
+	// The following fields are for reads from a bare socket.
+	ready func(fd uintptr) bool
 	conn  *Conn
 	buf   *[readSize]byte
 	n     int32 // bytes in buf; negative if the read failed with fault
-	turns int32 // how often pause may yet let others run
+	turns int32 // how often pause may still yield
 
-	remainder []byte // the beginning of a packet that is not whole
+	remainder []byte // the start of an incomplete packet
 
 	decode decoder
 	frames wsframe.Decoder // used if packets come in frames
 
-	dropped int // bytes that were discarded since the farewell was sent
+	dropped int // bytes discarded after the farewell was sent
 
-	_     [2]uint64        // to be of another size class than Conn: freed readers leave no holes between connections
-	small *[smallRead]byte // what a connection that is no bare socket reads into
-	fault error            // of the client's bytes, after which nothing counts; or of a read from a bare socket
+	_     [2]uint64        // gives reader another size class than Conn, so that freed readers leave no holes between connections
+	small *[smallRead]byte // read buffer of a connection that is not a bare socket
+	fault error            // error in the client's bytes, after which input is ignored; or the error of a read from a bare socket
 
-	opening *opening // nil unless the client may yet go on with a session of another node, or has done so
+	opening *opening // nil unless the client may still resume a session of another node, or has done so
 }
 
 var readers = sync.Pool{New: func() any {
@@ -63,7 +62,7 @@ func newReader(c *Conn) *reader {
 	return r
 }
 
-// freeReader takes the reader from a connection that no goroutine reads any more.
+// freeReader returns the reader of c to the pool when no goroutine reads from c.
 func (c *Conn) freeReader() {
 	r := c.in
 	c.in = nil
@@ -71,16 +70,16 @@ func (c *Conn) freeReader() {
 	readers.Put(r)
 }
 
-// atRest reports whether nothing but the bytes of the next packet matters to an open
-// session.
+// atRest reports whether c can be parked: its session is open, and the next byte begins a
+// packet.
 func (c *Conn) atRest() bool {
 	r := c.in
 	return len(r.remainder) == 0 && r.frames.Idle() && r.decode.state == betweenMessages && r.fault == nil && r.opening == nil &&
 		!c.flags.has(flagFaulty|flagLingering|flagAway|flagCarried) && !c.agent.Load().flags.has(flagClosed)
 }
 
-// readPackets reads until the connection ends: bytes of the socket, without their frames
-// if there are any, are decoded as packets. rest was read from it before.
+// readPackets reads until the connection ends. It removes WebSocket frames, if any, and
+// decodes packets. rest holds bytes that were already read.
 func (c *Conn) readPackets(rest []byte) (err error) {
 	err = errGoexit
 	defer func() { c.stopReading(err) }()
@@ -100,12 +99,12 @@ func (c *Conn) readPackets(rest []byte) (err error) {
 	return nil
 }
 
-// errGoexit is why a connection ends whose goroutine the program has ended: a hook, the
-// validator or the serializer.
+// errGoexit closes a connection if a hook, the validator or the serializer ended its
+// goroutine.
 var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New("its goroutine was ended with runtime.Goexit")}
 
-// stopReading is called when no more is read; err is errGoexit if the goroutine of the
-// reader ends with that.
+// stopReading is called after the last read. err is errGoexit if the program ends the
+// reader's goroutine with runtime.Goexit.
 func (c *Conn) stopReading(err error) {
 	c.releaseBuffer()
 	if errors.Is(err, errGoexit) {
@@ -114,9 +113,9 @@ func (c *Conn) stopReading(err error) {
 	}
 }
 
-// consume takes in what was read: b, whose first bytes are the remainder of the read
-// before, kept bytes. It is not for readPackets to inline: that is on the stack while the
-// connection waits.
+// consume processes the bytes of a read. The first kept bytes of b are the remainder of
+// the previous read. consume must not be inlined into readPackets, whose frame is on the
+// stack while the connection waits.
 //
 //go:noinline
 func (c *Conn) consume(b []byte, kept int) {
@@ -136,7 +135,7 @@ func (c *Conn) consume(b []byte, kept int) {
 	rest, err := c.decodePackets(b)
 	if c.in.opening != nil && c.away() {
 		c.in.remainder = nil
-		return // the other node reads all of it
+		return // the other node reads all bytes
 	}
 	if err == nil {
 		err = fault
@@ -149,14 +148,14 @@ func (c *Conn) consume(b []byte, kept int) {
 	c.saveRemainder(rest)
 }
 
-// discards reports whether what was read does not count: the client is given a while to
-// see the farewell. A WebSocket client is heard until its close frame.
+// discards reports whether input is ignored, while the client has time to receive the
+// farewell. A WebSocket client's input is processed until its close frame.
 func (c *Conn) discards() bool {
 	return c.flags.has(flagFaulty|flagLeft) || !c.flags.has(flagFramed) && c.agent.Load().flags.has(flagClosed)
 }
 
-// refuse closes the session for what the client sent. Messages that came before that run,
-// and are answered.
+// refuse closes the session because of the client's input. Earlier messages run and are
+// answered first.
 //
 //go:noinline
 func (c *Conn) refuse(err error) {
@@ -174,8 +173,8 @@ func (c *Conn) refuse(err error) {
 	}
 }
 
-// next returns the remainder, which has kept bytes, and at least one byte more. What it
-// returns holds until the next read.
+// next returns the remainder, which has kept bytes, and at least one further byte. The
+// result is valid until the next read.
 func (c *Conn) next() (b []byte, kept int, err error) {
 	kept = len(c.in.remainder)
 	switch {
@@ -189,7 +188,7 @@ func (c *Conn) next() (b []byte, kept int, err error) {
 	return b, kept, err
 }
 
-// readRaw reads once from a bare socket, behind a copy of the remainder.
+// readRaw reads once from a bare socket, after a copy of the remainder.
 func (c *Conn) readRaw() ([]byte, error) {
 	if c.in.turns > 0 {
 		c.pause()
@@ -207,8 +206,8 @@ func (c *Conn) readRaw() ([]byte, error) {
 	return c.in.buf[:c.in.n], nil
 }
 
-// readReady reads into a buffer of the pool, behind a copy of the remainder. When there
-// is nothing to read it gives the buffer back, so that a connection that waits holds
+// readReady reads into a pooled buffer, after a copy of the remainder. If there is
+// nothing to read, it returns the buffer to the pool, so that an idle connection holds
 // none.
 func (c *Conn) readReady(fd uintptr) bool {
 	if c.in.buf == nil {
@@ -228,8 +227,8 @@ func (c *Conn) readReady(fd uintptr) bool {
 	return true
 }
 
-// readConn is read for connections that are not bare sockets. They hold a buffer while
-// they wait, a small one.
+// readConn reads from a connection that is not a bare socket. Such a connection holds a
+// small buffer while it waits.
 func (c *Conn) readConn() ([]byte, error) {
 	if c.in.small == nil {
 		c.in.small = new([smallRead]byte)
@@ -246,8 +245,8 @@ func (c *Conn) readConn() ([]byte, error) {
 	return b[:k+n], nil
 }
 
-// readSome reads at least one byte, or returns an error. An error that comes with bytes
-// comes again with the next read.
+// readSome reads at least one byte, or returns an error. If a read returns bytes and an
+// error, the next read returns the error again.
 func (c *Conn) readSome(b []byte) (n int, err error) {
 	for range maxEmptyReads {
 		if n, err = c.socket.Read(b); n > 0 {
@@ -260,8 +259,8 @@ func (c *Conn) readSome(b []byte) (n int, err error) {
 	return 0, io.ErrNoProgress
 }
 
-// readBehind reads behind the remainder itself, which grows as bytes come, not as a
-// header announces.
+// readBehind reads after the remainder in the same buffer. The buffer grows with the
+// received bytes, not with the announced size.
 func (c *Conn) readBehind() ([]byte, error) {
 	r := slices.Grow(c.in.remainder, 1)
 	c.in.remainder = r
@@ -272,20 +271,20 @@ func (c *Conn) readBehind() ([]byte, error) {
 	return r[:len(r)+n], nil
 }
 
-// saveRemainder saves the bytes of a packet that is not whole.
+// saveRemainder saves the bytes of an incomplete packet.
 func (c *Conn) saveRemainder(rest []byte) {
 	switch {
 	case len(rest) == 0:
 		c.in.remainder = nil
 	case endsWith(c.in.remainder, rest):
 		c.in.remainder = c.in.remainder[:cap(c.in.remainder)]
-		c.in.remainder = c.in.remainder[:copy(c.in.remainder, rest)] // read by readBehind
+		c.in.remainder = c.in.remainder[:copy(c.in.remainder, rest)] // readBehind has read it
 	default:
 		c.in.remainder = append([]byte(nil), rest...)
 	}
 }
 
-// endsWith reports whether b, which is not empty, reaches to the end of the array of a.
+// endsWith reports whether b, which is not empty, ends at the end of the array of a.
 func endsWith(a, b []byte) bool {
 	return cap(a) > 0 && &a[:cap(a)][cap(a)-1] == &b[:cap(b)][cap(b)-1]
 }

@@ -7,46 +7,47 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// history holds the data packets of a session that were sent and not acknowledged, in
-// order. Packets are numbered from 1 in the order in which they are kept. The mu of the
-// agent's outbox guards it.
+// history holds the unacknowledged data packets of a session, in order. Packets are
+// numbered from 1 in the order in which they are added. The mu of the agent's outbox
+// guards it.
 //
-// The packets of a broadcast are not copied: all its receivers refer to the same bytes.
+// Broadcast packets are not copied: all receivers refer to the same bytes.
 type history struct {
-	segments []segment // from head on
+	segments []segment // starting at head
 	head     int
-	chunk    *[chunkSize]byte // where the next packets are copied to; nil for none
-	used     int              // bytes of chunk
-	tail     bool             // the last segment is the end of what is used of chunk
-	last     uint64           // number of the last packet that was kept
-	sent     uint64           // number of the last packet that was given to a connection
-	first    uint64           // number of the first packet that is still kept; last+1 if none is
-	acked    uint64           // number of the last packet that the client has acknowledged
-	bytes    int              // of the packets that are kept
+	chunk    *[chunkSize]byte // destination of the next copied packets, or nil
+	used     int              // used bytes of chunk
+	tail     bool             // the last segment ends where the used part of chunk ends
+	last     uint64           // number of the latest packet
+	sent     uint64           // number of the latest packet that was given to a connection
+	first    uint64           // number of the oldest kept packet; last+1 if none is kept
+	acked    uint64           // number of the latest packet that the client acknowledged
+	bytes    int              // size of the kept packets
 }
 
-// segment is whole packets in one piece of memory, which nobody writes to any more.
+// segment is a contiguous range of whole packets in memory that is no longer written.
 type segment struct {
 	b      []byte
-	n      int              // packets
-	copied bool             // it lies in a chunk
-	last   *[chunkSize]byte // that chunk, if no later segment lies in it; nil for the chunk in use
+	n      int              // number of packets
+	copied bool             // the bytes are in a chunk
+	last   *[chunkSize]byte // that chunk, if no later segment uses it; nil for the current chunk
 }
 
-// chunks are reused: what is kept of busy sessions would keep the garbage collector busy.
+// chunks are pooled, because the histories of busy sessions would load the garbage
+// collector.
 var chunks = sync.Pool{New: func() any { return new([chunkSize]byte) }}
 
 const (
 	chunkSize = 2 << 10 // small packets are copied into chunks of this size
-	// idleSegments is how many segments an empty history keeps memory for.
+	// idleSegments is the number of segments for which an empty history keeps memory.
 	idleSegments = 128
 )
 
-// span is a part of a buffer: a packet that is replaced by something newer.
+// span is a range of a buffer that holds a replaceable packet.
 type span struct{ from, to int }
 
-// keep appends the packets of buf, n of them; those in fleeting are kept without their
-// payload. The caller may reuse the buffer unless it is shared.
+// keep appends the n packets of buf. Packets in fleeting are kept without their payload.
+// The caller may reuse the buffer unless it is shared.
 func (h *history) keep(buf *buffer, n int, fleeting []span) {
 	h.last += uint64(n)
 	if buf.shared {
@@ -71,7 +72,7 @@ func emptied(b []byte) []byte {
 	body := b[packet.HeadLength:]
 	var m message.Header
 	if m.Parse(body) != nil {
-		return b // it is the server's own, and parses
+		return b // it is the server's own packet, so it parses
 	}
 	n := len(body) - len(m.Body)
 	short := make([]byte, packet.HeadLength, packet.HeadLength+n)
@@ -120,8 +121,7 @@ func (h *history) copyPackets(b []byte, n int) {
 	h.tail = true
 }
 
-// retire takes the chunk out of use. Its memory is free when its last segment is
-// forgotten.
+// retire stops using the chunk. Its memory is free when its last segment is removed.
 func (h *history) retire() {
 	chunk := h.chunk
 	h.chunk, h.used, h.tail = nil, 0, false
@@ -152,8 +152,8 @@ func (h *history) add(s segment) {
 // empty reports whether no packet is kept.
 func (h *history) empty() bool { return h.first > h.last }
 
-// acknowledge forgets the packets up to number n, which the client has received. It
-// reports whether that is new.
+// acknowledge removes the packets up to number n, which the client has received. It
+// reports whether n is higher than before.
 func (h *history) acknowledge(n uint64) bool {
 	if n <= h.acked {
 		return false
@@ -163,7 +163,7 @@ func (h *history) acknowledge(n uint64) bool {
 	return true
 }
 
-// forget forgets the packets up to number n.
+// forget removes the packets up to number n.
 func (h *history) forget(n uint64) {
 	for h.first <= n && !h.empty() {
 		s := &h.segments[h.head]
@@ -191,8 +191,9 @@ func (h *history) forget(n uint64) {
 	}
 }
 
-// trim forgets the oldest packets until those left have most bytes, or one is left, or
-// the next one was not sent yet. It reports whether what is left fits.
+// trim removes the oldest packets until the rest fits into most bytes. It stops before a
+// packet that was not sent yet, and keeps at least one packet. It reports whether the
+// rest fits.
 func (h *history) trim(most int) bool {
 	for h.bytes > most && h.first < h.last {
 		if h.first > h.sent {
@@ -203,15 +204,15 @@ func (h *history) trim(most int) bool {
 	return true
 }
 
-// shrink frees memory that an empty history has for the next packets.
+// shrink frees memory that an empty history holds for later packets.
 func (h *history) shrink() {
 	if h.empty() {
 		h.segments, h.head = nil, 0
 	}
 }
 
-// appendTo appends all packets that are kept to dst, each in a frame of its own if framed
-// is true, and marks them as sent. It returns how many there were.
+// appendTo appends all kept packets to dst, and marks them as sent. If framed is true,
+// each packet gets its own frame. It returns the number of packets.
 func (h *history) appendTo(dst []byte, framed bool) (_ []byte, n int) {
 	for _, s := range h.segments[h.head:] {
 		if framed {

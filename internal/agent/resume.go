@@ -9,43 +9,43 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Resume says how sessions outlive their connections.
+// Resume configures how sessions outlive their connections.
 type Resume struct {
-	Window    time.Duration // how long a session without a connection is kept, 1 s or more; 0 turns resume off
-	Buffer    int           // bytes of packets that are kept for one session
-	MaxMemory int64         // bytes of packets that are kept for all sessions
+	Window    time.Duration // how long a session without a connection is kept, at least 1 s; 0 disables resume
+	Buffer    int           // bytes of packets kept for one session
+	MaxMemory int64         // bytes of packets kept for all sessions
 }
 
-// resumption is what a session with resume has beside other sessions. The mu of the
-// agent's outbox guards what has no other comment.
+// resumption holds the additional state of a session with resume. The mu of the agent's
+// outbox guards the fields without another comment.
 type resumption struct {
-	received atomic.Uint64 // data packets of the client that were accepted; only the reader of the connection adds
-	meter    *meter        // of the session's rates; belongs to the reader of the connection
+	received atomic.Uint64 // accepted data packets of the client; only the connection's reader adds to it
+	meter    *meter        // meter of the session's rates; owned by the connection's reader
 
 	history  history
-	replay   int     // bytes of the replay that wait or were taken: they count for no bound
-	fleeting []span  // packets in the outbox that are replaced by something newer
-	charged  int64   // bytes of the history that count in the hub's total
-	tokens   []token // the one that the client had last, and those given since
+	replay   int     // bytes of the replay that are queued or being written; they count toward no bound
+	fleeting []span  // replaceable packets in the outbox
+	charged  int64   // bytes of the history that count toward the hub's total
+	tokens   []token // the token that the client used last, and later ones
 
-	begun    bool        // the first ack has come
-	pending  *Conn       // was answered, and its ack is to come
-	previous *Conn       // the last connection, if its reader has not ended
-	lost     error       // why the last connection was lost
-	timer    *time.Timer // ends the session when the window has passed
-	// deadline is when the window will have passed, on the wheel's clock; 0 if it stands still.
+	begun    bool        // the first ack has arrived
+	pending  *Conn       // connection with an answered handshake and a missing ack
+	previous *Conn       // the previous connection, until its reader has ended
+	lost     error       // error that ended the last connection
+	timer    *time.Timer // ends the session after the window
+	// deadline is the end of the window on the wheel's clock. It is 0 if the window is
+	// stopped.
 	deadline time.Duration
 	expired  bool // the window has passed
 }
 
-// maxTokens is how many tokens of a session are good at most.
+// maxTokens is the maximum number of valid tokens per session.
 const maxTokens = 8
 
-// minCharge is the memory with which a suspended session counts at least, in bytes.
+// minCharge is the minimum memory in bytes that a suspended session counts for.
 const minCharge = 1 << 10
 
-// Suspended reports whether the session has no connection, and waits for its client to
-// come back.
+// Suspended reports whether the session has no connection and waits for its client.
 func (a *Agent) Suspended() bool {
 	o := &a.out
 	o.mu.Lock()
@@ -58,9 +58,9 @@ func (o *outbox) suspended() bool {
 	return o.resume != nil && o.resume.begun && o.conn == nil && !o.closed
 }
 
-// suspend takes the agent's connection c away, and keeps the session for the client to
-// come back. It reports false, and does nothing, if the session cannot be resumed or is
-// closed; it reports true if the session has another connection already.
+// suspend removes the agent's connection c, and keeps the session so that the client can
+// resume it. It returns false and does nothing if the session is closed or cannot be
+// resumed. It returns true if the session already has another connection.
 func (a *Agent) suspend(c *Conn, reason error) bool {
 	o := &a.out
 	o.mu.Lock()
@@ -73,15 +73,15 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 	o.mu.Unlock()
 	a.hub.wheel.remove(c)
 	c.closeSocket()
-	a.box.Interrupt() // the reader may wait for room
+	a.box.Interrupt() // the reader may be waiting for space
 	if !fits {
 		a.overflow()
 	}
 	return true
 }
 
-// unhook takes the connection of a session with resume away, and starts the window. It
-// reports whether what waits can be kept. The caller holds mu.
+// unhook removes the connection of a session with resume, and starts the window. It
+// reports whether the queued data can be kept. The caller holds mu.
 func (a *Agent) unhook(reason error) (fits bool) {
 	o, r := &a.out, a.out.resume
 	c := o.conn
@@ -104,8 +104,8 @@ func (a *Agent) unhook(reason error) (fits bool) {
 	return fits
 }
 
-// park moves what waits to the history of a suspended session, and reports whether it
-// fits. The caller holds mu.
+// park moves queued packets to the history of a suspended session, and reports whether
+// they fit. The caller holds mu.
 func (o *outbox) park(h *Hub) bool {
 	r := o.resume
 	if o.buf == nil {
@@ -118,7 +118,7 @@ func (o *outbox) park(h *Hub) bool {
 	return fits
 }
 
-// startWindow begins the window anew. The caller holds mu.
+// startWindow restarts the window. The caller holds mu.
 func (r *resumption) startWindow(a *Agent) {
 	window := a.hub.Resume.Window
 	if r.deadline == 0 {
@@ -132,7 +132,7 @@ func (r *resumption) startWindow(a *Agent) {
 	}
 }
 
-// stopWindow makes the window stand still. The caller holds mu.
+// stopWindow stops the window. The caller holds mu.
 func (r *resumption) stopWindow(w *wheel) {
 	if r.deadline != 0 {
 		w.unwatch()
@@ -149,7 +149,7 @@ func (a *Agent) expire() {
 	o.mu.Lock()
 	r := o.resume
 	passed := o.suspended() && r.pending == nil && r.deadline != 0
-	if left := a.hub.wheel.left(r.deadline); passed && left > 0 { // the process did not run meanwhile
+	if left := a.hub.wheel.left(r.deadline); passed && left > 0 { // the process was stopped meanwhile
 		r.timer.Reset(left)
 		passed = false
 	}
@@ -161,7 +161,7 @@ func (a *Agent) expire() {
 	}
 }
 
-// overflow ends a suspended session because what its client lacks is not kept.
+// overflow ends a suspended session because packets that its client needs are not kept.
 func (a *Agent) overflow() {
 	if a.shut(errOverflow, farewell{}) == nil {
 		a.hub.Counts.ResumeOverflowed.Add(1)
@@ -170,8 +170,8 @@ func (a *Agent) overflow() {
 
 var errOverflow = fmt.Errorf("%w: %w", session.ErrResumeOverflow, session.ErrSlowClient)
 
-// readerEnded is called when the reader of a connection that its agent has left has
-// ended: everything that it had accepted is in the mailbox.
+// readerEnded is called when the reader of a replaced connection has ended. All messages
+// that it accepted are in the mailbox.
 func (a *Agent) readerEnded(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
@@ -190,7 +190,7 @@ func (a *Agent) readerEnded(c *Conn) {
 	}
 }
 
-// end notes that the session has ended. The caller holds mu.
+// end records that the session has ended. The caller holds mu.
 func (r *resumption) end(a *Agent, reason error, kick []byte) {
 	r.stopWindow(&a.hub.wheel)
 	if !r.begun {
@@ -212,8 +212,8 @@ func (r *resumption) end(a *Agent, reason error, kick []byte) {
 	r.charge(a.hub, false)
 }
 
-// farewellOf returns the farewell of a session with resume: when the server ends it, the
-// client is told, so that it does not come back.
+// farewellOf returns the farewell of a session with resume. When the server ends the
+// session, the farewell includes a kick, so that the client does not try to resume.
 func farewellOf(reason error, f farewell) farewell {
 	for _, silent := range []error{session.ErrClientClosed, errReceived, session.ErrResumeExpired, session.ErrResumeOverflow} {
 		if errors.Is(reason, silent) {
@@ -242,9 +242,9 @@ func farewellOf(reason error, f farewell) farewell {
 	return f
 }
 
-// negotiate answers the resume part of a handshake. It returns the part of the answer. If
-// the client goes on with its session, c.resuming is its agent; if that session belongs to
-// another node, c is away, and the other node answers.
+// negotiate handles the resume part of a handshake, and returns the resume part of the
+// answer. If the client resumes a session, c.resuming is the session's agent. If that
+// session belongs to another node, c is away, and the other node answers.
 func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 	h := c.hub
 	c.flags.set(flagResume)
@@ -275,7 +275,7 @@ func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 }
 
 // findSession finds the session of the client's token, and makes c the connection that
-// goes on with it. It fills in the answer. e is not nil if no session can go on.
+// resumes it. It fills in the answer. e is the reason if no session can be resumed.
 func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, err error) {
 	k, ok := parseToken(ask.token)
 	if !ok {
@@ -292,15 +292,15 @@ func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, 
 	return &ended{reason: reasonUnknown}, nil
 }
 
-// errReceived is why a session ends whose client claims to have received what was not
+// errReceived ends a session if its client claims to have received packets that were not
 // sent.
 var errReceived = fmt.Errorf("%w: the client has received more than was sent", session.ErrProtocol)
 
 var errTakenOver = errors.New("agent: another connection goes on with the session")
 
-// takeOver makes c the connection that goes on with the session of a when its ack comes.
-// It cuts the connection that the session has, and fills in the answer. e is not nil if
-// the session cannot go on.
+// takeOver makes c the connection that resumes the session of a at its ack. It closes the
+// session's current connection, and fills in the answer. e is the reason if the session
+// cannot be resumed.
 func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer) (e *ended, err error) {
 	o := &a.out
 	o.mu.Lock()
@@ -362,11 +362,11 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	r.history.acknowledge(received)
 	r.charge(a.hub, true)
 	given := newToken(a.hub.nodeName())
-	if at := indexOf(r.tokens, k); at > 0 { // the client has a newer one
+	if at := indexOf(r.tokens, k); at > 0 { // the client has a newer token
 		a.hub.tokens.remove(r.tokens[:at])
 		r.tokens = r.tokens[at:]
 	}
-	if len(r.tokens) == maxTokens { // the client has the first one, and may have any other
+	if len(r.tokens) == maxTokens { // the client has the first token, and may have any later one
 		a.hub.tokens.remove(r.tokens[1:2])
 		r.tokens = append(r.tokens[:1:1], r.tokens[2:]...)
 	}
@@ -378,7 +378,7 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	return nil, nil
 }
 
-// outcome returns why a session that has closed cannot go on.
+// outcome returns the reason why a closed session cannot be resumed.
 func (a *Agent) outcome(k token) *ended {
 	if _, e := a.hub.tokens.find(k); e != nil {
 		return e
@@ -398,7 +398,7 @@ func indexOf(list []token, k token) int {
 	return -1
 }
 
-// awaitReader returns when the session's last connection can deliver nothing more.
+// awaitReader waits until the session's last connection can deliver nothing more.
 func (a *Agent) awaitReader() {
 	o := &a.out
 	o.mu.Lock()
@@ -416,8 +416,8 @@ func (a *Agent) awaitReader() {
 	<-done
 }
 
-// abandon is called when a connection ends whose ack did not come: the window of the
-// session that it was to go on with begins anew.
+// abandon is called when a connection that resumes a session ends before its ack. It
+// restarts the window of the session.
 func (a *Agent) abandon(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
@@ -428,7 +428,7 @@ func (a *Agent) abandon(c *Conn) {
 	}
 }
 
-// begin is called at the first ack of a session with resume.
+// begin handles the first ack of a session with resume.
 func (a *Agent) begin(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
@@ -444,7 +444,7 @@ func (a *Agent) begin(c *Conn) {
 	}
 }
 
-// goOn is called at the ack of a connection that goes on with a session.
+// goOn handles the ack of a connection that resumes a session.
 func (c *Conn) goOn() error {
 	a := c.resuming
 	if err := a.adopt(c); err != nil {
@@ -458,8 +458,8 @@ func (c *Conn) goOn() error {
 	return nil
 }
 
-// reattach makes c, whose ack has come, the connection of the session: what the client
-// has not received goes first. The caller holds mu.
+// reattach makes c, whose ack has arrived, the connection of the session. Packets that
+// the client has not received are sent first. The caller holds mu.
 func (r *resumption) reattach(a *Agent, c *Conn) {
 	r.pending = nil
 	var dropped []token

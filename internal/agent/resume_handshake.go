@@ -8,19 +8,19 @@ import (
 
 // resumeRequest is the resume part of a client's handshake.
 type resumeRequest struct {
-	asked    bool   // the client asks for a session that can be resumed
-	token    string // of the session to go on with
+	asked    bool   // the client asks for a resumable session
+	token    string // token of the session to resume
 	hasToken bool
-	received uint64 // data packets of the session that the client has received
+	received uint64 // number of the session's data packets that the client has received
 }
 
-// maxCount is the largest count of packets that JavaScript can hold, and 2^53-1 packets
-// are more than a session carries.
+// maxCount is the largest count of packets that JavaScript can represent exactly. No
+// session sends 2^53-1 packets.
 const maxCount = 1<<53 - 1
 
 var errResume = errors.New("sys.resume cannot be read, want an object with a token that is a string and received that is an integer from 0 to 2^53-1")
 
-// parseResume reads the resume part of the body of a handshake, which is JSON or empty.
+// parseResume reads the resume part of a handshake body, which is JSON or empty.
 func parseResume(body []byte) (r resumeRequest, err error) {
 	raw, ok := member(json.RawMessage(body), "sys")
 	if ok {
@@ -49,10 +49,10 @@ func parseResume(body []byte) (r resumeRequest, err error) {
 	return r, nil
 }
 
-// member returns a member of a JSON object. ok is false if b is no object, or has no such
-// member, or it is null.
+// member returns a member of a JSON object. ok is false if b is not an object, or if the
+// member is missing or null.
 func member(b json.RawMessage, name string) (v json.RawMessage, ok bool) {
-	var object map[string]json.RawMessage // not a struct, which would ignore case
+	var object map[string]json.RawMessage // not a struct, because decoding into a struct ignores case
 	if json.Unmarshal(b, &object) != nil {
 		return nil, false
 	}
@@ -67,23 +67,24 @@ type resumeAnswer struct {
 	Token    string          `json:"token"`
 	Window   int64           `json:"window"` // in seconds
 	Resumed  bool            `json:"resumed"`
-	Received *uint64         `json:"received,omitempty"` // data packets of the client that were accepted
-	Reason   string          `json:"reason,omitempty"`   // why the session of the client's token does not go on
-	Kick     json.RawMessage `json:"kick,omitempty"`     // the kick packet that ended it
+	Received *uint64         `json:"received,omitempty"` // accepted data packets of the client
+	Reason   string          `json:"reason,omitempty"`   // why the session of the client's token cannot be resumed
+	Kick     json.RawMessage `json:"kick,omitempty"`     // the kick packet that ended the session
 }
 
 func (r *resumeAnswer) encode() []byte {
 	b, err := json.Marshal(r)
-	if err != nil { // the kick is no JSON
+	if err != nil { // the kick is not JSON
 		r.Kick = nil
-		b, _ = json.Marshal(r) // now it does not fail
+		b, _ = json.Marshal(r) // this cannot fail
 	}
 	return b
 }
 
 var errHeartbeatBody = violation("the body of a heartbeat is no acknowledgement")
 
-// parseAck returns the number in the body of a heartbeat: one varint in its shortest form.
+// parseAck returns the number in the body of a heartbeat, one varint in its shortest
+// form.
 func parseAck(b []byte) (n uint64, err error) {
 	for i, c := range b {
 		if i == 9 && c > 1 || i > 9 {

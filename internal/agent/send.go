@@ -26,7 +26,7 @@ func (a *Agent) Push(route string, v any) error {
 	return a.send(&message.Message{Type: message.Push, Route: route}, v)
 }
 
-// send encodes v and queues the message m with it as its payload.
+// send encodes v and queues the message m with that payload.
 func (a *Agent) send(m *message.Message, v any) error {
 	p, err := payload.EncodeTemporary(a.hub.Serializer, v)
 	if err != nil {
@@ -37,7 +37,7 @@ func (a *Agent) send(m *message.Message, v any) error {
 	return a.sendData(m)
 }
 
-// sendData queues a message, after the outbound hooks.
+// sendData runs the outbound hooks and queues the message.
 func (a *Agent) sendData(m *message.Message) error {
 	m, err := a.hooked(m)
 	if err != nil {
@@ -46,7 +46,7 @@ func (a *Agent) sendData(m *message.Message) error {
 	return a.queueMessage(m)
 }
 
-// hooked returns m as the outbound hooks leave it.
+// hooked returns m after the outbound hooks.
 func (a *Agent) hooked(m *message.Message) (*message.Message, error) {
 	if a.hub.Outbound == nil {
 		return m, nil
@@ -59,9 +59,9 @@ func (a *Agent) hooked(m *message.Message) (*message.Message, error) {
 	return hooked, nil
 }
 
-// PushReplaceable sends a push with an encoded payload that a later push replaces, such as
-// the state of a room. If the client has to come back for it, an empty push of the route
-// is sent in its place. See nano.WithResume.
+// PushReplaceable sends a push with an encoded payload that a later push replaces, such
+// as the state of a room. If the client has to resume to receive it, an empty push of the
+// route is sent instead. See nano.WithResume.
 func (a *Agent) PushReplaceable(route string, data []byte) error {
 	if err := a.sendable(); err != nil {
 		return err
@@ -82,8 +82,8 @@ func (a *Agent) PushReplaceable(route string, data []byte) error {
 	})
 }
 
-// Queued returns how many bytes wait to be written to the client. The bytes that a
-// suspended session keeps count too.
+// Queued returns the number of unwritten bytes for the client, including those that a
+// suspended session keeps.
 func (a *Agent) Queued() int {
 	o := &a.out
 	o.mu.Lock()
@@ -104,7 +104,7 @@ func (a *Agent) queueMessage(m *message.Message) error {
 	return a.queue(encode)
 }
 
-// queueResponse queues a response that no hook has to see.
+// queueResponse queues a response that needs no hook.
 func (a *Agent) queueResponse(mid uint64, data []byte) error {
 	return a.queueAnswer(false, func(b []byte) ([]byte, error) { return codec.AppendResponse(b, mid, data) })
 }

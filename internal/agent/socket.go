@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// rawWriter writes to sockets without blocking, one at a time. Its function is bound
-// once, so that a write allocates nothing.
+// rawWriter writes to sockets without blocking, one at a time. The function is bound
+// once, so that a write does not allocate.
 type rawWriter struct {
 	f    func(fd uintptr) bool
 	b    []byte
@@ -23,10 +23,11 @@ var rawWriters = sync.Pool{New: func() any {
 
 func (w *rawWriter) try(fd uintptr) bool {
 	w.n, w.err = rawWrite(fd, w.b)
-	return true // full or not, never wait here
+	return true // do not wait here, even if the socket is full
 }
 
-// write writes what the socket takes of b at once: n is less than len(b) when it is full.
+// write writes as much of b as the socket accepts. n is less than len(b) when the socket
+// is full.
 func (w *rawWriter) write(c syscall.RawConn, b []byte) (n int, err error) {
 	w.b, w.n, w.err = b, 0, nil
 	if err := c.Write(w.f); err != nil {

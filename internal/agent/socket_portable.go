@@ -9,14 +9,14 @@ import (
 	"time"
 )
 
-// rawSupported: connections are read and written through package net.
+// rawSupported is false: connections are read and written with package net.
 const rawSupported = false
 
 var errRaw = errors.New("agent: no raw sockets in this build")
 
 func rawConn(net.Conn) syscall.RawConn { return nil }
 
-// writeNow writes b if conn is a bare socket, and does not wait for longer than a moment.
+// writeNow writes b if conn is a bare socket. It waits only briefly.
 func writeNow(conn net.Conn, b []byte) {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:

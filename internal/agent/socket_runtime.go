@@ -7,12 +7,12 @@ import (
 	"syscall"
 )
 
-// rawSupported: sockets are read and written with system calls of their own.
+// rawSupported is true: sockets are read and written with system calls.
 const rawSupported = true
 
-// rawConn returns the raw side of a connection that can be read and written without its
-// own buffers and goroutines, or nil. Only the concrete types will do: a wrapper with a
-// Read of its own may also satisfy syscall.Conn.
+// rawConn returns the raw connection of c, or nil if reads and writes must use its
+// methods. It accepts only concrete types, because a wrapper with its own Read may also
+// implement syscall.Conn.
 func rawConn(c net.Conn) syscall.RawConn {
 	var sc syscall.Conn
 	switch c := c.(type) {
@@ -30,7 +30,7 @@ func rawConn(c net.Conn) syscall.RawConn {
 	return raw
 }
 
-// writeNow writes b if the socket takes it at once.
+// writeNow writes as much of b as the socket accepts without waiting.
 func writeNow(conn net.Conn, b []byte) {
 	if raw := rawConn(conn); raw != nil {
 		w := rawWriters.Get().(*rawWriter)
@@ -39,7 +39,7 @@ func writeNow(conn net.Conn, b []byte) {
 	}
 }
 
-// rawRead reads once; again is true when there is nothing to read yet.
+// rawRead reads once. again is true if there is nothing to read yet.
 func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
 	for {
 		n, e := readOnce(fd, b)
@@ -55,7 +55,7 @@ func rawRead(fd uintptr, b []byte) (n int, again bool, err error) {
 	}
 }
 
-// rawWrite writes as much of b as the socket takes; a full socket is no error.
+// rawWrite writes as much of b as the socket accepts. A full socket is not an error.
 func rawWrite(fd uintptr, b []byte) (n int, err error) {
 	for n < len(b) {
 		k, e := writeOnce(fd, b[n:])

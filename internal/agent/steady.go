@@ -8,23 +8,23 @@ import (
 	"time"
 )
 
-// steadyConn is a socket whose read deadlines have an effect, and leave out the time in
-// which the process did not run. It carries what comes before a client is known: the
-// header of a proxy, TLS and HTTP. Its user keeps the wheel's clock running with watch,
-// and reads from one goroutine at a time.
+// steadyConn is a socket with read deadlines that work on every kind of socket, and that
+// exclude the time in which the process was stopped. It carries the data before the
+// handshake: the header of a proxy, TLS and HTTP. Its user keeps the wheel's clock
+// running with watch, and reads from one goroutine at a time.
 type steadyConn struct {
 	net.Conn
 	wheel *wheel
-	bare  bool // the deadlines of the socket have an effect
+	bare  bool // the deadlines of the socket work
 
-	reads chan read // the result of a read of the socket that runs on; nil for none
-	begun int       // moves, when that read has begun
-	read  read      // what a read gave that was not wanted any more
+	reads chan read // the result of a running read of the socket, or nil
+	begun int       // value of moves when that read began
+	read  read      // the unused result of a previous read
 
 	mu       sync.Mutex
-	deadline time.Duration // on the wheel's clock, 0 for none; mu guards it and what follows
-	moves    int           // how often the deadline has changed
-	moved    chan struct{} // closed when the deadline changes; nil if nobody waits for that
+	deadline time.Duration // deadline on the wheel's clock, 0 for none; mu guards it and the following fields
+	moves    int           // number of deadline changes
+	moved    chan struct{} // closed when the deadline changes, or nil if no goroutine waits
 	released bool          // release was called
 }
 
@@ -34,8 +34,8 @@ type read struct {
 	err error
 }
 
-// deadlineGrace is for how long a read may outlast its deadline. A socket whose deadlines
-// have no effect goes on reading then, and the next read returns the bytes.
+// deadlineGrace is how long a read may outlast its deadline. A socket whose deadlines do
+// not work continues to read, and the next read returns the bytes.
 const deadlineGrace = 20 * time.Millisecond
 
 // steady returns a steadyConn.
@@ -46,7 +46,7 @@ func (h *Hub) steady(socket net.Conn) *steadyConn {
 // NetConn returns the socket.
 func (c *steadyConn) NetConn() net.Conn { return c.Conn }
 
-// now returns the time on the wheel's clock, or without that once c is released. The
+// now returns the time on the wheel's clock, or the real time once c is released. The
 // caller holds mu.
 func (c *steadyConn) now() time.Duration {
 	if c.released {
@@ -55,7 +55,7 @@ func (c *steadyConn) now() time.Duration {
 	return c.wheel.passed()
 }
 
-// SetReadDeadline sets when reads fail, those that wait too.
+// SetReadDeadline sets the deadline of reads, including a waiting one.
 func (c *steadyConn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +71,7 @@ func (c *steadyConn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// SetDeadline sets when reads and writes fail.
+// SetDeadline sets the deadline of reads and writes.
 func (c *steadyConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.Conn.SetWriteDeadline(t))
 }
@@ -85,7 +85,7 @@ func (c *steadyConn) Read(p []byte) (n int, err error) {
 	}
 }
 
-// extend sets the deadline of the socket anew, if that came while the process did not run.
+// extend renews the deadline of the socket if it passed while the process was stopped.
 func (c *steadyConn) extend() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +152,7 @@ func (c *steadyConn) stale() bool {
 	return c.begun != c.moves
 }
 
-// give returns what a read gave.
+// give returns the result of a read.
 func (c *steadyConn) give(p []byte) (int, error) {
 	n := copy(p, c.read.b)
 	c.read.b = c.read.b[n:]
@@ -164,8 +164,8 @@ func (c *steadyConn) give(p []byte) (int, error) {
 	return n, err
 }
 
-// release is called between two reads when the client is known. It returns the socket, or c
-// itself if a read of the socket runs on, or gave bytes that are still to be read.
+// release is called between two reads when the protocol of the client is known. It
+// returns the socket, or c itself if a read is still running or its bytes are unread.
 func (c *steadyConn) release() net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()

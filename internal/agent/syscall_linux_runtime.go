@@ -7,10 +7,9 @@ import (
 	"unsafe"
 )
 
-// The sockets never block, so these calls need not be announced to the runtime: that
-// saves some 50 ns of each. Calls for sockets take the kernel some 40 ns (reading) to 100
-// ns (writing) less than those for any file. On 386 and s390x they have no numbers of
-// their own.
+// The sockets never block, so these calls need not be announced to the runtime. That
+// saves about 50 ns per call. Socket calls save about another 40 ns (reading) to 100 ns
+// (writing) over calls for any file. On 386 and s390x they have no system call numbers.
 
 func readOnce(fd uintptr, b []byte) (int, syscall.Errno) {
 	return transfer(syscall.SYS_RECVFROM, fd, b, 0)

@@ -4,8 +4,8 @@ package agent
 
 import "syscall"
 
-// Under the race detector these keep the order that package syscall notes between a write
-// and the read of its bytes.
+// Under the race detector, these functions keep the order that package syscall records
+// between a write and the read of its bytes.
 
 func readOnce(fd uintptr, b []byte) (int, syscall.Errno)  { return errno(syscall.Read(int(fd), b)) }
 func writeOnce(fd uintptr, b []byte) (int, syscall.Errno) { return errno(syscall.Write(int(fd), b)) }

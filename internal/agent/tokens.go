@@ -9,31 +9,31 @@ import (
 	"github.com/lonng/nano/internal/carry"
 )
 
-// token lets a client go on with its session: the name of the node that gave it, which is
-// a hint and zero without a cluster, and 144 random bits. It is opaque and unguessable. It
-// must never be logged.
+// token lets a client resume its session. It holds the name of the node that issued it
+// and 144 random bits. The name is a hint, and zero without a cluster. A token is opaque
+// and cannot be guessed, and must never be logged.
 type token [24]byte
 
 // tokenLength is the length of a token as text.
 const tokenLength = 32
 
-// newToken returns a token that the node of a name gives.
+// newToken returns a new token with the name of the issuing node.
 func newToken(name carry.Name) (t token) {
 	n := copy(t[:], name[:])
-	_, _ = rand.Read(t[n:]) // it does not fail
+	_, _ = rand.Read(t[n:]) // rand.Read never fails
 	return t
 }
 
-// name returns the name of the node that gave the token.
+// name returns the name of the node that issued the token.
 func (t token) name() carry.Name { return carry.Name(t[:len(carry.Name{})]) }
 
 // String hides the token from logs.
 func (token) String() string { return "token" }
 
-// text returns the token as the client gets it: base64url without padding.
+// text returns the token as sent to the client: base64url without padding.
 func (t token) text() string { return base64.RawURLEncoding.EncodeToString(t[:]) }
 
-// parseToken returns the token of a text; ok is false if the server never gave such one.
+// parseToken parses the text of a token. ok is false if no server can have issued it.
 func parseToken(s string) (t token, ok bool) {
 	if len(s) != tokenLength {
 		return t, false
@@ -42,7 +42,7 @@ func parseToken(s string) (t token, ok bool) {
 	return t, err == nil && n == len(t)
 }
 
-// The reasons why a session cannot go on.
+// These are the reasons why a session cannot be resumed.
 const (
 	reasonUnknown  = "unknown"
 	reasonExpired  = "expired"
@@ -50,32 +50,32 @@ const (
 	reasonEnded    = "ended"
 )
 
-// ended is what is remembered of a session with resume that has ended.
+// ended is the record of a session with resume that has ended.
 type ended struct {
 	reason string
 	kick   []byte // the body of the kick packet, if there was one
 	tokens []token
-	until  time.Time // when it is forgotten
+	until  time.Time // when the record expires
 }
 
-// cost is the memory that it takes, in bytes, roughly.
+// cost returns the approximate memory of the record in bytes.
 func (e *ended) cost() int { return 256 + 64*len(e.tokens) + len(e.kick) }
 
-// maxEnded bounds the memory for sessions that have ended, in bytes.
+// maxEnded bounds the memory for records of ended sessions, in bytes.
 const maxEnded = 4 << 20
 
-// tokens finds the session of a token. Its mu may be taken under that of an outbox.
+// tokens maps tokens to sessions. Its mu may be locked while the mu of an outbox is held.
 type tokens struct {
 	mu    sync.Mutex
-	live  map[token]*Agent // mu guards it and what follows
+	live  map[token]*Agent // mu guards it and the following fields
 	ended map[token]*ended
-	queue []*ended // those in ended, the oldest first
+	queue []*ended // the records in ended, the oldest first
 	cost  int
 }
 
 func (t *tokens) init() { t.live, t.ended = map[token]*Agent{}, map[token]*ended{} }
 
-// find returns the session of a token, or what is remembered of it, or neither.
+// find returns the session of a token, the record of an ended session, or neither.
 func (t *tokens) find(k token) (*Agent, *ended) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -90,7 +90,7 @@ func (t *tokens) add(k token, a *Agent) {
 	t.live[k] = a
 }
 
-// remove forgets tokens of a live session.
+// remove removes tokens of a live session.
 func (t *tokens) remove(list []token) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -99,7 +99,7 @@ func (t *tokens) remove(list []token) {
 	}
 }
 
-// end remembers that the session with the tokens of e has ended.
+// end replaces the session with the tokens of e by the record e.
 func (t *tokens) end(e *ended) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -112,8 +112,8 @@ func (t *tokens) end(e *ended) {
 	t.expire(time.Now())
 }
 
-// expire forgets sessions whose time has passed, and the oldest ones beyond the bound. The
-// caller holds mu.
+// expire removes expired records, and the oldest records beyond the bound. The caller
+// holds mu.
 func (t *tokens) expire(now time.Time) {
 	for len(t.queue) > 0 && (now.After(t.queue[0].until) || t.cost > maxEnded) {
 		e := t.queue[0]

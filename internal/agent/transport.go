@@ -11,21 +11,21 @@ import (
 	"github.com/lonng/nano/internal/packet"
 )
 
-// mistaken notes that a client speaks another transport than the server. It is logged at
-// a bounded rate.
+// mistaken counts a client that uses another transport than the server. It logs at a
+// bounded rate.
 func (h *Hub) mistaken(remote net.Addr, what string) {
 	if n := h.countRefusal(refusedTransport); n > 0 {
 		h.Log.Warn("nano: a client with the wrong transport", "found", what, "total", n, "last", remote)
 	}
 }
 
-// methods are those that an HTTP request may begin with.
+// methods are the prefixes of an HTTP request.
 var methods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-	http.MethodConnect, http.MethodOptions, http.MethodTrace, "PRI", // of HTTP/2
+	http.MethodConnect, http.MethodOptions, http.MethodTrace, "PRI", // PRI starts HTTP/2
 }
 
-// Why a client has to dial with another scheme, for people.
+// These texts say why a client has to use another scheme.
 const (
 	wantsTCP       = "this port is for TCP clients of nano: dial it with tcp:// or tls://, it takes neither HTTP requests nor WebSocket clients"
 	wantsWebSocket = "this port is for WebSocket clients: dial it with ws:// or wss://"
@@ -41,13 +41,13 @@ func badRequest(text string) []byte {
 // badHandshake is the answer to a TCP client with the wrong transport.
 func (h *Hub) badHandshake(transport, text string) []byte {
 	sys := refusalSys{h.hello.heartbeat, transport}
-	body, _ := json.Marshal(refusalBody{codeRefused, text, sys}) // strings and numbers: it does not fail
+	body, _ := json.Marshal(refusalBody{codeRefused, text, sys}) // strings and numbers always encode
 	packet, _ := codec.Append(nil, packet.Handshake, body)
 	return packet
 }
 
-// wrongTransport recognizes what b, the first bytes of a TCP client, begins if it is no
-// packet. It tells an HTTP client what is wrong.
+// wrongTransport detects another transport from b, the first bytes of a TCP client. It
+// answers an HTTP client with an explanation.
 func (c *Conn) wrongTransport(b []byte) {
 	switch {
 	case isTLS(b):
@@ -58,8 +58,8 @@ func (c *Conn) wrongTransport(b []byte) {
 	}
 }
 
-// mistakenOnWeb recognizes a client that sends b first to a port for WebSocket clients, and
-// answers one with another transport. It reports whether it is one.
+// mistakenOnWeb detects a client with another transport on a port for WebSocket clients,
+// from its first bytes b. It answers such a client, and reports whether it is one.
 func (h *Hub) mistakenOnWeb(conn net.Conn, b []byte) bool {
 	switch {
 	case isPacket(b):
@@ -73,7 +73,7 @@ func (h *Hub) mistakenOnWeb(conn net.Conn, b []byte) bool {
 	return true
 }
 
-// mistakenWithoutTLS answers a client of a port with TLS that has begun without.
+// mistakenWithoutTLS answers a client that does not use TLS on a port with TLS.
 func (h *Hub) mistakenWithoutTLS(socket net.Conn, remote net.Addr, e tls.RecordHeaderError) {
 	switch b := e.RecordHeader[:]; {
 	case e.Conn == nil: // it has used TLS before
@@ -86,13 +86,13 @@ func (h *Hub) mistakenWithoutTLS(socket net.Conn, remote net.Addr, e tls.RecordH
 	}
 }
 
-// isTLS reports whether b, of which some bytes may be missing, begins a record of a TLS handshake.
+// isTLS reports whether b begins a record of a TLS handshake. b may be incomplete.
 func isTLS(b []byte) bool { return len(b) > 0 && begins(b, "\x16\x03") }
 
-// isPacket reports whether b begins a packet of a client.
+// isPacket reports whether b begins with a packet of a client.
 func isPacket(b []byte) bool { return len(b) > 0 && packet.Type(b[0]).Valid() }
 
-// isRequest reports whether b, of which some bytes may be missing, begins an HTTP request.
+// isRequest reports whether b begins an HTTP request. b may be incomplete.
 func isRequest(b []byte) bool {
 	for _, m := range methods {
 		if begins(b, m+" ") {

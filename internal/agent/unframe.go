@@ -9,13 +9,13 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// clientFrames says which WebSocket frames a client may send.
+// clientFrames configures the decoder for frames of clients.
 var clientFrames = wsframe.Config{FromClient: true}
 
-// unframe takes the WebSocket frames off what was read, in place. b begins with kept
-// bytes of packets that had no frames any more; the payloads of the data frames behind
-// them become a part of the same stream: a frame may hold several packets, and a packet
-// may span frames. An error ends the connection; what was returned comes before it.
+// unframe removes the WebSocket frames from the received bytes, in place. The first kept
+// bytes of b are packet data without frames. The payloads of the following data frames
+// continue that stream. A frame may hold several packets, and a packet may span frames.
+// An error ends the connection, after the returned stream was processed.
 //
 //go:noinline
 func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
@@ -45,24 +45,25 @@ func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 	return b[:end], nil
 }
 
-// messageState says what has come of a WebSocket message.
+// messageState is the progress of a WebSocket message.
 type messageState uint8
 
 const (
 	betweenMessages messageState = iota
-	emptyMessage                 // nothing but an empty frame
-	begunMessage                 // a payload, or an empty frame that was accounted
+	emptyMessage                 // only an empty frame was received
+	begunMessage                 // a payload was received, or an empty frame was accounted
 )
 
-// accountFrame accounts empty frames, of which a client could send any number. The first and the last frame of a
-// message may be empty, unless nothing else comes of the message: some clients end every message with an empty frame.
+// accountFrame accounts for empty frames, because a client could send any number of them.
+// The first and the last frame of a message with a payload may be empty: some clients end
+// every message with an empty frame.
 func (c *Conn) accountFrame(f *wsframe.Frame) (err error) {
 	s := c.in.decode.state
 	switch {
 	case len(f.Payload) > 0:
 		s = begunMessage
 	case !f.Begin || !f.End:
-	case s == emptyMessage && f.Final: // two frames came to nothing
+	case s == emptyMessage && f.Final: // both frames of the message are empty
 		if err = c.accountControl(0); err == nil {
 			err = c.accountControl(0)
 		}
@@ -82,15 +83,15 @@ func (c *Conn) accountFrame(f *wsframe.Frame) (err error) {
 
 var errClosed = errors.New("a close frame")
 
-// isLoss reports whether a connection that ends with err was lost: the client did not
-// mean to leave. A close frame means that with the codes 1000 and 1001.
+// isLoss reports whether a connection that ended with err was lost, so that the client
+// may reconnect. A close frame with the code 1000 or 1001 is not a loss.
 func isLoss(err error) bool {
 	p, ok := errors.AsType[*protocolError](err)
 	return !ok || errors.Is(p, errClosed) && p.code != wsframe.CodeNormal && p.code != wsframe.CodeGoingAway
 }
 
-// echoClose echoes the close frame of a client that means to come back, unless a writer
-// is in the middle of something. It returns true.
+// echoClose echoes the close frame of a client that may reconnect, unless a write is in
+// progress. It returns true.
 func (c *Conn) echoClose(a *Agent) bool {
 	o := &a.out
 	o.mu.Lock()
@@ -110,13 +111,13 @@ func (c *Conn) echoClose(a *Agent) bool {
 	return true
 }
 
-// leave returns why the connection ends of a client that leaves with a kick packet.
+// leave returns the error that ends the connection of a client that sent a kick packet.
 func (c *Conn) leave() error {
 	return &protocolError{reason: session.ErrClientClosed, code: wsframe.CodeNormal, err: errLeft}
 }
 
-// leavePending is called when a connection ends with err before its ack: the session that
-// it was to go on with ends if the client has left.
+// leavePending is called when a connection ends with err before its ack. If the client
+// has left, the session that the connection resumes ends.
 func (c *Conn) leavePending(err error) {
 	p, ok := errors.AsType[*protocolError](err)
 	if isLoss(err) || !ok || !errors.Is(p.reason, session.ErrClientClosed) {
@@ -133,7 +134,7 @@ func (c *Conn) leavePending(err error) {
 
 var errLeft = errors.New("the client leaves")
 
-// frameFault returns why the connection ends for a fault in the client's frames.
+// frameFault returns the error that ends the connection for an invalid frame.
 func frameFault(err error) error {
 	code := uint16(wsframe.CodeProtocolError)
 	if fault, ok := errors.AsType[*wsframe.Error](err); ok {
@@ -142,8 +143,8 @@ func frameFault(err error) error {
 	return &protocolError{reason: session.ErrProtocol, code: code, err: err}
 }
 
-// pong answers a ping. If the queue is full, or the farewell is in it, the ping has no
-// answer: that is no fault of the connection.
+// pong answers a ping. If the queue is full or contains the farewell, the ping is not
+// answered. That does not end the connection.
 func (c *Conn) pong(payload []byte) error {
 	if err := c.accountControl(len(payload)); err != nil {
 		return err
@@ -152,7 +153,7 @@ func (c *Conn) pong(payload []byte) error {
 	return nil
 }
 
-// frame puts every packet of b into a WebSocket frame of its own, behind dst: two of the
+// frame appends every packet of b to dst, each in its own WebSocket frame. Two of the
 // published clients read only the first packet of a frame.
 func frame(dst, b []byte) []byte {
 	for len(b) >= packet.HeadLength {

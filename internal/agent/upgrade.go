@@ -5,20 +5,20 @@ import (
 	"net/http"
 )
 
-// upgrader is a network entity that keeps the request of a WebSocket upgrade.
+// upgrader is a network entity that stores the request of a WebSocket upgrade.
 type upgrader interface{ UpgradeRequest() *http.Request }
 
 var _ upgrader = (*Agent)(nil)
 
-// keepUpgrade keeps the request of a WebSocket upgrade until the handshake has its answer.
+// keepUpgrade stores the request of a WebSocket upgrade until the handshake is answered.
 func (h *Hub) keepUpgrade(a *Agent, r *http.Request) {
-	kept := r.WithContext(context.Background()) // that of r ends with its HTTP handler
+	kept := r.WithContext(context.Background()) // the context of r ends with its HTTP handler
 	kept.Body = http.NoBody
 	h.upgrades.Store(a, kept)
 }
 
-// UpgradeRequest returns the request of the WebSocket upgrade until the handshake has its
-// answer. It is nil afterwards, and over other transports.
+// UpgradeRequest returns the request of the WebSocket upgrade until the handshake is
+// answered. It returns nil afterwards, and for other transports.
 func (a *Agent) UpgradeRequest() *http.Request {
 	r, _ := a.hub.upgrades.Load(a)
 	request, _ := r.(*http.Request)

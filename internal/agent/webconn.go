@@ -8,19 +8,19 @@ import (
 	"net/http"
 )
 
-// webConn is a connection of a listener for WebSocket clients and pages, as the HTTP server
-// has it. It recognizes a client with another transport from what comes first, and answers
-// that. TLS is its own, so that the HTTP server sees what is in it.
+// webConn is a connection for WebSocket clients and pages, as seen by the HTTP server. It
+// detects clients with another transport by their first bytes, and answers them. It
+// handles TLS itself, so that the HTTP server sees the decrypted data.
 type webConn struct {
 	net.Conn // the socket, or TLS over it
 	hub      *Hub
 	socket   *steadyConn
-	heard    bool // the first bytes have come; belongs to the goroutine that reads
-	full     bool // there is no room, and noRoomPage is to be sent; set before the first read
+	heard    bool // the first bytes were received; owned by the reading goroutine
+	full     bool // a limit is exceeded and noRoomPage is to be sent; set before the first read
 }
 
 // Pages returns a listener for the http.Server that has ConnContext and ConnState. It
-// accepts what l accepts, over TLS if clients use that.
+// accepts the connections of l, with TLS if clients use TLS.
 func (h *Hub) Pages(l net.Listener) net.Listener {
 	p := pages{Listener: l, hub: h}
 	if h.TLS != nil {
@@ -52,7 +52,7 @@ func (p pages) Accept() (net.Conn, error) {
 // NetConn returns the socket.
 func (c *webConn) NetConn() net.Conn { return c.socket.Conn }
 
-// CloseWrite closes the sending side, if the socket can do that.
+// CloseWrite closes the sending side, if the socket supports that.
 func (c *webConn) CloseWrite() error {
 	if half, _ := halfCloser(c.Conn); half != nil {
 		return half.CloseWrite()
@@ -60,7 +60,7 @@ func (c *webConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// ReadFrom sends what r has. A file goes from the kernel to a bare socket.
+// ReadFrom sends the data of r. On a bare socket, the kernel copies the data of a file.
 func (c *webConn) ReadFrom(r io.Reader) (int64, error) {
 	if c.Conn == c.socket {
 		return io.Copy(c.socket.Conn, r)
@@ -68,7 +68,8 @@ func (c *webConn) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(c.Conn, r)
 }
 
-// Read reads for the HTTP server, which sees the end if the client has another transport.
+// Read reads for the HTTP server. It returns the end of the stream for a client with
+// another transport.
 func (c *webConn) Read(p []byte) (int, error) {
 	if c.full {
 		c.full = false
@@ -93,8 +94,8 @@ func (c *webConn) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-// released returns the connection as the socket has it, or TLS, once the HTTP server has
-// given it away.
+// released returns the socket or the TLS connection once the HTTP server no longer uses
+// the connection.
 func (c *webConn) released() net.Conn {
 	socket := c.socket.release()
 	if c.Conn == c.socket {
@@ -103,7 +104,7 @@ func (c *webConn) released() net.Conn {
 	return c.Conn
 }
 
-// SetTLS sets the TLS state of a request that came on a listener of Pages.
+// SetTLS sets the TLS state of a request that arrived on a listener of Pages.
 func (h *Hub) SetTLS(r *http.Request) {
 	p := pageOf(r)
 	if p == nil {

@@ -12,14 +12,14 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// wsBuffer is the size of the buffers of the WebSocket library, in bytes. They are small:
-// the library does the upgrade alone.
+// wsBuffer is the size of the WebSocket library's buffers in bytes. They are small,
+// because the library is only used for the upgrade.
 const wsBuffer = 128
 
 var wsWriteBuffers sync.Pool
 
-// ServeWebSocket upgrades a request and serves the client until it is gone, on a
-// goroutine of its own.
+// ServeWebSocket upgrades a request, and serves the client on a new goroutine until it
+// has left.
 func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	left := h.HandshakeTimeout
 	ours := pageOf(r)
@@ -52,8 +52,8 @@ func (h *Hub) ServeWebSocket(w http.ResponseWriter, r *http.Request) {
 	hijack := &hijacker{ResponseWriter: w, hub: h, remote: remote, request: r}
 	_, err := up.Upgrade(hijack, r, nil)
 	if err != nil {
-		// The library has answered. A connection it had taken over already is closed by
-		// it.
+		// The library has answered the request. If it had already taken over the
+		// connection, it has closed it.
 		switch {
 		case hijack.conn != nil:
 			hijack.conn.finishReading(io.EOF)
@@ -77,14 +77,14 @@ type hijacker struct {
 	hub     *Hub
 	remote  net.Addr
 	request *http.Request
-	tried   bool // the request was one for an upgrade
+	tried   bool // the request was an upgrade request
 	conn    *Conn
 	err     error // why the connection cannot be taken over
 }
 
 var errNotTaken = errors.New("the server takes no more connections")
 
-// peerOf returns the address a request came from; nil where it bears none.
+// peerOf returns the address that a request came from, or nil if it is unknown.
 func peerOf(r *http.Request) net.Addr {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
@@ -93,7 +93,7 @@ func peerOf(r *http.Request) net.Addr {
 	return net.TCPAddrFromAddrPort(ap)
 }
 
-// Hijack takes the connection over from the HTTP server.
+// Hijack takes over the connection from the HTTP server.
 func (j *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	j.tried = true
 	conn, brw, err := http.NewResponseController(j.ResponseWriter).Hijack()

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// wheel calls connections when their deadlines come, and keeps a coarse clock. One
-// goroutine serves all of a server's connections, where a ticker for each would cost
-// memory and wake-ups. It is a hashed timing wheel: a connection is in the slot of the
-// tick at which it is due, or in an earlier one if that is more than a turn away.
+// wheel calls connections at their deadlines, and provides a coarse clock. One goroutine
+// serves all connections of a server. A ticker per connection would use more memory and
+// wake-ups. It is a hashed timing wheel: a connection is in the slot of the tick at which
+// it is due. If that is more than a turn away, the connection is in an earlier slot.
 type wheel struct {
 	tick  time.Duration
-	span  time.Duration // of which the tick is a part
+	span  time.Duration // the duration that ticks divide
 	base  time.Time
-	clock atomic.Int64 // time since base, at the last tick
+	clock atomic.Int64 // time since base at the latest tick
 
-	paused atomic.Int64  // how long the process did not run, as far as the clock leaves that out
-	noted  time.Duration // when paused has grown last, since base; it belongs to the wheel's goroutine
+	paused atomic.Int64  // detected time in which the process was stopped
+	noted  time.Duration // when paused last increased, since base; owned by the wheel's goroutine
 
 	mu      sync.Mutex
-	slots   [wheelSlots]*Conn // heads of lists; mu guards it and what follows
-	at      int64             // the last tick that was served
+	slots   [wheelSlots]*Conn // heads of lists; mu guards it and the following fields
+	at      int64             // the latest tick that was served
 	count   int
-	watches int  // of the clock, see watch
-	idle    bool // nobody needs the clock, and the wheel's goroutine waits on wake
+	watches int  // number of users of the clock, see watch
+	idle    bool // the clock is unused, and the wheel's goroutine waits on wake
 	stopped bool
 
 	wake    chan struct{} // capacity 1
@@ -39,19 +39,19 @@ const (
 	minTick    = 5 * time.Millisecond
 	maxTick    = 250 * time.Millisecond
 
-	// pauseSpans is how many spans lie between two pauses of less than a span.
+	// pauseSpans is the minimum number of spans between two pauses of less than a span.
 	pauseSpans = 4
 )
 
-// elapsed is the time since base without pauses.
+// elapsed returns the time since base without pauses.
 func (w *wheel) elapsed() time.Duration {
 	return time.Since(w.base) - time.Duration(w.paused.Load())
 }
 
-// advance returns the time of a tick. If the tick comes more than two ticks late, the
-// process did not run: readers had no chance to see what clients have sent, and the clock
-// leaves the excess out. A server that is merely overloaded has late ticks all the time:
-// of them the clock leaves out one in four spans.
+// advance returns the time of a tick. If the tick is more than two ticks late, the
+// process was stopped: readers had no chance to read, and the clock excludes the excess.
+// An overloaded server has late ticks all the time. For short delays, the clock excludes
+// at most one in four spans.
 func (w *wheel) advance() time.Duration {
 	now := w.elapsed()
 	excess := now - time.Duration(w.clock.Load()) - w.tick
@@ -67,14 +67,14 @@ func (w *wheel) advance() time.Duration {
 	return now - excess
 }
 
-// passed is elapsed as far as the ticks are certain of it: the pause that ends just now is
-// left out before a tick has noted it. It needs a clock that runs.
+// passed returns elapsed without a pause that is ending now and that no tick has
+// recorded. It requires a running clock.
 func (w *wheel) passed() time.Duration {
 	return min(w.elapsed(), time.Duration(w.clock.Load())+3*w.tick)
 }
 
-// left returns how long to wait for a moment before asking again, a tick at least; 0 if it
-// has passed. It needs a clock that runs, or the wheel has stopped.
+// left returns how long to wait for the time until, at least one tick, or 0 if it has
+// passed. It requires a running clock or a stopped wheel.
 func (w *wheel) left(until time.Duration) time.Duration {
 	d := until - w.passed()
 	if d <= 0 {
@@ -83,10 +83,10 @@ func (w *wheel) left(until time.Duration) time.Duration {
 	return max(d, w.tick)
 }
 
-// lost returns for how long the process did not run. It needs a clock that runs.
+// lost returns how long the process was stopped. It requires a running clock.
 func (w *wheel) lost() time.Duration { return time.Since(w.base) - w.passed() }
 
-// watch keeps the clock running until unwatch is called, though the wheel may be empty.
+// watch keeps the clock running until unwatch is called, even if the wheel is empty.
 func (w *wheel) watch() {
 	w.mu.Lock()
 	w.needed()
@@ -94,21 +94,21 @@ func (w *wheel) watch() {
 	w.unlockAwake()
 }
 
-// unwatch ends what watch began.
+// unwatch ends a watch.
 func (w *wheel) unwatch() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.watches--
 }
 
-// needed is called before the clock is needed for one thing more. The caller holds mu.
+// needed is called before a further use of the clock. The caller holds mu.
 func (w *wheel) needed() {
 	if w.count == 0 && w.watches == 0 {
 		w.refresh()
 	}
 }
 
-// unlockAwake releases mu, and wakes the wheel's goroutine if that waits.
+// unlockAwake unlocks mu, and wakes the wheel's goroutine if it waits.
 func (w *wheel) unlockAwake() {
 	wake := w.idle
 	w.idle = false
@@ -118,18 +118,18 @@ func (w *wheel) unlockAwake() {
 	}
 }
 
-// node is the place of a connection in the wheel. The wheel's mu guards all fields but
-// at: it is set before the connection is inserted, and belongs to the wheel's goroutine
-// from then on.
+// node is the position of a connection in the wheel. The wheel's mu guards all fields
+// except at, which is set before the connection is inserted. From then on the wheel's
+// goroutine owns it.
 type node struct {
 	next, prev *Conn
 	slot       int16
 	linked     bool
-	removed    bool          // for good
-	at         time.Duration // the deadline of the handshake, then when the next heartbeat goes out
+	removed    bool          // permanently
+	at         time.Duration // the deadline of the handshake, then the time of the next heartbeat
 }
 
-// init prepares a wheel that is to be exact to a sixteenth of d.
+// init prepares a wheel with a precision of a sixteenth of d.
 func (w *wheel) init(d time.Duration) {
 	w.tick = min(max(d/16, minTick), maxTick)
 	w.span = d
@@ -160,13 +160,13 @@ func (w *wheel) stop() {
 	if running {
 		<-w.done
 	}
-	w.clock.Store(math.MaxInt64 / 2) // no tick comes any more: see passed
+	w.clock.Store(math.MaxInt64 / 2) // no further tick: see passed
 }
 
-// now is the coarse clock: up to a tick late.
+// now returns the coarse clock, which is up to one tick late.
 func (w *wheel) now() int64 { return w.clock.Load() }
 
-// add inserts c, which is called after d, its deadline for the handshake.
+// add inserts c and calls it after d, its handshake deadline.
 func (w *wheel) add(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	if c.timer.removed {
@@ -179,7 +179,7 @@ func (w *wheel) add(c *Conn, d time.Duration) {
 	w.unlockAwake()
 }
 
-// reset moves c to d from now.
+// reset moves c to the time d from now.
 func (w *wheel) reset(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -204,15 +204,14 @@ func (w *wheel) hasten(c *Conn, d time.Duration) {
 	}
 }
 
-// refresh sets the clock, which stood still while nobody needed it. The caller holds
-// mu.
+// refresh sets the clock, which stops while it is unused. The caller holds mu.
 func (w *wheel) refresh() {
 	now := w.elapsed()
 	w.clock.Store(int64(now))
 	w.at = int64(now / w.tick)
 }
 
-// remove takes c out of the wheel for good.
+// remove permanently removes c from the wheel.
 func (w *wheel) remove(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,7 +219,7 @@ func (w *wheel) remove(c *Conn) {
 	w.unlink(c)
 }
 
-// insert puts c into the slot for a moment; the caller holds mu.
+// insert puts c into the slot of the time when. The caller holds mu.
 func (w *wheel) insert(c *Conn, when time.Duration) {
 	tick := int64((when + w.tick - 1) / w.tick)
 	tick = min(max(tick, w.at+1), w.at+wheelSlots-1)
@@ -234,7 +233,7 @@ func (w *wheel) insert(c *Conn, when time.Duration) {
 	w.count++
 }
 
-// unlink takes c out of its slot, if it is in one; the caller holds mu.
+// unlink removes c from its slot, if it is in one. The caller holds mu.
 func (w *wheel) unlink(c *Conn) {
 	n := &c.timer
 	if !n.linked {
@@ -295,7 +294,7 @@ func (w *wheel) run() {
 	}
 }
 
-// call lets a connection do what is due and inserts it again.
+// call runs the due work of a connection and inserts the connection again.
 func (w *wheel) call(c *Conn, now time.Duration) {
 	next := c.dueAt(now)
 	w.mu.Lock()

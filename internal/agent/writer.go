@@ -10,11 +10,11 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// chunk is how many bytes a blocking write takes at a time: its deadline is for so many.
+// chunk is the number of bytes in one blocking write. Each chunk gets its own deadline.
 const chunk = 64 << 10
 
-// sent counts what a writer has taken; adding it up once for many clients is cheaper than
-// once each.
+// sent counts the data that a writer has taken. The totals of many clients are added to
+// the counters at once, which is cheaper.
 type sent struct{ messages, bytes int64 }
 
 func (s *sent) report(h *Hub) {
@@ -23,8 +23,8 @@ func (s *sent) report(h *Hub) {
 	*s = sent{}
 }
 
-// flush writes what waits, on the caller's goroutine and without blocking if the
-// connection allows it. The rest is written by a goroutine of the connection's own.
+// flush writes queued data on the caller's goroutine, without blocking if the connection
+// allows it. A separate goroutine of the connection writes the rest.
 func (a *Agent) flush(w *rawWriter) {
 	o := &a.out
 	o.mu.Lock()
@@ -58,7 +58,7 @@ func (a *Agent) flush(w *rawWriter) {
 	}
 }
 
-// wire returns what was taken as it goes to the socket.
+// wire returns the taken data in the form that goes to the socket.
 func (c *Conn) wire(b batch, s *sent) *buffer {
 	buf := b.control
 	switch {
@@ -85,8 +85,8 @@ func (c *Conn) wire(b batch, s *sent) *buffer {
 	return buf
 }
 
-// writeRest leaves the bytes of buf from at on, which the socket did not take at once, to
-// a goroutine.
+// writeRest starts a goroutine that writes the bytes of buf from at on, which the socket
+// did not accept at once.
 func (c *Conn) writeRest(a *Agent, buf *buffer, at int) {
 	o := &a.out
 	o.mu.Lock()
@@ -101,8 +101,8 @@ func (c *Conn) writeRest(a *Agent, buf *buffer, at int) {
 }
 
 // spawnWriter starts a goroutine that writes buf from at on, or b if buf is nil, and then
-// what was queued meanwhile. The caller holds the mu of the agent's outbox, and the
-// connection is not dead: it is not over, so the hub still waits for its writers.
+// the data queued meanwhile. The caller holds the mu of the agent's outbox. The
+// connection must not be dead, so that the hub still waits for its writers.
 func (c *Conn) spawnWriter(a *Agent, b batch, buf *buffer, at int) {
 	c.hub.wg.Go(func() { c.writeBlocking(a, b, buf, at) })
 }
@@ -113,7 +113,7 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 	if buf == nil {
 		buf = c.wire(b, &s)
 	}
-	again := false // a write that failed was tried again
+	again := false // a failed write was retried
 	for {
 		for at < len(buf.b) {
 			until := time.Now().Add(c.hub.stall)
@@ -123,7 +123,7 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 			c.blocked.Store(0)
 			at += n
 			if err != nil && !again && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(until) > 2*maxTick {
-				again = true // the process did not run when the time was over
+				again = true // the process was stopped when the deadline passed
 				continue
 			}
 			if err != nil {
@@ -132,7 +132,7 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 			}
 		}
 		if c.raw != nil {
-			c.setWriteDeadline(a, time.Time{}) // it would fail a later write that has not blocked at all
+			c.setWriteDeadline(a, time.Time{}) // otherwise it would fail a later write that has not blocked
 		}
 		buf.free()
 		b, more := c.wrote(a, &s)
@@ -143,8 +143,8 @@ func (c *Conn) writeBlocking(a *Agent, b batch, buf *buffer, at int) {
 	}
 }
 
-// wrote is called when a writer has written what it took. It takes what was queued
-// meanwhile; if there is nothing, the caller is no writer any more.
+// wrote is called when a writer has written its batch. It takes the data queued
+// meanwhile. If there is none, the caller is no longer the writer.
 func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 	o := &a.out
 	o.mu.Lock()
@@ -210,8 +210,8 @@ func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	}
 }
 
-// setWriteDeadline sets when writes fail; the deadline of the farewell, once there is
-// one, stays.
+// setWriteDeadline sets the deadline of writes. It does not replace the deadline of the
+// farewell.
 func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 	_ = c.socket.SetWriteDeadline(t)
 	o := &a.out

@@ -11,8 +11,9 @@ import (
 	"github.com/lonng/nano/internal/flow"
 )
 
-// Conn is one end of a stream. It is a net.Conn, with two restrictions: one goroutine at a time may read, and one may
-// write. The methods that begin with On are for what comes from the other end; they do not block.
+// Conn is one end of a stream. It is a net.Conn with two restrictions: one goroutine at a
+// time may read, and one may write. The methods that start with On handle events from the
+// other end. They do not block.
 type Conn struct {
 	sender        Sender
 	local, remote net.Addr
@@ -20,17 +21,17 @@ type Conn struct {
 	ended chan struct{} // closed when the stream has ended
 
 	mu       sync.Mutex
-	changed  sync.Cond // of mu: anything below has changed
-	in       []byte    // what came and was not read; mu guards it and what follows
-	at       int       // bytes of in that were read
+	changed  sync.Cond // uses mu; signals changes of the fields below
+	in       []byte    // received and unread bytes; mu guards it and the following fields
+	at       int       // number of bytes of in that were read
 	received flow.Received
 	sent     flow.Sent
 	inEnded  bool     // the other end sends no more bytes
 	outEnded bool     // this end sends no more bytes
-	over     error    // why the stream has ended; nil while it goes on
-	closed   bool     // by this end
+	over     error    // why the stream has ended, or nil
+	closed   bool     // this end was closed
 	refusal  *Refusal // why the gate has refused the stream
-	onOver   func()   // called when the stream ends; nil for nothing
+	onOver   func()   // called when the stream ends, or nil
 
 	readBy, writeBy time.Time // deadlines
 }
@@ -45,19 +46,19 @@ func NewConn(s Sender, local, remote net.Addr) *Conn {
 var _ net.Conn = (*Conn)(nil)
 
 const (
-	maxData  = 16 << 10 // bytes that are sent at once, so that other frames do not wait for long
-	maxSpare = 4 << 10  // a larger buffer is not kept while it is empty
+	maxData  = 16 << 10 // bytes sent at once, so that other frames do not wait long
+	maxSpare = 4 << 10  // a larger buffer is not kept when it is empty
 )
 
-// Errors of a stream that has ended.
+// These errors end a stream.
 var (
 	errEnded   = errors.New("carry: the other end has closed the stream")
 	errOverrun = errors.New("carry: more came than the window allows")
 	errCredit  = errors.New("carry: credit came for more than was sent")
 )
 
-// Await returns when the other end has answered: it has sent bytes, or refuses the stream. The error is that of a read if
-// it does neither.
+// Await returns when the other end has sent bytes or refused the stream. If it has done
+// neither, the error is that of a read.
 func (c *Conn) Await() (*Refusal, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -68,10 +69,11 @@ func (c *Conn) Await() (*Refusal, error) {
 	return nil, err
 }
 
-// Refuse ends the stream: the session does not go on.
+// Refuse ends the stream because the session is not resumed.
 func (c *Conn) Refuse(why Refusal) { c.close(&why) }
 
-// Read reads what the other end has written, also after that has ended the stream.
+// Read reads the bytes that the other end has written, even after the other end has
+// closed the stream.
 func (c *Conn) Read(b []byte) (int, error) {
 	c.mu.Lock()
 	if err := c.awaitBytes(); err != nil || len(b) == 0 {
@@ -87,7 +89,8 @@ func (c *Conn) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes to w what the other end has written, until that sends no more. Bytes are consumed when they were written.
+// WriteTo copies bytes from the other end to w until the other end sends no more. Bytes
+// count as consumed after they were written.
 func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	for {
 		c.mu.Lock()
@@ -115,7 +118,7 @@ func (c *Conn) WriteTo(w io.Writer) (total int64, err error) {
 	}
 }
 
-// reuse makes b the buffer of what comes, if it is small. The caller holds mu.
+// reuse makes b the receive buffer if it is small. The caller holds mu.
 func (c *Conn) reuse(b []byte) {
 	c.in, c.at = nil, 0
 	if cap(b) <= maxSpare {
@@ -123,7 +126,8 @@ func (c *Conn) reuse(b []byte) {
 	}
 }
 
-// awaitBytes returns when there is something to read. The error is that of a read if nothing comes. The caller holds mu.
+// awaitBytes waits until there are bytes to read. If none will arrive, it returns the
+// error of a read. The caller holds mu.
 func (c *Conn) awaitBytes() error {
 	for {
 		switch {
@@ -141,7 +145,8 @@ func (c *Conn) awaitBytes() error {
 	}
 }
 
-// wait waits until something changes. It reports false if the deadline has passed. The caller holds mu.
+// wait waits until the state changes. It returns false if the deadline has passed. The
+// caller holds mu.
 func (c *Conn) wait(deadline time.Time) bool {
 	if deadline.IsZero() {
 		c.changed.Wait()
@@ -161,7 +166,7 @@ func (c *Conn) wait(deadline time.Time) bool {
 	return true
 }
 
-// consumed gives the other end credit for n bytes, if that is due.
+// consumed gives the other end credit for n bytes, or saves it for later.
 func (c *Conn) consumed(n int) {
 	c.mu.Lock()
 	credit := c.received.Consume(n)
@@ -172,7 +177,7 @@ func (c *Conn) consumed(n int) {
 	}
 }
 
-// Write sends b. It waits while the window is used up.
+// Write sends b. It waits while the window is full.
 func (c *Conn) Write(b []byte) (n int, err error) {
 	for n < len(b) {
 		k, err := c.acquire(len(b) - n)
@@ -180,7 +185,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 			return n, err
 		}
 		if err := c.send(b[n : n+k]); err != nil {
-			_ = c.Close() // the stream would have a gap
+			_ = c.Close() // otherwise the stream would have a gap
 			return n, err
 		}
 		n += k
@@ -188,7 +193,7 @@ func (c *Conn) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// send sends b, and waits while the sender cannot take it.
+// send sends b, and waits while the sender is not ready.
 func (c *Conn) send(b []byte) error {
 	wait, err := c.sender.Data(b)
 	if wait == nil || err != nil {
@@ -216,7 +221,7 @@ func (c *Conn) send(b []byte) error {
 	return err
 }
 
-// acquire waits until the window has room, and takes room for most bytes at most.
+// acquire waits until the window has room, and reserves up to most bytes.
 func (c *Conn) acquire(most int) (n int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -237,7 +242,7 @@ func (c *Conn) acquire(most int) (n int, err error) {
 	}
 }
 
-// CloseWrite tells the other end that no more bytes come.
+// CloseWrite tells the other end that no more bytes follow.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
 	open := c.over == nil
@@ -254,7 +259,7 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// Close ends the stream. The other end reads what was written before.
+// Close ends the stream. The other end can still read the bytes written before.
 func (c *Conn) Close() error {
 	c.close(nil)
 	return nil
@@ -271,7 +276,7 @@ func (c *Conn) close(why *Refusal) {
 	}
 }
 
-// end notes that the stream has ended. It reports false if it had ended before.
+// end records that the stream has ended. It returns false if it had ended before.
 func (c *Conn) end(err error, why *Refusal) bool {
 	c.mu.Lock()
 	first := c.over == nil
@@ -289,7 +294,8 @@ func (c *Conn) end(err error, why *Refusal) bool {
 	return first
 }
 
-// AfterEnd calls f when the stream has ended, at once if it has ended before. A second call replaces f.
+// AfterEnd sets f to be called when the stream has ended. If it has ended, AfterEnd calls
+// f at once. A second call replaces f.
 func (c *Conn) AfterEnd(f func()) {
 	c.mu.Lock()
 	over := c.over != nil
@@ -302,10 +308,11 @@ func (c *Conn) AfterEnd(f func()) {
 	}
 }
 
-// Ended is closed when the stream has ended.
+// Ended returns a channel that is closed when the stream has ended.
 func (c *Conn) Ended() <-chan struct{} { return c.ended }
 
-// OnData is called with bytes that came. It does not keep b. An error has ended the stream.
+// OnData handles received bytes. It does not keep b. If it returns an error, the stream
+// has ended.
 func (c *Conn) OnData(b []byte) error {
 	c.mu.Lock()
 	open := c.over == nil
@@ -325,7 +332,8 @@ func (c *Conn) OnData(b []byte) error {
 	return nil
 }
 
-// OnCredit is called when the other end has consumed n bytes. An error has ended the stream.
+// OnCredit handles credit for n bytes that the other end has consumed. If it returns an
+// error, the stream has ended.
 func (c *Conn) OnCredit(n uint64) error {
 	c.mu.Lock()
 	ok := c.sent.Release(n)
@@ -346,7 +354,8 @@ func (c *Conn) OnCloseWrite() {
 	c.changed.Broadcast()
 }
 
-// OnClose is called when the other end has ended the stream; why is not nil if it has refused it.
+// OnClose is called when the other end has ended the stream. why is not nil if the other
+// end has refused it.
 func (c *Conn) OnClose(why *Refusal) { c.end(errEnded, why) }
 
 // OnLost is called when the link between the nodes has ended. It sends nothing.
@@ -361,10 +370,10 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 // SetDeadline sets the deadlines of reads and writes.
 func (c *Conn) SetDeadline(t time.Time) error { return c.setDeadlines(&t, &t) }
 
-// SetReadDeadline sets when reads fail, and Await.
+// SetReadDeadline sets the deadline of reads and of Await.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.setDeadlines(&t, nil) }
 
-// SetWriteDeadline sets when writes fail.
+// SetWriteDeadline sets the deadline of writes.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.setDeadlines(nil, &t) }
 
 func (c *Conn) setDeadlines(read, write *time.Time) error {

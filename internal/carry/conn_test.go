@@ -16,16 +16,16 @@ import (
 	"github.com/lonng/nano/internal/flow"
 )
 
-// line delivers what one end sends to the other end, in order, as a link does.
+// line delivers the calls of one end to the other end, in order, as a link does.
 type line struct {
 	to     *Conn
 	frames chan func(*Conn)
 
 	mu     sync.Mutex
-	fault  error         // what Data returns; mu guards it and what follows
-	full   chan struct{} // what Data returns; nil for none
+	fault  error         // result of Data; mu guards it and the following fields
+	full   chan struct{} // result of Data, or nil
 	credit int
-	closed int // calls of Close
+	closed int // number of calls of Close
 }
 
 func (l *line) Data(b []byte) (<-chan struct{}, error) {
@@ -61,7 +61,7 @@ func (l *line) run() {
 	}
 }
 
-// pair is both ends of a stream.
+// pair holds both ends of a stream.
 type pair struct {
 	carrier, gate *Conn
 	toGate, back  *line
@@ -93,7 +93,8 @@ func randomBytes(n int) []byte {
 	return b
 }
 
-// Bytes come whole and in order in both directions, whatever the sizes of reads and writes.
+// Bytes arrive completely and in order in both directions, for all sizes of reads and
+// writes.
 func TestBytes(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		var wg sync.WaitGroup
@@ -129,7 +130,7 @@ func TestBytes(t *testing.T) {
 	})
 }
 
-// A reader that lags keeps no more than the window, and a writer waits for it.
+// A slow reader holds at most one window of bytes, and the writer waits for it.
 func TestWindow(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		written := make(chan int, 1)
@@ -165,7 +166,7 @@ func TestWindow(t *testing.T) {
 	})
 }
 
-// stuck takes nothing until it is told to.
+// stuck blocks writes until goOn is closed.
 type stuck struct{ goOn chan struct{} }
 
 func (s stuck) Write(b []byte) (int, error) {
@@ -173,7 +174,7 @@ func (s stuck) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// WriteTo gives credit when bytes were written, and not before.
+// WriteTo gives credit only after bytes were written.
 func TestWriteToCredit(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		w := stuck{make(chan struct{})}
@@ -230,7 +231,7 @@ func TestCloseIsOrderly(t *testing.T) {
 	})
 }
 
-// After half a close the other direction goes on.
+// After one direction is closed, the other continues.
 func TestCloseWrite(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		_ = p.carrier.CloseWrite()
@@ -281,7 +282,7 @@ func TestAwait(t *testing.T) {
 	}
 }
 
-// What came before the link ended can be read.
+// Bytes received before the link ended can be read.
 func TestLost(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		lost := errors.New("lost")
@@ -304,7 +305,7 @@ func TestDeadlines(t *testing.T) {
 		_ = p.gate.SetReadDeadline(began.Add(time.Hour))
 		go func() {
 			time.Sleep(time.Second)
-			_ = p.gate.SetReadDeadline(began.Add(2 * time.Second)) // earlier, while the read waits
+			_ = p.gate.SetReadDeadline(began.Add(2 * time.Second)) // an earlier deadline, set while the read waits
 		}()
 		if _, err := p.gate.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(began) != 2*time.Second {
 			t.Errorf("Read = %v after %v", err, time.Since(began))
@@ -325,7 +326,7 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-// A peer that breaks the rules of the window loses the stream.
+// A peer that violates the window loses the stream.
 func TestFaults(t *testing.T) {
 	for name, fault := range map[string]func(c *Conn) error{
 		"overrun":        func(c *Conn) error { return c.OnData(make([]byte, flow.StreamSize+1)) },
@@ -345,7 +346,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A write waits while the link is busy, for the deadline or the end of the stream at most.
+// A write waits while the link is busy, until the deadline or the end of the stream.
 func TestBusy(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(p *pair)
@@ -378,7 +379,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// A stream one of whose frames cannot be queued has a gap, so it ends.
+// If a frame of a stream cannot be queued, the stream would have a gap, so it ends.
 func TestQueueFull(t *testing.T) {
 	inPair(t, func(t *testing.T, p *pair) {
 		full := errors.New("full")

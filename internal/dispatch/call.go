@@ -11,7 +11,7 @@ import (
 type Call struct {
 	handler *handler.Handler
 	arg     handler.Arg
-	id      uint64   // of the request, or 0 for a notify
+	id      uint64   // id of the request, or 0 for a notify
 	special *special // for few messages only, which keeps the others small
 }
 
@@ -24,7 +24,7 @@ type special struct {
 	fail    error            // the answer
 	forward *message.Message // a message for another node
 
-	route string // of a call with fail, as it is logged
+	route string // route for the log of a call with fail
 }
 
 // Refuse makes a Call that is answered with an error; id is 0 for a notify, which is dropped.

@@ -104,7 +104,7 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 	return nil
 }
 
-// add adds a service. Of a shared one, the first counts.
+// add adds a service. If several shared services have the same name, the first one is used.
 func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 	for _, other := range d.services {
 		if other.Name == s.Name && shared && d.shared[s.Name] {

@@ -47,10 +47,10 @@ type Mailbox struct {
 	runTask func() // m.run, made once
 
 	mu          sync.Mutex
-	head, tail  *Batch       // waiting; mu guards it and what follows
+	head, tail  *Batch       // waiting; mu guards it and the fields below
 	count       int32        // messages that wait or run
 	size        int32        // bytes of payload of those
-	window      *flow.Window // what other nodes have; made by the first Acquire
+	window      *flow.Window // messages at other nodes; created by the first Acquire
 	active      bool         // run is scheduled, or runs
 	sealed      bool         // nothing more is accepted
 	interrupted bool         // Interrupt was called, and no Wait has returned since

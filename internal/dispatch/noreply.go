@@ -43,7 +43,7 @@ func (m *Mailbox) noReply(c *Call) error {
 	return m.entity.ResponseMid(c.id, data)
 }
 
-// emptyReply returns the payload of an empty reply: what the serializer makes of a nil pointer,
+// emptyReply returns the payload of an empty reply: the encoding of a nil pointer,
 // such as JSON null; or of the zero value, if it takes no nil pointers.
 func (d *Dispatcher) emptyReply(h *handler.Handler) (data []byte, err error) {
 	defer func() {

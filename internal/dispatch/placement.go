@@ -10,7 +10,7 @@ import (
 // placement is a scheduler that a session holds under a name.
 type placement struct {
 	on     scheduler.LocalScheduler
-	loop   *runloop.Loop // of on, nil if that is a type of the program's
+	loop   *runloop.Loop // loop of on; nil if on is a type of the program
 	name   string
 	closed bool // its messages fail, on the dispatcher's loop
 }

@@ -20,8 +20,8 @@ const (
 // carries the count. The zero value is ready.
 type refusals struct {
 	mu       sync.Mutex
-	since    time.Time           // when the period began; mu guards it and what follows
-	routes   map[string]struct{} // that were logged in the period
+	since    time.Time           // when the period began; mu guards it and the fields below
+	routes   map[string]struct{} // routes logged in the period
 	unlogged int                 // refusals that were not
 }
 

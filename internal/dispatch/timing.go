@@ -54,7 +54,7 @@ func (r *run) readClock() {
 		r.stretch = 1
 	}
 	r.handler.Stats.SetQuick(mean < quick)
-	r.handler.Stats.Times.Add(mean, int64(n))
+	r.handler.Stats.Times.Add(mean, n)
 	r.n += n
 	r.sum += took
 	r.max = max(r.max, longest)

@@ -1,16 +1,19 @@
-// Package flow implements the flow-control window of a session between its gate and the nodes that serve its messages.
+// Package flow implements the flow-control window of a session between its gate and the
+// nodes that serve its messages.
 //
-// A gate counts the messages that it has forwarded and that have not run (Window). When the window is used up, the gate
-// stops reading from the client. A node that serves a session acknowledges messages that have run (Acks), in portions. The
-// gate does not charge what a node may have run without acknowledging it (Share), so the window is empty when everything
-// has run, however many nodes serve the session.
+// A gate counts the forwarded messages that have not run ([Window]). When the window is
+// full, the gate stops reading from the client. A node that serves a session acknowledges
+// messages that have run ([Acks]), in batches. The gate does not charge messages that a
+// node may have run without acknowledging them ([Share]). So the window is empty when all
+// messages have run, for any number of nodes.
 //
-// The package knows neither sessions nor frames.
+// The package does not depend on sessions or frames.
 package flow
 
 import "sync/atomic"
 
-// The smallest window, for mailboxes with smaller limits: messages, and bytes of payload.
+// These are the limits of the smallest window, for mailboxes with smaller limits, in
+// messages and bytes of payload.
 const (
 	MinMessages = 128
 	MinSize     = 128 << 10
@@ -22,7 +25,8 @@ const (
 	AckSize     = MinSize / 4
 )
 
-// Window is the messages of one session that other nodes have, and their bytes of payload. Its owner guards it.
+// Window counts the messages of one session at other nodes, and their bytes of payload.
+// Its owner guards it.
 type Window struct {
 	maxMessages, maxSize int
 	messages, size       int
@@ -62,12 +66,13 @@ type Acquirer interface {
 	Release(messages, size int)
 }
 
-// Share is what one node has of a session's window. Its owner guards it. The zero value is empty.
+// Share counts the messages of a session's window at one node. Its owner guards it. The
+// zero value is empty.
 type Share struct {
-	messages, size int // that the node has not acknowledged
+	messages, size int // not acknowledged by the node
 }
 
-// Acquire adds messages with size bytes of payload that the node was sent.
+// Acquire adds messages with size bytes of payload that were sent to the node.
 func (s *Share) Acquire(w Acquirer, messages, size int) {
 	m, n := s.charged()
 	s.messages += messages
@@ -90,18 +95,18 @@ func (s *Share) Release(w Acquirer, messages, size int) {
 // ReleaseAll removes everything.
 func (s *Share) ReleaseAll(w Acquirer) { s.Release(w, s.messages, s.size) }
 
-// charged returns what counts against the window: what the node has beyond the largest part that it may have run and not
-// acknowledged.
+// charged returns the charge against the window: the unacknowledged messages, without the
+// largest part that the node may have run.
 func (s *Share) charged() (messages, size int) {
 	return max(s.messages-(AckMessages-1), 0), max(s.size-(AckSize-1), 0)
 }
 
-// Acks is the messages of one session that a node has run and not acknowledged. Its methods may be called concurrently.
-// The zero value is empty.
+// Acks counts the messages of one session that a node has run and not acknowledged. Its
+// methods may be called concurrently. The zero value is empty.
 type Acks struct{ messages, size atomic.Int64 }
 
-// Add adds messages with size bytes of payload that have run. If due is true, the caller acknowledges as many messages and
-// bytes as it returns.
+// Add adds messages with size bytes of payload that have run. If due is true, the caller
+// must acknowledge the returned numbers of messages and bytes.
 func (a *Acks) Add(messages, size int) (ackedMessages, ackedSize int64, due bool) {
 	m, n := a.messages.Add(int64(messages)), a.size.Add(int64(size))
 	if m < AckMessages && n < AckSize {
@@ -110,7 +115,7 @@ func (a *Acks) Add(messages, size int) (ackedMessages, ackedSize int64, due bool
 	return take(&a.messages), take(&a.size), true
 }
 
-// take sets a positive counter to 0 and returns what it was.
+// take sets a positive counter to 0 and returns its previous value.
 func take(c *atomic.Int64) int64 {
 	for {
 		n := c.Load()
@@ -123,8 +128,8 @@ func take(c *atomic.Int64) int64 {
 	}
 }
 
-// Skip removes messages that need no acknowledgment, or will need none when they have run: another frame, such as an
-// answer, acknowledges them, or the gate has not sent them.
+// Skip removes messages that need no acknowledgment, now or after they have run. Another
+// frame, such as an answer, acknowledges them, or the gate has not sent them.
 func (a *Acks) Skip(messages, size int) {
 	a.messages.Add(-int64(messages))
 	if size != 0 {
@@ -132,9 +137,10 @@ func (a *Acks) Skip(messages, size int) {
 	}
 }
 
-// Backlog returns the limits of the mailbox of a session at a node that serves it, given the limits of the mailbox at its
-// gate. They are more than twice of what a gate with the same limits forwards, because a gate does not charge all of it and
-// programs add messages of their own.
+// Backlog returns the limits of a session's mailbox at a node that serves it. The
+// arguments are the limits of its mailbox at the gate. The results are more than twice as
+// large, because a gate does not charge all forwarded messages and programs add their
+// own.
 func Backlog(messages, size int) (maxMessages, maxSize int) {
 	return 2*max(messages, MinMessages) + MinMessages, 2*max(size, MinSize) + MinSize
 }

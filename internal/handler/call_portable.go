@@ -27,7 +27,7 @@ func (h *Handler) newArg() (Arg, any) {
 type call struct {
 	function, receiver reflect.Value
 	sig                signature
-	fn                 func(s *session.Session, request any) (any, error) // of a Func
+	fn                 func(s *session.Session, request any) (any, error) // function of a Func
 }
 
 // funcCall makes the call of a function.

@@ -10,14 +10,15 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// Provider is implemented by a component that makes its handlers itself. Its methods are not
-// searched for handlers.
+// Provider is implemented by a component that provides its own handlers. Its methods are
+// not searched for handlers.
 type Provider interface {
-	// Provide returns the handlers for one server. An error refuses the component.
+	// Provide returns the handlers for one server. If it returns an error, the component
+	// is not registered.
 	Provide(Env) ([]Func, error)
 }
 
-// Env is the part of a server that a [Provider] may use.
+// Env contains the properties of a server that a [Provider] may use.
 type Env struct {
 	Serializer serialize.Serializer
 	Log        *slog.Logger
@@ -27,23 +28,25 @@ type Env struct {
 
 // Func is a handler that is a function.
 type Func struct {
-	// Service is the first part of the route. The default, "", is the name of the component.
-	// Several components may provide the handlers of another service: then the first
-	// component's handlers serve it, and those of the others are dropped.
+	// Service is the first part of the route. The default, "", is the name of the
+	// component. If several components provide the handlers of a shared service, the
+	// first component's handlers are used and the others are dropped.
 	Service string
 	Name    string       // the last part of the route
-	Request reflect.Type // of the value that a request points to; nil for []byte
-	// Call gets a pointer to a Request, or []byte. It returns nil and nil if it answers later.
+	Request reflect.Type // type that a request points to; nil for []byte
+	// Call receives a pointer to a Request, or []byte. It returns nil and nil if it
+	// answers later.
 	Call func(s *session.Session, request any) (reply any, err error)
-	// Nodes makes it a handler without a session, in place of Call: it serves the calls of nodes, and no clients. The
-	// payload is not decoded. It calls done once, then or later, on any goroutine.
+	// Nodes makes it a handler without a session that serves calls of nodes only. It
+	// replaces Call. The payload is not decoded. Nodes calls done once, then or later, on
+	// any goroutine.
 	Nodes NodesFunc
 }
 
 // NodesFunc serves a call of a node: see [Func].
 type NodesFunc func(ctx context.Context, data []byte, done func(reply any, err error))
 
-// newFunc makes a handler of a function.
+// newFunc makes the handler of a Func.
 func newFunc(receiver reflect.Value, f Func) *Handler {
 	h := &Handler{
 		Receiver: receiver,
@@ -84,7 +87,7 @@ func (s *Service) provide(p Provider) error {
 	return nil
 }
 
-// share returns the service under another name that the component provides.
+// share returns the service with another name that the component provides.
 func (s *Service) share(name string) *Service {
 	for _, other := range s.Shared {
 		if other.Name == name {

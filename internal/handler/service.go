@@ -9,7 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// Options are how a component is offered; see the functions of package component.
+// Options configure how a component is registered; see the functions of package
+// component.
 type Options struct {
 	Name      string
 	NameFunc  func(string) string
@@ -20,24 +21,24 @@ type Options struct {
 // Service is a component with its handlers.
 type Service struct {
 	Name      string              // the first part of its routes
-	Type      reflect.Type        // of the component
+	Type      reflect.Type        // type of the component
 	Receiver  reflect.Value       // the component
-	SchedName string              // see Handler
+	SchedName string              // see Handler.SchedName
 	Handlers  map[string]*Handler // by the last part of their routes
 	Ignored   []Ignored           // methods that are nearly handlers
-	Shared    []*Service          // services that other components may provide too; see Func
+	Shared    []*Service          // services that other components may also provide; see Func.Service
 
 	opts Options
 }
 
-// Ignored is an exported method with a session or a context that is no handler.
+// Ignored is an exported method that has a session or a context and is not a handler.
 type Ignored struct {
 	Method    string // such as "Room.Join"
 	Signature string // without the receiver
-	Reason    string // what is wrong and what is expected
+	Reason    string // the fault, and the expected signature
 }
 
-// Describe makes a service of a component without looking for its handlers.
+// Describe makes the service of a component without searching for handlers.
 func Describe(comp any, o Options) *Service {
 	s := &Service{
 		Name:      o.Name,
@@ -52,9 +53,9 @@ func Describe(comp any, o Options) *Service {
 	return s
 }
 
-// New makes a service of a component and finds its handlers. It is an error if there are none, if
-// two end up under one name, if a name cannot be part of a route, or if the component's type is not
-// exported and has no other name.
+// New makes the service of a component and finds its handlers. It returns an error if
+// there are none, if two have the same name, or if a name cannot be part of a route. It
+// also returns an error if the component's type is unexported and has no other name.
 func New(comp any, o Options) (*Service, error) {
 	s := Describe(comp, o)
 	if !s.Receiver.IsValid() || s.Receiver.Kind() == reflect.Pointer && s.Receiver.IsNil() {
@@ -101,7 +102,7 @@ func (s *Service) noHandlers() error {
 func (s *Service) find() error {
 	receiver := s.Receiver
 	if receiver.Kind() != reflect.Pointer {
-		// A pointer to a copy has all methods of the value, and is what a call needs.
+		// A call needs a pointer. A pointer to a copy has all methods of the value.
 		p := reflect.New(s.Type)
 		p.Elem().Set(receiver)
 		receiver = p
@@ -139,7 +140,7 @@ func (s *Service) find() error {
 	return nil
 }
 
-// ignore notes a method that is no handler, if it is nearly one.
+// ignore records a method that is not a handler, if it is similar to one.
 func (s *Service) ignore(m reflect.Method) {
 	if !nearlyHandler(m.Type) {
 		return
@@ -154,7 +155,7 @@ func (s *Service) ignore(m reflect.Method) {
 	})
 }
 
-// nameFault says why a name cannot be part of a route, "" if it can.
+// nameFault returns the reason why a name cannot be part of a route, or "" if it can.
 func nameFault(name string) string {
 	switch {
 	case name == "":
@@ -178,7 +179,7 @@ func hasHandlers(t reflect.Type) bool {
 	return false
 }
 
-// typeName returns the name of a component's type, pointer or not.
+// typeName returns the name of a component's type, which may be a pointer.
 func typeName(t reflect.Type) string {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

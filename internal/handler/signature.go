@@ -8,7 +8,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// signature is which of the allowed parameters and results a method has.
+// signature records which of the allowed parameters and results a method has.
 type signature struct {
 	context, session, raw, reply bool
 }
@@ -20,8 +20,8 @@ var (
 	typeError   = reflect.TypeFor[error]()
 )
 
-// signatureOf reads the type of a method with its receiver. fault says why the method is no
-// handler; it is "" if it is one.
+// signatureOf analyzes the type of a method with its receiver. fault is the reason why
+// the method is not a handler, or "" if it is one.
 func signatureOf(t reflect.Type) (sig signature, fault string) {
 	at := 1
 	next := func() reflect.Type {
@@ -75,8 +75,8 @@ func signatureOf(t reflect.Type) (sig signature, fault string) {
 	return sig, ""
 }
 
-// nearlyHandler reports whether the author of a method that is no handler may have meant one: it
-// takes a session or a context, and something beside it. Exported methods such as
+// nearlyHandler reports whether a method that is not a handler was probably meant as one.
+// It has a session or a context and another parameter. Exported methods such as
 // Close(context.Context) or Leave(*session.Session) are for the program's own use.
 func nearlyHandler(t reflect.Type) bool {
 	if t.NumIn() < 3 {

@@ -11,10 +11,10 @@ import (
 type Stats struct {
 	count, sum, max atomic.Int64
 	quick           atomic.Bool
-	Times           histogram.Histogram // of the calls
+	Times           histogram.Histogram // durations of the calls
 }
 
-// Add counts n calls that took sum together and maximum at the most.
+// Add counts n calls with the total duration sum and the longest duration maximum.
 func (s *Stats) Add(n int64, sum, maximum time.Duration) {
 	s.count.Add(n)
 	s.sum.Add(int64(sum))
@@ -26,18 +26,18 @@ func (s *Stats) Add(n int64, sum, maximum time.Duration) {
 	}
 }
 
-// SetQuick notes whether the calls that were timed last took so little that it is not worth
-// timing each.
+// SetQuick records whether the latest timed calls were so short that timing each call is
+// not worth its cost.
 func (s *Stats) SetQuick(quick bool) {
-	if s.quick.Load() != quick { // reading it is cheaper
+	if s.quick.Load() != quick { // a load is cheaper than a store
 		s.quick.Store(quick)
 	}
 }
 
-// Quick returns what SetQuick noted last; false before.
+// Quick returns the last value of SetQuick, or false.
 func (s *Stats) Quick() bool { return s.quick.Load() }
 
-// Load returns the number of calls, the time they took together, and the longest.
+// Load returns the number of calls, their total duration and the longest duration.
 func (s *Stats) Load() (n int64, sum, maximum time.Duration) {
 	return s.count.Load(), time.Duration(s.sum.Load()), time.Duration(s.max.Load())
 }

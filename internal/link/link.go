@@ -1,5 +1,5 @@
 // Package link implements the data stream of a pair of nodes: frames in order in both directions, written in batches, and
-// pings that detect whether the peer answers. It knows neither which node dials nor what the frames mean.
+// pings that detect whether the peer answers. It does not depend on which node dials or on the contents of the frames.
 package link
 
 import (
@@ -46,7 +46,7 @@ type Config struct {
 // Counts counts the frames of links, except pings and pongs.
 type Counts struct {
 	FramesIn, FramesOut atomic.Int64
-	BytesIn, BytesOut   atomic.Int64 // of the frames
+	BytesIn, BytesOut   atomic.Int64 // bytes of frames
 }
 
 // DefaultConfig returns the limits of a node: a ping every 500 ms, dead after 2 s, 32 MiB and 262,144 frames.
@@ -77,8 +77,8 @@ type Handler interface {
 
 // Link is one end of the stream to a peer. Its methods may be called concurrently, and by its Handler.
 type Link struct {
-	Addr  string // of the peer
-	Epoch uint64 // of the peer
+	Addr  string // address of the peer
+	Epoch uint64 // epoch of the peer
 
 	// Owner belongs to the Handler, which may set it in Up.
 	Owner any

@@ -28,7 +28,7 @@ const largeRoom = 1 << 20
 type assembler struct {
 	decoder Decoder
 	whole   []byte // the received bytes of a frame in parts; nil if there is none
-	size    int    // of that frame
+	size    int    // size of that frame
 }
 
 // next decodes a frame like Decoder.Next, and returns its size. The size is 0 for a part of a frame that is not complete.

@@ -60,9 +60,9 @@ func (l *Link) watch() {
 // judge decides at every ping whether the peer is dead.
 type judge struct {
 	ping, dead time.Duration
-	last       time.Duration // when it was asked last
-	answered   time.Duration // what it was told last
-	paused     time.Duration // how long this process has not run since then
+	last       time.Duration // time of the latest call of silent
+	answered   time.Duration // value of answered in the latest call
+	paused     time.Duration // how long this process was stopped since then
 }
 
 // silent reports whether the peer is dead. now and answered, when the newest ping that has an answer was sent, are on

@@ -4,15 +4,15 @@ package link
 type queue struct {
 	batches []batch // the last one is still being filled
 	left    []byte  // the rest of the first one, if it is a frame that is being sent in parts
-	bytes   int     // of frames, including batches that are being sent
+	bytes   int     // bytes of frames, including batches that are being sent
 	frames  int
 }
 
 // batch is a buffer for outbound, with room for the head in front.
 type batch struct {
 	buf    *[]byte
-	bytes  int // of frames; in a part, those of its piece of a frame
-	frames int // that are complete with this batch
+	bytes  int // bytes of frames; in a part, the bytes of its piece of a frame
+	frames int // frames that are complete with this batch
 }
 
 // add encodes a frame of size bytes into the last batch. A frame that does not fit a batch gets one of its own.

@@ -100,7 +100,8 @@ func (n *Node) claim(l *link.Link) (*peer, *attempt, error) {
 	old := p.link
 	switch a := p.attempt; {
 	case old != nil && old.Err() == nil && old.Epoch == l.Epoch:
-		// Both nodes dialed, and one link is up already. If the peer has lost that link, this node will find out soon.
+		// Both nodes dialed, and one link is already up. If the peer has lost that link,
+		// this node will detect the loss soon.
 		err = status.Error(codes.Aborted, errCrossed.Error())
 	case old != nil && old.Err() == nil && old.Epoch > l.Epoch:
 		err = status.Errorf(codes.FailedPrecondition, "cluster: a newer process is linked under the address %s", l.Addr)

@@ -25,19 +25,21 @@ type Config struct {
 	// between two attempts, 1 s if it is 0.
 	Seeds []string
 	Retry time.Duration
-	// Label and Services are part of what other members know of this node.
+	// Label and Services are shown to other members.
 	Label    string
 	Services []string
-	// Secret, if it is not empty, is what every node of the cluster has to know. It is never sent.
+	// Secret is the shared secret of all nodes of the cluster; "" for none. It is never
+	// sent.
 	Secret string
-	// DialOptions and ServerOptions apply to data and gossip alike, after the node's own options.
+	// DialOptions and ServerOptions apply to links and gossip, after the node's own
+	// options.
 	DialOptions   []grpc.DialOption
 	ServerOptions []grpc.ServerOption
-	// Handler receives what happens on the links. It is required.
+	// Handler receives the events of the links. It is required.
 	Handler Handler
 	// Listed, if it is not nil, is called after Handler.Up, when Links and Members include the link.
 	Listed func(l *link.Link)
-	// Counts, if it is not nil, counts what goes over the links.
+	// Counts, if it is not nil, counts the traffic of the links.
 	Counts *link.Counts
 	// Logger is slog.Default() if it is nil.
 	Logger *slog.Logger
@@ -45,10 +47,12 @@ type Config struct {
 	Timing *Timing
 }
 
-// Handler receives what happens on the links. Up, any number of Received, and Down of one link come in this order from
-// one goroutine. The calls of different links are concurrent. A Handler must not block: see [link.Handler].
+// Handler receives the events of the links. For one link, one goroutine calls Up, then
+// Received any number of times, then Down. The calls of different links are concurrent. A
+// Handler must not block: see [link.Handler].
 type Handler interface {
-	// Up is called when a member came up. What it sends on the link goes out before everything else.
+	// Up is called when a member came up. Frames that it sends on the link precede all
+	// others.
 	Up(l *link.Link)
 	// Received is called with frames in the order in which the member sent them. The slice and the bytes of the frames
 	// are valid until it returns.

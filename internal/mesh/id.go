@@ -39,7 +39,7 @@ func (n *Node) resolveID(mine, theirs *clusterpb.Hello, l *link.Link) (newID uin
 	if mine.GetId() != theirs.GetId() {
 		return 0, nil
 	}
-	var loses bool // this node
+	var loses bool // this node loses the id
 	switch {
 	case mine.GetFixed() != theirs.GetFixed():
 		loses = theirs.GetFixed()
@@ -60,7 +60,7 @@ func (n *Node) resolveID(mine, theirs *clusterpb.Hello, l *link.Link) (newID uin
 		n.fail(fmt.Errorf("%w: %d is the id of %s", ErrDuplicateID, mine.GetId(), l.Addr))
 		return 0, status.Error(codes.Unavailable, err.Error())
 	case !loses || mine.GetId() != n.id.Load():
-		return 0, nil // the peer takes another id, or this node has done so
+		return 0, nil // the peer takes another id, or this node already has another one
 	}
 	id, ok := n.freeID()
 	if !ok {

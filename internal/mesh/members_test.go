@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A process may return while it is linked, and no more when a dial has failed, when another process has its address, or
-// when it has left.
+// A process may return while it is linked. It may not return after a dial has failed,
+// another process has its address, or it has left.
 func TestMayReturn(t *testing.T) {
 	t.Parallel()
 	one := start(t, 1)

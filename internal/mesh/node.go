@@ -1,5 +1,6 @@
-// Package mesh implements a node's membership in a cluster: it finds the other nodes, keeps one link to each of them, and
-// knows which services they serve. It does not know what is sent over the links.
+// Package mesh implements a node's membership in a cluster. It finds the other nodes,
+// keeps one link to each of them, and knows which services they serve. It does not depend
+// on the contents of the frames.
 package mesh
 
 import (
@@ -55,7 +56,7 @@ type Node struct {
 	// mu guards the fields below. It may be taken under memberlist's lock, so its holder must not call memberlist.
 	mu      sync.Mutex
 	state   state
-	hello   *clusterpb.Hello // what members know of this node; replaced, never changed
+	hello   *clusterpb.Hello // this node's data for members; replaced, never changed
 	peers   map[string]*peer // by address
 	changed chan struct{}    // closed and replaced when the state of a peer changes
 	joined  bool             // a seed has answered, or there is none

@@ -9,16 +9,16 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// peer is what a node knows of an address: of the process that answers there, and of the processes before it. Node.mu
-// guards it.
+// peer is the state of an address: of the process that answers there, and of the
+// processes before it. Node.mu guards it.
 type peer struct {
 	addr string
 
-	// What the gossip says.
+	// These fields come from the gossip.
 	known map[uint64]bool // epochs of the processes that it considers alive
-	seen  time.Time       // when known or link became empty last
+	seen  time.Time       // when known or link last became empty
 
-	// What the last process that completed a handshake said.
+	// These fields come from the last process that completed a handshake.
 	epoch uint64
 	hello *clusterpb.Hello
 	left  bool // it has left the cluster
@@ -31,17 +31,18 @@ type peer struct {
 	since   time.Time  // when link came up
 	broken  bool       // a link or a dial has failed since the last link came up
 
-	// Dialing.
+	// These fields control dialing.
 	dialed  bool          // a goroutine runs keepDialing
 	tried   bool          // a dial has failed; Start does not wait for this peer
 	next    time.Time     // when to dial again
 	backoff time.Duration // the time between the last two dials
 	trouble string        // text of the last failure that was logged
-	poke    chan struct{} // holds a token when keepDialing has to look again
+	poke    chan struct{} // holds a token when keepDialing has to check again
 }
 
-// attempt is a link that is not up yet. A goroutine gives up when the peer's attempt is not its own any more. The node that
-// dialed checks this before it sends its hello, so it never gives up one link for another link that is given up too.
+// attempt is a link that is not up yet. A goroutine gives up when the peer has another
+// attempt. The dialed node checks this before it sends its hello. So no link is given up
+// for another one that is given up too.
 type attempt struct {
 	dialing   bool // by this node
 	sentHello bool // this node has sent its hello: the link may already exist at the peer

@@ -19,14 +19,14 @@ const (
 	resolveTime   = 2 * time.Second
 )
 
-// seeds are the nodes to join. The node tries a seed while no link to it is up, so it finds a restarted seed, and the
-// parts of a cluster join again after a long partition.
+// seeds holds the nodes to join. The node tries a seed while no link to it is up. So it
+// finds a restarted seed, and the parts of a cluster join again after a long partition.
 type seeds struct {
 	node  *Node
 	names []*seedName
 }
 
-// seedName is a seed as it was given.
+// seedName is a seed from the configuration.
 type seedName struct {
 	name     string
 	targets  map[string]*seedTarget // by "ip:port"

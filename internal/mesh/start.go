@@ -137,7 +137,8 @@ func (n *Node) isOpen(ctx context.Context, addr net.Addr) bool {
 	return false
 }
 
-// join waits until the node is part of the cluster, or until it is clear that the other nodes do not answer now.
+// join waits until the node is part of the cluster, or until the other nodes have failed
+// to answer.
 func (n *Node) join(ctx context.Context) error {
 	first := make(chan error, 1)
 	n.mu.Lock()

@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// Withdraw announces to the members that this node does not serve anything any more.
+// Withdraw announces to the members that this node no longer serves anything.
 func (n *Node) Withdraw() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -62,13 +62,13 @@ type Broker struct {
 
 	joined time.Time // when Join was called; set before clients come
 
-	peers    atomic.Pointer[[]*peerConn] // those that are up; replaced under mu
+	peers    atomic.Pointer[[]*peerConn] // peers that are up; replaced under mu
 	services sync.Map                    // services that another node has served: *atomic.Uint64 by name, the next node's turn
 
 	wg sync.WaitGroup // proxy sessions that have not finished; Add is called under mu
 
 	mu       sync.Mutex
-	draining bool                      // no more proxy sessions are created; mu guards it and what follows
+	draining bool                      // no more proxy sessions are created; mu guards it and the fields below
 	uids     map[int64][]*proxySession // open proxy sessions by uid
 	lost     map[carry.Name]process    // processes whose links were lost, and that may come back
 
@@ -79,7 +79,7 @@ type Broker struct {
 	jobs   map[uint64]*job     // the calls that this node serves or passes on
 
 	loginMu sync.Mutex
-	logins  map[int64]login // of this node's clients, by session; loginMu guards it
+	logins  map[int64]login // logins of this node's clients, by session; loginMu guards it
 
 	counts counts
 }

@@ -5,7 +5,8 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// carry handles a carry frame: a client of the peer wants to go on with a session of this node.
+// carry handles a carry frame: a client of the peer wants to resume a session of this
+// node.
 func (pc *peerConn) carry(f *link.Frame) error {
 	ask, err := parseAsk(f.Meta)
 	end := streamEnd{pc: pc, id: f.Session}

@@ -11,14 +11,17 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// maxAsking bounds the clients of this node that wait for the answer of one gate. Guessed tokens that name the gate take
-// turns with others, and do not fill the queue of its link.
+// maxAsking bounds the clients of this node that wait for the answer of one gate. So
+// requests with guessed tokens wait for each other, and do not fill the queue of the
+// gate's link.
 const maxAsking = 256
 
-// settleTime is how long after Join a node that has not converged does not say that it knows no node of a name.
+// settleTime is the time after Join during which a node that has not converged does not
+// report a name as unknown.
 const settleTime = 5 * time.Second
 
-// returnTime is how long a client waits for the link to the gate of its session, if that has just ended.
+// returnTime is how long a client waits for the link to the gate of its session if that
+// link has just ended.
 const returnTime = 2 * time.Second
 
 // errInterrupted is returned while the link to a gate is interrupted.
@@ -46,9 +49,10 @@ func (b *Broker) Name() carry.Name {
 	return n
 }
 
-// Carry asks the node of a name to go on with a session over the connection of a client, which has sent the bytes of
-// opening so far. It returns the stream to that node once the session goes on, or why it does not. The error is
-// carry.ErrUnknownNode if the node is gone. After another error the client may ask again: the node has not answered in
+// Carry asks the named node to resume a session over a client's connection. opening holds
+// the bytes that the client has sent so far. Carry returns a stream to that node if the
+// session is resumed, or the reason if not. The error is carry.ErrUnknownNode if the node
+// is gone. After another error the client may try again: the node has not answered within
 // ask.Left, its link is interrupted, or this node is joining the cluster.
 func (b *Broker) Carry(name carry.Name, ask *carry.Ask, opening []byte) (*carry.Conn, *carry.Refusal, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), ask.Left)
@@ -91,7 +95,7 @@ func (b *Broker) awaitNamed(ctx context.Context, name carry.Name) (*peerConn, er
 	}
 }
 
-// peerNamed returns the peer with a name; nil if none is up.
+// peerNamed returns the peer with a name, or nil if it is not up.
 func (b *Broker) peerNamed(name carry.Name) *peerConn {
 	for _, pc := range *b.peers.Load() {
 		if pc.name == name && pc.link.Err() == nil {
@@ -107,7 +111,8 @@ type process struct {
 	epoch uint64
 }
 
-// processNamed returns the process with a name that this node is linked to, or was linked to before its link was lost.
+// processNamed returns the process with a name if this node is linked to it, or was
+// linked to it until the link was lost.
 func (b *Broker) processNamed(name carry.Name) (p process, known bool) {
 	for _, pc := range *b.peers.Load() {
 		if pc.name == name {
@@ -120,7 +125,8 @@ func (b *Broker) processNamed(name carry.Name) (p process, known bool) {
 	return p, known
 }
 
-// lostProcess records that the link to a peer has ended, and forgets the processes that do not come back.
+// lostProcess records that the link to a peer has ended, and removes the processes that
+// cannot return.
 func (b *Broker) lostProcess(pc *peerConn) {
 	b.mu.Lock()
 	b.lost[pc.name] = process{pc.link.Addr, pc.link.Epoch}
@@ -157,7 +163,7 @@ func (pc *peerConn) ask(ctx context.Context, ask *carry.Ask, opening []byte) (*c
 	if _, err = c.Write(opening); err != nil && pc.link.Err() != nil {
 		return nil, nil, err
 	}
-	why, err := c.Await() // also if the gate has refused the stream before all was written
+	why, err := c.Await() // also if the gate has refused the stream before everything was written
 	switch {
 	case why != nil:
 		return nil, why, nil

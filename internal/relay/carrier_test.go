@@ -62,14 +62,14 @@ func FuzzAsk(f *testing.F) {
 	})
 }
 
-// answer is what Carry returned.
+// answer holds the results of Carry.
 type answer struct {
 	conn *carry.Conn
 	why  *carry.Refusal
 	err  error
 }
 
-// ask asks the other node for a session, and returns when its frames have come there.
+// ask asks the other node for a session, and returns when its frames have arrived there.
 func (s *scene) ask(left time.Duration) (stream int64, answered <-chan answer) {
 	s.t.Helper()
 	got := make(chan answer, 1)
@@ -140,7 +140,7 @@ func TestCarryRefused(t *testing.T) {
 	if a := receive(t, answered, "the answer"); a.why != nil || a.err == nil || errors.Is(a.err, carry.ErrUnknownNode) {
 		t.Errorf("Carry = %+v, want an error", a)
 	}
-	// A node of another version says nothing.
+	// A node of an older version does not answer.
 	id, answered = s.ask(10 * time.Millisecond)
 	if a := receive(t, answered, "the answer"); a.why != nil || a.err == nil || errors.Is(a.err, carry.ErrUnknownNode) {
 		t.Errorf("Carry = %+v, want an error", a)
@@ -151,7 +151,7 @@ func TestCarryRefused(t *testing.T) {
 	}
 }
 
-// A node that leaves before it answers is not known, at once.
+// A node that leaves before it answers is reported as unknown at once.
 func TestCarryNodeGone(t *testing.T) {
 	s := newScene(t, nil)
 	_, answered := s.ask(patience)
@@ -170,7 +170,7 @@ func TestCarryNodeGone(t *testing.T) {
 	}
 }
 
-// A node whose link is interrupted is asked again when there is another link.
+// A node with an interrupted link is asked again over the next link.
 func TestCarryLinkInterrupted(t *testing.T) {
 	s := newScene(t, nil)
 	_, answered := s.ask(patience)
@@ -189,7 +189,8 @@ func TestCarryLinkInterrupted(t *testing.T) {
 	_ = a.conn.Close()
 }
 
-// Clients that wait for the answer of one node are bounded; the others take turns.
+// The number of clients that wait for the answer of one node is bounded. The others wait
+// for their turn.
 func TestCarryTurns(t *testing.T) {
 	s := newScene(t, nil)
 	name := (*s.peers.Load())[0].name
@@ -227,7 +228,7 @@ func TestCarryTurns(t *testing.T) {
 	}
 }
 
-// carries has the node under test take streams of the other one, and returns them.
+// carries makes the node under test accept streams of the other node, and returns them.
 func (s *scene) carries(why *carry.Refusal) <-chan *carry.Conn {
 	conns := make(chan *carry.Conn, 10)
 	s.lobby.mu.Lock()
@@ -299,7 +300,7 @@ func TestCarriedLinkDown(t *testing.T) {
 	}
 }
 
-// A peer that exceeds the window loses the stream, and nothing else.
+// A peer that exceeds the window loses only the stream.
 func TestCarriedOverrun(t *testing.T) {
 	s := newScene(t, nil)
 	conns := s.carries(nil)
@@ -309,7 +310,7 @@ func TestCarriedOverrun(t *testing.T) {
 	s.silent()
 }
 
-// A node that is joining the cluster does not say of a name that no node has it, for a while.
+// A node that is joining the cluster does not report a name as unknown for a while.
 func TestCarryWhileJoining(t *testing.T) {
 	s := newScene(t, func(c *Config) { c.Node.Seeds = []string{"127.0.0.1:1"} })
 	if s.node.Converged() {

@@ -11,7 +11,7 @@ import (
 type forwardedSession struct {
 	client  Client
 	waiting []waitingRequest // the requests that the peer has not answered
-	share   flow.Share       // the messages that the peer has and has not acknowledged
+	share   flow.Share       // messages that the peer has not acknowledged
 	will    *message.Message // the client gets it when the peer goes down; nil for none
 	queued  int              // steps of queueStep that were reported; see queueWatch
 }
@@ -65,7 +65,7 @@ func (pc *peerConn) finished(s *session.Session) {
 	}
 }
 
-// lostClient ends what a client had at a node that went down: bindings, requests and messages.
+// lostClient ends a client's bindings, requests and messages at a node that went down.
 func (pc *peerConn) lostClient(fs *forwardedSession) {
 	c := fs.client
 	c.Control().Unwatch(pc)

@@ -91,7 +91,7 @@ const flagLater = flagByProgram
 // The flags of the frames of streams, which have no other flags.
 const (
 	flagToCarrier = 2 << iota // the gate of the session sends it
-	flagRefused               // the session does not go on: Route is the reason
+	flagRefused               // the session is not resumed; Route is the reason
 )
 
 // endHalf in an end frame says that no more bytes come; 0 ends the stream.

@@ -40,8 +40,8 @@ type Gate interface {
 	ByUID(uid int64) []*session.Session
 	// Multicast pushes one message to many clients. It does not keep the payload.
 	Multicast(to []Client, route string, data []byte)
-	// Carried goes on with a session of this node over a client's connection to another node. It returns why that does not
-	// go on, and must not block.
+	// Carried resumes a session of this node over a client's connection to another node. It returns the reason if that is
+	// refused. It must not block.
 	Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal
 	// Begin and End enclose a series of messages to clients, which may be written together at End.
 	Begin()

@@ -10,8 +10,8 @@ import (
 	"github.com/lonng/nano/internal/payload"
 )
 
-// Limits of what one peer may have this node serve at a time: calls, and notifies for handlers without a session, and
-// their bytes of payload.
+// These limits bound what one peer may have this node serve at a time: calls, notifies
+// for handlers without a session, and their bytes of payload.
 const (
 	maxJobs    = 16 << 10
 	maxJobSize = 64 << 20

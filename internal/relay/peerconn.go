@@ -20,24 +20,24 @@ type peerConn struct {
 	link *link.Link
 	dead atomic.Bool // a send has found the link down
 
-	// These belong to the link's goroutine.
+	// The following fields belong to the link's goroutine.
 	listed   bool
 	batch    *dispatch.Batch // messages for batchFor that are not delivered yet
 	batchFor *proxySession
-	room     int             // that batchFor had when batch was begun
+	room     int             // room of batchFor when batch was started
 	block    []byte          // the rest of a block into which payloads are copied
 	message  message.Message // reused for messages to clients
 	members  []Client        // reused for multicasts
 
-	name   carry.Name    // of the peer in tokens
+	name   carry.Name    // name of the peer in tokens
 	asking chan struct{} // holds a token for each client that waits for the peer's answer to a carry frame
 
 	mu       sync.Mutex
 	down     bool                        // the peer has withdrawn or the link is down; mu guards it and the fields below
 	clients  map[int64]*forwardedSession // sessions of this node's clients that the peer knows
 	sessions map[int64]*proxySession     // sessions of the peer's clients that this node knows
-	users    map[int64][]login           // of the peer's clients, by uid
-	streams  streams                     // of carried connections
+	users    map[int64][]login           // logins of the peer's clients, by uid
+	streams  streams                     // streams of carried connections
 	watch    queueWatch
 	jobs     int // calls that are served for the peer; Broker.callMu guards it and jobSize
 	jobSize  int

@@ -17,7 +17,7 @@ import (
 
 // Begin records which request runs.
 func (p *proxySession) Begin(id uint64, _ *string) {
-	if p.closed.Load() { // maybe by the handler that ran before
+	if p.closed.Load() { // the previous handler may have closed it
 		p.part()
 	}
 	p.requests.Begin(id)

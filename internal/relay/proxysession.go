@@ -27,8 +27,8 @@ type proxySession struct {
 
 	closed    atomic.Bool  // shut was called
 	sealed    atomic.Bool  // drain was called
-	suspended atomic.Bool  // the client may come back
-	queued    atomic.Int64 // bytes that wait for the client, as the gate has reported
+	suspended atomic.Bool  // the client may reconnect
+	queued    atomic.Int64 // bytes queued for the client, as reported by the gate
 
 	parting  atomic.Pointer[parting] // nil unless the end of the client was postponed
 	requests ledger.Ledger
@@ -119,7 +119,7 @@ func (p *proxySession) Kick(reason string) error {
 // answerTime is how long the end of a client waits for the handler that has ended it.
 const answerTime = 5 * time.Second
 
-// parting is the end of a client that was postponed.
+// parting is a postponed end of a client.
 type parting struct {
 	frame link.Frame // for the gate
 	late  *time.Timer
@@ -142,7 +142,7 @@ func (p *proxySession) end(reason error, f link.Frame) error {
 	return nil
 }
 
-// part ends the client if that was postponed.
+// part ends the client if its end was postponed.
 func (p *proxySession) part() {
 	if e := p.parting.Swap(nil); e != nil {
 		e.late.Stop()

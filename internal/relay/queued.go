@@ -8,17 +8,20 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A node that pushes state to another node's client does not see the client's outbox. The gate reports how many bytes wait in
-// it: after a replaceable push, and then until few are left.
+// A node that pushes state to another node's client does not see the client's outbox. So
+// the gate reports the number of queued bytes after a replaceable push, and then until
+// few bytes are left.
 
 const (
-	// queueStep is the precision of a report: one is sent if the number of whole steps has changed.
+	// queueStep is the precision of a report. A report is sent if the number of whole
+	// steps has changed.
 	queueStep = 16 << 10
-	// queueLook is how often a gate looks at an outbox that it has reported.
+	// queueLook is how often a gate checks an outbox that it has reported.
 	queueLook = 25 * time.Millisecond
 )
 
-// queueWatch is the clients of a gate whose reported outboxes are not empty. peerConn.mu guards it.
+// queueWatch holds the clients of a gate whose reported outboxes are not empty.
+// peerConn.mu guards it.
 type queueWatch struct {
 	sessions map[int64]bool
 	timer    *time.Timer // nil if it is not set
@@ -35,14 +38,14 @@ func (w *queueWatch) stop() {
 
 // reportQueued reports the outbox of a client to the peer, if it has changed much since the last report.
 func (pc *peerConn) reportQueued(id int64, c replaceable) {
-	n := c.Queued() // before mu is taken: it takes the lock of the outbox
+	n := c.Queued() // called without mu, because it locks the outbox
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
 	pc.setQueued(id, n)
 }
 
-// setQueued is reportQueued for a client that has n bytes waiting. It reports whether the client has to be looked at again.
-// The caller holds mu.
+// setQueued is reportQueued for a client with n queued bytes. It reports whether the
+// client has to be checked again. The caller holds mu.
 func (pc *peerConn) setQueued(id int64, n int) (more bool) {
 	fs := pc.clients[id]
 	if fs == nil {
@@ -95,17 +98,19 @@ func (pc *peerConn) lookAtQueues() {
 	pc.watch.timer.Reset(queueLook)
 }
 
-// queued notes how many bytes wait for the peer's client.
+// queued records the number of bytes queued for the peer's client.
 func (pc *peerConn) queued(f *link.Frame) {
 	if p := pc.session(f.Session); p != nil {
 		p.queued.Store(int64(min(f.ID, 1<<40)))
 	}
 }
 
-// Queued returns how many bytes wait for the client at its gate, as the gate has reported: up to 16 KiB are 0.
+// Queued returns the number of bytes queued for the client at its gate, as of the gate's
+// last report. Up to 16 KiB count as 0.
 func (p *proxySession) Queued() int { return int(p.queued.Load()) }
 
-// PushReplaceable sends the client a push that a later push replaces: see agent.Agent.
+// PushReplaceable sends the client a push that a later push replaces: see
+// agent.Agent.PushReplaceable.
 func (p *proxySession) PushReplaceable(route string, data []byte) error {
 	if p.closed.Load() {
 		return session.ErrBrokenPipe

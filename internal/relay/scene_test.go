@@ -52,7 +52,7 @@ type visitor struct {
 	broker  *Broker
 
 	mu    sync.Mutex
-	sent  []string // what was sent to the client
+	sent  []string // data sent to the client
 	fault error    // the error that Relay returns
 }
 

@@ -6,7 +6,8 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// Stats counts what went between this node and the others. Its fields are those of cluster.Stats.
+// Stats counts the traffic between this node and the others. Its fields are those of
+// cluster.Stats.
 type Stats struct {
 	Members  int // other nodes that are up
 	Sessions int // proxy sessions
@@ -27,9 +28,9 @@ type Stats struct {
 	Late       int64
 }
 
-// counts is the counters of a broker.
+// counts holds the counters of a broker.
 type counts struct {
-	traffic    link.Counts // of the links
+	traffic    link.Counts // traffic of the links
 	multicasts atomic.Int64
 	unsent     atomic.Int64
 	refused    atomic.Int64

@@ -7,15 +7,15 @@ import (
 	"github.com/lonng/nano/internal/link"
 )
 
-// streams is the ends of the streams of one link that are at this node. peerConn.mu guards it.
+// streams holds this node's ends of the streams of one link. peerConn.mu guards it.
 type streams struct {
 	last   int64                 // number of the last stream that this node has opened
-	opened map[int64]*carry.Conn // by this node: it is the carrier
-	served map[int64]*carry.Conn // by the peer: the session belongs to this node
+	opened map[int64]*carry.Conn // streams opened by this node, the carrier
+	served map[int64]*carry.Conn // streams opened by the peer for sessions of this node
 	ended  bool                  // the link is down
 }
 
-// of returns the streams of one direction.
+// of returns the streams opened by this node, or those opened by the peer.
 func (s *streams) of(opened bool) map[int64]*carry.Conn {
 	if opened {
 		return s.opened
@@ -40,7 +40,7 @@ func (s *streams) takeAll() []*carry.Conn {
 type streamEnd struct {
 	pc     *peerConn
 	id     int64
-	opened bool // by this node
+	opened bool // opened by this node
 }
 
 var _ carry.Sender = streamEnd{}
@@ -63,7 +63,7 @@ func (e streamEnd) Data(b []byte) (wait <-chan struct{}, err error) {
 func (e streamEnd) Credit(n int) {
 	f := e.frame(kindCredit)
 	f.ID = uint64(n)
-	_ = e.pc.link.SendReserved(&f) // the end of the link ends the stream
+	_ = e.pc.link.SendReserved(&f) // the stream ends when the link ends
 }
 
 func (e streamEnd) CloseWrite() {
@@ -95,7 +95,7 @@ func (pc *peerConn) stream(f *link.Frame) error {
 	c := pc.streams.of(opened)[f.Session]
 	pc.mu.Unlock()
 	switch {
-	case c == nil: // this end has closed it
+	case c == nil: // this end is closed
 		return nil
 	case f.Kind == kindBytes:
 		return c.OnData(f.Data)

@@ -7,10 +7,11 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A session that waits for its client to come back is suspended at its gate, and at the nodes that know it.
+// A session that waits for its client to reconnect is suspended at its gate, and at the
+// nodes that know it.
 
-// Suspended sends the nodes that know a client's session that it is suspended. It is called in order with the session's
-// messages.
+// Suspended reports the suspension of a client's session to the nodes that know the
+// session. It is called in order with the session's messages.
 func (b *Broker) Suspended(s *session.Session, reason error) {
 	for _, pc := range *b.peers.Load() {
 		pc.mu.Lock()
@@ -21,7 +22,8 @@ func (b *Broker) Suspended(s *session.Session, reason error) {
 	}
 }
 
-// Resumed sends the nodes that know a client's session that the client has come back; see Suspended.
+// Resumed reports to the nodes that know a client's session that the client has
+// reconnected; see Suspended.
 func (b *Broker) Resumed(s *session.Session) {
 	for _, pc := range *b.peers.Load() {
 		pc.mu.Lock()
@@ -32,7 +34,7 @@ func (b *Broker) Resumed(s *session.Session) {
 	}
 }
 
-// sendSuspended sends the peer that a session is suspended. The caller holds mu.
+// sendSuspended reports to the peer that a session is suspended. The caller holds mu.
 func (pc *peerConn) sendSuspended(id int64, reason error) {
 	f := link.Frame{Kind: kindSuspended, Session: id}
 	putReason(&f, reason)
@@ -62,7 +64,7 @@ func (pc *peerConn) suspended(f *link.Frame) {
 	}))
 }
 
-// Suspended reports whether the session waits for its client to come back.
+// Suspended reports whether the session waits for its client to reconnect.
 func (p *proxySession) Suspended() bool { return p.suspended.Load() }
 
 var _ sessionctl.Suspender = (*proxySession)(nil)

@@ -13,7 +13,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// A gate says that a session is suspended to the nodes that know it, and to one that gets to know it then.
+// A gate reports a suspended session to the nodes that know it, and to a node that learns
+// of it later.
 func TestGateSendsSuspensions(t *testing.T) {
 	s := newScene(t, nil)
 	v := s.enter(7)
@@ -42,12 +43,13 @@ func TestGateSendsSuspensions(t *testing.T) {
 	s.silent()
 }
 
-// sleeper is a client that is suspended.
+// sleeper is a suspended client.
 type sleeper struct{ visitor }
 
 func (*sleeper) Suspended() bool { return true }
 
-// A suspension of another node's session comes in order with its messages, once however often it is said.
+// A suspension of another node's session takes effect in order with its messages, and
+// once even if it is reported again.
 func TestProxySessionIsSuspended(t *testing.T) {
 	s := newScene(t, nil)
 	var mu sync.Mutex
@@ -87,7 +89,8 @@ func TestProxySessionIsSuspended(t *testing.T) {
 	}
 }
 
-// The will of a node goes to the client when the node goes down, unless it was taken back or the session has closed.
+// The client gets the will of a node when the node goes down, unless the will was removed
+// or the session has closed.
 func TestWill(t *testing.T) {
 	s := newScene(t, nil)
 	var all []*visitor
@@ -101,7 +104,7 @@ func TestWill(t *testing.T) {
 		s.says(link.Frame{Kind: kindWill, Session: id + 1, Route: "over", Data: []byte(fmt.Sprint("will ", id+1))})
 	}
 	s.says(
-		link.Frame{Kind: kindWill, Session: 99, Route: "over"}, // nobody
+		link.Frame{Kind: kindWill, Session: 99, Route: "over"}, // no session
 		link.Frame{Kind: kindWill, Session: 2, Route: "end", Data: []byte("another")},
 		link.Frame{Kind: kindWill, Session: 3},
 	)
@@ -140,7 +143,8 @@ func (r *drinker) PushReplaceable(route string, data []byte) error {
 
 func (r *drinker) Queued() int { return int(r.waiting.Load()) }
 
-// A gate reports what waits for a client after a replaceable push, and until little is left.
+// A gate reports the bytes queued for a client after a replaceable push, and until few
+// are left.
 func TestQueueReports(t *testing.T) {
 	s := newScene(t, nil)
 	r := &drinker{}
@@ -156,11 +160,11 @@ func TestQueueReports(t *testing.T) {
 	}
 	s.says(state(1000))
 	s.gets(&r.visitor, "state state 1000")
-	s.silent() // little waits
+	s.silent() // few bytes are queued
 	s.says(state(queueStep))
 	s.hears(link.Frame{Kind: kindQueued, Session: 7, ID: queueStep + 1000})
 	s.says(state(100))
-	s.silent() // little has changed
+	s.silent() // the number of bytes has hardly changed
 	r.waiting.Store(3*queueStep + 5)
 	s.hears(link.Frame{Kind: kindQueued, Session: 7, ID: 3*queueStep + 5})
 	r.waiting.Store(9)
@@ -181,7 +185,7 @@ func TestQueueReports(t *testing.T) {
 		defer pc.mu.Unlock()
 		return pc.watch.timer == nil
 	})
-	// The other side: what its gate has reported.
+	// The serving node uses the value that its gate has reported.
 	s.shop.do = func(*session.Session, []byte) error { return nil }
 	s.says(link.Frame{Kind: kindNotify, Session: 70, Route: "Shop.Do", Meta: hello(0)}, link.Frame{Kind: kindQueued, Session: 70, ID: 1 << 63},
 		link.Frame{Kind: kindQueued, Session: 99, ID: 5})

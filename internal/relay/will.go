@@ -7,13 +7,13 @@ import (
 	"github.com/lonng/nano/internal/message"
 )
 
-// SetWill sets the push that the client gets from its gate if this node goes down before the session has closed, in place of
-// the one that was set before. An empty route sets none.
+// SetWill sets a push that the gate sends to the client if this node goes down before the
+// session has closed. It replaces the previous one. An empty route removes it.
 func (p *proxySession) SetWill(route string, data []byte) {
 	_ = p.pc.link.SendReserved(&link.Frame{Kind: kindWill, Session: p.id, Route: route, Data: data})
 }
 
-// will keeps the will of the peer for a client.
+// will stores the peer's will for a client.
 func (pc *peerConn) will(f *link.Frame) {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()

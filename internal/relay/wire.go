@@ -227,7 +227,7 @@ func (r *reasonText) Unwrap() error { return r.reason }
 // causes are the causes of errors of calls, by their numbers on the wire; see failure.
 var causes = []error{1: link.ErrDown, 2: link.ErrQueueFull}
 
-// putError puts err into a frame; public is what the receiver may see of it.
+// putError puts err into a frame. public is the form that the receiver may see.
 func putError(f *link.Frame, err error, public *message.Error) {
 	f.Flags |= flagError
 	f.Data, _ = public.MarshalProtobuf() // has no error

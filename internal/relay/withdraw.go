@@ -28,8 +28,9 @@ func (b *Broker) Withdraw(ctx context.Context) {
 	wg.Wait()
 }
 
-// flush returns when the peer has acted on what it was sent, and this node on what the peer sent until then. It sends a
-// call without a route, which also means that the peer may send nothing behind its answer: see peerConn.withdrew.
+// flush returns when the peer has handled all frames sent to it, and this node all frames
+// that the peer sent until then. It sends a call without a route. After answering that
+// call, the peer sends nothing more that this node would serve: see peerConn.withdrew.
 func (pc *peerConn) flush(ctx context.Context) {
 	_ = pc.b.await(ctx, nil, nil, func(ctx context.Context, c *outCall, _ []byte) error {
 		pc.b.at(c, pc)
@@ -37,8 +38,8 @@ func (pc *peerConn) flush(ctx context.Context) {
 	})
 }
 
-// withdrew stops sending the peer what it would have to serve. A goroutine that chose the peer before, and has not sent
-// yet, chooses again.
+// withdrew stops sending the peer messages to serve. A goroutine that has chosen the peer
+// and not sent yet chooses again.
 func (pc *peerConn) withdrew() {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()

@@ -30,7 +30,7 @@ type Config struct {
 
 	// Begin is called before a batch of tasks; End is called after it, and once a millisecond
 	// within a long one. Both are called on the loop's goroutine, are short and do not panic.
-	// They let a server send what the tasks produced together.
+	// They let a server send the output of the tasks together.
 	Begin, End func()
 }
 
@@ -47,7 +47,7 @@ type Loop struct {
 	goid goid.Mark // marks the loop's goroutine
 
 	mu        sync.Mutex
-	queue     []func()      // waiting; mu guards it and what follows
+	queue     []func()      // waiting; mu guards it and the fields below
 	oldest    time.Duration // when the first task of queue was put there
 	started   bool
 	asleep    bool // the loop waits on wake
@@ -79,7 +79,7 @@ type Loop struct {
 	rounds    int           // batches since Close was called
 	began     time.Duration // when the running task began
 	until     time.Duration // when it ended, as given to EndedAt; 0 if it was not
-	selfTimed bool          // the running task logs itself what is slow
+	selfTimed bool          // the running task logs slow parts itself
 	begun     bool          // begin was called, and flush has yet to be
 	yielder   gosched.Yielder
 	idle      time.Duration // when the last batch had run

@@ -67,8 +67,9 @@ func taskName(f func()) string {
 	return "unknown"
 }
 
-// SelfTimed tells the loop that the running task logs itself what is slow. It returns when the
-// task began, on the clock of Now. Only the running task may call it.
+// SelfTimed disables the loop's log record for the running task if it is slow, because the
+// task logs slow parts itself. It returns the start time of the task, on the clock of Now.
+// Only the running task may call it.
 func (l *Loop) SelfTimed() time.Duration {
 	l.selfTimed = true
 	return l.began

@@ -64,7 +64,8 @@ const (
 
 const module = "github.com/lonng/nano"
 
-// origin tells whose code a function is, by the import path of its package.
+// origin returns whether a function belongs to the runtime, the library or the program. It
+// checks the import path of the function's package.
 func origin(function string) source {
 	dir, name := path.Split(function)
 	pkg, _, _ := strings.Cut(name, ".")

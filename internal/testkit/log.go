@@ -53,7 +53,7 @@ func (l *LogCapture) WithAttrs([]slog.Attr) slog.Handler { return l }
 // WithGroup returns l.
 func (l *LogCapture) WithGroup(string) slog.Handler { return l }
 
-// Handle keeps r.
+// Handle stores r.
 func (l *LogCapture) Handle(_ context.Context, r slog.Record) error {
 	l.mu.Lock()
 	l.records = append(l.records, r)

@@ -155,7 +155,7 @@ func (d *Decoder) header(c *Config, b []byte) (n int, err error) {
 	return n, d.begin(c, h[:size])
 }
 
-// headerSize returns the size of the header that b begins with, as far as b tells.
+// headerSize returns the size of the header at the start of b, as far as b contains it.
 func headerSize(b []byte) int {
 	if len(b) < MinHeader {
 		return MinHeader
@@ -248,14 +248,14 @@ func (d *Decoder) hold(p []byte) {
 	d.holds += uint8(copy(d.held[d.holds:], p))
 }
 
-// release returns what is held, and lets go of it.
+// release returns the held bytes and drops the reference to them.
 func (d *Decoder) release() []byte {
 	p := d.held[:d.holds]
 	d.held, d.holds = nil, 0
 	return p
 }
 
-// checkClose examines the payload of a close frame, which does not have 1 byte.
+// checkClose checks the payload of a close frame. The payload must not have 1 byte.
 func checkClose(p []byte) error {
 	if len(p) == 0 {
 		return nil

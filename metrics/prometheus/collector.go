@@ -12,24 +12,27 @@ import (
 	"github.com/lonng/nano"
 )
 
-// Source has the figures of a server. *nano.Server is one.
+// Source provides the statistics of a server. *nano.Server implements it.
 type Source interface{ Stats() nano.Stats }
 
-// Options configure a collector. Zero values are the defaults.
+// Options configures a collector. Zero values select the defaults.
 type Options struct {
-	// Labels are put on every metric, such as the name of the node.
+	// Labels are added to every metric, such as the name of the node.
 	Labels map[string]string
-	// MaxRoutes is how many routes have figures of their own, by default 200. The routes with the most calls have
-	// them; the others are counted together under the route "other".
+	// MaxRoutes is the number of routes with their own metrics, by default 200. These are
+	// the routes with the most calls. The others are counted together under the route
+	// "other".
 	MaxRoutes int
-	// MaxLabel is the greatest length of a label's value in bytes, by default 128. Longer ones are cut.
+	// MaxLabel is the maximum length of a label value in bytes, by default 128. Longer
+	// values are truncated.
 	MaxLabel int
 }
 
-// other is the route that stands for all routes over the limit.
+// other is the label of all routes over the limit.
 const other = "other"
 
-// Collector makes metrics of the figures of a server. Its methods may be called concurrently.
+// Collector converts the statistics of a server to metrics. Its methods may be called
+// concurrently.
 type Collector struct {
 	source Source
 	opts   Options
@@ -86,7 +89,7 @@ func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect sends the figures of this moment.
+// Collect sends the current metrics.
 func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	st := c.source.Stats()
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
@@ -140,14 +143,14 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 }
 
-// route is the figures of a route under its label.
+// route holds the statistics of a route and its label.
 type route struct {
 	name string
 	nano.RouteStats
 }
 
-// routes returns the routes that have figures of their own, sorted by name, and behind them the one that stands for all
-// others. Two routes whose labels are the same count together.
+// routes returns the routes with their own metrics, sorted by name, followed by the sum
+// of all others. Routes with equal labels are counted together.
 func (c *Collector) routes(stats map[string]nano.RouteStats) []route {
 	names := slices.SortedFunc(maps.Keys(stats), func(a, b string) int {
 		return cmp.Or(cmp.Compare(stats[b].Count, stats[a].Count), cmp.Compare(a, b))
@@ -167,7 +170,7 @@ func (c *Collector) routes(stats map[string]nano.RouteStats) []route {
 	return list
 }
 
-// add returns the figures of two routes together.
+// add returns the sum of the statistics of two routes.
 func add(a, b nano.RouteStats) nano.RouteStats {
 	return nano.RouteStats{Count: a.Count + b.Count, Sum: a.Sum + b.Sum, Max: max(a.Max, b.Max), Times: addTimes(a.Times, b.Times)}
 }
@@ -189,7 +192,7 @@ func addTimes(a, b nano.Histogram) nano.Histogram {
 	return sum
 }
 
-// label returns text as a label's value: valid UTF-8 of at most MaxLabel bytes.
+// label returns text as a label value: valid UTF-8 of at most MaxLabel bytes.
 func (c *Collector) label(text string) string {
 	text = strings.ToValidUTF8(text, "\ufffd")
 	if len(text) <= c.opts.MaxLabel {

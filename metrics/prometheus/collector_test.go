@@ -20,14 +20,14 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// echo is what players talk to.
+// echo is the component of the test server.
 type echo struct{ component.Base }
 
 type line struct{ Text string }
 
 func (*echo) Say(_ *session.Session, l *line) (*line, error) { return l, nil }
 
-// figures is a source of given figures.
+// figures is a source of fixed statistics.
 type figures nano.Stats
 
 func (f figures) Stats() nano.Stats { return nano.Stats(f) }
@@ -53,7 +53,7 @@ func gather(t *testing.T, r *prometheus.Registry) map[string]*dto.MetricFamily {
 	return byName
 }
 
-// A server is scraped as Prometheus does it, in text.
+// This test scrapes a server in the text format, as Prometheus does.
 func TestScrape(t *testing.T) {
 	components := &component.Components{}
 	components.Register(&echo{}, component.WithName("echo"))
@@ -118,7 +118,7 @@ func TestHistogram(t *testing.T) {
 	}
 }
 
-// A long histogram keeps what is over the last bound.
+// A long histogram keeps the durations over the last bound.
 func TestOverflow(t *testing.T) {
 	r := registry(figures{Delays: nano.Histogram{First: 105, Counts: []int64{2}}}, Options{})
 	h := gather(t, r)["nano_queue_delay_seconds"].GetMetric()[0].GetHistogram()
@@ -131,7 +131,7 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// Labels are bounded in number and length, and nothing is lost by it.
+// Labels are bounded in number and length, and no call is lost.
 func TestLabels(t *testing.T) {
 	st := nano.Stats{Routes: map[string]nano.RouteStats{}, Closed: map[string]int64{"client": 2}, Cluster: &cluster.Stats{Members: 3}}
 	total := int64(0)

@@ -10,12 +10,13 @@ import (
 	"github.com/lonng/nano"
 )
 
-// The buckets of nano.Histogram are those of a native histogram with this schema: 2^(1/4) from one bound to the next. The
-// bound of bucket zeroBucket is 1 s, whose index is 0 in a native histogram.
+// The buckets of nano.Histogram match a native histogram with this schema: each bound is
+// 2^(1/4) times the previous one. The bound of bucket zeroBucket is 1 s, whose index is 0
+// in a native histogram.
 const (
 	schema     = 2
 	zeroBucket = 80
-	lastBucket = 105 // has no bound
+	lastBucket = 105 // it has no upper bound
 	perDouble  = 4
 )
 
@@ -69,10 +70,11 @@ func (h *histogram) classic() (buckets []*dto.Bucket) {
 	return buckets
 }
 
-// native adds the buckets of a native histogram: spans of buckets that are not empty, and what each has more than the
-// one before. Durations over the last bound are in the bucket behind it.
+// native adds the buckets of a native histogram: spans of nonempty buckets, and the
+// difference of each bucket from the previous one. The next bucket holds durations over
+// the last bound.
 func (h *histogram) native(out *dto.Histogram) {
-	next, before := 0, int64(0) // the index behind the last span, and the count of the last bucket
+	next, before := 0, int64(0) // the index after the last span, and the count of the last bucket
 	for b := range lastBucket + 1 {
 		n := h.at(b)
 		if n == 0 {
@@ -92,7 +94,7 @@ func (h *histogram) native(out *dto.Histogram) {
 	}
 }
 
-// estimate returns the sum of the durations in seconds, as far as the buckets tell it: each counts with the middle of its
+// estimate returns the sum of the durations in seconds, estimated with the middle of each
 // bucket.
 func estimate(h nano.Histogram) (sum float64) {
 	for i, n := range h.Counts {

@@ -115,7 +115,7 @@ func startResumeCluster(t *testing.T, n int) *resumeCluster {
 		c.gates = append(c.gates, &resumeGate{process: p})
 		seeds, all[i] = c.gates[0].process.addr(), i
 	}
-	// The first gate comes back by way of the others.
+	// The restarted first gate joins the cluster through another gate.
 	c.gates[0].process.spec.Seeds = c.gates[n-1].process.addr()
 	c.only.Store(&all)
 	c.converge()

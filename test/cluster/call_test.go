@@ -61,7 +61,7 @@ func (b *Bank) Wait(ctx context.Context, _ []byte) (*testkit.Number, error) {
 	return nil, nil
 }
 
-// Mine responds with what the node knows of the session.
+// Mine responds with the node's data on the session.
 func (b *Bank) Mine(s *session.Session, n *testkit.Number) (*testkit.Number, error) {
 	return &testkit.Number{N: int(s.UID()) + n.N}, nil
 }

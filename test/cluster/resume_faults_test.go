@@ -20,7 +20,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// goesAway drops the connection and resumes the session at the other gate.
+// goesAway closes the connection and resumes the session at the other gate.
 func (g *gates) goesAway() {
 	g.t.Helper()
 	g.drop()
@@ -28,7 +28,7 @@ func (g *gates) goesAway() {
 	g.happens("resume")
 }
 
-// ends checks that the client's connection ends soon, without a kick.
+// ends checks that the client's connection ends soon without a kick.
 func (g *gates) ends() {
 	g.t.Helper()
 	e := g.wire.ReadUntilEnd()
@@ -39,7 +39,8 @@ func (g *gates) ends() {
 	g.client.Lost()
 }
 
-// The carrier goes down or loses its link: the session is suspended, and goes on where the client comes next.
+// If the carrier goes down or loses its link, the session is suspended. The client can
+// then resume it at another node.
 func TestClusterResumeCarrierDown(t *testing.T) {
 	for name, end := range map[string]func(g *gates){
 		"shutdown": func(g *gates) { g.nodes[g.away].Stop() },
@@ -70,7 +71,8 @@ func TestClusterResumeCarrierDown(t *testing.T) {
 	}
 }
 
-// When the session's gate is gone, the carrier says so at once, and the client gets a new session there.
+// If the session's gate is gone, the carrier reports that at once, and the client gets a
+// new session at the carrier.
 func TestClusterResumeGateDown(t *testing.T) {
 	for name, end := range map[string]func(g *gates){
 		"shutdown": func(g *gates) {
@@ -101,7 +103,7 @@ func TestClusterResumeGateDown(t *testing.T) {
 	}
 }
 
-// The reasons of the session's gate come to the client.
+// The client receives the reason that the session's gate gives.
 func TestClusterResumeReasons(t *testing.T) {
 	short := []nano.Option{nano.WithResume(nano.Resume{Window: time.Second, Buffer: 100})}
 	for reason, end := range map[string]func(g *gates){
@@ -130,7 +132,8 @@ func TestClusterResumeReasons(t *testing.T) {
 			g.ask("new", "away new")
 		})
 	}
-	// These are found when the session's gate reads the handshake, and not when it looks the token up.
+	// The session's gate detects these errors when it reads the handshake, not when it
+	// looks up the token.
 	for reason, received := range map[string]uint64{"overflow": 0, "ended": 100} {
 		t.Run("received/"+reason, func(t *testing.T) {
 			t.Parallel()
@@ -153,7 +156,7 @@ func TestClusterResumeReasons(t *testing.T) {
 	}
 }
 
-// guess returns a token that names the gate of a session, and is not one of its.
+// guess returns a token that names the gate of a session but was never issued.
 func guess(t *testing.T, token string, i int) string {
 	t.Helper()
 	b, err := base64.RawURLEncoding.DecodeString(token)
@@ -164,7 +167,8 @@ func guess(t *testing.T, token string, i int) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// Guessed tokens that name a gate are unknown, and reach neither its sessions nor its limits. No token is logged.
+// Guessed tokens that name a gate are unknown. They affect neither the gate's sessions
+// nor its limits. No token is logged.
 func TestClusterResumeGuesses(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -227,13 +231,14 @@ func (w lockedWriter) Write(b []byte) (int, error) {
 	return w.to.Write(b)
 }
 
-// A client that resumes elsewhere counts for the limits of the carrier alone, and is let in beyond them.
+// A client that resumes at another gate counts only toward the limits of the carrier, and
+// is accepted beyond them.
 func TestClusterResumeLimits(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "tcp", []nano.Option{nano.WithMaxConnections(1)}, []nano.Option{nano.WithMaxConnections(1)})
-	full := g.away.Join() // the carrier is full
+	full := g.away.Join() // the carrier has reached its limit
 	g.goesAway()
-	other := g.home.Join() // and home has a place
+	other := g.home.Join() // home is below its limit
 	g.ask("a", "home a")
 	w := g.dial(g.away)
 	if answer, err := w.Handshake("{}"); err != nil || !strings.Contains(answer, "too many connections") {
@@ -244,12 +249,13 @@ func TestClusterResumeLimits(t *testing.T) {
 	g.carried(g.away, 0)
 	testkit.Eventually(t, "the places are free", func() bool { return g.away.Stats().Connections == 0 })
 	g.away.Join().Abort()
-	g.resumes(g.home) // beyond the limit
+	g.resumes(g.home) // accepted beyond the limit
 	g.ask("b", "home b")
 	other.Abort()
 }
 
-// A gate without resume answers as it would without a cluster, and one that has it is not asked by it.
+// A gate without resume answers as it would without a cluster. A gate with resume is not
+// asked by it.
 func TestClusterResumeOff(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "tcp", nil, nil)
@@ -264,7 +270,7 @@ func TestClusterResumeOff(t *testing.T) {
 	g.resumes(g.away)
 }
 
-// Heartbeats are the affair of the session's gate: a client that is silent there is lost.
+// The session's gate monitors heartbeats: a client that is silent there is lost.
 func TestClusterResumeSilence(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "tcp", []nano.Option{nano.WithHeartbeatInterval(time.Second)}, []nano.Option{nano.WithHeartbeatInterval(time.Hour)})
@@ -288,18 +294,19 @@ func TestClusterResumeSilence(t *testing.T) {
 	g.happens("resume")
 }
 
-// A client that takes nothing is lost, as if it were connected to the gate of its session; the carrier lets go of it.
+// A client that does not read is lost, as if it were connected to the gate of its
+// session. The carrier releases its resources.
 func TestClusterResumeStalled(t *testing.T) {
 	t.Parallel()
 	home := []nano.Option{nano.WithHeartbeatInterval(time.Second), nano.WithWriteBuffer(64<<20, nano.CloseSlowClient), nano.WithResume(nano.Resume{Buffer: 64 << 20})}
 	g := startGates(t, "tcp", home, nil)
 	g.goesAway()
-	for range 200 { // more than the sockets take
+	for range 200 { // more than the socket buffers hold
 		g.push(strings.Repeat("x", 100<<10))
 	}
 	old, stop := g.wire, make(chan struct{})
 	var beats sync.WaitGroup
-	beats.Go(func() { // it is not silent
+	beats.Go(func() { // keeps the client from being silent
 		tick := time.NewTicker(200 * time.Millisecond)
 		defer tick.Stop()
 		for {
@@ -325,7 +332,7 @@ func TestClusterResumeStalled(t *testing.T) {
 	old.Abort()
 }
 
-// A backend notices nothing of where a client is connected.
+// A backend does not detect where a client is connected.
 func TestClusterResumeBackend(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "tcp", nil, nil)
@@ -367,7 +374,8 @@ func TestClusterResumeBackend(t *testing.T) {
 	}
 }
 
-// A gate that shuts down while clients come back to it by way of another one ends in time, and leaves nothing.
+// A gate that shuts down while clients resume its sessions through another gate ends in
+// time, and leaks nothing.
 func TestClusterResumeShutdownRace(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "tcp", nil, nil)
@@ -430,12 +438,13 @@ func TestClusterResumeProxied(t *testing.T) {
 	}
 }
 
-// Many clients that come to another gate at once, and have missed much, get all of it. What waits for the link is bounded.
+// Many clients that resume at another gate at once receive all missed messages. The queue
+// of the link stays bounded.
 func TestClusterResumeStorm(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "tcp", nil, nil)
 	const clients, pushes = 120, 10
-	text := strings.Repeat("x", 10<<10) // 12 MB in all
+	text := strings.Repeat("x", 10<<10) // 12 MB in total
 	var all, ready sync.WaitGroup
 	storm := make(chan struct{})
 	for range clients {
@@ -527,7 +536,8 @@ func (g *gates) stormClient(ready func(), storm <-chan struct{}, pushes int, tex
 	}
 }
 
-// What a client sends before its handshake is kept within bounds. Beyond them its session does not go on elsewhere.
+// The bytes that a client sends before its handshake are bounded. A client that exceeds
+// the bound cannot resume its session at another gate.
 func TestClusterResumeLargeOpening(t *testing.T) {
 	t.Parallel()
 	g := startGates(t, "ws", nil, nil)
@@ -537,7 +547,7 @@ func TestClusterResumeLargeOpening(t *testing.T) {
 		w := g.dial(g.away)
 		go func() {
 			for range pings {
-				if w.Raw(testkit.Frame(0x8a, make([]byte, 100))) != nil { // a pong, which has no answer
+				if w.Raw(testkit.Frame(0x8a, make([]byte, 100))) != nil { // a pong, which is not answered
 					return
 				}
 			}

@@ -171,7 +171,7 @@ func (g *gates) carried(at *testkit.Server, n int) {
 	testkit.Eventually(g.t, fmt.Sprintf("%d connections are carried", n), func() bool { return at.Stats().Cluster.Carried == n })
 }
 
-// A session goes on at another gate over every transport, and nothing is lost in either direction.
+// A session can be resumed at another gate over every transport, and nothing is lost in either direction.
 func TestClusterResume(t *testing.T) {
 	for _, kind := range testkit.Transports {
 		t.Run(kind, func(t *testing.T) {
@@ -404,7 +404,7 @@ func TestClusterResumeLeave(t *testing.T) {
 	}
 }
 
-// The bytes of a client may come in any pieces, also the ack with the handshake, and what is behind it.
+// The bytes of a client may arrive in any pieces, even the ack and later packets with the handshake.
 func TestClusterResumePieces(t *testing.T) {
 	for _, kind := range testkit.Sockets {
 		for name, size := range map[string]int{"bytes": 1, "pieces": 7, "one": 1 << 20} {
@@ -434,7 +434,7 @@ func TestClusterResumePieces(t *testing.T) {
 	}
 }
 
-// A handshake that goes on with a session asks neither validator, and one that does not asks that of the gate.
+// A handshake that resumes a session calls neither validator. Any other handshake calls the validator of the gate.
 func TestClusterResumeValidator(t *testing.T) {
 	t.Parallel()
 	var asked sync.Map

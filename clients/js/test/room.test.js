@@ -136,3 +136,36 @@ test('a private room is joined by its code', async () => {
   assert.deepEqual(client.sent[0], ['room.join', { code: 'abc234', options: { name: 'ann' } }]);
   assert.equal(pond.code, 'ABC234');
 });
+
+test('a join that is refused leaves the client in its room', async () => {
+  const client = new Fake(function (route) {
+    if (route !== 'room.join') return joined;
+    this.pushes['room.state'](PATCH); // of the room where the client still is
+    throw new Error('ROOM-JOINED');
+  });
+  const pond = await client.joinOrCreate('pond');
+  client.pushes['room.state'](SNAPSHOT);
+  const ends = [];
+  pond.addEventListener('end', ({ cause, reason }) => ends.push([cause, reason]));
+  await assert.rejects(client.join('0-b'), /ROOM-JOINED/);
+  assert.equal(client.room, pond);
+  assert.equal(pond.state.frogs[1].x, 10.5);
+  assert.deepEqual(ends, []);
+  await pond.leave();
+  assert.deepEqual(client.sent.at(-1), ['room.leave', undefined]);
+  assert.deepEqual(ends, [['left', '']]);
+});
+
+test('a room that ends during a refused join has ended', async () => {
+  const client = new Fake(function (route) {
+    if (route !== 'room.join') return joined;
+    this.pushes['room.closed']({ reason: 'node down' });
+    throw new Error('ROOM-404');
+  });
+  const pond = await client.joinOrCreate('pond');
+  const ends = [];
+  pond.addEventListener('end', ({ cause, reason }) => ends.push([cause, reason]));
+  await assert.rejects(client.join('0-b'), /ROOM-404/);
+  assert.equal(client.room, undefined);
+  assert.deepEqual(ends, [['closed', 'node down']]);
+});

@@ -21,27 +21,28 @@ import (
 
 const (
 	maxName   = 16 // characters
-	maxMissed = 20 // wrong codes of a session
+	maxMissed = 20 // wrong codes per session
 )
 
-// App is the game: the lobby, its tables and the store. But for the store it belongs to the logic goroutine, on which the
-// lobby and all tables run.
+// App is the game with its lobby, tables and store. Everything except the store runs on
+// the logic goroutine.
 type App struct {
 	store  *Store
 	sched  *scheduler.Scheduler
 	tables *room.Kind[Table]
 	times  Times
 	codes  map[string]*Table // tables by their code, until they close
-	open   []*Table          // tables for everybody that have not begun, the oldest first
-	at     map[int64]string  // the table at which a user has a seat
+	open   []*Table          // public tables that have not started, the oldest first
+	at     map[int64]string  // the table where a user has a seat
 
-	deal    func(rules.Config, int, [32]byte) (*rules.State, error) // rules.New, but for tests
-	actions int                                                     // that were made
-	lag     func(time.Duration)                                     // is given how late each timer of a table runs; nil for none
-	ready   func()                                                  // runs when the server listens; nil for none
+	deal    func(rules.Config, int, [32]byte) (*rules.State, error) // rules.New, except in tests
+	actions int                                                     // number of actions
+	lag     func(time.Duration)                                     // called with the delay of each table timer; may be nil
+	ready   func()                                                  // called when the server listens; may be nil
 }
 
-// newApp returns a game whose server runs on sched. empty is how long a table without players stays.
+// newApp returns a game whose server runs on sched. A table without players is closed
+// after empty.
 func newApp(store *Store, sched *scheduler.Scheduler, times Times, empty time.Duration) *App {
 	return &App{
 		store: store, sched: sched, times: times, deal: rules.New, codes: map[string]*Table{}, at: map[int64]string{},
@@ -49,7 +50,7 @@ func newApp(store *Store, sched *scheduler.Scheduler, times Times, empty time.Du
 	}
 }
 
-// options are those of the server.
+// options returns the options of the server.
 func (a *App) options() []nano.Option {
 	components := &component.Components{}
 	components.Register(&Lobby{app: a}, component.WithName("lobby"), component.WithNameFunc(strings.ToLower))
@@ -59,10 +60,10 @@ func (a *App) options() []nano.Option {
 	}
 }
 
-// letters are those of a code: no two look alike.
+// letters are the characters of a code. No two look alike.
 const letters = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
-// opened lists a table and returns its code.
+// opened registers a table and returns its code.
 func (a *App) opened(t *Table) string {
 	for {
 		b := make([]byte, 6)
@@ -86,12 +87,12 @@ func (a *App) closed(t *Table) {
 	a.leaveLists(t)
 }
 
-// leaveLists takes a table out of quick match.
+// leaveLists removes a table from quick match.
 func (a *App) leaveLists(t *Table) {
 	a.open = slices.DeleteFunc(a.open, func(o *Table) bool { return o == t })
 }
 
-// Lobby serves the routes lobby.*.
+// Lobby serves the routes with the prefix lobby.
 type Lobby struct {
 	component.Base
 	app *App
@@ -134,7 +135,8 @@ func (l *Lobby) Login(s *session.Session, req *loginRequest) error {
 	return nil
 }
 
-// store runs a job and answers the request with what then returns on the logic goroutine.
+// store runs a job, and then runs the function that the job returned on the logic
+// goroutine. The result answers the request.
 func (l *Lobby) store(s *session.Session, run func(*sql.Tx) error, then func() (any, error)) {
 	r := s.Defer()
 	l.app.store.Do(run, func(err error) {
@@ -144,7 +146,7 @@ func (l *Lobby) store(s *session.Session, run func(*sql.Tx) error, then func() (
 				v, err = then()
 			}
 			if err != nil {
-				_ = r.Fail(err) // a session that has closed needs no answer
+				_ = r.Fail(err) // a closed session needs no answer
 				return
 			}
 			_ = r.Reply(v)
@@ -159,7 +161,8 @@ type found struct {
 
 var errLogin = nano.Errorf("LOGIN", "log in first")
 
-// Create makes a table for friends with settings: the fields of rules.Config. Those that are left out have their default.
+// Create creates a private table with settings, the fields of rules.Config. Missing
+// fields have their default.
 func (l *Lobby) Create(s *session.Session, raw []byte) (*found, error) {
 	c := rules.Default()
 	if len(raw) > 0 {
@@ -206,7 +209,7 @@ type quickRequest struct {
 	Players int `json:"players"` // 3 or 4
 }
 
-// Quick finds a table for everybody, or makes one.
+// Quick finds or creates a public table.
 func (l *Lobby) Quick(s *session.Session, req *quickRequest) (*found, error) {
 	c := rules.Default()
 	if req.Players != 0 {
@@ -252,7 +255,7 @@ func (l *Lobby) Replay(s *session.Session, req *replayRequest) error {
 	return nil
 }
 
-// clean makes a name fit to be shown: printable, on one line, not too long.
+// clean makes a name printable, on one line and short enough.
 func clean(name string) string {
 	runes := []rune(strings.Map(func(r rune) rune {
 		if unicode.IsGraphic(r) {

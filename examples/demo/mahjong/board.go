@@ -8,34 +8,36 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// Stage is what a table does.
+// Stage is the stage of a table.
 type Stage uint8
 
-// The stages of a table.
+// These are the stages of a table.
 const (
-	Gathering Stage = iota // players take seats and say that they are ready
+	Gathering Stage = iota // players take seats and report that they are ready
 	Playing                // a hand is played
-	Between                // a hand is over, and the next one waits for its players
-	Finished               // all hands of the room are played
+	Between                // a hand is over, and the next one waits until its players are ready
+	Finished               // all hands of the room were played
 )
 
-// none stands for no tile and no seat.
+// none represents no tile and no seat.
 const none = uint8(rules.None)
 
-// TableState is what clients get of a table. What is hidden is in Mine, whose fields reach only their owner.
+// TableState is the state of a table for clients. Mine holds the hidden fields, which
+// only their owner gets.
 type TableState struct {
 	Board
 	Mine state.Map[room.PlayerID, Mine]
 }
 
-// Board is what everybody sees, spectators included. A replay is a list of boards, so it has names for JSON too.
+// Board is the part of the state that all clients see, including spectators. A replay is
+// a list of boards, so the fields also have JSON names.
 type Board struct {
 	Stage  Stage        `json:"stage"`
 	Code   string       `json:"code"`
 	Config rules.Config `json:"-"`
 	Hand   int          `json:"hand"` // the number of the hand, from 1
-	Step   int          `json:"step"` // of the hand: an action names the step that it belongs to
-	Due    int64        `json:"due"`  // when the time is up, in Unix milliseconds; 0 for no limit
+	Step   int          `json:"step"` // step of the hand; an action names its step
+	Due    int64        `json:"due"`  // deadline in Unix milliseconds; 0 for no limit
 	VoteBy uint8        `json:"voteBy"`
 
 	Phase     uint8     `json:"phase"`
@@ -51,7 +53,7 @@ type Board struct {
 	Payments  []Payment `json:"payments"`
 }
 
-// Seat is what everybody sees of a seat.
+// Seat is the public part of a seat.
 type Seat struct {
 	Name   string `json:"name"` // empty for a free seat
 	Bot    bool   `json:"bot"`
@@ -59,16 +61,16 @@ type Seat struct {
 	Auto   bool   `json:"auto"`
 	Set    bool   `json:"set"`    // ready for the next hand
 	Vote   bool   `json:"vote"`   // agrees to dissolve the room
-	Score  int    `json:"score"`  // of the hands of this room
-	Change int    `json:"change"` // of the hand that is over
+	Score  int    `json:"score"`  // score of the hands in this room
+	Change int    `json:"change"` // change of the score by the finished hand
 
 	Tiles    uint8  `json:"tiles"`
-	Hand     Tiles  `json:"hand"` // when the hand is over
+	Hand     Tiles  `json:"hand"` // set when the hand is over
 	Melds    []Meld `json:"melds"`
 	Discards Tiles  `json:"discards"`
 	Missing  uint8  `json:"missing"`
 	Done     bool   `json:"done"`
-	Won      uint8  `json:"won"` // the place among the winners, from 1
+	Won      uint8  `json:"won"` // position among the winners, from 1
 	WinTile  uint8  `json:"winTile"`
 	SelfWon  bool   `json:"selfWon"`
 	Fan      uint8  `json:"fan"`
@@ -90,7 +92,7 @@ type Item struct {
 	Fan     uint8 `json:"fan"`
 }
 
-// Payment is money that changed hands.
+// Payment is a payment between players.
 type Payment struct {
 	From   uint8 `json:"from"`
 	To     uint8 `json:"to"`
@@ -98,7 +100,7 @@ type Payment struct {
 	Reason uint8 `json:"reason"`
 }
 
-// Mine is what a player sees of the own seat.
+// Mine is the part of a seat that its player sees.
 type Mine struct {
 	Seat     uint8
 	Hand     Tiles `state:"owner"`
@@ -108,16 +110,17 @@ type Mine struct {
 	Missing  uint8 `state:"owner"`
 	Options  uint8 `state:"owner"` // rules.Options of a claim
 	Kongs    Tiles `state:"owner"`
-	Hidden   Tiles `state:"owner"` // the tiles of concealed kongs, in the order of the melds, if they are hidden
+	Hidden   Tiles `state:"owner"` // the tiles of hidden concealed kongs, in the order of the melds
 	MayWin   bool  `state:"owner"`
 	MustWin  bool  `state:"owner"`
 	Waits    Tiles `state:"owner"` // the tiles that complete the hand
 }
 
-// Tiles are tiles as numbers: see rules.Tile.
+// Tiles is a list of tile numbers: see rules.Tile.
 type Tiles []uint8
 
-// MarshalJSON makes a list of numbers. Go would make a string in base64.
+// MarshalJSON encodes a list of numbers. Without it, encoding/json would use a base64
+// string.
 func (t Tiles) MarshalJSON() ([]byte, error) {
 	b := []byte{'['}
 	for i, n := range t {
@@ -137,7 +140,7 @@ func numbers(tiles []rules.Tile) Tiles {
 	return list
 }
 
-// show copies what everybody sees of a hand.
+// show copies the public part of a hand.
 func (b *Board) show(v *rules.View) {
 	b.Phase, b.Dealer, b.Turn, b.Wall = uint8(v.Phase), uint8(v.Dealer), uint8(v.Turn), uint8(v.Wall)
 	b.Shift, b.Claimed, b.Robbing, b.WallEnded = uint8(v.Shift), uint8(v.Claimed), v.Robbing, v.WallEnded
@@ -162,7 +165,7 @@ func (b *Board) show(v *rules.View) {
 	}
 }
 
-// show copies what the player sees of the own seat.
+// show copies the part of a hand that the seat's player sees.
 func (m *Mine) show(v *rules.View) {
 	m.Hand, m.Drawn = numbers(v.Hand), uint8(v.Drawn)
 	m.Given, m.Received = numbers(v.Given), numbers(v.Received)
@@ -185,7 +188,7 @@ func (m *Mine) show(v *rules.View) {
 	}
 }
 
-// clear empties the board for the next hand. Names and scores stay.
+// clear resets the board for the next hand. Names and scores stay.
 func (b *Board) clear() {
 	b.Phase, b.Turn, b.Wall, b.Shift, b.Claimed = 0, none, 0, 0, none
 	b.Robbing, b.WallEnded, b.Seed, b.Payments = false, false, "", nil

@@ -20,20 +20,21 @@ import (
 // viewer is the seat whose bytes are compared.
 const viewer = 0
 
-// script is a hand that can be played again: the tiles in the order of the deal, and what each seat does.
+// script is a recorded hand: the tiles in the order of the deal, and the actions of each
+// seat.
 type script struct {
 	config  rules.Config
 	dealer  int
 	shift   int
 	deck    []rules.Tile
-	given   [][3]int         // the places in the deck of the tiles that each seat gives away
+	given   [][3]int         // the positions in the deck of the tiles that each seat gives away
 	actions []rules.Action   // of the seats whose turn it is
 	claims  [][]rules.Action // the answers to each tile that can be claimed
-	seen    []string         // what the viewer may know after each visible step, by the definition below
-	lines   [][]rules.Action // what each seat does when it is asked, passes included
+	seen    []string         // what the viewer may know after each visible step, as visible defines it
+	lines   [][]rules.Action // actions of each seat in order, including passes
 }
 
-// deal makes the first state of a hand with a deck.
+// deal returns the first state of a hand with the given deck.
 func (sc *script) deal() *rules.State {
 	s, err := rules.New(sc.config, sc.dealer, [32]byte{})
 	if err != nil {
@@ -51,7 +52,8 @@ func (sc *script) deal() *rules.State {
 	return s
 }
 
-// visible is what the viewer may know by the rules of the game. It shares no code with rules.View.
+// visible returns what the viewer may know by the rules of the game. It shares no code
+// with rules.View.
 func visible(s *rules.State) string {
 	own := &s.Seats[viewer]
 	var b []byte
@@ -108,7 +110,7 @@ func visible(s *rules.State) string {
 	return string(b)
 }
 
-// record plays a hand by bots.
+// record plays a hand with bots.
 func record(hand uint64) *script {
 	c := sim.Config(hand)
 	c.Hands = 4
@@ -133,7 +135,7 @@ func record(hand uint64) *script {
 		if len(waiting) == 0 {
 			sc.claims = append(sc.claims, answers)
 			answers = nil
-			_ = s.Resolve() // it can fail for a seat that waits only
+			_ = s.Resolve() // it fails if a seat has not answered
 			continue
 		}
 		seat := waiting[0]
@@ -161,8 +163,9 @@ func record(hand uint64) *script {
 	return sc
 }
 
-// rerun plays the actions with the deck of sc. What the viewer cannot see is adapted: a seat that has other options than
-// before passes. It reports false if a visible action is not possible or, with want, if the viewer sees anything else.
+// rerun plays the actions with the deck of sc. It adapts hidden actions: a seat with
+// other options than before passes. It returns false if a visible action is impossible,
+// or if the viewer sees a difference from want.
 func (sc *script) rerun(want []string) bool {
 	s := sc.deal()
 	sc.seen, sc.lines = nil, make([][]rules.Action, len(s.Seats))
@@ -226,10 +229,11 @@ func (sc *script) rerun(want []string) bool {
 	return len(rest) == 0 && (want == nil || len(sc.seen) == len(want))
 }
 
-// tries is how many exchanges of two tiles are tried for a hand.
+// tries is the number of tile exchanges that are tried for a hand.
 const tries = 300
 
-// permuted returns the hand with tiles exchanged that are hidden from the viewer, so that everything visible stays.
+// permuted returns the hand with exchanged tiles that are hidden from the viewer.
+// Everything visible stays the same.
 func (sc *script) permuted(rng *rand.Rand) (other *script, exchanged int) {
 	p := *sc
 	p.deck = slices.Clone(sc.deck)
@@ -251,7 +255,8 @@ func (sc *script) permuted(rng *rand.Rand) (other *script, exchanged int) {
 	return &p, exchanged
 }
 
-// line plays what a script says for a seat. leak, if any, sees the table as well, as no brain should.
+// line plays the script's actions for a seat. leak, if not nil, gets the whole table,
+// which a real player never sees.
 type line struct {
 	t       *Table
 	actions []rules.Action
@@ -267,7 +272,8 @@ func (l *line) Act(v *rules.View) rules.Action {
 	return a
 }
 
-// wire plays a script on a server and returns the messages to the viewer and to a spectator until the hand is shown.
+// wire plays a script on a server. It returns the messages to the viewer and to a
+// spectator until the hand is shown.
 func (sc *script) wire(t *testing.T, leak func(*Table, *rules.View)) (streams [2][][]byte) {
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, "")
@@ -339,7 +345,7 @@ func (sc *script) wire(t *testing.T, leak func(*Table, *rules.View)) (streams [2
 	return streams
 }
 
-// differ returns the first message in which two plays differ, -1 for none.
+// differ returns the index of the first message that differs between two plays, or -1.
 func differ(a, b [][]byte) int {
 	for i := range max(len(a), len(b)) {
 		if i >= len(a) || i >= len(b) || !bytes.Equal(a[i], b[i]) {
@@ -349,11 +355,11 @@ func differ(a, b [][]byte) int {
 	return -1
 }
 
-// leakHands is how many hands TestHiddenTilesStayHidden plays.
+// leakHands is the number of hands that TestHiddenTilesStayHidden plays.
 var leakHands = uint64(1000)
 
-// Each hand is played twice over the network, the second time with the tiles that the player cannot see exchanged.
-// The bytes to the player, and to a spectator, are the same until the hand is over.
+// Each hand is played twice over the network, the second time with exchanged hidden
+// tiles. The bytes to the player and to a spectator must be equal until the hand is over.
 func TestHiddenTilesStayHidden(t *testing.T) {
 	hands := leakHands
 	if testing.Short() {
@@ -381,7 +387,7 @@ func TestHiddenTilesStayHidden(t *testing.T) {
 	}
 }
 
-// A leak of any kind changes the bytes.
+// A leak of any kind must change the bytes.
 func TestPlantedLeaks(t *testing.T) {
 	for name, leak := range map[string]func(*Table, *rules.View){
 		"a hand": func(t *Table, v *rules.View) { t.State.Seats[v.Seat].Hand = numbers(v.Hand) },

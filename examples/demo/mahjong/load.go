@@ -12,7 +12,7 @@ import (
 	"github.com/lonng/nano/scheduler"
 )
 
-// load runs tables of bots at one action a second each, and prints what they cost.
+// load runs tables of bots at one action per second each, and prints their cost.
 func load(w io.Writer, tables int, length time.Duration) error {
 	store, err := OpenStore("")
 	if err != nil {
@@ -28,7 +28,7 @@ func load(w io.Writer, tables int, length time.Duration) error {
 	}
 	var lags []time.Duration
 	began := make(chan error, 1)
-	// The tables begin spread over a second, so that they do not act at one moment.
+	// The tables start spread over a second, so that they do not act at the same moment.
 	for i := range tables {
 		app.sched.NewAfterTimer(time.Second*time.Duration(i)/time.Duration(tables), func() {
 			_, err := app.tables.Create(context.Background(), &Opening{Config: rules.Default(), app: app, bots: true})

@@ -20,7 +20,7 @@ import (
 //go:embed web
 var web embed.FS
 
-// emptyTime is how long a table without players stays.
+// emptyTime is how long a table without players is kept.
 const emptyTime = 10 * time.Second
 
 func main() {
@@ -69,11 +69,11 @@ func handle(mux *http.ServeMux) {
 	mux.Handle("/{$}", http.RedirectHandler("/web/", http.StatusFound))
 }
 
-// url returns the address of the page of a server that listens on addr.
+// url returns the URL of the page of a server that listens on addr.
 func url(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		host = addr // Listen reports what is wrong
+		host = addr // Listen reports the error
 	}
 	return "http://" + net.JoinHostPort(cmp.Or(host, "localhost"), port) + "/web/"
 }

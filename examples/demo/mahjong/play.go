@@ -12,10 +12,11 @@ import (
 	"github.com/lonng/nano/room"
 )
 
-// maxMisses is after how many turns in a row without an answer the table plays for a player by itself.
+// maxMisses is the number of consecutive missed turns after which the table plays for a
+// player.
 const maxMisses = 2
 
-// begin deals the next hand.
+// begin starts the next hand.
 func (t *Table) begin() {
 	var seed [32]byte
 	_, _ = rand.Read(seed[:]) // never fails
@@ -55,7 +56,8 @@ func (t *Table) step() {
 		limit = t.app.times.Exchange
 	case rules.Claim:
 		limit = t.app.times.Claim
-		// A discard that nobody can claim stays open as well: what the others hold must not show in the pace.
+		// A discard that cannot be claimed also stays open, because the timing must not
+		// reveal the hands of the others.
 		t.paused = true
 		t.later(t.app.times.Pause, func() {
 			t.paused = false
@@ -69,7 +71,7 @@ func (t *Table) step() {
 	}
 }
 
-// show copies the state of the hand to what clients see.
+// show copies the state of the hand to the state for clients.
 func (t *Table) show() {
 	t.State.show(t.hand.View(-1))
 	for i := range t.players {
@@ -83,19 +85,19 @@ func (t *Table) showMine(i int) {
 	}
 }
 
-// automate lets the table play for a seat whose player is a bot or lets the table play.
+// automate lets the table play for a seat of a bot, or of a player with auto-play.
 func (t *Table) automate(i int) {
 	if s := &t.State.Seats[i]; t.State.Stage != Playing || !s.Bot && !s.Auto || !slices.Contains(t.hand.Waiting(), i) {
 		return
 	}
 	if t.hand.Phase == rules.Claim {
-		t.playFor(i) // the pause hides how long it takes
+		t.playFor(i) // the pause hides the time of the decision
 		return
 	}
 	t.later(t.app.times.Bot, func() { t.playFor(i) })
 }
 
-// playFor plays for a seat. The bot sees the view of that seat alone.
+// playFor plays for a seat. The bot sees only the view of that seat.
 func (t *Table) playFor(i int) {
 	if !slices.Contains(t.hand.Waiting(), i) {
 		return
@@ -115,7 +117,7 @@ func (t *Table) timeout() {
 	}
 }
 
-// do makes an action.
+// do applies an action.
 func (t *Table) do(a rules.Action) error {
 	before := t.hand.Phase
 	if err := t.hand.Apply(a); err != nil {
@@ -135,7 +137,7 @@ func (t *Table) do(a rules.Action) error {
 	return nil
 }
 
-// resolve ends a claim when all have answered and the pause is over.
+// resolve ends a claim when all seats have answered and the pause is over.
 func (t *Table) resolve() {
 	if t.hand.Phase != rules.Claim || t.paused || t.hand.Resolve() != nil {
 		return
@@ -143,7 +145,7 @@ func (t *Table) resolve() {
 	t.step()
 }
 
-// later calls f at the step's time.
+// later schedules f for the time of the step.
 func (t *Table) later(d time.Duration, f func()) {
 	due := time.Now().Add(d)
 	t.stops = append(t.stops, t.After(d, func() {
@@ -161,7 +163,8 @@ func (t *Table) disarm() {
 	t.stops = nil
 }
 
-// finish stores the hand. It is shown when it is on the disk: what a player has seen is not lost.
+// finish stores the hand, and shows its end after that. So a hand that players have seen
+// is not lost.
 func (t *Table) finish() {
 	t.disarm()
 	t.State.Due = 0
@@ -200,7 +203,7 @@ func (t *Table) settle(err error) {
 	t.nextIfSet()
 }
 
-// nextIfSet begins the next hand when everybody is ready.
+// nextIfSet starts the next hand when all players are ready.
 func (t *Table) nextIfSet() {
 	if t.State.Stage == Between && t.allSet() {
 		t.disarm()
@@ -208,8 +211,8 @@ func (t *Table) nextIfSet() {
 	}
 }
 
-// ActRequest is an action of a player. Step is that of the board which the player saw: a claim for one tile must not reach
-// the next one.
+// ActRequest is an action of a player. Step is the step of the board that the player saw,
+// so that a claim for one tile does not apply to the next one.
 type ActRequest struct {
 	Step  int           `json:"step"`
 	Kind  rules.Kind    `json:"kind"`
@@ -218,7 +221,7 @@ type ActRequest struct {
 	Suit  rules.Suit    `json:"suit"`
 }
 
-// Act makes an action of the player.
+// Act applies an action of the player.
 func (t *Table) Act(p *room.Player, m *ActRequest) error {
 	i := t.seat(p)
 	switch {
@@ -239,7 +242,7 @@ type AutoRequest struct {
 	On bool `json:"on"`
 }
 
-// Auto lets the table play for the player, or ends that.
+// Auto turns auto-play of the player on or off.
 func (t *Table) Auto(p *room.Player, m *AutoRequest) error {
 	i := t.seat(p)
 	if i < 0 {

@@ -2,4 +2,4 @@
 
 package main
 
-func init() { leakHands = 100 } // the race detector makes each hand several times as slow
+func init() { leakHands = 100 } // the race detector makes hands several times slower

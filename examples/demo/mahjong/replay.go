@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/examples/demo/mahjong/rules"
 )
 
-// Again plays a record again and calls f with the state after the deal and after each step.
+// Again replays a record and calls f with the state after the deal and after each step.
 func (r *Record) Again(f func(*rules.State)) error {
 	var seed [32]byte
 	b, err := hex.DecodeString(r.Seed)
@@ -40,7 +40,7 @@ func (r *Record) Again(f func(*rules.State)) error {
 
 // Replay is a past hand: a board for each step, with all hands open.
 type Replay struct {
-	Seat   int     `json:"seat"` // of the player who asks
+	Seat   int     `json:"seat"` // seat of the requesting player
 	Hand   *Past   `json:"hand"`
 	Boards []Board `json:"boards"`
 }

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS results (
 	PRIMARY KEY (player, hand)
 ) WITHOUT ROWID;`
 
-// Record is a hand that was played: the seed and the actions make every state of it again.
+// Record is a played hand. The seed and the actions reproduce every state of it.
 type Record struct {
 	Code    string         `json:"code"`
 	Number  int            `json:"number"`
@@ -41,7 +41,7 @@ type Record struct {
 	Totals  []int          `json:"totals"`
 }
 
-// Account is a player as the store knows it.
+// Account is the record of a player in the store.
 type Account struct {
 	ID      int64  `json:"uid"`
 	Name    string `json:"name"`
@@ -49,15 +49,15 @@ type Account struct {
 	Balance int64  `json:"balance"`
 }
 
-// Store keeps players, balances and hands in SQLite. One goroutine runs all jobs; those that wait share one transaction,
-// so that many tables share the cost of writing to the disk.
+// Store keeps players, balances and hands in SQLite. One goroutine runs all jobs. Waiting
+// jobs share one transaction, which reduces the number of writes to the disk.
 type Store struct {
 	db   *sql.DB
 	done chan struct{} // closed when the goroutine has ended
 
 	mu     sync.Mutex
 	wake   *sync.Cond // of mu
-	jobs   []job      // mu guards it and what follows
+	jobs   []job      // mu guards it and the fields below
 	closed bool
 }
 
@@ -68,7 +68,7 @@ type job struct {
 
 var errStoreClosed = errors.New("mahjong: the store is closed")
 
-// OpenStore opens the file, or makes it. An empty name is a store in memory.
+// OpenStore opens or creates the file. With an empty name, the store is in memory.
 func OpenStore(file string) (*Store, error) {
 	if file == "" {
 		file = ":memory:"
@@ -77,7 +77,7 @@ func OpenStore(file string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // a store in memory lives as long as its connection
+	db.SetMaxOpenConns(1) // a store in memory exists only as long as its connection
 	for _, statement := range []string{"PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "PRAGMA busy_timeout = 5000", schema} {
 		if _, err := db.Exec(statement); err != nil {
 			_ = db.Close()
@@ -90,8 +90,9 @@ func OpenStore(file string) (*Store, error) {
 	return s, nil
 }
 
-// Do runs a job in a transaction, and then done on the goroutine of the store: when done is called without an error, the
-// job is on the disk. Do does not wait. Each table and each request has one job at a time, which bounds the queue.
+// Do runs a job in a transaction, and then done on the goroutine of the store. When done
+// is called without an error, the job's changes are on the disk. Do does not wait. Each
+// table and each request has one job at a time, which bounds the queue.
 func (s *Store) Do(run func(*sql.Tx) error, done func(error)) {
 	s.mu.Lock()
 	closed := s.closed
@@ -105,7 +106,7 @@ func (s *Store) Do(run func(*sql.Tx) error, done func(error)) {
 	}
 }
 
-// Close runs the jobs that wait and closes the file.
+// Close runs the queued jobs and closes the file.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -132,7 +133,8 @@ func (s *Store) serve() {
 	}
 }
 
-// batch runs jobs in one transaction. A job that fails leaves nothing behind and does not disturb the others.
+// batch runs jobs in one transaction. A failed job is rolled back and does not affect the
+// others.
 func (s *Store) batch(jobs []job) {
 	results := make([]error, len(jobs))
 	tx, err := s.db.Begin()
@@ -166,11 +168,12 @@ func savepoint(tx *sql.Tx, run func(*sql.Tx) error) error {
 	return failed
 }
 
-// login finds the account of a token, or makes one with a new token. A name that is not empty is the new name.
+// login finds the account of a token, or creates one with a new token. A name that is not
+// empty replaces the old name.
 func login(tx *sql.Tx, token, name string) (Account, error) {
 	a := Account{Token: token, Name: name}
 	var old string
-	hash := sha256.Sum256([]byte(token)) // a copy of the file gives nobody the tokens
+	hash := sha256.Sum256([]byte(token)) // a copy of the file does not reveal the tokens
 	err := tx.QueryRow("SELECT id, name, balance FROM players WHERE token = ?", hash[:]).Scan(&a.ID, &old, &a.Balance)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
@@ -195,7 +198,7 @@ func login(tx *sql.Tx, token, name string) (Account, error) {
 	return a, err
 }
 
-// save stores a finished hand, and books its result on the balances.
+// save stores a finished hand, and adds its result to the balances.
 func save(tx *sql.Tx, r *Record) error {
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -223,7 +226,7 @@ func save(tx *sql.Tx, r *Record) error {
 	return nil
 }
 
-// Past is a line of a player's history.
+// Past is an entry of a player's history.
 type Past struct {
 	ID     int64    `json:"id"`
 	Ended  int64    `json:"ended"`
@@ -234,7 +237,7 @@ type Past struct {
 	Totals []int    `json:"totals"`
 }
 
-// maxPast is how many hands a history lists.
+// maxPast is the number of hands in a history.
 const maxPast = 50
 
 // past returns the last hands of a player, the newest first.
@@ -271,7 +274,7 @@ func played(tx *sql.Tx, player, hand int64) (r Record, seat int, err error) {
 	return r, seat, err
 }
 
-// seedText returns a seed as a record has it.
+// seedText returns a seed in the format of a record.
 func seedText(seed [32]byte) string { return hex.EncodeToString(seed[:]) }
 
 func now() int64 { return time.Now().UnixMilli() }

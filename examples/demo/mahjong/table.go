@@ -11,21 +11,21 @@ import (
 	"github.com/lonng/nano/room"
 )
 
-// Times are the limits of a table.
+// Times holds the time limits of a table.
 type Times struct {
-	Exchange time.Duration // for the three tiles, and for the missing suit
+	Exchange time.Duration // for the exchange, and for the choice of the missing suit
 	Turn     time.Duration // for a discard
 	Claim    time.Duration // for a claim
-	Pause    time.Duration // how long every discard stays open, also when nobody can claim it
+	Pause    time.Duration // how long every discard stays open, even if no player can claim it
 	Bot      time.Duration // how long a bot thinks
-	Fill     time.Duration // until bots take the free seats of a table for everybody
-	Friends  time.Duration // the same of a table for friends
+	Fill     time.Duration // until bots take the free seats of a public table
+	Friends  time.Duration // the same for a private table
 	Ready    time.Duration // for the ready check
-	Next     time.Duration // until the next hand begins by itself
+	Next     time.Duration // until the next hand starts
 	Vote     time.Duration // until a silent player agrees to dissolve the room
 }
 
-// usual are the times of the game.
+// usual holds the time limits of the game.
 func usual() Times {
 	return Times{
 		Exchange: 25 * time.Second, Turn: 20 * time.Second, Claim: 10 * time.Second, Pause: 700 * time.Millisecond,
@@ -34,49 +34,51 @@ func usual() Times {
 	}
 }
 
-// holdTime is how long the seat of a player without a connection is held. The hand goes on meanwhile.
+// holdTime is how long the seat of a disconnected player is held. The hand continues
+// meanwhile.
 const holdTime = 10 * time.Minute
 
 // botNames are the names of bots, by seat.
 var botNames = [...]string{"Ming", "Lan", "Tao", "Yun"}
 
-// Opening is what a table is made with. Only the lobby can make one: clients cannot set app.
+// Opening holds the options of a new table. Only the lobby can create tables, because
+// clients cannot set app.
 type Opening struct {
 	rules.Config
 
 	app   *App
-	quick bool // for everybody, without a code
-	bots  bool // without players
+	quick bool // public, without a code
+	bots  bool // only bots play
 }
 
-// brain decides for a seat. It sees what the seat sees and nothing else.
+// brain decides for a seat. It sees only the seat's view.
 type brain interface {
 	Act(*rules.View) rules.Action
 }
 
-// Table is a room in which hands are played. play.go has the hand itself.
+// Table is a room in which hands are played. The hand itself is in play.go.
 type Table struct {
 	room.Base[TableState]
 
 	app     *App
 	quick   bool
-	players []room.PlayerID // of each seat, 0 for a bot and for a free seat
-	users   []int64         // the same as user ids
-	bots    []brain         // of each seat: it plays for a bot, and for a player who is away
-	misses  []int           // turns in a row that timed out, of each seat
+	players []room.PlayerID // by seat; 0 for a bot and for a free seat
+	users   []int64         // user ids by seat
+	bots    []brain         // by seat: plays for a bot, or for an absent player
+	misses  []int           // consecutive turns that timed out, by seat
 
 	hand   *rules.State
 	record *Record
 	dealer int
 	paused bool     // the claimed tile stays open
-	stops  []func() // of the timers of the step
+	stops  []func() // stop the timers of the step
 
-	stopWait func() // of the timer before the first hand
+	stopWait func() // stops the timer before the first hand
 	checks   bool   // that timer is the ready check
 	stopVote func()
 }
 
-// OnCreate makes an empty table.
+// OnCreate initializes an empty table.
 func (t *Table) OnCreate(o *Opening) error {
 	if o.app == nil {
 		return nano.Errorf("LOBBY", "make a table with lobby.create or lobby.quick")
@@ -100,10 +102,10 @@ func (t *Table) OnCreate(o *Opening) error {
 	return nil
 }
 
-// OnClose takes the table off the lists.
+// OnClose removes the table from the lists.
 func (t *Table) OnClose() { t.app.closed(t) }
 
-// OnJoin gives a player a seat: a free one, or that of a bot before the first hand.
+// OnJoin gives a player a free seat, or the seat of a bot before the first hand.
 func (t *Table) OnJoin(p *room.Player) error {
 	switch at := t.app.at[p.UID]; {
 	case p.UID == 0:
@@ -142,7 +144,8 @@ func (t *Table) OnReturn(p *room.Player) {
 	}
 }
 
-// OnLeave frees the seat before the first hand. Later a bot takes it over; the hand in play still counts for the player.
+// OnLeave frees the seat before the first hand. Later a bot takes the seat, and the
+// current hand still counts for the player.
 func (t *Table) OnLeave(p *room.Player) {
 	delete(t.app.at, p.UID)
 	i := t.seat(p)
@@ -165,8 +168,8 @@ func (t *Table) OnLeave(p *room.Player) {
 
 func (t *Table) seat(p *room.Player) int { return slices.Index(t.players, p.ID) }
 
-// gather goes on when a seat was taken or freed or a player is ready: it begins the first hand, checks who is ready, or
-// waits until bots take the free seats.
+// gather continues after a seat was taken or freed or a player became ready. It starts
+// the first hand, starts the ready check, or waits until bots take the free seats.
 func (t *Table) gather() {
 	full := !slices.ContainsFunc(t.State.Seats, func(s Seat) bool { return s.Name == "" })
 	if full && t.allSet() {
@@ -229,7 +232,7 @@ func (t *Table) allSet() bool {
 	return !slices.ContainsFunc(t.State.Seats, func(s Seat) bool { return !s.Set })
 }
 
-// Ready says that the player is ready for the next hand.
+// Ready reports that the player is ready for the next hand.
 func (t *Table) Ready(p *room.Player, _ *struct{}) error {
 	i := t.seat(p)
 	if i < 0 || t.State.Stage == Playing || t.State.Stage == Finished {
@@ -252,12 +255,13 @@ func (t *Table) Fill(*room.Player, *struct{}) error {
 	return nil
 }
 
-// VoteRequest is a vote to dissolve the room. The first one proposes it.
+// VoteRequest is a vote on dissolving the room. The first vote is the proposal.
 type VoteRequest struct {
 	Yes bool `json:"yes"`
 }
 
-// Vote proposes to dissolve the room, or answers to it. One no ends the vote; silence is a yes.
+// Vote proposes to dissolve the room, or answers a proposal. One no ends the vote. A
+// player who does not answer agrees.
 func (t *Table) Vote(p *room.Player, m *VoteRequest) error {
 	i := t.seat(p)
 	switch {

@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// house is a server with its game. It runs in a bubble of fake time.
+// house is a server with its game. It runs in a synctest bubble.
 type house struct {
 	*nanotest.Server
 	app *App
@@ -38,7 +38,7 @@ func open(t *testing.T, file string) *house {
 	return &house{nanotest.Start(t, app.options()...), app}
 }
 
-// guest is a player with the state that the player's client has.
+// guest is a player with the state of the player's client.
 type guest struct {
 	*nanotest.Player
 	*room.Room
@@ -81,7 +81,7 @@ func (g *guest) do(name string, m any) error {
 	return g.Room.Request(ctx, name, m, nil)
 }
 
-// board returns what the client knows of the table.
+// board returns the client's state of the table.
 func (g *guest) board() (b Board) {
 	g.t.Helper()
 	synctest.Wait()
@@ -106,7 +106,7 @@ func code(err error) string {
 	return fmt.Sprint(err)
 }
 
-// table returns the only table, for looks at what clients do not see.
+// table returns the only table, to check state that clients do not see.
 func (h *house) table(f func(*Table)) {
 	h.Do(func() {
 		for _, t := range h.app.codes {
@@ -115,7 +115,7 @@ func (h *house) table(f func(*Table)) {
 	})
 }
 
-// playOn lets a bot decide for the guest until the hand is over.
+// playOn lets a bot play for the guest until the hand is over.
 func (g *guest) playOn(h *house, seat int) {
 	g.t.Helper()
 	b := bot.New(1)
@@ -233,7 +233,7 @@ func TestQuickMatchAndBots(t *testing.T) {
 	})
 }
 
-// alone seats one guest with three bots and begins the first hand.
+// alone seats one guest with three bots and starts the first hand.
 func (h *house) alone(t *testing.T, g *guest) {
 	t.Helper()
 	var f found
@@ -272,7 +272,7 @@ func TestHandIsStoredAndReplayed(t *testing.T) {
 			}
 		}
 	})
-	// A restart: the file has the hand, the balance and the account.
+	// After a restart, the file contains the hand, the balance and the account.
 	synctest.Test(t, func(t *testing.T) {
 		h := open(t, file)
 		g := h.login(t, "", ann.Token)

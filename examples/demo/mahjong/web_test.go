@@ -23,10 +23,10 @@ import (
 	"github.com/lonng/nano/scheduler"
 )
 
-// wait bounds every single thing that a test waits for.
+// wait is the time limit of each wait of a test.
 const wait = 60 * time.Second
 
-// site is a game behind real sockets.
+// site is a game on real sockets.
 type site struct {
 	app  *App
 	addr string
@@ -48,7 +48,7 @@ func serveSite(t *testing.T, times Times) *site {
 	mux.Handle("/nano", srv.WebSocketHandler())
 	web := httptest.NewServer(mux)
 	t.Cleanup(func() {
-		// Players are still connected, so their rooms do not end by themselves.
+		// Players are still connected, so their rooms do not end without a shutdown.
 		ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 		defer cancel()
 		_ = srv.Shutdown(ctx)
@@ -73,11 +73,11 @@ func (s *site) on(f func(*Table)) {
 	<-done
 }
 
-// page is a tab of a browser.
+// page is a browser tab.
 type page struct {
 	*testing.T
 	ctx  context.Context
-	size string // in the names of pictures
+	size string // used in the names of screenshots
 }
 
 func openPage(t *testing.T, width, height int64) page {
@@ -128,8 +128,8 @@ func (p page) until(expression string) {
 	p.do("waiting for "+expression, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
 }
 
-// click clicks elements, one after the other, as soon as each is there. The page may replace an element at any moment, so
-// it is found and clicked in one step.
+// click clicks elements in order, each as soon as it exists. The page may replace an
+// element at any time, so one step finds and clicks it.
 func (p page) click(selectors ...string) {
 	p.Helper()
 	for _, s := range selectors {
@@ -137,7 +137,7 @@ func (p page) click(selectors ...string) {
 	}
 }
 
-// read returns the value of an expression that is a string.
+// read returns the value of a string expression.
 func (p page) read(expression string) string {
 	p.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, wait)
@@ -149,7 +149,7 @@ func (p page) read(expression string) string {
 	return text
 }
 
-// shoot writes a picture into the directory that MAHJONG_PICTURES names, if it is set.
+// shoot saves a screenshot to the directory in MAHJONG_PICTURES, if it is set.
 func (p page) shoot(name string) {
 	dir := os.Getenv("MAHJONG_PICTURES")
 	if dir == "" {
@@ -166,7 +166,7 @@ func (p page) shoot(name string) {
 	}
 }
 
-// alone logs in and begins a hand with three bots.
+// alone logs in and starts a hand with three bots.
 func (p page) alone(addr string) {
 	p.Helper()
 	p.do("logging in",
@@ -183,7 +183,7 @@ func (p page) alone(addr string) {
 	p.until(`document.querySelector("#table").dataset.stage === "1"`)
 }
 
-// player plays in the page as a person does: by clicks on what the page offers.
+// player plays in the page as a person does, by clicking what the page offers.
 const player = `
 window.plays = 0;
 window.playing = setInterval(() => {
@@ -203,7 +203,7 @@ window.playing = setInterval(() => {
     click("#hand .can.up") || click("#hand .can.drawn") || click("#hand .can:last-child") || click("#hand .can");
 }, 60); ""`
 
-// results reads the settlement of the page: the change of each seat.
+// results reads the settlement on the page: the change of each seat.
 const results = `JSON.stringify(Object.fromEntries([...document.querySelectorAll(".results > li")].map((li) => [li.dataset.seat, Number(li.querySelector(".change").dataset.change)])))`
 
 func fast() Times {
@@ -212,7 +212,8 @@ func fast() Times {
 	return times
 }
 
-// A whole hand with three bots, by clicks. The settlement of the page is that of the server.
+// This test plays a whole hand with three bots by clicks. The settlement on the page
+// equals the server's.
 func TestHandInABrowser(t *testing.T) {
 	for _, size := range []struct {
 		name          string
@@ -277,12 +278,12 @@ func TestHandInABrowser(t *testing.T) {
 	}
 }
 
-// gate is a proxy whose network can be cut.
+// gate is a proxy that can interrupt the network.
 type gate struct {
 	listener net.Listener
 	mu       sync.Mutex
-	cut      bool       // mu guards it and conns
-	conns    []net.Conn // that are open
+	cut      bool       // the network is interrupted; mu guards it and conns
+	conns    []net.Conn // open connections
 }
 
 func (g *gate) serve(to string) {
@@ -315,7 +316,7 @@ func (g *gate) serve(to string) {
 	}
 }
 
-// set cuts the network or restores it.
+// set interrupts or restores the network.
 func (g *gate) set(cut bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -326,7 +327,8 @@ func (g *gate) set(cut bool) {
 	g.conns = nil
 }
 
-// The network of the page is gone for 20 s in the middle of a hand. The page comes back to the same hand by itself.
+// The network of the page is interrupted for 20 s during a hand. The page then resumes
+// the same hand by itself.
 func TestNetworkIsGone(t *testing.T) {
 	times := usual()
 	times.Turn, times.Claim = 90*time.Second, 30*time.Second // the hand waits for its player

@@ -79,7 +79,7 @@ func (c *Count) Start(s *session.Session, every *int) (*int, error) {
 	return every, nil
 }
 
-// Stop ends that. It replies with what has come from the session and what was pushed to it.
+// Stop ends that. It replies with the messages from the session and the pushes to it.
 func (*Count) Stop(s *session.Session, _ []byte) error {
 	if t, ok := s.Value("timer").(*scheduler.Timer); ok {
 		t.Stop()

@@ -89,7 +89,7 @@ type Config struct {
 	Options  []client.Option
 }
 
-// Result is what was measured.
+// Result holds the measurements.
 type Result struct {
 	Clients  int              `json:"clients"`
 	Seconds  float64          `json:"seconds"` // from the first message that was due to the last

@@ -17,7 +17,7 @@ import (
 
 type note struct{ Text string }
 
-// echo is what the clients of a load talk to. stall blocks the logic goroutine once.
+// echo is the component for the clients of a load. stall blocks the logic goroutine once.
 type echo struct {
 	component.Base
 	stall   time.Duration

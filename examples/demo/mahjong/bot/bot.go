@@ -10,7 +10,7 @@ import (
 // Style is a preference of a bot.
 type Style int
 
-// The styles.
+// These are the styles.
 const (
 	Balanced Style = iota
 	OneSuit        // collects one suit
@@ -20,19 +20,19 @@ const (
 	styles
 )
 
-// Bot plays for one seat. Its decisions depend on the view and on its random source alone.
+// Bot plays for one seat. Its decisions depend only on the view and on its random source.
 type Bot struct {
 	style Style
 	rng   *rand.Rand
 }
 
-// New returns a bot. The same seed makes the same decisions.
+// New returns a bot. Bots with the same seed make the same decisions.
 func New(seed uint64) *Bot {
 	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
 	return &Bot{style: Style(rng.IntN(int(styles))), rng: rng}
 }
 
-// Act returns the bot's action for a view in which its seat has to act.
+// Act returns the bot's action for a view in which its seat must act.
 func (b *Bot) Act(v *rules.View) rules.Action {
 	a := rules.Action{Seat: v.Seat}
 	var hand rules.Counts
@@ -99,7 +99,7 @@ func (b *Bot) discard(hand *rules.Counts, v *rules.View) rules.Tile {
 	return b.worst(hand, v, func(rules.Tile) bool { return true })
 }
 
-// worst returns the least useful tile of those that may go.
+// worst returns the least useful tile that may be discarded.
 func (b *Bot) worst(hand *rules.Counts, v *rules.View, may func(rules.Tile) bool) rules.Tile {
 	worst, least := rules.None, 1<<30
 	for i, n := range hand {
@@ -114,7 +114,7 @@ func (b *Bot) worst(hand *rules.Counts, v *rules.View, may func(rules.Tile) bool
 	return worst
 }
 
-// use estimates how much a tile is worth to the hand.
+// use estimates the value of a tile for the hand.
 func (b *Bot) use(hand *rules.Counts, v *rules.View, t rules.Tile) int {
 	at := func(d int) int {
 		r := t.Rank() + d
@@ -173,7 +173,7 @@ func (b *Bot) claim(hand *rules.Counts, v *rules.View) rules.Kind {
 	return rules.Pass
 }
 
-// eager returns how often, of ten times, the bot claims a pong.
+// eager returns the number of times out of ten that the bot claims a pong.
 func (b *Bot) eager(hand *rules.Counts, v *rules.View) int {
 	switch b.style {
 	case Melds:

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Errors of Apply. They come with a text that says what was expected.
+// These errors are returned by Apply, wrapped with a text that says what was expected.
 var (
 	ErrPhase  = errors.New("rules: not the time for this action")
 	ErrSeat   = errors.New("rules: not the turn of this seat")
@@ -14,7 +14,7 @@ var (
 	ErrOption = errors.New("rules: not an option")
 )
 
-// Apply makes a player's action. On an error the state is unchanged.
+// Apply applies a player's action. On an error the state is unchanged.
 func (s *State) Apply(a Action) error {
 	if a.Seat < 0 || a.Seat >= len(s.Seats) {
 		return fmt.Errorf("%w: seat %d, want 0 to %d", ErrSeat, a.Seat, len(s.Seats)-1)
@@ -116,7 +116,7 @@ func (s *State) act(a Action) error {
 	return fmt.Errorf("%w: want a discard, a kong or a win", ErrPhase)
 }
 
-// mustWin reports whether a win may not be passed.
+// mustWin reports whether the player must not pass a win.
 func (s *State) mustWin() bool { return s.Config.LastFourMustWin && len(s.Wall) < 4 }
 
 // SelfDraw returns the score of a win by self-draw, if the player whose turn it is has one.
@@ -135,7 +135,7 @@ func (s *State) selfDraw() (Score, bool) {
 	return Evaluate(s.Config, p.Hand, p.Melds, p.Missing, s.DrawCircumstances())
 }
 
-// DrawCircumstances returns the circumstances of a win by self-draw in this turn.
+// DrawCircumstances returns the circumstances of a win by self-draw on this turn.
 func (s *State) DrawCircumstances() Circumstances {
 	first := s.Untouched && !s.Seats[s.Turn].Acted && s.AfterKong < 0
 	return Circumstances{
@@ -147,12 +147,14 @@ func (s *State) DrawCircumstances() Circumstances {
 	}
 }
 
-// paidByDiscarder reports whether a win of this turn is a kong flower that the discarder of the kong's tile pays alone.
+// paidByDiscarder reports whether a win on this turn is a kong flower that the discarder
+// of the kong's tile pays alone.
 func (s *State) paidByDiscarder() bool {
 	return s.Config.FlowerByDiscarder && s.AfterKong >= 0 && s.Kongs[s.AfterKong].Meld == ExposedKong
 }
 
-// SelfKongs returns the tiles of which the player whose turn it is may meld a concealed or an added kong.
+// SelfKongs returns the tiles with which the player whose turn it is may meld a concealed
+// or an added kong.
 func (s *State) SelfKongs() []Tile {
 	if s.Phase != Turn || !s.Fresh || len(s.Wall) == 0 {
 		return nil
@@ -186,7 +188,7 @@ func (s *State) kongSelf(t Tile) {
 	s.offer()
 }
 
-// addKong completes the added kong that nobody has robbed.
+// addKong completes an added kong that was not robbed.
 func (s *State) addKong() {
 	t := s.Claimed
 	s.Claimed, s.Robbing = None, false
@@ -197,8 +199,8 @@ func (s *State) addKong() {
 	s.madeKong(AddedKong, s.Turn, s.Config.Base, slices.Contains(s.Draws, t))
 }
 
-// madeKong notes a kong of the player at Turn, collects its money from each player still in, unless it is exposed, and draws
-// the tile that replaces the fourth.
+// madeKong records a kong of the player at Turn and draws the replacement tile. The
+// kong's money comes from each player still in, unless the kong is exposed.
 func (s *State) madeKong(kind MeldKind, from, amount int, paid bool) {
 	k := len(s.Kongs)
 	s.Kongs = append(s.Kongs, Kong{Seat: s.Turn, Meld: kind, From: from})
@@ -238,7 +240,7 @@ func (s *State) drew(t Tile) {
 	s.Phase, s.Drawn, s.Fresh, s.AfterKong = Turn, t, true, -1
 }
 
-// next has the first player after seat who still plays draw a tile, or ends the hand.
+// next makes the next player after seat who still plays draw a tile, or ends the hand.
 func (s *State) next(seat int) {
 	if s.Winners == len(s.Seats)-1 {
 		s.Phase = Over

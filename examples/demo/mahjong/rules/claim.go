@@ -2,7 +2,7 @@ package rules
 
 import "fmt"
 
-// offer gives every player the options that the claimed tile offers.
+// offer sets the options of every player for the claimed tile.
 func (s *State) offer() {
 	s.Phase = Claim
 	for i := range s.Seats {
@@ -77,9 +77,9 @@ func (s *State) claim(a Action) error {
 	return nil
 }
 
-// Resolve ends the phase Claim when no player has to answer any more. Wins go first, all of them; then a kong or a pong;
-// then the next player draws. It is a step of its own, also when nobody has options: otherwise the pace of the game would
-// show which tiles the others hold.
+// Resolve ends the phase Claim when no player has to answer. All wins come first, then a
+// kong or a pong, and then the next player draws. It is a separate step even without
+// options, because otherwise the timing would reveal the hands of the others.
 func (s *State) Resolve() error {
 	if s.Phase != Claim {
 		return fmt.Errorf("%w: no tile is claimed", ErrPhase)

@@ -5,17 +5,17 @@ import (
 	"fmt"
 )
 
-// SelfDrawBonus is what a win by self-draw earns.
+// SelfDrawBonus is the bonus of a win by self-draw.
 type SelfDrawBonus uint8
 
-// The bonuses of a self-draw.
+// These are the bonuses of a self-draw.
 const (
 	SelfDrawBase SelfDrawBonus = iota // one base more from each payer, after the cap
 	SelfDrawFan                       // one fan, before the cap
 	SelfDrawNone                      // nothing
 )
 
-// Config is the settings of a table.
+// Config holds the settings of a table.
 type Config struct {
 	Players int // 3 or 4
 	Suits   int // 3; with three players also 2, without a missing suit and without pigs
@@ -30,14 +30,14 @@ type Config struct {
 	NoConcealed        bool // no fan for a concealed hand
 	NoSimples          bool // no fan for a hand without terminals
 	FlowerByDiscarder  bool // a kong flower after an exposed kong is paid by that kong's discarder alone
-	LastFourMustWin    bool // who can win on one of the last four tiles must
+	LastFourMustWin    bool // a player who can win on one of the last four tiles must win
 	HideConcealedKongs bool // the tile of a concealed kong is hidden until the end of the hand
 }
 
 // Default returns the usual settings for four players.
 func Default() Config { return Config{Players: 4, Suits: 3, Base: 1, Cap: 4, Hands: 8} }
 
-// Check returns all faults of the settings, joined.
+// Check returns all errors in the settings, joined.
 func (c Config) Check() error {
 	var errs []error
 	fault := func(bad bool, format string, args ...any) {

@@ -3,7 +3,7 @@ package rules
 // Pattern is one item of a win: a kind of hand or a bonus, worth some fan.
 type Pattern uint8
 
-// The patterns. The fan of all patterns of a win add up.
+// These are the patterns. The fan of all patterns of a win add up.
 const (
 	Pongs         Pattern = iota // four pongs or kongs and a pair: 1
 	PureSuit                     // one suit: 2
@@ -13,7 +13,7 @@ const (
 	Terminals                    // a 1 or 9 in every set and in the pair: 3, or 2 as an option
 	All258                       // pongs or seven pairs of 2, 5 and 8 only: 2
 	Root                         // four of a kind in hand and melds: 1 each
-	Concealed                    // no meld but concealed kongs: 1
+	Concealed                    // no melds except concealed kongs: 1
 	Simples                      // no 1 and no 9: 1
 	KongFlower                   // self-draw of the tile after a kong: 1
 	KongShot                     // win on the discard after a kong: 1
@@ -21,7 +21,7 @@ const (
 	LastDraw                     // self-draw of the last tile: 1
 	LastDiscard                  // win on the discard after the last tile was drawn: 1
 	Heavenly                     // the dealer wins with the first tiles: 5
-	Earthly                      // another player wins with the first draw, and nothing was melded before: 5
+	Earthly                      // another player wins with the first draw, before any meld: 5
 	SelfDrawPoint                // self-draw, if it counts as fan: 1
 	patterns
 )
@@ -60,7 +60,7 @@ func (s *Score) add(p Pattern, fan int) {
 	s.Fan += fan
 }
 
-// Circumstances are what a win earns beside the hand itself.
+// Circumstances are the properties of a win beyond the hand itself.
 type Circumstances struct {
 	SelfDraw    bool
 	KongFlower  bool
@@ -144,14 +144,15 @@ func (c Config) terminalFan() int {
 	return 3
 }
 
-// shape is how the tiles of a winning hand are grouped, as far as the fan depends on it.
+// shape describes how the tiles of a winning hand are grouped, as far as the fan depends
+// on it.
 type shape struct {
 	pairs     bool // seven pairs
 	pongs     bool // all sets are pongs or kongs
 	terminals bool // a terminal in every set and in the pair
 }
 
-// fan returns what the shape alone is worth, for choosing among several.
+// fan returns the fan of the shape alone, to choose among several.
 func (s shape) fan(c Config, hand *Counts, melds []Meld) int {
 	n := 0
 	all := all(hand, melds)
@@ -204,7 +205,7 @@ func sevenPairs(hand *Counts) bool {
 
 func terminal(t Tile) bool { return t%9 == 0 || t%9 == 8 }
 
-// grouping is the features of the sets that were split off a hand.
+// grouping holds the properties of the sets that were split off a hand.
 type grouping struct{ terminals, pongs bool }
 
 // each calls f for every way to split rest into sets and one pair, from the kind at on.
@@ -248,7 +249,7 @@ func all(hand *Counts, melds []Meld) Counts {
 	return c
 }
 
-// roots returns how many kinds the player has four of.
+// roots returns the number of kinds of which the player has four tiles.
 func roots(hand *Counts, melds []Meld) (n int) {
 	all := all(hand, melds)
 	for _, k := range all {
@@ -296,8 +297,9 @@ func concealed(melds []Meld) bool {
 	return true
 }
 
-// Waits returns the kinds that complete the hand, and the largest fan among them without the bonuses of draw, kong and last
-// tile. A kind of which the player has all four is no wait.
+// Waits returns the kinds that complete the hand. It also returns the largest fan among
+// them, without the bonuses of draw, kong and last tile. A kind of which the player has
+// all four is not a wait.
 func Waits(c Config, hand Counts, melds []Meld, missing Suit) (waits []Tile, best int) {
 	best = -1
 	held := all(&hand, melds)

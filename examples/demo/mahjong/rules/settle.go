@@ -33,7 +33,7 @@ func (s *State) winClaimed(winners []int) {
 	if s.Robbing {
 		p := &s.Seats[payer]
 		p.Hand[t]--
-		p.Discards = append(p.Discards, t) // where all winners share it
+		p.Discards = append(p.Discards, t) // all winners share the tile there
 	}
 	if s.ShotKong >= 0 {
 		s.transfer(s.ShotKong, winners)
@@ -54,8 +54,8 @@ func (s *State) won(seat int, t Tile, score Score) {
 	p.Won, p.Order, p.WinTile, p.Score = true, s.Winners, t, score
 }
 
-// transfer passes the money of a kong on to the winners on the discard after it. They share it, and the remainder goes to
-// the first in turn order.
+// transfer passes the money of a kong to the winners on the next discard. They share it,
+// and the first winner in turn order gets the remainder.
 func (s *State) transfer(kong int, winners []int) {
 	total := 0
 	for _, p := range s.Payments {

@@ -6,10 +6,10 @@ import (
 	"slices"
 )
 
-// Phase is what a hand waits for.
+// Phase is the phase of a hand.
 type Phase uint8
 
-// The phases of a hand, in order. Turn and Claim alternate.
+// These are the phases of a hand, in order. Turn and Claim alternate.
 const (
 	Exchange Phase = iota // every player gives three tiles away
 	Missing               // every player chooses a missing suit
@@ -21,7 +21,7 @@ const (
 // Kind is the kind of an action.
 type Kind uint8
 
-// The kinds of actions.
+// These are the kinds of actions.
 const (
 	Give     Kind = iota // the three tiles of the exchange
 	Choose               // the missing suit
@@ -33,19 +33,19 @@ const (
 	Pass
 )
 
-// Action is what a player does.
+// Action is an action of a player.
 type Action struct {
 	Seat  int
 	Kind  Kind
-	Tile  Tile    // of Discard and KongSelf
-	Tiles [3]Tile // of Give
-	Suit  Suit    // of Choose
+	Tile  Tile    // tile of Discard and KongSelf
+	Tiles [3]Tile // tiles of Give
+	Suit  Suit    // suit of Choose
 }
 
 // Options are the kinds of claims that a player may make, as bits.
 type Options uint8
 
-// The claims.
+// These are the claims.
 const (
 	MayWin Options = 1 << iota
 	MayKong
@@ -57,30 +57,30 @@ const (
 type Seat struct {
 	Hand     Counts
 	Melds    []Meld
-	Discards []Tile // those that nobody has claimed, and those that were won
+	Discards []Tile // discards that were not claimed, and those that were won
 	Missing  Suit
 
-	Given     [3]Tile // in the exchange
+	Given     [3]Tile // tiles given in the exchange
 	Received  [3]Tile
 	HasGiven  bool
 	HasChosen bool
 	Acted     bool // has discarded a tile
 
 	Won     bool
-	Order   int  // of the winners, from 1; 0 for none
+	Order   int  // order among the winners, from 1; 0 for none
 	WinTile Tile // None before a win, and after a heavenly hand
 	SelfWon bool // the winning tile is in the hand
 	Score   Score
 
 	Passed int // the largest fan of a win that was passed since the last draw, pong or kong; -1 for none
 	Pig    bool
-	Ready  bool // at the end of the wall
+	Ready  bool // ready at the end of the wall
 }
 
-// Reason says what a payment is for.
+// Reason is the reason of a payment.
 type Reason uint8
 
-// The reasons of payments.
+// These are the reasons of payments.
 const (
 	ForWin Reason = iota
 	ForExposedKong
@@ -100,7 +100,7 @@ var reasonNames = [reasonsCount]string{
 // String returns the name of the reason.
 func (r Reason) String() string { return reasonNames[r] }
 
-// Payment is money that changes hands.
+// Payment is a payment between players.
 type Payment struct {
 	From, To int
 	Amount   int
@@ -121,34 +121,34 @@ type State struct {
 	Config Config
 	Dealer int
 	Seats  []Seat
-	Wall   []Tile // the tiles that are left, the next one first; kongs are replaced from the end
-	Shift  int    // of the exchange: a tile goes to the seat so many places on
+	Wall   []Tile // the remaining tiles, the next one first; kongs are replaced from the end
+	Shift  int    // shift of the exchange: how many seats further a tile goes
 
 	Phase Phase
 	Turn  int    // whose turn it is, or whose tile can be claimed
 	Drawn Tile   // the tile that the player at Turn has drawn; None after a pong, and for the dealer's first turn
 	Fresh bool   // the player at Turn has drawn a tile, or is the dealer at the first turn
-	Draws []Tile // what the player at Turn has drawn in this turn: several after kongs
+	Draws []Tile // the tiles that the player at Turn has drawn on this turn: several after kongs
 
 	Claimed Tile      // the tile that can be claimed
 	Robbing bool      // it is the tile of an added kong
-	Options []Options // of each seat in Claim
-	Claims  []Kind    // what seats with options have answered
-	Has     []bool    // which of them have
+	Options []Options // options of each seat in Claim
+	Claims  []Kind    // answers of the seats with options
+	Has     []bool    // whether each seat has answered
 
 	AfterKong int  // the index of the kong after which the tile was drawn, -1 for none
-	ShotKong  int  // the same of the discard that can be claimed
-	Untouched bool // nobody has claimed a tile yet
+	ShotKong  int  // the same index for the discard that can be claimed
+	Untouched bool // no tile was claimed yet
 
 	Kongs     []Kong
 	Payments  []Payment
 	Winners   int
-	FirstWin  int // the next dealer by the first win; -1 while nobody has won
+	FirstWin  int // the next dealer by the first win; -1 before a win
 	WallEnded bool
 }
 
-// New deals a hand. The seed decides the wall and the dice: the same seed gives the same hand. The config must be valid,
-// and dealer be the seat of a player.
+// New deals a hand. The seed determines the wall and the dice: the same seed gives the
+// same hand. The config must be valid, and dealer must be the seat of a player.
 func New(c Config, dealer int, seed [32]byte) (*State, error) {
 	if err := c.Check(); err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func New(c Config, dealer int, seed [32]byte) (*State, error) {
 	return s, nil
 }
 
-// Clone returns a copy that shares nothing with s.
+// Clone returns a deep copy of s.
 func (s *State) Clone() *State {
 	n := *s
 	n.Seats = slices.Clone(s.Seats)
@@ -224,8 +224,8 @@ func (s *State) Totals() []int {
 	return totals
 }
 
-// NextDealer returns the dealer of the next hand: the first winner; if the first win was several on one tile, its
-// discarder; if nobody has won, the same.
+// NextDealer returns the dealer of the next hand. It is the first winner, or the
+// discarder if several players won first on one tile. Without a winner the dealer stays.
 func (s *State) NextDealer() int {
 	if s.FirstWin < 0 {
 		return s.Dealer

@@ -1,6 +1,6 @@
-// Package rules implements Sichuan mahjong, xuezhan daodi: a hand goes on until only one player is left or the wall is
-// empty. It is pure: a [State] and an [Action] make the next state. It has no network, clock or random source besides the
-// seed of a hand.
+// Package rules implements Sichuan mahjong, xuezhan daodi: a hand continues until only
+// one player is left or the wall is empty. It is pure: a [State] and an [Action] produce
+// the next state. It uses no network, clock or random source except the seed of a hand.
 package rules
 
 import "fmt"
@@ -9,7 +9,7 @@ import "fmt"
 // tiles of each kind.
 type Tile uint8
 
-// None stands for no tile, and for a tile that a player cannot see.
+// None represents no tile, or a tile that a player cannot see.
 const None Tile = 255
 
 const (
@@ -20,7 +20,8 @@ const (
 // Suit is one of the three suits.
 type Suit uint8
 
-// The suits. NoSuit is the missing suit of a player who has not chosen one, and in games without a missing suit.
+// These are the suits. NoSuit is the missing suit of a player who has not chosen one, and
+// in games without a missing suit.
 const (
 	Characters Suit = 0
 	Bamboos    Suit = 1
@@ -89,7 +90,7 @@ func (c *Counts) suit(s Suit) int {
 // MeldKind is the kind of a meld.
 type MeldKind uint8
 
-// The kinds of melds.
+// These are the kinds of melds.
 const (
 	Pong          MeldKind = iota // three tiles, one of them another player's discard
 	ExposedKong                   // four tiles, one of them another player's discard

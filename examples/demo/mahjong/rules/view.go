@@ -2,26 +2,26 @@ package rules
 
 import "slices"
 
-// View is what one seat, or a spectator, may see of a hand.
+// View is the part of a hand that one seat, or a spectator, may see.
 type View struct {
 	Config  Config
-	Seat    int // of the viewer; -1 for a spectator
+	Seat    int // seat of the viewer; -1 for a spectator
 	Dealer  int
 	Phase   Phase
 	Turn    int
-	Wall    int // how many tiles are left
-	Shift   int // of the exchange; 0 before it
+	Wall    int // number of remaining tiles
+	Shift   int // shift of the exchange; 0 before it
 	Claimed Tile
 	Robbing bool
 	Seats   []SeatView
 
-	// The viewer's own.
+	// The following fields are the viewer's own.
 	Hand     []Tile
 	Drawn    Tile
 	Given    []Tile
 	Received []Tile
 	Options  Options
-	Kongs    []Tile // that the viewer may meld in this turn
+	Kongs    []Tile // tiles with which the viewer may meld a kong on this turn
 	MayWin   bool   // by self-draw
 	MustWin  bool
 	Passed   int
@@ -30,14 +30,14 @@ type View struct {
 	WallEnded bool
 }
 
-// SeatView is what a viewer may see of a seat.
+// SeatView is the part of a seat that a viewer may see.
 type SeatView struct {
-	Tiles    int // in the hand
+	Tiles    int // number of tiles in the hand
 	Hand     []Tile
 	Melds    []Meld
 	Discards []Tile
 	Missing  Suit
-	Done     bool // has given, or chosen, in the exchange and while suits are chosen
+	Done     bool // the seat has given tiles, or has chosen a suit
 	Won      bool
 	Order    int
 	WinTile  Tile
@@ -47,8 +47,8 @@ type SeatView struct {
 	Ready    bool
 }
 
-// View returns what a seat may see; seat -1 is a spectator, who sees no hidden tile. Winners' hands stay hidden until the
-// hand is over.
+// View returns the view of a seat. Seat -1 is a spectator, who sees no hidden tiles.
+// Winners' hands stay hidden until the hand is over.
 func (s *State) View(seat int) *View {
 	over := s.Phase == Over
 	v := &View{

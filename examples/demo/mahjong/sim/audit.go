@@ -6,25 +6,26 @@ import (
 	"github.com/lonng/nano/examples/demo/mahjong/rules"
 )
 
-// audit follows a hand by the definitions of the README and shares no code with the rules: it notes passed wins, kongs
-// and first turns itself, and computes every option and every payment.
+// audit checks a hand by the definitions of the README and shares no code with the rules.
+// It records passed wins, kongs and first turns itself, and computes every option and
+// every payment.
 type audit struct {
 	h       *watch
-	c       rules.Config // as the table was opened, whatever the state says
-	missing []rules.Suit // as it was chosen
+	c       rules.Config // the settings of the table, independent of the state
+	missing []rules.Suit // the chosen missing suits
 	acted   []bool       // has discarded
 	passed  []int        // the largest fan of a passed win, -1 for none
-	claimed bool         // somebody has claimed a tile
+	claimed bool         // a tile was claimed
 	drawn   []rules.Tile // by the player whose turn it is, in this turn
 	kong    *made        // the kong that the last draw replaced
-	shot    *made        // the same, when the tile that can be claimed was discarded
+	shot    *made        // the same for the discard of the tile that can be claimed
 	kongs   []*made
 	money   []int // the balance of each seat
-	dealer  int   // the next one
+	dealer  int   // the next dealer
 	won     int
 }
 
-// made is a kong with what each seat paid for it.
+// made is a kong and the payment of each seat for it.
 type made struct {
 	seat, from int
 	kind       rules.MeldKind
@@ -50,7 +51,7 @@ func (a *audit) worth(fan int) int {
 	return amount
 }
 
-// still returns the other seats that play, in turn order.
+// still returns the other seats that still play, in turn order.
 func still(s *rules.State, seat int) (seats []int) {
 	for i := 1; i < len(s.Seats); i++ {
 		if o := (seat + i) % len(s.Seats); !s.Seats[o].Won {
@@ -119,7 +120,7 @@ func (a *audit) options(s *rules.State) {
 	}
 }
 
-// acting follows an action on the state before it.
+// acting processes an action, given the state before it.
 func (a *audit) acting(s *rules.State, act rules.Action) {
 	switch act.Kind {
 	case rules.Choose:
@@ -140,7 +141,7 @@ func (a *audit) acting(s *rules.State, act rules.Action) {
 	}
 }
 
-// make notes a kong and its money, and the draw that replaces its tile.
+// make records a kong, its money and the draw of the replacement tile.
 func (a *audit) make(s *rules.State, kind rules.MeldKind, seat, from, bases int, payers []int) {
 	k := &made{seat: seat, from: from, kind: kind, paid: make([]int, len(s.Seats))}
 	for _, o := range payers {
@@ -177,7 +178,7 @@ func (a *audit) winSelf(s *rules.State) {
 	a.draws(s, s.Turn)
 }
 
-// resolving follows the end of a claim on the state before it.
+// resolving processes the end of a claim, given the state before it.
 func (a *audit) resolving(s *rules.State) {
 	var winners []int
 	melder := -1
@@ -252,7 +253,7 @@ func (a *audit) winClaimed(s *rules.State, winners []int) {
 	a.draws(s, winners[len(winners)-1])
 }
 
-// draws follows the draw of the next player behind a seat.
+// draws processes the draw of the next player after a seat.
 func (a *audit) draws(s *rules.State, behind int) {
 	a.kong, a.drawn = nil, nil
 	if a.won == len(s.Seats)-1 || len(s.Wall) == 0 {
@@ -271,7 +272,7 @@ func (a *audit) draws(s *rules.State, behind int) {
 	a.h.next = next
 }
 
-// after compares the state with what the audit has noted.
+// after compares the state with the audit's records.
 func (a *audit) after(s *rules.State) {
 	if s.Phase == rules.Claim && len(s.Claims) > 0 && !slices.Contains(s.Has, true) {
 		a.options(s)
@@ -300,7 +301,7 @@ func (a *audit) after(s *rules.State) {
 	}
 }
 
-// settle computes the end of the wall.
+// settle computes the payments at the end of the wall.
 func (a *audit) settle(s *rules.State) {
 	best := make([]int, len(s.Seats)) // -2 for a pig, -1 for not ready
 	for i := range s.Seats {

@@ -1,5 +1,5 @@
-// Package sim plays hands of mahjong by bots and checks every state: a second evaluation of each win, the place of each
-// tile, and the sum of the scores.
+// Package sim plays hands of mahjong with bots and checks every state: a second
+// evaluation of each win, the location of each tile, and the sum of the scores.
 package sim
 
 import (
@@ -33,7 +33,7 @@ func Best(c rules.Config, hand rules.Counts, melds []rules.Meld, missing rules.S
 			fan = max(fan, value(c, pairs, melds, at, true))
 		}
 	}
-	// Every pair, then every grouping of the rest.
+	// The loops try every pair, and then every grouping of the rest.
 	for i := 0; i+1 < len(tiles); i++ {
 		if tiles[i] != tiles[i+1] || i > 0 && tiles[i-1] == tiles[i] {
 			continue

@@ -13,10 +13,12 @@ import (
 	"github.com/lonng/nano/examples/demo/mahjong/rules"
 )
 
-// maxActions is the most actions of a hand: one that takes more is stuck.
+// maxActions is the maximum number of actions of a hand. A hand with more actions is
+// stuck.
 const maxActions = 2000
 
-// allRows is the number of hands from which every row of the rules has to occur. None is rarer than 1 in 100,000.
+// allRows is the number of hands in which every row of the rules must occur. The rarest
+// row occurs more often than once in 100,000 hands.
 const allRows = 1_000_000
 
 // Report is the result of a simulation.
@@ -24,12 +26,12 @@ type Report struct {
 	Hands  int
 	Won    int            // hands with a winner
 	Rows   map[string]int // how often each row of the rules occurred, by name
-	Faults []string       // the first of them
+	Faults []string       // the first errors
 	faults int
-	plant  func(s *rules.State, a *rules.Action) // breaks a rule after each step, for tests; a is nil when claims were resolved
+	plant  func(s *rules.State, a *rules.Action) // changes a state after each step to break a rule, for tests; a is nil after resolved claims
 }
 
-// Config returns the settings of the hand with a number: every setting has its turn.
+// Config returns the settings of hand number i. Over many hands, every setting occurs.
 func Config(hand uint64) rules.Config {
 	c := rules.Default()
 	bit := func(n int) bool { return hand>>n&1 == 1 }
@@ -60,7 +62,7 @@ func seedOf(seed, hand uint64) (b [32]byte) {
 	return b
 }
 
-// Run plays hands by bots on all processors. The same seed gives the same hands.
+// Run plays hands with bots on all processors. The same seed gives the same hands.
 func Run(hands int, seed uint64) *Report { return run(hands, seed, nil) }
 
 func run(hands int, seed uint64, plant func(*rules.State, *rules.Action)) *Report {
@@ -176,18 +178,18 @@ func (r *Report) play(seed, hand uint64) {
 		}
 		h.after(&a)
 		if r.faults > before {
-			return // what follows a fault tells nothing
+			return // states after an error are not checked
 		}
 	}
 	h.end()
 }
 
-// watch checks the states of one hand, and notes which rows of the rules occur.
+// watch checks the states of one hand, and records which rows of the rules occur.
 type watch struct {
 	r     *Report
 	s     *rules.State
 	where string
-	paid  int // payments that were noted
+	paid  int // recorded payments
 	robs  bool
 
 	audit   *audit
@@ -196,7 +198,7 @@ type watch struct {
 	settled bool
 }
 
-// after checks the state that an action has made, nil for the end of a claim.
+// after checks the state after an action. The action is nil for the end of a claim.
 func (h *watch) after(a *rules.Action) {
 	if h.r.plant != nil {
 		h.r.plant(h.s, a)
@@ -260,7 +262,7 @@ func (h *watch) compare(p *rules.Seat, hand rules.Counts, at rules.Circumstances
 	}
 }
 
-// check looks where every tile is, and whether the scores sum to zero.
+// check verifies the location of every tile, and that the scores sum to zero.
 func (h *watch) check() {
 	s := h.s
 	var all rules.Counts
@@ -309,7 +311,7 @@ func (h *watch) check() {
 	}
 }
 
-// end notes what the hand has come to.
+// end records the result of the hand.
 func (h *watch) end() {
 	s := h.s
 	if s.Winners > 0 {

@@ -34,7 +34,7 @@ func TestSameSeed(t *testing.T) {
 	}
 }
 
-// Each fault breaks one rule in every hand. The checker has to see it.
+// Each fault breaks one rule in every hand. The checker must detect it.
 func TestPlantedFaults(t *testing.T) {
 	for name, plant := range map[string]func(s *rules.State, a *rules.Action){
 		"a tile twice": func(s *rules.State, _ *rules.Action) {
