@@ -452,7 +452,7 @@ func (c *Conn) goOn() error {
 	}
 	c.resuming = nil
 	c.meter = a.out.resume.meter
-	c.acks.sent.Store(a.out.resume.received.Load()) // the answer has told it
+	c.acks.sent.Store(a.out.resume.received.Load()) // the handshake answer included this count
 	a.hub.Counts.Resumed.Add(1)
 	a.announceResumed()
 	return nil
