@@ -512,6 +512,11 @@ func TestTwoBrowsers(t *testing.T) {
 	ann.say("hello from Ann")
 	bob.Shows(".message", "hello from Ann")
 
+	for _, width := range []int64{390, 1280} { // a phone and a desktop
+		ann.Do(fmt.Sprintf("the page is at most %d pixels wide", width), chromedp.EmulateViewport(width, 800),
+			chromedp.Poll[chromedp.Void](fmt.Sprintf("document.documentElement.scrollWidth <= %d", width), chromedp.WithPollingTimeout(0)))
+	}
+
 	for i, c := range s.chats {
 		c.kill()
 		for _, p := range []page{ann, bob} {

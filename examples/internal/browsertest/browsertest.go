@@ -3,6 +3,7 @@ package browsertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -176,7 +177,7 @@ func Serve(t testing.TB, srv *nano.Server) string {
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
-		if err := <-served; err != nil {
+		if err := <-served; err != nil && !errors.Is(err, nano.ErrServerClosed) { // shut down before it served
 			t.Errorf("ServeWebSocket: %v", err)
 		}
 	})
