@@ -69,7 +69,8 @@ const (
 	flagFaulty     uint32 = 1 << iota // the client violated the protocol; further input is ignored
 	flagLeft                          // its agent has another connection; further input is ignored
 	flagPaused                        // the server has stopped reading from the client for now
-	flagActive                        // the reader has just started, or has decoded a packet since it started
+	flagActive                        // the reader has just started, or has decoded a message since it started
+	flagBusy                          // a message was decoded since settleAt looked last
 	flagParked                        // the poller watches the socket, and no goroutine reads
 	flagBeating                       // timer.at is the time of the next heartbeat
 	flagHeardClose                    // the client's close frame was received

@@ -239,8 +239,8 @@ func (c *Conn) beginBatch() {
 	if a := c.agent.Load(); a.flags.has(flagFull) {
 		c.waitForOutput(a)
 	}
-	if !c.flags.has(flagActive) {
-		c.flags.set(flagActive)
+	if !c.flags.has(flagBusy) {
+		c.flags.set(flagActive | flagBusy)
 	}
 	c.in.decode.batch = dispatch.NewBatch()
 	c.in.decode.block = nil

@@ -6,6 +6,6 @@ import "time"
 
 // Readers keep their goroutines.
 
-func (c *Conn) settleAt(_, _, next time.Duration) time.Duration { return next }
+func (c *Conn) settleAt(_, next time.Duration) time.Duration { return next }
 
 func (c *Conn) settled(error) bool { return false }

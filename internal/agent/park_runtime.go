@@ -14,16 +14,17 @@ import (
 // would do; a reader that only waits needs 2 KB.
 
 // settleAt wakes the reader if the connection is quiet, and returns when to look again:
-// at next at the latest.
-func (c *Conn) settleAt(now, last, next time.Duration) time.Duration {
-	if c.raw == nil || !c.flags.has(flagActive) {
-		return next
-	}
-	if now-last >= quietTime {
+// at next at the latest. Heartbeats and acknowledgements do not end the quiet: the poller
+// takes them for less than a reader does.
+func (c *Conn) settleAt(now, next time.Duration) time.Duration {
+	switch {
+	case c.raw == nil:
+	case c.flags.clear(flagBusy):
+		return min(next, now+quietTime)
+	case c.flags.has(flagActive):
 		c.settle()
-		return next
 	}
-	return min(next, last+quietTime)
+	return next
 }
 
 // settle wakes the reader with a read deadline that has passed.

@@ -344,11 +344,7 @@ func TestResumeOfParkedConnection(t *testing.T) {
 	a := h.snapshot()[0]
 	c := parkNow(t, a)
 	p.send(pack(t, packet.Heartbeat, "\x01"))
-	eventually(t, func() bool {
-		a.out.mu.Lock()
-		defer a.out.mu.Unlock()
-		return a.out.resume.history.acked == 1
-	})
+	eventually(t, func() bool { return acked(a) == 1 })
 	if c.flags.has(flagActive) {
 		t.Error("a reader was started for an acknowledgement")
 	}
@@ -372,6 +368,41 @@ func TestResumeOfParkedConnection(t *testing.T) {
 	q.echo(2, "two")
 	q.send(pack(t, packet.Heartbeat, "\x63")) // more than was sent
 	check(t, reason(t, a.session), session.ErrProtocol)
+}
+
+// TestAcknowledgementsDoNotKeepAReader checks that a connection is parked although its
+// client acknowledges several times a second.
+func TestAcknowledgementsDoNotKeepAReader(t *testing.T) {
+	t.Parallel()
+	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 1 << 20, MaxMemory: 1 << 20} })
+	client, server := socketPair(t)
+	h.Accept(server)
+	p := &peer{t, client}
+	p.send(pack(t, packet.Handshake, `{"sys":{"resume":{}}}`))
+	p.packet()
+	p.send(pack(t, packet.Ack, ""))
+	p.echo(1, "one")
+	a := h.snapshot()[0]
+	c := a.out.conn
+	for n := uint64(2); !c.flags.has(flagParked); n++ {
+		if n > 100 {
+			t.Fatal("the connection was not parked within 10 s")
+		}
+		if err := a.Push("news", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		p.message()
+		p.send(pack(t, packet.Heartbeat, string([]byte{byte(n)})))
+		eventually(t, func() bool { return acked(a) == n })
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// acked returns how many packets a client with resume has acknowledged.
+func acked(a *Agent) uint64 {
+	a.out.mu.Lock()
+	defer a.out.mu.Unlock()
+	return a.out.resume.history.acked
 }
 
 // TestQuietReaderRenewsItsStack checks that without a poller an idle connection continues
