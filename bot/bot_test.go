@@ -53,7 +53,9 @@ func start(t *testing.T) *nanotest.Server {
 
 // dial returns a function that connects bots in memory.
 func dial(srv *nanotest.Server) func(context.Context, int, ...client.Option) (*client.Client, error) {
-	return func(ctx context.Context, _ int, opts ...client.Option) (*client.Client, error) { return srv.Dial(ctx, opts...) }
+	return func(ctx context.Context, _ int, opts ...client.Option) (*client.Client, error) {
+		return srv.Dial(ctx, opts...)
+	}
 }
 
 func TestReport(t *testing.T) {
@@ -160,7 +162,9 @@ func TestBotsThatCannotConnect(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	play := func(context.Context, *bot.Player) error { return nil }
-	door := func(context.Context, int, ...client.Option) (*client.Client, error) { return nil, errors.New("never called") }
+	door := func(context.Context, int, ...client.Option) (*client.Client, error) {
+		return nil, errors.New("never called")
+	}
 	for name, run := range map[string]func() (bot.Report, error){
 		"no bot":       func() (bot.Report, error) { return bot.Run(t.Context(), nil, bot.Options{Dial: door}) },
 		"no dial":      func() (bot.Report, error) { return bot.Run(t.Context(), play, bot.Options{}) },
@@ -172,4 +176,3 @@ func TestBadOptions(t *testing.T) {
 		}
 	}
 }
-
