@@ -2,7 +2,6 @@ package state
 
 import (
 	"cmp"
-	"math"
 	"math/bits"
 	"reflect"
 	"slices"
@@ -106,6 +105,14 @@ func (m *members) keyOf(h int) key {
 		return key{s: m.texts[h]}
 	}
 	return key{n: m.ints[h]}
+}
+
+// hasKey reports whether k is the key of handle h.
+func (m *members) hasKey(h int, k key) bool {
+	if m.keyKind == kindStr {
+		return m.texts[h] == k.s
+	}
+	return m.ints[h] == k.n
 }
 
 func (m *members) setKey(h int, k key) {
@@ -334,7 +341,10 @@ type freshEntry struct {
 }
 
 func newPlainMap(v *value) *plainMap {
-	p := &plainMap{ints: map[uint64]int{}, texts: map[string]int{}, k: reflect.New(v.keyType).Elem()}
+	p := &plainMap{
+		ints: map[uint64]int{}, texts: map[string]int{}, k: reflect.New(v.keyType).Elem(),
+		guesses: make([]uint32, 1), shift: 64,
+	}
 	if v.elem.kind != kindObj {
 		p.scalar = v.elemType
 	}
@@ -342,12 +352,7 @@ func newPlainMap(v *value) *plainMap {
 }
 
 // guess returns the handle that the struct at ptr had last, or any other number.
-func (p *plainMap) guess(ptr uintptr) int {
-	if len(p.guesses) == 0 {
-		return math.MaxInt
-	}
-	return int(p.guesses[p.hash(ptr)])
-}
+func (p *plainMap) guess(ptr uintptr) int { return int(p.guesses[p.hash(ptr)]) }
 
 func (p *plainMap) hash(ptr uintptr) uint64 { return uint64(ptr) >> 3 * 0x9e3779b97f4a7c15 >> p.shift }
 
@@ -389,7 +394,7 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 			if ptr = v.Pointer(); ptr == 0 {
 				continue
 			}
-			if h := p.guess(ptr); h < len(p.vals) && p.vals[h].ptr == ptr && m.keyOf(h) == k {
+			if h := p.guess(ptr); h < len(p.vals) && p.vals[h].ptr == ptr && m.hasKey(h, k) {
 				p.seen[h>>6] |= 1 << (h & 63) // most entries
 				continue
 			}
