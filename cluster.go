@@ -130,10 +130,10 @@ func (s *Server) join() error {
 // ClusterAddr returns the address at which other nodes dial this one. It is empty if the
 // server is not a node or has not started.
 func (s *Server) ClusterAddr() string {
-	if s.broker == nil || !s.broker.Clustered() {
+	if s.broker == nil {
 		return ""
 	}
-	return s.broker.Node().Self().Addr
+	return s.broker.Address()
 }
 
 // Members returns the other nodes of the cluster, in the order of their addresses. It

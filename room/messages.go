@@ -35,7 +35,8 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 		}
 		p.inputs = append(p.inputs, input{in.Seq, func() {
 			if err := call(); err != nil {
-				c.log.Debug("nano: a message to a room failed", "room", c.id, "method", h.name, "error", err)
+				c.log.Debug("nano: a message to a room failed", "room", c.id,
+					"route", c.kind.name+"."+h.name, "session", from.ID(), "uid", from.UID(), "error", err)
 			}
 		}})
 		return nil, nil

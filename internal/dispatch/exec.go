@@ -25,7 +25,7 @@ func (m *Mailbox) refusal(c *Call) error {
 func (m *Mailbox) exec(c *Call, refusal error) {
 	m.entity.Begin(c.id, c.route())
 	if m.d.Debug {
-		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.routeForLog(), "id", c.id)
+		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.routeForLog(), "request", c.id)
 	}
 	err := refusal
 	if err == nil {

@@ -79,7 +79,7 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 	began := d.now()
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked("a handler", h.Route, p)
+			d.panicked("a handler", p, "route", h.Route)
 			err = errLogged
 		}
 		took := d.now() - began

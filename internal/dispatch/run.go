@@ -69,7 +69,7 @@ func (m *Mailbox) finish(r *run) {
 		m.mu.Unlock()
 		last()
 		if took := m.d.now() - r.began; m.d.Slow > 0 && took > m.d.Slow {
-			m.d.Log.Warn("nano: slow close", "session", m.s.ID(), "took", took)
+			m.d.Log.Warn("nano: slow close", "session", m.s.ID(), "uid", m.s.UID(), "took", took)
 		}
 	default:
 		m.active = false

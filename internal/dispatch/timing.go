@@ -59,7 +59,8 @@ func (r *run) readClock() {
 	r.sum += took
 	r.max = max(r.max, longest)
 	if d := r.m.d; d.Slow > 0 && longest > d.Slow {
-		d.Log.Warn("nano: slow handler", "route", r.handler.Route, "took", longest, "calls", n, "session", r.m.s.ID())
+		d.Log.Warn("nano: slow handler", "route", r.handler.Route, "took", longest, "calls", n,
+			"session", r.m.s.ID(), "uid", r.m.s.UID())
 	}
 }
 

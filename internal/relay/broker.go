@@ -105,8 +105,8 @@ func New(c Config) *Broker {
 	return b
 }
 
-// address returns where other nodes dial this one; "" without a cluster and before Join.
-func (b *Broker) address() string {
+// Address returns where other nodes dial this one; "" without a cluster and before Join.
+func (b *Broker) Address() string {
 	if a := b.addr.Load(); a != nil || b.node == nil {
 		return *cmp.Or(a, new(string))
 	}

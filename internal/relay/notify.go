@@ -56,7 +56,7 @@ func (pc *peerConn) rpc(f *link.Frame) {
 	b, route, data := pc.b, f.Route, pc.Keep(f.Data)
 	err := c.Mailbox().Offer(dispatch.Do(0, func() error { return b.RPC(c.Session(), route, data) }), len(data))
 	if err != nil {
-		b.Log.Warn("cluster: notify dropped", "route", route, "session", f.Session, "error", err)
+		b.Log.Warn("cluster: notify dropped", "route", route, "session", f.Session, "uid", c.Session().UID(), "error", err)
 	}
 }
 
