@@ -6,9 +6,11 @@
 package dispatch
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"runtime/pprof"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -124,6 +126,7 @@ func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 		if len(h.Route) > message.MaxRouteLength {
 			return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, len(h.Route), message.MaxRouteLength)
 		}
+		h.Labels = pprof.WithLabels(context.Background(), pprof.Labels("route", h.Route))
 		d.handlers[h.Route] = h
 	}
 	return nil

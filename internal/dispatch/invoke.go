@@ -76,8 +76,10 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 	}
 	var reply any
 	later, err := false, errors.New("the handler ended the logic goroutine")
+	d.label(h)
 	began := d.now()
 	defer func() {
+		d.label(nil)
 		if p := recover(); p != nil {
 			d.panicked("a handler", p, "route", h.Route)
 			err = errLogged

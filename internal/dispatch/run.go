@@ -138,6 +138,9 @@ func (r *run) some(b *Batch) (moved bool) {
 func (r *run) end() {
 	r.readClock()
 	r.flushStats()
+	if r.handler != nil {
+		r.m.d.label(nil)
+	}
 	if b := r.next; b != nil && r.at == len(b.calls) { // its last handler ended the goroutine
 		r.next = b.next
 		r.doneSize += b.size
