@@ -105,6 +105,8 @@ func (s *Server) build() error {
 		Loop:       s.loop,
 		Slow:       o.slowHandler,
 		Debug:      o.debug,
+		Tracer:     o.tracer,
+		Node:       s.ClusterAddr,
 	})
 	for _, c := range o.components {
 		if err := d.Add(c.Comp, c.Opts); err != nil {

@@ -16,7 +16,8 @@ import (
 func (n *Node) updateHello() {
 	n.hello = &clusterpb.Hello{
 		Id: n.id.Load(), Fixed: n.cfg.FixedID, Serving: n.state == serving,
-		Info: &clusterpb.MemberInfo{Label: n.cfg.Label, ServiceAddr: n.self.Addr, Services: n.cfg.Services},
+		Info:   &clusterpb.MemberInfo{Label: n.cfg.Label, ServiceAddr: n.self.Addr, Services: n.cfg.Services},
+		Traces: n.cfg.Traces,
 	}
 	for _, p := range n.peers {
 		if p.link != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/mesh"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // Config configures a Broker.
@@ -31,6 +32,8 @@ type Config struct {
 	// Counts.
 	Node *mesh.Config
 	Log  *slog.Logger
+	// Tracer makes the spans of messages and calls that other nodes serve; nil for none.
+	Tracer trace.Tracer
 	// Dispatcher serves the messages of other nodes.
 	Dispatcher *dispatch.Dispatcher
 	Gate       Gate
