@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/pprof"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
@@ -92,6 +93,8 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 	}
 	r := from.Defer()
 	if !c.sched.Invoke(func() {
+		pprof.SetGoroutineLabels(h.labels)
+		defer pprof.SetGoroutineLabels(context.Background())
 		p.hops.Add(-1)
 		reply, err := c.serve(h, p, from, in)
 		if reply == nil {

@@ -1,7 +1,9 @@
 package room
 
 import (
+	"context"
 	"reflect"
+	"runtime/pprof"
 	"time"
 
 	"github.com/lonng/nano/session"
@@ -34,8 +36,11 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 			c.stats.inputsDropped.Add(1)
 		}
 		p.inputs = append(p.inputs, input{in.Seq, func() {
+			pprof.SetGoroutineLabels(h.labels)
+			defer pprof.SetGoroutineLabels(context.Background())
 			if err := call(); err != nil {
-				c.log.Debug("nano: a message to a room failed", "room", c.id, "method", h.name, "error", err)
+				c.log.Debug("nano: a message to a room failed", "room", c.id,
+					"route", c.kind.name+"."+h.name, "session", from.ID(), "uid", from.UID(), "error", err)
 			}
 		}})
 		return nil, nil

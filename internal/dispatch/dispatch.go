@@ -6,9 +6,11 @@
 package dispatch
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"runtime/pprof"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // Remote is the other nodes of a cluster, as far as dispatch needs them.
@@ -45,6 +48,8 @@ type Config struct {
 	Loop       *runloop.Loop // runs the messages that name no other scheduler
 	Slow       time.Duration // a handler that takes longer is logged; 0 for none
 	Debug      bool          // log every message, and show clients the text of any error
+	Tracer     trace.Tracer  // makes the spans of handlers; nil for none
+	Node       func() string // the address of this node, for spans; nil without a Tracer
 }
 
 // Dispatcher finds handlers. Add and SetRemote are called before its first message; then its
@@ -124,6 +129,7 @@ func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 		if len(h.Route) > message.MaxRouteLength {
 			return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, len(h.Route), message.MaxRouteLength)
 		}
+		h.Labels = pprof.WithLabels(context.Background(), pprof.Labels("route", h.Route))
 		d.handlers[h.Route] = h
 	}
 	return nil

@@ -74,6 +74,7 @@ var imports = map[string]string{
 	"testing":     "testing",
 	"time":        "time",
 	"tls":         "crypto/tls",
+	"trace":       module + "/trace",
 	"x509":        "crypto/x509",
 }
 
