@@ -22,7 +22,9 @@ type meter struct {
 	left   int // steps until the limit of the call
 	check  int // value of left at which the clock is read next
 	began  time.Time
-	err    error // the limit that was reached
+	looked time.Time // when the clock was read last
+	paused bool      // a pause of the process was left out
+	err    error     // the limit that was reached
 }
 
 var _ context.Context = (*meter)(nil)
@@ -40,6 +42,7 @@ func (m *meter) begin(factor int) {
 	m.left = m.steps * factor
 	m.check = m.left - clockSteps
 	m.began = time.Now()
+	m.looked, m.paused = m.began, false
 	m.err = nil
 }
 
@@ -53,18 +56,29 @@ func (m *meter) spend(n int) bool {
 
 // look checks the limits.
 func (m *meter) look() bool {
-	switch {
+	switch limit := m.timeout * time.Duration(m.factor); {
 	case m.err != nil:
 	case m.left < 0:
 		m.err = fmt.Errorf("the call took more than %d steps", m.steps*m.factor)
-	case time.Since(m.began) > m.timeout*time.Duration(m.factor):
-		m.err = fmt.Errorf("the call took longer than %v", m.timeout*time.Duration(m.factor))
+	case m.late(time.Now(), limit):
+		m.err = fmt.Errorf("the call took longer than %v", limit)
 	}
 	m.check = m.left - clockSteps
 	if m.err != nil {
 		m.check = m.left // look at every step
 	}
 	return m.err == nil
+}
+
+// late reports whether the call has taken longer than limit. Once in a call it leaves out a long
+// time in which few steps ran: that was a pause of the process, and not the script's fault.
+func (m *meter) late(now time.Time, limit time.Duration) bool {
+	if gap := now.Sub(m.looked); gap > limit/2 && !m.paused {
+		m.paused = true
+		m.began = m.began.Add(gap)
+	}
+	m.looked = now
+	return now.Sub(m.began) > limit
 }
 
 // Done counts a step. It returns nil while the call may go on, which also keeps package

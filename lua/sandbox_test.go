@@ -148,6 +148,28 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestPauseOfTheProcess checks that a call which the process has not run for a while does not end,
+// and that this holds once in a call.
+func TestPauseOfTheProcess(t *testing.T) {
+	m := meter{steps: 1000, timeout: time.Second}
+	m.begin(1)
+	at := m.began
+	for i, step := range []struct {
+		after time.Duration
+		late  bool
+	}{{400 * time.Millisecond, false}, {time.Hour, false}, {500 * time.Millisecond, false}, {200 * time.Millisecond, true}} {
+		at = at.Add(step.after)
+		if late := m.late(at, time.Second); late != step.late {
+			t.Errorf("step %d: late = %t, want %t", i, late, step.late)
+		}
+	}
+	m.begin(1)
+	at = m.began.Add(time.Hour)
+	if m.late(at, time.Second) || !m.late(at.Add(time.Hour), time.Second) {
+		t.Error("a second pause was left out too")
+	}
+}
+
 // TestLimitsOfText checks that no function makes or takes a text that is too long, or recurses too
 // deep.
 func TestLimitsOfText(t *testing.T) {
