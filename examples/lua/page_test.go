@@ -19,7 +19,7 @@ func TestPage(t *testing.T) {
 	if err := copyScripts(filepath.Dir(script)); err != nil {
 		t.Fatal(err)
 	}
-	edit(t, script, "local PAUSE = 6", "local PAUSE = 600")
+	edit(t, script, "local PAUSE = 6", "local PAUSE = 60")
 	edit(t, script, "local ANSWER_TIME = 15", "local ANSWER_TIME = 600")
 	mux := http.NewServeMux()
 	site.Handle(mux, web)
