@@ -352,7 +352,7 @@ func (v *vm) startCall(l *glua.LState, n int, call func(context.Context, *[]byte
 
 // called runs the callback of a call.
 func (v *vm) called(c callback, data []byte, err error) {
-	reply := glua.LValue(glua.LNil)
+	reply := glua.LNil
 	if err == nil {
 		reply, err = v.received(data)
 	}

@@ -86,7 +86,7 @@ func replaceConcat(node reflect.Value, depth int) error {
 		if depth++; depth > maxNesting {
 			return fmt.Errorf("more than %d levels of statements or expressions", maxNesting)
 		}
-		if op, ok := node.Interface().(*ast.StringConcatOpExpr); ok {
+		if op, ok := reflect.TypeAssert[*ast.StringConcatOpExpr](node); ok {
 			node.Set(reflect.ValueOf(concatCall(op)))
 		}
 		return replaceConcat(node.Elem(), depth)

@@ -99,13 +99,13 @@ func (v *vm) formatOne(l *glua.LState, b *strings.Builder, spec string, arg int)
 func quote(b *strings.Builder, s string) {
 	b.WriteByte('"')
 	for i := range len(s) {
-		switch c := s[i]; {
-		case c == '"' || c == '\\' || c == '\n':
+		switch c := s[i]; c {
+		case '"', '\\', '\n':
 			b.WriteByte('\\')
 			b.WriteByte(c)
-		case c == '\r':
+		case '\r':
 			b.WriteString(`\r`)
-		case c == 0:
+		case 0:
 			b.WriteString(`\000`)
 		default:
 			b.WriteByte(c)

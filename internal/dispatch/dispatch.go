@@ -53,8 +53,8 @@ type Config struct {
 // methods may be called concurrently.
 type Dispatcher struct {
 	Config
-	handlers   map[string]*handler.Handler // by route
-	mu         sync.Mutex                  // held while a handler is added to late
+	handlers   map[string]*handler.Handler                 // by route
+	mu         sync.Mutex                                  // held while a handler is added to late
 	late       atomic.Pointer[map[string]*handler.Handler] // by route; added after the start
 	services   []*handler.Service
 	shared     map[string]bool // services that several components may provide
