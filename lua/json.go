@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	glua "github.com/yuin/gopher-lua"
@@ -63,11 +65,11 @@ func (v *vm) fromJSON(value any, depth int) (glua.LValue, error) {
 		return t, nil
 	case map[string]any:
 		t := v.state.CreateTable(0, len(value))
-		for k, e := range value {
-			if e == nil {
+		for _, k := range slices.Sorted(maps.Keys(value)) { // scripts see the same order each time
+			if value[k] == nil {
 				continue
 			}
-			item, err := v.fromJSON(e, depth+1)
+			item, err := v.fromJSON(value[k], depth+1)
 			if err != nil {
 				return nil, err
 			}

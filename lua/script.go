@@ -203,11 +203,11 @@ func (v *vm) serve(route, name string, from *session.Session, data []byte) (any,
 	case err != nil:
 		return nil, err
 	case failure != glua.LNil:
-		return nil, v.returned(failure)
+		return nil, v.returned(f, failure)
 	case reply == glua.LNil && v.answered:
 		return nil, nil
 	}
-	return v.reply(reply)
+	return v.reply(f, reply)
 }
 
 // serveNode runs the handler of a call of another node.
@@ -228,24 +228,32 @@ func (v *vm) serveNode(route, name string, data []byte) (any, error) {
 	case err != nil:
 		return nil, err
 	case failure != glua.LNil:
-		return nil, v.returned(failure)
+		return nil, v.returned(f, failure)
 	}
-	return v.reply(reply)
+	return v.reply(f, reply)
 }
 
-// reply returns the payload of a result.
-func (v *vm) reply(value glua.LValue) (any, error) {
+// reply returns the payload of a handler's result.
+func (v *vm) reply(f *glua.LFunction, value glua.LValue) (any, error) {
 	data, err := v.payload(value)
 	if err != nil {
-		return nil, &scriptError{v.file + ": the result: " + err.Error(), v.number()}
+		return nil, &scriptError{definition(f) + "the result of the handler: " + err.Error(), v.number()}
 	}
 	return data, nil
 }
 
 // returned returns the error that a handler has returned as its second result.
-func (v *vm) returned(value glua.LValue) error {
+func (v *vm) returned(f *glua.LFunction, value glua.LValue) error {
 	if public, ok := publicError(value); ok {
 		return public
 	}
-	return &scriptError{v.file + ": the handler returned the error: " + value.String(), v.number()}
+	return &scriptError{definition(f) + "the handler returned the error: " + value.String(), v.number()}
+}
+
+// definition returns the place where a function begins, with ": ", or "" for one in Go.
+func definition(f *glua.LFunction) string {
+	if f.Proto == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d: ", f.Proto.SourceName, f.Proto.LineDefined)
 }

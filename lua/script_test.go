@@ -65,14 +65,16 @@ function M.f() return function() end end
 function M.mixed() return {1, 2, x = 3} end
 function M.nan() return 0/0 end
 function M.key() return {[{}] = 1} end
+function M.bare() error("no place", 0) end
 `))
 	p := b.Connect(t)
-	for _, route := range []string{"game.table", "game.none", "game.cycle", "game.f", "game.mixed", "game.nan", "game.key"} {
+	for _, route := range []string{"game.table", "game.none", "game.cycle", "game.f", "game.mixed", "game.nan", "game.key", "game.bare"} {
 		wantError(t, p, route, `{}`, nano.CodeInternal)
 	}
 	b.logged(t, "game.table", "game.lua:3", "table")
 	b.logged(t, "game.none", "game.lua:4")
-	b.logged(t, "game.cycle", "contains itself")
+	b.logged(t, "game.cycle", "game.lua:5: ", "contains itself")
+	b.logged(t, "game.bare", "game.lua:10: no place")
 }
 
 func TestRawPayloads(t *testing.T) {

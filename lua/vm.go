@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync/atomic"
 
@@ -157,13 +158,16 @@ func (v *vm) explain(err error) error {
 	}
 	text := e.Object.String()
 	switch {
-	case e.Type == glua.ApiErrorPanic:
+	case e.Type == glua.ApiErrorPanic, e.Object.Type() == glua.LTString && !placed.MatchString(text):
 		text = place(e.StackTrace) + text
 	case e.Object.Type() != glua.LTString:
 		text = fmt.Sprintf("%sthe error is a %s, want a string or an error of nano.error", place(e.StackTrace), e.Object.Type())
 	}
 	return &scriptError{text, v.number()}
 }
+
+// placed matches a text that begins with a place in a file.
+var placed = regexp.MustCompile(`^[^\s:]+:\d+: `)
 
 // place returns the first place in a file that a stack trace names, with ": ", or "".
 func place(trace string) string {

@@ -70,8 +70,7 @@ func choose(t *testing.T, p *nanotest.Player, question, choice int) error {
 }
 
 func code(err error) string {
-	var e *nano.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*nano.Error](err); ok {
 		return e.Code
 	}
 	return ""
