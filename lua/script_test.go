@@ -197,3 +197,39 @@ func (*goSide) Double(s *session.Session, r *goRequest) (*goRequest, error) {
 	s.Set("small", 5)
 	return &goRequest{r.N * 2}, nil
 }
+
+// TestALoopCostsOneMessage checks that a loop without end ends its own message only: those before
+// and after it, and those of other players, are served.
+func TestALoopCostsOneMessage(t *testing.T) {
+	b := start(t, module(`
+function M.loop() while true do end end
+function M.caught()
+  while true do pcall(function() while true do end end) end
+end
+function M.ok() return "ok" end
+`))
+	p, q := b.Connect(t), b.Connect(t)
+	type result struct {
+		reply string
+		err   error
+	}
+	results := make(chan result, 1)
+	go func() {
+		reply, err := ask(t, p, "game.loop", `{}`)
+		results <- result{reply, err}
+	}()
+	for range 10 {
+		want(t, q, "game.ok", `{}`, `"ok"`)
+	}
+	r := <-results
+	var e *nano.Error
+	if !errors.As(r.err, &e) || e.Code != nano.CodeInternal {
+		t.Errorf("game.loop = %s, %v, want %s", r.reply, r.err, nano.CodeInternal)
+	}
+	wantError(t, p, "game.caught", `{}`, nano.CodeInternal)
+	want(t, p, "game.ok", `{}`, `"ok"`)
+	b.logged(t, "handler failed", "game.loop", "game.lua:3: the call took")
+	if s := b.Stats().Scripts[0]; s.Stopped != 2 || s.Errors != 2 || s.Calls != 13 {
+		t.Errorf("script = %+v, want 13 calls of which 2 were stopped", s)
+	}
+}
