@@ -14,6 +14,8 @@ const (
 	maxFrames = 200
 	// maxRegisters is how many values the stack of a state or a coroutine may hold.
 	maxRegisters = 64 << 10
+	// callerName is the name of the source of vm.caller.
+	callerName = "(call)"
 	// maxNested is how deep coroutines and protected calls may be nested.
 	maxNested = 100
 )
@@ -40,11 +42,24 @@ func (v *vm) newState() {
 		open(v.state)
 	}
 	v.state.SetTop(0)
+	v.newCaller()
 	v.state.SetContext(&v.meter)
 	text := v.state.NewTable()
 	text.RawSetString("__index", v.stringLibrary(v.original("string")))
 	text.RawSetString("__metatable", glua.LFalse)
 	v.state.SetMetatable(glua.LString(""), text)
+}
+
+// newCaller makes the function of Lua that calls its first argument with the others.
+func (v *vm) newCaller() {
+	outer, err := v.state.Load(strings.NewReader("return function(called, ...) return called(...) end"), callerName)
+	if err != nil {
+		panic(err) // the source is a constant
+	}
+	v.state.Push(outer)
+	v.state.Call(0, 1)
+	v.caller = v.state.CheckFunction(1)
+	v.state.SetTop(0)
 }
 
 // original returns a library of gopher-lua.
@@ -192,14 +207,14 @@ func (v *vm) coroutineLibrary() *glua.LTable {
 	create, resume, wrap := get("create"), get("resume"), get("wrap")
 	v.state.SetFuncs(lib, map[string]glua.LGFunction{
 		"create": func(l *glua.LState) int {
-			l.CheckFunction(1)
+			checkBody(l)
 			create(l)
 			l.CheckThread(l.GetTop()).SetContext(&v.meter)
 			return 1
 		},
 		"resume": func(l *glua.LState) int { return v.nested(l, resume) },
 		"wrap": func(l *glua.LState) int {
-			l.CheckFunction(1)
+			checkBody(l)
 			wrap(l)
 			f := l.CheckFunction(l.GetTop())
 			thread := f.Upvalues[0].Value().(*glua.LState)
@@ -209,6 +224,13 @@ func (v *vm) coroutineLibrary() *glua.LTable {
 		},
 	})
 	return lib
+}
+
+// checkBody checks that argument 1 is a function that a coroutine can run.
+func checkBody(l *glua.LState) {
+	if l.CheckFunction(1).IsG {
+		l.ArgError(1, "Lua function expected")
+	}
 }
 
 // nested calls a function that resumes a coroutine.
@@ -228,19 +250,40 @@ func (v *vm) protected(l *glua.LState, f *glua.LFunction, args ...glua.LValue) (
 	v.charge(l, 20) // the coroutine
 	thread, _ := l.NewThread()
 	thread.SetContext(&v.meter)
+	if f.IsG { // a coroutine runs functions of Lua only
+		args = append([]glua.LValue{f}, args...)
+		f = v.caller
+	}
 	v.nested(l, func(l *glua.LState) int {
 		state, err, values := l.Resume(thread, f, args...)
 		switch {
 		case state == glua.ResumeYield:
 			failure = glua.LString(l.Where(1) + " attempt to yield across a protected call")
 		case err != nil:
-			failure = errorValue(err)
+			failure = v.placed(l, errorValue(err))
 		default:
 			results = values
 		}
 		return 0
 	})
 	return results, failure
+}
+
+// placed returns the value of an error with the place of the protected call, if it has that of
+// vm.caller.
+func (v *vm) placed(l *glua.LState, failure glua.LValue) glua.LValue {
+	text, ok := failure.(glua.LString)
+	if !ok {
+		return failure
+	}
+	bare, ok := strings.CutPrefix(string(text), callerName+":1: ")
+	if !ok {
+		return failure
+	}
+	if at := l.Where(1); at != "" && !strings.HasPrefix(at, callerName) {
+		bare = at + " " + bare
+	}
+	return glua.LString(bare)
 }
 
 // errorValue returns the value of an error of a call.

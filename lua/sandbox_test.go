@@ -260,6 +260,13 @@ return table.concat({x, y, coroutine.status(co), tostring(coroutine.running())},
 
 func TestStrings(t *testing.T) {
 	for body, want := range map[string]string{
+		`pcall(tostring, 5)`:                                                                                          "true 5",
+		`pcall(pcall, pcall, error, "x")`:                                                                             "true true false x",
+		`pcall(string.rep, "x", 2), select("#", pcall(print))`:                                                        "true 2",
+		`pcall(nano.group) == true, type(select(2, pcall(nano.group)))`:                                               "true userdata",
+		`select(2, pcall(string.rep))`:                                                                                "game.lua:4: bad argument #1 to called (string expected, got nil)",
+		`select(2, pcall(coroutine.create, print))`:                                                                   "game.lua:4: bad argument #1 to called (Lua function expected)",
+		`xpcall(nano.group, print) == true`:                                                                           "true",
 		`pcall(error, "x"), pcall(function(a, b) return a + b end, 1, 2)`:                                             "false true 3",
 		`pcall(error, {1}) == false, select(2, pcall(error, nil)), pcall(1)`:                                          "true nil false attempt to call a number value",
 		`pcall(setmetatable({}, {__call = function(_, x) return x end}), 7)`:                                          "true 7",

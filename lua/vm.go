@@ -22,6 +22,7 @@ type vm struct {
 	file    string
 	state   *glua.LState
 	meter   meter
+	caller  *glua.LFunction // calls a function of Go from Lua
 	server  *nano.Server
 	base    *slog.Logger
 	log     *slog.Logger // base with the version
