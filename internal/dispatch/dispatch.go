@@ -10,8 +10,10 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
 	"runtime/pprof"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,7 +58,9 @@ type Config struct {
 // methods may be called concurrently.
 type Dispatcher struct {
 	Config
-	handlers   map[string]*handler.Handler // by route
+	handlers   map[string]*handler.Handler                 // by route
+	mu         sync.Mutex                                  // held while a handler is added to late
+	late       atomic.Pointer[map[string]*handler.Handler] // by route; added after the start
 	services   []*handler.Service
 	shared     map[string]bool // services that several components may provide
 	components []*handler.Service
@@ -94,6 +98,7 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 		option(&o)
 	}
 	o.Env = handler.Env{Serializer: d.Serializer, Log: d.Log, Instance: d.instance}
+	o.Publish = d.addLater
 	s, err := handler.New(comp, o)
 	if err != nil {
 		return err
@@ -126,11 +131,42 @@ func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 		d.components = append(d.components, s)
 	}
 	for _, h := range s.Handlers {
-		if len(h.Route) > message.MaxRouteLength {
-			return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, len(h.Route), message.MaxRouteLength)
+		if err := prepare(h); err != nil {
+			return err
 		}
-		h.Labels = pprof.WithLabels(context.Background(), pprof.Labels("route", h.Route))
 		d.handlers[h.Route] = h
+	}
+	return nil
+}
+
+// prepare checks the route of a handler and sets its profiler labels.
+func prepare(h *handler.Handler) error {
+	if n := len(h.Route); n > message.MaxRouteLength {
+		return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, n, message.MaxRouteLength)
+	}
+	h.Labels = pprof.WithLabels(context.Background(), pprof.Labels("route", h.Route))
+	return nil
+}
+
+// addLater serves a handler that its component adds after the start.
+func (d *Dispatcher) addLater(h *handler.Handler) error {
+	if err := prepare(h); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	late := map[string]*handler.Handler{h.Route: h}
+	if old := d.late.Load(); old != nil {
+		maps.Copy(late, *old)
+	}
+	d.late.Store(&late)
+	return nil
+}
+
+// added returns the handler of a route that was added after the start, or nil.
+func (d *Dispatcher) added(route string) *handler.Handler {
+	if late := d.late.Load(); late != nil {
+		return (*late)[route]
 	}
 	return nil
 }
@@ -147,7 +183,10 @@ func (d *Dispatcher) Components() []*handler.Service { return d.components }
 // Handler returns the handler of a route that this node serves.
 func (d *Dispatcher) Handler(route string) (*handler.Handler, bool) {
 	h, ok := d.handlers[route]
-	return h, ok
+	if !ok {
+		h = d.added(route)
+	}
+	return h, h != nil
 }
 
 // SetRemote connects the other nodes.

@@ -17,7 +17,7 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 	if d.draining.Load() {
 		return nil, errDraining
 	}
-	h, ok := d.handlers[route]
+	h, ok := d.Handler(route)
 	switch {
 	case !ok:
 		return nil, notFound(route, true)
