@@ -81,7 +81,7 @@ func (b *bot) act() error {
 	sin, cos := math.Sincos(b.heading)
 	power := 0.3 + 0.4*rand.Float64()
 	b.seq++
-	stroke := Swim{DX: cos * power, DY: sin * power, Ticks: second}
+	stroke := Swim{DX: cos * power, DY: sin * power, Ticks: 2 * second} // a bot that is late swims on
 	stroke.Seq = b.seq
 	return b.room.Send("Swim", stroke)
 }

@@ -108,9 +108,19 @@ func TestPages(t *testing.T) {
 	player := ann.Text("String(tadpole.pond.player)")
 	ann.Text("String(tadpole.network.cut())")
 	ann.Until("document.getElementById('state').hidden && tadpole.pond.synced")
-	bob.Text("tadpole.pond.send('swim', { dx: 0, dy: 1, ticks: 40 }), ''")
+	bob.mouse("mousePressed", 640, 700)
 	ann.Until(of("Bob") + ".y * 4 % 1 !== 0")
+	bob.mouse("mouseReleased", 640, 700)
 	if now := ann.Text("String(tadpole.pond.player)"); now != player {
 		t.Errorf("after a cut the player is %s, want %s", now, player)
 	}
+
+	// A pond that ends says why, and lets the players dive into another one.
+	old := ann.Text("tadpole.pond.id")
+	if err := ponds.Do(t.Context(), old, func(p *Pond) { p.Close("it has dried up") }); err != nil {
+		t.Fatal(err)
+	}
+	ann.Shows("#problem", "it has dried up")
+	ann.Click("#enter button")
+	ann.Until(fmt.Sprintf("tadpole.shown?.tadpoles.some((t) => t.own) && tadpole.pond.id !== %q", old))
 }

@@ -26,28 +26,36 @@ let others; // all tadpoles, interpolated
 
 // Joining.
 
-client.addEventListener('status', ({ state, resumed }) => {
-  $('state').textContent = 'The connection is lost. Trying again …';
-  $('state').hidden = state === 'connected';
+client.addEventListener('status', ({ state, resumed, error }) => {
+  $('state').hidden = state !== 'reconnecting';
   if (state === 'connected' && !resumed) join();
+  if (state === 'closed' && pond) fail(error); // the client does not try again
 });
 
 async function join() {
+  let room;
   try {
-    pond = await client.joinOrCreate('pond', { name: $('name').value });
+    room = await client.joinOrCreate('pond', { name: $('name').value });
   } catch (error) {
     return fail(error);
   }
+  room.addEventListener('change', acknowledge);
+  room.addEventListener('end', ({ cause, reason }) => {
+    if (pond === room) pond = undefined;
+    fail({ message: `You are out of the pond: ${reason || cause}` });
+  });
+  pond = room;
   me = pond.predict('tadpoles', pond.player, { step: swim, fields: ['x', 'y'] });
   others = pond.smooth('tadpoles', ['x', 'y']);
-  pond.addEventListener('change', acknowledge);
   before = undefined;
+  sent.clear();
   $('enter').hidden = true;
   $('swim').hidden = false;
 }
 
-function fail(error) {
-  $('problem').textContent = error.message;
+/** Shows the form to enter again. */
+function fail({ message }) {
+  $('problem').textContent = message;
   $('enter').hidden = false;
   $('enter').querySelector('button').disabled = false;
 }
@@ -156,13 +164,13 @@ $('talk').addEventListener('submit', async (event) => {
 
 // Figures.
 
-let delay; // milliseconds from a stroke to the state that contains it
+let delay = 0; // milliseconds from a stroke to the state that contains it
 let frames = 0;
 let last = { time: performance.now(), received, frames };
 
 function acknowledge() {
   for (const [number, time] of sent) {
-    if (number > pond.ack) break;
+    if (number > client.room.ack) break;
     delay = performance.now() - time;
     sent.delete(number);
   }
@@ -179,7 +187,7 @@ setInterval(() => {
   if (!pond?.synced) return;
   $('lag').textContent = `${pond.state.lag.toFixed(pond.state.lag < 10 ? 1 : 0)} ms`;
   $('seen').textContent = `${Object.keys(pond.state.tadpoles).length} of ${pond.state.swimmers}`;
-  $('delay').textContent = delay === undefined ? '–' : `${Math.round(delay)} ms`;
+  $('delay').textContent = delay < 1000 ? `${Math.round(delay)} ms` : `${(delay / 1000).toFixed(1)} s`;
 }, 1000);
 
 function setNetwork() {
