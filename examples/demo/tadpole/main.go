@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/room"
 )
 
 func main() {
@@ -65,7 +66,15 @@ func serve(addr string, bots int, length time.Duration) error {
 	stop() // a second signal ends the process
 	ending, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	closePonds(ending)
 	return errors.Join(err, srv.Shutdown(ending), <-served)
+}
+
+// closePonds ends the ponds, which never end by themselves. Shutdown would wait for them.
+func closePonds(ctx context.Context) {
+	for pond := range ponds.List(room.Filter{}) {
+		_ = ponds.Do(ctx, pond.ID, func(p *Pond) { p.Close("the server stops") }) // fails if it has ended
+	}
 }
 
 // url returns the URL of the page of a server that listens on addr.

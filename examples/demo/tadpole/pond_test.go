@@ -95,8 +95,8 @@ func on(t *testing.T, s *swimmer, f func(*Pond)) {
 
 // The area of interest is at most a tenth of the pond.
 func TestSightIsATenth(t *testing.T) {
-	const keep = 1.08 // a view keeps a tadpole to this part of the radius
-	if part := math.Pow(sight*keep/radius, 2); part > 0.1 {
+	const far = sight * 1.08 // a view keeps a tadpole to this distance
+	if part := far * far / (radius * radius); part > 0.1 {
 		t.Errorf("a player sees %.3f of the pond, want a tenth at most", part)
 	}
 }

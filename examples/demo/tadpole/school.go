@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/lonng/nano"
@@ -22,14 +23,15 @@ func runBots(ctx context.Context, srv *nano.Server, n int, length time.Duration,
 	if err != nil {
 		return err
 	}
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(l) }() // until the server shuts down
+	go func() { _ = srv.Serve(l) }() // until the server shuts down
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	child, cancel := context.WithCancel(ctx)
-	defer cancel()
+	defer cancel() // ends the child
 	cmd := exec.CommandContext(child, self, "-join", l.Addr().String(), "-bots", strconv.Itoa(n))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
@@ -41,34 +43,33 @@ func runBots(ctx context.Context, srv *nano.Server, n int, length time.Duration,
 	}
 	ended := make(chan error, 1)
 	joined := make(chan struct{})
-	go func() {
+	reading.Go(func() {
 		if line := bufio.NewScanner(out); line.Scan() {
 			fmt.Fprintln(w, line.Text())
 			close(joined)
 		}
 		_, _ = io.Copy(io.Discard, out) // until the child ends
 		ended <- cmd.Wait()
-	}()
+	})
 	select {
 	case <-joined:
 	case err := <-ended:
 		return botsEnded(ctx, err)
 	}
 	if length > 0 {
-		err = measure(ctx, srv, length, w)
-		cancel()
-		<-ended
-		return err
+		return measure(ctx, srv, length, w)
 	}
 	return botsEnded(ctx, <-ended)
 }
 
 // botsEnded returns the error of a child that has ended: nil if ctx has ended it.
 func botsEnded(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return errors.Join(errors.New("the bots have ended"), err)
 	}
-	return fmt.Errorf("the bots have ended: %w", err)
 }
 
 // measure prints what the server uses in a time.

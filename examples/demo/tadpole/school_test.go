@@ -98,6 +98,7 @@ func TestBots(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	closePonds(ctx)
 	if err := srv.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
