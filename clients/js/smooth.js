@@ -40,11 +40,14 @@ export class Smoother {
     this.#fields = fields;
     this.#delay = delay;
     this.#jump = jump;
+    let measured; // time of the message that was measured last
     const sample = (value, key) => {
       const time = (decoder.tick * 1000) / tickRate;
       const lag = now() - time;
-      // The fastest message tells the offset best. It creeps up, for clocks that drift.
-      this.#offset = lag < this.#offset ? lag : this.#offset + (lag - this.#offset) / 100;
+      // The fastest message tells the offset best. It creeps up, for clocks that drift, by one step a message.
+      if (lag < this.#offset) this.#offset = lag;
+      else if (time !== measured) this.#offset += (lag - this.#offset) / 100;
+      measured = time;
       const values = fields.map((name) => value[name]);
       const track = this.#tracks.get(key);
       if (!track) return this.#tracks.set(key, [[time, values]]);

@@ -210,3 +210,19 @@ test('interpolation does not smooth jumps, and starts with what is there', () =>
   assert.equal(smoother.at(299).get('1').x, 10);
   assert.equal(smoother.at(300).get('1').x, 20);
 });
+
+test('a late message moves the clock of the interpolation once, for all entries together', () => {
+  let clock = 100;
+  let change;
+  const dots = Object.fromEntries(Array.from({ length: 50 }, (_, key) => [key, { x: 0, a: 0 }]));
+  const on = (_, handlers) => ({ change } = handlers);
+  const decoder = { schema: JSON.parse(MOVES), state: { dots }, tick: 1, on };
+  const smoother = new Smoother(decoder, 'dots', ['x'], { tickRate: 10, delay: 100, now: () => clock });
+  clock = 300; // 100 ms late
+  decoder.tick = 2;
+  for (const key in dots) {
+    dots[key].x = 10;
+    change(dots[key], key);
+  }
+  assert.equal(smoother.at(251).get('49').x, 5); // the clock is 1 ms behind
+});
