@@ -24,6 +24,9 @@ type request struct {
 	Hash    string          `json:"hash"`             // hash of the client's schema
 	Filter  Filter          `json:"filter"`
 	Match   uint64          `json:"match"` // the match that a player accepts
+	// Forwarded says that another node has sent the request, and that it follows a room
+	// which has moved.
+	Forwarded bool `json:"forwarded,omitempty"`
 }
 
 // Joined is the answer to a join.
@@ -216,6 +219,10 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 		return
 	}
 	p.core.do(func() {
+		if p.core.away {
+			s.node.leaveThere(from, answer)
+			return
+		}
 		if p.session == from {
 			p.core.remove(p, ErrLeft, "")
 		}
