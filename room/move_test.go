@@ -358,9 +358,11 @@ func TestMoveUnderLoad(t *testing.T) {
 		}
 		stop := sail(sailors)
 		for i := range 6 {
+			began := time.Now()
 			if err := f.move(id, 1-i%2); err != nil {
 				t.Errorf("move %d = %v", i, err)
 			}
+			t.Logf("move %d took %v", i, time.Since(began).Round(time.Millisecond))
 		}
 		stop()
 		for i, s := range sailors {
