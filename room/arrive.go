@@ -181,8 +181,11 @@ func (n *node) commit(d *departure, done func(any, error)) {
 func (n *node) enlist(c *core) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.draining {
+	switch {
+	case n.draining:
 		return ErrDraining
+	case n.rooms[c.id] != nil:
+		return ErrMoving
 	}
 	n.rooms[c.id] = c
 	delete(n.moved, c.id)

@@ -63,35 +63,40 @@ type Movable interface {
 // [ErrNotFound], [ErrMoving], [ErrNoNode], [ErrLogic], those of Save and Load, and those
 // of ctx and of the other node. Move takes 10 s at most.
 func Move(ctx context.Context, id, node string) error {
-	owner, member := nodesFor(id)
+	owner, members := nodesFor(id)
+	onAny := false
+	for _, n := range members {
+		onAny = onAny || n.onAny()
+	}
 	switch {
-	case owner != nil && owner.onAny(), owner == nil && member != nil && member.onAny():
+	case owner != nil && owner.onAny(), owner == nil && onAny:
 		return ErrLogic
 	case owner != nil:
 		return owner.move(ctx, id, node)
-	case member == nil:
+	case len(members) == 0:
 		return ErrNoServer
 	}
-	at, ok := member.locate(ctx, id)
-	if !ok {
-		return ErrNotFound
+	for _, n := range members {
+		if at, ok := n.locate(ctx, id); ok {
+			return n.call(ctx, at.name, methodMove, &moveOrder{id, node}, &struct{}{})
+		}
 	}
-	return member.call(ctx, at.name, methodMove, &moveOrder{id, node}, &struct{}{})
+	return ErrNotFound
 }
 
-// nodesFor returns the node of this process that has a room, and another one that is in a
-// cluster.
-func nodesFor(id string) (owner, member *node) {
+// nodesFor returns the node of this process that has a room, and those that may know
+// another node which has it.
+func nodesFor(id string) (owner *node, members []*node) {
 	nodes.Range(func(_, v any) bool {
 		n := v.(*node)
 		if n.room(id) != nil {
 			owner = n
 		} else if n.address() != "" && !ended(n.server.Scheduler()) {
-			member = n
+			members = append(members, n)
 		}
 		return owner == nil
 	})
-	return owner, member
+	return owner, members
 }
 
 // moveOrder asks a node to move one of its rooms.

@@ -133,6 +133,7 @@ func (n *node) cores(k *kind) []*core {
 func (n *node) close() {
 	nodes.Delete(n.server)
 	n.lobby.close()
+	n.lobby.endEntries()
 	for _, c := range n.cores(nil) {
 		c.do(func() { c.close("shutdown") })
 	}

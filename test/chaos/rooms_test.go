@@ -3,6 +3,7 @@ package chaos_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -229,5 +230,39 @@ func TestBackendIsKilled(t *testing.T) {
 		s.sent++
 		s.err = s.room.Request(t.Context(), "Next", FerryStep{N: s.sent}, nil)
 		s.check(t)
+	}
+}
+
+// TestMoveAtAnotherNode moves a room of a process to this one, and kills the process.
+func TestMoveAtAnotherNode(t *testing.T) {
+	testkit.SkipInShort(t, "starts processes")
+	t.Parallel()
+	g := startProcessGate(t)
+	a := spawn(t, nodeSpec{Name: "a", Listen: "127.0.0.1:0", Seeds: g.ClusterAddr(), Rooms: true})
+	g.sees(a, true)
+	ids, players := board(t, 1, 3, func() *testkit.Player { return g.Connect() })
+	here := testkit.StartNode(t, nil, []*testkit.Node{g.Node}, ferries.Option())
+	testkit.Eventually(t, "the node knows the process", func() bool {
+		for _, m := range here.Members() {
+			if m.Addr == a.addr() && m.Up {
+				return true
+			}
+		}
+		return false
+	})
+	if err := room.Move(t.Context(), ids[0], "127.0.0.1:1"); !errors.Is(err, room.ErrNoNode) {
+		t.Errorf("Move to no node = %v, want ErrNoNode", err)
+	}
+	testkit.Eventually(t, "the room moves", func() bool {
+		return room.Move(t.Context(), ids[0], here.ClusterAddr()) == nil
+	})
+	a.kill()
+	for _, s := range players {
+		s.sent++
+		s.err = s.room.Request(t.Context(), "Next", FerryStep{N: s.sent}, nil)
+		s.check(t)
+	}
+	if stats := ferries.On(here.Server).Stats(); len(stats) != 1 || stats[0].ID != ids[0] || stats[0].Players != len(players) {
+		t.Errorf("this node has the rooms %+v", stats)
 	}
 }
