@@ -2,6 +2,7 @@ package room
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 )
@@ -86,9 +87,7 @@ func (c *core) restore(i *image) (err error) {
 	c.id, c.code, c.locked, c.teams = i.ID, i.Code, i.Locked, i.Teams
 	c.ticks, c.sentAt, c.nextID, c.panics = i.Ticks, i.Sent, i.Next, i.Panics
 	c.records = i.Records
-	for key, v := range i.Labels {
-		c.labels[key] = v
-	}
+	maps.Copy(c.labels, i.Labels)
 	if err := c.src.UnmarshalBinary(i.Rand); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -138,7 +139,7 @@ func elsewhere(err error) bool {
 }
 
 func (c *core) movable() bool {
-	_, ok := c.value.Interface().(Movable)
+	_, ok := reflect.TypeAssert[Movable](c.value)
 	return ok
 }
 
