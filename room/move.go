@@ -126,15 +126,15 @@ func (n *node) move(ctx context.Context, id, to string) error {
 	}
 	err = ErrNoNode
 	for _, p := range targets {
-		if err = n.moveTo(ctx, c, p); err == nil || ctx.Err() != nil || !elsewhere(err) {
+		if err = n.moveTo(ctx, c, p); err == nil || ctx.Err() != nil || !tryNext(err) {
 			return err
 		}
 	}
 	return err
 }
 
-// elsewhere reports whether a room may be moved to another node after the error.
-func elsewhere(err error) bool {
+// tryNext reports whether a room may be moved to another node after the error.
+func tryNext(err error) bool {
 	return errors.Is(err, ErrDraining) || errors.Is(err, ErrTooMany) || errors.Is(err, errKindDiffers) || unavailable(err)
 }
 
