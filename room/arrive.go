@@ -133,7 +133,7 @@ func (s *server) adopt(from *session.Session, data any) (any, error) {
 func (a *arrival) seat(s *session.Session, id PlayerID) error {
 	c := a.core
 	p := c.player(id)
-	if a.state != arrivalOpen || p == nil || p.session != nil && p.session != s || s.UID() != p.UID && p.UID != 0 {
+	if a.state != arrivalOpen || p == nil || p.session != nil && p.session != s {
 		return ErrNotFound
 	}
 	if p.session == s {

@@ -118,8 +118,11 @@ func (c *core) restore(i *image) (err error) {
 	}); err != nil {
 		return err
 	}
-	if failed != nil {
+	switch {
+	case failed != nil:
 		return failed
+	case c.closed:
+		return ErrNotFound // Load closed it
 	}
 	for n, seat := range i.Seats {
 		if p := c.players[n]; p.dropped && !p.spectator {

@@ -62,7 +62,8 @@ type Movable interface {
 //
 // After an error the room goes on where it was. The errors are [ErrNotMovable],
 // [ErrNotFound], [ErrMoving], [ErrNoNode], [ErrLogic], those of Save and Load, and those
-// of ctx and of the other node. Move takes 10 s at most.
+// of ctx and of the other node. The steps before the room changes its node take 10 s at
+// most. A room whose State and saved data exceed about 10 MiB cannot move.
 func Move(ctx context.Context, id, node string) error {
 	owner, members := nodesFor(id)
 	onAny := false
@@ -378,20 +379,33 @@ func (c *core) leaveNode() {
 func (n *node) moveRooms(ctx context.Context) {
 	again := time.NewTicker(moveAgain)
 	defer again.Stop()
-	for {
+	var mu sync.Mutex
+	failed := map[string]int{} // attempts, by room
+	for round := 1; ; round++ {
 		slots := make(chan struct{}, maxMoves)
 		var wg sync.WaitGroup
 		for _, c := range n.cores(nil) {
-			if !c.mayMove() {
+			mu.Lock()
+			due := round%(1<<min(failed[c.id], maxBackoff)) == 0
+			mu.Unlock()
+			if !due || !c.mayMove() {
 				continue
 			}
 			slots <- struct{}{}
 			wg.Go(func() {
 				defer func() { <-slots }()
-				if err := n.move(ctx, c.id, ""); err != nil && !errors.Is(err, ErrNotFound) && ctx.Err() == nil {
-					n.log.Warn("nano: a room was not moved", "room", c.id, "error", err)
-					c.do(c.stays)
+				err := n.move(ctx, c.id, "")
+				if err == nil || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+					return
 				}
+				n.log.Warn("nano: a room was not moved", "room", c.id, "error", err)
+				if unavailable(err) {
+					return // such as a gate that does not know the other node yet
+				}
+				mu.Lock()
+				failed[c.id]++
+				mu.Unlock()
+				c.do(c.stays)
 			})
 		}
 		wg.Wait()
@@ -404,8 +418,9 @@ func (n *node) moveRooms(ctx context.Context) {
 }
 
 const (
-	maxMoves  = 8           // number of rooms that a draining node moves at a time
-	moveAgain = time.Second // interval at which a draining node tries to move its rooms
+	maxMoves   = 8           // number of rooms that a draining node moves at a time
+	moveAgain  = time.Second // interval at which a draining node tries to move its rooms
+	maxBackoff = 4           // a room that cannot move is tried every 2^4 intervals at least
 )
 
 // mayMove reports whether the room can move and there is a node for it. It may be called
