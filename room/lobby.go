@@ -193,8 +193,8 @@ func (l *lobby) finish(t *Ticket, room string, err error) {
 	close(t.done)
 	if t.from != "" {
 		l.reported(t, room, err)
-		if errors.Is(err, ErrDraining) {
-			return // the entry node sends the ticket to another node
+		if entryDecides(err) {
+			return // the entry node may send the ticket to another node
 		}
 	}
 	if err != nil {

@@ -160,12 +160,12 @@ func (l *lobby) report(t *Ticket, e *ticketEnd) {
 		return
 	}
 	l.node.async(func(ctx context.Context) {
-		if l.node.call(ctx, t.from, methodEnded, e, &struct{}{}) == nil || e.Err == nil || !errors.Is(e.Err, ErrDraining) {
+		if l.node.call(ctx, t.from, methodEnded, e, &struct{}{}) == nil || e.Err == nil || !entryDecides(e.Err) {
 			return // without an answer, the entry node asks
 		}
 		// The entry node is gone, so no other node gets the ticket.
 		l.mu.Lock()
-		l.tell(t, routeUnmatched, unmatchedOf(t, ErrDraining))
+		l.tell(t, routeUnmatched, unmatchedOf(t, e.Err))
 		l.mu.Unlock()
 		l.deliver()
 	})

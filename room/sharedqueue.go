@@ -30,6 +30,7 @@ type sharedTicket struct {
 	queue  string
 	owner  string // name of the node that has the ticket, "" if none has
 	busy   bool   // a goroutine sends the ticket to a node
+	lost   string // name of a node that gave the ticket up while busy was set
 	misses int    // how often in a row the owner did not know the ticket
 }
 
@@ -134,7 +135,10 @@ func (l *lobby) send(ctx context.Context, t *Ticket) {
 // sent records which node has a ticket.
 func (l *lobby) sent(t *Ticket, owner string) {
 	l.mu.Lock()
-	t.shared.owner, t.shared.busy, t.shared.misses = owner, false, 0
+	if owner == t.shared.lost {
+		owner = "" // watchEntries sends it again
+	}
+	t.shared.owner, t.shared.busy, t.shared.lost, t.shared.misses = owner, false, "", 0
 	canceled := t.state == ticketEnded
 	l.mu.Unlock()
 	if canceled && owner != "" {
@@ -190,29 +194,41 @@ type ticketEnd struct {
 	Err  *message.Error `json:"error,omitempty"`
 }
 
-// ended serves a ticketEnd. A ticket that the owner gave up because it drains goes to
-// the next owner.
+// entryDecides reports whether the entry node decides if a ticket that ended with an
+// error at its owner goes to another owner.
+func entryDecides(err error) bool { return errors.Is(err, ErrDraining) || errors.Is(err, ErrPartner) }
+
+// ended serves a ticketEnd. If the owner drains, the ticket goes to the next owner. It
+// also does so if the owner has lost a gate, and with it sessions that are open here.
 func (l *lobby) ended(e *ticketEnd) {
 	l.mu.Lock()
 	t := l.entries.tickets[e.ID]
-	again := t != nil && e.Err != nil && errors.Is(e.Err, ErrDraining)
-	if again {
-		l.entries.refused[e.From] = time.Now().Add(refusedTime)
-		t.shared.owner = ""
-		again = !t.shared.busy
-		t.shared.busy = true
-	}
 	l.mu.Unlock()
 	switch {
 	case t == nil:
-	case again:
-		if !l.node.async(func(ctx context.Context) { l.send(ctx, t) }) {
-			l.finishEntry(t, "", ErrDraining, true)
-		}
 	case e.Err == nil:
 		l.finishEntry(t, e.Room, nil, false)
-	case !errors.Is(e.Err, ErrDraining):
+	case !entryDecides(e.Err):
 		l.finishEntry(t, "", e.Err, false)
+	case slices.ContainsFunc(t.party.Players, (*session.Session).Closed):
+		l.finishEntry(t, "", ErrPartner, true)
+	default:
+		l.sendAgain(t, e.From)
+	}
+}
+
+// sendAgain sends a ticket that a node gave up to another one.
+func (l *lobby) sendAgain(t *Ticket, lost string) {
+	l.mu.Lock()
+	l.entries.refused[lost] = time.Now().Add(refusedTime)
+	busy := t.shared.busy
+	if busy {
+		t.shared.lost = lost
+	}
+	t.shared.owner, t.shared.busy = "", true
+	l.mu.Unlock()
+	if !busy && !l.node.async(func(ctx context.Context) { l.send(ctx, t) }) {
+		l.finishEntry(t, "", ErrDraining, true)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	croom "github.com/lonng/nano/client/room"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/testkit"
+	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/room"
 	"github.com/lonng/nano/session"
 )
@@ -94,6 +96,9 @@ func (g *guest) push(route string, v any) {
 	g.t.Helper()
 	for {
 		m := testkit.Receive(g.t, g.Pushes, route)
+		if m.Route == "room.unmatched" {
+			g.t.Errorf("room.unmatched %s", m.Data)
+		}
 		if m.Route != route {
 			continue
 		}
@@ -171,21 +176,23 @@ func TestSharedQueueCancel(t *testing.T) {
 			t.Fatal(err)
 		}
 		first := testkit.Receive(t, b.desks[0].tickets, "the ticket")
-		// The user enters a second time, at another node. One of the tickets ends.
-		if err := g.find(1, Wish{}); err != nil {
-			t.Fatal(err)
-		}
-		second := testkit.Receive(t, b.desks[1].tickets, "the second ticket")
+		// The user enters a second time, at another node. If that node has the first ticket,
+		// it refuses at once. Otherwise one of the tickets ends.
 		left := first
-		select {
-		case <-first.Done():
-			left, second = second, first
-		case <-second.Done():
-		case <-time.After(testkit.Patience):
-			t.Fatal("both tickets of a user are in the queue")
-		}
-		if _, err := second.Room(); !errors.Is(err, room.ErrQueued) {
-			t.Errorf("round %d: the other ticket ended with %v, want ErrQueued", round, err)
+		if err := g.find(1, Wish{}); err == nil {
+			second := testkit.Receive(t, b.desks[1].tickets, "the second ticket")
+			select {
+			case <-first.Done():
+				left, second = second, first
+			case <-second.Done():
+			case <-time.After(testkit.Patience):
+				t.Fatal("both tickets of a user are in the queue")
+			}
+			if _, err := second.Room(); !errors.Is(err, room.ErrQueued) {
+				t.Errorf("round %d: the other ticket ended with %v, want ErrQueued", round, err)
+			}
+		} else if code(err) != "ROOM-QUEUED" {
+			t.Fatal(err)
 		}
 		if left == first {
 			if err := g.find(0, Wish{}); code(err) != "ROOM-QUEUED" {
@@ -221,9 +228,7 @@ func TestSharedQueueOutlivesItsOwner(t *testing.T) {
 	b.docks[1].Kill()
 	for k := range kinds {
 		g := b.guest(int64(100 + k))
-		if err := g.find(2, Wish{Kind: k}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Eventually(t, "the last dock is up", func() bool { return g.find(2, Wish{Kind: k}) == nil })
 		var a, c found
 		early[k].push("room.found", &a)
 		g.push("room.found", &c)
@@ -250,5 +255,41 @@ func TestQueuesOptionIsChecked(t *testing.T) {
 		if room.Define[Pond]("pond", room.Queues(queues...)).Err() == nil {
 			t.Errorf("Define with the queues %v has no error", queues)
 		}
+	}
+}
+
+// A ticket of a shared queue outlives a lost connection of its player.
+func TestSharedQueueAndResume(t *testing.T) {
+	b := newBureau(t, 2, 1, room.Queue{Ready: 20 * time.Second})
+	gate := testkit.StartNode(t, testkit.Services{"login": &Login{}}, append(slices.Clone(b.gates), b.docks...), nano.WithResume(nano.Resume{Window: window}))
+	listener := nanotest.Listen()
+	served := make(chan error, 1)
+	go func() { served <- gate.Serve(listener) }()
+	t.Cleanup(func() { _, _ = listener.Close(), <-served })
+	ann := newMobile(t, listener, func() {}, 1)
+	ann.request("desk0.Find", Wish{})
+	ticket := testkit.Receive(t, b.desks[0].tickets, "the ticket")
+	ann.lose()
+	ann.connect(true)
+	bob := b.guest(2)
+	if err := bob.find(1, Wish{}); err != nil {
+		t.Fatal(err)
+	}
+	var c check
+	bob.push("room.ready", &c)
+	ann.lose() // during the ready check
+	bob.ask("room.accept", map[string]any{"match": c.Match}, nil)
+	ann.connect(true)
+	testkit.Eventually(t, "ann is asked", func() bool {
+		ann.mu.Lock()
+		defer ann.mu.Unlock()
+		return slices.ContainsFunc(ann.pushes, func(p string) bool { return strings.HasPrefix(p, "room.ready") })
+	})
+	ann.request("room.accept", map[string]any{"match": c.Match})
+	var f found
+	bob.push("room.found", &f)
+	testkit.Receive(t, ticket.Done(), "the end of the ticket")
+	if id, err := ticket.Room(); err != nil || id != f.ID {
+		t.Errorf("the ticket has the room %q, %v, want %s", id, err, f.ID)
 	}
 }
