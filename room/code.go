@@ -143,6 +143,15 @@ func (c *codes) find(code string) string {
 	return ""
 }
 
+// leave records that a room with a code has moved to another node, which renews the code.
+func (c *codes) leave(code, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mine[code] == id {
+		delete(c.mine, code)
+	}
+}
+
 // release removes the code of a room of this node.
 func (c *codes) release(code, id string) {
 	c.mu.Lock()

@@ -81,6 +81,9 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 	}
 	c, in := p.core, reflect.ValueOf(msg)
 	if onScheduler(c.sched) {
+		if c.parked != nil {
+			return nil, c.hold(&incoming{h, p, from, in, from.Defer()})
+		}
 		reply, err := c.serve(h, p, from, in)
 		if reply == nil && err == nil {
 			_ = from.Response([]byte{}) // fails for a notify
@@ -96,11 +99,7 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 		pprof.SetGoroutineLabels(h.labels)
 		defer pprof.SetGoroutineLabels(context.Background())
 		p.hops.Add(-1)
-		reply, err := c.serve(h, p, from, in)
-		if reply == nil {
-			reply = []byte{}
-		}
-		c.answer(r, reply, err)
+		c.receive(&incoming{h, p, from, in, r})
 	}) {
 		p.hops.Add(-1)
 		return nil, ErrNotJoined
