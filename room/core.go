@@ -138,6 +138,9 @@ func (c *core) start(opts any) (err error) {
 	if c.sync, err = c.value.Interface().(embedded).newSync(); err != nil {
 		return err
 	}
+	if c.dt > 0 {
+		c.sync.History(c.kind.historyTicks())
+	}
 	if h := c.kind.create; h != nil {
 		var in []reflect.Value
 		if h.options != nil {
