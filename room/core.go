@@ -78,6 +78,7 @@ type core struct {
 	panics     int  // consecutive ticks with a panic
 	closed     bool
 	empty      *timer
+	recording  *recording
 	retry      *timer // flushes again for clients that are slow
 	buf        []byte
 
@@ -164,6 +165,7 @@ func (c *core) start(opts any) (err error) {
 	if c.closed {
 		return ErrNotFound // OnCreate closed it
 	}
+	c.recording = c.openRecording()
 	c.watchEmpty()
 	c.setAlarm()
 	return nil
@@ -233,6 +235,7 @@ func (c *core) flush(tick uint64) {
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
+	c.recording = c.recording.record(now)
 	slow := false
 	for _, p := range c.players {
 		if p.session == nil || p.dropped || p.session.Suspended() {

@@ -2,6 +2,7 @@ package room
 
 import (
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type options struct {
 	private    bool
 	maxRooms   int
 	seed       *[32]byte
+	record     func(Info) (io.WriteCloser, error)
 
 	createBurst int
 	createEvery time.Duration
