@@ -78,8 +78,9 @@ type core struct {
 	panics     int  // consecutive ticks with a panic
 	closed     bool
 	empty      *timer
-	recording  *recording
-	retry      *timer // flushes again for clients that are slow
+	recording  *recording // nil for none
+	recorded   bool       // the recording was opened
+	retry      *timer     // flushes again for clients that are slow
 	buf        []byte
 
 	stats roomStats
@@ -139,9 +140,6 @@ func (c *core) start(opts any) (err error) {
 	if c.sync, err = c.value.Interface().(embedded).newSync(); err != nil {
 		return err
 	}
-	if c.dt > 0 {
-		c.sync.History(c.kind.historyTicks())
-	}
 	if h := c.kind.create; h != nil {
 		var in []reflect.Value
 		if h.options != nil {
@@ -165,7 +163,6 @@ func (c *core) start(opts any) (err error) {
 	if c.closed {
 		return ErrNotFound // OnCreate closed it
 	}
-	c.recording = c.openRecording()
 	c.watchEmpty()
 	c.setAlarm()
 	return nil
@@ -235,7 +232,7 @@ func (c *core) flush(tick uint64) {
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
-	c.recording = c.recording.record(now)
+	c.record(now)
 	slow := false
 	for _, p := range c.players {
 		if p.session == nil || p.dropped || p.session.Suspended() {

@@ -8,9 +8,9 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// Record records the state of the rooms, from their start to their end. open is called with
-// each new room, after OnCreate and on the room's scheduler; if it returns nil, the room is
-// not recorded. The writer gets the format of [state.Recorder]: read it with
+// Record records the state of the rooms, from the first that is sent to their end. open is
+// called once for each room, before that first state and on the room's scheduler; if it
+// returns nil, the room is not recorded. The writer gets the format of [state.Recorder]: read it with
 // [state.NewReplay]. Its meta has the keys "id" and "kind".
 //
 // Writes happen on the room's scheduler: about once a second, or after each state if the room
@@ -55,7 +55,16 @@ func (r *recording) failed(err error) {
 	r.c.log.Error("nano: the recording of a room failed", "room", r.c.id, "error", err)
 }
 
-// record records the state after each flush. It returns nil after an error.
+// record records the state of a flush.
+func (c *core) record(now time.Duration) {
+	if !c.recorded {
+		c.recorded = true
+		c.recording = c.openRecording()
+	}
+	c.recording = c.recording.record(now)
+}
+
+// record returns nil after an error.
 func (r *recording) record(now time.Duration) *recording {
 	if r == nil {
 		return nil
