@@ -71,7 +71,7 @@ func TestLagCompensation(t *testing.T) {
 				}
 				time.Sleep(time.Second)
 			}
-			time.Sleep(3 * time.Second)
+			time.Sleep(3*time.Second + 10*time.Millisecond) // between two ticks
 			if v := get(r, "targets", "1", "x"); v == "0" {
 				t.Fatal("the client sees no target")
 			}

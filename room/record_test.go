@@ -54,6 +54,7 @@ func TestRecord(t *testing.T) {
 		}))
 		_, r := race(t, srv)
 		seen := map[uint64]string{}
+		time.Sleep(50 * time.Millisecond) // between two ticks
 		for range 250 {
 			time.Sleep(100 * time.Millisecond)
 			if tick, _ := r.Tick(); tick > 0 {
