@@ -31,7 +31,6 @@ type Replay struct {
 	offset  int64 // bytes read
 	payload bytes.Buffer
 	at      time.Duration
-	ended   bool
 	err     error
 }
 
