@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// replayed reads the recordings in a directory, and returns the values at a path by tick.
+// replayed reads a recording to its end, and returns the values at a path by tick.
 func replayed(t *testing.T, file string, path ...string) (p *state.Replay, values map[uint64]string) {
 	t.Helper()
 	f, err := os.Open(file)
@@ -184,4 +185,22 @@ func TestRecordFails(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestRecordShutdown checks that the file is whole after the server has shut down.
+func TestRecordShutdown(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "race")
+		srv, _ := newRace(t, room.Record(func(room.Info) (io.WriteCloser, error) { return os.Create(file) }))
+		race(t, srv)
+		time.Sleep(3050 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		if _, values := replayed(t, file, "ticks"); len(values) < 30 {
+			t.Errorf("the recording has %d states, want 30", len(values))
+		}
+	})
 }
