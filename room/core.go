@@ -83,7 +83,9 @@ type core struct {
 	unmoved    bool     // a node that drains could not move the room
 	records    []string // names of the nodes that know that the room has moved
 	empty      *timer
-	retry      *timer // flushes again for clients that are slow
+	recording  *recording // nil for none
+	recorded   bool       // the recording was opened
+	retry      *timer     // flushes again for clients that are slow
 	buf        []byte
 
 	stats roomStats
@@ -236,6 +238,7 @@ func (c *core) flush(tick uint64) {
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
+	c.record(now)
 	slow := false
 	for _, p := range c.players {
 		if p.session == nil || p.dropped || p.session.Suspended() {

@@ -22,6 +22,7 @@ export class Smoother {
   #jump;
   #offset = Infinity; // of the local clock to the one of the ticks
   #end;
+  #tick;
 
   /**
    * @param {StateDecoder} decoder
@@ -61,6 +62,7 @@ export class Smoother {
       this.#tracks.delete(key);
       this.#values.delete(key);
     };
+    this.#tick = (now) => Math.min(((now - this.#offset - delay) * tickRate) / 1000, decoder.tick);
     const map = path.split('.').reduce((o, name) => o[name], decoder.state);
     for (const key in map) sample(map[key], key);
     this.#end = decoder.on(path, { add: sample, change: sample, remove });
@@ -83,6 +85,11 @@ export class Smoother {
       });
     }
     return this.#values;
+  }
+
+  /** Returns the tick that `at` shows at a time of the clock, with a fraction: for the lag compensation of the server. */
+  tick(now = performance.now()) {
+    return this.#tick(now);
   }
 
   /** Ends the interpolation. */

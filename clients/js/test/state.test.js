@@ -187,6 +187,7 @@ test('interpolation goes from message to message, a delay behind', () => {
   assert.equal(at(1150).x, 15);
   assert.ok(Math.abs(at(1150).a - Math.PI) < 1e-9, 'the short way round');
   assert.equal(at(1300).x, 20);
+  assert.deepEqual([smoother.tick(1150), smoother.tick(1300)], [1.5, 2], 'the tick that is shown');
   clock = 1900;
   decoder.decode(bytes('20 01 02 01 14')); // tick 10: x 30, after it stood still
   assert.equal(at(1850).x, 20);
