@@ -78,6 +78,7 @@ type core struct {
 	ticking    bool // a tick is running, and the clock is stopped
 	panics     int  // consecutive ticks with a panic
 	closed     bool
+	early      []func() // what waits for the start
 	parked     *parked  // holds the work of a room that moves; nil otherwise
 	away       bool     // closed because another node has the room
 	unmoved    bool     // a node that drains could not move the room
