@@ -4,6 +4,7 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"time"
@@ -22,9 +23,13 @@ const (
 	NanoJSON      Kind = "nano-json"
 	NanoProtobuf  Kind = "nano-protobuf"
 
-	TCP         Kind = "tcp"          // one goroutine per connection; one write for all whole frames of a read
-	WebSocket   Kind = "ws"           // gorilla/websocket; one write per message
-	Fanout      Kind = "fanout"       // builds a frame once for each room; the reader of the message writes it
+	TCP           Kind = "tcp"             // one goroutine per connection; one write for all whole frames of a read
+	WebSocket     Kind = "ws"              // gorilla/websocket; one write per message
+	Fanout        Kind = "fanout"          // builds a frame once for each room; the reader of the message writes it
+	WSBatch       Kind = "ws-batch"        // one read and one write for all whole frames that have come
+	FanoutBatch   Kind = "fanout-batch"    // Fanout; the broadcasts of a read leave with one write for each member
+	FanoutBatchWS Kind = "fanout-batch-ws" // the same over WebSocket
+
 	TCPJSON     Kind = "tcp-json"     // TCP; decodes and encodes each payload
 	TCPProtobuf Kind = "tcp-protobuf" // the same with protobuf
 )
@@ -32,6 +37,7 @@ const (
 // Spec describes a server.
 type Spec struct {
 	Kind      Kind
+	Host      string        // address to listen on; 127.0.0.1 if it is ""
 	Heartbeat time.Duration // heartbeat interval of nano; 0 for the default
 	Resume    bool          // of nano: sessions can be resumed
 	Rate      float64       // of nano: broadcasts a second to every room that clients join, of 64 letters; 0 for none
@@ -51,7 +57,7 @@ func Role(c *proc.Child) error {
 	if err := c.Spec(&s); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(cmp.Or(s.Host, "127.0.0.1"), "0"))
 	if err != nil {
 		return err
 	}
@@ -62,7 +68,7 @@ func Role(c *proc.Child) error {
 	}()
 	ready := func() { c.Say("ready", Ready{l.Addr().String()}) }
 	switch s.Kind {
-	case TCP, TCPJSON, TCPProtobuf, Fanout:
+	case TCP, TCPJSON, TCPProtobuf, Fanout, WSBatch, FanoutBatch, FanoutBatchWS:
 		ready()
 		return accept(l, bare(s.Kind), c.Ended())
 	case WebSocket:

@@ -40,12 +40,15 @@ func TestRun(t *testing.T) {
 		load    load.Spec
 	}{
 		"echo":     {[]server.Kind{server.Nano, server.TCP}, echo},
-		"ws":       {[]server.Kind{server.NanoWebSocket, server.WebSocket}, with(echo, func(s *load.Spec) { s.WebSocket = true })},
+		"ws":       {[]server.Kind{server.NanoWebSocket, server.WebSocket, server.WSBatch}, with(echo, func(s *load.Spec) { s.WebSocket = true })},
 		"json":     {[]server.Kind{server.NanoJSON, server.TCPJSON}, with(echo, func(s *load.Spec) { s.Codec, s.Route = load.JSON, "Bench.JSON" })},
 		"protobuf": {[]server.Kind{server.NanoProtobuf, server.TCPProtobuf}, with(echo, func(s *load.Spec) { s.Codec, s.Route = load.Protobuf, "Bench.Protobuf" })},
 		"push":     {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Kind, s.Route = load.Push, "Bench.Ping" })},
 		"rate":     {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Rate = 2000; s.Window = 64 })},
-		"rooms":    {[]server.Kind{server.Nano, server.Fanout}, rooms},
+		"rooms":    {[]server.Kind{server.Nano, server.Fanout, server.FanoutBatch}, rooms},
+		"ws rooms": {[]server.Kind{server.NanoWebSocket, server.FanoutBatchWS}, with(rooms, func(s *load.Spec) { s.WebSocket = true })},
+		"open":     {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Rate, s.Open, s.Window = 2000, true, 64 })},
+		"paused":   {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Pause = time.Millisecond })},
 		"idle":     {[]server.Kind{server.Nano, server.NanoWebSocket}, with(echo, func(s *load.Spec) { s.Kind = load.Idle })},
 		"connect":  {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Kind = load.Connect })},
 	} {
