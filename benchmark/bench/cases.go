@@ -12,12 +12,13 @@ import (
 
 // benchCase is one load that nano and bare servers are measured with.
 type benchCase struct {
-	name   string
-	nano   server.Kind
-	limits []limit
-	load   load.Spec
-	unit   unit
-	share  float64 // the rate of the load, as a share of what the first limit bears; 0 if the load says it
+	name      string
+	nano      server.Kind
+	limits    []limit
+	load      load.Spec
+	unit      unit
+	share     float64       // the rate of the load, as a share of what the first limit bears; 0 if the load says it
+	heartbeat time.Duration // of the server, and the least that is measured; 0 for its default
 }
 
 // limit is a bare server, and the bounds of nano's figures beside it.
@@ -85,6 +86,13 @@ func rooms(window int) load.Spec {
 	return load.Spec{Kind: load.Broadcast, Route: "Bench.Say", Join: "Bench.Join", Clients: 1000, Rooms: 10, Window: window}
 }
 
+// settled lets the server park the connections whose clients send nothing but
+// acknowledgements before it is measured.
+func settled(s load.Spec) load.Spec {
+	s.Warm = 3 * time.Second
+	return s
+}
+
 var (
 	notify  = load.Spec{Kind: load.Push, Route: "Bench.Ping", Clients: 1000, Window: 1}
 	rate    = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 200, Window: 16, Rate: 10_000}
@@ -124,7 +132,7 @@ var cases = []benchCase{
 	{name: "idle-ws", nano: server.NanoWebSocket, load: webSocket(resting), unit: idle, limits: beside(server.WebSocket, memory(1))},
 	{name: "connect", nano: server.Nano, load: connect, unit: connections, limits: beside(server.TCP)},
 	{name: "resume-tcp-w1", nano: server.Nano, load: echo(1), limits: beside(server.Nano, cpu(1.05))},
-	{name: "resume-broadcast-w8", nano: server.Nano, load: rooms(8), limits: beside(server.Nano, cpu(1.03))},
+	{name: "resume-broadcast-w8", nano: server.Nano, load: settled(rooms(8)), limits: beside(server.Nano, cpu(1.03))},
 	{name: "resume-idle-tcp", nano: server.Nano, load: resting, unit: idle, limits: beside(server.Nano)},
 }
 
@@ -132,14 +140,21 @@ var cases = []benchCase{
 func (b *bench) trial(c benchCase, k server.Kind, nano bool) trial.Trial {
 	t := trial.Trial{Server: server.Spec{Kind: k}, Load: c.load, ServerCPUs: b.serverCPUs, LoadCPUs: b.loadCPUs}
 	if nano {
-		t.Server.Resume, t.Load.Resume = c.resume(), c.resume()
+		t.Load.Resume = c.load.Resume || c.resume()
 	}
-	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, b.duration
+	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, max(b.duration, c.load.Duration)
 	if c.unit == idle {
 		t.Load.Warm = 3 * time.Second // lets allocations of the start settle
 	}
+	if c.heartbeat > 0 {
+		t.Server.Heartbeat, t.Load.Duration = c.heartbeat, max(b.duration, c.heartbeat)
+	}
+	t.Server.Resume = t.Load.Resume
+	if c.load.Warm > 0 {
+		t.Load.Warm = c.load.Warm
+	}
 	if b.small {
-		t.Load.Warm = b.duration
+		t.Load.Warm, t.Load.Duration = b.duration, b.duration
 		t.Load.Clients = max(4, 2*t.Load.Rooms)
 	}
 	return t

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	short, err := b.main(ctx, os.Stdout, selected(cases, *only), *file)
+	short, err := b.main(ctx, os.Stdout, selected(slices.Concat(cases, parkCases), *only), *file)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -64,10 +65,12 @@ type bench struct {
 	bears map[server.Kind]float64 // messages a second that a bare server bears, measured when it is needed
 }
 
+// selected returns the cases that words name. Those of parkCases have to be asked for.
 func selected(all []benchCase, words string) (list []benchCase) {
+	const extra = "park"
 	for _, c := range all {
 		for word := range strings.SplitSeq(words, ",") {
-			if strings.Contains(c.name, word) {
+			if strings.Contains(c.name, word) && strings.HasPrefix(word, extra) == strings.HasPrefix(c.name, extra) {
 				list = append(list, c)
 				break
 			}
