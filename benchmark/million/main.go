@@ -1,6 +1,6 @@
 // Million holds as many clients as the machine can: a million of them if it has 15 GiB of free memory.
 //
-//	go run ./benchmark/million [-n 1000000] [-ws] [-heartbeat 25s] [-duration 25s]
+//	go run ./benchmark/million [-n 1000000] [-ws] [-rate 5000] [-heartbeat 25s] [-duration 25s]
 //
 // Server and clients share the machine. A process may open a limited number of files, so there are as many servers as
 // that asks for, each with a room of its own and an address in 127.0.0.0/8, and as many processes of clients. The clients
@@ -40,6 +40,7 @@ func main() {
 	m := newMillion(os.Stderr)
 	flag.IntVar(&m.n, "n", m.n, "how many clients there are")
 	flag.BoolVar(&m.ws, "ws", false, "connect over WebSocket instead of TCP")
+	flag.Float64Var(&m.rate, "rate", m.rate, "how many clients connect in a second at most, and then join; 0 for no limit")
 	flag.DurationVar(&m.heartbeat, "heartbeat", m.heartbeat, "the heartbeat interval of the servers")
 	flag.DurationVar(&m.duration, "duration", m.duration, "how long the clients rest while heartbeats are measured")
 	flag.Parse()
@@ -57,6 +58,7 @@ type million struct {
 	progress  io.Writer
 	n         int
 	ws        bool
+	rate      float64
 	heartbeat time.Duration
 	duration  time.Duration
 	files     int    // connections that a process may have
@@ -68,7 +70,7 @@ type million struct {
 
 func newMillion(progress io.Writer) *million {
 	return &million{
-		progress: progress, n: 1_000_000, heartbeat: 25 * time.Second, duration: 25 * time.Second,
+		progress: progress, n: 1_000_000, rate: 5000, heartbeat: 25 * time.Second, duration: 25 * time.Second,
 		files: proc.FileLimit() - spareFiles, machine: linux{},
 	}
 }

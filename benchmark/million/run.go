@@ -87,7 +87,11 @@ func (m *million) connect(ctx context.Context) (empty int64, took time.Duration,
 // start starts one pair and waits until its clients have joined. It returns the memory of
 // the server before.
 func (m *million) start(ctx context.Context, p *pair, i int) (empty int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	limit := patience
+	if m.rate > 0 {
+		limit += time.Duration(2 * float64(p.n) / m.rate * float64(time.Second))
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	s := server.Spec{Kind: server.Nano, Heartbeat: m.heartbeat, Host: fmt.Sprintf("127.1.%d.%d", i/250, 1+i%250)}
 	if m.ws {
@@ -105,7 +109,7 @@ func (m *million) start(ctx context.Context, p *pair, i int) (empty int64, err e
 		return 0, err
 	}
 	p.clients, err = proc.Start(roleCrowd, load.Spec{
-		Kind: load.Crowd, Addr: ready.Addr, WebSocket: m.ws, Size: 64, Clients: p.n, Rooms: 1, Window: 1, Route: "Bench.Say", Join: "Bench.Join",
+		Kind: load.Crowd, Addr: ready.Addr, WebSocket: m.ws, Size: 64, Clients: p.n, Connects: m.rate, Rooms: 1, Window: 1, Route: "Bench.Say", Join: "Bench.Join",
 	}, nil)
 	if err != nil {
 		return 0, err
