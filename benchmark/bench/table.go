@@ -72,10 +72,9 @@ func writeTable(out io.Writer, results []result) (short int) {
 	report.Table(out, 1, table)
 	fmt.Fprintln(out, `
 The figures are of nano; "x limit" is their ratio to those of the bare server that the column "limit" names. A case with
-two limits has a row for each. CPU is the
-server's for a message or, with connect, for a connection; with idle connections, that of all of them in a second.
-Memory is resident, for each connection; with connect, what the heap has more when all are closed. Busy is how much of a
-processor the server and the load generator took.`)
+two limits has a row for each. CPU is the server's for a message or, with connect, for a connection; with idle
+connections, that of all of them in a second. Memory is resident, for each connection; with connect, what the heap has
+more when all are closed. Busy is how much of a processor the server and the load generator took.`)
 	for i := range results {
 		r := &results[i]
 		if r.Nano.bottleneck() {
