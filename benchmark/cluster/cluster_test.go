@@ -57,7 +57,7 @@ func TestBeyond(t *testing.T) {
 	if got := c.excess(r); got != 1.25 {
 		t.Errorf("excess = %v, want 1.25", got)
 	}
-	if got := strings.Join(c.beyond(r), "\n"); got != "x: 2.50 times the CPU of the one node, above its bound of 2.00." {
+	if got := strings.Join(c.beyond(r), "\n"); got != "x: 2.50 times the CPU of one node, above its bound of 2.00." {
 		t.Errorf("beyond = %q", got)
 	}
 	r[cluster] = []figures{{CPU: 2}}

@@ -228,10 +228,11 @@ func (c *benchCase) excess(r rounds) (largest float64) {
 func (c *benchCase) beyond(r rounds) (list []string) {
 	for _, bound := range []struct {
 		side side
+		name string
 		most float64
-	}{{local, c.toLocal}, {tcp, c.toTCP}} {
+	}{{local, "one node", c.toLocal}, {tcp, "the TCP link", c.toTCP}} {
 		if ratio := r.cpuRatio(bound.side); bound.most > 0 && ratio > bound.most {
-			list = append(list, fmt.Sprintf("%s: %.2f times the CPU of the %s, above its bound of %.2f.", c.name, ratio, bound.side, bound.most))
+			list = append(list, fmt.Sprintf("%s: %.2f times the CPU of %s, above its bound of %.2f.", c.name, ratio, bound.name, bound.most))
 		}
 	}
 	return list
