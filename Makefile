@@ -41,7 +41,7 @@ release: ## tag all modules at VERSION=v1.2.3; DRY=1 only tries
 bench: ## compare nano with bare servers, about 9 minutes; ARGS="-cases tcp -rounds 5"
 	go run ./benchmark/bench $(ARGS)
 
-bench-scale: ## many connections, a large room, several cores, a storm of resumes, about 2 minutes
+bench-scale: ## many connections, a large room, several cores, a storm of resumes, about 3 minutes
 	go run ./benchmark/scale $(ARGS)
 
 bench-cluster: ## a gate and a backend against one node and a bare TCP link, about 4 minutes

@@ -58,6 +58,7 @@ type scale struct {
 	duration    time.Duration
 	warm        time.Duration
 	connections int           // number of idle connections
+	connects    float64       // idle connections that are made in a second
 	heartbeat   time.Duration // heartbeat interval of idle connections
 	members     int           // members of the room
 	broadcasts  float64       // broadcasts per second
@@ -82,7 +83,7 @@ type line struct{ what, figure, value, bound string }
 func newScale(progress io.Writer) *scale {
 	return &scale{
 		progress: progress, duration: 10 * time.Second, warm: 3 * time.Second,
-		connections: proc.FileLimit() - spareFiles, heartbeat: 5 * time.Second,
+		connections: proc.FileLimit() - spareFiles, connects: 2500, heartbeat: 5 * time.Second,
 		members: 5000, broadcasts: 10, work: 20 * time.Microsecond, rounds: 5, stormy: 10_000,
 		attempts: report.Attempts,
 	}
@@ -181,16 +182,23 @@ func (s *scale) run(ctx context.Context, what string, t trial.Trial) (trial.Outc
 	return o, nil
 }
 
-// idle measures connections that send only heartbeats.
+// restingCPU is the largest CPU time, in microseconds a second, for a connection that is
+// sent heartbeats every five seconds.
+const restingCPU = 2.5
+
+// idle measures connections that send only heartbeats. They come at a rate at which
+// players might, so that most are parked when the last one comes.
 func (s *scale) idle(ctx context.Context) error {
 	for _, over := range []struct {
 		name string
 		kind server.Kind
 		ws   bool
-	}{{"idle TCP connections", server.Nano, false}, {"idle WebSocket connections", server.NanoWebSocket, true}} {
+		most float64 // KiB a connection
+	}{{"idle TCP connections", server.Nano, false, 1.9}, {"idle WebSocket connections", server.NanoWebSocket, true, 2.1}} {
 		o, err := s.run(ctx, over.name, trial.Trial{
 			Server: server.Spec{Kind: over.kind, Heartbeat: s.heartbeat},
 			Load: load.Spec{Kind: load.Idle, Route: "Bench.Echo", WebSocket: over.ws, Clients: s.connections, Window: 1, Size: 64,
+				Connects: s.connects,
 				// At this point every client has received a heartbeat, and the server is
 				// idle.
 				Warm: s.warm + s.heartbeat, Duration: max(s.duration, s.heartbeat)},
@@ -201,8 +209,11 @@ func (s *scale) idle(ctx context.Context) error {
 		s.note(over.name, "connections", "%d, made in %.1f s", o.Clients, o.Setup.Seconds())
 		s.note(over.name, "memory of the server", "%.1f MiB, %.2f KiB a connection",
 			float64(o.Loaded.Memory)/(1<<20), o.MemoryPerClient()/1024)
+		s.hold(fmt.Sprintf("%.1f KiB", over.most), o.MemoryPerClient() <= 1024*over.most)
 		s.note(over.name, "heartbeats", "%.0f a second, every %v", float64(o.Heartbeats)/o.Took.Seconds(), s.heartbeat)
-		s.note(over.name, "CPU of the server", "%.1f ms a second", 1e3*o.Busy(o.ServerCPU))
+		each := 1e6 * o.Busy(o.ServerCPU) / float64(o.Clients)
+		s.note(over.name, "CPU of the server", "%.1f ms a second, %.2f µs a connection", 1e3*o.Busy(o.ServerCPU), each)
+		s.hold(fmt.Sprintf("%v µs", restingCPU), each <= restingCPU)
 		s.count(over.name, o.Faults)
 	}
 	return nil
