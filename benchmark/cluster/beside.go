@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -189,7 +190,7 @@ func serveTCPLink(c *proc.Child, l net.Listener, peer string, count *atomic.Int6
 			count.Add(n)
 			return whole
 		})
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			return err
 		}
 		<-c.Ended()

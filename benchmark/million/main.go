@@ -5,7 +5,7 @@
 // Server and clients share the machine. A process may open a limited number of files, so there are as many servers as
 // that asks for, each with a room of its own and an address in 127.0.0.0/8, and as many processes of clients. The clients
 // connect, join the room of their server, and rest but for heartbeats. Then every room is sent one broadcast, all at
-// once, and all servers shut down, which kicks their clients.
+// once, and the servers shut down, one for each processor at a time, which kicks their clients.
 //
 // Memory of the servers is resident memory after a garbage collection; that of the kernel is the growth of its slabs, for
 // both ends of the connections. The table goes to the standard output. The figures are reports: no figure falls short.

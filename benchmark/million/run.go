@@ -131,11 +131,19 @@ func (m *million) end() {
 }
 
 // each calls f for every pair at the same time.
-func (m *million) each(f func(*pair) error) error {
+func (m *million) each(f func(*pair) error) error { return m.some(len(m.pairs), f) }
+
+// some calls f for every pair, for at most n of them at the same time.
+func (m *million) some(n int, f func(*pair) error) error {
 	errs := make([]error, len(m.pairs))
+	slots := make(chan struct{}, n)
 	var wg sync.WaitGroup
 	for i, p := range m.pairs {
-		wg.Go(func() { errs[i] = f(p) })
+		slots <- struct{}{}
+		wg.Go(func() {
+			errs[i] = f(p)
+			<-slots
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -294,8 +302,9 @@ func (m *million) broadcast(ctx context.Context) error {
 	return nil
 }
 
-// shutdown shuts all servers down at the same time. lost is an error if clients were lost
-// before, or not kicked.
+// shutdown shuts all servers down, one for each processor at a time: a server has five
+// seconds to write the last packets of a connection, and all of them write to all of
+// theirs. lost is an error if clients were lost before, or not kicked.
 func (m *million) shutdown(ctx context.Context) (lost, err error) {
 	fmt.Fprintln(m.progress, "shutdown")
 	before, err := m.crowd(ctx)
@@ -303,9 +312,10 @@ func (m *million) shutdown(ctx context.Context) (lost, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	at := runtime.NumCPU()
+	ctx, cancel := context.WithTimeout(ctx, patience*time.Duration(1+m.servers()/at))
 	defer cancel()
-	err = m.each(func(p *pair) error {
+	err = m.some(at, func(p *pair) error {
 		var problem string
 		if err := p.server.Ask(ctx, "shutdown", &problem); err != nil {
 			return err
@@ -323,7 +333,8 @@ func (m *million) shutdown(ctx context.Context) (lost, err error) {
 	if err != nil {
 		return nil, err
 	}
-	m.note("graceful shutdown", "of all servers", "%.2f s, the last client was gone after %.2f s", returned.Seconds(), c.LastClosed.Sub(began).Seconds())
+	m.note("graceful shutdown", "of all servers", "%.2f s, %d at a time; the last client was gone after %.2f s",
+		returned.Seconds(), at, c.LastClosed.Sub(began).Seconds())
 	m.note("", "clients kicked", "%d", c.Kicked)
 	if before.Closed > 0 || before.Corrupt > 0 || before.Pushes != int64(m.n) || c.Kicked != int64(m.n) {
 		lost = fmt.Errorf("of %d clients %d were lost, %d got the broadcast and %d were kicked; %d packets were corrupt",
