@@ -6,7 +6,10 @@ import (
 	"github.com/lonng/nano/benchmark/internal/load"
 	"github.com/lonng/nano/benchmark/internal/proc"
 	"github.com/lonng/nano/benchmark/internal/server"
+	"github.com/lonng/nano/internal/netpoll"
 )
+
+func init() { server.Unpark = func() { netpoll.Disabled.Store(true) } }
 
 // parkCases compare nano with the same server when it keeps a goroutine for each idle connection. They run only if
 // they are asked for: -cases park.

@@ -5,12 +5,12 @@ package server
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"github.com/lonng/nano/benchmark/internal/proc"
-	"github.com/lonng/nano/internal/netpoll"
 )
 
 // Kind is the kind of a server.
@@ -38,6 +38,11 @@ const (
 	TCPJSON     Kind = "tcp-json"     // TCP; decodes and encodes each payload
 	TCPProtobuf Kind = "tcp-protobuf" // the same with protobuf
 )
+
+// Unpark makes the process keep a goroutine for each idle connection. A program sets it to
+// start NanoUnparked and NanoWebSocketUnparked. So programs without these servers can be
+// built with versions of nano that do not park connections.
+var Unpark func()
 
 // Spec describes a server.
 type Spec struct {
@@ -80,7 +85,10 @@ func Role(c *proc.Child) error {
 		ready()
 		return serveWebSocket(l, c.Ended())
 	case NanoUnparked, NanoWebSocketUnparked:
-		netpoll.Disabled.Store(true)
+		if Unpark == nil {
+			return errors.New("this program cannot turn parking off")
+		}
+		Unpark()
 		return serveNano(l, s, c, ready)
 	case Nano, NanoWebSocket, NanoJSON, NanoProtobuf:
 		return serveNano(l, s, c, ready)
