@@ -39,7 +39,7 @@ ci: ## run everything that has to pass
 release: ## tag all modules at VERSION=v1.2.3; DRY=1 only tries
 	bash .ci/release "$(VERSION)" $(if $(DRY),--dry-run)
 
-bench: ## compare nano with bare servers, about 9 minutes; ARGS="-cases tcp -rounds 5"
+bench: ## compare nano with bare servers, about 10 minutes; ARGS="-cases tcp -rounds 5"
 	go run ./benchmark/bench $(ARGS)
 
 bench-scale: ## many connections, a large room, several cores, a storm of resumes, about 3 minutes

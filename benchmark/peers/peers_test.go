@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -69,6 +71,44 @@ func TestPeers(t *testing.T) {
 	b.rounds = 0
 	if err := b.main(t.Context(), &out, ""); err == nil {
 		t.Error("no error without rounds")
+	}
+}
+
+// TestCheckout checks that a program is built with a checkout that is older than modules,
+// and that the checkout stays as it is.
+func TestCheckout(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: builds a program")
+	}
+	b := newBench(t.Output())
+	b.dir = t.TempDir()
+	old, programs := t.TempDir(), t.TempDir()
+	for name, text := range map[string]string{
+		filepath.Join(b.dir, "old", "go.mod"):  "module example.com/peer\n\ngo 1.26.0\n\nrequire example.com/old v0.0.0\n",
+		filepath.Join(b.dir, "old", "main.go"): "package main\n\nimport \"example.com/old\"\n\nfunc main() { old.Serve() }\n",
+		filepath.Join(old, "old.go"):           "package old\n\nfunc Serve() {}\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.checkout(t.Context(), programs, "old", "example.com/old", old, "."); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(path(programs, "old")).CombinedOutput(); err != nil {
+		t.Errorf("the program: %v: %s", err, out)
+	}
+	if list, err := os.ReadDir(old); err != nil || len(list) != 1 {
+		t.Errorf("the checkout has %v, %v, want it unchanged", list, err)
+	}
+	if err := b.checkout(t.Context(), programs, "old", "example.com/old", t.TempDir(), "."); err == nil {
+		t.Error("an empty checkout = nil, want an error")
+	}
+	if err := b.checkout(t.Context(), programs, "old", "example.com/old", "", "."); err != errNoCheckout {
+		t.Errorf("no checkout = %v, want %v", err, errNoCheckout)
 	}
 }
 
