@@ -156,6 +156,9 @@ func (b *bench) trial(c benchCase, k server.Kind, nano bool) trial.Trial {
 	if b.small {
 		t.Load.Warm, t.Load.Duration = b.duration, b.duration
 		t.Load.Clients = max(4, 2*t.Load.Rooms)
+		if t.Load.Open {
+			t.Load.Window <<= 6 // for the requests of fewer clients
+		}
 	}
 	return t
 }

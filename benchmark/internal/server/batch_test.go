@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,7 +34,7 @@ func dialBatch(t *testing.T, b *batch) net.Conn {
 	return client
 }
 
-// send writes b in pieces, and want is read from the server meanwhile.
+// exchange writes b in pieces and reads want from the server meanwhile.
 func exchange(t *testing.T, c net.Conn, b []byte, piece int, want []byte) {
 	t.Helper()
 	sent := make(chan error, 1)
@@ -51,7 +52,7 @@ func exchange(t *testing.T, c net.Conn, b []byte, piece int, want []byte) {
 	got := make([]byte, len(want))
 	_, err := io.ReadFull(c, got)
 	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("in pieces of %d: read % x, %v, want % x", piece, got, err, want)
+		t.Errorf("in pieces of %d: read %.200q, %v, want %.200q", piece, got, err, want)
 	}
 	if err := <-sent; err != nil {
 		t.Error(err)
@@ -83,7 +84,7 @@ const upgraded = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConn
 
 func TestWSBatch(t *testing.T) {
 	payloads := [][]byte{nil, []byte("a"), []byte("12345678"), []byte("123456789abc"), bytes.Repeat([]byte("x"), 125),
-		bytes.Repeat([]byte("y"), 126), bytes.Repeat([]byte("z"), 1<<16)}
+		bytes.Repeat([]byte("y"), 126)}
 	var in, out []byte
 	for _, p := range payloads {
 		in = append(in, masked(0x82, p)...)
@@ -96,7 +97,12 @@ func TestWSBatch(t *testing.T) {
 	out = append(out, "\x01\x04frag"...)
 	in = append(in, masked(0x80, []byte("ment"))...)
 	out = append(out, "\x80\x04ment"...)
+	long := bytes.Repeat([]byte("z"), 1<<16)
 	for _, piece := range []int{1, 7, 4096, 1 << 20} {
+		in, out := in, out
+		if piece > 7 { // a long frame in small pieces takes long
+			in, out = slices.Concat(in, masked(0x82, long)), append(appendFrame(slices.Clip(out), 0x82, len(long)), long...)
+		}
 		c := dialBatch(t, &batch{webSocket: true})
 		exchange(t, c, append([]byte(upgradeRequest), in...), piece, append([]byte(upgraded), out...))
 		if _, err := c.Write(masked(0x88, nil)); err != nil {
