@@ -2,8 +2,6 @@ package runloop
 
 import (
 	"fmt"
-	"reflect"
-	"runtime"
 	"time"
 
 	"github.com/lonng/nano/internal/stacktrace"
@@ -17,11 +15,16 @@ func (l *Loop) runBatch() {
 	if l.at == len(l.batch) && !l.due() {
 		return
 	}
-	if !l.begun {
+	fresh := !l.begun
+	if fresh {
 		l.begun = true
 		l.begin()
 	}
-	now := l.fire(l.now())
+	now := l.now()
+	if fresh {
+		l.batchBegan = now
+	}
+	now = l.fire(now)
 	flushed := now
 	for l.at < len(l.batch) {
 		t := l.batch[l.at]
@@ -34,18 +37,24 @@ func (l *Loop) runBatch() {
 		if end == 0 {
 			end = l.now()
 		}
-		if took := end - now; l.slow > 0 && took > l.slow && !l.selfTimed {
-			l.log.Warn("nano: slow task", "task", taskName(t), "took", took)
+		if !l.selfTimed {
+			took := end - now
+			l.charge(t, false, took)
+			if l.slow > 0 && took > l.slow {
+				l.log.Warn("nano: slow task", "task", taskName(t), "took", took)
+			}
 		}
 		now = end
 		if now-flushed > flushEvery {
 			l.flush()
 			l.begin()
 			now = l.now()
+			l.flushTime.Add(int64(now - end))
 			flushed = now
 		}
 		now = l.fire(now)
 	}
+	l.ran = now
 	l.busy.Store(0)
 }
 
@@ -57,14 +66,6 @@ func (l *Loop) run(f func()) {
 		}
 	}()
 	f()
-}
-
-// taskName returns the name of a function, for the log.
-func taskName(f func()) string {
-	if f := runtime.FuncForPC(reflect.ValueOf(f).Pointer()); f != nil {
-		return f.Name()
-	}
-	return "unknown"
 }
 
 // SelfTimed disables the loop's log record for the running task if it is slow, because the

@@ -182,7 +182,9 @@ func (l *Loop) fire(now time.Duration) time.Duration {
 		l.busy.Store(int64(started) | 1)
 		l.run(t.call)
 		end := l.now()
-		if took := end - started; l.slow > 0 && took > l.slow {
+		took := end - started
+		l.charge(t.f, true, took)
+		if l.slow > 0 && took > l.slow {
 			l.log.Warn("nano: slow timer", "task", taskName(t.f), "took", took)
 		}
 		started = end
