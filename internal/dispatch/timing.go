@@ -1,6 +1,10 @@
 package dispatch
 
-import "time"
+import (
+	"time"
+
+	"github.com/lonng/nano/internal/handler"
+)
 
 // Reading the clock takes as long as a quick call. So the run times consecutive quick calls of one
 // handler together, up to maxStretch of them: 32 requests that arrive together cost 4 readings. The
@@ -58,6 +62,9 @@ func (r *run) readClock() {
 	r.n += n
 	r.sum += took
 	r.max = max(r.max, longest)
+	if slowest := &r.handler.Stats.Slowest; slowest.Beats(longest) {
+		slowest.Add(handler.SlowCall{Time: time.Now(), Took: longest, Session: r.m.s.ID(), UID: r.m.s.UID()})
+	}
 	if d := r.m.d; d.Slow > 0 && longest > d.Slow {
 		d.Log.Warn("nano: slow handler", "route", r.handler.Route, "took", longest, "calls", n, "session", r.m.s.ID())
 	}
