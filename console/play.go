@@ -58,7 +58,7 @@ type push struct {
 type routeForm struct {
 	Route   string     `json:"route"`
 	Request *formField `json:"request"` // null if the handler takes bytes
-	Reply   string     `json:"reply"`   // the Go type of the reply; empty if the handler answers by itself
+	Reply   string     `json:"reply"`   // the Go type of the reply; empty if it is not known
 }
 
 // routes serves the routes that clients may use on this node, with forms of their requests.
@@ -286,7 +286,7 @@ func (h *handler) pushes(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.mu.Lock()
-	list := slices.DeleteFunc(slices.Clone(c.pushes), func(p push) bool { return p.Number <= after })
+	list := slices.DeleteFunc(append([]push{}, c.pushes...), func(p push) bool { return p.Number <= after })
 	c.mu.Unlock()
 	a := struct {
 		Time   time.Time `json:"time"`

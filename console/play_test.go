@@ -178,6 +178,9 @@ func TestPlay(t *testing.T) {
 	if a := b.play(c, "shop.raw", "plain text", false); a.Reply == nil || a.Reply.Encoding != "base64" || a.Reply.Text != "/3BsYWluIHRleHQ=" {
 		t.Errorf("shop.raw answers %+v, want bytes in base64", a.Reply)
 	}
+	if w := b.ask("GET", "/console/api/play?client="+c, operator, ""); !strings.Contains(w.Body.String(), `"pushes":[]`) {
+		t.Errorf("without pushes, the answer is %s, want an empty list", w.Body)
+	}
 	if a := b.play(c, "shop.refuse", `{}`, false); a.Error == nil || a.Error.Code != "SHOP-1" || a.Error.Message != "sold out" || a.Reply != nil {
 		t.Errorf("shop.refuse answers %+v, want the error SHOP-1", a)
 	}

@@ -95,9 +95,9 @@ async function handlers() {
     { title: "p99", number: true, cell: (r) => seconds(r.p99) },
     { title: "Share", number: true, cell: (r) => percent(r.load) },
     { title: "Failed", number: true, cell: (r) => (r.errors === 0 ? "0" : `${count(r.failed)}, ${count(r.errors)} in all`) },
-    { title: "Calls since the start", number: true, cell: (r) => count(r.count) },
-    { title: "Longest since the start", number: true, cell: (r) => seconds(r.max) },
-    { title: "Slowest of 15 minutes", cell: slowest },
+    { title: "Calls in all", number: true, cell: (r) => count(r.count) },
+    { title: "Longest in all", number: true, cell: (r) => seconds(r.max) },
+    { title: "Slowest in 15 minutes", cell: slowest },
   ], a.handlers, "No handler was called yet."));
 }
 

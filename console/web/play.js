@@ -35,7 +35,7 @@ function choose() {
   $("play-reply").textContent = "";
   $("play-fields").replaceChildren();
   if (!r) return;
-  $("play-reply").textContent = r.reply === "" ? "The handler answers by itself, or not at all." : `The reply is a ${r.reply}.`;
+  $("play-reply").textContent = r.reply === "" ? "The type of the reply is not known: the handler may answer by itself." : `The reply is a ${r.reply}.`;
   if (r.request !== null) {
     form = r.request.kind === "object" && r.request.fields !== null ? control(r.request, "Request") : control({ ...r.request, kind: "json" }, "Request");
     $("play-fields").append(form.element);
