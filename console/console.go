@@ -81,8 +81,9 @@ type handler struct {
 
 // New returns the handler of a console for a server, and starts to take a sample of
 // [nano.Server.Stats] every five seconds, of which it keeps 180. It stops when the server
-// has shut down. New panics if Authorize is nil or Path does not begin and end with a
-// slash, because a console must not be open by mistake.
+// has shut down. In a cluster, the consoles of other nodes show the pages of this server
+// through the last console that was made for it. New panics if Authorize is nil or Path
+// does not begin and end with a slash, because a console must not be open by mistake.
 func New(srv *nano.Server, o Options) http.Handler {
 	if o.Authorize == nil {
 		panic("console: New: want Options.Authorize")

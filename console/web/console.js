@@ -6,7 +6,7 @@ import { ask, field } from "./dialog.js";
 import { leave, playground } from "./play.js";
 import { closeRoom, groups, rooms } from "./rooms.js";
 import { sessions } from "./sessions.js";
-import { $, byteRate, bytes, clock, count, figures, make, percent, rate, renew, seconds, table } from "./view.js";
+import { $, byteRate, bytes, clock, count, figures, make, percent, rate, renew, say, seconds, table } from "./view.js";
 
 const kept = 180; // samples
 let samples = [];
@@ -177,7 +177,7 @@ const pages = { overview: async () => {}, busy, handlers, sessions: () => sessio
 const live = new Set(["busy", "handlers", "groups", "rooms", "errors", "cluster"]); // renewed with each sample
 let page = "";
 
-const problem = (text) => { if ($("problem").textContent !== text) $("problem").textContent = text; };
+const problem = (text) => say("problem", text);
 
 async function load() {
   try {

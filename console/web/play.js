@@ -141,13 +141,14 @@ function pretty(p) {
   }
 }
 
-/** Returns a payload as one line of a script. */
+/** Returns a payload as one line of a script: JSON, or else its bytes. */
 function oneLine(text) {
-  if (!/[\n\r]/.test(text)) return text.trim();
+  if (text.trim() === "") return "";
   try {
-    return JSON.stringify(JSON.parse(text));
+    JSON.parse(text);
+    return text.trim().replace(/\s*[\n\r]\s*/g, " "); // no text of JSON has a line break
   } catch {
-    return text.replace(/\s+/g, " ").trim();
+    return `hex:${[...new TextEncoder().encode(text)].map((b) => b.toString(16).padStart(2, "0")).join("")}`;
   }
 }
 
@@ -176,7 +177,7 @@ async function send(notify) {
     write(`${kind} ${route} ${oneLine(payload)}`.trim());
     if (a.reply) {
       log("reply", route, pretty(a.reply), seconds(a.took));
-      write(`# reply ${oneLine(a.reply.text)}`);
+      write(`# reply ${a.reply.encoding === "json" ? oneLine(a.reply.text) : "of bytes"}`);
     }
     if (a.error) {
       log("error", route, `${a.error.code}: ${a.error.message}`, seconds(a.took));

@@ -2,7 +2,7 @@
 import { api, operator } from "./api.js";
 import { ask, field } from "./dialog.js";
 import { find } from "./sessions.js";
-import { $, byteRate, bytes, clock, copy, count, figures, make, percent, rate, renew, seconds, table } from "./view.js";
+import { $, byteRate, bytes, clock, copy, count, figures, make, percent, rate, renew, say, seconds, table } from "./view.js";
 
 // Groups
 
@@ -10,10 +10,10 @@ const listed = 20; // members that a group lists
 
 export async function groups() {
   const a = await api(`groups?q=${encodeURIComponent($("groups-query").value.trim())}`);
-  $("groups-found").textContent = `${count(a.found)} of ${count(a.total)} groups with members, at ${clock(a.time)}.` +
-    (a.found > a.groups.length ? ` The ${count(a.groups.length)} largest are listed.` : "");
+  say("groups-found", `${count(a.found)} of ${count(a.total)} groups with members.` +
+    (a.found > a.groups.length ? ` The ${count(a.groups.length)} largest are listed.` : ""));
   const member = (m) => (m.uid === "0" ? `session ${m.session}` : `user ${m.uid}`);
-  renew($("groups"), table("Groups, the largest first", [
+  renew($("groups"), table(`Groups, the largest first, at ${clock(a.time)}`, [
     { title: "Name", cell: (g) => (g.name === "" ? make("i", {}, "no name") : g.name) },
     { title: "Members", number: true, cell: (g) => count(g.count) },
     { title: "The oldest members", cell: (g) => g.members.map(member).join(", ") + (g.count > listed ? ", …" : "") },
@@ -41,7 +41,7 @@ export async function rooms() {
   const a = await api(`rooms?kind=${encodeURIComponent(kind)}&q=${encodeURIComponent($("rooms-query").value.trim())}`);
   $("rooms-sums").hidden = $("rooms-search").hidden = a.sums === null;
   if (a.sums === null) {
-    $("rooms-found").textContent = "The server has no kinds of rooms.";
+    say("rooms-found", "The server has no kinds of rooms.");
     renew($("kinds"));
     renew($("rooms"));
     return;
@@ -68,9 +68,9 @@ export async function rooms() {
     $("rooms-kind").replaceChildren(...options.map((name) => make("option", { value: name }, name === "" ? "all kinds" : name)));
     $("rooms-kind").value = kind;
   }
-  $("rooms-found").textContent = `${count(a.found)} of ${count(a.total)} rooms, at ${clock(a.time)}.` +
-    (a.found > a.rooms.length ? ` The ${count(a.rooms.length)} with the highest load are listed.` : "");
-  renew($("rooms"), table("Rooms, the highest load first", [
+  say("rooms-found", `${count(a.found)} of ${count(a.total)} rooms.` +
+    (a.found > a.rooms.length ? ` The ${count(a.rooms.length)} with the highest load are listed.` : ""));
+  renew($("rooms"), table(`Rooms, the highest load first, at ${clock(a.time)}`, [
     { title: "Room", cell: (r) => [r.id, make("small", {}, labels(r))] },
     { title: "Kind", cell: (r) => r.kind },
     { title: "Seats", number: true, cell: (r) => `${count(r.taken)} of ${count(r.seats)}${r.locked ? ", locked" : ""}` },

@@ -15,6 +15,11 @@ export function make(tag, attributes = {}, ...children) {
 /** Finds the element with an id. */
 export const $ = (id) => document.getElementById(id);
 
+/** Sets the text of an element that a screen reader announces, unless it has that text already. */
+export function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
 /** Makes a table. A column is {title, number, cell(row)}. On a narrow screen, each row becomes a card. */
 export function table(caption, columns, rows, empty) {
   if (rows.length === 0) return make("p", { class: "empty" }, empty);

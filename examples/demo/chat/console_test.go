@@ -80,6 +80,10 @@ func TestConsole(t *testing.T) {
 	p.Shows("#groups th", "lobby")
 	p.Shows("#groups-found", "1 of 1 groups")
 	fits(p, "console-groups")
+	p.Do("focusing a button", chromedp.Focus(`#groups button[aria-label="Sessions of the group lobby"]`),
+		chromedp.Evaluate[chromedp.Void](`window.before = document.activeElement`))
+	p.Until(`!window.before.isConnected`) // the table was renewed with the next sample
+	p.Until(`document.activeElement.getAttribute("aria-label") === "Sessions of the group lobby"`)
 	p.Do("showing the sessions of a group", chromedp.Click(`#groups button[aria-label="Sessions of the group lobby"]`))
 	p.Shows("#found", "1 found")
 	p.Until(`document.activeElement.closest("section")?.id === "page-sessions"`)
