@@ -14,8 +14,9 @@ type LoopStats struct {
 	Flush   time.Duration // of that, writing to clients
 	Running time.Duration // for how long the task that runs now has run; 0 for none
 
-	// Tasks and Timers hold the time by function, such as "main.(*World).Tick". Tasks are
-	// the functions of [Server.Invoke]. Messages are in [Stats.Routes].
+	// Tasks and Timers hold the time by function, such as "main.(*World).Tick", and that of
+	// rooms by "rooms of kind NAME". Tasks are the functions of [Server.Invoke]. Messages
+	// are in [Stats.Routes].
 	Tasks, Timers map[string]TaskStats
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/lonng/nano"
@@ -143,6 +144,27 @@ func TestRoom(t *testing.T) {
 	if w := b.ask("GET", "/console/api/room?id=none", viewer, ""); w.Code != 404 {
 		t.Errorf("a room that does not exist = %d, want 404", w.Code)
 	}
+}
+
+// Tick holds the logic goroutine for 10 ms, in fake time.
+func (g *ticking) Tick() { time.Sleep(10 * time.Millisecond) }
+
+type ticking struct{ room.Base[table] }
+
+// The time of ticks counts for the kind of the room.
+func TestBusyRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kind := room.Define[ticking]("arena", room.TickRate(10), room.Empty(time.Hour))
+		b := newBedWith(t, "hall", console.Options{}, kind.Option())
+		if _, err := kind.On(b.Server.Server).Create(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15*time.Second + time.Millisecond)
+		u := get[busyPage](b, "busy").Users[0]
+		if u.Kind != "timer" || u.Name != "rooms of kind arena" || u.Count < 99 || u.Count > 101 || u.Load < 0.099 || u.Load > 0.101 {
+			t.Errorf("most of the time took %+v, want 100 ticks of arena with a share of 0.1", u)
+		}
+	})
 }
 
 func TestCloseRoom(t *testing.T) {

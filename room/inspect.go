@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lonng/nano/internal/inspect"
+	"github.com/lonng/nano/internal/runloop"
 )
 
 var _ inspect.RoomsHolder = (*server)(nil)
@@ -113,3 +114,10 @@ func onRoom[T any](ctx context.Context, n *node, id string, f func(*core) T) (T,
 // maxTree is how many values of a state the console gets. They take about a millisecond
 // of the room's scheduler.
 const maxTree = 5000
+
+// labelTime makes the time of the running task count for the kind of the room.
+func (c *core) labelTime() {
+	if l, ok := runloop.Of(c.sched); ok {
+		l.Label("rooms of kind ", c.kind.name)
+	}
+}

@@ -4,15 +4,9 @@ import { $, clock, count, make, percent, renew, seconds, table } from "./view.js
 
 const kinds = { route: "messages", timer: "timer", task: "task", flush: "writing to clients", other: "everything else" };
 
-const known = {
-  "github.com/lonng/nano/room.(*core).wake": "ticks and timers of rooms",
-  "github.com/lonng/nano/room.(*core).touch.func1": "state of rooms without ticks",
-};
-
 function name(u) {
   if (u.kind === "flush") return "Writing to clients";
   if (u.kind === "other") return "Everything else: closing sessions, errors, the queue itself";
-  if (known[u.name]) return [known[u.name], make("small", {}, u.name)];
   const short = u.name.slice(u.name.lastIndexOf("/") + 1);
   return short === u.name ? u.name : [short, make("small", {}, u.name)];
 }

@@ -9,7 +9,7 @@ import (
 
 // Usage is how much time a function took on the loop since the loop was made.
 type Usage struct {
-	Name  string // of the function
+	Name  string // of the function, or that of Label
 	Timer bool   // timers called it; otherwise it was a task
 	Count int64
 	Sum   time.Duration
@@ -33,17 +33,28 @@ type account struct {
 
 // accountKey identifies an account.
 type accountKey struct {
-	code  uintptr // of the function
+	code  uintptr // of the function; 0 with a label
+	label string
 	timer bool
 }
+
+// Label makes the time of the running task or timer count for a name, prefix and name
+// together, instead of its function. Only the running task or timer may call it.
+func (l *Loop) Label(prefix, name string) { l.prefix, l.label = prefix, name }
 
 // charge adds the time of one call of f. Only the loop calls it. It reads no clock: the
 // loop measures each task and timer anyway.
 func (l *Loop) charge(f func(), timer bool, took time.Duration) {
-	key := accountKey{reflect.ValueOf(f).Pointer(), timer}
+	key := accountKey{label: l.label, timer: timer}
+	if l.label == "" {
+		key.code = reflect.ValueOf(f).Pointer()
+	}
 	a := l.accounts[key] // only this goroutine writes the map, so it reads without mu
 	if a == nil {
-		a = &account{name: taskName(f), timer: timer}
+		a = &account{name: l.prefix + l.label, timer: timer}
+		if l.label == "" {
+			a.name = taskName(f)
+		}
 		l.mu.Lock()
 		if l.accounts == nil {
 			l.accounts = map[accountKey]*account{}

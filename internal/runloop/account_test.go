@@ -81,6 +81,38 @@ func TestLoadRunning(t *testing.T) {
 	})
 }
 
+func TestLabel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := runloop.New(runloop.DefaultConfig())
+		l.Start()
+		defer l.Close()
+		labeled := func() {
+			l.Label("rooms of kind ", "arena")
+			hold()
+		}
+		var timer runloop.Timer
+		l.After(&timer, time.Second, labeled)
+		l.Invoke(labeled)
+		l.Invoke(func() { l.Label("rooms of kind ", "arena") })
+		l.Invoke(hold)
+		time.Sleep(2 * time.Second)
+		want := map[runloop.Usage]bool{
+			{Name: "rooms of kind arena", Count: 2, Sum: 30 * time.Millisecond, Max: 30 * time.Millisecond}:                              true,
+			{Name: "rooms of kind arena", Timer: true, Count: 1, Sum: 30 * time.Millisecond, Max: 30 * time.Millisecond}:                 true,
+			{Name: "github.com/lonng/nano/internal/runloop_test.hold", Count: 1, Sum: 30 * time.Millisecond, Max: 30 * time.Millisecond}: true,
+		}
+		used := l.Load().Used
+		for _, u := range used {
+			if !want[u] {
+				t.Errorf("used %+v, want one of %v", u, want)
+			}
+		}
+		if len(used) != len(want) {
+			t.Errorf("%d functions were used, want %d", len(used), len(want))
+		}
+	})
+}
+
 // A task and a timer cost no allocation for being counted.
 func BenchmarkCharge(b *testing.B) {
 	l := runloop.New(runloop.DefaultConfig())

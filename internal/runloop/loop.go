@@ -73,23 +73,24 @@ type Loop struct {
 	flushTime atomic.Int64        // sum of the times of the flushes
 
 	// Used by the loop's goroutine alone.
-	log        *slog.Logger
-	slow       time.Duration
-	begin      func()
-	flush      func()
-	batch      []func()
-	at         int           // the next task of batch
-	rounds     int           // batches since Close was called
-	began      time.Duration // when the running task began
-	until      time.Duration // when it ended, as given to EndedAt; 0 if it was not
-	selfTimed  bool          // the running task logs slow parts itself
-	begun      bool          // begin was called, and flush has yet to be
-	batchBegan time.Duration // when begin was called first
-	ran        time.Duration // when the last task or timer of the batch ended
-	yielder    gosched.Yielder
-	idle       time.Duration // when the last batch had run
-	since      time.Duration // when the loop began to add up rested
-	rested     time.Duration // how long the loop has rested since
+	log           *slog.Logger
+	slow          time.Duration
+	begin         func()
+	flush         func()
+	batch         []func()
+	at            int           // the next task of batch
+	rounds        int           // batches since Close was called
+	began         time.Duration // when the running task began
+	until         time.Duration // when it ended, as given to EndedAt; 0 if it was not
+	selfTimed     bool          // the running task logs slow parts itself
+	prefix, label string        // of the running task; see Label
+	begun         bool          // begin was called, and flush has yet to be
+	batchBegan    time.Duration // when begin was called first
+	ran           time.Duration // when the last task or timer of the batch ended
+	yielder       gosched.Yielder
+	idle          time.Duration // when the last batch had run
+	since         time.Duration // when the loop began to add up rested
+	rested        time.Duration // how long the loop has rested since
 }
 
 // New makes a loop that keeps its tasks until Start.

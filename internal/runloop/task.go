@@ -31,7 +31,7 @@ func (l *Loop) runBatch() {
 		l.batch[l.at] = nil
 		l.at++
 		l.busy.Store(int64(now) | 1)
-		l.began, l.until, l.selfTimed = now, 0, false
+		l.began, l.until, l.selfTimed, l.label = now, 0, false, ""
 		l.run(t)
 		end := l.until
 		if end == 0 {

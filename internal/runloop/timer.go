@@ -180,6 +180,7 @@ func (l *Loop) fire(now time.Duration) time.Duration {
 		l.noteDue()
 		l.mu.Unlock()
 		l.busy.Store(int64(started) | 1)
+		l.label = ""
 		l.run(t.call)
 		end := l.now()
 		took := end - started
