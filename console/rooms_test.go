@@ -199,6 +199,33 @@ func TestCloseRoom(t *testing.T) {
 	}
 }
 
+// While the scheduler of a room is stuck, its page is an error, and a close that was not answered does not happen later.
+func TestRoomStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, ann, id := newTable(t)
+		if err := ann.Notify("hall.wait", nil); err != nil {
+			t.Fatal(err)
+		}
+		<-b.room.began
+		for _, ask := range []func() int{
+			func() int { return b.ask("GET", "/console/api/room?id="+id, viewer, "").Code },
+			func() int { return b.ask("POST", "/console/api/close", operator, `{"room":"`+id+`"}`).Code },
+		} {
+			began := time.Now()
+			if code, d := ask(), time.Since(began); code != 503 || d != 2*time.Second {
+				t.Errorf("the answer is %d after %v, want 503 after 2 s", code, d)
+			}
+		}
+		if got := get[roomsPage](b, "rooms"); got.Total != 1 {
+			t.Errorf("meanwhile, %d rooms are listed, want 1", got.Total)
+		}
+		close(b.room.block)
+		if got := get[roomPage](b, "room?id="+id); got.Room.ID != id {
+			t.Errorf("afterwards, the room is %+v, want it open", got.Room)
+		}
+	})
+}
+
 type groupsPage struct {
 	Total, Found int
 	Groups       []struct {
