@@ -241,6 +241,9 @@ type member struct {
 	Started  time.Time `json:"started"`
 	RTT      float64   `json:"rtt"` // seconds; 0 if it was not measured
 	Services []string  `json:"services"`
+
+	Queued      int `json:"queued"` // messages that wait to be sent to the node
+	QueuedBytes int `json:"queuedBytes"`
 }
 
 // links are the figures of the traffic with the other nodes.
@@ -272,7 +275,7 @@ func (h *handler) cluster(w http.ResponseWriter, _ *http.Request) {
 	}{Time: last.time, Window: last.time.Sub(first.time).Seconds(), Members: []member{}, Address: h.srv.ClusterAddr(), ID: h.inside.NodeID()}
 	for _, m := range members {
 		c.Members = append(c.Members, member{strconv.FormatUint(m.ID, 10), m.Addr, m.Label, m.Up,
-			time.Unix(0, int64(m.Epoch)), m.RTT.Seconds(), append([]string{}, m.Services...)})
+			time.Unix(0, int64(m.Epoch)), m.RTT.Seconds(), append([]string{}, m.Services...), m.Queued, m.QueuedBytes})
 	}
 	if st := last.stats.Cluster; st != nil {
 		c.Node = true

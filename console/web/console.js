@@ -133,6 +133,7 @@ async function cluster() {
     { title: "State", cell: (m) => make("span", { class: m.up ? "up" : "down" }, m.up ? "up" : "down") },
     { title: "Label", cell: (m) => m.label },
     { title: "Round trip", number: true, cell: (m) => (m.rtt === 0 ? "–" : seconds(m.rtt)) },
+    { title: "Queue", number: true, cell: (m) => (m.queued === 0 ? "empty" : `${count(m.queued)}, ${bytes(m.queuedBytes)}`) },
     { title: "Started", cell: (m) => new Date(m.started).toLocaleString("en-GB") },
     { title: "Services", cell: (m) => m.services.join(", ") },
     { title: "Pages", cell: (m) => (!m.up || m.id === shared.node ? "–" : make("button",
