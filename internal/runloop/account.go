@@ -3,6 +3,7 @@ package runloop
 import (
 	"reflect"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -31,42 +32,98 @@ type account struct {
 	count, sum, max atomic.Int64
 }
 
-// accountKey identifies an account.
-type accountKey struct {
-	code  uintptr // of the function; 0 with a label
-	label string
-	timer bool
+// add adds the time of one call. Only the loop calls it.
+func (a *account) add(took time.Duration) {
+	a.count.Add(1)
+	a.sum.Add(int64(took))
+	if int64(took) > a.max.Load() {
+		a.max.Store(int64(took))
+	}
+}
+
+// accounts are the accounts of a loop. Only the loop's goroutine uses the maps and last;
+// any goroutine reads the list.
+type accounts struct {
+	tasks, timers map[uintptr]*account // by the code of the function
+	labels        [2]map[string]*account
+	last          struct { // the task that ran last, as tasks often repeat
+		code    uintptr
+		account *account
+	}
+
+	mu   sync.Mutex
+	list []*account // mu guards it
 }
 
 // Label makes the time of the running task or timer count for a name, prefix and name
 // together, instead of its function. Only the running task or timer may call it.
 func (l *Loop) Label(prefix, name string) { l.prefix, l.label = prefix, name }
 
-// charge adds the time of one call of f. Only the loop calls it. It reads no clock: the
-// loop measures each task and timer anyway.
-func (l *Loop) charge(f func(), timer bool, took time.Duration) {
-	key := accountKey{label: l.label, timer: timer}
-	if l.label == "" {
-		key.code = reflect.ValueOf(f).Pointer()
+// chargeTask adds the time of a task. It reads no clock: the loop measures each task and
+// timer anyway.
+func (l *Loop) chargeTask(f func(), took time.Duration) {
+	a := &l.accounts
+	if l.label != "" {
+		l.chargeLabel(false, took)
+		return
 	}
-	a := l.accounts[key] // only this goroutine writes the map, so it reads without mu
+	code := reflect.ValueOf(f).Pointer()
+	if code != a.last.code {
+		if a.tasks == nil {
+			a.tasks = map[uintptr]*account{}
+		}
+		if a.tasks[code] == nil {
+			a.tasks[code] = a.open(taskName(f), false)
+		}
+		a.last.code, a.last.account = code, a.tasks[code]
+	}
+	a.last.account.add(took)
+}
+
+// chargeTimer adds the time of a call of a timer.
+func (l *Loop) chargeTimer(t *Timer, took time.Duration) {
+	a := &l.accounts
+	if l.label != "" {
+		l.chargeLabel(true, took)
+		return
+	}
+	if t.account == nil {
+		code := reflect.ValueOf(t.f).Pointer()
+		if a.timers == nil {
+			a.timers = map[uintptr]*account{}
+		}
+		if a.timers[code] == nil {
+			a.timers[code] = a.open(taskName(t.f), true)
+		}
+		t.account = a.timers[code]
+	}
+	t.account.add(took)
+}
+
+// chargeLabel adds the time of a task or timer that called Label.
+func (l *Loop) chargeLabel(timer bool, took time.Duration) {
+	labels := &l.accounts.labels[0]
+	if timer {
+		labels = &l.accounts.labels[1]
+	}
+	if *labels == nil {
+		*labels = map[string]*account{}
+	}
+	a := (*labels)[l.label]
 	if a == nil {
-		a = &account{name: l.prefix + l.label, timer: timer}
-		if l.label == "" {
-			a.name = taskName(f)
-		}
-		l.mu.Lock()
-		if l.accounts == nil {
-			l.accounts = map[accountKey]*account{}
-		}
-		l.accounts[key] = a
-		l.mu.Unlock()
+		a = l.accounts.open(l.prefix+l.label, timer)
+		(*labels)[l.label] = a
 	}
-	a.count.Add(1)
-	a.sum.Add(int64(took))
-	if int64(took) > a.max.Load() {
-		a.max.Store(int64(took))
-	}
+	a.add(took)
+}
+
+// open makes an account.
+func (a *accounts) open(name string, timer bool) *account {
+	opened := &account{name: name, timer: timer}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.list = append(a.list, opened)
+	return opened
 }
 
 // Load returns how the loop has used its time. The time of a batch counts when the batch
@@ -76,10 +133,10 @@ func (l *Loop) Load() Load {
 	if began := l.busy.Load(); began != 0 {
 		load.Running = max(l.now()-time.Duration(began), 0)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	load.Used = make([]Usage, 0, len(l.accounts))
-	for _, a := range l.accounts {
+	l.accounts.mu.Lock()
+	defer l.accounts.mu.Unlock()
+	load.Used = make([]Usage, 0, len(l.accounts.list))
+	for _, a := range l.accounts.list {
 		load.Used = append(load.Used, Usage{
 			Name: a.name, Timer: a.timer, Count: a.count.Load(), Sum: time.Duration(a.sum.Load()), Max: time.Duration(a.max.Load()),
 		})

@@ -56,9 +56,10 @@ type Loop struct {
 	timers    timerHeap
 	precision time.Duration
 	lastTimer int64
-	accounts  map[accountKey]*account // by function; the loop alone writes it
-	alarm     *time.Timer             // wakes the loop for its timers; nil before the first
-	alarmAt   time.Duration           // when it rings, 0 for never
+	alarm     *time.Timer   // wakes the loop for its timers; nil before the first
+	alarmAt   time.Duration // when it rings, 0 for never
+
+	accounts accounts // the time of tasks and timers
 
 	wake chan struct{} // capacity 1
 	done chan struct{} // closed when the loop has ended

@@ -39,7 +39,7 @@ func (l *Loop) runBatch() {
 		}
 		if !l.selfTimed {
 			took := end - now
-			l.charge(t, false, took)
+			l.chargeTask(t, took)
 			if l.slow > 0 && took > l.slow {
 				l.log.Warn("nano: slow task", "task", taskName(t), "took", took)
 			}

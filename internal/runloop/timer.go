@@ -23,6 +23,7 @@ type Timer struct {
 	check    func(now time.Time) bool // of a condition timer; else nil
 	interval time.Duration
 	stopped  atomic.Bool
+	account  *account // of f; used by the loop alone
 
 	// Guarded by the loop's mu.
 	left  int           // calls to come, or Endless
@@ -184,7 +185,7 @@ func (l *Loop) fire(now time.Duration) time.Duration {
 		l.run(t.call)
 		end := l.now()
 		took := end - started
-		l.charge(t.f, true, took)
+		l.chargeTimer(t, took)
 		if l.slow > 0 && took > l.slow {
 			l.log.Warn("nano: slow timer", "task", taskName(t.f), "took", took)
 		}
