@@ -79,7 +79,7 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 		return nil, ErrNotJoined
 	}
 	c, in := p.core, reflect.ValueOf(msg)
-	if onScheduler(c.sched) {
+	if c.sched == s.node.server.Scheduler() { // handlers run there
 		reply, err := c.serve(h, p, from, in)
 		if reply == nil && err == nil {
 			_ = from.Response([]byte{}) // fails for a notify
