@@ -15,7 +15,7 @@ import (
 )
 
 // strokeTime is how often a bot begins a stroke.
-const strokeTime = 700 * time.Millisecond
+const strokeTime = time.Second
 
 var (
 	botNames = []string{"Momo", "Pip", "Lulu", "Bao", "Kiki", "Otto", "Nori", "Fen", "Tilly", "Wei", "Dot", "Juno", "Suki", "Ollie", "Xiao",
