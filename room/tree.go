@@ -186,7 +186,7 @@ func (t *tree) mapEntries(all iter.Seq2[reflect.Value, reflect.Value], depth int
 	t.b = append(t.b, '}')
 }
 
-// mapEntries returns the mapEntries of a state.Map, in the order of its keys. ok is false for
+// mapEntries returns the entries of a state.Map, in the order of its keys. ok is false for
 // any other struct.
 func mapEntries(v reflect.Value) (all iter.Seq2[reflect.Value, reflect.Value], ok bool) {
 	if !v.CanAddr() || !strings.HasPrefix(v.Type().Name(), "Map[") || v.Type().PkgPath() != "github.com/lonng/nano/state" {
