@@ -47,11 +47,11 @@ const (
 // refuses the token at any time, or if the terminal cannot be written.
 func Run(ctx context.Context, c Config) error {
 	first, err := c.read(ctx, time.Time{})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err != nil && ctx.Err() == nil {
 		return err
+	}
+	if first == nil { // the user has ended the command
+		return nil
 	}
 	s := &state{address: c.API.String()}
 	s.update(first)
