@@ -63,7 +63,7 @@ type Session struct {
 	entity NetworkEntity
 	router atomic.Pointer[Router]
 
-	mu   sync.RWMutex
+	mu   sync.Mutex
 	data map[string]any // made by the first Set; mu guards it
 
 	end ending
@@ -221,16 +221,16 @@ func (s *Session) Set(key string, value any) {
 
 // HasKey reports whether the session has a value under key.
 func (s *Session) HasKey(key string) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	_, ok := s.data[key]
 	return ok
 }
 
 // Value returns the value under key, or nil.
 func (s *Session) Value(key string) any {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.data[key]
 }
 
@@ -283,8 +283,8 @@ func (s *Session) String(key string) string { return typed[string](s, key) }
 // State returns a copy of the map of all values, for example for [Session.Restore] of
 // another session. It is never nil.
 func (s *Session) State() map[string]any {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.data == nil {
 		return map[string]any{}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,6 +98,12 @@ func TestSelected(t *testing.T) {
 		}
 		if got := strings.Join(names, " "); got != want {
 			t.Errorf("selected(%q) = %q, want %q", words, got, want)
+		}
+	}
+	all := slices.Concat(cases, parkCases)
+	for words, want := range map[string]int{"": len(cases), "json-w1": 1, "park": len(parkCases), "park-wake": 2} {
+		if got := len(selected(all, words)); got != want {
+			t.Errorf("%d cases are selected by %q, want %d", got, words, want)
 		}
 	}
 	if got := len(selected(cases, "")); got != len(cases) {

@@ -17,6 +17,7 @@ type benchCase struct {
 	load        load.Spec
 	unit        unit
 	bounds      []bound
+	heartbeat   time.Duration // of the server, and the least that is measured; 0 for its default
 }
 
 // resume reports whether the case compares nano with resume with nano without it.
@@ -75,6 +76,13 @@ func rooms(window int) load.Spec {
 	return load.Spec{Kind: load.Broadcast, Route: "Bench.Say", Join: "Bench.Join", Clients: 1000, Rooms: 10, Window: window}
 }
 
+// settled lets the server park the connections whose clients send nothing but
+// acknowledgements before it is measured.
+func settled(s load.Spec) load.Spec {
+	s.Warm = 3 * time.Second
+	return s
+}
+
 var (
 	notify  = load.Spec{Kind: load.Push, Route: "Bench.Ping", Clients: 1000, Window: 1}
 	rate    = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 200, Window: 16, Rate: 10_000}
@@ -83,26 +91,24 @@ var (
 )
 
 var cases = []benchCase{
-	{"tcp-w1", server.Nano, server.TCP, echo(1), messages, []bound{cpu(1.25), allocs(0, 2)}},
-	{"tcp-w32", server.Nano, server.TCP, echo(32), messages, []bound{cpu(1.5), allocs(0, 1.1)}},
-	{"tcp-notify-1000", server.Nano, server.TCP, notify, messages, []bound{cpu(1.2), allocs(0, 2)}},
-	{"ws-w1", server.NanoWebSocket, server.WebSocket, webSocket(echo(1)), messages, []bound{cpu(1.15), allocs(0, 3)}},
-	{"ws-w32", server.NanoWebSocket, server.WebSocket, webSocket(echo(32)), messages, []bound{cpu(.15), allocs(0, 2.1)}},
-	{"broadcast-w1", server.Nano, server.Fanout, rooms(1), messages, []bound{cpu(1.05)}},
-	{"broadcast-w8", server.Nano, server.Fanout, rooms(8), messages, []bound{cpu(.18)}},
-	{"rate-10k", server.Nano, server.TCP, rate, messages, []bound{p50(1.2), p99(1.6)}},
-	{"json-w1", server.NanoJSON, server.TCPJSON, typed(echo(1), load.JSON, "Bench.JSON"), messages, nil},
-	{"json-w32", server.NanoJSON, server.TCPJSON, typed(echo(32), load.JSON, "Bench.JSON"), messages, nil},
-	{"protobuf-w1", server.NanoProtobuf, server.TCPProtobuf, typed(echo(1), load.Protobuf, "Bench.Protobuf"), messages,
-		[]bound{allocs(1, 1)}},
-	{"protobuf-w32", server.NanoProtobuf, server.TCPProtobuf, typed(echo(32), load.Protobuf, "Bench.Protobuf"), messages,
-		[]bound{allocs(1, 1)}},
-	{"idle-tcp", server.Nano, server.TCP, resting, idle, []bound{memory(.6)}},
-	{"idle-ws", server.NanoWebSocket, server.WebSocket, webSocket(resting), idle, []bound{memory(1)}},
-	{"connect", server.Nano, server.TCP, connect, connections, nil},
-	{"resume-tcp-w1", server.Nano, server.Nano, echo(1), messages, []bound{cpu(1.05)}},
-	{"resume-broadcast-w8", server.Nano, server.Nano, rooms(8), messages, []bound{cpu(1.03)}},
-	{"resume-idle-tcp", server.Nano, server.Nano, resting, idle, nil},
+	{name: "tcp-w1", nano: server.Nano, limit: server.TCP, load: echo(1), unit: messages, bounds: []bound{cpu(1.25), allocs(0, 2)}},
+	{name: "tcp-w32", nano: server.Nano, limit: server.TCP, load: echo(32), unit: messages, bounds: []bound{cpu(1.5), allocs(0, 1.1)}},
+	{name: "tcp-notify-1000", nano: server.Nano, limit: server.TCP, load: notify, unit: messages, bounds: []bound{cpu(1.2), allocs(0, 2)}},
+	{name: "ws-w1", nano: server.NanoWebSocket, limit: server.WebSocket, load: webSocket(echo(1)), unit: messages, bounds: []bound{cpu(1.15), allocs(0, 3)}},
+	{name: "ws-w32", nano: server.NanoWebSocket, limit: server.WebSocket, load: webSocket(echo(32)), unit: messages, bounds: []bound{cpu(.15), allocs(0, 2.1)}},
+	{name: "broadcast-w1", nano: server.Nano, limit: server.Fanout, load: rooms(1), unit: messages, bounds: []bound{cpu(1.05)}},
+	{name: "broadcast-w8", nano: server.Nano, limit: server.Fanout, load: rooms(8), unit: messages, bounds: []bound{cpu(.18)}},
+	{name: "rate-10k", nano: server.Nano, limit: server.TCP, load: rate, unit: messages, bounds: []bound{p50(1.2), p99(1.6)}},
+	{name: "json-w1", nano: server.NanoJSON, limit: server.TCPJSON, load: typed(echo(1), load.JSON, "Bench.JSON")},
+	{name: "json-w32", nano: server.NanoJSON, limit: server.TCPJSON, load: typed(echo(32), load.JSON, "Bench.JSON")},
+	{name: "protobuf-w1", nano: server.NanoProtobuf, limit: server.TCPProtobuf, load: typed(echo(1), load.Protobuf, "Bench.Protobuf"), unit: messages, bounds: []bound{allocs(1, 1)}},
+	{name: "protobuf-w32", nano: server.NanoProtobuf, limit: server.TCPProtobuf, load: typed(echo(32), load.Protobuf, "Bench.Protobuf"), unit: messages, bounds: []bound{allocs(1, 1)}},
+	{name: "idle-tcp", nano: server.Nano, limit: server.TCP, load: resting, unit: idle, bounds: []bound{memory(.6)}},
+	{name: "idle-ws", nano: server.NanoWebSocket, limit: server.WebSocket, load: webSocket(resting), unit: idle, bounds: []bound{memory(1)}},
+	{name: "connect", nano: server.Nano, limit: server.TCP, load: connect, unit: connections},
+	{name: "resume-tcp-w1", nano: server.Nano, limit: server.Nano, load: echo(1), unit: messages, bounds: []bound{cpu(1.05)}},
+	{name: "resume-broadcast-w8", nano: server.Nano, limit: server.Nano, load: settled(rooms(8)), unit: messages, bounds: []bound{cpu(1.03)}},
+	{name: "resume-idle-tcp", nano: server.Nano, limit: server.Nano, load: resting, unit: idle},
 }
 
 // trial is one measurement of a case, of nano or of the bare server.
@@ -110,14 +116,21 @@ func (b *bench) trial(c benchCase, nano bool) trial.Trial {
 	t := trial.Trial{Server: server.Spec{Kind: c.limit}, Load: c.load}
 	if nano {
 		t.Server.Kind = c.nano
-		t.Server.Resume, t.Load.Resume = c.resume(), c.resume()
+		t.Load.Resume = c.load.Resume || c.resume()
 	}
-	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, b.duration
+	t.Load.Size, t.Load.Warm, t.Load.Duration = 64, 500*time.Millisecond, max(b.duration, c.load.Duration)
 	if c.unit == idle {
 		t.Load.Warm = 3 * time.Second // lets allocations of the start settle
 	}
+	if c.heartbeat > 0 {
+		t.Server.Heartbeat, t.Load.Duration = c.heartbeat, max(b.duration, c.heartbeat)
+	}
+	t.Server.Resume = t.Load.Resume
+	if c.load.Warm > 0 {
+		t.Load.Warm = c.load.Warm
+	}
 	if b.small {
-		t.Load.Warm = b.duration
+		t.Load.Warm, t.Load.Duration = b.duration, b.duration
 		t.Load.Clients = max(4, 2*t.Load.Rooms)
 	}
 	return t

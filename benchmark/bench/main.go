@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.main(ctx, os.Stdout, selected(cases, *only), *file); err != nil {
+	if err := b.main(ctx, os.Stdout, selected(slices.Concat(cases, parkCases), *only), *file); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		stop()
 		os.Exit(1)
@@ -50,10 +51,12 @@ type bench struct {
 	progress io.Writer
 }
 
+// selected returns the cases that words name. Those of parkCases have to be asked for.
 func selected(all []benchCase, words string) (list []benchCase) {
+	const extra = "park"
 	for _, c := range all {
 		for word := range strings.SplitSeq(words, ",") {
-			if strings.Contains(c.name, word) {
+			if strings.Contains(c.name, word) && strings.HasPrefix(word, extra) == strings.HasPrefix(c.name, extra) {
 				list = append(list, c)
 				break
 			}

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/packet"
@@ -14,30 +15,40 @@ const (
 	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
 )
 
+// acks holds the acknowledgment state of a connection with resume.
+type acks struct {
+	sent  atomic.Uint64 // the last acknowledgment that was sent
+	armed atomic.Bool   // timer is running
+
+	// The following fields belong to the reading goroutine.
+	timer   *time.Timer // nil until first used
+	unacked int         // bytes of packets accepted since the last acknowledgment
+	given   token       // token in the answer to the handshake
+}
+
 // accepted counts data packets that were put into the mailbox. Their size is in bytes.
 func (c *Conn) accepted(r *resumption, packets, size int) {
-	n, told := r.received.Add(uint64(packets)), c.ackSent.Load()
-	d := &c.decode
+	n, told := r.received.Add(uint64(packets)), c.acks.sent.Load()
 	if told+uint64(packets) == n {
-		d.unacked = 0
+		c.acks.unacked = 0
 	}
-	d.unacked += size
-	if n-told >= ackPackets || d.unacked >= ackBytes {
+	c.acks.unacked += size
+	if n-told >= ackPackets || c.acks.unacked >= ackBytes {
 		c.acknowledge()
 		return
 	}
-	if c.ackArmed.CompareAndSwap(false, true) {
-		if c.ackTimer == nil {
-			c.ackTimer = time.AfterFunc(ackDelay, c.acknowledgeLate)
+	if c.acks.armed.CompareAndSwap(false, true) {
+		if c.acks.timer == nil {
+			c.acks.timer = time.AfterFunc(ackDelay, c.acknowledgeLate)
 		} else {
-			c.ackTimer.Reset(ackDelay)
+			c.acks.timer.Reset(ackDelay)
 		}
 	}
 }
 
 // acknowledgeLate runs ackDelay after the first unacknowledged packet.
 func (c *Conn) acknowledgeLate() {
-	c.ackArmed.Store(false)
+	c.acks.armed.Store(false)
 	c.acknowledge()
 }
 
@@ -47,11 +58,11 @@ func (c *Conn) acknowledge() {
 	r := c.agent.Load().out.resume
 	n := r.received.Load()
 	for {
-		last := c.ackSent.Load()
+		last := c.acks.sent.Load()
 		if n <= last {
 			return
 		}
-		if c.ackSent.CompareAndSwap(last, n) {
+		if c.acks.sent.CompareAndSwap(last, n) {
 			break
 		}
 	}

@@ -95,7 +95,7 @@ func (a *Agent) detach(c *Conn) bool {
 		return true
 	}
 	a.hub.wheel.remove(old)
-	closeNow(old.socket)
+	old.closeSocket()
 	if done != nil {
 		a.box.Interrupt()
 		<-done
@@ -108,7 +108,7 @@ func (a *Agent) takeBack(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
 	o.conn = c
-	if o.closed && c.late == nil { // closed without a connection: no writer will close this one
+	if o.closed && c.last == nil { // closed without a connection: no writer will close this one
 		c.kill()
 	}
 	flush := o.pending(c) && o.list()

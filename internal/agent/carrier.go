@@ -67,7 +67,7 @@ func (c *Conn) askOther(k token) (e *ended, err error) {
 		return &ended{reason: reasonUnknown}, nil
 	}
 	ask := &carry.Ask{
-		Token: k[:], Framed: c.frames != nil, Remote: c.remote,
+		Token: k[:], Framed: c.flags.has(flagFramed), Remote: c.remote,
 		Left: c.timer.at - time.Duration(h.wheel.now()),
 	}
 	to, why, err := h.Carrier.Carry(k.name(), ask, o.b)
@@ -82,7 +82,7 @@ func (c *Conn) askOther(k token) (e *ended, err error) {
 	o.b, o.to = nil, to
 	c.flags.set(flagAway)
 	h.wheel.remove(c)
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		h.upgrades.Delete(c.agent.Load())
 	}
 	c.stopWriting()
@@ -124,7 +124,7 @@ func (c *Conn) carry() {
 	to, a := c.in.opening.to, c.agent.Load()
 	var late atomic.Pointer[time.Timer]
 	to.AfterEnd(func() { // the client may not read
-		late.Store(time.AfterFunc(closeTimeout, func() { closeNow(c.socket) }))
+		late.Store(time.AfterFunc(closeTimeout, c.closeSocket))
 	})
 	written := make(chan struct{})
 	c.hub.wg.Go(func() {
@@ -141,6 +141,7 @@ func (c *Conn) carry() {
 		a.forget()
 	}
 	c.finishReading(err)
+	c.freeReader()
 }
 
 // carryOut copies the client's bytes to the node.
@@ -171,5 +172,5 @@ func (c *Conn) carryBack(to *carry.Conn) {
 		<-to.Ended() // the client may send until then
 	}
 	_ = to.Close()
-	closeNow(c.socket)
+	c.closeSocket()
 }

@@ -52,6 +52,14 @@ type farewell struct {
 	code   uint16 // code of the WebSocket close frame; 0 is 1000, normal closure
 }
 
+// parted is what a connection needs once its farewell is queued.
+type parted struct {
+	code   uint16      // of the close frame at the end
+	until  time.Time   // when the farewell has to be written
+	late   *time.Timer // calls tooLate if that takes too long
+	lateAt time.Time   // when
+}
+
 // shutdownFarewell is the farewell of a server that shuts down.
 func shutdownFarewell() farewell {
 	return farewell{flush: true, kick: kickBody("server shutdown", session.ErrShutdown), code: wsframe.CodeGoingAway}
@@ -149,9 +157,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 			o.own()
 			o.buf.b, _ = codec.Append(o.buf.b, packet.Kick, f.kick) // a reason of 16 MiB is not sent
 		}
-		c.code, c.until = f.code, until.UnixNano()
-		c.lateAt = until
-		c.late = time.AfterFunc(closeTimeout, c.tooLate) // deadlines may have no effect
+		c.last = &parted{code: f.code, until: until, lateAt: until, late: time.AfterFunc(closeTimeout, c.tooLate)} // deadlines may have no effect
 		flush = o.list()
 	}
 	o.closed = true
@@ -170,7 +176,7 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 	}
 	a.hub.wheel.remove(c)
 	if !f.flush {
-		closeNow(c.socket)
+		c.closeSocket()
 		return
 	}
 	_ = c.socket.SetWriteDeadline(until)
@@ -185,20 +191,20 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 func (c *Conn) tooLate() {
 	o := &c.agent.Load().out
 	o.mu.Lock()
-	paused := time.Since(c.lateAt) > 2*maxTick
+	paused := time.Since(c.last.lateAt) > 2*maxTick
 	if paused {
 		c.setLate(linger)
 	}
 	o.mu.Unlock()
 	if !paused {
-		closeNow(c.socket)
+		c.closeSocket()
 	}
 }
 
 // setLate schedules tooLate after d. The caller holds the mu of the agent's outbox.
 func (c *Conn) setLate(d time.Duration) {
-	c.lateAt = time.Now().Add(d)
-	c.late.Reset(d)
+	c.last.lateAt = time.Now().Add(d)
+	c.last.late.Reset(d)
 }
 
 // uncount removes the session from the count of open sessions, once.
@@ -255,7 +261,7 @@ func (a *Agent) cut() {
 	c := a.out.conn
 	a.out.mu.Unlock()
 	if c != nil {
-		closeNow(c.socket)
+		c.closeSocket()
 	}
 }
 

@@ -24,20 +24,18 @@ import (
 // A Conn is created with its own agent. After the handshake was answered, that agent may
 // pass the connection to another agent: see [Agent.adopt].
 type Conn struct {
-	hub    *Hub
-	agent  atomic.Pointer[Agent] // the agent of this connection; only the reader changes it
-	raw    syscall.RawConn       // nil if reads and writes go through socket
-	state  atomic.Int32
-	flags  flags
-	seen   atomic.Int64     // when the last packet arrived, on the wheel's clock
-	frames *wsframe.Decoder // nil if packets come without WebSocket frames
-	in     reader
-	decode decoder
+	hub   *Hub
+	agent atomic.Pointer[Agent] // the agent of this connection; only the reader changes it
+	raw   syscall.RawConn       // nil if reads and writes go through socket
+	state atomic.Int32
+	flags flags
+	seen  atomic.Int64 // when the last packet arrived, on the wheel's clock
 
-	resuming *Agent        // the agent that gets this connection at the ack, or nil for its own agent; used by the reader
-	ackSent  atomic.Uint64 // the last acknowledgment that was sent
-	ackArmed atomic.Bool   // ackTimer is running
-	ackTimer *time.Timer   // nil until first used; used by the reader
+	// The following fields belong to the reading goroutine.
+	in       *reader // nil while the connection is parked
+	meter    *meter  // remaining rates of the session; nil for no limit
+	acks     *acks   // nil unless the client has asked for resume
+	resuming *Agent  // the agent that gets this connection at the ack, or nil for its own agent; used by the reader
 
 	blocked atomic.Int64 // start of the current write on the wheel's clock; 0 if no write runs on a separate goroutine
 
@@ -47,10 +45,7 @@ type Conn struct {
 
 	// The mu of the agent's outbox guards the following fields.
 	control  *buffer       // queued bytes of the connection itself: heartbeats, pongs, handshake answers
-	late     *time.Timer   // calls tooLate if the farewell takes too long, or nil
-	lateAt   time.Time     // when late fires
-	until    int64         // deadline of the farewell in Unix nanoseconds; 0 for none
-	code     uint16        // code of the final close frame
+	last     *parted       // nil until the farewell is queued
 	dead     bool          // nothing more can be written
 	finished bool          // a writer has taken the last bytes
 	ended    bool          // the last bytes were written
@@ -74,13 +69,15 @@ const (
 	flagFaulty     uint32 = 1 << iota // the client violated the protocol; further input is ignored
 	flagLeft                          // its agent has another connection; further input is ignored
 	flagPaused                        // the server has stopped reading from the client for now
-	flagGrown                         // the reader has decoded a packet, which needs more stack than waiting
-	flagRenewing                      // the reader was woken to continue on a new goroutine
+	flagActive                        // the reader has just started, or has decoded a message since it started
+	flagBusy                          // a message was decoded since settleAt looked last
+	flagParked                        // the poller watches the socket, and no goroutine reads
 	flagBeating                       // timer.at is the time of the next heartbeat
 	flagHeardClose                    // the client's close frame was received
 	flagLingering                     // the farewell was sent, and the client has time to close its side
 	flagResume                        // the client has asked for resume
 	flagExtra                         // the connection was accepted beyond the limits
+	flagFramed                        // packets come in WebSocket frames
 	flagAway                          // the client uses a session of another node
 	flagCarried                       // the client is connected to another node
 )
@@ -122,11 +119,9 @@ func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *
 	a := newAgent(h)
 	c := &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
 	c.agent.Store(a)
-	if c.raw != nil {
-		c.in.ready = c.readReady
-	}
+	c.in = newReader(c)
 	if framed {
-		c.frames = &wsframe.Decoder{}
+		c.flags.set(flagFramed)
 	}
 	a.out.conn, a.out.remote = c, remote
 	return a, c
@@ -139,18 +134,21 @@ func (c *Conn) serve(rest []byte, left time.Duration) {
 	c.read(rest)
 }
 
-// read reads until the connection ends, or until a new goroutine continues: see renew.
+// read reads until the connection ends or is parked.
 func (c *Conn) read(rest []byte) {
 	err := c.readPackets(rest)
 	if c.away() {
 		go c.carry()
 		return
 	}
-	if c.renewed(err) {
-		go c.read(nil)
+	if c.settled(err) {
+		if !c.park() {
+			go c.read(nil)
+		}
 		return
 	}
 	c.finishReading(cmp.Or(c.in.fault, err))
+	c.freeReader()
 }
 
 // finishReading ends a connection when reading has ended.
@@ -165,8 +163,8 @@ func (c *Conn) finishReading(err error) {
 	if r := c.resuming; r != nil {
 		r.abandon(c)
 	}
-	if c.ackTimer != nil {
-		c.ackTimer.Stop()
+	if c.acks != nil && c.acks.timer != nil {
+		c.acks.timer.Stop()
 	}
 	if c.left() {
 		a.readerEnded(c)
@@ -195,8 +193,8 @@ func (c *Conn) finishReading(err error) {
 func (c *Conn) over() {
 	o := &c.agent.Load().out
 	o.mu.Lock()
-	if c.late != nil {
-		c.late.Stop()
+	if c.last != nil {
+		c.last.late.Stop()
 	}
 	o.mu.Unlock()
 	_ = c.socket.Close()
@@ -204,7 +202,7 @@ func (c *Conn) over() {
 	if !c.flags.has(flagCarried) {
 		c.hub.Counts.Open.Add(-1)
 	}
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		c.hub.upgrades.Delete(c.agent.Load())
 	}
 	c.hub.connGone(c)
@@ -231,7 +229,7 @@ func (c *Conn) wakeReader() {
 // sendPacket queues a packet of the connection itself. It is sent before queued messages.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
 	return c.queue(func(b []byte) ([]byte, error) {
-		if c.frames != nil {
+		if c.flags.has(flagFramed) {
 			b = wsframe.AppendHeader(b, wsframe.Binary, packet.HeadLength+len(body))
 		}
 		return codec.Append(b, t, body)

@@ -23,12 +23,8 @@ type decoder struct {
 	ahead int32            // bytes that were read from the start of the current packet
 	state messageState     // state of the current WebSocket message
 	last  *handler.Handler // handler of the previous message
-	meter *meter           // the session's remaining rates; nil for no limit
 
-	// The following fields are for connections with resume.
-	packets int   // bytes of the packets in batch
-	unacked int   // bytes of accepted packets since the last acknowledgment
-	given   token // token in the answer to the handshake
+	packets int // bytes of the packets in batch
 }
 
 // decodePackets decodes the whole packets at the start of b and returns the rest. It
@@ -75,7 +71,7 @@ func (c *Conn) malformedPacket(b []byte, err error) error {
 		c.hub.refuse(refusedPacket, c.remote)
 		return &protocolError{reason: session.ErrProtocol, code: wsframe.CodeMessageTooBig, err: err}
 	}
-	if c.state.Load() == stateNew && c.frames == nil {
+	if c.state.Load() == stateNew && !c.flags.has(flagFramed) {
 		c.wrongTransport(b)
 	}
 	return violation("%w", err)
@@ -109,7 +105,7 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 			c.ready()
 			return nil
 		}
-		c.decode.meter = c.hub.newMeter()
+		c.meter = c.hub.newMeter()
 		c.enter()
 		return nil
 	}
@@ -134,29 +130,29 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 		a.hub.refuse(refusedRoute, c.remote)
 		h.Strange, h.Route = true, nil
 	}
-	if c.decode.batch == nil {
+	if c.in.decode.batch == nil {
 		c.beginBatch()
 	}
-	for c.decode.batch.Len() >= int(c.decode.room) || c.decode.batch.Size() >= a.box.MaxSize() {
+	for c.in.decode.batch.Len() >= int(c.in.decode.room) || c.in.decode.batch.Size() >= a.box.MaxSize() {
 		if !c.waitForRoom() {
 			return nil
 		}
 	}
-	if c.decode.meter != nil {
+	if c.meter != nil {
 		if ok, err := c.admit(&h); !ok {
 			return err
 		}
 	}
-	c.decode.size, c.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
-	c.decode.packets += packet.HeadLength + len(body)
-	call := c.decode.batch.Next(len(h.Body))
+	c.in.decode.size, c.in.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
+	c.in.decode.packets += packet.HeadLength + len(body)
+	call := c.in.decode.batch.Next(len(h.Body))
 	if a.flags.has(flagRouted) {
 		c.decodeRouted(call, &h)
 	} else {
-		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.decode, c.decode.last)
+		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.in.decode, c.in.decode.last)
 	}
-	if next := call.Handler(); next != c.decode.last {
-		c.decode.last = next
+	if next := call.Handler(); next != c.in.decode.last {
+		c.in.decode.last = next
 	}
 	return nil
 }
@@ -164,7 +160,7 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 //go:noinline
 func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
 	a := c.agent.Load()
-	a.hub.Dispatcher.DecodeRouted(call, a.session, h, &c.decode)
+	a.hub.Dispatcher.DecodeRouted(call, a.session, h, &c.in.decode)
 }
 
 var errEarly = violation("data before the ack")
@@ -190,7 +186,7 @@ func (c *Conn) malformedMessage(h *message.Header, err error) error {
 //go:noinline
 func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 	hub := c.hub
-	ok, abused := c.decode.meter.take(len(h.Body), hub.Limits.MaxAbuse)
+	ok, abused := c.meter.take(len(h.Body), hub.Limits.MaxAbuse)
 	if ok {
 		return true, nil
 	}
@@ -198,8 +194,8 @@ func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 	if abused {
 		return false, errAbuse
 	}
-	c.decode.packets += packet.HeadLength + len(h.Body)
-	c.decode.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
+	c.in.decode.packets += packet.HeadLength + len(h.Body)
+	c.in.decode.batch.Add(dispatch.Refuse(h.ID, errRate), 0)
 	return false, nil
 }
 
@@ -209,10 +205,10 @@ func (c *Conn) admit(h *message.Header) (ok bool, err error) {
 func (c *Conn) accountControl(size int) error {
 	hub := c.hub
 	hub.Counts.Control.Add(1)
-	if c.decode.meter == nil {
+	if c.meter == nil {
 		return nil
 	}
-	if ok, abused := c.decode.meter.take(size, hub.Limits.MaxAbuse); !ok {
+	if ok, abused := c.meter.take(size, hub.Limits.MaxAbuse); !ok {
 		hub.refuse(refusedRate, c.remote)
 		if abused {
 			return errAbuse
@@ -243,12 +239,12 @@ func (c *Conn) beginBatch() {
 	if a := c.agent.Load(); a.flags.has(flagFull) {
 		c.waitForOutput(a)
 	}
-	if !c.flags.has(flagGrown) {
-		c.flags.set(flagGrown)
+	if !c.flags.has(flagBusy) {
+		c.flags.set(flagActive | flagBusy)
 	}
-	c.decode.batch = dispatch.NewBatch()
-	c.decode.block = nil
-	c.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
+	c.in.decode.batch = dispatch.NewBatch()
+	c.in.decode.block = nil
+	c.in.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
 }
 
 // waitForRoom delivers the decoded messages, and waits until the session's mailbox has
@@ -292,13 +288,13 @@ func (c *Conn) waitForOutput(a *Agent) {
 
 // deliver puts the batch into the mailbox.
 func (c *Conn) deliver() {
-	b := c.decode.batch
+	b := c.in.decode.batch
 	if b == nil {
 		return
 	}
-	unused := cap(c.decode.block) - len(c.decode.block)
-	n, size := b.Len(), c.decode.packets
-	c.decode.batch, c.decode.block, c.decode.packets = nil, nil, 0
+	unused := cap(c.in.decode.block) - len(c.in.decode.block)
+	n, size := b.Len(), c.in.decode.packets
+	c.in.decode.batch, c.in.decode.block, c.in.decode.packets = nil, nil, 0
 	c.hub.Counts.MessagesIn.Add(int64(b.Len()))
 	c.hub.Counts.BytesIn.Add(int64(b.Size()))
 	b.Pin(unused)

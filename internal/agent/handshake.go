@@ -147,7 +147,7 @@ func (c *Conn) shake(body []byte) error {
 		}
 	}
 	user, err := a.introduce(body)
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		h.upgrades.Delete(a)
 	}
 	if err != nil {
@@ -219,7 +219,7 @@ func (c *Conn) enter() {
 	if uid := a.session.UID(); uid != 0 { // the validator has bound the uid, which counts from now on
 		h.bound(a, 0, uid)
 	}
-	c.flags.set(flagGrown)
+	c.flags.set(flagActive)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }
 
@@ -228,6 +228,6 @@ func (c *Conn) ready() {
 	h := c.hub
 	c.seen.Store(h.wheel.now())
 	c.state.Store(stateReady)
-	c.flags.set(flagGrown)
+	c.flags.set(flagActive)
 	h.wheel.reset(c, min(h.Heartbeat, quietTime))
 }

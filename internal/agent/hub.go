@@ -77,6 +77,7 @@ type Hub struct {
 	hello   handshake
 	flusher flusher
 	wheel   wheel
+	parking parking
 	silence time.Duration // time after which a silent client is closed
 	stall   time.Duration // time that a blocked write may take without progress
 	Counts  Counts
@@ -134,6 +135,7 @@ func (h *Hub) Start() { h.wheel.start() }
 func (h *Hub) Stop() {
 	h.flusher.stop()
 	h.wheel.stop()
+	h.parking.stop()
 }
 
 // Begin starts a batch on the logic goroutine. Output is written at End.

@@ -87,6 +87,11 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
 }
 
+// hasRoom reports whether take would accept a message of size bytes.
+func (m *meter) hasRoom(size int) bool {
+	return (m.messages == nil || m.messages.Tokens() >= 1) && (m.bytes == nil || m.bytes.Tokens() >= float64(max(size, packet.HeadLength)))
+}
+
 // forgive reports whether a message over the rate was probably sent while the process was
 // stopped. The client could send during that time.
 func (m *meter) forgive(now time.Time, size int) bool {

@@ -45,11 +45,11 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 			c.timer.at = now + h.Heartbeat
 		}
 	}
-	return c.renewAt(now, last, min(c.timer.at, dead))
+	return c.settleAt(now, min(c.timer.at, dead))
 }
 
-// quietTime is how long a connection is quiet before its reader continues with a new
-// stack.
+// quietTime is how long a client sends no message before its connection is parked: this
+// long at least, and twice as long at most.
 const quietTime = time.Second
 
 // beat sends a heartbeat, unless the queue is full. A full queue means that the client

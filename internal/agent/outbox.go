@@ -30,9 +30,7 @@ type outbox struct {
 	parting  *parting // nil if the farewell is not postponed
 	remote   net.Addr
 
-	resume   *resumption // nil unless the client has asked for resume; set before the ack
-	replay   int         // bytes of the replay that are queued or being written; they count toward no bound
-	fleeting []span      // replaceable packets in buf; only for resume
+	resume *resumption // nil unless the client has asked for resume; set before the ack
 }
 
 // buffer holds bytes to send. Unused buffers return to a pool. A shared buffer belongs to
@@ -203,11 +201,27 @@ func (o *outbox) ending() bool { return o.closed || o.parting != nil }
 
 // waiting returns the number of unwritten bytes. The caller holds mu.
 func (o *outbox) waiting() int {
-	n := o.buf.len() + o.taken - o.replay
+	n := o.buf.len() + o.taken - o.replay()
 	if o.conn != nil {
 		n += o.conn.control.len()
 	}
 	return n
+}
+
+// replay returns the bytes of the replay that are queued or being written; they count toward no bound.
+// The caller holds mu.
+func (o *outbox) replay() int {
+	if o.resume == nil {
+		return 0
+	}
+	return o.resume.replay
+}
+
+// replayed notes that nothing of the replay waits. The caller holds mu.
+func (o *outbox) replayed() {
+	if o.resume != nil {
+		o.resume.replay = 0
+	}
 }
 
 // own makes o.buf a buffer that can be appended to. The caller holds mu.
@@ -235,7 +249,10 @@ func (o *outbox) list() bool {
 // drop discards the queued packets. The caller holds mu.
 func (o *outbox) drop() {
 	o.buf.free()
-	o.buf, o.messages, o.fleeting = nil, 0, o.fleeting[:0]
+	o.buf, o.messages = nil, 0
+	if r := o.resume; r != nil {
+		r.fleeting = r.fleeting[:0]
+	}
 }
 
 // batch is the data that a writer has taken.
@@ -250,16 +267,16 @@ type batch struct {
 func (o *outbox) take(c *Conn, s *sent) batch {
 	b := batch{control: c.control, packets: o.buf, last: o.closed}
 	if o.taken > 0 {
-		o.replay = 0 // the replay was written
+		o.replayed() // the replay was written
 	}
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
 	if r := o.resume; r != nil && o.buf != nil && !o.closed {
-		r.history.keep(o.buf, int(o.messages), o.fleeting)
+		r.history.keep(o.buf, int(o.messages), r.fleeting)
 		r.history.sent = r.history.last
 		r.history.trim(c.hub.Resume.Buffer)
 		r.charge(c.hub, false)
-		o.fleeting = o.fleeting[:0]
+		r.fleeting = r.fleeting[:0]
 	}
 	o.buf, c.control, o.messages, o.writing = nil, nil, 0, true
 	if b.last {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
 
@@ -30,18 +31,51 @@ var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 type reader struct {
 	// The following fields are for reads from a bare socket.
 	ready func(fd uintptr) bool
+	conn  *Conn
 	buf   *[readSize]byte
 	n     int32 // bytes in buf; negative if the read failed with fault
 	turns int32 // how often pause may still yield
 
 	remainder []byte // the start of an incomplete packet
 
+	decode decoder
+	frames wsframe.Decoder // used if packets come in frames
+
 	dropped int // bytes discarded after the farewell was sent
 
+	_     [2]uint64        // gives reader another size class than Conn, so that freed readers leave no holes between connections
 	small *[smallRead]byte // read buffer of a connection that is not a bare socket
 	fault error            // error in the client's bytes, after which input is ignored; or the error of a read from a bare socket
 
 	opening *opening // nil unless the client may still resume a session of another node, or has done so
+}
+
+var readers = sync.Pool{New: func() any {
+	r := &reader{}
+	r.ready = func(fd uintptr) bool { return r.conn.readReady(fd) }
+	return r
+}}
+
+func newReader(c *Conn) *reader {
+	r := readers.Get().(*reader)
+	r.conn = c
+	return r
+}
+
+// freeReader returns the reader of c to the pool when no goroutine reads from c.
+func (c *Conn) freeReader() {
+	r := c.in
+	c.in = nil
+	*r = reader{ready: r.ready}
+	readers.Put(r)
+}
+
+// atRest reports whether c can be parked: its session is open, and the next byte begins a
+// packet.
+func (c *Conn) atRest() bool {
+	r := c.in
+	return len(r.remainder) == 0 && r.frames.Idle() && r.decode.state == betweenMessages && r.fault == nil && r.opening == nil &&
+		!c.flags.has(flagFaulty|flagLingering|flagAway|flagCarried) && !c.agent.Load().flags.has(flagClosed)
 }
 
 // readPackets reads until the connection ends. It removes WebSocket frames, if any, and
@@ -93,7 +127,7 @@ func (c *Conn) consume(b []byte, kept int) {
 		c.in.opening.record(b[kept:], c.hub.maxOpening())
 	}
 	var fault error
-	if c.frames != nil {
+	if c.flags.has(flagFramed) {
 		if b, fault = c.unframe(b, kept); c.agent.Load().flags.has(flagClosed) {
 			b = nil
 		}
@@ -117,7 +151,7 @@ func (c *Conn) consume(b []byte, kept int) {
 // discards reports whether input is ignored, while the client has time to receive the
 // farewell. A WebSocket client's input is processed until its close frame.
 func (c *Conn) discards() bool {
-	return c.flags.has(flagFaulty|flagLeft) || c.frames == nil && c.agent.Load().flags.has(flagClosed)
+	return c.flags.has(flagFaulty|flagLeft) || !c.flags.has(flagFramed) && c.agent.Load().flags.has(flagClosed)
 }
 
 // refuse closes the session because of the client's input. Earlier messages run and are

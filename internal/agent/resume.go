@@ -22,9 +22,11 @@ type resumption struct {
 	received atomic.Uint64 // accepted data packets of the client; only the connection's reader adds to it
 	meter    *meter        // meter of the session's rates; owned by the connection's reader
 
-	history history
-	charged int64   // bytes of the history that count toward the hub's total
-	tokens  []token // the token that the client used last, and later ones
+	history  history
+	replay   int     // bytes of the replay that are queued or being written; they count toward no bound
+	fleeting []span  // replaceable packets in the outbox
+	charged  int64   // bytes of the history that count toward the hub's total
+	tokens   []token // the token that the client used last, and later ones
 
 	begun    bool        // the first ack has arrived
 	pending  *Conn       // connection with an answered handshake and a missing ack
@@ -70,7 +72,7 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 	fits := a.unhook(reason)
 	o.mu.Unlock()
 	a.hub.wheel.remove(c)
-	closeNow(c.socket)
+	c.closeSocket()
 	a.box.Interrupt() // the reader may be waiting for space
 	if !fits {
 		a.overflow()
@@ -83,7 +85,7 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 func (a *Agent) unhook(reason error) (fits bool) {
 	o, r := &a.out, a.out.resume
 	c := o.conn
-	o.conn, o.writing, o.taken, o.replay = nil, false, 0, 0
+	o.conn, o.writing, o.taken, r.replay = nil, false, 0, 0
 	c.kill()
 	c.flags.set(flagLeft)
 	a.flags.set(flagConnGone)
@@ -109,7 +111,7 @@ func (o *outbox) park(h *Hub) bool {
 	if o.buf == nil {
 		return true
 	}
-	r.history.keep(o.buf, int(o.messages), o.fleeting)
+	r.history.keep(o.buf, int(o.messages), r.fleeting)
 	o.drop()
 	fits := r.history.trim(h.Resume.Buffer)
 	r.charge(h, true)
@@ -246,6 +248,7 @@ func farewellOf(reason error, f farewell) farewell {
 func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 	h := c.hub
 	c.flags.set(flagResume)
+	c.acks = &acks{}
 	answer := &resumeAnswer{Window: int64(h.Resume.Window / time.Second)}
 	if ask.hasToken {
 		e, err := c.findSession(ask, answer)
@@ -334,11 +337,11 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	}
 	o.mu.Unlock()
 	if before != nil {
-		closeNow(before.socket)
+		before.closeSocket()
 	}
 	if old != nil {
 		a.hub.wheel.remove(old)
-		closeNow(old.socket)
+		old.closeSocket()
 	}
 	if !fits {
 		a.overflow()
@@ -371,7 +374,7 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	a.hub.tokens.add(given, a)
 	n := r.received.Load()
 	answer.Token, answer.Resumed, answer.Received = given.text(), true, &n
-	c.decode.given = given
+	c.acks.given = given
 	return nil, nil
 }
 
@@ -435,7 +438,7 @@ func (a *Agent) begin(c *Conn) {
 		return
 	}
 	r.begun = true
-	c.decode.meter = r.meter
+	c.meter = r.meter
 	for _, k := range r.tokens {
 		a.hub.tokens.add(k, a)
 	}
@@ -448,8 +451,8 @@ func (c *Conn) goOn() error {
 		return err // the connection is lost, see isLoss
 	}
 	c.resuming = nil
-	c.decode.meter = a.out.resume.meter
-	c.ackSent.Store(a.out.resume.received.Load()) // the handshake answer included this count
+	c.meter = a.out.resume.meter
+	c.acks.sent.Store(a.out.resume.received.Load()) // the handshake answer included this count
 	a.hub.Counts.Resumed.Add(1)
 	a.announceResumed()
 	return nil
@@ -461,20 +464,20 @@ func (r *resumption) reattach(a *Agent, c *Conn) {
 	r.pending = nil
 	var dropped []token
 	for _, k := range r.tokens {
-		if k != c.decode.given {
+		if k != c.acks.given {
 			dropped = append(dropped, k)
 		}
 	}
 	a.hub.tokens.remove(dropped)
-	r.tokens = append(r.tokens[:0], c.decode.given)
+	r.tokens = append(r.tokens[:0], c.acks.given)
 	if !r.history.empty() {
 		if c.control == nil {
 			c.control = newBuffer()
 		}
 		start := len(c.control.b)
-		b, n := r.history.appendTo(c.control.b, c.frames != nil)
+		b, n := r.history.appendTo(c.control.b, c.flags.has(flagFramed))
 		c.control.b = b
-		a.out.replay = len(c.control.b) - start
+		r.replay = len(c.control.b) - start
 		a.hub.Counts.Replayed.Add(int64(n))
 	}
 	r.charge(a.hub, false)

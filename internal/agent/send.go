@@ -75,8 +75,8 @@ func (a *Agent) PushReplaceable(route string, data []byte) error {
 	return a.queue(func(b []byte) ([]byte, error) {
 		at := len(b)
 		b, err := codec.AppendMessage(b, m, a.hub.Dictionary)
-		if err == nil && o.resume != nil && o.fits(at, len(b), a.hub.MaxQueued) {
-			o.fleeting = append(o.fleeting, span{at, len(b)})
+		if r := o.resume; err == nil && r != nil && o.fits(at, len(b), a.hub.MaxQueued) {
+			r.fleeting = append(r.fleeting, span{at, len(b)})
 		}
 		return b, err
 	})
@@ -88,7 +88,7 @@ func (a *Agent) Queued() int {
 	o := &a.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := o.waiting() + o.replay
+	n := o.waiting() + o.replay()
 	if o.suspended() {
 		n += o.resume.history.bytes
 	}

@@ -21,7 +21,7 @@ var clientFrames = wsframe.Config{FromClient: true}
 func (c *Conn) unframe(b []byte, kept int) (stream []byte, err error) {
 	end := kept
 	for at := kept; at < len(b); {
-		f, n, err := c.frames.Next(&clientFrames, b[at:])
+		f, n, err := c.in.frames.Next(&clientFrames, b[at:])
 		if err != nil {
 			return b[:end], frameFault(err)
 		}
@@ -58,7 +58,7 @@ const (
 // The first and the last frame of a message with a payload may be empty: some clients end
 // every message with an empty frame.
 func (c *Conn) accountFrame(f *wsframe.Frame) (err error) {
-	s := c.decode.state
+	s := c.in.decode.state
 	switch {
 	case len(f.Payload) > 0:
 		s = begunMessage
@@ -77,7 +77,7 @@ func (c *Conn) accountFrame(f *wsframe.Frame) (err error) {
 	case s == betweenMessages:
 		s = emptyMessage
 	}
-	c.decode.state = s
+	c.in.decode.state = s
 	return err
 }
 

@@ -189,6 +189,21 @@ func (w *wheel) reset(c *Conn, d time.Duration) {
 	}
 }
 
+// hasten moves c to d from now, unless it is called before that.
+func (w *wheel) hasten(c *Conn, d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !c.timer.linked {
+		return
+	}
+	when := w.elapsed() + d
+	ticks := (int64(c.timer.slot) - w.at%wheelSlots + wheelSlots) % wheelSlots // until it is called
+	if time.Duration(w.at+ticks)*w.tick > when {
+		w.unlink(c)
+		w.insert(c, when)
+	}
+}
+
 // refresh sets the clock, which stops while it is unused. The caller holds mu.
 func (w *wheel) refresh() {
 	now := w.elapsed()

@@ -62,7 +62,7 @@ func (a *Agent) flush(w *rawWriter) {
 func (c *Conn) wire(b batch, s *sent) *buffer {
 	buf := b.control
 	switch {
-	case c.frames != nil:
+	case c.flags.has(flagFramed):
 		if buf == nil {
 			buf = newBuffer()
 		}
@@ -71,7 +71,7 @@ func (c *Conn) wire(b batch, s *sent) *buffer {
 			b.packets.free()
 		}
 		if b.last {
-			buf.b = wsframe.AppendClose(buf.b, c.code, "")
+			buf.b = wsframe.AppendClose(buf.b, c.last.code, "")
 		}
 	case buf == nil && b.packets != nil:
 		buf = b.packets
@@ -152,7 +152,8 @@ func (c *Conn) wrote(a *Agent, s *sent) (b batch, more bool) {
 		o.mu.Unlock()
 		return b, false
 	}
-	o.taken, o.replay = 0, 0
+	o.taken = 0
+	o.replayed()
 	c.wakeReader()
 	if o.pending(c) {
 		b = o.take(c, s)
@@ -200,6 +201,7 @@ func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	c.handed = false
 	o.mu.Unlock()
 	_ = c.socket.Close()
+	c.unpark()
 	if !left {
 		_ = a.shut(session.ErrClientClosed, farewell{})
 	}
@@ -214,10 +216,10 @@ func (c *Conn) setWriteDeadline(a *Agent, t time.Time) {
 	_ = c.socket.SetWriteDeadline(t)
 	o := &a.out
 	o.mu.Lock()
-	until := c.until
+	last := c.last
 	o.mu.Unlock()
-	if until != 0 {
-		_ = c.socket.SetWriteDeadline(time.Unix(0, until))
+	if last != nil {
+		_ = c.socket.SetWriteDeadline(last.until)
 	}
 }
 

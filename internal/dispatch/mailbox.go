@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"math"
 	"sync"
 
 	"github.com/lonng/nano/internal/flow"
@@ -38,18 +39,17 @@ type Accountant interface {
 // The caller that delivers bounds the memory: Wait returns when there is room, and Offer refuses a
 // message without room.
 type Mailbox struct {
-	d        *Dispatcher
-	s        *session.Session
-	entity   Entity
-	deferrer Deferrer // entity, if it is one; else nil
-	limit    int      // messages that may wait
-	bytes    int      // bytes of payload that may wait, beside one message
-	runTask  func()   // m.run, made once
+	d       *Dispatcher
+	s       *session.Session
+	entity  Entity
+	limit   int32  // messages that may wait
+	bytes   int32  // bytes of payload that may wait, beside one message
+	runTask func() // m.run, made once
 
 	mu          sync.Mutex
 	head, tail  *Batch       // waiting; mu guards it and the fields below
-	count       int          // messages that wait or run
-	size        int          // bytes of payload of those
+	count       int32        // messages that wait or run
+	size        int32        // bytes of payload of those
 	window      *flow.Window // messages at other nodes; created by the first Acquire
 	active      bool         // run is scheduled, or runs
 	sealed      bool         // nothing more is accepted
@@ -63,8 +63,8 @@ type Mailbox struct {
 // Init prepares a mailbox for the messages of s. limit is how many messages may wait, size how
 // many bytes of payload beside one message.
 func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size int) {
-	m.d, m.s, m.entity, m.limit, m.bytes = d, s, e, limit, size
-	m.deferrer, _ = e.(Deferrer)
+	m.d, m.s, m.entity = d, s, e
+	m.limit, m.bytes = int32(min(limit, math.MaxInt32/2)), int32(min(size, math.MaxInt32/2))
 	m.runTask = m.run
 }
 
@@ -120,8 +120,8 @@ func (m *Mailbox) deliver(b *Batch, bounded bool) error {
 		b.Free()
 		return err
 	}
-	m.count += len(b.calls)
-	m.size += b.size
+	m.count += int32(len(b.calls))
+	m.size += int32(b.size)
 	if m.tail == nil {
 		m.head = b
 	} else {

@@ -25,14 +25,15 @@ type Deferrer interface {
 // handler promises a reply and did not defer the answer, the client gets an empty one. Otherwise
 // the answer may come later.
 func (m *Mailbox) noReply(c *Call) error {
-	if m.deferrer == nil {
+	e, ok := m.entity.(Deferrer)
+	if !ok {
 		return nil
 	}
 	if c.handler.Reply() == nil {
-		m.watch(c)
+		m.watch(c, e)
 		return nil
 	}
-	if m.deferrer.Deferred() || !m.deferrer.Waiting(c.id) {
+	if e.Deferred() || !e.Waiting(c.id) {
 		return nil
 	}
 	data, err := m.d.emptyReply(c.handler)
@@ -62,13 +63,13 @@ func (d *Dispatcher) emptyReply(h *handler.Handler) (data []byte, err error) {
 
 // watch logs the route if the request has no answer when answerLimit has passed: its handler may
 // have forgotten it. One request of a route is watched at a time, and a route is logged once.
-func (m *Mailbox) watch(c *Call) {
+func (m *Mailbox) watch(c *Call, e Deferrer) {
 	h, id := c.handler, c.id
-	if h.Watched.Load() || !m.deferrer.Waiting(id) || !h.Watched.CompareAndSwap(false, true) {
+	if h.Watched.Load() || !e.Waiting(id) || !h.Watched.CompareAndSwap(false, true) {
 		return
 	}
 	time.AfterFunc(answerLimit, func() {
-		if m.s.Closed() || !m.deferrer.Waiting(id) {
+		if m.s.Closed() || !e.Waiting(id) {
 			h.Watched.Store(false)
 			return
 		}

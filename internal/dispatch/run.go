@@ -37,8 +37,8 @@ func (m *Mailbox) finish(r *run) {
 		e.Ran(r.done, r.doneSize)
 	}
 	m.mu.Lock()
-	m.count -= r.done
-	m.size -= r.doneSize
+	m.count -= int32(r.done)
+	m.size -= int32(r.doneSize)
 	if r.next != nil {
 		end := r.next
 		for end.next != nil {

@@ -12,12 +12,12 @@ func (m *Mailbox) Room() int {
 // free is Room; the caller holds mu.
 func (m *Mailbox) free() int {
 	if m.sealed {
-		return m.limit // to be refused
+		return int(m.limit) // to be refused
 	}
 	if m.size >= m.bytes {
 		return 0
 	}
-	free := m.limit - m.count
+	free := int(m.limit - m.count)
 	if m.window != nil {
 		free = min(free, m.window.Free())
 	}
@@ -38,7 +38,7 @@ func (m *Mailbox) Acquire(messages, size int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.window == nil {
-		m.window = flow.NewWindow(m.limit, m.bytes)
+		m.window = flow.NewWindow(int(m.limit), int(m.bytes))
 	}
 	m.window.Acquire(messages, size)
 	m.wakeReader()
@@ -48,7 +48,7 @@ func (m *Mailbox) Acquire(messages, size int) {
 func (m *Mailbox) Release(messages, size int) { m.Acquire(-messages, -size) }
 
 // MaxSize returns how many bytes of payload may wait beside one message.
-func (m *Mailbox) MaxSize() int { return m.bytes }
+func (m *Mailbox) MaxSize() int { return int(m.bytes) }
 
 // Wait blocks until half of the room is free again, the mailbox is sealed, or Interrupt is
 // called.

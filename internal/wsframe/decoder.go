@@ -104,6 +104,10 @@ func (d *Decoder) Next(c *Config, b []byte) (f Frame, n int, err error) {
 	return f, n, nil
 }
 
+// Idle reports whether the next byte begins a message, or a control frame between two
+// messages.
+func (d *Decoder) Idle() bool { return d.op == 0 && d.holds == 0 && d.message == 0 }
+
 // control returns a control frame, if p is the rest of it.
 func (d *Decoder) control(p []byte, n int) (Frame, int, error) {
 	if d.left > 0 || d.holds > 0 {

@@ -41,7 +41,7 @@ type Collector struct {
 	queueDepth, queueDelay, panics, handlers, handlerMax                        *prometheus.Desc
 	refused, closed                                                             *prometheus.Desc
 	suspended, suspensions, resumed, resumeEnded, resumeRefused, replayed, held *prometheus.Desc
-	members, clusterMessages, clusterBytes, clusterQueued, clusterLost          *prometheus.Desc
+	members, carried, clusterMessages, clusterBytes, clusterQueued, clusterLost *prometheus.Desc
 }
 
 // New returns a collector to register with a registry.
@@ -70,6 +70,7 @@ func New(source Source, opts Options) *Collector {
 	c.resumeEnded = desc("resume_ended_total", "Suspended sessions that ended: their time was over (expired), or too much was kept (overflow).", "reason")
 	c.resumeRefused = desc("resume_refused_total", "Clients that could not resume.", "reason")
 	c.members = desc("cluster_members", "Other nodes that are up.")
+	c.carried = desc("cluster_carried", "Clients of this node that resume sessions of other nodes, or have resumed them.")
 	c.clusterMessages = desc("cluster_messages_total", "Messages between this node and others.", "direction")
 	c.clusterBytes = desc("cluster_bytes_total", "Bytes between this node and others.", "direction")
 	c.clusterQueued = desc("cluster_queued_bytes", "Bytes that wait to be sent to other nodes.")
@@ -84,7 +85,7 @@ func New(source Source, opts Options) *Collector {
 func (c *Collector) Describe(descs chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.connections, c.sessions, c.accepted, c.messages, c.bytes, c.control, c.queueDepth,
 		c.queueDelay, c.panics, c.handlers, c.handlerMax, c.refused, c.closed, c.suspended, c.suspensions, c.resumed, c.resumeEnded,
-		c.resumeRefused, c.replayed, c.held, c.members, c.clusterMessages, c.clusterBytes, c.clusterQueued, c.clusterLost} {
+		c.resumeRefused, c.replayed, c.held, c.members, c.carried, c.clusterMessages, c.clusterBytes, c.clusterQueued, c.clusterLost} {
 		descs <- d
 	}
 }
@@ -131,6 +132,7 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	if n := st.Cluster; n != nil {
 		gauge(c.members, float64(n.Members))
+		gauge(c.carried, float64(n.Carried))
 		counter(c.clusterMessages, n.MessagesIn, "in")
 		counter(c.clusterMessages, n.MessagesOut, "out")
 		counter(c.clusterBytes, n.BytesIn, "in")

@@ -133,7 +133,7 @@ func TestOverflow(t *testing.T) {
 
 // Labels are bounded in number and length, and no call is lost.
 func TestLabels(t *testing.T) {
-	st := nano.Stats{Routes: map[string]nano.RouteStats{}, Closed: map[string]int64{"client": 2}, Cluster: &cluster.Stats{Members: 3}}
+	st := nano.Stats{Routes: map[string]nano.RouteStats{}, Closed: map[string]int64{"client": 2}, Cluster: &cluster.Stats{Members: 3, Carried: 2}}
 	total := int64(0)
 	for i := range 50 {
 		n := int64(i + 1)
@@ -157,6 +157,9 @@ func TestLabels(t *testing.T) {
 	m = gather(t, registry(figures(st), Options{MaxLabel: 40}))
 	if n := len(m["nano_handler_seconds"].GetMetric()); n != 2 {
 		t.Errorf("%d routes have figures, want 2: the labels of 50 are the same when they are cut", n)
+	}
+	if v := m["nano_cluster_carried"].GetMetric()[0].GetGauge().GetValue(); v != 2 {
+		t.Errorf("nano_cluster_carried is %v, want 2", v)
 	}
 	if v := m["nano_cluster_members"].GetMetric()[0].GetGauge().GetValue(); v != 3 {
 		t.Errorf("nano_cluster_members is %v, want 3", v)

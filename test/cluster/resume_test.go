@@ -68,6 +68,8 @@ func (g *gates) serve(name string, s *session.Session, data []byte) error {
 		s.OnClose(func(_ *session.Session, err error) { g.events <- "close: " + err.Error() })
 	}
 	switch string(data) {
+	case "later":
+		time.AfterFunc(1500*time.Millisecond, func() { _ = s.Push("news", []byte("late")) })
 	case "block":
 		<-g.blocked
 	case "join":
@@ -224,6 +226,33 @@ func TestClusterResume(t *testing.T) {
 			home, away := g.home.Stats(), g.away.Stats()
 			if home.Resume.Resumed != 7 || away.Resume.Resumed != 0 || away.Resume.Suspensions != 0 || away.Closed["client"] != 0 {
 				t.Errorf("Stats of home %+v, of away %+v %v", home.Resume, away.Resume, away.Closed)
+			}
+		})
+	}
+}
+
+// TestClusterResumeOfQuietClient checks that a session goes on over connections that were
+// idle for longer than they keep their goroutines, at its own gate and at another one. The
+// client comes back while the server still has the idle connection.
+func TestClusterResumeOfQuietClient(t *testing.T) {
+	for _, kind := range []string{"tcp", "ws"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			g := startGates(t, kind, nil, nil)
+			for i, at := range []*testkit.Server{g.home, g.away, g.home} {
+				old := g.wire
+				if i > 0 {
+					g.resumes(at)
+					g.happens("suspend: "+session.ErrClientClosed.Error(), "resume")
+					if e := old.ReadUntilEnd(); e.Kick != "" {
+						t.Errorf("the quiet connection ended with %+v", e)
+					}
+				}
+				g.ask("later", "home later")
+				g.gets("late")
+				g.ask("a", "home a")
+				g.ask("later", "home later")
+				g.gets("late")
 			}
 		})
 	}

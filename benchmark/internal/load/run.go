@@ -214,8 +214,12 @@ func (r *run) connect() error {
 		return nil
 	}
 	next := 0
-	err := r.until(time.Minute, "connected", func() (int, error) {
-		for next < r.Clients && next-r.ready < parallel {
+	r.look()
+	began := r.now
+	// may reports whether the rate allows another one.
+	may := func(next int) bool { return r.Connects == 0 || float64(next) < (r.now-began).Seconds()*r.Connects }
+	err := r.until(r.patience(), "connected", func() (int, error) {
+		for next < r.Clients && next-r.ready < parallel && may(next) {
 			if err := r.dial(r.clients[next]); err != nil {
 				return 0, err
 			}
@@ -226,9 +230,9 @@ func (r *run) connect() error {
 	if err != nil || r.Join == "" && r.Kind != Idle {
 		return err
 	}
-	next = 0
-	return r.until(time.Minute, "answered", func() (int, error) {
-		for ; next < r.Clients && next-r.joined < parallel; next++ {
+	next, began = 0, r.now
+	return r.until(r.patience(), "answered", func() (int, error) {
+		for ; next < r.Clients && next-r.joined < parallel && may(next); next++ {
 			c := r.clients[next]
 			if r.Join != "" {
 				c.out = r.join.append(c.out, c.n, uint32(r.roomOf(c)))
@@ -239,6 +243,15 @@ func (r *run) connect() error {
 		}
 		return r.joined, nil
 	})
+}
+
+// patience returns the time limit for connecting all clients.
+func (r *run) patience() time.Duration {
+	d := time.Minute
+	if r.Connects > 0 {
+		d += time.Duration(float64(r.Clients) / r.Connects * float64(time.Second))
+	}
+	return d
 }
 
 // roomOf returns the room number of a client.

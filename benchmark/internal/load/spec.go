@@ -52,6 +52,8 @@ type Spec struct {
 	Route   string  // route of the messages
 	Join    string  // route of the first request of each client, or ""
 
+	Connects float64 // connections per second, and with Idle as many first echoes; 0 for the highest rate
+
 	Warm     time.Duration // time before the measurement
 	Duration time.Duration // of measuring; with Storm at most
 

@@ -257,7 +257,7 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 		return p.take()
 	})
 	serve := srv.Serve
-	if s.Kind == NanoWebSocket {
+	if s.Kind == NanoWebSocket || s.Kind == NanoWebSocketUnparked {
 		serve = srv.ServeWebSocket
 	}
 	served := make(chan error, 1)

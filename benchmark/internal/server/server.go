@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/benchmark/internal/proc"
+	"github.com/lonng/nano/internal/netpoll"
 )
 
 // Kind is the kind of a server.
@@ -21,6 +22,10 @@ const (
 	NanoWebSocket Kind = "nano-ws"
 	NanoJSON      Kind = "nano-json"
 	NanoProtobuf  Kind = "nano-protobuf"
+
+	// These are nano with a reader goroutine for each idle connection.
+	NanoUnparked          Kind = "nano-unparked"
+	NanoWebSocketUnparked Kind = "nano-ws-unparked"
 
 	TCP         Kind = "tcp"          // one goroutine per connection; one write for all whole frames of a read
 	WebSocket   Kind = "ws"           // gorilla/websocket; one write per message
@@ -68,6 +73,9 @@ func Role(c *proc.Child) error {
 	case WebSocket:
 		ready()
 		return serveWebSocket(l, c.Ended())
+	case NanoUnparked, NanoWebSocketUnparked:
+		netpoll.Disabled.Store(true)
+		return serveNano(l, s, c, ready)
 	case Nano, NanoWebSocket, NanoJSON, NanoProtobuf:
 		return serveNano(l, s, c, ready)
 	}

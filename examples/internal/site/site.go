@@ -20,7 +20,7 @@ var shared embed.FS
 // style and the common script. It redirects / to the page.
 func Handle(mux *http.ServeMux, web fs.FS) {
 	mux.Handle("/web/", http.FileServerFS(web))
-	for _, name := range []string{"nano.js", "room.js", "state.js", "smooth.js", "predict.js", "match.js"} {
+	for _, name := range []string{"nano.js", "room.js", "state.js", "smooth.js", "predict.js", "match.js", "netsim.js"} {
 		mux.Handle("/web/"+name, http.StripPrefix("/web", http.FileServerFS(js.FS)))
 	}
 	for _, name := range []string{"style.css", "icon.svg", "common.js"} {

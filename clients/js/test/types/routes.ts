@@ -11,6 +11,7 @@ import {
   type Status,
   type StatusEvent,
 } from 'nano-client';
+import { Network } from 'nano-client/netsim';
 import { protobuf } from 'nano-client/protobuf';
 
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
@@ -140,6 +141,16 @@ new Client('ws://localhost', { encode: (body: Line, route) => new TextEncoder().
 new Client('ws://localhost', { codec: { encode: () => 'text', decode: () => 0 } });
 // @ts-expect-error an option that is not there
 new Client('ws://localhost', { retry: true });
+
+// A simulated network
+const network = new Network({ latency: 80, jitter: 20, loss: 0.02, seed: 7 });
+new Client('ws://localhost', { WebSocket: network.WebSocket });
+network.set({ latency: 200, retransmit: 400, cut: 60_000 });
+assertType<Equal<typeof network.conditions.loss, number>>();
+// @ts-expect-error a condition that is not there
+network.set({ lag: 80 });
+// @ts-expect-error read only
+network.conditions = { latency: 80 };
 
 // Protobuf, with types as ts-proto and protobufjs make them
 declare const JoinType: {

@@ -1,0 +1,44 @@
+//go:build !nano_portable
+
+package agent
+
+import (
+	"errors"
+	"os"
+	"time"
+)
+
+// The reader of a connection that has fallen quiet parks the connection. Where that is
+// not possible the reader goes on with a new goroutine: decoding has grown the stack of
+// the old one to 4 KB or more, and the runtime shrinks a stack only when a quarter of it
+// would do; a reader that only waits needs 2 KB.
+
+// settleAt wakes the reader if the connection is quiet, and returns when to look again:
+// at next at the latest. Heartbeats and acknowledgements do not end the quiet: the poller
+// takes them for less than a reader does.
+func (c *Conn) settleAt(now, next time.Duration) time.Duration {
+	switch {
+	case c.raw == nil:
+	case c.flags.clear(flagBusy):
+		return min(next, now+quietTime)
+	case c.flags.has(flagActive):
+		c.settle()
+	}
+	return next
+}
+
+// settle wakes the reader with a read deadline that has passed.
+func (c *Conn) settle() {
+	c.flags.clear(flagActive)
+	_ = c.socket.SetReadDeadline(time.Unix(1, 0))
+}
+
+// settled reports whether a read failed with err because of settle, and takes the
+// deadline back. A bare socket has no other read deadline.
+func (c *Conn) settled(err error) bool {
+	if c.raw == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	_ = c.socket.SetReadDeadline(time.Time{})
+	return true
+}
