@@ -27,7 +27,10 @@ function M.sum(session, list)
     if err then r:fail(err) else r:reply(reply) end
   end)
 end
-function M.members() return #nano.members() end
+function M.members()
+  local m = nano.members()[1]
+  return {#nano.members(), type(m.id), m.up, m.services[1]}
+end
 `))
 	write(t, filepath.Join(dir, "back.lua"), module(`
 local group = nano.group("all")
@@ -58,7 +61,7 @@ end}
 	}
 	for _, c := range []struct{ route, request, reply string }{
 		{"front.login", `"9007199254740993"`, `"9007199254740993"`},
-		{"front.members", `{}`, `1`},
+		{"front.members", `{}`, `[1,"string",true,"back"]`},
 		{"back.double", `3`, `{"n":6,"uid":"9007199254740993"}`},
 		{"front.ask", `21`, `{"n":42,"uid":"9007199254740993"}`},
 		{"front.sum", `[1,2,3]`, `6`},
