@@ -201,7 +201,7 @@ func (k *Kind[R]) enter(ctx context.Context, s *session.Session, req *request, c
 		on = n.on(k.kind)
 	} else if c := n.room(req.ID); c != nil && c.kind == k.kind {
 		on = c.sched
-	} else if _, other := n.peerOf(req.ID); !other {
+	} else if _, other := n.peerOf(req.ID); !other && !n.astray(req.ID) {
 		return nil, ErrNotFound
 	}
 	if _, other := n.home(s); other || req.ID == "" && len(n.peers("")) > 0 {

@@ -45,7 +45,7 @@ func (c *core) newTimer(d time.Duration, f func()) *timer {
 // setAlarm schedules wake for the next tick, or for the next timer of a room without
 // ticks.
 func (c *core) setAlarm() {
-	if c.closed || c.ticking {
+	if c.closed || c.ticking || c.parked != nil {
 		return
 	}
 	if c.alarm != nil {
@@ -64,7 +64,7 @@ func (c *core) setAlarm() {
 
 // wake runs due ticks and timers.
 func (c *core) wake() {
-	if c.closed {
+	if c.closed || c.parked != nil {
 		return
 	}
 	c.alarm = nil
@@ -142,7 +142,8 @@ func (c *core) runInputs(p *Player) (ok bool) {
 		if c.closed || p.why != nil || p.dropped {
 			return ok
 		}
-		ok = c.call("input", in.run) && ok
+		ok = c.call("input", func() { c.runInput(p, in) }) && ok
+		p.acked = max(p.acked, in.seq)
 		p.view.Ack(in.seq)
 	}
 	return ok
@@ -156,7 +157,7 @@ func (c *core) touch() {
 	c.pending = true
 	c.sched.Invoke(func() {
 		c.pending = false
-		if !c.closed {
+		if !c.closed && c.parked == nil {
 			began := time.Now()
 			c.flush(c.sentAt + 1)
 			c.stats.took(time.Since(began))

@@ -143,6 +143,15 @@ func (c *codes) find(code string) string {
 	return ""
 }
 
+// leave records that a room with a code has moved to another node, which renews the code.
+func (c *codes) leave(code, id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.mine[code] == id {
+		delete(c.mine, code)
+	}
+}
+
 // release removes the code of a room of this node.
 func (c *codes) release(code, id string) {
 	c.mu.Lock()
@@ -278,7 +287,7 @@ func (n *node) renewAt(byOwner map[string]map[string]string) {
 		wg.Go(func() {
 			taken, err := n.claimAt(ctx, name, ids)
 			if err != nil && ctx.Err() == nil {
-				n.log.Warn("nano: the codes of rooms were not renewed", "node", name, "error", err)
+				n.log.Warn("nano: the codes of rooms were not renewed", "room_node", name, "error", err)
 			}
 			for _, code := range taken { // after a partition of the cluster
 				n.log.Warn("nano: the code of a room belongs to another room", "room", ids[code])

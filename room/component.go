@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/pprof"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
@@ -80,6 +81,9 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 	}
 	c, in := p.core, reflect.ValueOf(msg)
 	if onScheduler(c.sched) {
+		if c.parked != nil {
+			return nil, c.hold(&incoming{h, p, from, in, from.Defer()})
+		}
 		reply, err := c.serve(h, p, from, in)
 		if reply == nil && err == nil {
 			_ = from.Response([]byte{}) // fails for a notify
@@ -92,12 +96,10 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 	}
 	r := from.Defer()
 	if !c.sched.Invoke(func() {
+		pprof.SetGoroutineLabels(h.labels)
+		defer pprof.SetGoroutineLabels(context.Background())
 		p.hops.Add(-1)
-		reply, err := c.serve(h, p, from, in)
-		if reply == nil {
-			reply = []byte{}
-		}
-		c.answer(r, reply, err)
+		c.receive(&incoming{h, p, from, in, r})
 	}) {
 		p.hops.Add(-1)
 		return nil, ErrNotJoined

@@ -54,7 +54,8 @@
 // # Clusters
 //
 // In a cluster, rooms live on the nodes that were given their kind. Clients join, list and watch the rooms of all nodes at
-// any gate. A new room is made on the least loaded node that does not shut down. If a node dies, its rooms end.
+// any gate. A new room is made on the least loaded node that does not shut down. If a node dies, its rooms end. Rooms that
+// are [Movable] move to other nodes when their node shuts down: see [Move].
 //
 // # Routes
 //

@@ -23,13 +23,37 @@ type entry struct {
 	unlimited bool            // the request comes from the program, so client limits do not apply
 }
 
-// forward sends a request of the session to the given node, and binds the session's room
-// requests to that node.
+// maxRedirects is how often a forwarded request follows a room that moves.
+const maxRedirects = 4
+
+// forward sends a request of the session to the given node. If the room has moved, that
+// node names the next one.
 func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (any, error) {
+	for range maxRedirects {
+		v, err := n.forwardTo(ctx, e, to, method)
+		name, moved := movedTo(err)
+		if !moved {
+			return v, err
+		}
+		if name == n.name {
+			return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
+		}
+		if to, moved = n.peerNamed(name); !moved {
+			break
+		}
+	}
+	return nil, ErrNotFound
+}
+
+// forwardTo sends a request of the session to the given node, and binds the session's
+// room requests to that node.
+func (n *node) forwardTo(ctx context.Context, e *entry, to peer, method string) (any, error) {
 	if bound, _ := e.s.Router().Find(service); bound != to.addr {
 		e.s.Router().Bind(service, to.addr)
 	}
-	body, err := json.Marshal(e.req)
+	req := *e.req
+	req.Forwarded = true
+	body, err := json.Marshal(&req)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +101,22 @@ func (n *node) enter(e *entry, method string, answer func(any, error)) {
 	}
 	to, other := n.peerOf(e.req.ID)
 	switch {
-	case !other:
+	case !other && !n.astray(e.req.ID):
 		n.enterHere(e, method, answer)
 	case n.seat(e.s) != nil:
 		answer(nil, ErrJoined)
 	default:
-		n.later(answer, func(ctx context.Context) (any, error) { return n.forward(ctx, e, to, method) })
+		n.later(answer, func(ctx context.Context) (any, error) {
+			if !other {
+				if to, other = n.locate(ctx, e.req.ID); !other {
+					return nil, ErrNotFound
+				}
+			}
+			if e.req.Forwarded {
+				return nil, errMovedTo(to.name)
+			}
+			return n.forward(ctx, e, to, method)
+		})
 	}
 }
 
@@ -129,7 +163,13 @@ func (n *node) enterHere(e *entry, method string, answer func(any, error)) {
 		answer(nil, ErrNotFound)
 		return
 	}
-	done := func(c *core, r seated, err error) { answer(n.joined(c, r, e.req.Hash, err)) }
+	done := func(c *core, r seated, err error) {
+		if _, moved := n.peerOf(e.req.ID); moved && errors.Is(err, ErrNotFound) {
+			n.enter(e, method, answer) // the room moved while the join waited
+			return
+		}
+		answer(n.joined(c, r, e.req.Hash, err))
+	}
 	if method == methodSpectate {
 		n.spectate(e.s, e.req.ID, done)
 		return
@@ -268,7 +308,13 @@ func (e *entry) withID(id string) *entry {
 
 // enterAt calls enter for a request with an id, and waits for the result.
 func (n *node) enterAt(ctx context.Context, e *entry, method string) (any, error) {
-	if to, other := n.peerOf(e.req.ID); other {
+	to, other := n.peerOf(e.req.ID)
+	if !other && n.astray(e.req.ID) {
+		if to, other = n.locate(ctx, e.req.ID); !other {
+			return nil, ErrNotFound
+		}
+	}
+	if other {
 		if n.seat(e.s) != nil {
 			return nil, ErrJoined
 		}

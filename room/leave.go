@@ -55,7 +55,6 @@ func (c *core) returned(p *Player) {
 // drop holds the seat of a player who has lost the connection. The time of Hold starts at
 // the first call. A spectator stays until the session ends.
 func (c *core) drop(p *Player) {
-	const expired = "hold expired"
 	switch {
 	case p.spectator && p.session == nil:
 		c.remove(p, ErrLeft, "")
@@ -63,13 +62,16 @@ func (c *core) drop(p *Player) {
 		p.dropped = true
 	case p.dropped:
 	case c.kind.options.hold == 0:
-		c.remove(p, ErrHoldExpired, expired)
+		c.expire(p)
 	default:
-		p.hold = c.newTimer(c.kind.options.hold, func() { c.remove(p, ErrHoldExpired, expired) })
+		p.hold = c.newTimer(c.kind.options.hold, func() { c.expire(p) })
 		c.dropped(p)
 		c.endDeserted()
 	}
 }
+
+// expire removes a player whose seat is held no longer.
+func (c *core) expire(p *Player) { c.remove(p, ErrHoldExpired, "hold expired") }
 
 // dropped starts a drop.
 func (c *core) dropped(p *Player) {
@@ -153,10 +155,10 @@ func (c *core) closeEmpty() {
 }
 
 // endDeserted closes a room without connected players if the server drains, because no
-// player can return.
+// player can return. A room that another node can take is moved instead.
 func (c *core) endDeserted() {
 	connected := func(p *Player) bool { return !p.spectator && !p.dropped }
-	if !c.closed && c.node.isDraining() && !slices.ContainsFunc(c.players, connected) {
+	if !c.closed && c.node.isDraining() && !slices.ContainsFunc(c.players, connected) && (c.unmoved || !c.mayMove()) {
 		c.close("shutdown")
 	}
 }
@@ -182,6 +184,8 @@ func (c *core) close(reason string) {
 		c.call("OnClose", cl.OnClose)
 	}
 	c.flush(max(c.ticks, c.sentAt+1))
+	c.recording.close()
+	c.recording = nil
 	if c.alarm != nil {
 		c.alarm.Stop()
 		c.alarm = nil
@@ -193,4 +197,5 @@ func (c *core) close(reason string) {
 		c.forget(p)
 	}
 	c.node.remove(c)
+	c.node.forgetAt(c.records, c.id)
 }

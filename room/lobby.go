@@ -33,32 +33,53 @@ type lobby struct {
 	outgoing   []outgoing
 	delivering bool
 	passes     sync.WaitGroup
+	entries    entries
+	shared     map[string]*Ticket   // tickets of shared queues that this node owns, by id
+	expected   map[string]*expected // by token
 }
 
 // outgoing is a queued push. Pushes are sent in order, without holding the lock.
 type outgoing struct {
-	to    *session.Session
-	route string
-	body  any
+	to     *session.Session
+	route  string
+	body   any
+	ticket *Ticket // body is the report of the end of this ticket, and there is no push
 }
 
 func newLobby(n *node) *lobby {
-	return &lobby{node: n, queues: map[queueKey]*queue{}, tickets: map[int64]*Ticket{}, sessions: map[int64]*Ticket{}}
+	return &lobby{
+		node: n, queues: map[queueKey]*queue{}, tickets: map[int64]*Ticket{}, sessions: map[int64]*Ticket{},
+		entries: newEntries(), shared: map[string]*Ticket{}, expected: map[string]*expected{},
+	}
 }
 
 // enter creates a ticket.
 func (l *lobby) enter(public *Queue, k *kind, p Party) (*Ticket, error) {
-	if l.node.isDraining() {
-		return nil, ErrDraining
+	if slices.Contains(k.options.queues, public) && l.node.address() != "" {
+		return l.enterShared(public, k, p)
 	}
-	key := queueKey{public, k}
-	config, err := public.withDefaults(k.options.seats)
+	t, config, err := l.newTicket(public, k, p)
+	if err == nil {
+		err = l.add(t, public, config)
+	}
 	if err != nil {
 		return nil, err
+	}
+	return t, nil
+}
+
+// newTicket returns a ticket that is in no queue, and the queue with its defaults.
+func (l *lobby) newTicket(public *Queue, k *kind, p Party) (*Ticket, Queue, error) {
+	if l.node.isDraining() {
+		return nil, Queue{}, ErrDraining
+	}
+	config, err := public.withDefaults(k.options.seats)
+	if err != nil {
+		return nil, Queue{}, err
 	}
 	uids, err := p.check(config.PerTeam)
 	if err != nil {
-		return nil, err
+		return nil, Queue{}, err
 	}
 	p.Players, p.Where = slices.Clone(p.Players), maps.Clone(p.Where)
 	for label, v := range p.Where {
@@ -69,29 +90,36 @@ func (l *lobby) enter(public *Queue, k *kind, p Party) (*Ticket, error) {
 	}
 	where, err := json.Marshal(p.Where) // the keys are sorted
 	if err != nil {
-		return nil, ErrParty // a number that JSON cannot represent
+		return nil, Queue{}, ErrParty // a number that JSON cannot represent
 	}
-	t := &Ticket{
-		id: newID(l.node.name), lobby: l, where: string(where), party: p, uids: uids, entered: time.Now(), done: make(chan struct{}),
-	}
+	return &Ticket{
+		id: newID(l.node.name), lobby: l, where: string(where), party: p, uids: uids, kind: k, entered: time.Now(), done: make(chan struct{}),
+	}, config, nil
+}
 
+// add adds a ticket to a queue.
+func (l *lobby) add(t *Ticket, public *Queue, config Queue) error {
+	key, p, uids := queueKey{public, t.kind}, &t.party, t.uids
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
-		return nil, ErrDraining
+		return ErrDraining
 	}
 	for _, uid := range uids {
-		if l.tickets[uid] != nil {
+		if l.tickets[uid] != nil || t.from == "" && l.entries.users[uid] != nil {
 			l.mu.Unlock()
-			return nil, ErrQueued
+			return ErrQueued
 		}
 	}
 	q := l.queues[key]
 	if q == nil {
-		q = &queue{Queue: config, lobby: l, kind: k}
+		q = &queue{Queue: config, lobby: l, kind: t.kind, shared: t.from != ""}
 		l.queues[key] = q
 	}
 	t.queue = q
+	if t.from != "" {
+		l.shared[t.id] = t
+	}
 	var watch []*session.Session
 	for i, s := range p.Players {
 		l.tickets[uids[i]] = t
@@ -107,7 +135,7 @@ func (l *lobby) enter(public *Queue, k *kind, p Party) (*Ticket, error) {
 	for _, s := range watch {
 		s.OnClose(func(s *session.Session, _ error) { l.left(s) })
 	}
-	return t, nil
+	return nil
 }
 
 // left ends the ticket of a session that has closed.
@@ -136,14 +164,19 @@ func (l *lobby) end(t *Ticket, err error) bool {
 	return true
 }
 
-// cancel ends the ticket of a user.
-func (l *lobby) cancel(uid int64) {
+// cancel ends the ticket of a user. It returns false if this node does not know one.
+func (l *lobby) cancel(uid int64) bool {
 	l.mu.Lock()
-	if t := l.tickets[uid]; t != nil {
+	t, entry := l.tickets[uid], l.entries.users[uid]
+	if t != nil {
 		l.end(t, ErrCanceled)
 	}
 	l.mu.Unlock()
 	l.deliver()
+	if t == nil && entry != nil {
+		l.cancelShared(entry)
+	}
+	return t != nil || entry != nil
 }
 
 // finish removes a ticket from the lists. The caller holds mu.
@@ -158,6 +191,12 @@ func (l *lobby) finish(t *Ticket, room string, err error) {
 		}
 	}
 	close(t.done)
+	if t.from != "" {
+		l.reported(t, room, err)
+		if entryDecides(err) {
+			return // the entry node may send the ticket to another node
+		}
+	}
 	if err != nil {
 		l.tell(t, routeUnmatched, unmatchedOf(t, err))
 	}
@@ -182,7 +221,7 @@ func unmatchedOf(t *Ticket, err error) unmatched {
 // later.
 func (l *lobby) tell(t *Ticket, route string, body any) {
 	for _, s := range t.party.Players {
-		l.outgoing = append(l.outgoing, outgoing{s, route, body})
+		l.outgoing = append(l.outgoing, outgoing{to: s, route: route, body: body})
 	}
 }
 
@@ -199,6 +238,10 @@ func (l *lobby) deliver() {
 		l.outgoing = nil
 		l.mu.Unlock()
 		for _, o := range list {
+			if o.ticket != nil {
+				l.report(o.ticket, o.body.(*ticketEnd))
+				continue
+			}
 			body, _ := json.Marshal(o.body) // strings and numbers always encode
 			_ = o.to.Push(o.route, body)    // this fails for a closed session, whose ticket ends
 		}
@@ -223,4 +266,5 @@ func (l *lobby) close() {
 	l.mu.Unlock()
 	l.deliver()
 	l.passes.Wait()
+	l.handOver()
 }

@@ -1,7 +1,9 @@
 package room
 
 import (
+	"context"
 	"reflect"
+	"runtime/pprof"
 	"time"
 
 	"github.com/lonng/nano/session"
@@ -15,17 +17,6 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 	case p.spectator:
 		return nil, ErrSpectator
 	}
-	call := func() error {
-		out := c.value.Method(h.index).Call([]reflect.Value{reflect.ValueOf(p), msg})
-		if h.reply != nil {
-			reply = out[0].Interface()
-		}
-		if h.err {
-			err, _ := reflect.TypeAssert[error](out[len(out)-1])
-			return err
-		}
-		return nil
-	}
 	if h.input {
 		in := msg.Interface().(numbered).input()
 		p.follows(in.Tick)
@@ -33,16 +24,41 @@ func (c *core) serve(h *method, p *Player, from *session.Session, msg reflect.Va
 			p.inputs = p.inputs[1:]
 			c.stats.inputsDropped.Add(1)
 		}
-		p.inputs = append(p.inputs, input{in.Seq, func() {
-			if err := call(); err != nil {
-				c.log.Debug("nano: a message to a room failed", "room", c.id, "method", h.name, "error", err)
-			}
-		}})
+		p.inputs = append(p.inputs, input{in.Seq, h, msg})
 		return nil, nil
 	}
 	began := time.Now()
-	err = c.guard(h.name, call)
+	err = c.guard(h.name, func() error {
+		reply, err = c.invoke(h, p, msg)
+		return err
+	})
 	c.stats.took(time.Since(began))
 	c.touch()
 	return reply, err
+}
+
+// invoke calls the method of a message.
+func (c *core) invoke(h *method, p *Player, msg reflect.Value) (reply any, err error) {
+	out := c.value.Method(h.index).Call([]reflect.Value{reflect.ValueOf(p), msg})
+	if h.reply != nil {
+		reply = out[0].Interface()
+	}
+	if h.err {
+		err, _ = reflect.TypeAssert[error](out[len(out)-1])
+	}
+	return reply, err
+}
+
+// runInput runs an input that has waited for the tick.
+func (c *core) runInput(p *Player, in input) {
+	h := in.method
+	pprof.SetGoroutineLabels(h.labels)
+	defer pprof.SetGoroutineLabels(context.Background())
+	if _, err := c.invoke(h, p, in.msg); err != nil {
+		attrs := []any{"room", c.id, "route", c.kind.name + "." + h.name, "error", err}
+		if p.session != nil {
+			attrs = append(attrs, "session", p.session.ID(), "uid", p.session.UID())
+		}
+		c.log.Debug("nano: a message to a room failed", attrs...)
+	}
 }

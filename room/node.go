@@ -40,6 +40,8 @@ type node struct {
 	sessions map[int64]*occupant // by session
 	held     map[seatKey]*core   // by user
 	waiting  map[int64]*waiting  // by session
+	arrivals map[string]*arrival // rooms that move to this node, by token
+	moved    map[string]string   // by room: the node to which this one moved it
 	draining bool
 	empty    chan struct{} // closed when no room is left; created by drain
 }
@@ -92,6 +94,8 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 		sessions:   map[int64]*occupant{},
 		held:       map[seatKey]*core{},
 		waiting:    map[int64]*waiting{},
+		arrivals:   map[string]*arrival{},
+		moved:      map[string]string{},
 	}
 	fresh.lobby = newLobby(fresh)
 	n, _ := nodes.LoadOrStore(srv, fresh)
@@ -129,6 +133,7 @@ func (n *node) cores(k *kind) []*core {
 func (n *node) close() {
 	nodes.Delete(n.server)
 	n.lobby.close()
+	n.lobby.endEntries()
 	for _, c := range n.cores(nil) {
 		c.do(func() { c.close("shutdown") })
 	}
@@ -199,7 +204,8 @@ func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*c
 			done(nil, err)
 			return
 		}
-		if !c.do(func() {
+		if !c.direct(func() {
+			defer c.runEarly()
 			if err := c.start(o); err != nil {
 				c.abandon()
 				done(nil, err)
@@ -238,6 +244,11 @@ func (n *node) newRoom(k *kind) (*core, error) {
 
 func (n *node) remove(c *core) {
 	n.codes.release(c.getCode(), c.id)
+	n.drop(c)
+}
+
+// drop removes a room from the lists of the node.
+func (n *node) drop(c *core) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.rooms[c.id] != c {
@@ -383,6 +394,7 @@ func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 func (n *node) drain(ctx context.Context) {
 	n.lobby.close()
 	n.mu.Lock()
+	first := !n.draining // the components of several kinds call drain
 	n.draining = true
 	if len(n.rooms) == 0 {
 		n.mu.Unlock()
@@ -395,6 +407,13 @@ func (n *node) drain(ctx context.Context) {
 	n.mu.Unlock()
 	for _, c := range n.cores(nil) {
 		c.do(c.endDeserted)
+	}
+	if first {
+		var moves sync.WaitGroup
+		defer moves.Wait()
+		moving, stop := context.WithCancel(ctx)
+		defer stop()
+		moves.Go(func() { n.moveRooms(moving) })
 	}
 	select {
 	case <-empty:

@@ -2,6 +2,7 @@ package room
 
 import (
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type options struct {
 	private    bool
 	maxRooms   int
 	seed       *[32]byte
+	queues     []*Queue
+	record     func(Info) (io.WriteCloser, error)
 
 	createBurst int
 	createEvery time.Duration
@@ -77,6 +80,15 @@ func CreateRate(burst int, every time.Duration) Option {
 	return func(o *options) { o.createBurst, o.createEvery = burst, every }
 }
 
+// Queues shares queues of the kind in a cluster: parties may enter at any node that has
+// the kind, and get matches with each other. The rooms of matches are made on the least
+// loaded nodes. One node of the cluster owns the queues of a kind, and the nodes agree on
+// it. If that node goes away, another one continues. Each queue has a Name, and all nodes
+// give the same queues to Define. Without a cluster, the option has no effect.
+func Queues(q ...*Queue) Option {
+	return func(o *options) { o.queues = append(o.queues, q...) }
+}
+
 // Seed sets the seed of Base.Rand of every room, for tests.
 func Seed(seed [32]byte) Option { return func(o *options) { o.seed = &seed } }
 
@@ -99,5 +111,17 @@ func (o *options) check() []error {
 	fault(o.schedulers < 0 || o.schedulers > 1024, "Schedulers(%d): want 0 to 1024", o.schedulers)
 	fault(o.createBurst < 0 || o.createEvery <= 0, "CreateRate(%d, %v): want 0 or more, and an interval above 0", o.createBurst, o.createEvery)
 	fault(o.maxRooms < 1, "MaxRooms(%d): want 1 or more", o.maxRooms)
+	names := map[string]bool{}
+	for _, q := range o.queues {
+		fault(q == nil, "Queues: a queue is nil")
+		if q == nil {
+			continue
+		}
+		fault(q.Name == "" || names[q.Name], "Queues: the name %q is empty or used twice", q.Name)
+		names[q.Name] = true
+		if _, err := q.withDefaults(o.seats); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	return errs
 }

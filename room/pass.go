@@ -20,6 +20,7 @@ type queue struct {
 	Queue
 	lobby   *lobby
 	kind    *kind
+	shared  bool      // the queue is shared by the cluster
 	waiting []*Ticket // waiting tickets, including some that have ended
 	alarm   *time.Timer
 	armed   bool

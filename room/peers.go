@@ -43,12 +43,8 @@ func (n *node) peers(kind string) []peer {
 	return list
 }
 
-// peerOf returns the other node that has the room with an id.
-func (n *node) peerOf(id string) (peer, bool) {
-	name, _, _ := strings.Cut(id, "-")
-	if name == n.name {
-		return peer{}, false
-	}
+// peerNamed returns the other node with a name.
+func (n *node) peerNamed(name string) (peer, bool) {
 	list := n.peers("")
 	i := slices.IndexFunc(list, func(p peer) bool { return p.name == name })
 	if i < 0 {
@@ -63,6 +59,17 @@ const (
 	methodPlace = "place"
 	methodClaim = "claim"
 	methodFind  = "find"
+
+	// These are the steps of a move; see move.go.
+	methodMove   = "move"
+	methodArrive = "arrive"
+	methodCommit = "commit"
+	methodAbort  = "abort"
+	methodAdopt  = "adopt" // with a session
+	methodTurn   = "turn"  // with a session
+	// These find rooms that have moved; see locate.go.
+	methodLocate = "locate"
+	methodForget = "forget"
 )
 
 // nodeRequests returns the handlers of the node's own service. Clients cannot call them.
@@ -81,6 +88,19 @@ func (s *server) nodeRequests() []handler.Func {
 		own(methodFind, serveNodes(func(q *codeQuery, done func(any, error)) {
 			done(codeAnswer{ID: s.node.codes.find(q.Code)}, nil)
 		})),
+		own(methodMove, serveNodes(func(o *moveOrder, done func(any, error)) { s.node.moveFor(o, done) })),
+		own(methodArrive, serveNodes(func(i *image, done func(any, error)) { s.node.arrive(i, done) })),
+		own(methodCommit, serveNodes(func(d *departure, done func(any, error)) { s.node.commit(d, done) })),
+		own(methodAbort, serveNodes(func(a *moveToken, done func(any, error)) { s.node.abort(a, done) })),
+		own(methodLocate, serveNodes(func(l *location, done func(any, error)) {
+			done(location{l.ID, s.node.room(l.ID) != nil}, nil)
+		})),
+		own(methodForget, serveNodes(func(l *location, done func(any, error)) {
+			s.node.forget(l.ID)
+			done(struct{}{}, nil)
+		})),
+		{Service: nodeService(s.env.Instance), Name: methodAdopt, Call: s.adopt},
+		{Service: nodeService(s.env.Instance), Name: methodTurn, Call: s.turn},
 	}
 }
 
@@ -191,5 +211,8 @@ func (n *node) bind(s *session.Session, k *kind) {
 			s.Router().Bind(name, addr)
 		}
 	}
-	setWill(s, routeClosed, reasonBody("node down"))
+	setWill(s, routeClosed, nodeDown)
 }
+
+// nodeDown is the body of the will of a session with a seat.
+var nodeDown = reasonBody("node down")

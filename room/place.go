@@ -145,6 +145,7 @@ type placement struct {
 	Options json.RawMessage `json:"options"`           // options for OnCreate
 	Session int64           `json:"session,omitempty"` // session to reserve a seat for
 	UIDs    []int64         `json:"uids,omitempty"`    // users to reserve a seat for
+	Teams   map[int64]int   `json:"teams,omitempty"`   // the teams of users
 	Reuse   bool            `json:"reuse,omitempty"`   // an existing room of the node that fits the filter may be used
 	Most    int             `json:"most,omitempty"`    // maximum load at which the node creates a room; 0 for no bound
 }
@@ -192,6 +193,9 @@ func (n *node) place(p *placement, done func(Info, error)) {
 	}
 	n.create(k, p.Filter.Equal, n.decoder(p.Options), func(c *core, err error) {
 		if err == nil {
+			if len(p.Teams) > 0 {
+				c.assign(p.Teams)
+			}
 			if err = c.claim(claims); err != nil {
 				c.close("not used") // it has too few seats, or OnCreate has used them
 			}

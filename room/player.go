@@ -1,6 +1,7 @@
 package room
 
 import (
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type Player struct {
 	dropped   bool
 	why       error
 	inputs    []input
+	acked     uint32            // number of the latest input that ran
 	hold      *timer            // frees the seat of a dropped player
 	sent      int64             // bytes of state
 	counted   time.Duration     // until when the player's presence is counted in Stats, on the room's clock
@@ -51,8 +53,9 @@ type Player struct {
 
 // input is a queued input for the next tick.
 type input struct {
-	seq uint32
-	run func()
+	seq    uint32
+	method *method
+	msg    reflect.Value
 }
 
 // Session returns the session of the player. It is nil while the player is not connected.

@@ -1,8 +1,10 @@
 package room
 
 import (
+	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -26,6 +28,9 @@ func (q *queue) propose(teams [][]*Ticket) *proposal {
 		if t.state != ticketWaits {
 			return nil
 		}
+	}
+	if l.lastMatch == 0 && l.node.address() != "" {
+		l.lastMatch = rand.Uint64N(1<<32) << 20 // differs from those of other nodes, and is below 2^53
 	}
 	l.lastMatch++
 	p.number = l.lastMatch
@@ -143,34 +148,56 @@ func (l *lobby) fail(p *proposal, ended []*Ticket, err error) {
 
 // place creates a room for a match.
 func (l *lobby) place(p *proposal) {
-	k := p.queue.kind
+	n, k := l.node, p.queue.kind
 	labels := p.teams[0][0].party.Where
-	l.node.create(k, labels, given(nil), func(c *core, err error) {
+	if others := n.peers(k.name); p.queue.shared && len(others) > 0 {
+		teams := p.teamsByUser()
+		if !n.async(func(ctx context.Context) {
+			info, err := n.placeAnywhere(ctx, others, &placement{
+				Kind: k.name, Filter: Filter{Equal: labels}, UIDs: slices.Sorted(maps.Keys(teams)), Teams: teams,
+			})
+			l.placed(p, info.ID, err)
+		}) {
+			l.placed(p, "", ErrDraining)
+		}
+		return
+	}
+	n.create(k, labels, given(nil), func(c *core, err error) {
 		if err == nil {
 			err = l.seat(p, c)
 		}
-		l.mu.Lock()
-		switch {
-		case err == nil:
-			for i, team := range p.teams {
-				for _, t := range team {
-					l.finish(t, c.id, nil)
-					l.tell(t, routeFound, found{t.id, c.id, k.name, i + 1})
-				}
-			}
-		case l.closed:
-			l.fail(p, slices.Collect(p.tickets), ErrDraining)
-		case errors.Is(err, ErrTooMany) || errors.Is(err, ErrFull):
-			l.fail(p, nil, nil) // another player took a seat, or a room must end first
-		default: // such as an error of OnCreate
-			l.fail(p, slices.Collect(p.tickets), err)
-		}
-		l.mu.Unlock()
 		if err != nil {
-			l.node.log.Warn("nano: a match got no room", "kind", k.name, "error", err)
+			l.placed(p, "", err)
+			return
 		}
-		l.deliver()
+		l.placed(p, c.id, nil)
 	})
+}
+
+// placed ends the tickets of a match that has a room, or handles the error.
+func (l *lobby) placed(p *proposal, id string, err error) {
+	k := p.queue.kind
+	l.mu.Lock()
+	switch {
+	case err == nil:
+		for i, team := range p.teams {
+			for _, t := range team {
+				l.finish(t, id, nil)
+				l.tell(t, routeFound, found{t.id, id, k.name, i + 1})
+			}
+		}
+	case l.closed:
+		l.fail(p, slices.Collect(p.tickets), ErrDraining)
+	case errors.Is(err, ErrTooMany) || errors.Is(err, ErrFull) || unavailable(err):
+		l.fail(p, nil, nil) // another player took a seat, or a room must end first
+	default: // such as an error of OnCreate
+		l.fail(p, slices.Collect(p.tickets), err)
+	}
+	l.mu.Unlock()
+	if err != nil {
+		l.node.log.Warn("nano: a match got no room", "kind", k.name, "error", err)
+	}
+	l.deliver()
 }
 
 // found is the body of room.found.
@@ -183,6 +210,13 @@ type found struct {
 
 // seat reserves the seats of a match in its room. It runs on the scheduler of the room.
 func (l *lobby) seat(p *proposal, c *core) error {
+	teams := p.teamsByUser()
+	c.assign(teams)
+	return c.reserve(slices.Sorted(maps.Keys(teams)))
+}
+
+// teamsByUser returns the number of the team of each user, from 1.
+func (p *proposal) teamsByUser() map[int64]int {
 	teams := map[int64]int{}
 	for i, team := range p.teams {
 		for _, t := range team {
@@ -191,6 +225,5 @@ func (l *lobby) seat(p *proposal, c *core) error {
 			}
 		}
 	}
-	c.assign(teams)
-	return c.reserve(slices.Sorted(maps.Keys(teams)))
+	return teams
 }

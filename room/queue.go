@@ -13,9 +13,11 @@ import (
 
 // Queue matches parties of players and gives each match a room. A party enters it with
 // [Kind.Enter]. Define a queue once, as a package variable: its fields are read when the
-// first party enters. A queue exists in one process. In a cluster, all players of a queue
-// must enter it at the same node.
+// first party enters. A queue exists in one process, unless the option [Queues] shares it
+// in the cluster.
 type Queue struct {
+	// Name identifies a shared queue of the kind. See [Queues].
+	Name string
 	// Teams is the number of teams in a match. The default is 2.
 	Teams int
 	// PerTeam is the number of players in a team, 1 to 100. The default is 1. A match has
@@ -48,8 +50,11 @@ type Ticket struct {
 	where   string // key of party.Where
 	party   Party
 	uids    []int64
+	kind    *kind
 	entered time.Time
 	done    chan struct{}
+	from    string        // at the owner of a shared queue: name of the entry node
+	shared  *sharedTicket // at the entry node of a shared queue
 
 	// The lobby's mu guards the fields below.
 	state ticketState
@@ -86,6 +91,10 @@ var (
 // A ticket survives the suspension of its players' sessions, but gets no match meanwhile. It ends when one of the sessions
 // closes or the server shuts down.
 //
+// A ticket of a shared queue (see [Queues]) goes to the node that owns the queue. If that node refuses it, the players get
+// room.unmatched, for example with the code of [ErrQueued]. The ticket stays in the queue if this node shuts down. Done is
+// closed then, with [ErrDraining].
+//
 // The errors are [ErrParty], [ErrQueued] if a player has a ticket already, [session.ErrIllegalUID] for a player without a
 // user, [session.ErrBrokenPipe] for a closed session, [ErrDraining], and faults of the queue.
 func (k *Kind[R]) Enter(q *Queue, p Party) (*Ticket, error) {
@@ -113,7 +122,13 @@ func (t *Ticket) Room() (id string, err error) {
 
 // Cancel removes the party from the queue. It returns false if the ticket has a room or
 // has ended. During a ready check, Cancel refuses the match.
+//
+// The ticket of a shared queue may get a room while another node is asked. So Cancel
+// returns true for it if the ticket has not ended as far as this node knows.
 func (t *Ticket) Cancel() bool {
+	if t.shared != nil {
+		return t.lobby.cancelShared(t)
+	}
 	t.lobby.mu.Lock()
 	ok := t.lobby.end(t, ErrCanceled)
 	t.lobby.mu.Unlock()

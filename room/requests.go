@@ -24,6 +24,9 @@ type request struct {
 	Hash    string          `json:"hash"`             // hash of the client's schema
 	Filter  Filter          `json:"filter"`
 	Match   uint64          `json:"match"` // the match that a player accepts
+	// Forwarded says that another node has sent the request, and that it follows a room
+	// which has moved.
+	Forwarded bool `json:"forwarded,omitempty"`
 }
 
 // Joined is the answer to a join.
@@ -45,7 +48,7 @@ const maxListed = 100
 
 // requests returns the handlers of the routes room.*.
 func (s *server) requests() []handler.Func {
-	list := s.nodeRequests()
+	list := append(s.nodeRequests(), s.queueRequests()...)
 	funcs := map[string]func(*session.Session, *request, func(any, error)){
 		"accept":           s.onAccept,
 		"cancel":           s.onCancel,
@@ -216,6 +219,10 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 		return
 	}
 	p.core.do(func() {
+		if p.core.away {
+			s.node.leaveThere(from, answer)
+			return
+		}
 		if p.session == from {
 			p.core.remove(p, ErrLeft, "")
 		}
@@ -224,12 +231,11 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 }
 
 func (s *server) onAccept(from *session.Session, req *request, answer func(any, error)) {
-	answer(struct{}{}, s.node.lobby.accept(from.UID(), req.Match))
+	s.node.acceptAny(from, req.Match, answer)
 }
 
 func (s *server) onCancel(from *session.Session, _ *request, answer func(any, error)) {
-	s.node.lobby.cancel(from.UID())
-	answer(struct{}{}, nil)
+	s.node.cancelAny(from, answer)
 }
 
 // joined returns the answer to a join. hash is the hash of the client's schema.

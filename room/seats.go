@@ -15,6 +15,7 @@ type claim struct{ uid, session int64 }
 // ticket is a reserved seat.
 type ticket struct {
 	claim claim
+	until time.Time
 	end   func() // stops the timer that frees the seat
 }
 
@@ -80,13 +81,18 @@ func (c *core) claim(claims []claim) error {
 		return ErrFull
 	}
 	for key := range fresh {
-		t := &ticket{claim: key}
-		timer := time.AfterFunc(c.kind.options.reserve, func() { c.unreserve(t) })
-		t.end = func() { timer.Stop() }
-		c.reserved[key] = t
-		c.taken++
+		c.reserveFor(key, c.kind.options.reserve)
 	}
 	return nil
+}
+
+// reserveFor reserves a seat for a time. The caller holds mu.
+func (c *core) reserveFor(key claim, d time.Duration) {
+	t := &ticket{claim: key, until: time.Now().Add(d)}
+	timer := time.AfterFunc(d, func() { c.unreserve(t) })
+	t.end = func() { timer.Stop() }
+	c.reserved[key] = t
+	c.taken++
 }
 
 // unreserve frees a reserved seat whose player has not joined.
@@ -140,7 +146,33 @@ func (c *core) lock(locked bool) {
 
 // do calls f on the room's scheduler, and at once if the caller runs on it. It returns
 // false if that scheduler has ended.
+//
+// f is kept until the room has started. While the room moves, f is kept too. It runs when
+// the move has ended, also if another node has the room then: the room is closed here.
 func (c *core) do(f func()) bool {
+	return c.direct(func() {
+		switch {
+		case c.sync == nil && !c.closed:
+			c.early = append(c.early, f)
+		case c.parked != nil:
+			c.parked.work = append(c.parked.work, f)
+		default:
+			f()
+		}
+	})
+}
+
+// runEarly runs what waited for the start.
+func (c *core) runEarly() {
+	work := c.early
+	c.early = nil
+	for _, f := range work {
+		f()
+	}
+}
+
+// direct is do without the wait for the end of a move.
+func (c *core) direct(f func()) bool {
 	if onScheduler(c.sched) {
 		f()
 		return true

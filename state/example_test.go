@@ -77,3 +77,28 @@ func ExampleView_Near() {
 	fmt.Println(client.State()["ships"])
 	// Output: map[1:map[x:10 y:0] 2:map[x:20 y:0] 3:map[x:30 y:0]]
 }
+
+// Another process continues with the exact values of a state.
+func ExampleSync_Save() {
+	pond := &Pond{}
+	pond.Frogs.Put(1, &Frog{Name: "Ann", X: 0.123})
+	sync, err := state.New(pond, state.Owner[PlayerID]())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	data := sync.Save()
+
+	other := &Pond{}
+	sync, err = state.New(other, state.Owner[PlayerID]())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := sync.Load(data); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(*other.Frogs.Get(1))
+	// Output: {Ann 0.123 []}
+}

@@ -174,7 +174,7 @@ func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) (c Cal
 func (d *Dispatcher) Hooks(c pipeline.Channel, s *session.Session, m *message.Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked("pipeline", m.Route, p)
+			d.panicked("pipeline", p, "route", m.Route, "session", s.ID(), "uid", s.UID())
 			err = errHook
 		}
 	}()
@@ -185,7 +185,7 @@ func (d *Dispatcher) Hooks(c pipeline.Channel, s *session.Session, m *message.Me
 func (d *Dispatcher) decode(c *Call, h *handler.Handler, id uint64, data []byte) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked("serializer", h.Route, p)
+			d.panicked("serializer", p, "route", h.Route)
 			*c = d.undecoded(h, id, nil)
 		}
 	}()

@@ -6,10 +6,12 @@
 package dispatch
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,7 @@ import (
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // Remote is the other nodes of a cluster, as far as dispatch needs them.
@@ -47,6 +50,8 @@ type Config struct {
 	Loop       *runloop.Loop // runs the messages that name no other scheduler
 	Slow       time.Duration // a handler that takes longer is logged; 0 for none
 	Debug      bool          // log every message, and show clients the text of any error
+	Tracer     trace.Tracer  // makes the spans of handlers; nil for none
+	Node       func() string // the address of this node, for spans; nil without a Tracer
 }
 
 // Dispatcher finds handlers. Add and SetRemote are called before its first message; then its
@@ -126,7 +131,7 @@ func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 		d.components = append(d.components, s)
 	}
 	for _, h := range s.Handlers {
-		if err := checkLength(h.Route); err != nil {
+		if err := prepare(h); err != nil {
 			return err
 		}
 		d.handlers[h.Route] = h
@@ -134,16 +139,18 @@ func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 	return nil
 }
 
-func checkLength(route string) error {
-	if len(route) > message.MaxRouteLength {
-		return fmt.Errorf("component: route %q has %d bytes, want %d at most", route, len(route), message.MaxRouteLength)
+// prepare checks the route of a handler and sets its profiler labels.
+func prepare(h *handler.Handler) error {
+	if n := len(h.Route); n > message.MaxRouteLength {
+		return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, n, message.MaxRouteLength)
 	}
+	h.Labels = pprof.WithLabels(context.Background(), pprof.Labels("route", h.Route))
 	return nil
 }
 
 // addLater serves a handler that its component adds after the start.
 func (d *Dispatcher) addLater(h *handler.Handler) error {
-	if err := checkLength(h.Route); err != nil {
+	if err := prepare(h); err != nil {
 		return err
 	}
 	d.mu.Lock()

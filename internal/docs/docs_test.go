@@ -55,9 +55,11 @@ var imports = map[string]string{
 	"fmt":         "fmt",
 	"grpc":        "google.golang.org/grpc",
 	"http":        "net/http",
+	"io":          "io",
 	"json":        module + "/serialize/json",
 	"log":         "log",
 	"lua":         module + "/lua",
+	"math":        "math",
 	"mock":        module + "/mock",
 	"nano":        module,
 	"nanotest":    module + "/nanotest",
@@ -75,6 +77,7 @@ var imports = map[string]string{
 	"testing":     "testing",
 	"time":        "time",
 	"tls":         "crypto/tls",
+	"trace":       module + "/trace",
 	"x509":        "crypto/x509",
 }
 

@@ -36,6 +36,7 @@ type nodeSpec struct {
 	Players string
 	Pages   string // where a gate accepts WebSocket clients; it has none if this is empty
 	Resume  bool   // a gate has sessions that can be resumed, and serves Game
+	Rooms   bool   // it has the rooms of ferries, and serves nothing else
 }
 
 // told is one line from the process to the test.
@@ -54,6 +55,7 @@ type told struct {
 // asked is one line from the test to the process. The process answers it.
 type asked struct {
 	Call string // a route; "" asks for the list of members
+	Stop bool   // shut down, and end the process
 }
 
 // nodeProcess runs a node until its standard input is closed.
@@ -83,7 +85,7 @@ func (spec *nodeSpec) run() error {
 	case spec.Resume:
 		game = &resumeGame{group: nano.NewGroup("all"), fault: func(err error) { say(told{Event: "fault", Err: err.Error()}) }}
 		list.Register(game, component.WithName("Game"))
-	case spec.Players == "":
+	case spec.Players == "" && !spec.Rooms:
 		fellow := &Fellow{name: spec.Name, say: say}
 		list.Register(fellow, component.WithName("Room"))
 		list.Register(fellow, component.WithName(spec.Name))
@@ -91,6 +93,9 @@ func (spec *nodeSpec) run() error {
 	opts := []nano.Option{nano.WithComponents(list), nano.WithSerializer(nanojson.NewSerializer()), nano.WithCluster(), nano.WithLabel(spec.Name)}
 	if spec.Resume {
 		opts = append(opts, nano.WithResume(nano.Resume{}))
+	}
+	if spec.Rooms {
+		opts = append(opts, ferries.Option())
 	}
 	if spec.Seeds != "" {
 		opts = append(opts, nano.WithSeeds(strings.Split(spec.Seeds, ",")...))
@@ -128,6 +133,15 @@ func (spec *nodeSpec) run() error {
 	for in.Scan() {
 		var q asked
 		if err := json.Unmarshal(in.Bytes(), &q); err != nil {
+			return err
+		}
+		if q.Stop {
+			ctx, cancel := context.WithTimeout(context.Background(), testkit.Patience)
+			err := srv.Shutdown(ctx)
+			cancel()
+			if err == nil {
+				say(told{Event: "answer"})
+			}
 			return err
 		}
 		st := srv.Stats()
@@ -232,6 +246,19 @@ func (p *nodeCmd) kill() {
 			}
 		}
 		_ = p.cmd.Wait()
+	})
+}
+
+// stop shuts the node down, and waits for the end of its process.
+func (p *nodeCmd) stop() {
+	p.t.Helper()
+	p.ask(asked{Stop: true})
+	p.once.Do(func() {
+		for range p.events { // its output has to be read before Wait
+		}
+		if err := p.cmd.Wait(); err != nil {
+			p.t.Errorf("the process %s ended with %v", p.spec.Name, err)
+		}
 	})
 }
 

@@ -1,0 +1,436 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// This file moves a room to another node: the part of the node that has the room. The
+// part of the other node is in arrive.go.
+//
+//  1. The room is stopped, and its image is sent: arrive.
+//  2. Each session is handed over: adopt. The other node gives it the seat, and binds it.
+//  3. All messages that the gates have sent here have arrived, so they move too: commit.
+//     From here on, the other node has the room.
+//
+// After an error before the commit, the other node drops the image and the room goes on
+// here. The answer to abort says whether a commit without an answer has happened.
+
+// moveTime is the time limit of the steps before the commit.
+const moveTime = 10 * time.Second
+
+// maxHandovers is the number of sessions that are handed over at a time.
+const maxHandovers = 64
+
+// These errors are returned by [Move].
+var (
+	ErrNotMovable = message.Errorf("ROOM-NOT-MOVABLE", "rooms of the kind have no methods Save() ([]byte, error) and Load([]byte) error")
+	ErrMoving     = message.Errorf("ROOM-MOVING", "the room moves already")
+	ErrNoNode     = message.Errorf("ROOM-NO-NODE", "no other node takes the room")
+)
+
+// errKindDiffers is returned by a node whose kind has another state.
+var errKindDiffers = message.Errorf("ROOM-KIND", "the node has another version of the kind")
+
+// Movable is implemented by rooms that can move to another node: see [Move].
+type Movable interface {
+	// Save returns what Load needs to continue the room, apart from State. The room does
+	// not change afterwards, unless the move fails and the room goes on.
+	Save() ([]byte, error)
+	// Load continues the room on another node. State, the players, labels and Rand are
+	// those of the saved room. The players have no sessions yet, and the field Data of
+	// Player is empty. Load starts the room's timers again. OnCreate does not run.
+	Load(data []byte) error
+}
+
+// Move moves a room to another node of the cluster, without a loss for its players. The
+// room keeps its id, code, seats, reservations, labels, tick, random source and exported
+// fields of State, and runs the messages that arrive meanwhile. Each client gets a
+// snapshot of the state next.
+//
+// node is the address of the other node as in nano.Server.Members, or "" for the least
+// loaded node with the kind. The room must be [Movable]. Move may be called at any node
+// of the cluster. A server that shuts down moves its movable rooms by itself.
+//
+// After an error the room goes on where it was. The errors are [ErrNotMovable],
+// [ErrNotFound], [ErrMoving], [ErrNoNode], [ErrLogic], those of Save and Load, and those
+// of ctx and of the other node. The steps before the room changes its node take 10 s at
+// most. A room whose State and saved data exceed about 10 MiB cannot move.
+func Move(ctx context.Context, id, node string) error {
+	owner, members := nodesFor(id)
+	onAny := false
+	for _, n := range members {
+		onAny = onAny || n.onAny()
+	}
+	switch {
+	case owner != nil && owner.onAny(), owner == nil && onAny:
+		return ErrLogic
+	case owner != nil:
+		return owner.move(ctx, id, node)
+	case len(members) == 0:
+		return ErrNoServer
+	}
+	for _, n := range members {
+		if at, ok := n.locate(ctx, id); ok {
+			return n.call(ctx, at.name, methodMove, &moveOrder{id, node}, &struct{}{})
+		}
+	}
+	return ErrNotFound
+}
+
+// nodesFor returns the node of this process that has a room, and those that may know
+// another node which has it.
+func nodesFor(id string) (owner *node, members []*node) {
+	nodes.Range(func(_, v any) bool {
+		n := v.(*node)
+		if n.room(id) != nil {
+			owner = n
+		} else if n.address() != "" && !ended(n.server.Scheduler()) {
+			members = append(members, n)
+		}
+		return owner == nil
+	})
+	return owner, members
+}
+
+// moveOrder asks a node to move one of its rooms.
+type moveOrder struct {
+	ID   string `json:"id"`
+	Node string `json:"node"`
+}
+
+// moveFor serves a moveOrder of another node.
+func (n *node) moveFor(o *moveOrder, done func(any, error)) {
+	n.later(done, func(ctx context.Context) (any, error) { return struct{}{}, n.move(ctx, o.ID, o.Node) })
+}
+
+// move is Move for a room of this node.
+func (n *node) move(ctx context.Context, id, to string) error {
+	c := n.room(id)
+	switch {
+	case c == nil:
+		return ErrNotFound
+	case !c.movable():
+		return ErrNotMovable
+	}
+	targets, err := n.targets(ctx, c.kind, to)
+	if err != nil {
+		return err
+	}
+	err = ErrNoNode
+	for _, p := range targets {
+		if err = n.moveTo(ctx, c, p); err == nil || ctx.Err() != nil || !tryNext(err) {
+			return err
+		}
+	}
+	return err
+}
+
+// tryNext reports whether a room may be moved to another node after the error.
+func tryNext(err error) bool {
+	return errors.Is(err, ErrDraining) || errors.Is(err, ErrTooMany) || errors.Is(err, errKindDiffers) || unavailable(err)
+}
+
+func (c *core) movable() bool {
+	_, ok := reflect.TypeAssert[Movable](c.value)
+	return ok
+}
+
+// targets returns the nodes to which a room may be moved, the best one first.
+func (n *node) targets(ctx context.Context, k *kind, to string) ([]peer, error) {
+	list := n.peers(k.name)
+	if to != "" {
+		list = slices.DeleteFunc(list, func(p peer) bool { return p.addr != to })
+	} else if len(list) > 1 {
+		var sorted []peer
+		for _, o := range places(n.ask(ctx, list, &query{Kind: k.name}), k.name, Filter{}) {
+			if p, ok := n.peerNamed(o.node); ok {
+				sorted = append(sorted, p)
+			}
+		}
+		list = sorted
+	}
+	if len(list) == 0 {
+		return nil, ErrNoNode
+	}
+	return list, nil
+}
+
+// onRoom runs f on the scheduler of the room and returns its error. It does not wait for
+// the end of a move.
+func (c *core) onRoom(f func() error) error {
+	done := make(chan error, 1)
+	if !c.direct(func() { done <- f() }) {
+		return ErrNotFound
+	}
+	return <-done
+}
+
+// moveTo moves a room to a node. It returns when the room is at one of the two nodes.
+func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
+	ctx, cancel := context.WithTimeout(ctx, moveTime)
+	defer cancel()
+	stop := context.AfterFunc(n.ctx, cancel)
+	defer stop()
+	var i *image
+	var sessions map[PlayerID]*session.Session
+	if err := c.onRoom(func() (err error) {
+		i, sessions, err = c.pack(newID(n.name))
+		return err
+	}); err != nil {
+		return err
+	}
+	d, held, err := n.handOver(ctx, c, to, i, sessions)
+	if err == nil {
+		var r moveReplies
+		if err = n.call(n.ctx, to.name, methodCommit, d, &r); err == nil {
+			return c.onRoom(func() error { c.depart(to, held, r.Replies); return nil })
+		}
+	}
+	return n.giveUp(c, to, i.Token, held, err)
+}
+
+// handOver does the steps before the commit.
+func (n *node) handOver(ctx context.Context, c *core, to peer, i *image, sessions map[PlayerID]*session.Session) (d *departure, held []*incoming, err error) {
+	if err := n.call(ctx, to.name, methodArrive, i, &struct{}{}); err != nil {
+		return nil, nil, err
+	}
+	if err := n.handSessions(ctx, to, i.Token, sessions); err != nil {
+		return nil, nil, err
+	}
+	err = c.onRoom(func() error {
+		d, held, err = c.seal(i.Token)
+		return err
+	})
+	return d, held, err
+}
+
+// adoption asks the other node to give a session its seat.
+type adoption struct {
+	Token  string   `json:"token"`
+	Player PlayerID `json:"player"`
+}
+
+// handSessions hands sessions over.
+func (n *node) handSessions(ctx context.Context, to peer, token string, sessions map[PlayerID]*session.Session) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	slots := make(chan struct{}, maxHandovers)
+	var wg sync.WaitGroup
+	for id, s := range sessions {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			if err := n.handSession(ctx, to, &adoption{token, id}, s); err != nil && !s.Closed() {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+// handSession hands one session over. When it returns, all messages that the gate has
+// sent to this node for the session have run or are kept.
+func (n *node) handSession(ctx context.Context, to peer, a *adoption, s *session.Session) error {
+	body, err := json.Marshal(a)
+	if err != nil {
+		return err
+	}
+	// The first call binds the session. The gate makes calls in the session's turn, so
+	// when the second call returns, all messages before the new binding have arrived.
+	for range 2 {
+		if err := s.Call(ctx, nodeService(to.name)+"."+methodAdopt, body, nil); err != nil {
+			return err
+		}
+	}
+	// They run before this call returns.
+	return s.Call(ctx, nodeService(n.name)+"."+methodTurn, []byte{}, nil)
+}
+
+// giveUp ends a move after an error. The room goes on here, unless the other node has
+// it.
+func (n *node) giveUp(c *core, to peer, token string, held []*incoming, err error) error {
+	var e moveEnd
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), moveTime)
+	defer cancel()
+	if n.call(ctx, to.name, methodAbort, &moveToken{token}, &e) == nil && e.Committed {
+		return c.onRoom(func() error { c.depart(to, held, nil); return nil })
+	}
+	if e := c.onRoom(func() error { c.stay(); return nil }); e != nil {
+		return errors.Join(err, e)
+	}
+	return err
+}
+
+// pack stops the room and returns its image, and the sessions of its players.
+func (c *core) pack(token string) (*image, map[PlayerID]*session.Session, error) {
+	switch {
+	case c.closed || c.sync == nil: // it has ended, or has not started
+		return nil, nil, ErrNotFound
+	case c.parked != nil:
+		return nil, nil, ErrMoving
+	}
+	c.park()
+	i, err := c.image(token)
+	if err != nil {
+		c.unpark()
+		return nil, nil, err
+	}
+	sessions := map[PlayerID]*session.Session{}
+	for _, p := range c.players {
+		if p.session != nil && !p.session.Closed() {
+			sessions[p.ID] = p.session
+		}
+	}
+	return i, sessions, nil
+}
+
+// departure is the last part of a room that moves.
+type departure struct {
+	Token    string         `json:"token"`
+	Reserved []reservation  `json:"reserved,omitempty"`
+	Messages []movedMessage `json:"messages,omitempty"`
+}
+
+// moveReplies is the answer to a departure.
+type moveReplies struct {
+	Replies []movedReply `json:"replies,omitempty"`
+}
+
+// seal returns the departure, and the messages in it that need an answer. From here on,
+// no seat can be reserved.
+func (c *core) seal(token string) (*departure, []*incoming, error) {
+	d := &departure{Token: token}
+	var held []*incoming
+	var err error
+	if d.Messages, held, err = c.waiting(); err != nil {
+		return nil, nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	for key, t := range c.reserved {
+		d.Reserved = append(d.Reserved, reservation{key.uid, key.session, time.Until(t.until)})
+	}
+	return d, held, nil
+}
+
+// stay continues the room here.
+func (c *core) stay() {
+	c.mu.Lock()
+	c.gone = false
+	c.mu.Unlock()
+	for _, p := range c.players {
+		if p.session != nil {
+			c.node.route(p.session, c.kind, c.node.address())
+			setWill(p.session, routeClosed, nodeDown)
+		}
+	}
+	c.unpark()
+}
+
+// depart removes the room from this node after it has moved.
+func (c *core) depart(to peer, held []*incoming, replies []movedReply) {
+	n := c.node
+	n.mu.Lock()
+	n.moved[c.id] = to.name
+	n.mu.Unlock()
+	c.leaveNode()
+	n.codes.leave(c.getCode(), c.id)
+	n.drop(c)
+	c.answerMoved(held, replies)
+	work := c.parked.work
+	c.parked = nil
+	for _, f := range work {
+		f()
+	}
+}
+
+// leaveNode closes the room on this node only.
+func (c *core) leaveNode() {
+	c.closed, c.away = true, true
+	c.recording.close()
+	c.recording = nil
+	c.mu.Lock()
+	c.gone = true
+	for _, t := range c.reserved {
+		t.end()
+	}
+	clear(c.reserved)
+	c.mu.Unlock()
+	for _, p := range c.players {
+		c.node.release(p)
+		if p.session != nil {
+			c.node.stand(p.session, p)
+			p.session = nil
+		}
+	}
+}
+
+// moveRooms moves the rooms of a node that drains, until none is left that can move or
+// ctx ends.
+func (n *node) moveRooms(ctx context.Context) {
+	again := time.NewTicker(moveAgain)
+	defer again.Stop()
+	var mu sync.Mutex
+	failed := map[string]int{} // attempts, by room
+	for round := 1; ; round++ {
+		slots := make(chan struct{}, maxMoves)
+		var wg sync.WaitGroup
+		for _, c := range n.cores(nil) {
+			mu.Lock()
+			due := round%(1<<min(failed[c.id], maxBackoff)) == 0
+			mu.Unlock()
+			if !due || !c.mayMove() {
+				continue
+			}
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				err := n.move(ctx, c.id, "")
+				if err == nil || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+					return
+				}
+				n.log.Warn("nano: a room was not moved", "room", c.id, "error", err)
+				if unavailable(err) {
+					return // such as a gate that does not know the other node yet
+				}
+				mu.Lock()
+				failed[c.id]++
+				mu.Unlock()
+				c.do(c.stays)
+			})
+		}
+		wg.Wait()
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+const (
+	maxMoves   = 8           // number of rooms that a draining node moves at a time
+	moveAgain  = time.Second // interval at which a draining node tries to move its rooms
+	maxBackoff = 4           // a room that cannot move is tried every 2^4 intervals at least
+)
+
+// mayMove reports whether the room can move and there is a node for it. It may be called
+// from any goroutine.
+func (c *core) mayMove() bool { return c.movable() && len(c.node.peers(c.kind.name)) > 0 }
+
+// stays records that a draining node could not move the room.
+func (c *core) stays() {
+	c.unmoved = true
+	c.endDeserted()
+}
