@@ -109,10 +109,9 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) (*action, target)
 	return a, sessionTarget{s}
 }
 
-// logAction logs an action with the role and the address of its sender, and its target.
-func (h *handler) logAction(r *http.Request, name string, err error, attrs []any, target ...any) {
+// logAction logs an action with the role and the address of its sender.
+func (h *handler) logAction(r *http.Request, name string, err error, attrs ...any) {
 	attrs = append(attrs, "role", roleOf(r).String(), "remote", r.RemoteAddr)
-	attrs = append(attrs, target...)
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())
 	}
@@ -121,7 +120,8 @@ func (h *handler) logAction(r *http.Request, name string, err error, attrs []any
 
 // done logs an action on a session or user and answers it.
 func (h *handler) done(w http.ResponseWriter, r *http.Request, name string, t target, err error, attrs ...any) {
-	h.logAction(r, name, err, attrs, t.attrs()...)
+	attrs = append(attrs, t.attrs()...)
+	h.logAction(r, name, err, attrs...)
 	switch {
 	case err == nil:
 		reply(w, struct{}{})

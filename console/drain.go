@@ -33,7 +33,7 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusConflict, "the server is shutting down already")
 		return
 	}
-	h.logAction(r, "drain", nil, []any{"limit", d})
+	h.logAction(r, "drain", nil, "limit", d)
 	go func() { // ends when the server has shut down, at the latest after d
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()

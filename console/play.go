@@ -164,7 +164,7 @@ func (h *handler) openPlayer(w http.ResponseWriter, r *http.Request) {
 	}
 	c, err := h.connect(r.Context(), a.User)
 	h.play.put(c)
-	h.logAction(r, "connect a test client", err, nil)
+	h.logAction(r, "connect a test client", err)
 	if err != nil {
 		fail(w, http.StatusConflict, err.Error())
 		return
@@ -237,7 +237,7 @@ func (h *handler) send(w http.ResponseWriter, r *http.Request) {
 	if a.Notify {
 		kind = "notify"
 	}
-	h.logAction(r, "send a "+kind+" of a test client", err, []any{"route", a.Route, "bytes", len(data)})
+	h.logAction(r, "send a "+kind+" of a test client", err, "route", a.Route, "bytes", len(data))
 	h.answer(w, route, a.Notify, answer, err, took)
 }
 
@@ -315,6 +315,6 @@ func (h *handler) closePlayer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.play.drop(c)
-	h.logAction(r, "close a test client", nil, nil)
+	h.logAction(r, "close a test client", nil)
 	reply(w, struct{}{})
 }

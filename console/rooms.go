@@ -256,7 +256,7 @@ func (h *handler) closeRoom(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), logicWait)
 	defer cancel()
 	err := rooms.Close(ctx, a.Room, a.Reason)
-	h.logAction(r, "close a room", err, []any{"reason", a.Reason}, "room", cut(a.Room))
+	h.logAction(r, "close a room", err, "reason", a.Reason, "room", cut(a.Room))
 	if err != nil {
 		failRoom(w, err)
 		return
