@@ -1,9 +1,11 @@
 package room
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -126,6 +128,62 @@ func TestMatchesAreAllThereAre(t *testing.T) {
 	}
 }
 
+// most returns how many teams of 4 or of 1 can be formed of the given numbers of parties
+// of each size.
+func most(per int, parties []int) int {
+	if per == 1 {
+		return parties[1]
+	}
+	pairs := min(parties[3], parties[1])
+	return parties[4] + pairs + (parties[2]+(parties[1]-pairs)/2)/2
+}
+
+// No match is possible among the remaining entrants of large matches either.
+func TestLargeMatchesAreAllThereAre(t *testing.T) {
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		m := matcher{teams: 2 + rng.IntN(30), per: 1}
+		if seed%2 == 0 {
+			m.per = 4
+		}
+		list := crowd(rng, 400, m.per, 1000, []float64{100, 400, 1000}[rng.IntN(3)])
+		if seed%3 == 0 { // windows of one length
+			for _, e := range list {
+				e.window = 150
+			}
+		}
+		if seed%5 == 0 { // few parties that complete a team
+			for _, e := range list {
+				if e.size == 1 && m.per > 1 && rng.IntN(3) > 0 {
+					e.size = 3
+				}
+			}
+		}
+		seen := map[*entrant]bool{}
+		for _, match := range m.run(list) {
+			if err := checkMatch(&m, match, seen); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
+		}
+		rest := slices.DeleteFunc(list, func(e *entrant) bool { return seen[e] })
+		slices.SortFunc(rest, func(a, b *entrant) int { return cmp.Compare(a.rank, b.rank) })
+		for _, narrow := range rest {
+			for i, from := range rest {
+				parties := make([]int, 5)
+				for _, e := range rest[i:] {
+					if e.window >= narrow.window && e.rank-from.rank <= narrow.window {
+						parties[e.size]++
+					}
+				}
+				if n := most(m.per, parties); n >= m.teams {
+					t.Fatalf("seed %d: %d teams of %d: %d teams are left from rank %v with the window %v",
+						seed, m.teams, m.per, n, from.rank, narrow.window)
+				}
+			}
+		}
+	}
+}
+
 // The closest opponent is taken, and the teams are even.
 func TestMatchesAreClose(t *testing.T) {
 	m := matcher{teams: 2, per: 1}
@@ -178,10 +236,30 @@ var queues = []struct {
 			}
 		}
 	}},
-	{"100 squads of 4", 25, 4, 3000, 3000, nil},
-	{"100 squads of 4, windows too narrow", 25, 4, 3000, 40, func(list []*entrant) {
+	{"25 squads of 4", 25, 4, 3000, 3000, nil},
+	{"25 squads of 4, windows too narrow", 25, 4, 3000, 40, func(list []*entrant) {
 		for i, e := range list {
-			e.rank, e.window = float64(i*30), 40
+			e.rank, e.window = float64(i), 36
+		}
+	}},
+	{"25 squads of 4, too many of 3", 25, 4, 3000, 3000, func(list []*entrant) {
+		for i, e := range list {
+			if e.size < 3 && i%8 > 0 {
+				e.size = 3
+			}
+		}
+	}},
+	{"free for all of 100", 100, 1, 3000, 3000, nil},
+	{"free for all of 100, windows too narrow", 100, 1, 3000, 3000, func(list []*entrant) {
+		for i, e := range list {
+			e.rank, e.window = float64(i), 98
+		}
+	}},
+	{"free for all of 1,000", 1000, 1, 3000, 3000, nil},
+	{"10 teams of 100", 10, 100, 3000, 3000, nil},
+	{"10 teams of 100, parties of up to 5", 10, 100, 3000, 3000, func(list []*entrant) {
+		for i, e := range list {
+			e.size = 1 + i%5
 		}
 	}},
 }
@@ -251,6 +329,30 @@ func TestPlaces(t *testing.T) {
 			}
 			if got := p.before(at); got != before {
 				t.Fatalf("of %d: before(%d) = %d, want %d", n, at, got, before)
+			}
+		}
+	}
+}
+
+func TestSums(t *testing.T) {
+	for _, n := range []int{1, 2, 3, 64, 100, 1000} {
+		rng := rand.New(rand.NewPCG(uint64(n), 4))
+		s, want := newSums(n), make([]int, n)
+		for range 200 {
+			i, by := rng.IntN(n), rng.IntN(4)
+			s.add(i, by-want[i])
+			want[i] = by
+			sum, at := 0, rng.IntN(n+1)
+			for _, n := range want[:at] {
+				sum += n
+			}
+			if got := s.below(at); got != sum {
+				t.Fatalf("of %d: below(%d) = %d, want %d", n, at, got, sum)
+			}
+			if at < n && want[at] > 0 {
+				if got := s.find(sum + rng.IntN(want[at])); got != at {
+					t.Fatalf("of %d: find = %d, want %d", n, got, at)
+				}
 			}
 		}
 	}

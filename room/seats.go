@@ -230,6 +230,9 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 func (c *core) enter(p *Player, owner any) {
 	c.nextID++
 	p.view = c.sync.NewView(owner)
+	if c.dt == 0 {
+		p.view.CountMessages() // a flush may be for what this player does not see
+	}
 	p.counted = time.Since(c.base)
 	c.players = append(slices.Clip(c.players), p)
 }

@@ -18,6 +18,7 @@ type encoder struct {
 
 	nums []uint64 // scratch
 	strs []string
+	head []byte
 }
 
 // step is one part of a path, which error messages contain.
@@ -352,6 +353,26 @@ func (e *encoder) record(from, gap int, mask uint64, same bool) {
 	}
 	e.buf = insertUint(e.buf, from, mask)
 	e.buf = insertUint(e.buf, from, tag)
+}
+
+// openRecord writes the tag, and the mask unless same is set, before the fields of a
+// record. A scalar has no mask. The byte at offset at is free. It returns the offset of
+// the fields.
+func (e *encoder) openRecord(at, gap int, mask uint64, scalar, same bool) int {
+	tag := uint64(gap) << 1
+	if same && !scalar {
+		tag |= 1
+	}
+	if (same || scalar) && tag < 0x80 { // most records
+		e.buf[at] = byte(tag)
+		return at + 1
+	}
+	e.head = appendUint(e.head[:0], tag)
+	if !same && !scalar {
+		e.head = appendUint(e.head, mask)
+	}
+	e.buf = slices.Replace(e.buf, at, at+1, e.head...)
+	return at + len(e.head)
 }
 
 // equal reports whether v equals the sent row r. It does not compare maps.

@@ -9,9 +9,23 @@ import (
 
 // section returns the section of a view without hidden entries at level 0.
 func (r *region) section() []byte {
-	if r.sharedSeq != r.s.seq {
-		r.sharedSeq = r.s.seq
-		r.shared = r.gather(r.shared[:0], &area{}, r.before, r.m.live, 0)
+	if r.sharedSeq == r.s.seq {
+		return r.shared
+	}
+	r.sharedSeq = r.s.seq
+	if r.levels > 1 {
+		r.own = r.gather(r.own[:0], &area{}, r.before, r.m.live, 0)
+		r.shared = r.own
+		return r.shared
+	}
+	r.shared = nil
+	if r.last >= 0 {
+		r.shared = r.s.enc.buf[r.run.from:r.run.to]
+	}
+	if len(r.m.resting)+len(r.m.added) > 0 {
+		r.own = r.appendBlock(r.own[:0], &area{}, nil, r.before, r.m.live, 0)
+		r.own = append(r.own, r.shared...)
+		r.shared = r.own
 	}
 	return r.shared
 }
@@ -19,21 +33,27 @@ func (r *region) section() []byte {
 // gather appends the section of a client. before holds the entries that the client had,
 // and now those that it will have. The levels of entries are in a.raised and a.next.
 func (r *region) gather(b []byte, a *area, before, now bitmap, level int) []byte {
-	// An entry with another level leaves and enters again.
 	turned := a.turned(before, now)
+	b = r.appendBlock(b, a, turned, before, now, level)
+	return r.records(b, a, turned, before, now, level)
+}
+
+// appendBlock appends the entries that leave and those that enter, if there are any. An entry
+// with another level is in turned: it leaves and enters again.
+func (r *region) appendBlock(b []byte, a *area, turned []int, before, now bitmap, level int) []byte {
 	n, enters := len(turned), len(turned)
 	for w, x := range now {
 		n += bits.OnesCount64(before.word(w) &^ x)
 		enters += bits.OnesCount64(x &^ before.word(w))
 	}
-	if n+enters > 0 {
-		b = append(b, 1)
-		b = appendUint(b, uint64(n))
-		b = r.leaves(b, turned, before, now)
-		b = r.enters(b, a, turned, before, now, level)
-		b = append(b, 0)
+	if n+enters == 0 {
+		return b
 	}
-	return r.records(b, a, turned, before, now, level)
+	b = append(b, 1)
+	b = appendUint(b, uint64(n))
+	b = r.leaves(b, turned, before, now)
+	b = r.enters(b, a, turned, before, now, level)
+	return append(b, 0)
 }
 
 // word returns word w of b, or 0 beyond its end.

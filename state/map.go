@@ -3,6 +3,7 @@ package state
 import (
 	"cmp"
 	"iter"
+	"math/bits"
 	"reflect"
 	"slices"
 )
@@ -29,12 +30,15 @@ type core[K Key, T any] struct {
 	tail  int           // items from here on are new and not sorted
 	dead  int           // items in order that were deleted
 
-	m       *members    // attached to
-	vals    []*T        // by handle
-	keys    []K         // by handle
-	sent    []T         // by handle: the structs as last compared, if T is flat and the entry is not hot
-	moving  []motion[T] // by handle, if T is flat
-	hot     bitmap      // handles that changed in the last tick
+	m       *members // attached to
+	vals    []*T     // by handle
+	keys    []K      // by handle
+	sent    []T      // by handle: the structs as last compared, if T is flat and the entry is not hot
+	parts   [][]any  // by handle, if T is flat: pointers to the fields
+	bare    bitmap   // handles without parts, if T is flat
+	hot     bitmap   // handles that changed in the last tick, and probably changed again, if T is flat
+	marks   bitmap   // scratch
+	small   bool     // T has at most maxSmall bytes
 	pending []*item[K, T]
 	gone    []int
 	touched []*item[K, T]
@@ -42,41 +46,6 @@ type core[K Key, T any] struct {
 
 	probe  *K // buffer for a key in handle, because reflect cannot convert without an allocation
 	probed reflect.Value
-}
-
-// motion is the state of a changing entry of a flat type. A hot entry changed in the last
-// tick and probably changed again, so its fields are compared without comparing the whole
-// struct first.
-type motion[T any] struct {
-	val   *T // the struct that parts point into
-	parts []any
-}
-
-// update compares entry h of a flat type field by field. r is the region of to if that
-// has no levels, else nil.
-func (c *core[K, T]) update(p *plan, h int, v *T, to sink, r *region) {
-	m := &c.moving[h]
-	if m.val != v {
-		m.val, m.parts = v, nil
-		if h < maxParts {
-			m.parts = partsOf(p, reflect.ValueOf(v).Elem())
-		}
-	}
-	var changed bool
-	switch {
-	case m.parts == nil:
-		changed = to.update(h, reflect.ValueOf(v).Elem(), nil)
-	case r != nil: // most entries
-		changed = r.updateParts(h, m.parts)
-	default:
-		changed = to.update(h, reflect.Value{}, m.parts)
-	}
-	if changed {
-		c.hot[h>>6] |= 1 << (h & 63)
-		return
-	}
-	c.hot.unset(h)
-	c.sent[h] = *v
 }
 
 // item is one entry. val is nil after the entry was deleted.
@@ -111,7 +80,7 @@ func (m *Map[K, T]) Put(k K, v *T) {
 	if it := c.index[k]; it != nil {
 		it.val = v
 		if it.handle >= 0 {
-			c.vals[it.handle] = v
+			c.set(it.handle, v)
 		}
 		c.touch(it)
 		return
@@ -152,10 +121,19 @@ func (m *Map[K, T]) Delete(k K) bool {
 	it.val = nil
 	c.dead++
 	if it.handle >= 0 {
-		c.vals[it.handle] = nil
+		c.set(it.handle, nil)
 		c.gone = append(c.gone, it.handle)
 	}
 	return true
+}
+
+// set sets the struct of handle h.
+func (c *core[K, T]) set(h int, v *T) {
+	c.vals[h] = v
+	if c.parts != nil {
+		c.parts[h] = nil
+		c.bare.set(h)
+	}
 }
 
 // Len returns the number of keys.
@@ -243,15 +221,17 @@ type typedCore interface {
 // attach sends the map from m. Entries keep the handles that m has for their keys.
 func (c *core[K, T]) attach(m *members) {
 	c.m, m.core = m, c
-	c.vals, c.keys, c.sent, c.moving, c.hot = nil, nil, nil, nil, nil
+	c.vals, c.keys, c.sent, c.parts, c.bare, c.hot = nil, nil, nil, nil, nil, nil
 	c.pending, c.gone, c.touched = c.pending[:0], c.gone[:0], c.touched[:0]
+	c.small = reflect.TypeFor[T]().Size() <= maxSmall
 	n := len(m.used) * 64
 	extend(&c.vals, n)
 	extend(&c.keys, n)
 	if m.flat {
 		extend(&c.sent, n)
-		extend(&c.moving, n)
+		extend(&c.parts, n)
 		c.hot.grow(n >> 6)
+		c.bare.grow(n >> 6)
 	}
 	known := make(map[key]int, m.n)
 	for h := range m.live.all {
@@ -277,7 +257,7 @@ func (c *core[K, T]) settle(e *encoder, m *members) {
 	for _, h := range c.gone {
 		if it := c.index[c.keys[h]]; it != nil && it.handle < 0 && m.keyOf(h) == reflectKey(reflect.ValueOf(it.key)) {
 			it.handle = h // deleted and put again
-			c.vals[h] = it.val
+			c.set(h, it.val)
 			c.touch(it)
 			continue
 		}
@@ -304,11 +284,12 @@ func (c *core[K, T]) settle(e *encoder, m *members) {
 			extend(&c.keys, h+1)
 			if m.flat {
 				extend(&c.sent, h+1)
-				extend(&c.moving, h+1)
+				extend(&c.parts, h+1)
 				c.hot.grow(h>>6 + 1)
+				c.bare.grow(h>>6 + 1)
 			}
-			it.handle = h
-			c.vals[h], c.keys[h] = it.val, it.key
+			it.handle, c.keys[h] = h, it.key
+			c.set(h, it.val)
 		}
 	}
 	clear(c.pending[len(late):])
@@ -327,46 +308,110 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 	for _, h := range m.added {
 		to.enter(h, reflect.ValueOf(c.vals[h]).Elem())
 		if m.flat {
-			c.sent[h], c.moving[h] = *c.vals[h], motion[T]{}
+			c.sent[h] = *c.vals[h]
 			c.hot.unset(h)
 		}
 	}
-	r, _ := to.(*region)
-	if r != nil && r.levels != 1 {
-		r = nil
-	}
-	if m.touch && !all {
-		slices.SortFunc(c.touched, func(a, b *item[K, T]) int { return a.handle - b.handle })
-		for _, it := range c.touched {
-			it.touched = false
-			switch {
-			case it.val == nil:
-			case m.flat:
-				c.update(m.val.obj, it.handle, it.val, to, r)
-			default:
-				to.update(it.handle, reflect.ValueOf(it.val).Elem(), nil)
+	switch {
+	case m.touch && !all:
+		c.compareTouched(m, to)
+	case m.flat:
+		for w, live := range m.live {
+			need := live
+			if !all {
+				need = c.differing(w, live)
+			}
+			if need != 0 {
+				c.update(m, w, need, to)
 			}
 		}
-		clear(c.touched)
-		c.touched = c.touched[:0]
+	default:
+		for w, live := range m.live {
+			c.update(m, w, live, to)
+		}
+	}
+}
+
+// compareTouched compares the entries that were touched.
+func (c *core[K, T]) compareTouched(m *members, to sink) {
+	c.marks.grow(len(m.live))
+	for _, it := range c.touched {
+		if it.touched = false; it.val != nil {
+			c.marks.set(it.handle)
+		}
+	}
+	clear(c.touched)
+	c.touched = c.touched[:0]
+	for w, need := range c.marks {
+		if need != 0 {
+			c.marks[w] = 0
+			c.update(m, w, need, to)
+		}
+	}
+}
+
+// differing returns the entries of word w that differ from sent, and the hot ones, which
+// have no value there. T is flat.
+func (c *core[K, T]) differing(w int, live uint64) (need uint64) {
+	base := w << 6
+	need = live & c.hot[w]
+	rest := live &^ need
+	if c.small {
+		rest = c.unequal(base, rest)
+	}
+	for x := rest; x != 0; x &= x - 1 {
+		h := base + bits.TrailingZeros64(x)
+		if any(*c.vals[h]) != any(c.sent[h]) {
+			need |= x & -x
+		}
+	}
+	return need
+}
+
+// maxSmall is the size of the largest structs that unequal copies, in bytes.
+const maxSmall = 64
+
+// unequal returns the handles of rest, relative to base, without groups of eight that are
+// equal to sent. One comparison of eight structs is faster than eight of one.
+func (c *core[K, T]) unequal(base int, rest uint64) uint64 {
+	vals, sent := c.vals[base:], c.sent[base:]
+	for i := 0; i < 64; i += 8 {
+		if rest>>i&255 != 255 {
+			continue
+		}
+		v := vals[i : i+8 : i+8]
+		if any([8]T{*v[0], *v[1], *v[2], *v[3], *v[4], *v[5], *v[6], *v[7]}) == any([8]T(sent[i:i+8])) {
+			rest &^= 255 << i
+		}
+	}
+	return rest
+}
+
+// update compares the entries of word w that are set in need, field by field.
+func (c *core[K, T]) update(m *members, w int, need uint64, to sink) {
+	var changed uint64
+	if r, ok := to.(*region); ok && m.flat && m.val.obj.simple && w<<6 < maxParts { // most maps
+		for x := need & c.bare[w]; x != 0; x &= x - 1 {
+			h := w<<6 + bits.TrailingZeros64(x)
+			c.parts[h] = partsOf(m.val.obj, reflect.ValueOf(c.vals[h]).Elem())
+		}
+		c.bare[w] &^= need
+		changed = r.updateParts(w, need, c.parts)
+	} else {
+		for x := need; x != 0; x &= x - 1 {
+			h := w<<6 + bits.TrailingZeros64(x)
+			if to.update(h, reflect.ValueOf(c.vals[h]).Elem()) {
+				changed |= x & -x
+			}
+		}
+	}
+	if !m.flat {
 		return
 	}
-	next := 0 // index into added
-	for h, v := range c.vals {
-		if v == nil {
-			continue
-		}
-		if next < len(m.added) && m.added[next] == h {
-			next++
-			continue
-		}
-		if !m.flat {
-			to.update(h, reflect.ValueOf(v).Elem(), nil)
-			continue
-		}
-		if all || c.hot[h>>6]>>(h&63)&1 != 0 || any(*v) != any(c.sent[h]) {
-			c.update(m.val.obj, h, v, to, r)
-		}
+	c.hot[w] = c.hot[w]&^need | changed
+	for x := need &^ changed; x != 0; x &= x - 1 {
+		h := w<<6 + bits.TrailingZeros64(x)
+		c.sent[h] = *c.vals[h]
 	}
 }
 

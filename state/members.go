@@ -107,6 +107,14 @@ func (m *members) keyOf(h int) key {
 	return key{n: m.ints[h]}
 }
 
+// hasKey reports whether k is the key of handle h.
+func (m *members) hasKey(h int, k key) bool {
+	if m.keyKind == kindStr {
+		return m.texts[h] == k.s
+	}
+	return m.ints[h] == k.n
+}
+
 func (m *members) setKey(h int, k key) {
 	if m.keyKind == kindStr {
 		m.texts[h] = k.s
@@ -150,12 +158,12 @@ func (m *members) keyText(h int) string {
 // reflectKey returns the key that v holds.
 func reflectKey(v reflect.Value) key {
 	switch {
+	case v.Kind() == reflect.String:
+		return key{s: v.String()}
 	case v.CanInt():
 		return key{n: uint64(v.Int())}
-	case v.CanUint():
-		return key{n: v.Uint()}
 	}
-	return key{s: v.String()}
+	return key{n: v.Uint()}
 }
 
 // nestedMap appends the section of a map within an entity if it changed.
@@ -192,12 +200,12 @@ func (e *encoder) members(m *members, v *value, fv reflect.Value, to sink) {
 }
 
 // sink receives the changes of a map. block is called once the leaving handles are known,
-// then enter for each new handle, then update for the others. Handles ascend. If parts is
-// not nil, it replaces v. update reports whether v changed.
+// then enter for each new handle, then update for the others. Handles ascend. update
+// reports whether v changed.
 type sink interface {
 	block()
 	enter(h int, v reflect.Value)
-	update(h int, v reflect.Value, parts []any) bool
+	update(h int, v reflect.Value) bool
 }
 
 // inline is the sink of a map within an entity: it appends to the entity's bytes.
@@ -244,15 +252,15 @@ func (w *inline) end() bool {
 
 func (w *inline) enter(h int, v reflect.Value) {
 	from := len(w.e.buf)
-	mask, _ := w.e.entry(w.m, h, v, nil, true)
+	mask, _ := w.e.entry(w.m, h, v, true)
 	w.mask = w.e.enter(w.m, h, from, h-w.before, w.mask, mask)
 	w.before = h
 }
 
-func (w *inline) update(h int, v reflect.Value, parts []any) bool {
+func (w *inline) update(h int, v reflect.Value) bool {
 	w.endBlock()
 	from := len(w.e.buf)
-	mask, changed := w.e.entry(w.m, h, v, parts, false)
+	mask, changed := w.e.entry(w.m, h, v, false)
 	if !changed {
 		return false
 	}
@@ -268,7 +276,7 @@ func (w *inline) update(h int, v reflect.Value, parts []any) bool {
 
 // entry compares the value of handle h with the sent one. A new entry is appended even if
 // it is zero.
-func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew bool) (mask uint64, changed bool) {
+func (e *encoder) entry(m *members, h int, v reflect.Value, isNew bool) (mask uint64, changed bool) {
 	last := &e.trail[len(e.trail)-1]
 	last.m, last.at = m, h
 	switch m.val.kind {
@@ -279,11 +287,7 @@ func (e *encoder) entry(m *members, h int, v reflect.Value, parts []any, isNew b
 		}
 		var r row
 		m.tab.row(&r, h)
-		if parts != nil {
-			mask = e.compareParts(m.val.obj, r.nums, r.strs, parts, ends)
-		} else {
-			mask = e.compare(m.val.obj, &r, v, ends)
-		}
+		mask = e.compare(m.val.obj, &r, v, ends)
 		return mask, mask != 0
 	case kindStr:
 		s := v.String()
@@ -315,15 +319,19 @@ type plainMap struct {
 	ints   map[uint64]int // handles by key, for each kind
 	texts  map[string]int
 	vals   []plainValue // by handle
+	parts  [][]any      // by handle, if the values are structs: pointers to the fields, or nil
 	seen   bitmap
 	fresh  []freshEntry
+	// guesses are handles by a hash of the address of the struct. A guess is checked, so it may be
+	// wrong. It is found in less time than the handle of a key.
+	guesses []uint32
+	shift   int
 }
 
 // plainValue is a struct, or a variable that holds a scalar.
 type plainValue struct {
-	v     reflect.Value
-	ptr   uintptr // address of a struct, which v keeps alive
-	parts []any   // its fields, or nil
+	v   reflect.Value
+	ptr uintptr // address of a struct, which v keeps alive
 }
 
 // freshEntry is an entry without a handle.
@@ -333,11 +341,28 @@ type freshEntry struct {
 }
 
 func newPlainMap(v *value) *plainMap {
-	p := &plainMap{ints: map[uint64]int{}, texts: map[string]int{}, k: reflect.New(v.keyType).Elem()}
+	p := &plainMap{
+		ints: map[uint64]int{}, texts: map[string]int{}, k: reflect.New(v.keyType).Elem(),
+		guesses: make([]uint32, 1), shift: 64,
+	}
 	if v.elem.kind != kindObj {
 		p.scalar = v.elemType
 	}
 	return p
+}
+
+// guess returns the handle that the struct at ptr had last, or any other number.
+func (p *plainMap) guess(ptr uintptr) int { return int(p.guesses[p.hash(ptr)]) }
+
+func (p *plainMap) hash(ptr uintptr) uint64 { return uint64(ptr) >> 3 * 0x9e3779b97f4a7c15 >> p.shift }
+
+// learn makes h the guess for the struct at ptr.
+func (p *plainMap) learn(ptr uintptr, h int) {
+	if h >= len(p.guesses)/4 {
+		width := bits.Len(uint(8*h + 63))
+		p.guesses, p.shift = make([]uint32, 1<<width), 64-width
+	}
+	p.guesses[p.hash(ptr)] = uint32(h)
 }
 
 func (p *plainMap) handle(m *members, k key) (h int, ok bool) {
@@ -356,20 +381,32 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 		return
 	}
 	clear(p.seen)
+	p.seen.grow(len(m.live))
 	p.fresh = p.fresh[:0]
 	p.iter.Reset(fv)
 	for p.iter.Next() {
 		p.k.SetIterKey(&p.iter)
 		k := reflectKey(p.k)
-		h, known := p.handle(m, k)
 		var v reflect.Value
-		switch {
-		case p.scalar == nil:
-			if v = p.iter.Value(); v.IsNil() {
+		var ptr uintptr
+		if p.scalar == nil {
+			v = p.iter.Value()
+			if ptr = v.Pointer(); ptr == 0 {
 				continue
 			}
-			if known && p.vals[h].ptr != v.Pointer() {
+			if h := p.guess(ptr); h < len(p.vals) && p.vals[h].ptr == ptr && m.hasKey(h, k) {
+				p.seen[h>>6] |= 1 << (h & 63) // most entries
+				continue
+			}
+		}
+		h, known := p.handle(m, k)
+		switch {
+		case p.scalar == nil:
+			if known && p.vals[h].ptr != ptr {
 				p.keep(m, h, v.Elem())
+			}
+			if known {
+				p.learn(ptr, h)
 			}
 		case known:
 			p.vals[h].v.SetIterValue(&p.iter)
@@ -384,12 +421,12 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 		p.seen.set(h)
 	}
 	p.iter.Reset(reflect.Value{})
-	p.seen.grow(len(m.live))
-	for h := range m.live.all {
-		if !p.seen.has(h) {
+	for w, live := range m.live {
+		for x := live &^ p.seen[w]; x != 0; x &= x - 1 {
+			h := w<<6 + bits.TrailingZeros64(x)
 			delete(p.ints, m.keyOf(h).n)
 			delete(p.texts, m.keyOf(h).s)
-			p.vals[h] = plainValue{}
+			p.vals[h], p.parts[h] = plainValue{}, nil
 			m.leave(h)
 		}
 	}
@@ -407,6 +444,7 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 			p.ints[f.k.n] = h
 		}
 		extend(&p.vals, h+1)
+		extend(&p.parts, h+1)
 		p.keep(m, h, f.v)
 	}
 	clear(p.fresh)
@@ -415,8 +453,17 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 	for _, h := range m.added {
 		to.enter(h, p.vals[h].v)
 	}
-	for h := range p.seen.all {
-		to.update(h, p.vals[h].v, p.vals[h].parts)
+	r, _ := to.(*region)
+	fast := r != nil && p.scalar == nil && m.val.obj.simple
+	for w, need := range p.seen {
+		if fast && w<<6 < maxParts {
+			r.updateParts(w, need, p.parts)
+			continue
+		}
+		for x := need; x != 0; x &= x - 1 {
+			h := w<<6 + bits.TrailingZeros64(x)
+			to.update(h, p.vals[h].v)
+		}
 	}
 }
 
@@ -427,8 +474,8 @@ func (p *plainMap) keep(m *members, h int, v reflect.Value) {
 		return
 	}
 	p.vals[h].ptr = v.Addr().Pointer()
-	if h < maxParts {
-		p.vals[h].parts = partsOf(m.val.obj, v)
+	if m.region != nil && h < maxParts {
+		p.parts[h] = partsOf(m.val.obj, v)
 	}
 }
 

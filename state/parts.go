@@ -2,6 +2,7 @@ package state
 
 import (
 	"math"
+	"math/bits"
 	"reflect"
 )
 
@@ -64,7 +65,7 @@ func loadInt(k reflect.Kind, p any) uint64 {
 	return *p.(*uint64)
 }
 
-// op holds the field data that compareParts needs, in a few bytes.
+// op holds the field data that updateParts needs, in a few bytes.
 type op struct {
 	kind  opKind
 	level uint8
@@ -94,63 +95,96 @@ func opsOf(fields []field) []op {
 	return ops
 }
 
-// compareParts is [encoder.compare] for a struct whose fields are accessed through parts.
-func (e *encoder) compareParts(p *plan, nums []uint64, strs []string, parts []any, ends []uint32) (mask uint64) {
-	level := 0
-	buf := e.buf
-	parts = parts[:len(p.ops)]
-	for i, o := range p.ops {
-		if int(o.level) != level && ends != nil {
-			for ; level < int(o.level); level++ {
+// updateParts is update for the entries of word w that are set in need. parts has pointers
+// to their fields. It returns the entries that changed.
+func (r *region) updateParts(w int, need uint64, parts [][]any) (changed uint64) {
+	e, m, p := &r.s.enc, r.m, r.m.val.obj
+	ops, buf, recs := p.ops, e.buf, r.recs
+	allNums, allStrs, leveled := m.tab.nums, m.tab.strs, r.levels > 1
+	for x := need; x != 0; x &= x - 1 {
+		h := w<<6 + bits.TrailingZeros64(x)
+		at, level, mask := len(buf), 0, uint64(0)
+		var ends []uint32
+		if leveled {
+			ends = r.endsOf(h)
+		} else {
+			buf = append(buf, 0) // for the tag
+		}
+		nums, strs, fields := allNums[h*p.nums:], allStrs[h*p.strs:], parts[h][:len(ops)]
+		for i, o := range ops {
+			for ; leveled && level < int(o.level); level++ {
 				ends[level] = uint32(len(buf))
 			}
-		}
-		switch o.kind {
-		case opStr:
-			if s, last := *parts[i].(*string), &strs[o.slot]; s != *last {
-				buf = appendString(buf, s)
-				*last = s
+			switch o.kind {
+			case opStr:
+				if s, last := *fields[i].(*string), &strs[o.slot]; s != *last {
+					buf = appendString(buf, s)
+					*last = s
+					mask |= 1 << i
+				}
+			case opInt:
+				n, last := uint64(*fields[i].(*int)), &nums[o.slot]
+				if n == *last {
+					continue
+				}
+				if n+maxInt > 2*maxInt {
+					e.unsentPart(m, h, i, fields[i])
+					continue
+				}
+				buf = appendInt(buf, int64(n-*last))
+				*last = n
+				mask |= 1 << i
+			default:
+				f := &p.fields[i]
+				last := nums[o.slot]
+				n, ok := f.load(fields[i])
+				switch {
+				case !ok:
+					e.unsentPart(m, h, i, fields[i])
+					continue
+				case n == last:
+					continue
+				}
+				switch f.kind {
+				case kindBool: // the bit in the mask is enough
+				case kindInt, kindQ:
+					buf = appendInt(buf, int64(n-last))
+				default:
+					buf = f.append(buf, last, n)
+				}
+				nums[o.slot] = n
 				mask |= 1 << i
 			}
-		case opInt:
-			n, last := uint64(*parts[i].(*int)), &nums[o.slot]
-			if n == *last {
-				continue
-			}
-			if n+maxInt > 2*maxInt {
-				e.unsent(&p.fields[i].value, p.fields[i].path, reflect.ValueOf(parts[i]).Elem())
-				continue
-			}
-			buf = appendInt(buf, int64(n-*last))
-			*last = n
-			mask |= 1 << i
-		default:
-			f := &p.fields[i]
-			last := nums[o.slot]
-			n, ok := f.load(parts[i])
-			switch {
-			case !ok:
-				e.unsent(&f.value, f.path, reflect.ValueOf(parts[i]).Elem())
-				continue
-			case n == last:
-				continue
-			}
-			switch f.kind {
-			case kindBool: // the bit in the mask is enough
-			case kindInt, kindQ:
-				buf = appendInt(buf, int64(n-last))
-			default:
-				buf = f.append(buf, last, n)
-			}
-			nums[o.slot] = n
-			mask |= 1 << i
 		}
-	}
-	for ; level < len(ends); level++ {
-		ends[level] = uint32(len(buf))
+		if mask == 0 {
+			buf = buf[:at]
+			continue
+		}
+		for ; level < len(ends); level++ {
+			ends[level] = uint32(len(buf))
+		}
+		changed |= x & -x
+		if tag := uint64(h-r.last)<<1 | 1; !leveled && mask == r.lastMask && tag < 0x80 { // most records
+			buf[at] = byte(tag)
+			r.last = h
+			recs[h] = rec{mask, span{uint32(at + 1), uint32(len(buf))}}
+			continue
+		}
+		e.buf = buf
+		r.record(h, mask, at)
+		buf = e.buf
 	}
 	e.buf = buf
-	return mask
+	r.changed[w] |= changed
+	return changed
+}
+
+// unsentPart reports field i of entry h of m, whose value cannot be sent.
+func (e *encoder) unsentPart(m *members, h, i int, part any) {
+	last := &e.trail[len(e.trail)-1]
+	last.m, last.at = m, h
+	f := &m.val.obj.fields[i]
+	e.unsent(&f.value, f.path, reflect.ValueOf(part).Elem())
 }
 
 // load returns the slot for the number or bool that part points to, and whether it can be

@@ -175,8 +175,12 @@ type region struct {
 	fullEnd []uint32
 	fullSeq []uint64 // value of seq for fulls
 
+	run       span // the records of all changed entries, if they have no levels
+	last      int  // the handle and the mask of the last record in run
+	lastMask  uint64
 	shared    []byte // the section of a view without hidden entries at level 0
 	sharedSeq uint64
+	own       []byte // buffer for shared
 	grid      grid
 	placed    uint64    // value of seq for xs and ys
 	xs, ys    []float32 // by handle
@@ -193,10 +197,12 @@ func (r *region) tick() {
 	e := &r.s.enc
 	r.before.copyFrom(r.m.live)
 	clear(r.changed)
+	r.last, r.lastMask = -1, 0
 	r.m.begin()
 	e.push(r.field.path)
 	e.members(r.m, &r.field.value, r.at, r)
 	e.pop()
+	r.run.to = uint32(len(e.buf))
 }
 
 func (r *region) endsOf(h int) []uint32 {
@@ -228,7 +234,7 @@ func (r *region) block() {
 func (r *region) enter(h int, v reflect.Value) {
 	e := &r.s.enc
 	from := uint32(len(e.buf))
-	mask, _ := e.entry(r.m, h, v, nil, true)
+	mask, _ := e.entry(r.m, h, v, true)
 	r.fulls[h] = rec{mask, span{from, uint32(len(e.buf))}}
 	r.fullSeq[h] = r.s.seq
 	if r.levels > 1 {
@@ -236,31 +242,34 @@ func (r *region) enter(h int, v reflect.Value) {
 	}
 }
 
-func (r *region) update(h int, v reflect.Value, parts []any) bool {
+func (r *region) update(h int, v reflect.Value) bool {
 	e := &r.s.enc
-	from := uint32(len(e.buf))
-	mask, changed := e.entry(r.m, h, v, parts, false)
+	at := len(e.buf)
+	if r.levels < 2 {
+		e.buf = append(e.buf, 0) // for the tag
+	}
+	mask, changed := e.entry(r.m, h, v, false)
 	if !changed {
+		e.buf = e.buf[:at]
 		return false
 	}
-	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
-	r.changed[h>>6] |= 1 << (h & 63)
+	r.record(h, mask, at)
 	return true
 }
 
-// updateParts is update for an entry without levels whose fields are accessed through
-// parts. It does the same as entry in fewer steps.
-func (r *region) updateParts(h int, parts []any) bool {
-	e, t := &r.s.enc, &r.m.tab
-	from := uint32(len(e.buf))
-	e.trail[len(e.trail)-1].at = h // m is set once for all entries
-	mask := e.compareParts(r.m.val.obj, t.nums[h*t.numsPer:], t.strs[h*t.strsPer:], parts, nil)
-	if mask == 0 {
-		return false
+// record records the bytes from at on as the changes of entry h. If the entries have no
+// levels, the first byte is free for the tag, and the records of the region are one run.
+func (r *region) record(h int, mask uint64, at int) {
+	e := &r.s.enc
+	if r.levels < 2 {
+		if r.last < 0 {
+			r.run.from = uint32(at)
+		}
+		at = e.openRecord(at, h-r.last, mask, r.levels == 0, mask == r.lastMask)
+		r.last, r.lastMask = h, mask
 	}
-	r.recs[h] = rec{mask, span{from, uint32(len(e.buf))}}
+	r.recs[h] = rec{mask, span{uint32(at), uint32(len(e.buf))}}
 	r.changed[h>>6] |= 1 << (h & 63)
-	return true
 }
 
 // full returns the encoding of entry h from zero.

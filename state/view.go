@@ -21,6 +21,7 @@ type View struct {
 	reset  bool
 	seq    uint64 // value of Sync.seq at the last Append
 	tick   uint64 // tick of the last message
+	count  bool   // number messages instead of ticks
 	ack    uint32
 	acked  uint32 // ack in the last message
 	areas  []area // by region
@@ -83,6 +84,11 @@ func (v *View) Limit(n int) { v.limit = n }
 // Ack sets the number of the client's last input that is part of the state. The next
 // message contains it. A lower number than before is ignored.
 func (v *View) Ack(seq uint32) { v.ack = max(v.ack, seq) }
+
+// CountMessages makes the view number its own messages, from 1, instead of ticks. For a
+// program that calls [Sync.Tick] whenever something has changed, tick numbers would tell
+// a client how often something changed that it does not see.
+func (v *View) CountMessages() { v.count = true }
 
 // Near shows the entries of *m within r of the point x, y. Several calls show the entries
 // within any of the circles. The client keeps an entry until it is further than 1.08 r
@@ -188,12 +194,15 @@ func (v *View) Append(dst []byte) []byte {
 
 // head appends the part of the message before the root.
 func (v *View) head(dst []byte, snapshot bool) []byte {
-	s := v.s
+	tick := v.s.tick
+	if v.count {
+		tick = v.tick + 1
+	}
 	if snapshot {
-		dst = appendUint(dst, s.tick<<headBits|headSnapshot|headAck)
+		dst = appendUint(dst, tick<<headBits|headSnapshot|headAck)
 		dst = appendUint(dst, uint64(v.ack))
 	} else {
-		head := (s.tick - v.tick) << headBits
+		head := (tick - v.tick) << headBits
 		if v.ack != v.acked {
 			dst = appendUint(dst, head|headAck)
 			dst = appendUint(dst, uint64(v.ack-v.acked))
@@ -201,7 +210,7 @@ func (v *View) head(dst []byte, snapshot bool) []byte {
 			dst = appendUint(dst, head)
 		}
 	}
-	v.tick, v.acked = s.tick, v.ack
+	v.tick, v.acked = tick, v.ack
 	return dst
 }
 

@@ -305,6 +305,31 @@ func TestViewAck(t *testing.T) {
 	}
 }
 
+func TestViewCountsMessages(t *testing.T) {
+	w := line(3)
+	s := mustNew(t, w)
+	c := newClient(t, s, nil)
+	c.v.CountMessages()
+	for i, change := range []bool{false, true, false, true, true} {
+		if change {
+			w.Dots.Get(1).X++
+		}
+		if err := s.Tick(uint64(10 + 7*i)); err != nil {
+			t.Fatal(err)
+		}
+		c.flush()
+	}
+	if got := c.d.Tick(); got != 4 {
+		t.Errorf("Tick = %d after a snapshot and 3 patches, want 4", got)
+	}
+	c.v.Reset()
+	mustTick(t, s)
+	c.flush()
+	if got := c.d.Tick(); got != 5 {
+		t.Errorf("Tick = %d after a second snapshot, want 5", got)
+	}
+}
+
 func TestTickErrors(t *testing.T) {
 	root := struct {
 		Gold  int

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"io"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +17,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestRoomsRun(t *testing.T) {
-	b := &bench{progress: io.Discard, attempts: 1, best: map[string]float64{}}
+	b := &bench{progress: io.Discard, attempts: 1, began: time.Now(), best: map[string]float64{}}
 	for _, c := range roomCases {
 		c.spec.Players = 10
 		r, err := b.room(t.Context(), c.spec, 100*time.Millisecond, 500*time.Millisecond)
@@ -74,5 +76,16 @@ func TestCasesRun(t *testing.T) {
 		if err != nil || r.Bytes == 0 && r.NS == 0 {
 			t.Errorf("%s: %+v, %v", c.name, r, err)
 		}
+	}
+}
+
+// After the time limit, the rest is not measured and falls short.
+func TestTimeIsUp(t *testing.T) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	b := &bench{progress: io.Discard, attempts: 3, began: time.Now(), best: map[string]float64{}}
+	var out strings.Builder
+	if missed, err := b.rooms(ctx, &out, roomCases, time.Second, time.Second); missed != len(roomCases) || err != nil {
+		t.Errorf("rooms = %d, %v, want %d: %s", missed, err, len(roomCases), out.String())
 	}
 }

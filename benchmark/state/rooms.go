@@ -19,7 +19,7 @@ import (
 )
 
 // The end-to-end cases: players in one room at 20 Hz on an area of 1,000 by 1,000, over real sockets. Each player sees about
-// 54 others and sends an input twice a second. The server has one processor, the clients have the others.
+// 54 others and sends an input twice a second. The servers have one processor, the clients have the others.
 
 // roomCase is one end-to-end case.
 type roomCase struct {
@@ -29,19 +29,21 @@ type roomCase struct {
 
 type roomSpec struct {
 	WebSocket bool    `json:"webSocket"`
+	Gate      bool    `json:"gate"` // the clients connect to a gate, and a backend has the room
 	Players   int     `json:"players"`
 	Radius    float32 `json:"radius"`
-	Addr      string  `json:"addr"` // for the clients
+	Addr      string  `json:"addr"` // for the clients: of their server; for a gate: of the backend
 }
 
 var roomCases = []roomCase{
 	{"1,000 players in a room, TCP", roomSpec{Players: 1000, Radius: 136}},
 	{"1,000 players in a room, WebSocket", roomSpec{Players: 1000, Radius: 136, WebSocket: true}},
+	{"1,000 players in a room, through a gate", roomSpec{Players: 1000, Radius: 136, Gate: true}},
 }
 
 // These are the limits of an end-to-end case.
 const (
-	coreBar = 0.25 // of a processor
+	coreBar = 0.25 // of a processor, for the server with the room
 	rateBar = 5.0  // KiB a second and client
 )
 
@@ -115,17 +117,15 @@ func roomServer(c *proc.Child) error {
 	}
 	sight = s.Radius
 	kind := room.Define[crowdRoom]("crowd", room.Seats(s.Players), room.TickRate(20))
-	srv := nano.New(kind.Option(), nano.WithSerializer(json.NewSerializer()), nano.WithSlog(slog.New(slog.DiscardHandler)))
+	opts := []nano.Option{kind.Option(), nano.WithSerializer(json.NewSerializer()), quiet()}
+	if s.Gate {
+		opts = append(opts, nano.WithCluster())
+	}
+	srv := nano.New(opts...)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	serve := srv.Serve
-	if s.WebSocket {
-		serve = srv.ServeWebSocket
-	}
-	served := make(chan error, 1)
-	go func() { served <- serve(l) }()
 	c.Answer("figures", func() any {
 		r := roomResult{BytesOut: srv.Stats().BytesOut}
 		for _, one := range kind.Stats() {
@@ -134,17 +134,69 @@ func roomServer(c *proc.Child) error {
 		return r
 	})
 	c.Answer("calibration", func() any { return calibrate() })
+	if !s.Gate {
+		serve := srv.Serve
+		if s.WebSocket {
+			serve = srv.ServeWebSocket
+		}
+		return serveRoom(c, srv, l, serve)
+	}
+	if err := srv.StartCluster(l); err != nil {
+		return err
+	}
+	c.Say("ready", l.Addr().String())
+	<-c.Ended()
+	shutdown(srv)
+	return nil
+}
+
+// roomGate is the process between the clients and the process with the room.
+func roomGate(c *proc.Child) error {
+	var s roomSpec
+	if err := c.Spec(&s); err != nil {
+		return err
+	}
+	srv := nano.New(nano.WithSeeds(s.Addr), nano.WithSerializer(json.NewSerializer()), quiet())
+	peers, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if err := srv.StartCluster(peers); err != nil {
+		return err
+	}
+	if m := srv.Members(); len(m) != 1 || !m[0].Up {
+		return fmt.Errorf("want one other node that is up, got %v", m)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	c.Answer("figures", func() any { return roomResult{BytesOut: srv.Stats().BytesOut} })
+	return serveRoom(c, srv, l, srv.Serve)
+}
+
+// serveRoom serves clients until the parent ends the process.
+func serveRoom(c *proc.Child, srv *nano.Server, l net.Listener, serve func(net.Listener) error) error {
+	served := make(chan error, 1)
+	go func() { served <- serve(l) }()
 	c.Say("ready", l.Addr().String())
 	select {
 	case err := <-served:
 		return err
 	case <-c.Ended():
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	_ = srv.Shutdown(ctx) // the process ends anyhow
+	shutdown(srv)
 	return nil
 }
+
+// shutdown stops a server whose process ends.
+func shutdown(srv *nano.Server) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = srv.Shutdown(ctx) // clients may still be connected
+}
+
+func quiet() nano.Option { return nano.WithSlog(slog.New(slog.DiscardHandler)) }
 
 // roomClients is the process with the players.
 func roomClients(c *proc.Child) error {
@@ -197,21 +249,29 @@ func (b *bench) rooms(ctx context.Context, out io.Writer, list []roomCase, settl
 	if len(list) == 0 {
 		return 0, nil
 	}
-	fmt.Fprintf(out, "\n%-40s %12s %12s %14s %12s\n", "end to end, 20 Hz, bars 0.25 and 5.00", "processor", "KiB/s each", "tick lag p99", "skipped")
+	fmt.Fprintf(out, "\n%-40s %12s %12s %12s %14s %8s\n",
+		"end to end, 20 Hz, bars 0.25 and 5.00", "processor", "of the gate", "KiB/s each", "tick lag p99", "skipped")
 	for _, c := range list {
 		var best roomRow
-		for attempt := range b.attempts {
+		for attempt := 0; attempt == 0 || b.again(attempt); attempt++ {
 			fmt.Fprintf(b.progress, "%s, attempt %d\n", c.name, attempt+1)
 			r, err := b.room(ctx, c.spec, settle, span)
+			if timeIsUp(ctx) {
+				break
+			}
 			if err != nil {
 				return missed, fmt.Errorf("%s: %w", c.name, err)
 			}
-			if attempt == 0 || best.noisy && !r.noisy || best.noisy == r.noisy && r.core < best.core {
+			if best.core == 0 || best.noisy && !r.noisy || best.noisy == r.noisy && r.core < best.core {
 				best = r
 			}
 			if !best.noisy && best.missed() == 0 {
 				break
 			}
+		}
+		if best.core == 0 {
+			missed += unmeasured(out, c.name)
+			continue
 		}
 		fmt.Fprintln(out, best.line(c.name))
 		missed += best.missed()
@@ -221,7 +281,8 @@ func (b *bench) rooms(ctx context.Context, out io.Writer, list []roomCase, settl
 
 // roomRow is the outcome of an end-to-end case.
 type roomRow struct {
-	core    float64 // processors that the server took
+	core    float64 // processors that the server with the room took
+	gate    float64 // processors that the gate took, 0 without one
 	rate    float64 // KiB a second and client
 	lag     time.Duration
 	skipped int64
@@ -240,7 +301,11 @@ func (r roomRow) missed() (n int) {
 }
 
 func (r roomRow) line(name string) string {
-	line := fmt.Sprintf("%-40s %12.3f %12.2f %14s %12d", name, r.core, r.rate, r.lag, r.skipped)
+	gate := ""
+	if r.gate > 0 {
+		gate = fmt.Sprintf("%.3f", r.gate)
+	}
+	line := fmt.Sprintf("%-40s %12.3f %12s %12.2f %14s %8d", name, r.core, gate, r.rate, r.lag, r.skipped)
 	if r.noisy {
 		line += "  noisy"
 	}
@@ -260,6 +325,16 @@ func (b *bench) room(ctx context.Context, s roomSpec, settle, span time.Duration
 	if err := server.Await(ctx, "ready", &s.Addr); err != nil {
 		return row, err
 	}
+	door := server // the process that the clients are connected to
+	if s.Gate {
+		if door, err = proc.Start("room gate", s, b.cpu); err != nil {
+			return row, err
+		}
+		defer door.End()
+		if err := door.Await(ctx, "ready", &s.Addr); err != nil {
+			return row, err
+		}
+	}
 	clients, err := proc.Start("room clients", s, others(b.cpu))
 	if err != nil {
 		return row, err
@@ -271,26 +346,17 @@ func (b *bench) room(ctx context.Context, s roomSpec, settle, span time.Duration
 	if err := sleep(ctx, settle); err != nil {
 		return row, err
 	}
-	var before, after roomResult
-	usedBefore, err := server.Usage(ctx, false)
+	before, err := look(ctx, server, door)
 	if err != nil {
 		return row, err
 	}
-	if err := server.Ask(ctx, "figures", &before); err != nil {
-		return row, err
-	}
-	began := time.Now()
 	if err := sleep(ctx, span); err != nil {
 		return row, err
 	}
-	used, err := server.Usage(ctx, false)
+	after, err := look(ctx, server, door)
 	if err != nil {
 		return row, err
 	}
-	if err := server.Ask(ctx, "figures", &after); err != nil {
-		return row, err
-	}
-	took := time.Since(began).Seconds()
 	if after.Players != s.Players {
 		return row, fmt.Errorf("%d players are left of %d", after.Players, s.Players)
 	}
@@ -302,13 +368,46 @@ func (b *bench) room(ctx context.Context, s roomSpec, settle, span time.Duration
 	if err := server.Ask(ctx, "calibration", &calibration); err != nil {
 		return row, err
 	}
+	took := after.at.Sub(before.at).Seconds()
 	row = roomRow{
-		core: (used.CPU - usedBefore.CPU).Seconds() / took,
+		core: (after.cpu - before.cpu).Seconds() / took,
 		rate: float64(after.BytesOut-before.BytesOut) / 1024 / took / float64(s.Players),
 		lag:  after.LagP99, skipped: after.Skipped - before.Skipped,
 		noisy: b.deviates("go", result{Calibration: calibration}),
 	}
+	if s.Gate {
+		row.gate = (after.doorCPU - before.doorCPU).Seconds() / took
+	}
 	return row, nil
+}
+
+// moment is what the servers have done until a time.
+type moment struct {
+	roomResult // with the bytes that the door has written to clients
+	at         time.Time
+	cpu        time.Duration
+	doorCPU    time.Duration
+}
+
+func look(ctx context.Context, server, door *proc.Process) (m moment, err error) {
+	used, err := server.Usage(ctx, false)
+	if err != nil {
+		return m, err
+	}
+	m.at, m.cpu = time.Now(), used.CPU
+	if used, err = door.Usage(ctx, false); err != nil {
+		return m, err
+	}
+	m.doorCPU = used.CPU
+	if err := server.Ask(ctx, "figures", &m.roomResult); err != nil {
+		return m, err
+	}
+	var out roomResult
+	if err := door.Ask(ctx, "figures", &out); err != nil {
+		return m, err
+	}
+	m.BytesOut = out.BytesOut
+	return m, nil
 }
 
 // others returns the processors of the machine that are not in list, all if there are no others.
