@@ -14,6 +14,9 @@ type Reconnect struct {
 	// 100 ms and 5 s. Because of the randomness, the players of a server that restarts do not
 	// come back all at once.
 	Min, Max time.Duration
+	// Wait, if it is not nil, replaces the random choice: it returns the wait before a try that
+	// follows n others, at most Max. So the same test takes the same time again.
+	Wait func(n int) time.Duration
 	// Attempts is how many tries in a row may fail before the client ends with the error of the
 	// last. With 0 or less there is no limit.
 	Attempts int
@@ -65,6 +68,9 @@ func (r *Reconnect) bound(n int) time.Duration {
 
 // delay returns the wait before an attempt that follows n others.
 func (r *Reconnect) delay(n int) time.Duration {
+	if r.Wait != nil {
+		return min(max(r.Wait(n), 0), r.Max)
+	}
 	return rand.N(r.bound(n) + 1)
 }
 

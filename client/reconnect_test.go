@@ -160,6 +160,12 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestBackoffBounds(t *testing.T) {
+	chosen := Reconnect{Max: time.Minute, Wait: func(n int) time.Duration { return time.Duration(n-1) * time.Second }}.withDefaults()
+	for n, want := range map[int]time.Duration{0: 0, 1: 0, 5: 4 * time.Second, 100: time.Minute} {
+		if got := chosen.delay(n); got != want {
+			t.Errorf("Wait chooses %v after %d tries, want %v", got, n, want)
+		}
+	}
 	r := Reconnect{}.withDefaults()
 	for n, want := range map[int]time.Duration{0: 500 * time.Millisecond, 1: time.Second, 5: 16 * time.Second, 6: 30 * time.Second, 1 << 40: 30 * time.Second} {
 		if got := r.bound(n); got != want {

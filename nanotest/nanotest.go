@@ -74,10 +74,7 @@ func StartDefault(t testing.TB, opts ...nano.Option) *Server {
 func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 	t.Helper()
 	p := &Player{t: t, srv: s}
-	if s.Stats().Resume.Window > 0 {
-		soon := client.Reconnect{Min: time.Millisecond, Max: 10 * time.Millisecond}
-		opts = append([]client.Option{client.WithResume(), client.WithReconnect(soon)}, opts...)
-	}
+	opts = append(s.resumeOptions(), opts...)
 	// Behind the hooks of the test, so that it sees what they leave.
 	opts = append(slices.Clip(opts), client.WithInbound(p.record))
 	c, err := s.connect(t.Context(), &p.network, opts)
@@ -87,6 +84,15 @@ func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 	p.Client = c
 	t.Cleanup(func() { _ = c.Close() }) // the test does not depend on unsent data
 	return p
+}
+
+// resumeOptions returns the options of a client that resumes, if the server lets it.
+func (s *Server) resumeOptions() []client.Option {
+	if s.Stats().Resume.Window <= 0 {
+		return nil
+	}
+	soon := client.Reconnect{Wait: func(int) time.Duration { return time.Millisecond }}
+	return []client.Option{client.WithResume(), client.WithReconnect(soon)}
 }
 
 // Dial connects a client as client.Dial does, and returns its error: a refused handshake is a

@@ -28,9 +28,15 @@ func benchCommand() *cli.Command {
 			"   notify chat.say {\"text\": \"hello\"}\n\n" +
 			"Each client does what stands before the line loop once, and repeats the rest. {n} is the number of the client, from 1.\n\n" +
 			"The load is an open loop: latency counts from the moment at which a message is due, also if the server stalls.\n\n" +
-			"   nano bench ws://localhost:3250/nano --rate 1000 --clients 100 'request Echo.Say {\"Text\": \"hi\"}'",
+			"   nano bench ws://localhost:3250/nano --rate 1000 --clients 100 'request Echo.Say {\"Text\": \"hi\"}'\n\n" +
+			"Bots play as Go functions do: func Walk(ctx context.Context, p *bot.Player) error. They choose their own pace, and latency counts " +
+			"from the call. --for 0 plays until all have returned.\n\n" +
+			"   nano bench ws://localhost:3250/nano --bots ./bots.Walk --clients 100 --ramp 5s",
 		Flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "f", Usage: "read the scenario from `FILE`; - is the standard input"},
+			&cli.StringFlag{Name: "bots", Usage: "play with the bots of `PACKAGE.FUNC`; FUNC is Bot by default"},
+			&cli.DurationFlag{Name: "ramp", Usage: "over which time the bots connect"},
+			&cli.Uint64Flag{Name: "seed", Usage: "what determines the choices of the bots; random by default"},
 			&cli.FloatFlag{Name: "rate", Value: 100, Usage: "messages a second, of all clients together"},
 			&cli.IntFlag{Name: "clients", Value: 10, Usage: "how many clients connect"},
 			&cli.DurationFlag{Name: "for", Value: 10 * time.Second, Usage: "how long to send"},
@@ -41,6 +47,17 @@ func benchCommand() *cli.Command {
 }
 
 func bench(ctx context.Context, c *cli.Command) error {
+	if c.String("bots") != "" {
+		if err := benchBots(ctx, c); err != nil {
+			return fmt.Errorf("bench: %w", err)
+		}
+		return nil
+	}
+	for _, name := range []string{"ramp", "seed"} {
+		if c.IsSet(name) {
+			return fmt.Errorf("bench: --%s is for --bots", name)
+		}
+	}
 	config, err := benchConfig(ctx, c)
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)

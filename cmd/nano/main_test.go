@@ -102,9 +102,9 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestConnect checks that a script runs against a server, with the contract read from the
-// server's source.
-func TestConnect(t *testing.T) {
+// serve starts a server with the route Box.Open, and returns its URL.
+func serve(t *testing.T) (url string) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -122,13 +122,19 @@ func TestConnect(t *testing.T) {
 		}
 		wg.Wait()
 	})
+	return "ws://" + l.Addr().String() + "/nano"
+}
+
+// TestConnect checks that a script runs against a server, with the contract read from the
+// server's source.
+func TestConnect(t *testing.T) {
+	url := serve(t)
 	dir := programtest.Write(t, map[string]string{
 		"main.go": program,
 		"good":    "request Box.Open {\"Name\": \"Ann\"}\nexpect reply {\"N\": 3}\n",
 		"bad":     "request Box.Open\nexpect reply {\"N\": 3}\n",
 	})
 	t.Chdir(dir)
-	url := "ws://" + l.Addr().String() + "/nano"
 	if out, err := run(t, "connect", url, "-f", "good", "--package", "."); err != nil || !strings.HasPrefix(out, `reply {"N":3} (`) {
 		t.Errorf("connect -f good = %v, prints %q", err, out)
 	}

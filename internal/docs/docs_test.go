@@ -43,6 +43,7 @@ const module = "github.com/lonng/nano"
 
 // imports are the packages that samples may use without importing them.
 var imports = map[string]string{
+	"bot":         module + "/bot",
 	"client":      module + "/client",
 	"cluster":     module + "/cluster",
 	"clusterpb":   module + "/cluster/clusterpb",
