@@ -1,6 +1,6 @@
 # Targets for work on nano; make help lists them.
 TOOL := GOWORK=off go tool -modfile=$(CURDIR)/tools/go.mod
-MODULES := . benchmark cmd/nano examples examples/demo/mahjong metrics/prometheus interop
+MODULES := . benchmark cmd/nano examples examples/demo/mahjong examples/lua lua metrics/prometheus trace/otel interop
 
 .DEFAULT_GOAL := help
 .PHONY: help test short race lint fmt words vuln fuzz ci release bench bench-scale bench-cluster bench-state bench-io bench-micro

@@ -28,6 +28,7 @@ func (s *Server) newBroker() *relay.Broker {
 		Dispatcher:  s.dispatch,
 		Gate:        gate{s},
 		Route:       o.cluster.selector,
+		Tracer:      o.tracer,
 		SingleLogin: o.singleLogin,
 		MaxPending:  o.maxPending,
 		MaxSize:     o.maxPacket * agent.PendingPackets,
@@ -48,6 +49,7 @@ func (s *Server) newBroker() *relay.Broker {
 		Retry:         o.cluster.retry,
 		Label:         o.cluster.label,
 		Services:      services,
+		Traces:        o.tracer != nil,
 		Secret:        o.cluster.secret,
 		DialOptions:   o.cluster.dial,
 		ServerOptions: o.cluster.server,
@@ -130,10 +132,10 @@ func (s *Server) join() error {
 // ClusterAddr returns the address at which other nodes dial this one. It is empty if the
 // server is not a node or has not started.
 func (s *Server) ClusterAddr() string {
-	if s.broker == nil || !s.broker.Clustered() {
+	if s.broker == nil {
 		return ""
 	}
-	return s.broker.Node().Self().Addr
+	return s.broker.Address()
 }
 
 // Members returns the other nodes of the cluster, in the order of their addresses. It

@@ -21,5 +21,5 @@ func (i inspected) Sessions() []*session.Session {
 	return i.s.broker.AppendSessions(i.s.hub.Sessions())
 }
 
-func (i inspected) Log() *slog.Logger        { return i.s.opts.logger() }
+func (i inspected) Log() *slog.Logger        { return i.s.inner }
 func (i inspected) Stopped() <-chan struct{} { return i.s.stopped }

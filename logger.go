@@ -64,6 +64,32 @@ func textHandler(w io.Writer, level slog.Level, without ...string) slog.Handler 
 	})
 }
 
+// nodeHandler is a slog.Handler that adds an attribute "node": the address of this node of
+// a cluster, once it is known.
+type nodeHandler struct {
+	slog.Handler
+	address func() string // returns "" if it is not known, or if the server is not a node
+}
+
+// Handle implements slog.Handler.
+func (h nodeHandler) Handle(ctx context.Context, r slog.Record) error {
+	if address := h.address(); address != "" {
+		r = r.Clone()
+		r.AddAttrs(slog.String("node", address))
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h nodeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return nodeHandler{h.Handler.WithAttrs(attrs), h.address}
+}
+
+// WithGroup implements slog.Handler.
+func (h nodeHandler) WithGroup(name string) slog.Handler {
+	return nodeHandler{h.Handler.WithGroup(name), h.address}
+}
+
 // lineWriter writes lines to a Logger. A slog.TextHandler writes one line at a time.
 type lineWriter struct{ log Logger }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/serialize/protobuf"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // The defaults of a server.
@@ -76,6 +77,8 @@ type options struct {
 	log   Logger
 	slog  *slog.Logger
 	debug bool
+
+	tracer trace.Tracer // nil for none
 
 	errs []error
 }
@@ -228,6 +231,13 @@ func WithLogger(l Logger) Option { return func(o *options) { o.log, o.slog = l, 
 
 // WithSlog sets where the server logs. The default, and nil, is [slog.Default].
 func WithSlog(l *slog.Logger) Option { return func(o *options) { o.log, o.slog = nil, l } }
+
+// WithTracer makes a span for each message that a handler serves, that a gate sends to
+// another node, or that the program sends with [session.Session.Call] or [Server.Call]. A
+// handler with a context gets its span in it. Between nodes that have a tracer, frames
+// carry the span, some 60 bytes each. The default, and nil, is none: frames then have no
+// byte more. Package trace/otel makes a tracer for OpenTelemetry.
+func WithTracer(t trace.Tracer) Option { return func(o *options) { o.tracer = t } }
 
 // WithDebugMode logs every message at level debug, and sends clients the text of every
 // error.

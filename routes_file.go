@@ -29,7 +29,7 @@ func (s *Server) writeRoutes(file string) error {
 		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
-		for _, h := range service.Handlers {
+		for h := range service.All() {
 			list = append(list, writtenRoute{h.Route, t.PkgPath() + "." + t.Name(), h.Method.Name})
 		}
 	}

@@ -26,7 +26,8 @@ import (
 type Server struct {
 	opts  *options
 	log   *slog.Logger
-	fault error // the bad values of the options; Start returns it
+	inner *slog.Logger // log without its limit on equal messages
+	fault error        // the bad values of the options; Start returns it
 
 	sched    *scheduler.Scheduler
 	loop     *runloop.Loop // loop of sched
@@ -68,7 +69,6 @@ func New(opts ...Option) *Server { return newServer(nil, newOptions(opts)) }
 func newServer(sched *scheduler.Scheduler, o *options) *Server {
 	s := &Server{
 		opts:      o,
-		log:       logsample.Log(o.logger()),
 		fallback:  o.web.handler,
 		listeners: map[*net.Listener]struct{}{},
 		https:     map[*http.Server]struct{}{},
@@ -76,6 +76,8 @@ func newServer(sched *scheduler.Scheduler, o *options) *Server {
 		closing:   make(chan struct{}),
 		stopped:   make(chan struct{}),
 	}
+	s.inner = slog.New(nodeHandler{o.logger().Handler(), s.ClusterAddr})
+	s.log = logsample.Log(s.inner)
 	switch {
 	case o.scheduler != nil:
 		s.sched = o.scheduler
@@ -103,6 +105,8 @@ func (s *Server) build() error {
 		Loop:       s.loop,
 		Slow:       o.slowHandler,
 		Debug:      o.debug,
+		Tracer:     o.tracer,
+		Node:       s.ClusterAddr,
 	})
 	for _, c := range o.components {
 		if err := d.Add(c.Comp, c.Opts); err != nil {

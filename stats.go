@@ -51,6 +51,8 @@ type Stats struct {
 
 	Rooms *RoomsStats // statistics of package room; nil if the server has no kinds of rooms
 
+	Scripts []ScriptStats // scripts of package lua; nil if the server has none
+
 	Cluster *cluster.Stats // traffic with other nodes; nil if the server is not a node
 }
 
@@ -87,7 +89,7 @@ func (s *Server) Stats() Stats {
 	st.ControlIn = c.Control.Load()
 	st.Panics = s.dispatch.Counts.Panics.Load()
 	for _, service := range s.dispatch.Services() {
-		for _, h := range service.Handlers {
+		for h := range service.All() {
 			if n, sum, longest := h.Stats.Load(); n > 0 {
 				first, counts := h.Stats.Times.Counts()
 				st.Routes[h.Route] = RouteStats{Count: n, Sum: sum, Max: longest, Times: Histogram{first, counts}}
@@ -101,6 +103,7 @@ func (s *Server) Stats() Stats {
 	st.Closed = c.ClosedBy()
 	st.Resume = s.resumeStats()
 	st.Rooms = s.roomsStats()
+	st.Scripts = s.scriptStats()
 	if c := s.broker.Stats(); c != nil {
 		st.Cluster = (*cluster.Stats)(c)
 	}

@@ -1188,7 +1188,7 @@ func TestLogger(t *testing.T) {
 		for _, want := range []string{
 			`level=INFO msg="client: connected" again=false`,
 			`level=DEBUG msg="client: push dropped: no handler" route=nobody.listens`,
-			`level=DEBUG msg="client: response dropped: no request waits for it" id=99`,
+			`level=DEBUG msg="client: response dropped: no request waits for it" request=99`,
 			`level=INFO msg="client: disconnected" error="client: closed"`,
 		} {
 			if !strings.Contains(log.String(), want) {

@@ -189,7 +189,7 @@ func (c *connection) message(body []byte) error {
 func (c *connection) response(h message.Header) {
 	p := c.session.Load().calls.take(h.ID)
 	if p == nil && len(c.client.opts.inbound) == 0 {
-		c.client.opts.logger.Debug("client: response dropped: no request waits for it", "id", h.ID)
+		c.client.opts.logger.Debug("client: response dropped: no request waits for it", "request", h.ID)
 		return
 	}
 	m := &Message{Type: Response, ID: h.ID, Data: bytes.Clone(h.Body), Err: h.Err, conn: c}

@@ -29,12 +29,14 @@ type action struct {
 type target interface {
 	kick(reason string) error
 	push(route string, data []byte) error
+	attrs() []any // for the log
 }
 
 type sessionTarget struct{ s *session.Session }
 
 func (t sessionTarget) kick(reason string) error             { return t.s.Kick(reason) }
 func (t sessionTarget) push(route string, data []byte) error { return t.s.Push(route, data) }
+func (t sessionTarget) attrs() []any                         { return []any{"session", t.s.ID(), "uid", t.s.UID()} }
 
 type userTarget struct {
 	srv *nano.Server
@@ -43,6 +45,7 @@ type userTarget struct {
 
 func (t userTarget) kick(reason string) error             { return t.srv.Kick(t.uid, reason) }
 func (t userTarget) push(route string, data []byte) error { return t.srv.Push(t.uid, route, data) }
+func (t userTarget) attrs() []any                         { return []any{"uid", t.uid} }
 
 // allow reports whether a request may act. If it may not, allow answers it.
 func (h *handler) allow(w http.ResponseWriter, r *http.Request) bool {
@@ -96,13 +99,9 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) (*action, target)
 }
 
 // done logs an action and answers it.
-func (h *handler) done(w http.ResponseWriter, r *http.Request, name string, a *action, err error, attrs ...any) {
+func (h *handler) done(w http.ResponseWriter, r *http.Request, name string, t target, err error, attrs ...any) {
 	attrs = append(attrs, "role", roleOf(r).String(), "remote", r.RemoteAddr)
-	if a.Session != "" {
-		attrs = append(attrs, "session", a.Session)
-	} else {
-		attrs = append(attrs, "uid", a.UID)
-	}
+	attrs = append(attrs, t.attrs()...)
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())
 	}
@@ -127,7 +126,7 @@ func (h *handler) kick(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, "the reason is longer than 200 bytes")
 		return
 	}
-	h.done(w, r, "kick", a, t.kick(a.Reason), "reason", a.Reason)
+	h.done(w, r, "kick", t, t.kick(a.Reason), "reason", a.Reason)
 }
 
 // push sends a message to a session, or to the sessions of a user.
@@ -154,5 +153,5 @@ func (h *handler) push(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	h.done(w, r, "push", a, t.push(a.Route, data), "route", a.Route, "bytes", len(data))
+	h.done(w, r, "push", t, t.push(a.Route, data), "route", a.Route, "bytes", len(data))
 }

@@ -26,7 +26,11 @@ type embedded interface {
 func (b *Base[S]) attach(c *core) { b.core = c }
 
 func (b *Base[S]) newSync() (*state.Sync, error) {
-	return state.New(&b.State, state.Owner[PlayerID]())
+	s, err := state.New(&b.State, state.Owner[PlayerID]())
+	if err == nil && b.core != nil && b.core.dt > 0 {
+		s.History(b.core.kind.historyTicks())
+	}
+	return s, err
 }
 
 // ID returns the id of the room. It may be called from any goroutine.

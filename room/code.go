@@ -287,7 +287,7 @@ func (n *node) renewAt(byOwner map[string]map[string]string) {
 		wg.Go(func() {
 			taken, err := n.claimAt(ctx, name, ids)
 			if err != nil && ctx.Err() == nil {
-				n.log.Warn("nano: the codes of rooms were not renewed", "node", name, "error", err)
+				n.log.Warn("nano: the codes of rooms were not renewed", "room_node", name, "error", err)
 			}
 			for _, code := range taken { // after a partition of the cluster
 				n.log.Warn("nano: the code of a room belongs to another room", "room", ids[code])

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/pprof"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
@@ -95,6 +96,8 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 	}
 	r := from.Defer()
 	if !c.sched.Invoke(func() {
+		pprof.SetGoroutineLabels(h.labels)
+		defer pprof.SetGoroutineLabels(context.Background())
 		p.hops.Add(-1)
 		c.receive(&incoming{h, p, from, in, r})
 	}) {

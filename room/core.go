@@ -78,12 +78,15 @@ type core struct {
 	ticking    bool // a tick is running, and the clock is stopped
 	panics     int  // consecutive ticks with a panic
 	closed     bool
+	early      []func() // what waits for the start
 	parked     *parked  // holds the work of a room that moves; nil otherwise
 	away       bool     // closed because another node has the room
 	unmoved    bool     // a node that drains could not move the room
 	records    []string // names of the nodes that know that the room has moved
 	empty      *timer
-	retry      *timer // flushes again for clients that are slow
+	recording  *recording // nil for none
+	recorded   bool       // the recording was opened
+	retry      *timer     // flushes again for clients that are slow
 	buf        []byte
 
 	stats roomStats
@@ -236,6 +239,7 @@ func (c *core) flush(tick uint64) {
 	if err := c.sync.Tick(tick); err != nil {
 		c.log.Error("nano: room state", "room", c.id, "error", err)
 	}
+	c.record(now)
 	slow := false
 	for _, p := range c.players {
 		if p.session == nil || p.dropped || p.session.Suspended() {

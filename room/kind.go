@@ -1,9 +1,11 @@
 package room
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
+	"runtime/pprof"
 	"slices"
 	"time"
 
@@ -36,6 +38,7 @@ type hook struct {
 // method is a method that serves messages.
 type method struct {
 	name    string
+	labels  context.Context // has the route as a profiler label
 	index   int
 	request reflect.Type // type that the message points to
 	reply   reflect.Type // nil for none
@@ -146,6 +149,7 @@ func (k *kind) method(m reflect.Method) error {
 		return nil // a method for the program's own use
 	}
 	h := &method{name: m.Name, index: m.Index}
+	h.labels = pprof.WithLabels(context.Background(), pprof.Labels("route", k.name+"."+m.Name))
 	if len(in) != 2 || in[1].Kind() != reflect.Pointer {
 		return fmt.Errorf("has the signature %v, want func(*room.Player, *Message), with a reply, an error or both as results", m.Type)
 	}

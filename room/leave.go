@@ -184,6 +184,8 @@ func (c *core) close(reason string) {
 		c.call("OnClose", cl.OnClose)
 	}
 	c.flush(max(c.ticks, c.sentAt+1))
+	c.recording.close()
+	c.recording = nil
 	if c.alarm != nil {
 		c.alarm.Stop()
 		c.alarm = nil

@@ -1,7 +1,9 @@
 package room
 
 import (
+	"context"
 	"reflect"
+	"runtime/pprof"
 	"time"
 
 	"github.com/lonng/nano/session"
@@ -49,7 +51,14 @@ func (c *core) invoke(h *method, p *Player, msg reflect.Value) (reply any, err e
 
 // runInput runs an input that has waited for the tick.
 func (c *core) runInput(p *Player, in input) {
-	if _, err := c.invoke(in.method, p, in.msg); err != nil {
-		c.log.Debug("nano: a message to a room failed", "room", c.id, "method", in.method.name, "error", err)
+	h := in.method
+	pprof.SetGoroutineLabels(h.labels)
+	defer pprof.SetGoroutineLabels(context.Background())
+	if _, err := c.invoke(h, p, in.msg); err != nil {
+		attrs := []any{"room", c.id, "route", c.kind.name + "." + h.name, "error", err}
+		if p.session != nil {
+			attrs = append(attrs, "session", p.session.ID(), "uid", p.session.UID())
+		}
+		c.log.Debug("nano: a message to a room failed", attrs...)
 	}
 }

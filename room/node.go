@@ -204,7 +204,8 @@ func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*c
 			done(nil, err)
 			return
 		}
-		if !c.do(func() {
+		if !c.direct(func() {
+			defer c.runEarly()
 			if err := c.start(o); err != nil {
 				c.abandon()
 				done(nil, err)

@@ -2,6 +2,7 @@ package room
 
 import (
 	"fmt"
+	"io"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type options struct {
 	maxRooms   int
 	seed       *[32]byte
 	queues     []*Queue
+	record     func(Info) (io.WriteCloser, error)
 
 	createBurst int
 	createEvery time.Duration

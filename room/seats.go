@@ -147,16 +147,28 @@ func (c *core) lock(locked bool) {
 // do calls f on the room's scheduler, and at once if the caller runs on it. It returns
 // false if that scheduler has ended.
 //
-// While the room moves, f is kept. It runs when the move has ended, also if another node
-// has the room then: the room is closed here.
+// f is kept until the room has started. While the room moves, f is kept too. It runs when
+// the move has ended, also if another node has the room then: the room is closed here.
 func (c *core) do(f func()) bool {
 	return c.direct(func() {
-		if c.parked != nil {
+		switch {
+		case c.sync == nil && !c.closed:
+			c.early = append(c.early, f)
+		case c.parked != nil:
 			c.parked.work = append(c.parked.work, f)
-			return
+		default:
+			f()
 		}
-		f()
 	})
+}
+
+// runEarly runs what waited for the start.
+func (c *core) runEarly() {
+	work := c.early
+	c.early = nil
+	for _, f := range work {
+		f()
+	}
 }
 
 // direct is do without the wait for the end of a move.

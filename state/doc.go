@@ -52,6 +52,7 @@
 //	big        an integer of 64 bits that may exceed 2^52; JavaScript sees a BigInt
 //	name=x     the name that clients see
 //	touch      of a Map: Tick compares only the entries that Map.Touch or Map.Put names
+//	history    of a Map of the root: it keeps the latest ticks for Map.At
 //	-          the field is not sent
 //
 // Tags on a list or a map of scalars are about its items. Levels belong to fields of the root

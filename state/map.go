@@ -38,6 +38,7 @@ type core[K Key, T any] struct {
 	pending []*item[K, T]
 	gone    []int
 	touched []*item[K, T]
+	past    history[K, T]
 
 	probe  *K // buffer for a key in handle, because reflect cannot convert without an allocation
 	probed reflect.Value
@@ -235,6 +236,8 @@ type typedCore interface {
 	sync(e *encoder, m *members, to sink)
 	// handle returns the handle of key k.
 	handle(k key) (int, bool)
+	// remember keeps the content of the map for At.
+	remember(tick uint64, size int)
 }
 
 // attach sends the map from m. Entries keep the handles that m has for their keys.

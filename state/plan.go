@@ -61,6 +61,7 @@ type value struct {
 	owned    bool // kindMap: its keys have owners
 	typed    bool // kindMap: a Map
 	touch    bool // kindMap: compare only what was touched
+	history  bool // kindMap: keep the latest ticks
 }
 
 // field is one field of a plan.

@@ -21,6 +21,8 @@ type Sync struct {
 	seq    uint64 // number of compared ticks
 	enc    encoder
 
+	history int // number of ticks that maps keep
+
 	sent    row // the sent values of the root
 	changed uint64
 	spans   []span // bytes of this tick, by field of the root
@@ -80,7 +82,8 @@ func newSync(root reflect.Value, opts ...Option) (*Sync, error) {
 	}
 	s := &Sync{
 		plan: p, root: root, owner: cfg.owner, schema: makeSchema(c.order),
-		sent: *newRow(p), spans: make([]span, len(p.fields)), fulls: make([]span, len(p.fields)),
+		history: defaultHistory,
+		sent:    *newRow(p), spans: make([]span, len(p.fields)), fulls: make([]span, len(p.fields)),
 		byField: make([]*region, len(p.fields)),
 	}
 	for i := range p.fields {
@@ -131,6 +134,7 @@ func (s *Sync) Tick(tick uint64) error {
 		}
 		s.spans[i] = span{uint32(from), uint32(len(e.buf))}
 	}
+	s.remember()
 	return e.take()
 }
 

@@ -13,6 +13,7 @@ type tags struct {
 	turn                    int64
 	level                   uint8
 	owner, snap, big, touch bool
+	history                 bool
 	enum                    []string
 	name                    string
 }
@@ -34,7 +35,7 @@ func (c *compiler) tags(text, path string) (g tags, ok bool) {
 			c.fault(path, "%s needs a value: %s=...", key, key)
 			continue
 		}
-		if has && (key == "owner" || key == "snap" || key == "big" || key == "touch") {
+		if has && (key == "owner" || key == "snap" || key == "big" || key == "touch" || key == "history") {
 			c.fault(path, "%s takes no value", key)
 			continue
 		}
@@ -71,6 +72,8 @@ func (c *compiler) tags(text, path string) (g tags, ok bool) {
 			g.big = true
 		case "touch":
 			g.touch = true
+		case "history":
+			g.history = true
 		case "enum":
 			g.enum = strings.Split(arg, "|")
 			if len(g.enum) > 256 {
@@ -100,7 +103,7 @@ func (g tags) refuse(c *compiler, path, what string, enum, big, float bool) {
 		name    string
 		set, ok bool
 	}{
-		{"enum", g.enum != nil, enum}, {"big", g.big, big}, {"touch", g.touch, false},
+		{"enum", g.enum != nil, enum}, {"big", g.big, big}, {"touch", g.touch, false}, {"history", g.history, false},
 		{"q", g.q != 0, float}, {"turn", g.turn != 0, float}, {"snap", g.snap, float},
 	} {
 		if t.set && !t.ok {

@@ -133,7 +133,10 @@ func (c *compiler) list(t reflect.Type, g tags, at string) *value {
 	if g.touch {
 		c.fault(at, "touch is for a state.Map")
 	}
-	g.touch = false
+	if g.history {
+		c.fault(at, historyFault)
+	}
+	g.touch, g.history = false, false
 	elem := c.value(t.Elem(), g, at+"[]", false, false)
 	if elem == nil {
 		return nil
@@ -141,12 +144,17 @@ func (c *compiler) list(t reflect.Type, g tags, at string) *value {
 	return &value{kind: kindList, elem: elem}
 }
 
+const historyFault = "history is for a state.Map of the root"
+
 func (c *compiler) mapOf(key, elem reflect.Type, g tags, at string, top, typed bool) *value {
-	v := &value{kind: kindMap, keyType: key, elemType: elem, typed: typed, touch: g.touch, owned: top && key == c.owner && key != nil}
+	v := &value{kind: kindMap, keyType: key, elemType: elem, typed: typed, touch: g.touch, history: g.history, owned: top && key == c.owner && key != nil}
 	if g.touch && !typed {
 		c.fault(at, "touch is for a state.Map")
 	}
-	g.touch = false
+	if g.history && (!typed || !top) {
+		c.fault(at, historyFault)
+	}
+	g.touch, g.history = false, false
 	switch key.Kind() {
 	case reflect.String:
 		v.key = kindStr

@@ -18,5 +18,10 @@ export class Smoother<F extends string = string> {
   constructor(decoder: StateDecoder, path: string, fields: readonly F[], options?: SmoothOptions);
   /** Returns the fields of each entry at a time of the clock, by key. The objects are used again by the next call. */
   at(now?: number): Map<string, Record<F, number>>;
+  /**
+   * Returns the tick that `at` shows at a time of the clock, with the fraction between two ticks. A server that knows it
+   * can compensate the lag: see `state.Map.At`.
+   */
+  tick(now?: number): number;
   close(): void;
 }

@@ -22,6 +22,7 @@ export class Smoother {
   #jump;
   #offset = Infinity; // of the local clock to the one of the ticks
   #end;
+  #tick;
 
   /**
    * @param {StateDecoder} decoder
@@ -40,11 +41,14 @@ export class Smoother {
     this.#fields = fields;
     this.#delay = delay;
     this.#jump = jump;
+    let measured; // time of the message that was measured last
     const sample = (value, key) => {
       const time = (decoder.tick * 1000) / tickRate;
       const lag = now() - time;
-      // The fastest message tells the offset best. It creeps up, for clocks that drift.
-      this.#offset = lag < this.#offset ? lag : this.#offset + (lag - this.#offset) / 100;
+      // The fastest message tells the offset best. It creeps up, for clocks that drift, by one step a message.
+      if (lag < this.#offset) this.#offset = lag;
+      else if (time !== measured) this.#offset += (lag - this.#offset) / 100;
+      measured = time;
       const values = fields.map((name) => value[name]);
       const track = this.#tracks.get(key);
       if (!track) return this.#tracks.set(key, [[time, values]]);
@@ -58,6 +62,7 @@ export class Smoother {
       this.#tracks.delete(key);
       this.#values.delete(key);
     };
+    this.#tick = (now) => Math.min(((now - this.#offset - delay) * tickRate) / 1000, decoder.tick);
     const map = path.split('.').reduce((o, name) => o[name], decoder.state);
     for (const key in map) sample(map[key], key);
     this.#end = decoder.on(path, { add: sample, change: sample, remove });
@@ -80,6 +85,11 @@ export class Smoother {
       });
     }
     return this.#values;
+  }
+
+  /** Returns the tick that `at` shows at a time of the clock, with a fraction: for the lag compensation of the server. */
+  tick(now = performance.now()) {
+    return this.#tick(now);
   }
 
   /** Ends the interpolation. */

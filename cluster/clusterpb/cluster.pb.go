@@ -174,8 +174,10 @@ type Hello struct {
 	// The program has chosen the id, so it must not be replaced.
 	Fixed bool `protobuf:"varint,2,opt,name=fixed,proto3" json:"fixed,omitempty"`
 	// The node has started.
-	Serving       bool        `protobuf:"varint,3,opt,name=serving,proto3" json:"serving,omitempty"`
-	Info          *MemberInfo `protobuf:"bytes,4,opt,name=info,proto3" json:"info,omitempty"`
+	Serving bool        `protobuf:"varint,3,opt,name=serving,proto3" json:"serving,omitempty"`
+	Info    *MemberInfo `protobuf:"bytes,4,opt,name=info,proto3" json:"info,omitempty"`
+	// The member makes spans: frames for it may carry the span of the sender.
+	Traces        bool `protobuf:"varint,5,opt,name=traces,proto3" json:"traces,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -236,6 +238,13 @@ func (x *Hello) GetInfo() *MemberInfo {
 		return x.Info
 	}
 	return nil
+}
+
+func (x *Hello) GetTraces() bool {
+	if x != nil {
+		return x.Traces
+	}
+	return false
 }
 
 // MemberInfo describes a member for the program.
@@ -315,12 +324,13 @@ const file_cluster_proto_rawDesc = "" +
 	"\x05epoch\x18\x03 \x01(\x06R\x05epoch\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\fR\x05nonce\x12\x14\n" +
 	"\x05proof\x18\x05 \x01(\fR\x05proof\x12)\n" +
-	"\x05hello\x18\x06 \x01(\v2\x13.nano.cluster.HelloR\x05hello\"u\n" +
+	"\x05hello\x18\x06 \x01(\v2\x13.nano.cluster.HelloR\x05hello\"\x8d\x01\n" +
 	"\x05Hello\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
 	"\x05fixed\x18\x02 \x01(\bR\x05fixed\x12\x18\n" +
 	"\aserving\x18\x03 \x01(\bR\aserving\x12,\n" +
-	"\x04info\x18\x04 \x01(\v2\x18.nano.cluster.MemberInfoR\x04info\"`\n" +
+	"\x04info\x18\x04 \x01(\v2\x18.nano.cluster.MemberInfoR\x04info\x12\x16\n" +
+	"\x06traces\x18\x05 \x01(\bR\x06traces\"`\n" +
 	"\n" +
 	"MemberInfo\x12\x14\n" +
 	"\x05label\x18\x01 \x01(\tR\x05label\x12 \n" +

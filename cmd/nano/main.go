@@ -37,7 +37,7 @@ func command() *cli.Command {
 			c.Usage = "print the completion script of a shell: bash, zsh, fish or pwsh"
 		},
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main exits the process
-		Commands:       []*cli.Command{newCommand(), connectCommand(), benchCommand(), routesCommand(), genCommand()},
+		Commands:       []*cli.Command{newCommand(), connectCommand(), benchCommand(), topCommand(), routesCommand(), genCommand()},
 	}
 	strict(root)
 	return root

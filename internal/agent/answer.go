@@ -113,7 +113,7 @@ func (a *Agent) sendFailure(mid uint64, e *message.Error, current, call bool) {
 func (a *Agent) sendError(mid uint64, route string, e *message.Error) {
 	m := message.Message{Type: message.Response, ID: mid, Route: route, Data: a.hub.encodeError(e), Err: true}
 	if err := a.sendData(&m); err != nil && !errors.Is(err, session.ErrBrokenPipe) {
-		a.hub.Log.Debug("nano: error response not sent", "session", a.id, "error", err)
+		a.hub.Log.Debug("nano: error response not sent", "session", a.id, "uid", a.session.UID(), "error", err)
 	}
 }
 

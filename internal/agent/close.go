@@ -307,7 +307,7 @@ func (a *Agent) farewellFor(err error) (f farewell, reason error) {
 		return farewell{}, session.ErrClientClosed
 	}
 	if a.hub.Debug && !errors.Is(p.reason, session.ErrClientClosed) {
-		a.hub.Log.Debug("nano: protocol error", "session", a.id, "remote", a.RemoteAddr(), "error", err)
+		a.hub.Log.Debug("nano: protocol error", "session", a.id, "uid", a.session.UID(), "remote", a.RemoteAddr(), "error", err)
 	}
 	f = farewell{flush: true, code: p.code}
 	if p.kick != "" {

@@ -52,7 +52,7 @@ const logEvery = 10 * time.Second
 // refuse counts and logs a refusal.
 func (h *Hub) refuse(l limit, remote net.Addr) {
 	if n := h.countRefusal(l); n > 0 {
-		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "last", remote)
+		h.Log.Warn("nano: a limit refuses", "limit", refusedNames[l], "total", n, "remote", remote)
 	}
 }
 

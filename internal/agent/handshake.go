@@ -151,7 +151,7 @@ func (c *Conn) shake(body []byte) error {
 		h.upgrades.Delete(a)
 	}
 	if err != nil {
-		h.Log.Debug("nano: handshake refused", "session", a.id, "remote", c.remote, "error", err)
+		h.Log.Debug("nano: handshake refused", "session", a.id, "uid", a.session.UID(), "remote", c.remote, "error", err)
 		code := codeRefused
 		if errors.Is(err, ErrOldClient) {
 			code = codeOldClient
@@ -172,7 +172,7 @@ func (a *Agent) introduce(body []byte) (user []byte, err error) {
 	h := a.hub
 	defer func() {
 		if p := recover(); p != nil {
-			h.Log.Error("nano: panic in a handshake", "panic", fmt.Sprint(p), stacktrace.Attr())
+			h.Log.Error("nano: panic in a handshake", "session", a.id, "uid", a.session.UID(), "panic", fmt.Sprint(p), stacktrace.Attr())
 			err = errors.New("internal error")
 		}
 	}()

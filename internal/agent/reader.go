@@ -108,7 +108,8 @@ var errGoexit error = &protocolError{reason: session.ErrClosed, err: errors.New(
 func (c *Conn) stopReading(err error) {
 	c.releaseBuffer()
 	if errors.Is(err, errGoexit) {
-		c.hub.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", c.agent.Load().id)
+		a := c.agent.Load()
+		c.hub.Log.Error("nano: a hook ended the goroutine of its connection with runtime.Goexit", "session", a.id, "uid", a.session.UID())
 		c.finishReading(err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // bounded rate.
 func (h *Hub) mistaken(remote net.Addr, what string) {
 	if n := h.countRefusal(refusedTransport); n > 0 {
-		h.Log.Warn("nano: a client with the wrong transport", "found", what, "total", n, "last", remote)
+		h.Log.Warn("nano: a client with the wrong transport", "found", what, "total", n, "remote", remote)
 	}
 }
 

@@ -2,9 +2,11 @@ package dispatch
 
 import (
 	"context"
+	"time"
 
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
 )
 
 // Call is one message that is ready to run.
@@ -17,7 +19,8 @@ type Call struct {
 
 // special is the part of a Call that few messages need.
 type special struct {
-	ctx context.Context // the handler's context and deadline; nil for the session's context
+	ctx  context.Context // the handler's context and deadline; nil for the session's context
+	sent *sent           // the span that the sender of the message has begun; nil for none
 
 	// A Call without a handler has one of these.
 	do      func() error
@@ -44,6 +47,28 @@ func (c Call) Under(ctx context.Context) Call {
 		c.special = &special{ctx: ctx}
 	}
 	return c
+}
+
+// sent is the span of a message at the node that has sent it.
+type sent struct {
+	header   string
+	received time.Time
+}
+
+// Sent returns c as a message that another node has sent, with the header of its span there.
+func (c Call) Sent(header string, received time.Time) Call {
+	if c.handler != nil {
+		c.special = &special{sent: &sent{header, received}}
+	}
+	return c
+}
+
+// context returns the context of the handler.
+func (c *Call) context(s *session.Session) context.Context {
+	if c.special != nil && c.special.ctx != nil {
+		return c.special.ctx
+	}
+	return s.Context()
 }
 
 // Handler returns the handler of the call, nil if it has none.

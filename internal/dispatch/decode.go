@@ -92,10 +92,17 @@ func (d *Dispatcher) decodeSpecial(c *Call, s *session.Session, h *message.Heade
 // find returns the handler of a message that this node serves, or nil.
 func (d *Dispatcher) find(h *message.Header) *handler.Handler {
 	if !h.Compressed {
-		return d.handlers[string(h.Route)]
+		if found := d.handlers[string(h.Route)]; found != nil {
+			return found
+		}
+		if d.late.Load() == nil {
+			return nil
+		}
+		return d.added(string(h.Route))
 	}
 	if route, known := d.Dictionary.Route(h.Code); known {
-		return d.handlers[route]
+		found, _ := d.Handler(route)
+		return found
 	}
 	return nil
 }
@@ -129,7 +136,7 @@ func (d *Dispatcher) decodeHooked(s *session.Session, h *message.Header) Call {
 // decodeMessage makes a Call of a message after the hooks; m belongs to the Call. A handler
 // without a session is not found.
 func (d *Dispatcher) decodeMessage(s *session.Session, m *message.Message) (c Call) {
-	found, ok := d.handlers[m.Route]
+	found, ok := d.Handler(m.Route)
 	switch {
 	case !ok || found.Sessionless() || d.boundAway(s, m.Route):
 		if d.serves(m.Route) {
@@ -149,7 +156,7 @@ func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) (c Cal
 	if d.draining.Load() {
 		return Refuse(id, errDraining)
 	}
-	found, ok := d.handlers[route]
+	found, ok := d.Handler(route)
 	if !ok || found.Sessionless() {
 		return d.refuse(id, route, notFound(route, true))
 	}
@@ -167,7 +174,7 @@ func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) (c Cal
 func (d *Dispatcher) Hooks(c pipeline.Channel, s *session.Session, m *message.Message) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked("pipeline", m.Route, p)
+			d.panicked("pipeline", p, "route", m.Route, "session", s.ID(), "uid", s.UID())
 			err = errHook
 		}
 	}()
@@ -178,7 +185,7 @@ func (d *Dispatcher) Hooks(c pipeline.Channel, s *session.Session, m *message.Me
 func (d *Dispatcher) decode(c *Call, h *handler.Handler, id uint64, data []byte) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.panicked("serializer", h.Route, p)
+			d.panicked("serializer", p, "route", h.Route)
 			*c = d.undecoded(h, id, nil)
 		}
 	}()

@@ -6,10 +6,14 @@
 package dispatch
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
+	"runtime/pprof"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +24,7 @@ import (
 	"github.com/lonng/nano/pipeline"
 	"github.com/lonng/nano/serialize"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // Remote is the other nodes of a cluster, as far as dispatch needs them.
@@ -45,13 +50,17 @@ type Config struct {
 	Loop       *runloop.Loop // runs the messages that name no other scheduler
 	Slow       time.Duration // a handler that takes longer is logged; 0 for none
 	Debug      bool          // log every message, and show clients the text of any error
+	Tracer     trace.Tracer  // makes the spans of handlers; nil for none
+	Node       func() string // the address of this node, for spans; nil without a Tracer
 }
 
 // Dispatcher finds handlers. Add and SetRemote are called before its first message; then its
 // methods may be called concurrently.
 type Dispatcher struct {
 	Config
-	handlers   map[string]*handler.Handler // by route
+	handlers   map[string]*handler.Handler                 // by route
+	mu         sync.Mutex                                  // held while a handler is added to late
+	late       atomic.Pointer[map[string]*handler.Handler] // by route; added after the start
 	services   []*handler.Service
 	shared     map[string]bool // services that several components may provide
 	components []*handler.Service
@@ -89,6 +98,7 @@ func (d *Dispatcher) Add(comp component.Component, opts []component.Option) erro
 		option(&o)
 	}
 	o.Env = handler.Env{Serializer: d.Serializer, Log: d.Log, Instance: d.instance}
+	o.Publish = d.addLater
 	s, err := handler.New(comp, o)
 	if err != nil {
 		return err
@@ -121,10 +131,42 @@ func (d *Dispatcher) add(s *handler.Service, shared bool) error {
 		d.components = append(d.components, s)
 	}
 	for _, h := range s.Handlers {
-		if len(h.Route) > message.MaxRouteLength {
-			return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, len(h.Route), message.MaxRouteLength)
+		if err := prepare(h); err != nil {
+			return err
 		}
 		d.handlers[h.Route] = h
+	}
+	return nil
+}
+
+// prepare checks the route of a handler and sets its profiler labels.
+func prepare(h *handler.Handler) error {
+	if n := len(h.Route); n > message.MaxRouteLength {
+		return fmt.Errorf("component: route %q has %d bytes, want %d at most", h.Route, n, message.MaxRouteLength)
+	}
+	h.Labels = pprof.WithLabels(context.Background(), pprof.Labels("route", h.Route))
+	return nil
+}
+
+// addLater serves a handler that its component adds after the start.
+func (d *Dispatcher) addLater(h *handler.Handler) error {
+	if err := prepare(h); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	late := map[string]*handler.Handler{h.Route: h}
+	if old := d.late.Load(); old != nil {
+		maps.Copy(late, *old)
+	}
+	d.late.Store(&late)
+	return nil
+}
+
+// added returns the handler of a route that was added after the start, or nil.
+func (d *Dispatcher) added(route string) *handler.Handler {
+	if late := d.late.Load(); late != nil {
+		return (*late)[route]
 	}
 	return nil
 }
@@ -141,7 +183,10 @@ func (d *Dispatcher) Components() []*handler.Service { return d.components }
 // Handler returns the handler of a route that this node serves.
 func (d *Dispatcher) Handler(route string) (*handler.Handler, bool) {
 	h, ok := d.handlers[route]
-	return h, ok
+	if !ok {
+		h = d.added(route)
+	}
+	return h, h != nil
 }
 
 // SetRemote connects the other nodes.

@@ -33,9 +33,10 @@ func notFound(route string, known bool) error {
 }
 
 // panicked counts and logs a panic. It is called by the deferred function that recovered p.
-func (d *Dispatcher) panicked(where, route string, p any) {
+func (d *Dispatcher) panicked(where string, p any, attrs ...any) {
 	d.Counts.Panics.Add(1)
-	d.Log.Error("nano: panic", "in", where, "route", route, "panic", fmt.Sprint(p), stacktrace.Attr())
+	attrs = append([]any{"in", where, "panic", fmt.Sprint(p), stacktrace.Attr()}, attrs...)
+	d.Log.Error("nano: panic", attrs...)
 }
 
 // Public returns the error as a client may see it: an *Error as it is, anything else as NANO-500.

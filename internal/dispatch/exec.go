@@ -13,7 +13,7 @@ import (
 func (m *Mailbox) refusal(c *Call) error {
 	switch {
 	case c.handler == nil:
-	case c.special != nil && c.special.ctx.Err() != nil:
+	case c.special != nil && c.special.ctx != nil && c.special.ctx.Err() != nil:
 		return errLate
 	case c.handler.SchedName != "" && !m.isPlacedOn(c.handler.SchedName):
 		return fmt.Errorf("the session holds no running scheduler.LocalScheduler under the key %q", c.handler.SchedName)
@@ -25,7 +25,7 @@ func (m *Mailbox) refusal(c *Call) error {
 func (m *Mailbox) exec(c *Call, refusal error) {
 	m.entity.Begin(c.id, c.route())
 	if m.d.Debug {
-		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.routeForLog(), "id", c.id)
+		m.d.Log.Debug("nano: message", "session", m.s.ID(), "uid", m.s.UID(), "route", c.routeForLog(), "request", c.id)
 	}
 	err := refusal
 	if err == nil {
@@ -41,14 +41,18 @@ func (m *Mailbox) serve(c *Call) error {
 	if c.handler == nil {
 		return m.execSpecial(c.special)
 	}
+	if m.d.Tracer != nil {
+		return m.serveTraced(c)
+	}
 	ctx := context.Background()
 	if c.handler.Context() {
-		if c.special != nil {
-			ctx = c.special.ctx
-		} else {
-			ctx = m.s.Context()
-		}
+		ctx = c.context(m.s)
 	}
+	return m.call(ctx, c)
+}
+
+// call calls the handler with ctx and sends its reply.
+func (m *Mailbox) call(ctx context.Context, c *Call) error {
 	reply, err := c.handler.Call(ctx, m.s, c.arg)
 	switch {
 	case err != nil:

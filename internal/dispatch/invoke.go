@@ -17,7 +17,7 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 	if d.draining.Load() {
 		return nil, errDraining
 	}
-	h, ok := d.handlers[route]
+	h, ok := d.Handler(route)
 	switch {
 	case !ok:
 		return nil, notFound(route, true)
@@ -27,7 +27,7 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 	if f := h.Nodes(); f != nil {
 		kept := k.Keep(data)
 		return func() {
-			d.invoke(ctx, h, done, func() (reply any, err error, later bool) {
+			d.invoke(ctx, h, done, func(ctx context.Context) (reply any, err error, later bool) {
 				f(ctx, kept, func(reply any, err error) { done(reply, d.logged(h, err)) })
 				return nil, nil, true
 			})
@@ -46,7 +46,7 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 		}
 	}
 	return func() {
-		d.invoke(ctx, h, done, func() (reply any, err error, later bool) {
+		d.invoke(ctx, h, done, func(ctx context.Context) (reply any, err error, later bool) {
 			if reply, err = h.Call(ctx, nil, c.arg); err == nil && reply == nil {
 				reply, err = d.emptyReply(h)
 			}
@@ -68,7 +68,7 @@ func (d *Dispatcher) logged(h *handler.Handler, err error) error {
 
 // invoke runs a handler that has no session. If later is true, call sees to done.
 func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(reply any, err error),
-	call func() (reply any, err error, later bool)) {
+	call func(ctx context.Context) (reply any, err error, later bool)) {
 	if ctx.Err() != nil { // the handler is not called
 		d.Counts.Failed.Add(1)
 		done(nil, errLate)
@@ -76,16 +76,22 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 	}
 	var reply any
 	later, err := false, errors.New("the handler ended the logic goroutine")
+	ctx, span := d.start(ctx, h.Route)
+	d.label(h)
 	began := d.now()
 	defer func() {
+		d.label(nil)
 		if p := recover(); p != nil {
-			d.panicked("a handler", h.Route, p)
+			d.panicked("a handler", p, "route", h.Route)
 			err = errLogged
 		}
 		took := d.now() - began
 		h.Stats.Add(1, took, took)
 		if d.Slow > 0 && took > d.Slow {
 			d.Log.Warn("nano: slow handler", "route", h.Route, "took", took)
+		}
+		if span != nil {
+			span.End(err)
 		}
 		if d.logged(h, err) != nil {
 			reply, later = nil, false
@@ -98,5 +104,5 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 		d.Log.Debug("nano: call", "route", h.Route)
 	}
 	d.Loop.SelfTimed()
-	reply, err, later = call()
+	reply, err, later = call(ctx)
 }

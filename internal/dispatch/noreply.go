@@ -74,6 +74,6 @@ func (m *Mailbox) watch(c *Call, e Deferrer) {
 			return
 		}
 		m.d.Log.Warn("nano: a request has no answer: its handler returned nil and has not answered since",
-			"route", h.Route, "session", m.s.ID(), "after", answerLimit)
+			"route", h.Route, "session", m.s.ID(), "uid", m.s.UID(), "after", answerLimit)
 	})
 }

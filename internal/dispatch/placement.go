@@ -42,7 +42,7 @@ func (m *Mailbox) schedule() {
 func (m *Mailbox) queue(p *placement) (accepted bool) {
 	defer func() {
 		if r := recover(); r != nil {
-			m.d.panicked("scheduler", p.name, r)
+			m.d.panicked("scheduler", r, "scheduler", p.name, "session", m.s.ID(), "uid", m.s.UID())
 			accepted = false
 		}
 	}()

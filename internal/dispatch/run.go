@@ -69,7 +69,7 @@ func (m *Mailbox) finish(r *run) {
 		m.mu.Unlock()
 		last()
 		if took := m.d.now() - r.began; m.d.Slow > 0 && took > m.d.Slow {
-			m.d.Log.Warn("nano: slow close", "session", m.s.ID(), "took", took)
+			m.d.Log.Warn("nano: slow close", "session", m.s.ID(), "uid", m.s.UID(), "took", took)
 		}
 	default:
 		m.active = false
@@ -138,6 +138,9 @@ func (r *run) some(b *Batch) (moved bool) {
 func (r *run) end() {
 	r.readClock()
 	r.flushStats()
+	if r.handler != nil {
+		r.m.d.label(nil)
+	}
 	if b := r.next; b != nil && r.at == len(b.calls) { // its last handler ended the goroutine
 		r.next = b.next
 		r.doneSize += b.size

@@ -55,8 +55,11 @@ var imports = map[string]string{
 	"fmt":         "fmt",
 	"grpc":        "google.golang.org/grpc",
 	"http":        "net/http",
+	"io":          "io",
 	"json":        module + "/serialize/json",
 	"log":         "log",
+	"lua":         module + "/lua",
+	"math":        "math",
 	"mock":        module + "/mock",
 	"nano":        module,
 	"nanotest":    module + "/nanotest",
@@ -74,6 +77,7 @@ var imports = map[string]string{
 	"testing":     "testing",
 	"time":        "time",
 	"tls":         "crypto/tls",
+	"trace":       module + "/trace",
 	"x509":        "crypto/x509",
 }
 
@@ -261,11 +265,18 @@ func samplesModule(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A sample may use package lua, which is a module of its own.
+	scripts, err := os.ReadFile(filepath.Join(from, "lua", "go.sum"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum = append(sum, scripts...)
 	_, rest, found := strings.Cut(string(mod), "module "+module+"\n")
 	if !found {
 		t.Fatalf("go.mod does not begin with module %s", module)
 	}
-	text := fmt.Sprintf("module samples\n%s\nrequire %s v0.0.0\n\nreplace %[2]s => %q\n", rest, module, from)
+	text := fmt.Sprintf("module samples\n%s\nrequire %s v0.0.0\nrequire %[2]s/lua v0.0.0\n\nreplace %[2]s => %[3]q\nreplace %[2]s/lua => %[4]q\n",
+		rest, module, from, filepath.Join(from, "lua"))
 	if err := errors.Join(
 		os.WriteFile(filepath.Join(dir, "go.mod"), []byte(text), 0o600),
 		os.WriteFile(filepath.Join(dir, "go.sum"), sum, 0o600),

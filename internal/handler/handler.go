@@ -25,6 +25,8 @@ type Handler struct {
 	Stats     Stats          // statistics of the calls so far
 	Watched   atomic.Bool    // package dispatch waits for a request's answer, or has logged that it is missing
 
+	Labels context.Context // has the route as a profiler label; package dispatch sets it
+
 	sig   signature
 	reply reflect.Type // a pointer; nil without sig.reply
 	call  call

@@ -3,7 +3,9 @@ package handler
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"reflect"
 
 	"github.com/lonng/nano/serialize"
@@ -24,6 +26,19 @@ type Env struct {
 	Log        *slog.Logger
 	// Instance is random text of 8 letters and digits that identifies the server among all servers.
 	Instance string
+	// Service is the name of the component.
+	Service string
+	// SchedName is the name of component.WithSchedulerName; "" is the server's own scheduler.
+	SchedName string
+	// Add adds a handler of the component after Provide has returned. It may be called
+	// concurrently with messages. The name must not be in use.
+	Add func(Func) error
+}
+
+// Namer is implemented by a component whose default name is not the name of its type.
+type Namer interface {
+	// DefaultName returns the name of the service if the program sets none.
+	DefaultName() string
 }
 
 // Func is a handler that is a function.
@@ -67,7 +82,12 @@ func newFunc(receiver reflect.Value, f Func) *Handler {
 
 // provide adds the handlers that a Provider makes.
 func (s *Service) provide(p Provider) error {
-	funcs, err := p.Provide(s.opts.Env)
+	env := s.opts.Env
+	env.Service, env.SchedName = s.Name, s.SchedName
+	if publish := s.opts.Publish; publish != nil {
+		env.Add = func(f Func) error { return s.addLater(f, publish) }
+	}
+	funcs, err := p.Provide(env)
 	if err != nil {
 		return fmt.Errorf("component: %s: %w", s.Name, err)
 	}
@@ -101,13 +121,63 @@ func (s *Service) share(name string) *Service {
 
 // add adds a handler under the last part of its route.
 func (s *Service) add(name string, h *Handler) error {
-	if _, taken := s.Handlers[name]; taken {
+	if err := s.name(name, h); err != nil {
+		return err
+	}
+	s.Handlers[name] = h
+	return nil
+}
+
+// name sets the route of a handler that is to be added.
+func (s *Service) name(name string, h *Handler) error {
+	_, taken := s.Handlers[name]
+	if late := s.late.Load(); late != nil && !taken {
+		_, taken = (*late)[name]
+	}
+	if taken {
 		return fmt.Errorf("component: two handlers of %s are named %q", s.Name, name)
 	}
 	if fault := nameFault(name); fault != "" {
 		return fmt.Errorf("component: the name %q of a handler of %s %s", name, s.Name, fault)
 	}
 	h.Route, h.SchedName = s.Name+"."+name, s.SchedName
-	s.Handlers[name] = h
 	return nil
+}
+
+// addLater adds a handler to a service that is served, and publishes it.
+func (s *Service) addLater(f Func, publish func(*Handler) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := newFunc(s.Receiver, f)
+	if err := s.name(f.Name, h); err != nil {
+		return err
+	}
+	if err := publish(h); err != nil {
+		return err
+	}
+	late := map[string]*Handler{f.Name: h}
+	if old := s.late.Load(); old != nil {
+		maps.Copy(late, *old)
+	}
+	s.late.Store(&late)
+	return nil
+}
+
+// All returns the handlers of the service with those that were added later, in no order. It
+// may be called concurrently with Env.Add.
+func (s *Service) All() iter.Seq[*Handler] {
+	return func(yield func(*Handler) bool) {
+		for _, h := range s.Handlers {
+			if !yield(h) {
+				return
+			}
+		}
+		if late := s.late.Load(); late != nil {
+			for _, h := range *late {
+				if !yield(h) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -75,3 +75,17 @@ func TestFaultsOfFuncs(t *testing.T) {
 		}
 	}
 }
+
+// named is a provider with a default name.
+type named struct{ provider }
+
+func (*named) DefaultName() string { return "pond" }
+
+func TestDefaultName(t *testing.T) {
+	p := &named{provider{funcs: []handler.Func{{Name: "swim", Call: describe}}}}
+	for want, opts := range map[string][]component.Option{"pond": nil, "sea": {component.WithName("sea")}} {
+		if svc := service(t, p, opts...); svc.Name != want || svc.Handlers["swim"].Route != want+".swim" {
+			t.Errorf("service %s with %v, want %s", svc.Name, svc.Handlers, want)
+		}
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 )
@@ -16,6 +18,7 @@ type Options struct {
 	NameFunc  func(string) string
 	SchedName string
 	Env       Env
+	Publish   func(*Handler) error // serves a handler of Env.Add; nil if none can be added
 }
 
 // Service is a component with its handlers.
@@ -24,11 +27,14 @@ type Service struct {
 	Type      reflect.Type        // type of the component
 	Receiver  reflect.Value       // the component
 	SchedName string              // see Handler.SchedName
-	Handlers  map[string]*Handler // by the last part of their routes
+	Handlers  map[string]*Handler // by the last part of their routes; see All for those added later
 	Ignored   []Ignored           // methods that are nearly handlers
 	Shared    []*Service          // services that other components may also provide; see Func.Service
 
 	opts Options
+
+	mu   sync.Mutex // held while a handler is added later
+	late atomic.Pointer[map[string]*Handler]
 }
 
 // Ignored is an exported method that has a session or a context and is not a handler.
@@ -47,7 +53,9 @@ func Describe(comp any, o Options) *Service {
 		SchedName: o.SchedName,
 		opts:      o,
 	}
-	if s.Name == "" && s.Receiver.IsValid() {
+	if n, ok := comp.(Namer); ok && s.Name == "" {
+		s.Name = n.DefaultName()
+	} else if s.Name == "" && s.Receiver.IsValid() {
 		s.Name = typeName(s.Type)
 	}
 	return s
@@ -65,7 +73,7 @@ func New(comp any, o Options) (*Service, error) {
 	switch {
 	case s.Name == "":
 		return nil, fmt.Errorf("component: %v has no name of its own: name it with WithName", s.Type)
-	case o.Name == "" && !exported(name):
+	case o.Name == "" && s.Name == name && !exported(name):
 		return nil, fmt.Errorf("component: type %s is not exported: export it, or name it with WithName", name)
 	}
 	if fault := nameFault(s.Name); fault != "" {

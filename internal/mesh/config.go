@@ -28,6 +28,8 @@ type Config struct {
 	// Label and Services are shown to other members.
 	Label    string
 	Services []string
+	// Traces says in the hello that this node makes spans.
+	Traces bool
 	// Secret is the shared secret of all nodes of the cluster; "" for none. It is never
 	// sent.
 	Secret string

@@ -149,7 +149,7 @@ func (n *Node) failed(p *peer, a *attempt, err error) {
 	p.tried = true
 	if text := err.Error(); text != p.trouble {
 		p.trouble = text
-		n.note(slog.LevelWarn, "cluster: no link to member, dialing again", "address", p.addr, "error", err)
+		n.note(slog.LevelWarn, "cluster: no link to member, dialing again", "member", p.addr, "error", err)
 	}
 	n.notify()
 }

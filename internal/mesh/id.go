@@ -16,7 +16,8 @@ import (
 func (n *Node) updateHello() {
 	n.hello = &clusterpb.Hello{
 		Id: n.id.Load(), Fixed: n.cfg.FixedID, Serving: n.state == serving,
-		Info: &clusterpb.MemberInfo{Label: n.cfg.Label, ServiceAddr: n.self.Addr, Services: n.cfg.Services},
+		Info:   &clusterpb.MemberInfo{Label: n.cfg.Label, ServiceAddr: n.self.Addr, Services: n.cfg.Services},
+		Traces: n.cfg.Traces,
 	}
 	for _, p := range n.peers {
 		if p.link != nil {
@@ -53,7 +54,7 @@ func (n *Node) resolveID(mine, theirs *clusterpb.Hello, l *link.Link) (newID uin
 	switch {
 	case mine.GetFixed() && theirs.GetFixed():
 		err := fmt.Errorf("%w: %d, by %s and %s", ErrDuplicateID, mine.GetId(), n.self.Addr, l.Addr)
-		n.note(slog.LevelError, "cluster: refused a link", "error", err)
+		n.note(slog.LevelError, "cluster: refused a link", "member", l.Addr, "error", err)
 		if !loses {
 			return 0, status.Errorf(codes.AlreadyExists, "%d is the id of %s", mine.GetId(), n.self.Addr)
 		}
@@ -64,7 +65,7 @@ func (n *Node) resolveID(mine, theirs *clusterpb.Hello, l *link.Link) (newID uin
 	}
 	id, ok := n.freeID()
 	if !ok {
-		n.note(slog.LevelError, "cluster: every node id is in use", "id", mine.GetId(), "max", n.cfg.MaxID)
+		n.note(slog.LevelError, "cluster: every node id is in use", "node_id", mine.GetId(), "max", n.cfg.MaxID)
 		return 0, nil
 	}
 	return id, nil
@@ -75,7 +76,7 @@ func (n *Node) replaceID(id uint64) {
 	if id == 0 {
 		return
 	}
-	n.note(slog.LevelInfo, "cluster: node id was in use, took another", "was", n.id.Swap(id), "id", id)
+	n.note(slog.LevelInfo, "cluster: node id was in use, took another", "was", n.id.Swap(id), "node_id", id)
 	n.updateHello()
 }
 

@@ -105,12 +105,12 @@ func (n *Node) spawn(f func()) bool {
 type note struct {
 	level slog.Level
 	text  string
-	args  []any
+	attrs []any
 }
 
 // note adds a log record, which unlock writes. The caller holds mu and releases it with unlock.
-func (n *Node) note(level slog.Level, text string, args ...any) {
-	n.notes = append(n.notes, note{level, text, args})
+func (n *Node) note(level slog.Level, text string, attrs ...any) {
+	n.notes = append(n.notes, note{level, text, attrs})
 }
 
 // unlock releases mu and writes the log records that were added under it. They are not written under mu because the log
@@ -120,7 +120,7 @@ func (n *Node) unlock() {
 	n.notes = nil
 	n.mu.Unlock()
 	for _, l := range notes {
-		n.log.Log(context.Background(), l.level, l.text, l.args...)
+		n.log.Log(context.Background(), l.level, l.text, l.attrs...)
 	}
 }
 

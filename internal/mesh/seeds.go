@@ -229,6 +229,6 @@ func (n *Node) heal(now time.Time) {
 		return
 	}
 	if _, err := n.gossip.Join(missing, ""); err != nil {
-		n.log.Debug("cluster: linked member is missing from the gossip", "address", missing, "error", err)
+		n.log.Debug("cluster: linked member is missing from the gossip", "member", missing, "error", err)
 	}
 }

@@ -49,9 +49,9 @@ func (n *Node) Start(ctx context.Context, l net.Listener) error {
 		if isLoopback(n.self.Addr) { // all nodes run on this machine, as in development
 			level = slog.LevelInfo
 		}
-		n.log.Log(ctx, level, "cluster: any node can join: set a cluster secret or TLS options", "listen", l.Addr().String())
+		n.log.Log(ctx, level, "cluster: any node can join: set a cluster secret or TLS options", "address", l.Addr().String())
 	}
-	n.log.Info("cluster: started", "address", n.self.Addr, "id", n.ID(), "members", len(n.Links()))
+	n.log.Info("cluster: started", "address", n.self.Addr, "node_id", n.ID(), "members", len(n.Links()))
 	return nil
 }
 

@@ -58,7 +58,7 @@ func (r *receiver) Up(l *link.Link) {
 	if listed {
 		p.up, p.since, p.broken, p.trouble = true, time.Now(), false, ""
 		n.publish()
-		n.note(slog.LevelInfo, "cluster: member up", "address", l.Addr, "id", l.Hello().GetId(), "label", l.Hello().GetInfo().GetLabel())
+		n.note(slog.LevelInfo, "cluster: member up", "member", l.Addr, "member_id", l.Hello().GetId(), "label", l.Hello().GetInfo().GetLabel())
 	}
 	n.unlock()
 	if broken {
@@ -96,9 +96,9 @@ func (r *receiver) Down(l *link.Link, err error) {
 	n.mu.Unlock()
 	n.lost(p, l)
 	if !errors.Is(err, link.ErrLeft) && !errors.Is(err, ErrStopped) {
-		r.log.Warn("cluster: member down", "address", l.Addr, "error", err)
+		r.log.Warn("cluster: member down", "member", l.Addr, "error", err)
 	} else {
-		r.log.Info("cluster: member left", "address", l.Addr)
+		r.log.Info("cluster: member left", "member", l.Addr)
 	}
 	r.cfg.Handler.Down(l, err)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/mesh"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // Config configures a Broker.
@@ -31,6 +32,8 @@ type Config struct {
 	// Counts.
 	Node *mesh.Config
 	Log  *slog.Logger
+	// Tracer makes the spans of messages and calls that other nodes serve; nil for none.
+	Tracer trace.Tracer
 	// Dispatcher serves the messages of other nodes.
 	Dispatcher *dispatch.Dispatcher
 	Gate       Gate
@@ -105,8 +108,8 @@ func New(c Config) *Broker {
 	return b
 }
 
-// address returns where other nodes dial this one; "" without a cluster and before Join.
-func (b *Broker) address() string {
+// Address returns where other nodes dial this one; "" without a cluster and before Join.
+func (b *Broker) Address() string {
 	if a := b.addr.Load(); a != nil || b.node == nil {
 		return *cmp.Or(a, new(string))
 	}

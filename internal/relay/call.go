@@ -16,8 +16,12 @@ import (
 const CallTimeout = 10 * time.Second
 
 // await makes a call and waits for its end. start has the call served; Broker.finish ends it. If start returns an error,
-// the call was not made.
-func (b *Broker) await(ctx context.Context, in, out any, start func(ctx context.Context, c *outCall, data []byte) error) error {
+// the call was not made. s is nil without a session, and route is "" for a call that no handler serves.
+func (b *Broker) await(ctx context.Context, s *session.Session, route string, in, out any, start func(ctx context.Context, c *outCall, data []byte) error) (err error) {
+	ctx, span := b.start(ctx, s, route)
+	if span != nil {
+		defer func() { span.End(err) }()
+	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, CallTimeout)
@@ -89,7 +93,7 @@ func appendTime(dst []byte, micros int64) []byte {
 
 // CallNode makes a call without a session, and waits for its reply.
 func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error {
-	return b.await(ctx, in, out, func(ctx context.Context, c *outCall, data []byte) error {
+	return b.await(ctx, nil, route, in, out, func(ctx context.Context, c *outCall, data []byte) error {
 		if _, ok := b.Dispatcher.Handler(route); ok {
 			return b.callHere(ctx, c.id, route, data)
 		}
@@ -97,6 +101,7 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 			return err
 		}
 		service, _ := serviceOf(route)
+		header := b.header(ctx)
 		for {
 			links := alive(b.node.LinksTo(service))
 			if len(links) == 0 {
@@ -104,7 +109,9 @@ func (b *Broker) CallNode(ctx context.Context, route string, in, out any) error 
 			}
 			pc := peerConnOf(b.next(service, links))
 			b.at(c, pc)
-			err := pc.sendCall(&link.Frame{Kind: kindCall, ID: c.id, Route: route, Meta: appendTimeLeft(nil, ctx), Data: data})
+			f := link.Frame{Kind: kindCall, ID: c.id, Route: route, Meta: appendTimeLeft(nil, ctx), Data: data}
+			pc.putTrace(&f, header)
+			err := pc.sendCall(&f)
 			if !errors.Is(err, link.ErrDown) {
 				return sendError(err)
 			}
@@ -151,7 +158,7 @@ func (b *Broker) Call(ctx context.Context, s *session.Session, route string, in,
 	if !ok {
 		return errNoClient
 	}
-	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
+	return b.await(ctx, s, route, in, out, func(ctx context.Context, o *outCall, data []byte) error {
 		if b.serves(s, route) {
 			return b.callHereAndWait(ctx, o.id, s, c.Mailbox().Offer, route, data)
 		}
@@ -162,7 +169,7 @@ func (b *Broker) Call(ctx context.Context, s *session.Session, route string, in,
 // Call makes a call of the session and waits for its reply.
 func (p *proxySession) Call(ctx context.Context, route string, in, out any) error {
 	b := p.pc.b
-	return b.await(ctx, in, out, func(ctx context.Context, o *outCall, data []byte) error {
+	return b.await(ctx, p.session, route, in, out, func(ctx context.Context, o *outCall, data []byte) error {
 		if p.servedHere(route) {
 			p.bindHere(route)
 			return b.callHereAndWait(ctx, o.id, p.session, p.offer, route, data)
@@ -171,10 +178,12 @@ func (p *proxySession) Call(ctx context.Context, route string, in, out any) erro
 			return err
 		}
 		b.at(o, p.pc)
-		return sendError(p.pc.link.Send(&link.Frame{
+		f := link.Frame{
 			Kind: kindCall, Flags: flagToGate, Session: p.id, ID: o.id, Route: route,
 			Meta: appendTimeLeft(nil, ctx), Data: data,
-		}))
+		}
+		p.pc.putTrace(&f, b.header(ctx))
+		return sendError(p.pc.link.Send(&f))
 	})
 }
 
@@ -191,7 +200,7 @@ func (b *Broker) callSession(ctx context.Context, id uint64, s *session.Session,
 	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
 		return b.callHere(ctx, id, route, data)
 	}
-	j, err := b.accept(s.Context(), nil, id, s.ID(), timeLeft(ctx), len(data))
+	j, err := b.accept(b.extract(s.Context(), b.header(ctx)), nil, id, s.ID(), timeLeft(ctx), len(data))
 	if err != nil {
 		return err
 	}
@@ -211,15 +220,16 @@ func (b *Broker) callPeer(ctx context.Context, o *outCall, s *session.Session, r
 		return errNoClient
 	}
 	service, _ := serviceOf(route)
+	header := b.header(ctx)
 	for {
 		pc, err := b.choose(c, service)
 		if err != nil {
 			return err
 		}
 		b.at(o, pc)
-		err = pc.send(c, &link.Frame{
-			Kind: kindCall, Session: s.ID(), ID: o.id, Route: route, Meta: appendTimeLeft(nil, ctx), Data: data,
-		})
+		f := link.Frame{Kind: kindCall, Session: s.ID(), ID: o.id, Route: route, Meta: appendTimeLeft(nil, ctx), Data: data}
+		pc.putTrace(&f, header)
+		err = pc.send(c, &f, nil)
 		if !errors.Is(err, link.ErrDown) {
 			return mailboxError(sendError(err))
 		}

@@ -11,6 +11,10 @@ import (
 
 // call handles a call frame: it serves the call here, or passes it on for the session of a client of this node.
 func (pc *peerConn) call(f *link.Frame) error {
+	header, err := takeTrace(f)
+	if err != nil {
+		return err
+	}
 	rd := reader{b: f.Meta}
 	micros := rd.uvarint()
 	if err := rd.err("time"); err != nil {
@@ -22,25 +26,26 @@ func (pc *peerConn) call(f *link.Frame) error {
 		pc.withdrew() // the answer, an error, comes behind everything that was sent before
 		fallthrough
 	case f.Session == 0:
-		pc.callSessionless(f, timeout)
+		pc.callSessionless(f, timeout, header)
 	case f.Flags&flagToGate != 0:
-		pc.callOfClient(f, timeout)
+		pc.callOfClient(f, timeout, header)
 	default:
-		return pc.callOfProxy(f, timeout, rd.b)
+		return pc.callOfProxy(f, timeout, header, rd.b)
 	}
 	return nil
 }
 
 // callSessionless serves a call without a session.
-func (pc *peerConn) callSessionless(f *link.Frame, timeout time.Duration) {
-	if j := pc.acceptCall(context.Background(), f, 0, timeout); j != nil {
+func (pc *peerConn) callSessionless(f *link.Frame, timeout time.Duration, header string) {
+	if j := pc.acceptCall(context.Background(), f, 0, timeout, header); j != nil {
 		pc.runSessionless(j, f)
 	}
 }
 
-// acceptCall accepts the call of a frame for a session, 0 for none. It returns nil if it has refused the call.
-func (pc *peerConn) acceptCall(ctx context.Context, f *link.Frame, session int64, timeout time.Duration) *job {
-	j, err := pc.b.accept(ctx, pc, f.ID, session, timeout, len(f.Data))
+// acceptCall accepts the call of a frame for a session, 0 for none. header is that of the caller's span. It returns nil if
+// it has refused the call.
+func (pc *peerConn) acceptCall(ctx context.Context, f *link.Frame, session int64, timeout time.Duration, header string) *job {
+	j, err := pc.b.accept(pc.b.extract(ctx, header), pc, f.ID, session, timeout, len(f.Data))
 	if err != nil {
 		pc.returnError(f.ID, err)
 		return nil
@@ -61,7 +66,7 @@ func (pc *peerConn) runSessionless(j *job, f *link.Frame) {
 }
 
 // callOfProxy serves a call of the session of the peer's client.
-func (pc *peerConn) callOfProxy(f *link.Frame, timeout time.Duration, introduction []byte) error {
+func (pc *peerConn) callOfProxy(f *link.Frame, timeout time.Duration, header string, introduction []byte) error {
 	b := pc.b
 	p, err := pc.introduced(f.Session, introduction)
 	if p == nil {
@@ -73,7 +78,7 @@ func (pc *peerConn) callOfProxy(f *link.Frame, timeout time.Duration, introducti
 	if ok && h.Sessionless() {
 		id = 0
 	}
-	j := pc.acceptCall(p.session.Context(), f, id, timeout)
+	j := pc.acceptCall(p.session.Context(), f, id, timeout, header)
 	switch {
 	case j == nil:
 		p.Ran(1, len(f.Data))
@@ -91,13 +96,13 @@ func (pc *peerConn) callOfProxy(f *link.Frame, timeout time.Duration, introducti
 }
 
 // callOfClient passes on a call of the session of this node's client, in the session's turn, as a call of this node.
-func (pc *peerConn) callOfClient(f *link.Frame, timeout time.Duration) {
+func (pc *peerConn) callOfClient(f *link.Frame, timeout time.Duration, header string) {
 	c := pc.client(f.Session)
 	if c == nil {
 		pc.returnError(f.ID, errClosed)
 		return
 	}
-	j := pc.acceptCall(c.Session().Context(), f, f.Session, timeout)
+	j := pc.acceptCall(c.Session().Context(), f, f.Session, timeout, header)
 	if j == nil {
 		return
 	}

@@ -14,7 +14,7 @@ func (pc *peerConn) carry(f *link.Frame) error {
 		end.Close(nil)
 		return err
 	}
-	c := carry.NewConn(end, nodeAddr(pc.b.address()), ask.Remote)
+	c := carry.NewConn(end, nodeAddr(pc.b.Address()), ask.Remote)
 	pc.mu.Lock()
 	s := &pc.streams
 	_, taken := s.served[f.Session]

@@ -184,7 +184,7 @@ func (pc *peerConn) open(ask *carry.Ask) (*carry.Conn, error) {
 	}
 	s.last++
 	end := streamEnd{pc, s.last, true}
-	c := carry.NewConn(end, nodeAddr(pc.b.address()), ask.Remote)
+	c := carry.NewConn(end, nodeAddr(pc.b.Address()), ask.Remote)
 	if s.opened == nil {
 		s.opened = make(map[int64]*carry.Conn)
 	}

@@ -180,7 +180,7 @@ func TestCarryLinkInterrupted(t *testing.T) {
 		t.Fatalf("the other node got %+v, want to be asked again", again)
 	}
 	s.hears(link.Frame{Kind: kindBytes, Session: again.Session, Data: []byte("hello")})
-	s.link = s.far.Link(s.address())
+	s.link = s.far.Link(s.Address())
 	s.says(link.Frame{Kind: kindBytes, Flags: flagToCarrier, Session: again.Session, Data: []byte("welcome")})
 	a := receive(t, answered, "the answer")
 	if a.err != nil || a.conn == nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/sessionctl"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // Forward sends a client's request or notify to the node that serves it; it is part of dispatch.Remote.
@@ -18,31 +19,41 @@ func (b *Broker) Forward(s *session.Session, m *message.Message) error {
 	return b.send(s, &f)
 }
 
-// send sends a frame of a client's session to the node that serves its route.
+// send sends a request or notify of a client's session to the node that serves its route.
 func (b *Broker) send(s *session.Session, f *link.Frame) error {
+	if b.Tracer != nil {
+		return b.sendTraced(s, f)
+	}
+	return b.sendFrame(s, f, nil, "")
+}
+
+// sendFrame is send with a span and its header; nil and "" are none.
+func (b *Broker) sendFrame(s *session.Session, f *link.Frame, span trace.Span, header string) error {
 	c, ok := s.NetworkEntity().(Client)
 	if !ok {
 		return errNoClient
 	}
 	service, _ := serviceOf(f.Route)
-	meta := len(f.Meta)
+	flags := f.Flags
 	for {
 		pc, err := b.choose(c, service)
 		if err != nil {
 			return err
 		}
-		err = pc.send(c, f)
+		pc.putTrace(f, header)
+		err = pc.send(c, f, span)
 		if !errors.Is(err, link.ErrDown) {
 			return sendError(err)
 		}
 		pc.dead.Store(true) // f was not sent
-		f.Meta = f.Meta[:meta]
+		f.Flags, f.Meta = flags, nil
 	}
 }
 
 // send sends a frame of a client's session, and introduces the session if the peer does not know it. It returns the error
-// of the link's Send, session.ErrBrokenPipe if the session has finished, or errWaiting.
-func (pc *peerConn) send(c Client, f *link.Frame) error {
+// of the link's Send, session.ErrBrokenPipe if the session has finished, or errWaiting. The answer to a request ends span,
+// if that is not nil.
+func (pc *peerConn) send(c Client, f *link.Frame, span trace.Span) error {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
 	if pc.down {
@@ -74,7 +85,7 @@ func (pc *peerConn) send(c Client, f *link.Frame) error {
 		}
 	}
 	if f.Kind == kindRequest {
-		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route})
+		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route, span})
 	}
 	fs.share.Acquire(c.Mailbox(), 1, len(f.Data))
 	return nil

@@ -5,6 +5,7 @@ import (
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
+	"github.com/lonng/nano/trace"
 )
 
 // forwardedSession is the session of a client of this node that a peer knows. peerConn.mu guards it.
@@ -20,23 +21,24 @@ type forwardedSession struct {
 type waitingRequest struct {
 	id    uint64
 	route string
+	span  trace.Span // ends with the answer; nil for none
 }
 
 // maxWaiting bounds the requests of one session without an answer from one node.
 const maxWaiting = 1024
 
 // take removes a request. It reports false if the session does not wait for its answer.
-func (fs *forwardedSession) take(id uint64) (route string, ok bool) {
+func (fs *forwardedSession) take(id uint64) (w waitingRequest, ok bool) {
 	for i, w := range fs.waiting {
 		if w.id == id {
 			last := len(fs.waiting) - 1
 			copy(fs.waiting[i:], fs.waiting[i+1:])
 			fs.waiting[last] = waitingRequest{}
 			fs.waiting = fs.waiting[:last]
-			return w.route, true
+			return w, true
 		}
 	}
-	return "", false
+	return waitingRequest{}, false
 }
 
 // client returns the client of this node whose session, with the given id, the peer knows. It returns nil if there is none.
@@ -58,10 +60,16 @@ func (pc *peerConn) finished(s *session.Session) {
 	}
 	putReason(&f, reason)
 	pc.mu.Lock()
-	defer pc.mu.Unlock()
-	if pc.clients[f.Session] != nil {
+	fs := pc.clients[f.Session]
+	if fs != nil {
 		delete(pc.clients, f.Session)
 		_ = pc.link.SendReserved(&f)
+	}
+	pc.mu.Unlock()
+	if fs != nil {
+		for _, w := range fs.waiting { // no other goroutine has fs
+			endSpan(w.span, errUnanswered)
+		}
 	}
 }
 
@@ -76,7 +84,9 @@ func (pc *peerConn) lostClient(fs *forwardedSession) {
 	}
 	pc.b.Dispatcher.Counts.Failed.Add(int64(len(fs.waiting)))
 	for _, w := range fs.waiting {
-		c.RelayError(w.id, w.route, message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route))
+		err := message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route)
+		c.RelayError(w.id, w.route, err)
+		endSpan(w.span, err)
 	}
 	fs.waiting = nil
 	fs.share.ReleaseAll(c.Mailbox())

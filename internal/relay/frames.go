@@ -6,8 +6,8 @@ import "github.com/lonng/nano/internal/link"
 // node that serves the client's session. Every node may be both. Session is the id of a session of the gate's client.
 //
 //	kind       from -> to      Session  ID        Route    Meta                 Data       Flags
-//	request    gate -> server  yes      request   route    [introduction]       payload
-//	notify     gate -> server  yes      -         route    [introduction]       payload    byProgram
+//	request    gate -> server  yes      request   route    [introduction]       payload    traced
+//	notify     gate -> server  yes      -         route    [introduction]       payload    byProgram, traced
 //	closed     gate -> server  yes      reason    -        -                    its text
 //	uid        both            yes      uid or 0  -        -                    -          toGate or echo
 //	route      both            yes      how       service  -                    [address]  toGate or echo
@@ -18,7 +18,7 @@ import "github.com/lonng/nano/internal/link"
 //	done       server -> gate  yes      messages  -        [bytes]              -
 //	rpc        server -> gate  yes      -         route    -                    payload
 //	multicast  server -> gate  -        -         route    sessions             payload
-//	call       any             [yes]    call      [route]  time [introduction]  payload    toGate
+//	call       any             [yes]    call      [route]  time [introduction]  payload    toGate, traced
 //	return     any             -        call      -        [cause]              payload    isError
 //	cancel     any             -        call      -        -                    -
 //	logins     gate -> any     -        -         -        -                    logins
@@ -35,7 +35,8 @@ import "github.com/lonng/nano/internal/link"
 //
 // Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is the
 // protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings with their
-// length in front:
+// length in front. The Meta of a frame with the flag traced begins with a string more: the span of the sender, which
+// trace.Tracer makes. A frame has it only if both nodes make spans.
 //
 //	introduction  uid, network, address, number of services, (service, address of its node)...
 //	sessions      session...
@@ -83,6 +84,10 @@ const (
 	flagByProgram             // a program has sent it, not a client: the handler may be one without a session
 	flagEcho                  // it answers a frame with flagToGate
 )
+
+// flagTraced in a request, notify or call: Meta begins with the sender's span. It is the bit of flagError, which these
+// kinds of frames do not have.
+const flagTraced = flagError
 
 // flagLater in a response: the request ran before, so a done frame acknowledges it, as it does a notify. It is the bit of
 // flagByProgram, which only other kinds of frames have.

@@ -56,22 +56,22 @@ func (pc *peerConn) rpc(f *link.Frame) {
 	b, route, data := pc.b, f.Route, pc.Keep(f.Data)
 	err := c.Mailbox().Offer(dispatch.Do(0, func() error { return b.RPC(c.Session(), route, data) }), len(data))
 	if err != nil {
-		b.Log.Warn("cluster: notify dropped", "route", route, "session", f.Session, "error", err)
+		b.Log.Warn("cluster: notify dropped", "route", route, "session", f.Session, "uid", c.Session().UID(), "error", err)
 	}
 }
 
 // notifyHere serves a notify of a program on this node. offer puts a message into the session's mailbox.
 func (b *Broker) notifyHere(offer func(dispatch.Call, int) error, route string, data []byte) error {
 	if h, _ := b.Dispatcher.Handler(route); h.Sessionless() {
-		return b.notifySessionless(route, data, dispatch.Clones, func() {})
+		return b.notifySessionless(context.Background(), route, data, dispatch.Clones, func() {})
 	}
 	return offer(b.Dispatcher.Here(route, 0, data, dispatch.Clones), len(data))
 }
 
 // notifySessionless queues a handler without a session, whose reply is dropped. It calls ran when the handler has run. If
 // it returns an error, the handler does not run and ran is not called.
-func (b *Broker) notifySessionless(route string, data []byte, k dispatch.Keeper, ran func()) error {
-	task, err := b.Dispatcher.Sessionless(context.Background(), route, data, k, func(any, error) { ran() })
+func (b *Broker) notifySessionless(ctx context.Context, route string, data []byte, k dispatch.Keeper, ran func()) error {
+	task, err := b.Dispatcher.Sessionless(ctx, route, data, k, func(any, error) { ran() })
 	if err == nil && !b.Dispatcher.Loop.Invoke(task) {
 		err = errDraining
 	}
@@ -79,8 +79,8 @@ func (b *Broker) notifySessionless(route string, data []byte, k dispatch.Keeper,
 }
 
 // serveSessionless serves a notify of the peer's client for a handler without a session. It counts as a job of the peer,
-// and is acknowledged to the gate when it has run.
-func (pc *peerConn) serveSessionless(p *proxySession, f *link.Frame) error {
+// and is acknowledged to the gate when it has run. header is that of the sender's span.
+func (pc *peerConn) serveSessionless(p *proxySession, f *link.Frame, header string) error {
 	b, size := pc.b, len(f.Data)
 	b.callMu.Lock()
 	admitted := pc.admit(size)
@@ -95,7 +95,7 @@ func (pc *peerConn) serveSessionless(p *proxySession, f *link.Frame) error {
 		b.callMu.Unlock()
 		p.Ran(1, size)
 	}
-	err := b.notifySessionless(f.Route, f.Data, pc, ran)
+	err := b.notifySessionless(b.extract(context.Background(), header), f.Route, f.Data, pc, ran)
 	if err != nil {
 		ran()
 	}

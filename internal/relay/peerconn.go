@@ -148,7 +148,7 @@ func (pc *peerConn) receive(f *link.Frame) {
 		pc.queued(f)
 	}
 	if err != nil {
-		pc.b.Log.Warn("cluster: frame dropped", "from", pc.link.Addr, "kind", f.Kind, "error", err)
+		pc.b.Log.Warn("cluster: frame dropped", "member", pc.link.Addr, "kind", f.Kind, "error", err)
 	}
 }
 

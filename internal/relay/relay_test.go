@@ -52,14 +52,15 @@ type farNode struct {
 	addr string
 }
 
-// startFar starts a node that serves a service and joins seed. The end of the test stops
-// it.
-func startFar(t *testing.T, id uint64, service, seed string) *farNode {
+// startFar starts a node that serves a service and joins seed. traces says that it makes
+// spans. The end of the test stops it.
+func startFar(t *testing.T, id uint64, service, seed string, traces bool) *farNode {
 	t.Helper()
 	timing := quick()
 	far := &farNode{Recorder: linktest.NewRecorder()}
 	far.Node = mesh.NewNode(mesh.Config{
 		ID: id, Services: []string{service}, Seeds: []string{seed}, Handler: far.Recorder, Logger: logger(t), Timing: &timing,
+		Traces: traces,
 	})
 	l := listen(t)
 	far.addr = l.Addr().String()

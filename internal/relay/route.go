@@ -57,14 +57,14 @@ func (p *proxySession) servedHere(route string) bool {
 	}
 	service, _ := serviceOf(route)
 	address, _ := p.session.Router().Find(service)
-	return address == b.address() || linkTo(b.node.LinksTo(service), p.pc.link.Addr) == nil
+	return address == b.Address() || linkTo(b.node.LinksTo(service), p.pc.link.Addr) == nil
 }
 
 // bindHere binds the service of a route that was used here to this node, unless the session has a binding, here or at the
 // gate.
 func (p *proxySession) bindHere(route string) {
 	service, _ := serviceOf(route)
-	address := p.pc.b.address()
+	address := p.pc.b.Address()
 	if _, done := p.control.Reroute(service, "", address); done {
 		p.sendRoute(service, address, ifUnbound)
 	}
@@ -90,7 +90,7 @@ func (b *Broker) choose(c Client, service string) (*peerConn, error) {
 	s := c.Session()
 	name := service
 	address, bound := s.Router().Find(name)
-	if (!bound || address == b.address()) && b.has(service) {
+	if (!bound || address == b.Address()) && b.has(service) {
 		name = missingPart(service)
 		address, bound = s.Router().Find(name)
 	}

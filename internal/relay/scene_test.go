@@ -204,8 +204,8 @@ func newScene(t *testing.T, configure func(*Config)) *scene {
 			t.Errorf("Leave and Wait = %v", err)
 		}
 	})
-	s.far = startFar(t, 2, "Far", s.address())
-	s.link = s.far.Link(s.address())
+	s.far = startFar(t, 2, "Far", s.Address(), c.Node.Traces)
+	s.link = s.far.Link(s.Address())
 	s.eventually("the other is listed", func() bool { return len(s.node.LinksTo("Far")) == 1 })
 	return s
 }

@@ -57,7 +57,11 @@ func (pc *peerConn) introduced(id int64, meta []byte) (*proxySession, error) {
 
 // serve decodes a client's message and adds it to the batch for the session's mailbox; deliver delivers the batch.
 func (pc *peerConn) serve(f *link.Frame) error {
-	p, err := pc.introduced(f.Session, f.Meta)
+	header, err := takeTrace(f)
+	var p *proxySession
+	if err == nil {
+		p, err = pc.introduced(f.Session, f.Meta)
+	}
 	if p == nil {
 		pc.refuse(f.Session, f.ID, errUnknown)
 		return err
@@ -69,7 +73,7 @@ func (pc *peerConn) serve(f *link.Frame) error {
 	if f.Flags&flagByProgram != 0 {
 		if h, ok := pc.b.Dispatcher.Handler(f.Route); ok && h.Sessionless() {
 			pc.deliver()
-			return pc.serveSessionless(p, f)
+			return pc.serveSessionless(p, f, header)
 		}
 	}
 	if pc.batchFor != p || pc.batch == nil {
@@ -81,7 +85,7 @@ func (pc *peerConn) serve(f *link.Frame) error {
 		p.refuse(f.ID, dispatch.ErrFull, len(f.Data))
 		return nil
 	}
-	pc.batch.Add(pc.b.Dispatcher.Here(f.Route, f.ID, f.Data, pc), len(f.Data))
+	pc.batch.Add(pc.b.sent(pc.b.Dispatcher.Here(f.Route, f.ID, f.Data, pc), header), len(f.Data))
 	return nil
 }
 

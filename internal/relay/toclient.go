@@ -19,7 +19,7 @@ func (pc *peerConn) response(f *link.Frame) {
 		pc.b.counts.late.Add(1)
 		return
 	}
-	route, ok := fs.take(f.ID)
+	w, ok := fs.take(f.ID)
 	if f.Flags&flagLater == 0 {
 		fs.share.Release(fs.client.Mailbox(), 1, 0)
 	}
@@ -29,16 +29,20 @@ func (pc *peerConn) response(f *link.Frame) {
 		return
 	}
 	if f.Flags&flagError != 0 {
-		fs.client.RelayError(f.ID, route, errorOf(f.Data))
+		e := errorOf(f.Data)
+		fs.client.RelayError(f.ID, w.route, e)
+		endSpan(w.span, e)
 		return
 	}
-	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: route, Data: f.Data}
-	if err := fs.client.Relay(&pc.message); err != nil {
+	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: w.route, Data: f.Data}
+	err := fs.client.Relay(&pc.message)
+	if err != nil {
 		pc.b.counts.lost.Add(1)
 		if !errors.Is(err, session.ErrBrokenPipe) {
-			fs.client.RelayError(f.ID, route, pc.b.Dispatcher.Public(err))
+			fs.client.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err))
 		}
 	}
+	endSpan(w.span, err)
 }
 
 // push sends a push on to the client.

@@ -32,7 +32,7 @@ func (b *Broker) Withdraw(ctx context.Context) {
 // that the peer sent until then. It sends a call without a route. After answering that
 // call, the peer sends nothing more that this node would serve: see peerConn.withdrew.
 func (pc *peerConn) flush(ctx context.Context) {
-	_ = pc.b.await(ctx, nil, nil, func(ctx context.Context, c *outCall, _ []byte) error {
+	_ = pc.b.await(ctx, nil, "", nil, nil, func(ctx context.Context, c *outCall, _ []byte) error {
 		pc.b.at(c, pc)
 		return pc.link.Send(&link.Frame{Kind: kindCall, ID: c.id, Meta: appendTimeLeft(nil, ctx)})
 	})

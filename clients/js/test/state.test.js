@@ -187,6 +187,7 @@ test('interpolation goes from message to message, a delay behind', () => {
   assert.equal(at(1150).x, 15);
   assert.ok(Math.abs(at(1150).a - Math.PI) < 1e-9, 'the short way round');
   assert.equal(at(1300).x, 20);
+  assert.deepEqual([smoother.tick(1150), smoother.tick(1300)], [1.5, 2], 'the tick that is shown');
   clock = 1900;
   decoder.decode(bytes('20 01 02 01 14')); // tick 10: x 30, after it stood still
   assert.equal(at(1850).x, 20);
@@ -209,4 +210,20 @@ test('interpolation does not smooth jumps, and starts with what is there', () =>
   decoder.decode(bytes('04 01 02 01 14'));
   assert.equal(smoother.at(299).get('1').x, 10);
   assert.equal(smoother.at(300).get('1').x, 20);
+});
+
+test('a late message moves the clock of the interpolation once, for all entries together', () => {
+  let clock = 100;
+  let change;
+  const dots = Object.fromEntries(Array.from({ length: 50 }, (_, key) => [key, { x: 0, a: 0 }]));
+  const on = (_, handlers) => ({ change } = handlers);
+  const decoder = { schema: JSON.parse(MOVES), state: { dots }, tick: 1, on };
+  const smoother = new Smoother(decoder, 'dots', ['x'], { tickRate: 10, delay: 100, now: () => clock });
+  clock = 300; // 100 ms late
+  decoder.tick = 2;
+  for (const key in dots) {
+    dots[key].x = 10;
+    change(dots[key], key);
+  }
+  assert.equal(smoother.at(251).get('49').x, 5); // the clock is 1 ms behind
 });

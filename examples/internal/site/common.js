@@ -4,8 +4,8 @@ import { Client } from './nano.js';
 export const $ = (id) => document.getElementById(id);
 
 /** Returns a client of the server at host. The page shows the client's state. */
-export function connect(host = location.host, Type = Client) {
-  const client = new Type(`${location.protocol.replace('http', 'ws')}//${host}/nano`);
+export function connect(host = location.host, Type = Client, options = {}) {
+  const client = new Type(`${location.protocol.replace('http', 'ws')}//${host}/nano`, options);
   client.addEventListener('status', () => show(client.status.state, client.status.error?.message));
   client.connect().catch(() => retry(client)); // the status says why
   return client;

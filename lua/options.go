@@ -1,0 +1,46 @@
+package lua
+
+import (
+	"fmt"
+	"time"
+)
+
+// Option configures a [Script].
+type Option func(*options)
+
+type options struct {
+	timeout time.Duration
+	steps   int
+	poll    time.Duration
+	raw     bool
+}
+
+func (o *options) check() error {
+	switch {
+	case o.timeout <= 0:
+		return fmt.Errorf("lua: WithTimeout(%v): want more than 0", o.timeout)
+	case o.steps <= 0 || o.steps > 1<<40:
+		return fmt.Errorf("lua: WithSteps(%d): want 1 to 2^40", o.steps)
+	case o.poll != 0 && o.poll < 10*time.Millisecond:
+		return fmt.Errorf("lua: WithPoll(%v): want 10ms or more, or 0", o.poll)
+	}
+	return nil
+}
+
+// WithTimeout sets how long a call of the script may take: 100 ms by default. A call is a
+// message, a timer or a callback. At the limit it ends with an error. The first run of the file,
+// on_start and on_reload may take ten times as long.
+func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
+
+// WithSteps sets how many steps a call of the script may take: 1,000,000 by default. A step is
+// an instruction; the functions of the libraries count as many steps as their work is worth.
+// The first run of the file, on_start and on_reload may take ten times as many.
+func WithSteps(n int) Option { return func(o *options) { o.steps = n } }
+
+// WithPoll sets how often the server looks whether a file of the script has changed: every
+// 500 ms by default. With 0 it never looks; call [Script.Reload].
+func WithPoll(d time.Duration) Option { return func(o *options) { o.poll = d } }
+
+// WithRawPayloads passes the payloads of messages to the script as strings of bytes, and sends
+// strings as they are. By default payloads are JSON, whatever the serializer of the server is.
+func WithRawPayloads() Option { return func(o *options) { o.raw = true } }
