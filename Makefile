@@ -1,9 +1,10 @@
 # Targets for work on nano; make help lists them.
 TOOL := GOWORK=off go tool -modfile=$(CURDIR)/tools/go.mod
-MODULES := . benchmark cmd/nano examples examples/demo/mahjong examples/lua lua metrics/prometheus trace/otel interop
+MODULES := . benchmark cmd/nano examples examples/demo/mahjong examples/lua lua metrics/prometheus trace/otel interop \
+	benchmark/peers/wire benchmark/peers/gws benchmark/peers/nbio
 
 .DEFAULT_GOAL := help
-.PHONY: help test short race lint fmt words vuln fuzz ci release bench bench-scale bench-cluster bench-state bench-io bench-micro
+.PHONY: help test short race lint fmt words vuln fuzz ci release bench bench-scale bench-cluster bench-state bench-million bench-peers bench-check bench-io bench-micro
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,18 +39,27 @@ ci: ## run everything that has to pass
 release: ## tag all modules at VERSION=v1.2.3; DRY=1 only tries
 	bash .ci/release "$(VERSION)" $(if $(DRY),--dry-run)
 
-bench: ## compare nano with bare servers, about 7 minutes; ARGS="-cases tcp -rounds 5"
+bench: ## compare nano with bare servers, about 10 minutes; ARGS="-cases tcp -rounds 5"
 	go run ./benchmark/bench $(ARGS)
 
-bench-scale: ## many connections, a large room, several cores, a storm of resumes, about 2 minutes
+bench-scale: ## many connections, a large room, several cores, a storm of resumes, about 3 minutes
 	go run ./benchmark/scale $(ARGS)
 
-bench-cluster: ## a gate and a backend against one node and a bare TCP link, about 2 minutes
+bench-cluster: ## a gate and a backend against one node and a bare TCP link, about 4 minutes
 	go run ./benchmark/cluster $(ARGS)
 
 bench-state: ## state of a room against @colyseus/schema, at most 12 minutes; ARGS="-cases Map"
 	cd benchmark/state && npm ci --no-audit --no-fund --silent
 	go run ./benchmark/state $(ARGS)
+
+bench-million: ## a million clients on this machine, with 15 GiB of free memory; ARGS="-n 20000 -ws"
+	go run ./benchmark/million $(ARGS)
+
+bench-peers: ## nano beside other servers; ARGS="-nano CHECKOUT -pitaya CHECKOUT"
+	go run ./benchmark/peers $(ARGS)
+
+bench-check: ## what a message costs beside BASE=commit, or without BASE beside benchmark/check/counts.json
+	go run ./benchmark/check $(if $(BASE),-base "$(BASE)") $(ARGS)
 
 bench-io: ## the classic benchmark of this protocol: 1,000 clients for 15 s
 	cd benchmark/io && go test -v -tags benchmark

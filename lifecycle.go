@@ -94,6 +94,7 @@ func (s *Server) start() {
 	}
 	s.state = stateRunning
 	s.ready.Store(true)
+	s.begun.Store(true)
 	s.watch.Add(1)
 	go s.watchStuck()
 }

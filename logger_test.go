@@ -94,6 +94,9 @@ func TestQuietAtMessageLevel(t *testing.T) {
 			t.Errorf("logged in debug mode:\n%s\nwant %q in it", got, want)
 		}
 	}
+	if strings.Contains(got, " node=") {
+		t.Errorf("logged:\n%s\nwant no node without a cluster", got)
+	}
 	if strings.Contains(got, "time=") {
 		t.Errorf("logged:\n%s\nwant the time to be left to the program's logger", got)
 	}

@@ -45,6 +45,7 @@ type Server struct {
 	https     map[*http.Server]struct{}
 
 	ready   atomic.Bool    // the server accepts clients
+	begun   atomic.Bool    // the server has run; its components are initialized
 	started chan struct{}  // closed when Start has ended
 	closing chan struct{}  // closed when Shutdown begins
 	stopped chan struct{}  // closed when it has ended

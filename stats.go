@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/lonng/nano/cluster"
+	"github.com/lonng/nano/internal/handler"
 )
 
 // Stats holds the figures of a server. Counters only grow; the other figures are of the
@@ -25,6 +26,8 @@ type Stats struct {
 	QueueDepth int           // tasks that wait for the logic goroutine
 	QueueDelay time.Duration // how long the last batch of tasks waited for the logic goroutine
 	Delays     Histogram     // QueueDelay of all batches
+
+	Loop LoopStats // how the logic goroutine uses its time
 
 	Panics int64                 // in handlers, hooks and serializers
 	Routes map[string]RouteStats // by route; handlers that were called at least once
@@ -65,6 +68,21 @@ type RouteStats struct {
 	Sum   time.Duration // time of all calls
 	Max   time.Duration // time of the longest call
 	Times Histogram     // durations of the calls; calls timed together count with their mean
+
+	Errors int64 // calls that returned an error or panicked, or were refused before they ran
+
+	Slowest []SlowCall // the slowest calls of the last 15 minutes, the slowest first; at most 5
+	// Scheduler is the session's key of the scheduler that runs the handler; "" for the
+	// logic goroutine. See component.WithSchedulerName.
+	Scheduler string
+}
+
+// SlowCall is one call of a handler.
+type SlowCall struct {
+	Time    time.Time     // when it ended
+	Took    time.Duration // for how long it held the logic goroutine
+	Session int64         // the id of its session; 0 for a call of a node
+	UID     int64         // the user of the session, 0 if none was bound
 }
 
 // Stats returns the figures of the server. It takes some microseconds, more with more
@@ -78,6 +96,7 @@ func (s *Server) Stats() Stats {
 		Closed:     map[string]int64{},
 	}
 	st.Delays.First, st.Delays.Counts = s.loop.Delays()
+	st.Loop = loopStats(s.loop)
 	if s.hub == nil {
 		return st
 	}
@@ -92,7 +111,10 @@ func (s *Server) Stats() Stats {
 		for h := range service.All() {
 			if n, sum, longest := h.Stats.Load(); n > 0 {
 				first, counts := h.Stats.Times.Counts()
-				st.Routes[h.Route] = RouteStats{Count: n, Sum: sum, Max: longest, Times: Histogram{first, counts}}
+				st.Routes[h.Route] = RouteStats{
+					Count: n, Sum: sum, Max: longest, Times: Histogram{first, counts},
+					Errors: h.Stats.Errors.Load(), Slowest: slowest(h), Scheduler: h.SchedName,
+				}
 			}
 		}
 	}
@@ -108,4 +130,13 @@ func (s *Server) Stats() Stats {
 		st.Cluster = (*cluster.Stats)(c)
 	}
 	return st
+}
+
+// slowest returns the slowest calls of a handler.
+func slowest(h *handler.Handler) []SlowCall {
+	var list []SlowCall
+	for _, c := range h.Stats.Slowest.Load() {
+		list = append(list, SlowCall(c))
+	}
+	return list
 }

@@ -49,7 +49,7 @@ type RoomsReporter interface {
 // roomsStats returns the figures of the rooms, nil if no component has rooms.
 func (s *Server) roomsStats() *RoomsStats {
 	for _, c := range s.opts.components {
-		if r, ok := c.Comp.(RoomsReporter); ok && s.ready.Load() {
+		if r, ok := c.Comp.(RoomsReporter); ok && s.begun.Load() {
 			st := r.RoomsStats()
 			return &st
 		}

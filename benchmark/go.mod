@@ -6,6 +6,7 @@ replace github.com/lonng/nano => ../
 
 require (
 	github.com/golang/protobuf v1.5.4
+	github.com/google/pprof v0.0.0-20261105003125-4bf881d7fb0b
 	github.com/gorilla/websocket v1.5.3
 	github.com/lonng/nano v0.0.0
 	go.uber.org/goleak v1.3.0

@@ -18,6 +18,9 @@ type Member struct {
 	Services []string      // names of the services that the node serves
 	Up       bool          // the link to the node is up
 	RTT      time.Duration // smoothed round-trip time of the link; 0 if it was not measured
+
+	Queued      int // messages that wait to be sent over the link
+	QueuedBytes int // their bytes
 }
 
 // MemberInfo returns the member as a CustomerRemoteServiceRoute gets it.

@@ -15,6 +15,8 @@ import (
 // maxBody is how many bytes the body of an action may have.
 const maxBody = 128 << 10
 
+const errLongReason = "the reason is longer than 200 bytes"
+
 // action is the body of a request for an action.
 type action struct {
 	Session  string `json:"session"`  // the id of a session, or
@@ -64,21 +66,30 @@ func (h *handler) allow(w http.ResponseWriter, r *http.Request) bool {
 	return false
 }
 
-// read reads the body of an action and finds its target. If it cannot, it answers the
-// request and returns nil.
-func (h *handler) read(w http.ResponseWriter, r *http.Request) (*action, target) {
+// readBody reads the body of a request for an action. If it cannot, or the request may not
+// act, it answers the request and returns false.
+func (h *handler) readBody(w http.ResponseWriter, r *http.Request, body any) bool {
 	if !h.allow(w, r) {
-		return nil, nil
+		return false
 	}
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
-	a := &action{}
-	if err := d.Decode(a); err != nil {
+	if err := d.Decode(body); err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			fail(w, http.StatusRequestEntityTooLarge, "the body is too large")
-			return nil, nil
+			return false
 		}
 		fail(w, http.StatusBadRequest, "the body is not a JSON object of the known fields")
+		return false
+	}
+	return true
+}
+
+// read reads the body of an action and finds its target. If it cannot, it answers the
+// request and returns nil.
+func (h *handler) read(w http.ResponseWriter, r *http.Request) (*action, target) {
+	a := &action{}
+	if !h.readBody(w, r, a) {
 		return nil, nil
 	}
 	text := a.Session + a.UID
@@ -98,14 +109,19 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request) (*action, target)
 	return a, sessionTarget{s}
 }
 
-// done logs an action and answers it.
-func (h *handler) done(w http.ResponseWriter, r *http.Request, name string, t target, err error, attrs ...any) {
+// logAction logs an action with the role and the address of its sender.
+func (h *handler) logAction(r *http.Request, name string, err error, attrs ...any) {
 	attrs = append(attrs, "role", roleOf(r).String(), "remote", r.RemoteAddr)
-	attrs = append(attrs, t.attrs()...)
 	if err != nil {
 		attrs = append(attrs, "error", err.Error())
 	}
 	h.inside.Log().Info("console: "+name, attrs...)
+}
+
+// done logs an action on a session or user and answers it.
+func (h *handler) done(w http.ResponseWriter, r *http.Request, name string, t target, err error, attrs ...any) {
+	attrs = append(attrs, t.attrs()...)
+	h.logAction(r, name, err, attrs...)
 	switch {
 	case err == nil:
 		reply(w, struct{}{})
@@ -123,7 +139,7 @@ func (h *handler) kick(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(a.Reason) > maxText {
-		fail(w, http.StatusBadRequest, "the reason is longer than 200 bytes")
+		fail(w, http.StatusBadRequest, errLongReason)
 		return
 	}
 	h.done(w, r, "kick", t, t.kick(a.Reason), "reason", a.Reason)

@@ -19,7 +19,7 @@ func TestKick(t *testing.T) {
 	if got := ann.Kicked(10 * time.Second); got != "too loud" {
 		t.Errorf("the client was kicked for %q, want too loud", got)
 	}
-	if log := b.log.String(); !strings.Contains(log, `msg="console: kick" reason="too loud" role=operator remote=`) || !strings.Contains(log, fmt.Sprintf("session=%d", id)) {
+	if log := b.log.String(); !strings.Contains(log, fmt.Sprintf(`msg="console: kick" reason="too loud" session=%d uid=1 role=operator remote=`, id)) {
 		t.Errorf("the log is %s, want the kick", log)
 	}
 	if w := b.ask("POST", "/console/api/kick", operator, `{"uid":"2"}`); w.Code != 200 {

@@ -24,7 +24,9 @@ type point struct {
 	BytesOut    *float64  `json:"bytesOut"`    // per second
 	Refused     *float64  `json:"refused"`     // per second
 	HandlerMean *float64  `json:"handlerMean"` // seconds; null if no handler ran
+	HandlerP99  *float64  `json:"handlerP99"`  // seconds that 99 of 100 calls did not exceed; null if no handler ran
 	HandlerLoad *float64  `json:"handlerLoad"` // share of the time in which handlers ran, 0 to 1
+	LogicLoad   *float64  `json:"logicLoad"`   // share of the time in which the logic goroutine had work, 0 to 1
 	QueueDelay  float64   `json:"queueDelay"`  // seconds
 	QueueDepth  int       `json:"queueDepth"`
 	Heap        uint64    `json:"heap"`   // bytes
@@ -47,6 +49,8 @@ type totals struct {
 type overview struct {
 	Name     string    `json:"name"`
 	Role     string    `json:"role"`
+	Node     string    `json:"node"`     // the id of the node; empty without a cluster
+	Closing  bool      `json:"closing"`  // the server shuts down or has shut down
 	Time     time.Time `json:"time"`     // of the last sample
 	Interval float64   `json:"interval"` // seconds between samples
 	Totals   totals    `json:"totals"`   // at Time
@@ -60,6 +64,17 @@ func calls(st *nano.Stats) (count int64, sum time.Duration) {
 		sum += r.Sum
 	}
 	return count, sum
+}
+
+// allTimes returns the durations of the calls of all handlers.
+func allTimes(st *nano.Stats) nano.Histogram {
+	var all [histogramSize]int64
+	for _, r := range st.Routes {
+		for i, n := range r.Times.Counts {
+			all[min(r.Times.First+i, histogramSize-1)] += n
+		}
+	}
+	return nano.Histogram{Counts: all[:]}
 }
 
 func newPoint(from, to sample) point {
@@ -83,9 +98,13 @@ func newPoint(from, to sample) point {
 	n, t := calls(&to.stats)
 	if n > n0 {
 		p.HandlerMean = new((t - t0).Seconds() / float64(n-n0))
+		if times := allTimes(&to.stats).Since(allTimes(&from.stats)); len(times.Counts) > 0 {
+			p.HandlerP99 = new(times.Quantile(.99).Seconds())
+		}
 	}
 	if passed := to.time.Sub(from.time); passed > 0 {
 		p.HandlerLoad = new((t - t0).Seconds() / passed.Seconds())
+		p.LogicLoad = new((to.stats.Loop.Busy - from.stats.Loop.Busy).Seconds() / passed.Seconds())
 	}
 	return p
 }
@@ -103,7 +122,7 @@ func (h *handler) overview(w http.ResponseWriter, r *http.Request) {
 	}
 	samples := h.sampler.after(after)
 	last := samples[len(samples)-1]
-	o := overview{Name: h.Name, Role: roleOf(r).String(), Time: last.time, Interval: interval.Seconds(), Samples: []point{}}
+	o := overview{Name: h.Name, Role: roleOf(r).String(), Node: h.inside.NodeID(), Closing: h.inside.Closing(), Time: last.time, Interval: interval.Seconds(), Samples: []point{}}
 	for i, s := range samples {
 		if s.time.After(after) {
 			o.Samples = append(o.Samples, newPoint(samples[max(i-1, 0)], s))
@@ -126,6 +145,18 @@ type route struct {
 	Load  *float64 `json:"load"`  // share of the last minute in which it ran, 0 to 1
 	Total float64  `json:"total"` // seconds of all calls since the start
 	Max   float64  `json:"max"`   // seconds of the longest call since the start
+
+	Errors  int64      `json:"errors"`  // calls that failed since the start
+	Failed  int64      `json:"failed"`  // calls that failed in the last minute
+	Slowest []slowCall `json:"slowest"` // calls of the last 15 minutes, the slowest first; at most 5
+}
+
+// slowCall is one slow call of a handler.
+type slowCall struct {
+	Time    time.Time `json:"time"`
+	Took    float64   `json:"took"`    // seconds
+	Session string    `json:"session"` // "0" for a call of a node
+	UID     string    `json:"uid"`
 }
 
 // handlers serves the figures of the handlers, those with the most time in the last
@@ -137,7 +168,11 @@ func (h *handler) handlers(w http.ResponseWriter, _ *http.Request) {
 	for name, s := range last.stats.Routes {
 		before := first.stats.Routes[name]
 		n, t := s.Count-before.Count, (s.Sum - before.Sum).Seconds()
-		e := route{Route: name, Count: s.Count, Total: s.Sum.Seconds(), Max: s.Max.Seconds()}
+		e := route{Route: name, Count: s.Count, Total: s.Sum.Seconds(), Max: s.Max.Seconds(), Errors: s.Errors,
+			Failed: s.Errors - before.Errors, Slowest: []slowCall{}}
+		for _, c := range last.slowest[name] {
+			e.Slowest = append(e.Slowest, slowCall{c.Time, c.Took.Seconds(), strconv.FormatInt(c.Session, 10), strconv.FormatInt(c.UID, 10)})
+		}
 		if passed > 0 {
 			e.Rate, e.Load = new(float64(n)/passed), new(t/passed)
 			if n > 0 {
@@ -206,6 +241,9 @@ type member struct {
 	Started  time.Time `json:"started"`
 	RTT      float64   `json:"rtt"` // seconds; 0 if it was not measured
 	Services []string  `json:"services"`
+
+	Queued      int `json:"queued"` // messages that wait to be sent to the node
+	QueuedBytes int `json:"queuedBytes"`
 }
 
 // links are the figures of the traffic with the other nodes.
@@ -230,13 +268,14 @@ func (h *handler) cluster(w http.ResponseWriter, _ *http.Request) {
 		Time    time.Time `json:"time"`
 		Window  float64   `json:"window"`
 		Node    bool      `json:"node"` // whether the server is a node
+		ID      string    `json:"id"`   // of this node; empty if it is none
 		Address string    `json:"address"`
 		Members []member  `json:"members"`
 		Traffic *links    `json:"traffic"` // null if the server is not a node
-	}{Time: last.time, Window: last.time.Sub(first.time).Seconds(), Members: []member{}, Address: h.srv.ClusterAddr()}
+	}{Time: last.time, Window: last.time.Sub(first.time).Seconds(), Members: []member{}, Address: h.srv.ClusterAddr(), ID: h.inside.NodeID()}
 	for _, m := range members {
 		c.Members = append(c.Members, member{strconv.FormatUint(m.ID, 10), m.Addr, m.Label, m.Up,
-			time.Unix(0, int64(m.Epoch)), m.RTT.Seconds(), append([]string{}, m.Services...)})
+			time.Unix(0, int64(m.Epoch)), m.RTT.Seconds(), append([]string{}, m.Services...), m.Queued, m.QueuedBytes})
 	}
 	if st := last.stats.Cluster; st != nil {
 		c.Node = true

@@ -17,7 +17,7 @@ type Role int
 const (
 	None     Role = iota // nothing; the console answers 403
 	Viewer               // read every page
-	Operator             // kick sessions and push to users
+	Operator             // use the actions and the playground
 )
 
 // String returns the name of the role, such as "viewer".

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -23,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// room is a component that keeps what its players send.
-type room struct {
+// hall is a component that keeps what its players send.
+type hall struct {
 	component.Base
 	block chan struct{} // Wait returns when it is closed
 	began chan struct{}
@@ -35,15 +36,24 @@ type login struct {
 	Name string
 }
 
-func (*room) Login(s *session.Session, l *login) (*login, error) {
+func (*hall) Login(s *session.Session, l *login) (*login, error) {
 	s.Set("name", l.Name)
 	return l, s.Bind(l.UID)
 }
 
-func (r *room) Wait(*session.Session, []byte) error {
+func (r *hall) Wait(*session.Session, []byte) error {
 	r.began <- struct{}{}
 	<-r.block
 	return nil
+}
+
+// Sleep holds the logic goroutine for some milliseconds. It refuses a negative number.
+func (*hall) Sleep(_ *session.Session, ms *int) (*int, error) {
+	if *ms < 0 {
+		return nil, nano.Errorf("TEST-1", "negative")
+	}
+	time.Sleep(time.Duration(*ms) * time.Millisecond)
+	return ms, nil
 }
 
 // records is a log that tests can read.
@@ -68,8 +78,9 @@ func (r *records) String() string {
 type bed struct {
 	t *testing.T
 	*nanotest.Server
-	room *room
-	log  *records
+	room    *hall
+	service string // of room
+	log     *records
 	http.Handler
 }
 
@@ -77,9 +88,15 @@ const viewer, operator = "viewer-token", "operator-token"
 
 func newBed(t *testing.T, o console.Options, opts ...nano.Option) *bed {
 	t.Helper()
-	b := &bed{t: t, room: &room{block: make(chan struct{}), began: make(chan struct{}, 1)}, log: &records{}}
+	return newBedWith(t, "room", o, opts...)
+}
+
+// newBedWith is newBed with another name of the component: package room has one named room.
+func newBedWith(t *testing.T, service string, o console.Options, opts ...nano.Option) *bed {
+	t.Helper()
+	b := &bed{t: t, service: service, room: &hall{block: make(chan struct{}), began: make(chan struct{}, 1)}, log: &records{}}
 	components := &component.Components{}
-	components.Register(b.room, component.WithName("room"), component.WithNameFunc(strings.ToLower))
+	components.Register(b.room, component.WithName(service), component.WithNameFunc(strings.ToLower))
 	opts = append([]nano.Option{nano.WithComponents(components), nano.WithSerializer(json.NewSerializer()), nano.WithSlog(slog.New(slog.NewTextHandler(b.log, nil)))}, opts...)
 	b.Server = nanotest.Start(t, opts...)
 	if o.Authorize == nil {
@@ -129,7 +146,7 @@ func get[T any](b *bed, path string) T {
 func (b *bed) login(uid int64, name string) *nanotest.Player {
 	b.t.Helper()
 	p := b.Connect(b.t)
-	if err := p.Request(b.t.Context(), "room.login", login{uid, name}, nil); err != nil {
+	if err := p.Request(b.t.Context(), b.service+".login", login{uid, name}, nil); err != nil {
 		b.t.Fatal(err)
 	}
 	return p

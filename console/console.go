@@ -7,12 +7,26 @@
 // The page and the API are below the path of [Options]:
 //
 //	GET  api/overview?after=TIME               samples of the last 15 minutes
-//	GET  api/sessions?q=TEXT&before=ID         up to 100 sessions with their data
+//	GET  api/busy                              what took the time of the logic goroutine
 //	GET  api/handlers                          calls and times by route
+//	GET  api/sessions?q=TEXT&before=ID         up to 100 sessions with their data
+//	GET  api/groups?q=TEXT                     up to 100 groups with some members
+//	GET  api/rooms?kind=NAME&q=TEXT            kinds of rooms, and up to 100 rooms
+//	GET  api/room?id=ID                        one room with its members and its state
 //	GET  api/errors                            refusals, closed sessions, panics
 //	GET  api/cluster                           the other nodes, and the traffic with them
-//	POST api/kick  {"session" or "uid", "reason"}
-//	POST api/push  {"session" or "uid", "route", "payload"}
+//	GET  api/routes                            the routes with the types of their requests
+//	GET  api/play?client=ID&after=N            pushes to a test client
+//	POST api/play/open   {"user"}
+//	POST api/play/send   {"client", "route", "payload", "notify"}
+//	POST api/play/close  {"client"}
+//	POST api/kick   {"session" or "uid", "reason"}
+//	POST api/push   {"session" or "uid", "route", "payload"}
+//	POST api/close  {"room", "reason"}
+//	POST api/drain  {"seconds"}
+//
+// With the parameter node=ID, the request goes to the console of another node of the
+// cluster.
 //
 // Answers are JSON. Ids are strings, because they exceed what a JavaScript number can
 // hold, times are RFC 3339, and durations are seconds. An error is {"error": text} with a
@@ -60,14 +74,16 @@ type handler struct {
 	inside  inspect.Server
 	sampler sampler
 	origin  *http.CrossOriginProtection
+	play    playground
 	logic   chan struct{} // holds a value while a task of the console is at the logic goroutine
 	mux     http.Handler
 }
 
 // New returns the handler of a console for a server, and starts to take a sample of
 // [nano.Server.Stats] every five seconds, of which it keeps 180. It stops when the server
-// has shut down. New panics if Authorize is nil or Path does not begin and end with a
-// slash, because a console must not be open by mistake.
+// has shut down. In a cluster, the consoles of other nodes show the pages of this server
+// through the last console that was made for it. New panics if Authorize is nil or Path
+// does not begin and end with a slash, because a console must not be open by mistake.
 func New(srv *nano.Server, o Options) http.Handler {
 	if o.Authorize == nil {
 		panic("console: New: want Options.Authorize")
@@ -90,20 +106,34 @@ func New(srv *nano.Server, o Options) http.Handler {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", asset("index.html", "text/html; charset=utf-8"))
-	mux.HandleFunc("GET /console.css", asset("console.css", "text/css; charset=utf-8"))
-	for _, script := range []string{"console.js", "chart.js", "view.js"} {
+	for _, style := range []string{"console.css", "pages.css"} {
+		mux.HandleFunc("GET /"+style, asset(style, "text/css; charset=utf-8"))
+	}
+	for _, script := range []string{"api.js", "busy.js", "chart.js", "console.js", "dialog.js", "form.js", "play.js", "rooms.js", "sessions.js", "view.js"} {
 		mux.HandleFunc("GET /"+script, asset(script, "text/javascript; charset=utf-8"))
 	}
 	mux.HandleFunc("GET /icon.svg", asset("icon.svg", "image/svg+xml"))
 	mux.HandleFunc("GET /api/overview", h.overview)
 	mux.HandleFunc("GET /api/sessions", h.sessions)
 	mux.HandleFunc("GET /api/handlers", h.handlers)
+	mux.HandleFunc("GET /api/busy", h.busy)
 	mux.HandleFunc("GET /api/errors", h.errors)
 	mux.HandleFunc("GET /api/cluster", h.cluster)
+	mux.HandleFunc("GET /api/groups", h.groups)
+	mux.HandleFunc("GET /api/rooms", h.rooms)
+	mux.HandleFunc("GET /api/room", h.room)
+	mux.HandleFunc("POST /api/close", h.closeRoom)
+	mux.HandleFunc("GET /api/routes", h.routes)
+	mux.HandleFunc("GET /api/play", h.pushes)
+	mux.HandleFunc("POST /api/play/open", h.openPlayer)
+	mux.HandleFunc("POST /api/play/send", h.send)
+	mux.HandleFunc("POST /api/play/close", h.closePlayer)
+	mux.HandleFunc("POST /api/drain", h.drain)
 	mux.HandleFunc("POST /api/kick", h.kick)
 	mux.HandleFunc("POST /api/push", h.push)
 	h.mux = http.StripPrefix(strings.TrimSuffix(o.Path, "/"), mux)
 	h.sampler.take(srv)
+	h.inside.ServeNodes(h.serveNode)
 	go h.sampler.run(srv, h.inside.Stopped())
 	return h
 }
@@ -155,6 +185,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case role < Viewer:
 		fail(w, http.StatusForbidden, "want the role viewer")
 	default:
+		if path, ok := strings.CutPrefix(r.URL.Path, h.Path); ok && h.forward(w, r, path) {
+			return
+		}
 		h.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), roleKey{}, role)))
 	}
 }

@@ -2,11 +2,9 @@ package console_test
 
 import (
 	"compress/gzip"
-	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -52,6 +50,22 @@ func TestRoles(t *testing.T) {
 		{"GET", "/console/view.js", viewer, 200},
 		{"GET", "/console/console.css", viewer, 200},
 		{"GET", "/console/icon.svg", viewer, 200},
+		{"GET", "/console/pages.css", viewer, 200},
+		{"GET", "/console/api.js", viewer, 200},
+		{"GET", "/console/busy.js", viewer, 200},
+		{"GET", "/console/dialog.js", viewer, 200},
+		{"GET", "/console/form.js", viewer, 200},
+		{"GET", "/console/play.js", viewer, 200},
+		{"GET", "/console/rooms.js", viewer, 200},
+		{"GET", "/console/sessions.js", viewer, 200},
+		{"GET", "/console/api/busy", viewer, 200},
+		{"GET", "/console/api/groups", viewer, 200},
+		{"GET", "/console/api/rooms", viewer, 200},
+		{"GET", "/console/api/room?id=x", viewer, 404},
+		{"GET", "/console/api/routes", viewer, 200},
+		{"GET", "/console/api/play?client=x", viewer, 403},
+		{"GET", "/console/api/play?client=x", operator, 404},
+		{"GET", "/console/api/overview?node=7", viewer, 404},
 		{"GET", "/console/api/overview", viewer, 200},
 		{"GET", "/console/api/overview", operator, 200},
 		{"GET", "/console/api/overview?after=yesterday", viewer, 400},
@@ -63,6 +77,11 @@ func TestRoles(t *testing.T) {
 		{"POST", "/console/api/kick", "", 401},
 		{"POST", "/console/api/kick", viewer, 403},
 		{"POST", "/console/api/push", viewer, 403},
+		{"POST", "/console/api/close", viewer, 403},
+		{"POST", "/console/api/drain", viewer, 403},
+		{"POST", "/console/api/play/open", viewer, 403},
+		{"POST", "/console/api/play/send", viewer, 403},
+		{"POST", "/console/api/play/close", viewer, 403},
 	} {
 		w := b.ask(c.method, c.path, c.token, `{"uid":"1"}`)
 		if w.Code != c.want {
@@ -286,36 +305,10 @@ func TestCluster(t *testing.T) {
 	if got := get[clusterPage](newBed(t, console.Options{}), "cluster"); got.Node || got.Traffic != nil || len(got.Members) != 0 {
 		t.Errorf("without a cluster, the page is %+v, want no node", got)
 	}
-	node := func(opts ...nano.Option) *nano.Server {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv := nano.New(opts...)
-		if err := srv.StartCluster(l); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-			defer cancel()
-			if err := srv.Shutdown(ctx); err != nil {
-				t.Errorf("Shutdown = %v", err)
-			}
-		})
-		return srv
-	}
-	up := make(chan struct{}, 10)
-	first := node(nano.WithCluster(), nano.WithMemberCallback(func(m cluster.Member) {
-		if m.Up {
-			up <- struct{}{}
-		}
-	}))
-	node(nano.WithSeeds(first.ClusterAddr()), nano.WithLabel("backend"))
-	select {
-	case <-up:
-	case <-time.After(30 * time.Second):
-		t.Fatal("the second node did not come up")
-	}
+	changes := make(chan cluster.Member, 100)
+	first := node(t, changes, nano.WithCluster())
+	node(t, make(chan cluster.Member, 100), nano.WithSeeds(first.ClusterAddr()), nano.WithLabel("backend"))
+	change(t, changes, true)
 	h := console.New(first, console.Options{Authorize: console.Token(viewer, operator)})
 	got := get[clusterPage](&bed{t: t, Handler: h}, "cluster")
 	if !got.Node || got.Traffic == nil || got.Address != first.ClusterAddr() || len(got.Members) != 1 || got.Members[0].Label != "backend" || !got.Members[0].Up {

@@ -13,6 +13,8 @@ const (
 	interval = 5 * time.Second
 	kept     = 180 // samples: the last 15 minutes
 	window   = 12  // intervals that make the last minute
+
+	histogramSize = 106 // buckets of a nano.Histogram
 )
 
 // sample is what a server did until one moment.
@@ -22,6 +24,7 @@ type sample struct {
 	heap       uint64 // bytes of live objects and of dead ones that are not freed yet
 	memory     uint64 // bytes that the Go runtime has mapped
 	goroutines uint64
+	slowest    map[string][]nano.SlowCall // by route; of the last sample only
 }
 
 // sampler takes samples and keeps the last ones.
@@ -59,13 +62,25 @@ func (s *sampler) take(srv *nano.Server) {
 		}
 		return figures[i].Value.Uint64()
 	}
-	now := sample{time.Now(), srv.Stats(), figure(0), figure(1), figure(2)}
+	now := sample{
+		time: time.Now(), stats: srv.Stats(), heap: figure(0), memory: figure(1), goroutines: figure(2),
+		slowest: map[string][]nano.SlowCall{},
+	}
+	for route, s := range now.stats.Routes {
+		if len(s.Slowest) > 0 { // they would take most of the memory of the samples
+			now.slowest[route], s.Slowest = s.Slowest, nil
+			now.stats.Routes[route] = s
+		}
+	}
 	members := srv.Members()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.samples) == kept {
 		copy(s.samples, s.samples[1:])
 		s.samples = s.samples[:kept-1]
+	}
+	if n := len(s.samples); n > 0 {
+		s.samples[n-1].slowest = nil
 	}
 	s.samples = append(s.samples, now)
 	s.members = members
@@ -89,6 +104,15 @@ func (s *sampler) lastMinute() (first, last sample, members []cluster.Member) {
 	defer s.mu.Unlock()
 	n := len(s.samples)
 	return s.samples[max(n-1-window, 0)], s.samples[n-1], s.members
+}
+
+// last returns the last sample and the one that many intervals before it. At first, both
+// samples are the same.
+func (s *sampler) last(intervals int) (first, last sample) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.samples)
+	return s.samples[max(n-1-intervals, 0)], s.samples[n-1]
 }
 
 // perSecond returns by how much a counter grew per second, nil if no time passed.

@@ -33,11 +33,12 @@ type entry struct {
 
 // row is one session.
 type row struct {
-	ID      string  `json:"id"`
-	UID     string  `json:"uid"` // "0" if no user is bound
-	Address string  `json:"address"`
-	Data    []entry `json:"data"` // sorted by key; null if it could not be read
-	More    int     `json:"more"` // values that are not shown
+	ID      string   `json:"id"`
+	UID     string   `json:"uid"` // "0" if no user is bound
+	Address string   `json:"address"`
+	Data    []entry  `json:"data"`   // sorted by key; null if it could not be read
+	More    int      `json:"more"`   // values that are not shown
+	Groups  []string `json:"groups"` // names, sorted; at most 20
 }
 
 type sessionList struct {
@@ -130,6 +131,7 @@ func (h *handler) rows(sessions []*session.Session, data bool) []row {
 	rows := make([]row, len(sessions))
 	for i, s := range sessions {
 		rows[i] = row{ID: strconv.FormatInt(s.ID(), 10), UID: strconv.FormatInt(s.UID(), 10)}
+		rows[i].Groups = h.groupsOf(s)
 		if a := s.RemoteAddr(); a != nil {
 			rows[i].Address = a.String()
 		}
@@ -152,6 +154,9 @@ func (h *handler) rows(sessions []*session.Session, data bool) []row {
 // matches reports whether a part of the row contains the query, which is in lower case.
 func (r *row) matches(query string) bool {
 	if query == "" || r.ID == query || r.UID == query || strings.Contains(strings.ToLower(r.Address), query) {
+		return true
+	}
+	if slices.ContainsFunc(r.Groups, func(name string) bool { return strings.ToLower(name) == query }) {
 		return true
 	}
 	return slices.ContainsFunc(r.Data, func(e entry) bool {

@@ -265,6 +265,7 @@ func (v *vm) members(l *glua.LState) int {
 	list := l.NewTable()
 	for _, m := range v.server.Members() {
 		t := l.NewTable()
+		t.RawSetString("id", glua.LString(strconv.FormatUint(m.ID, 10)))
 		t.RawSetString("address", glua.LString(m.Addr))
 		t.RawSetString("label", glua.LString(m.Label))
 		t.RawSetString("up", glua.LBool(m.Up))

@@ -16,7 +16,7 @@ func (v *vm) newGroup(l *glua.LState) int {
 func checkGroup(l *glua.LState) *nano.Group { return as[*nano.Group](l, 1, "group") }
 
 // checkMember returns argument 2, a session that may have ended.
-func checkMember(l *glua.LState) *session.Session { return as[*client](l, 2, "session").s }
+func checkMember(l *glua.LState) *session.Session { return as[*sessionValue](l, 2, "session").s }
 
 func (v *vm) groupMethods() map[string]glua.LGFunction {
 	return map[string]glua.LGFunction{

@@ -10,9 +10,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// client is a session as the script holds it. It lets go of the session when that has closed: a
+// sessionValue is a session as the script holds it. It lets go of the session when that has closed: a
 // table of Lua keeps its keys after their values are removed.
-type client struct {
+type sessionValue struct {
 	s       *session.Session // nil after the end
 	id, uid glua.LValue      // after the end
 }
@@ -23,7 +23,7 @@ func (v *vm) session(s *session.Session) *glua.LUserData {
 	if u := v.sessions[s]; u != nil {
 		return u
 	}
-	c := &client{s: s}
+	c := &sessionValue{s: s}
 	u := v.value(c, v.types.session)
 	v.sessions[s] = u
 	s.OnClose(func(*session.Session, error) {
@@ -48,7 +48,7 @@ func (v *vm) queue(task func()) error {
 
 // open returns the session of argument 1. It raises an error if the session has ended.
 func open(l *glua.LState) *session.Session {
-	c := as[*client](l, 1, "session")
+	c := as[*sessionValue](l, 1, "session")
 	if c.s == nil {
 		l.RaiseError("%v", session.ErrBrokenPipe)
 	}
@@ -58,7 +58,7 @@ func open(l *glua.LState) *session.Session {
 func (v *vm) sessionMethods() map[string]glua.LGFunction {
 	return map[string]glua.LGFunction{
 		"id": func(l *glua.LState) int {
-			c := as[*client](l, 1, "session")
+			c := as[*sessionValue](l, 1, "session")
 			if c.s != nil {
 				c.id = id(c.s.ID())
 			}
@@ -66,7 +66,7 @@ func (v *vm) sessionMethods() map[string]glua.LGFunction {
 			return 1
 		},
 		"uid": func(l *glua.LState) int {
-			c := as[*client](l, 1, "session")
+			c := as[*sessionValue](l, 1, "session")
 			if c.s != nil {
 				c.uid = id(c.s.UID())
 			}
@@ -74,7 +74,7 @@ func (v *vm) sessionMethods() map[string]glua.LGFunction {
 			return 1
 		},
 		"closed": func(l *glua.LState) int {
-			c := as[*client](l, 1, "session")
+			c := as[*sessionValue](l, 1, "session")
 			l.Push(glua.LBool(c.s == nil || c.s.Closed()))
 			return 1
 		},

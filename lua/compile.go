@@ -32,18 +32,20 @@ func compile(name string, source []byte) (proto *glua.FunctionProto, err error) 
 			err = fmt.Errorf("%s: %v", name, p)
 		}
 	}()
+	source = bytes.TrimPrefix(source, []byte("\xef\xbb\xbf")) // some editors mark UTF-8
+	lines := bytes.Count(bytes.TrimSuffix(source, []byte("\n")), []byte("\n")) + 1
 	chunk, err := parse.Parse(bytes.NewReader(source), name)
 	if err == nil {
-		chunk, err = boundConcat(chunk, bytes.Count(source, []byte("\n"))+1)
+		chunk, err = boundConcat(chunk, lines)
 	}
 	if err == nil {
 		proto, err = glua.Compile(chunk, name)
 	}
-	return proto, located(name, err)
+	return proto, located(name, lines, err)
 }
 
-// located returns an error of the compiler as "file:line: text".
-func located(name string, err error) error {
+// located returns an error of the compiler as "file:line: text". lines is the length of the file.
+func located(name string, lines int, err error) error {
 	var (
 		syntax  *parse.Error
 		compile *glua.CompileError
@@ -52,7 +54,7 @@ func located(name string, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &syntax) && syntax.Pos.Line < 0:
-		return fmt.Errorf("%s: %s at the end of the file", name, syntax.Message)
+		return fmt.Errorf("%s:%d: %s at the end of the file", name, lines, syntax.Message)
 	case errors.As(err, &syntax):
 		return fmt.Errorf("%s:%d: %s near '%s'", name, syntax.Pos.Line, syntax.Message, syntax.Token)
 	case errors.As(err, &compile):

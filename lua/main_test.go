@@ -63,7 +63,11 @@ func write(t testing.TB, path, text string) {
 // module returns a script whose module has functions.
 func module(functions string) string { return "local M = {}\n" + functions + "\nreturn M\n" }
 
-// start starts a server with a script, which does not look for changes.
+// patient are the options of most tests: a busy machine must not end a call, and nothing looks
+// for changes.
+func patient() []Option { return []Option{WithPoll(0), WithTimeout(time.Minute)} }
+
+// start starts a server with a script.
 func start(t *testing.T, text string, opts ...Option) *bed { return startWith(t, text, nil, opts...) }
 
 func startWith(t *testing.T, text string, server []nano.Option, opts ...Option) *bed {
@@ -71,7 +75,7 @@ func startWith(t *testing.T, text string, server []nano.Option, opts ...Option) 
 	path := filepath.Join(t.TempDir(), "game.lua")
 	write(t, path, text)
 	b := &bed{path: path, log: &records{}}
-	b.script = New(path, append([]Option{WithPoll(0)}, opts...)...)
+	b.script = New(path, append(patient(), opts...)...)
 	comps := &component.Components{}
 	comps.Register(b.script)
 	b.Server = nanotest.Start(t, append([]nano.Option{
@@ -142,7 +146,7 @@ var discard = slog.New(slog.DiscardHandler)
 // newServer makes a server with a script that was written before.
 func newServer(t *testing.T, path string, log *records, opts ...Option) (*nano.Server, *Script) {
 	t.Helper()
-	script := New(path, append([]Option{WithPoll(0)}, opts...)...)
+	script := New(path, append(patient(), opts...)...)
 	comps := &component.Components{}
 	comps.Register(script)
 	return nano.New(nano.WithComponents(comps), nano.WithSerializer(jsonserializer.NewSerializer()),

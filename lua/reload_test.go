@@ -31,7 +31,7 @@ end
 // TestReloadUnderLoad replaces the script 100 times while players send requests. No request may be
 // lost or answered twice, and the state has to count each one.
 func TestReloadUnderLoad(t *testing.T) {
-	b := start(t, counting(1), WithTimeout(time.Minute))
+	b := start(t, counting(1))
 	const players = 4
 	var (
 		wg       sync.WaitGroup
@@ -98,7 +98,7 @@ func TestReloadUnderLoad(t *testing.T) {
 // TestReloadFaults checks that an error in a new version keeps the old one, with its state and
 // timers.
 func TestReloadFaults(t *testing.T) {
-	b := start(t, counting(1), WithTimeout(time.Minute))
+	b := start(t, counting(1))
 	p := b.Connect(t)
 	want(t, p, "game.count", `{}`, `{"version":1,"n":1}`)
 	for text, place := range map[string]string{

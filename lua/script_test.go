@@ -127,7 +127,7 @@ function M.get() return {M.started, score.of(21)} end
 func TestFaultsAtStart(t *testing.T) {
 	for want, text := range map[string]string{
 		"game.lua:2: ":                         "local M = {}\nif x y\n",
-		"at the end of the file":               "local M = {",
+		"game.lua:2: syntax error at the end":  "local M = {\n1,\n",
 		"game.lua:1: boom":                     "error('boom')",
 		"the file returns a nil":               "local M = {}",
 		"the file returns a string":            "return 'x'",
@@ -152,7 +152,14 @@ func TestFaultsAtStart(t *testing.T) {
 			_ = srv.Shutdown(t.Context())
 		}
 	}
-	srv, _ := newServer(t, filepath.Join(t.TempDir(), "none.lua"), &records{})
+	marked := filepath.Join(t.TempDir(), "marked.lua")
+	write(t, marked, "\xef\xbb\xbfreturn {}") // as some editors write UTF-8
+	srv, _ := newServer(t, marked, &records{})
+	if err := srv.Start(); err != nil {
+		t.Errorf("Start() with a byte order mark = %v", err)
+	}
+	_ = srv.Shutdown(t.Context())
+	srv, _ = newServer(t, filepath.Join(t.TempDir(), "none.lua"), &records{})
 	if err := srv.Start(); err == nil || !strings.Contains(err.Error(), "none.lua") {
 		t.Errorf("Start() without a file = %v, want an error that names it", err)
 	}

@@ -2,6 +2,7 @@ package room
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -21,9 +22,12 @@ type Base[S any] struct {
 type embedded interface {
 	attach(*core)
 	newSync() (*state.Sync, error)
+	state() reflect.Value // the state, for the console
 }
 
 func (b *Base[S]) attach(c *core) { b.core = c }
+
+func (b *Base[S]) state() reflect.Value { return reflect.ValueOf(&b.State).Elem() }
 
 func (b *Base[S]) newSync() (*state.Sync, error) {
 	s, err := state.New(&b.State, state.Owner[PlayerID]())

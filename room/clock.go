@@ -68,6 +68,7 @@ func (c *core) wake() {
 		return
 	}
 	c.alarm = nil
+	c.labelTime()
 	now := c.now()
 	if c.dt == 0 {
 		c.fire(now)
@@ -157,6 +158,7 @@ func (c *core) touch() {
 	c.pending = true
 	c.sched.Invoke(func() {
 		c.pending = false
+		c.labelTime()
 		if !c.closed && c.parked == nil {
 			began := time.Now()
 			c.flush(c.sentAt + 1)

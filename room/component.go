@@ -80,7 +80,7 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 		return nil, ErrNotJoined
 	}
 	c, in := p.core, reflect.ValueOf(msg)
-	if onScheduler(c.sched) {
+	if c.sched == s.node.server.Scheduler() { // handlers run there
 		if c.parked != nil {
 			return nil, c.hold(&incoming{h, p, from, in, from.Defer()})
 		}

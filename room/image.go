@@ -85,7 +85,7 @@ func (c *core) image(token string) (*image, error) {
 // restore fills a new room with an image, and runs Load.
 func (c *core) restore(i *image) (err error) {
 	c.id, c.code, c.locked, c.teams = i.ID, i.Code, i.Locked, i.Teams
-	c.ticks, c.sentAt, c.nextID, c.panics = i.Ticks, i.Sent, i.Next, i.Panics
+	c.ticks, c.sentAt, c.panics = i.Ticks, i.Sent, i.Panics
 	c.records = i.Records
 	maps.Copy(c.labels, i.Labels)
 	if err := c.src.UnmarshalBinary(i.Rand); err != nil {
@@ -106,10 +106,10 @@ func (c *core) restore(i *image) (err error) {
 			owner = p.ID
 			c.taken++
 		}
-		p.view = c.sync.NewView(owner)
+		c.enter(p, owner)
 		p.view.Ack(p.acked)
-		c.players = append(c.players, p)
 	}
+	c.nextID = i.Next
 	c.next = c.now() + c.dt
 	var failed error
 	if err := c.guard("Load", func() error {

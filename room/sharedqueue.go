@@ -32,6 +32,20 @@ type sharedTicket struct {
 	busy   bool   // a goroutine sends the ticket to a node
 	lost   string // name of a node that gave the ticket up while busy was set
 	misses int    // how often in a row the owner did not know the ticket
+	// avoid is the name of a node that does not reach the sessions of the party, until
+	// avoidUntil. Other tickets may go to it.
+	avoid      string
+	avoidUntil time.Time
+}
+
+// avoidNode makes the ticket go to other nodes for a while.
+func (t *sharedTicket) avoidNode(name string) {
+	t.avoid, t.avoidUntil = name, time.Now().Add(refusedTime)
+}
+
+// avoids reports whether the ticket goes to a node only if there is no other one.
+func (t *sharedTicket) avoids(name string) bool {
+	return t.avoid == name && time.Now().Before(t.avoidUntil)
 }
 
 // entries holds the tickets that entered shared queues at this node. The lobby's mu
@@ -39,7 +53,7 @@ type sharedTicket struct {
 type entries struct {
 	tickets map[string]*Ticket   // by id
 	users   map[int64]*Ticket    // by user
-	refused map[string]time.Time // until when a node is ranked last, because it took no ticket
+	refused map[string]time.Time // until when a node is ranked last, because it takes no tickets
 	watched bool                 // watchEntries runs
 }
 
@@ -47,7 +61,7 @@ func newEntries() entries {
 	return entries{map[string]*Ticket{}, map[int64]*Ticket{}, map[string]time.Time{}, false}
 }
 
-// refusedTime is how long a node that took no ticket is ranked last.
+// refusedTime is how long a node that takes no tickets is ranked last.
 const refusedTime = 10 * time.Second
 
 // enterShared creates a ticket of a shared queue.
@@ -103,8 +117,15 @@ func (l *lobby) queueOwners(kind string) []string {
 // send sends a ticket to the first node that takes it. If no node does, watchEntries
 // tries again. The caller has set busy.
 func (l *lobby) send(ctx context.Context, t *Ticket) {
-	for _, name := range l.queueOwners(t.kind.name) {
-		err := l.sendTo(ctx, name, t)
+	names := l.queueOwners(t.kind.name)
+	l.mu.Lock()
+	if i := slices.IndexFunc(names, t.shared.avoids); i >= 0 {
+		name := names[i]
+		names = append(slices.Delete(names, i, i+1), name)
+	}
+	l.mu.Unlock()
+	for _, name := range names {
+		reached, err := l.sendTo(ctx, name, t)
 		switch {
 		case err == nil:
 			l.sent(t, name)
@@ -115,7 +136,11 @@ func (l *lobby) send(ctx context.Context, t *Ticket) {
 		case unavailable(err) || errors.Is(err, ErrDraining) || errors.Is(err, errNoQueue):
 			_ = l.node.call(ctx, name, methodWithdraw, &withdrawal{ID: t.id}, &struct{}{}) // it may have the ticket
 			l.mu.Lock()
-			l.entries.refused[name] = time.Now().Add(refusedTime)
+			if reached && !errors.Is(err, ErrDraining) {
+				t.shared.avoidNode(name)
+			} else {
+				l.entries.refused[name] = time.Now().Add(refusedTime)
+			}
 			l.mu.Unlock()
 		default:
 			l.finishEntry(t, "", err, true)
@@ -146,25 +171,26 @@ func (l *lobby) sent(t *Ticket, owner string) {
 	}
 }
 
-// sendTo sends a ticket and its sessions to a node.
-func (l *lobby) sendTo(ctx context.Context, name string, t *Ticket) error {
+// sendTo sends a ticket and its sessions to a node. reached reports whether the node was
+// ready for the sessions.
+func (l *lobby) sendTo(ctx context.Context, name string, t *Ticket) (reached bool, err error) {
 	e := &queueEntry{
 		Token: newID(l.node.name), ID: t.id, From: l.node.name, Kind: t.kind.name, Queue: t.shared.queue,
 		Rank: t.party.Rank, Where: t.party.Where, UIDs: t.uids, Waited: time.Since(t.entered),
 	}
 	if err := l.node.call(ctx, name, methodEnter, e, &struct{}{}); err != nil {
-		return err
+		return false, err
 	}
 	for i, s := range t.party.Players {
 		body, err := json.Marshal(&attendance{e.Token, i})
 		if err != nil {
-			return err
+			return true, err
 		}
 		if err := s.Call(ctx, nodeService(name)+"."+methodAttend, body, nil); err != nil {
-			return err
+			return true, err
 		}
 	}
-	return nil
+	return true, nil
 }
 
 // finishEntry ends a ticket at its entry node. If tell is true, its players get the push
@@ -213,14 +239,18 @@ func (l *lobby) ended(e *ticketEnd) {
 	case slices.ContainsFunc(t.party.Players, (*session.Session).Closed):
 		l.finishEntry(t, "", ErrPartner, true)
 	default:
-		l.sendAgain(t, e.From)
+		l.sendAgain(t, e.From, errors.Is(e.Err, ErrDraining))
 	}
 }
 
 // sendAgain sends a ticket that a node gave up to another one.
-func (l *lobby) sendAgain(t *Ticket, lost string) {
+func (l *lobby) sendAgain(t *Ticket, lost string, draining bool) {
 	l.mu.Lock()
-	l.entries.refused[lost] = time.Now().Add(refusedTime)
+	if draining {
+		l.entries.refused[lost] = time.Now().Add(refusedTime)
+	} else {
+		t.shared.avoidNode(lost)
+	}
 	busy := t.shared.busy
 	if busy {
 		t.shared.lost = lost
@@ -304,7 +334,10 @@ func (l *lobby) checkEntries(ctx context.Context) bool {
 			if first[t.kind.name] == "" {
 				first[t.kind.name] = l.queueOwners(t.kind.name)[0]
 			}
-			if up && first[t.kind.name] == owner {
+			l.mu.Lock()
+			stays := up && (first[t.kind.name] == owner || t.shared.avoids(first[t.kind.name]))
+			l.mu.Unlock()
+			if stays {
 				continue
 			}
 			wg.Go(func() { l.resend(ctx, t, owner, up) })

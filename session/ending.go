@@ -208,6 +208,21 @@ func (c *control) Unwatch(key any) {
 	}
 }
 
+func (c *control) WatchKeys(dst []any) []any {
+	e := &c.end
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.more == nil {
+		return dst
+	}
+	for _, w := range e.more.watchers {
+		if w.atEnd {
+			dst = append(dst, w.key)
+		}
+	}
+	return dst
+}
+
 func (c *control) Bind(uid int64) (old int64) { return c.uid.Swap(uid) }
 
 func (c *control) Route(service, address string) { (*Session)(c).Router().set(service, address) }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,11 +35,12 @@ func TestBench(t *testing.T) {
 	var out, progress bytes.Buffer
 	file := filepath.Join(t.TempDir(), "figures.json")
 	b := bench{rounds: 1, duration: 100 * time.Millisecond, small: true, progress: &progress}
-	if err := b.main(t.Context(), &out, selected(cases, "tcp-w32"), file); err != nil {
+	short, err := b.main(t.Context(), &out, selected(cases, "tcp-w32"), file)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(out.String(), "| tcp-w32 |   tcp |") {
-		t.Errorf("no row of the case in\n%s", &out)
+	if !strings.Contains(out.String(), "| tcp-w32 |   tcp |") || !strings.HasSuffix(out.String(), fmt.Sprintf("\n%d figures fall short\n", short)) {
+		t.Errorf("no row of the case, or no verdict of %d, in\n%s", short, &out)
 	}
 	if got := strings.Count(progress.String(), "\n"); got != 2 {
 		t.Errorf("%d lines of progress, want 2:\n%s", got, &progress)
@@ -68,7 +70,7 @@ func TestBenchResume(t *testing.T) {
 	}
 	var out, progress bytes.Buffer
 	b := bench{rounds: 1, duration: 700 * time.Millisecond, small: true, progress: &progress}
-	if err := b.main(t.Context(), &out, selected(cases, "resume"), ""); err != nil {
+	if _, err := b.main(t.Context(), &out, selected(cases, "resume"), ""); err != nil {
 		t.Fatalf("%v\n%s", err, &progress)
 	}
 	for _, want := range []string{"resume-tcp-w1: resume costs", "resume-broadcast-w8: resume costs", "resume-idle-tcp: a session with resume takes"} {
@@ -80,7 +82,7 @@ func TestBenchResume(t *testing.T) {
 
 func TestBenchWithoutCases(t *testing.T) {
 	b := bench{rounds: 1, duration: time.Second}
-	if err := b.main(t.Context(), &bytes.Buffer{}, selected(cases, "no such"), ""); err == nil {
+	if _, err := b.main(t.Context(), &bytes.Buffer{}, selected(cases, "no such"), ""); err == nil {
 		t.Error("no error without cases")
 	}
 }
@@ -108,6 +110,45 @@ func TestSelected(t *testing.T) {
 	}
 	if got := len(selected(cases, "")); got != len(cases) {
 		t.Errorf("%d cases are selected by default, want all %d", got, len(cases))
+	}
+}
+
+// TestBenchOpen checks that the rate of an open loop is a share of what the bare server
+// bears, and that both limits of a case are measured.
+func TestBenchOpen(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
+	var out bytes.Buffer
+	b := bench{rounds: 1, duration: 200 * time.Millisecond, small: true, progress: t.Output()}
+	if _, err := b.main(t.Context(), &out, selected(cases, "open-50,broadcast-w8"), ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| open-50 ", fmt.Sprintf("open-50: %.0f requests a second, 50 %% of what tcp bears", b.bears[server.TCP]/2),
+		"| broadcast-w8        | fanout-batch |", "| broadcast-w8        |       fanout |",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
+// TestBest checks that a case is measured again only while its times exceed their bounds.
+func TestBest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
+	for most, runs := range map[float64]int{1e6: 1, 1e-6: 3} {
+		var progress bytes.Buffer
+		b := bench{rounds: 1, duration: 100 * time.Millisecond, attempts: 3, small: true, progress: &progress}
+		c := benchCase{name: "x", nano: server.Nano, load: echo(1), limits: beside(server.TCP, cpu(most), allocs(0, -1))}
+		if _, err := b.main(t.Context(), &bytes.Buffer{}, []benchCase{c}, ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Count(progress.String(), "\n"); got != 2*runs {
+			t.Errorf("%d measurements, want %d:\n%s", got, 2*runs, &progress)
+		}
 	}
 }
 
@@ -145,19 +186,23 @@ func TestBounds(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	busy := figures{CPU: 10, Rate: 1000, P50: 100, P99: 200, Allocs: 2, Memory: 4, Left: -1, ServerBusy: .5, LoadBusy: 1}
+	of := func(u unit) benchCase { return benchCase{nano: server.Nano, limits: beside(server.TCP), unit: u} }
 	results := []result{
-		{Case: "tcp-w1", Limit: "tcp", Nano: busy, Bare: figures{CPU: 5, Rate: 2000, P50: 50, P99: 400}, c: benchCase{nano: server.Nano, limit: server.TCP, bounds: []bound{cpu(1.25)}}},
-		{Case: "idle-ws", Limit: "ws", Nano: figures{CPU: 1, Memory: 8}, Bare: figures{CPU: 2, Memory: 8}, c: benchCase{nano: server.Nano, limit: server.TCP, unit: idle}},
-		{Case: "connect", Limit: "tcp", Nano: busy, c: benchCase{nano: server.Nano, limit: server.TCP, unit: connections}},
+		{Case: "tcp-w1", Limit: "tcp", Nano: busy, Bare: figures{CPU: 5, Rate: 2000, P50: 50, P99: 400}, c: of(messages), bounds: []bound{cpu(1.25)}},
+		{Case: "idle-ws", Limit: "ws", Nano: figures{CPU: 1, Memory: 8}, Bare: figures{CPU: 2, Memory: 8}, c: of(idle)},
+		{Case: "connect", Limit: "tcp", Nano: busy, c: of(connections)},
 	}
 	var out bytes.Buffer
-	writeTable(&out, results)
+	if short := writeTable(&out, results); short != 1 {
+		t.Errorf("%d figures fall short, want 1", short)
+	}
 	for _, want := range []string{
 		"| tcp-w1  |   tcp | 10.00 µs |    2.00 |     1000 |    0.50 | 100 µs |    2.00 | 200 µs |    0.50 |        2.00 |            |         |      0 | 50, 100 % |\n",
 		"| idle-ws |    ws | 1.0 ms/s |    0.50 |          |         |        |         |        |         |             |   8.00 KiB |    1.00 |      0 |    0, 0 % |\n",
 		"| connect |   tcp | 10.00 µs |         |     1000 |         | 100 µs |         | 200 µs |         |        2.00 | 0 KiB left |         |      0 | 50, 100 % |\n",
 		"tcp-w1: the load generator was the bottleneck of nano.\n",
-		"tcp-w1: CPU is 10, above its bound of 6.25.\n",
+		"tcp-w1: CPU is 10, above its bound of 6.25 beside tcp.\n",
+		"\n1 figures fall short\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
@@ -170,7 +215,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestPairs(t *testing.T) {
-	same := benchCase{nano: server.Nano, limit: server.Nano}
+	same := benchCase{nano: server.Nano, limits: beside(server.Nano)}
 	r := result{c: same, Rounds: rounds{[]figures{{CPU: 10.1}, {CPU: 11}, {CPU: 10.4}}, []figures{{CPU: 10}, {CPU: 10}, {CPU: 10}}}}
 	if got, want := r.pairs(), "resume costs +4.0 % of CPU, the median of 3 pairs, whose quartiles are +1.0 and +10.0 %"; got != want {
 		t.Errorf("pairs = %q, want %q", got, want)

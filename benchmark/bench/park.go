@@ -6,7 +6,10 @@ import (
 	"github.com/lonng/nano/benchmark/internal/load"
 	"github.com/lonng/nano/benchmark/internal/proc"
 	"github.com/lonng/nano/benchmark/internal/server"
+	"github.com/lonng/nano/internal/netpoll"
 )
+
+func init() { server.Unpark = func() { netpoll.Disabled.Store(true) } }
 
 // parkCases compare nano with the same server when it keeps a goroutine for each idle connection. They run only if
 // they are asked for: -cases park.
@@ -41,9 +44,9 @@ var waking = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1000, Wind
 	Duration: 5 * time.Second}
 
 func parked(name string, s load.Spec, u unit, heartbeat time.Duration, b bound) benchCase {
-	c := benchCase{name: "park-" + name, nano: server.Nano, limit: server.NanoUnparked, load: s, unit: u, bounds: []bound{b}, heartbeat: heartbeat}
+	c := benchCase{name: "park-" + name, nano: server.Nano, limits: beside(server.NanoUnparked, b), load: s, unit: u, heartbeat: heartbeat}
 	if s.WebSocket {
-		c.nano, c.limit = server.NanoWebSocket, server.NanoWebSocketUnparked
+		c.nano, c.limits[0].kind = server.NanoWebSocket, server.NanoWebSocketUnparked
 	}
 	return c
 }

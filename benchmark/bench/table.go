@@ -4,19 +4,31 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
-	"unicode/utf8"
+
+	"github.com/lonng/nano/benchmark/internal/report"
 )
 
-// result holds the figures of a case: medians of nano and the bare server, and every
-// round.
+// result holds the figures of a case beside one of its limits: medians of nano and the
+// bare server, and every round.
 type result struct {
 	Case       string
 	Limit      string // of the bare server
 	Nano, Bare figures
 	Rounds     rounds
 
-	c benchCase
+	c      benchCase
+	bounds []bound
+}
+
+// excess returns the largest ratio of a time to its bound. Times are within their bounds
+// up to 1.
+func (r *result) excess() (largest float64) {
+	for _, b := range r.bounds {
+		if most, _ := b.over(r); b.timed && most > 0 {
+			largest = max(largest, b.of(&r.Nano)/most)
+		}
+	}
+	return largest
 }
 
 type rounds struct{ Nano, Bare []figures }
@@ -35,17 +47,14 @@ func median(list []figures) (m figures) {
 	m.Rate = of(func(f *figures) float64 { return f.Rate })
 	m.P50 = of(func(f *figures) float64 { return f.P50 })
 	m.P99 = of(func(f *figures) float64 { return f.P99 })
+	m.Lag = of(func(f *figures) float64 { return f.Lag })
 	m.Allocs = of(func(f *figures) float64 { return f.Allocs })
 	m.Memory = of(func(f *figures) float64 { return f.Memory })
 	m.Left = of(func(f *figures) float64 { return f.Left })
 	m.ServerBusy = of(func(f *figures) float64 { return f.ServerBusy })
 	m.LoadBusy = of(func(f *figures) float64 { return f.LoadBusy })
 	for _, f := range list {
-		m.Faults.Lost += f.Faults.Lost
-		m.Faults.Late += f.Faults.Late
-		m.Faults.Corrupt += f.Faults.Corrupt
-		m.Faults.Closed += f.Faults.Closed
-		m.Faults.Stuck += f.Faults.Stuck
+		m.Faults = m.Faults.Plus(f.Faults)
 	}
 	return m
 }
@@ -53,18 +62,19 @@ func median(list []figures) (m figures) {
 var columns = []string{"case", "limit", "CPU", "x limit", "a second", "x limit", "p50", "x limit", "p99", "x limit",
 	"allocations", "memory", "x limit", "faults", "busy"}
 
-// writeTable writes the table and its notes.
-func writeTable(out io.Writer, results []result) {
+// writeTable writes the table and its notes, and returns the number of figures that fall
+// short.
+func writeTable(out io.Writer, results []result) (short int) {
 	table := [][]string{columns}
 	for i := range results {
 		table = append(table, results[i].row())
 	}
-	writeMarkdown(out, table)
+	report.Table(out, 1, table)
 	fmt.Fprintln(out, `
-The figures are of nano; "x limit" is their ratio to those of the bare server that the column "limit" names. CPU is the
-server's for a message or, with connect, for a connection; with idle connections, that of all of them in a second.
-Memory is resident, for each connection; with connect, what the heap has more when all are closed. Busy is how much of a
-processor the server and the load generator took.`)
+The figures are of nano; "x limit" is their ratio to those of the bare server that the column "limit" names. A case with
+two limits has a row for each. CPU is the server's for a message or, with connect, for a connection; with idle
+connections, that of all of them in a second. Memory is resident, for each connection; with connect, what the heap has
+more when all are closed. Busy is how much of a processor the server and the load generator took.`)
 	for i := range results {
 		r := &results[i]
 		if r.Nano.bottleneck() {
@@ -73,15 +83,22 @@ processor the server and the load generator took.`)
 		if r.Bare.bottleneck() {
 			fmt.Fprintf(out, "%s: the load generator was the bottleneck of the bare server.\n", r.Case)
 		}
+		if r.c.share > 0 {
+			fmt.Fprintf(out, "%s: %.0f requests a second, %.0f %% of what %s bears; p99 of how late they were sent: %.0f µs for nano, %.0f µs for the bare server.\n",
+				r.Case, r.c.load.Rate, 100*r.c.share, r.Limit, r.Nano.Lag, r.Bare.Lag)
+		}
 		if r.c.resume() {
 			fmt.Fprintf(out, "%s: %s.\n", r.Case, r.pairs())
 		}
-		for _, b := range r.c.bounds {
+		for _, b := range r.bounds {
 			if most, over := b.over(r); over {
-				fmt.Fprintf(out, "%s: %s is %.3g, above its bound of %.3g.\n", r.Case, b.name, b.of(&r.Nano), most)
+				short++
+				fmt.Fprintf(out, "%s: %s is %.3g, above its bound of %.3g beside %s.\n", r.Case, b.name, b.of(&r.Nano), most, r.Limit)
 			}
 		}
 	}
+	report.Verdict(out, short)
+	return short
 }
 
 // pairs says how nano with resume compares with nano without it, round by round.
@@ -139,32 +156,4 @@ func (r *result) row() []string {
 		pair(resting, "%.2f KiB", n.Memory, b.Memory)
 	}
 	return append(row, n.Faults.String(), fmt.Sprintf("%.0f, %.0f %%", 100*n.ServerBusy, 100*n.LoadBusy))
-}
-
-// writeMarkdown writes a Markdown table. The first row is the head. All columns except
-// the first are right-aligned.
-func writeMarkdown(out io.Writer, table [][]string) {
-	widths := make([]int, len(table[0]))
-	for _, row := range table {
-		for i, cell := range row {
-			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
-		}
-	}
-	for n, row := range table {
-		var line, rule strings.Builder
-		for i, cell := range row {
-			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i == 0 {
-				fmt.Fprintf(&line, "| %s%s |", cell, pad)
-				fmt.Fprintf(&rule, "|-%s-|", strings.Repeat("-", widths[i]))
-			} else {
-				fmt.Fprintf(&line, " %s%s |", pad, cell)
-				fmt.Fprintf(&rule, "-%s:|", strings.Repeat("-", widths[i]))
-			}
-		}
-		fmt.Fprintln(out, line.String())
-		if n == 0 {
-			fmt.Fprintln(out, rule.String())
-		}
-	}
 }

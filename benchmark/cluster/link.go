@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/lonng/nano/benchmark/internal/proc"
+	"github.com/lonng/nano/benchmark/internal/server"
 )
 
 // This file implements the bare pair. The gate numbers its clients, and forwards whole
@@ -176,14 +177,14 @@ func (g *bareGate) answers(link net.Conn) {
 	})
 }
 
-func serveBackend(c *proc.Child, l net.Listener, counts bool, count *atomic.Int64) error {
+func serveBackend(c *proc.Child, l net.Listener, s serverSpec, count *atomic.Int64) error {
 	go func() {
 		link, err := l.Accept()
 		if err != nil {
 			return
 		}
 		out := newOutbox(link)
-		if !counts {
+		if !s.Count {
 			go out.write()
 		}
 		_ = packets(link, func(b []byte) int {
@@ -197,14 +198,32 @@ func serveBackend(c *proc.Child, l net.Listener, counts bool, count *atomic.Int6
 				n++
 			}
 			count.Add(n)
-			if !counts && whole > 0 {
-				out.add(func(o []byte) []byte { return append(o, b[:whole]...) })
+			if !s.Count && whole > 0 {
+				out.add(func(o []byte) []byte { return answer(o, b[:whole], s.JSON) })
 			}
 			return whole
 		})
 	}()
 	<-c.Ended()
 	return nil
+}
+
+// answer appends the answers to whole packets. With JSON it decodes each payload and
+// encodes it again.
+func answer(out, b []byte, json bool) []byte {
+	if !json {
+		return append(out, b...)
+	}
+	for len(b) > 0 {
+		size := numberHead + packetSize(b[numberHead:])
+		out = append(out, b[:numberHead]...)
+		answered, err := server.AnswerJSON(out, b[numberHead+packetHead:size])
+		if err != nil {
+			return out[:len(out)-numberHead] // the load generator counts what is missing as lost
+		}
+		out, b = answered, b[size:]
+	}
+	return out
 }
 
 // streamSpec is a load of notifies at the highest rate that the server reads.

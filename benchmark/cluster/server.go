@@ -9,7 +9,9 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/benchmark/internal/proc"
+	"github.com/lonng/nano/benchmark/internal/server"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
 
@@ -40,6 +42,7 @@ type serverSpec struct {
 	Kind  string
 	Peer  string // for a gate: the address of the backend
 	Count bool   // for bare servers: count messages instead of answering
+	JSON  bool   // payloads are JSON
 }
 
 // readiness is the event of a server that accepts connections.
@@ -53,6 +56,9 @@ type Bench struct {
 
 // Echo answers with the payload.
 func (b *Bench) Echo(s *session.Session, data []byte) error { return s.Response(data) }
+
+// JSON answers with the decoded payload.
+func (b *Bench) JSON(s *session.Session, n *server.Note) error { return s.Response(n) }
 
 // Count counts the message.
 func (b *Bench) Count(*session.Session, []byte) error {
@@ -79,9 +85,13 @@ func serve(c *proc.Child) error {
 	switch s.Kind {
 	case "tcp-backend":
 		ready()
-		return serveBackend(c, l, s.Count, &bench.count)
+		return serveBackend(c, l, s, &bench.count)
 	case "tcp-gate":
 		return serveGate(c, l, s.Peer, ready)
+	case "link":
+		return serveLink(c, l, s.Peer, &bench.count)
+	case "tcp-link":
+		return serveTCPLink(c, l, s.Peer, &bench.count)
 	case "node":
 		list.Register(bench)
 	case "backend":
@@ -91,6 +101,9 @@ func serve(c *proc.Child) error {
 		opts = []nano.Option{nano.WithSeeds(s.Peer)}
 	default:
 		return fmt.Errorf("no such server: %q", s.Kind)
+	}
+	if s.JSON {
+		opts = append(opts, nano.WithSerializer(json.NewSerializer()))
 	}
 	srv := nano.New(append(opts, nano.WithComponents(list))...)
 	defer func() {

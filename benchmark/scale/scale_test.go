@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -30,14 +32,15 @@ func TestScale(t *testing.T) {
 	var out, progress bytes.Buffer
 	s := newScale(&progress)
 	s.duration, s.warm, s.heartbeat = 200*time.Millisecond, 300*time.Millisecond, 200*time.Millisecond
-	s.connections, s.members, s.rounds, s.broadcasts = 200, 20, 1, 50
-	if err := s.main(t.Context(), &out); err != nil {
+	s.connections, s.members, s.rounds, s.broadcasts, s.attempts = 200, 20, 1, 50, 1
+	short, err := s.main(t.Context(), &out)
+	if err != nil {
 		t.Fatalf("%v\n%s\n%s", err, &progress, &out)
 	}
 	for _, want := range []string{
 		"| idle TCP connections ", "| idle WebSocket connections ", "| 200, made in ", " KiB a connection ",
 		"| a room of 20 members ", "| delivery ", "| ping of another client ", "| one scheduler ", " times as many ",
-		"| a storm of 200 clients ", ", and an answer for each client ",
+		"| a storm of 200 clients ", ", and an answer for each client ", fmt.Sprintf("\n%d figures fall short\n", short),
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in\n%s", want, &out)
@@ -53,8 +56,38 @@ func TestScale(t *testing.T) {
 func TestParts(t *testing.T) {
 	s := newScale(&bytes.Buffer{})
 	s.only = "nothing"
-	if err := s.main(t.Context(), &bytes.Buffer{}); err == nil {
+	if _, err := s.main(t.Context(), &bytes.Buffer{}); err == nil {
 		t.Error("no error without a part")
+	}
+}
+
+// TestBest checks that the attempt with the fewest figures beyond their bounds counts, and
+// the faults of all.
+func TestBest(t *testing.T) {
+	s := newScale(&bytes.Buffer{})
+	s.note("before", "x", "1")
+	runs := 0
+	err := s.best(t.Context(), func(context.Context) error {
+		runs++
+		s.note("a", "b", "%d", runs)
+		s.hold("2", runs == 2)
+		s.count("a", load.Faults{Late: int64(runs)})
+		return nil
+	})
+	if err != nil || runs != 2 || len(s.beyond) != 0 || len(s.lines) != 3 || s.lines[1].value != "2" {
+		t.Errorf("%d runs, %+v, %v, want the second run after what was before", runs, s.findings, err)
+	}
+	if got := strings.Join(s.faults, ","); got != "a: 1 late,a: 2 late" {
+		t.Errorf("faults = %q", got)
+	}
+	runs = 2
+	if err := s.best(t.Context(), func(context.Context) error {
+		runs++
+		s.note("c", "d", "%d", runs)
+		s.hold("2", false)
+		return nil
+	}); err != nil || runs != 5 || strings.Join(s.beyond, ",") != "c, d: 3" {
+		t.Errorf("%d runs, beyond %q, %v, want the first of three", runs, s.beyond, err)
 	}
 }
 

@@ -43,12 +43,14 @@ func runTop(ctx context.Context, c *cli.Command) error {
 	}
 	if out, ok := c.Root().Writer.(*os.File); ok && term.IsTerminal(int(out.Fd())) && !c.Bool("once") {
 		config.Terminal = terminal{out}
-		quit, restore, err := keys(c.Root().Reader)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		restore, err := keys(c.Root().Reader, cancel)
 		if err != nil {
 			return fmt.Errorf("top: %w", err)
 		}
 		defer restore()
-		config.Quit = quit
 	}
 	err = top.Run(ctx, config)
 	switch {
@@ -85,20 +87,19 @@ type terminal struct{ *os.File }
 // Size implements top.Terminal.
 func (t terminal) Size() (width, height int, err error) { return term.GetSize(int(t.Fd())) }
 
-// keys returns a channel that is closed when the user presses q, Ctrl-C or Ctrl-D. in is a
-// terminal, which does not echo keys until restore is called; anything else has no keys.
-func keys(in io.Reader) (quit <-chan struct{}, restore func(), err error) {
+// keys calls quit when the user presses q, Ctrl-C or Ctrl-D. in is a terminal, which does not
+// echo keys until restore is called; anything else has no keys.
+func keys(in io.Reader, quit func()) (restore func(), err error) {
 	f, ok := in.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, func() {}, nil
+		return func() {}, nil
 	}
 	before, err := term.MakeRaw(int(f.Fd()))
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	pressed := make(chan struct{})
 	go func() { // ends with the process: a read of a terminal cannot be interrupted
-		defer close(pressed)
+		defer quit()
 		key := make([]byte, 1)
 		for {
 			if _, err := f.Read(key); err != nil {
@@ -110,5 +111,5 @@ func keys(in io.Reader) (quit <-chan struct{}, restore func(), err error) {
 			}
 		}
 	}()
-	return pressed, func() { _ = term.Restore(int(f.Fd()), before) }, nil
+	return func() { _ = term.Restore(int(f.Fd()), before) }, nil
 }

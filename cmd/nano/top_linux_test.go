@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -97,6 +99,32 @@ func (p *pty) await(what string, check func(output string) bool) {
 		case <-late:
 			p.t.Fatalf("%s did not come; the terminal shows\n%q", what, text)
 		}
+	}
+}
+
+// TestTopWithoutAnswer checks that a key ends the command while the server does not answer.
+func TestTopWithoutAnswer(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer web.Close()
+	p := openPTY(t)
+	p.resize(80, 24)
+	c := command()
+	c.Reader, c.Writer = p.slave, p.slave
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(t.Context(), []string{"nano", "top", web.URL, "--timeout", "1h"}) }()
+	<-asked
+	_, _ = p.master.WriteString("\x03")
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("top = %v, want nil", err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("top does not end")
 	}
 }
 

@@ -77,7 +77,7 @@ export class Chart {
           return;
         }
         const at = `${this.x[n].toFixed(1)} ${(height * (1 - s[key] / most)).toFixed(1)}`;
-        line += (start === null ? "M" : "L") + at;
+        line += (start === null ? `M${at}L` : "L") + at; // a single sample is a dot
         area += start === null ? `M${this.x[n].toFixed(1)} ${height}L${at}` : `L${at}`;
         start ??= this.x[n].toFixed(1);
         last = this.x[n].toFixed(1);

@@ -1,34 +1,25 @@
 // The pages of the console. Each number comes from the API and has the time of its sample.
+import { api, call, operator, shared } from "./api.js";
+import { busy } from "./busy.js";
 import { Chart } from "./chart.js";
-import { $, byteRate, bytes, clock, count, figures, make, percent, rate, seconds, table } from "./view.js";
+import { ask, field } from "./dialog.js";
+import { leave, playground } from "./play.js";
+import { closeRoom, groups, rooms } from "./rooms.js";
+import { sessions } from "./sessions.js";
+import { $, byteRate, bytes, clock, count, figures, make, percent, rate, renew, say, seconds, table } from "./view.js";
 
 const kept = 180; // samples
 let samples = [];
-let role = "viewer";
-
-/** Calls the API. A failure is an Error with the text of the server. */
-async function api(path, body) {
-  const request = body === undefined ? {} :
-    { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  let response;
-  try {
-    response = await fetch(`api/${path}`, { ...request, signal: AbortSignal.timeout(10_000) });
-  } catch {
-    throw new Error("The server does not answer.");
-  }
-  const answer = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Error(answer.error ?? `The server answered ${response.status}.`);
-  return answer;
-}
+let clustered = false; // the server is a node of a cluster
 
 // Overview
 
 const charts = [
   new Chart("Messages", [{ title: "in", key: "messagesIn" }, { title: "out", key: "messagesOut" }], rate),
   new Chart("Traffic", [{ title: "in", key: "bytesIn" }, { title: "out", key: "bytesOut" }], byteRate, 1024),
-  new Chart("Mean time of a handler", [{ title: "mean", key: "handlerMean" }], seconds),
+  new Chart("Time of a handler", [{ title: "mean", key: "handlerMean" }, { title: "p99", key: "handlerP99" }], seconds),
   new Chart("Queue delay", [{ title: "delay", key: "queueDelay" }], seconds),
-  new Chart("Share of time in handlers", [{ title: "share", key: "handlerLoad" }], percent),
+  new Chart("Work of the logic goroutine", [{ title: "all", key: "logicLoad" }, { title: "handlers", key: "handlerLoad" }], percent),
   new Chart("Sessions", [{ title: "sessions", key: "sessions" }], count),
   new Chart("Memory", [{ title: "heap", key: "heap" }, { title: "Go runtime", key: "memory" }], bytes, 1024),
   new Chart("Refused", [{ title: "refused", key: "refused" }], rate),
@@ -37,13 +28,17 @@ $("charts").append(...charts.map((c) => c.element));
 
 async function overview() {
   const last = samples.at(-1);
+  const node = shared.node;
   const o = await api(last ? `overview?after=${encodeURIComponent(last.time)}` : "overview");
-  role = o.role;
+  if (node !== shared.node) return false; // another node is shown by now
+  shared.role = o.role;
   $("name").textContent = o.name;
   document.title = `${o.name} console`;
-  $("role").textContent = o.role;
+  $("role").textContent = o.closing ? `${o.role}, shutting down` : o.role;
+  $("drain-part").hidden = !operator() || o.closing;
   $("sampled").textContent = clock(o.time);
   $("sampled").dateTime = o.time;
+  clustered ||= o.node !== "";
   if (o.samples.length === 0) return false;
   samples = [...samples, ...o.samples].slice(-kept);
   const s = samples.at(-1);
@@ -67,129 +62,42 @@ async function overview() {
   return true;
 }
 
-// Sessions
+// Shut down
 
-let query = "";
-let rows = [];
-let next = "";
-let searched = 0;
-let request = 0; // the number of the last search: the answer of an earlier one is dropped
-
-function data(s) {
-  if (s.data === null) return "not read";
-  if (s.data.length === 0) return "none";
-  const list = make("dl", { class: "data" }, ...s.data.map((e) =>
-    make("div", {}, make("dt", {}, e.key), make("dd", {}, e.value === "" ? make("i", {}, e.type) : e.value))));
-  const more = s.more > 0 ? make("p", { class: "hint" }, `and ${count(s.more)} more`) : null;
-  if (s.data.length <= 3) return [list, more];
-  return make("details", {}, make("summary", {}, `${s.data.length + s.more} values`), list, more);
-}
-
-function actions(s) {
-  const who = `session ${s.id}`;
-  return [
-    make("button", { "aria-label": `Push to ${who}`, onclick: () => act("push", s) }, "Push"), " ",
-    make("button", { class: "bad", "aria-label": `Kick ${who}`, onclick: () => act("kick", s) }, "Kick"),
-  ];
-}
-
-async function sessions(more) {
-  const number = ++request;
-  const before = more ? next : "";
-  $("found").textContent = "Searching…";
-  let list;
-  try {
-    list = await api(`sessions?q=${encodeURIComponent(query)}&before=${before}`);
-  } catch (e) {
-    if (number === request) $("found").textContent = e.message;
-    return;
-  }
-  if (number !== request) return;
-  rows = more ? [...rows, ...list.sessions] : list.sessions;
-  searched = list.searched + (more ? searched : 0);
-  next = list.next;
-  const what = query === "" ? `${count(rows.length)} of ${count(list.total)} open sessions` :
-    `${count(rows.length)} found, ${count(searched)} of ${count(list.total)} open sessions searched`;
-  $("found").textContent = `${what}, at ${clock(list.time)}. ${list.problem}`;
-  const columns = [
-    { title: "Session", cell: (s) => s.id },
-    { title: "User", cell: (s) => (s.uid === "0" ? "none" : s.uid) },
-    { title: "Address", cell: (s) => s.address },
-    { title: "Data", cell: data },
-  ];
-  if (role === "operator") columns.push({ title: "Actions", cell: actions });
-  $("sessions").replaceChildren(table("Open sessions, the newest first", columns, rows, "No session is open, or none matches."));
-  $("more").hidden = next === "";
-  $("more").textContent = query === "" ? "Older sessions" : "Search older sessions";
-}
-
-$("search").addEventListener("submit", (e) => {
-  e.preventDefault();
-  query = $("query").value.trim();
-  sessions(false);
-});
-$("more").addEventListener("click", () => sessions(true));
-
-// Actions
-
-let pending = null; // the action of the dialog
-
-function field(id, title, attributes, tag = "input") {
-  return [make("label", { for: id }, title), make(tag, { id, autocomplete: "off", spellcheck: "false", ...attributes })];
-}
-
-function act(kind, s) {
-  pending = { kind, s };
-  $("act-title").textContent = kind === "kick" ? "Kick" : "Push";
-  $("act-ok").textContent = kind === "kick" ? "Kick" : "Push";
-  $("act-result").textContent = "";
-  $("act-who").textContent = `Session ${s.id}, ${s.uid === "0" ? "no user" : `user ${s.uid}`}, ${s.address}`;
-  const whom = [
-    make("label", { for: "whom" }, "To"),
-    make("select", { id: "whom" }, make("option", { value: "session" }, "this session"),
-      s.uid === "0" ? null : make("option", { value: "uid" }, "every session of the user, on all nodes")),
-  ];
-  const fields = kind === "kick" ? field("reason", "Reason, which the client receives", { maxlength: 200 }) : [
-    ...field("route", "Route", { required: true }),
-    ...field("payload", "Payload: the client receives exactly this text", { rows: 5 }, "textarea"),
-  ];
-  $("act-fields").replaceChildren(...whom, ...fields);
-  $("act").showModal();
-  $(kind === "kick" ? "reason" : "route").focus();
-}
-
-$("act-form").addEventListener("submit", async (e) => {
-  e.preventDefault();
-  const { kind, s } = pending;
-  const body = $("whom").value === "uid" ? { uid: s.uid } : { session: s.id };
-  if (kind === "kick") body.reason = $("reason").value;
-  else Object.assign(body, { route: $("route").value, payload: $("payload").value });
-  $("act-ok").disabled = true;
-  try {
-    await api(kind, body);
-    $("act-result").textContent = kind === "kick" ? "Kicked." : "Sent.";
-  } catch (problem) {
-    $("act-result").textContent = problem.message;
-  }
-  $("act-ok").disabled = false;
-});
-$("act-cancel").addEventListener("click", () => $("act").close());
-$("act").addEventListener("close", () => { if (pending?.kind === "kick") sessions(false); });
+$("drain").addEventListener("click", () => ask({
+  title: "Drain and shut down", ok: "Shut down", who: "The server stops accepting clients, waits for its rooms, and then ends. This cannot be undone.",
+  fields: field("drain-seconds", "How long to wait for rooms at most, in seconds", { type: "number", min: 1, max: 86400, value: 60, required: true }),
+  focus: "drain-seconds",
+  send: async () => {
+    await api("drain", { seconds: Number($("drain-seconds").value) });
+    return "The server shuts down.";
+  },
+}));
 
 // Handlers, errors, cluster
+
+/** Shows the slowest calls of a handler. */
+function slowest(r) {
+  if (r.slowest.length === 0) return "–";
+  return make("details", { "data-key": `slow-${r.route}` }, make("summary", { "aria-label": `Slowest calls of ${r.route}` }, seconds(r.slowest[0].took)),
+    make("ul", { class: "plain" }, ...r.slowest.map((c) => make("li", {},
+      `${seconds(c.took)} at ${clock(c.time)}, ${c.session === "0" ? "a call of a node" : `session ${c.session}`}${c.uid === "0" ? "" : `, user ${c.uid}`}`))));
+}
 
 async function handlers() {
   const a = await api("handlers");
   $("window").textContent = a.window >= 59 ? "the last minute" : `the last ${count(a.window)} s`;
-  $("handlers").replaceChildren(table(`Handlers that were called, at ${clock(a.time)}`, [
+  renew($("handlers"), table(`Handlers that were called, at ${clock(a.time)}`, [
     { title: "Route", cell: (r) => r.route },
     { title: "Rate", number: true, cell: (r) => rate(r.rate) },
     { title: "Mean", number: true, cell: (r) => seconds(r.mean) },
     { title: "p50", number: true, cell: (r) => seconds(r.p50) },
     { title: "p99", number: true, cell: (r) => seconds(r.p99) },
     { title: "Share", number: true, cell: (r) => percent(r.load) },
-    { title: "Calls since the start", number: true, cell: (r) => count(r.count) },
-    { title: "Longest since the start", number: true, cell: (r) => seconds(r.max) },
+    { title: "Failed", number: true, cell: (r) => (r.errors === 0 ? "0" : `${count(r.failed)}, ${count(r.errors)} in all`) },
+    { title: "Calls in all", number: true, cell: (r) => count(r.count) },
+    { title: "Longest in all", number: true, cell: (r) => seconds(r.max) },
+    { title: "Slowest in 15 minutes", cell: slowest },
   ], a.handlers, "No handler was called yet."));
 }
 
@@ -201,14 +109,14 @@ async function errors() {
     { title: recent, number: true, cell: (c) => count(c.recent) },
     { title: "Since the start", number: true, cell: (c) => count(c.total) },
   ];
-  $("errors").replaceChildren(make("div", { class: "columns" },
+  renew($("errors"), make("div", { class: "columns" },
     table(`Refused, at ${clock(a.time)}`, columns("Reason"), [...a.refused, a.panics], ""),
     table(`Closed sessions, at ${clock(a.time)}`, columns("Reason"), a.closed, "No session has closed.")));
 }
 
 async function cluster() {
   const a = await api("cluster");
-  $("self").textContent = a.node ? `This node is at ${a.address}.` : "This server is not a node of a cluster.";
+  $("self").textContent = a.node ? `This node is ${a.id} at ${a.address}.` : "This server is not a node of a cluster.";
   $("traffic").hidden = $("members").hidden = !a.node;
   if (!a.node) return;
   const t = a.traffic;
@@ -220,23 +128,57 @@ async function cluster() {
     ["Lost since the start", count(t.lost + t.unsent + t.refused), `${count(t.unsent)} unsent, ${count(t.refused)} refused, ${count(t.lost)} to clients`],
     ["Late answers since the start", count(t.late)],
   ]);
-  $("members").replaceChildren(table(`Other nodes, at ${clock(a.time)}`, [
+  renew($("members"), table(`Other nodes, at ${clock(a.time)}`, [
     { title: "Address", cell: (m) => m.address },
     { title: "State", cell: (m) => make("span", { class: m.up ? "up" : "down" }, m.up ? "up" : "down") },
     { title: "Label", cell: (m) => m.label },
     { title: "Round trip", number: true, cell: (m) => (m.rtt === 0 ? "–" : seconds(m.rtt)) },
+    { title: "Queue", number: true, cell: (m) => (m.queued === 0 ? "empty" : `${count(m.queued)}, ${bytes(m.queuedBytes)}`) },
     { title: "Started", cell: (m) => new Date(m.started).toLocaleString("en-GB") },
     { title: "Services", cell: (m) => m.services.join(", ") },
+    { title: "Pages", cell: (m) => (!m.up || m.id === shared.node ? "–" : make("button",
+      { "aria-label": `Pages of node ${m.address}`, "data-key": `node-${m.id}`, onclick: () => visit(m.id) }, "Show")) },
   ], a.members, "This node knows no other node."));
 }
 
+// Nodes
+
+/** Fills the list of nodes, of which the first one has this address. */
+async function nodes() {
+  const a = await call("cluster");
+  $("nodes").hidden = !a.node;
+  const list = a.node ? [{ id: "", title: `this one, ${a.address}` },
+    ...a.members.filter((m) => m.up || m.id === shared.node).map((m) => ({ id: m.id, title: m.label === "" ? m.address : `${m.label}, ${m.address}` }))] : [];
+  const select = $("node");
+  if (list.map((n) => `${n.id} ${n.title}`).join("\n") === [...select.options].map((o) => `${o.value} ${o.text}`).join("\n")) return;
+  select.replaceChildren(...list.map((n) => make("option", { value: n.id }, n.title)));
+  select.value = shared.node;
+  home = a.id;
+}
+
+let home = ""; // the id of the node of this address
+
+/** Shows the pages of a node. */
+async function visit(id) {
+  leave();
+  closeRoom();
+  shared.node = id === home ? "" : id;
+  $("node").value = shared.node;
+  samples = [];
+  for (const id of ["figures", "totals", "handlers", "errors", "sessions", "groups", "rooms", "kinds", "busy", "stuck", "members"]) $(id).replaceChildren();
+  await poll();
+  await load();
+}
+
+$("node").addEventListener("change", () => visit($("node").value));
+
 // Navigation
 
-const pages = { overview: async () => {}, sessions: () => sessions(false), handlers, errors, cluster };
-const live = new Set(["handlers", "errors", "cluster"]); // renewed with each sample
+const pages = { overview: async () => {}, busy, handlers, sessions: () => sessions(false), groups, rooms, errors, cluster, playground };
+const live = new Set(["busy", "handlers", "groups", "rooms", "errors", "cluster"]); // renewed with each sample
 let page = "";
 
-const problem = (text) => { if ($("problem").textContent !== text) $("problem").textContent = text; };
+const problem = (text) => say("problem", text);
 
 async function load() {
   try {
@@ -252,8 +194,10 @@ function show(focus) {
   page = Object.hasOwn(pages, wanted) ? wanted : "overview";
   for (const name of Object.keys(pages)) $(`page-${name}`).hidden = name !== page;
   for (const a of document.querySelectorAll("nav a")) {
-    if (a.hash === `#${page}`) a.setAttribute("aria-current", "page");
-    else a.removeAttribute("aria-current");
+    if (a.hash === `#${page}`) {
+      a.setAttribute("aria-current", "page");
+      a.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else a.removeAttribute("aria-current");
   }
   if (focus) document.querySelector(`#page-${page} h2`).focus();
   load();
@@ -269,9 +213,12 @@ window.addEventListener("hashchange", () => show(true));
 async function poll() {
   if (document.hidden) return;
   try {
+    const node = shared.node;
     const fresh = await overview();
+    if (node !== shared.node) return;
     problem("");
     if (fresh && live.has(page)) await load();
+    if (clustered) await nodes();
   } catch (e) {
     problem(e.message);
   }

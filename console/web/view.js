@@ -15,6 +15,11 @@ export function make(tag, attributes = {}, ...children) {
 /** Finds the element with an id. */
 export const $ = (id) => document.getElementById(id);
 
+/** Sets the text of an element that a screen reader announces, unless it has that text already. */
+export function say(id, text) {
+  if ($(id).textContent !== text) $(id).textContent = text;
+}
+
 /** Makes a table. A column is {title, number, cell(row)}. On a narrow screen, each row becomes a card. */
 export function table(caption, columns, rows, empty) {
   if (rows.length === 0) return make("p", { class: "empty" }, empty);
@@ -30,6 +35,44 @@ export function table(caption, columns, rows, empty) {
     make("caption", {}, caption),
     make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...head)),
     make("tbody", { role: "rowgroup" }, ...body));
+}
+
+/**
+ * Replaces the content of an element. What has the same data-key before and after keeps the focus, and stays open if it
+ * is a details element.
+ */
+export function renew(parent, ...content) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;
+  const onSummary = document.activeElement?.tagName === "SUMMARY";
+  const opened = new Set([...parent.querySelectorAll("details[open][data-key]")].map((d) => d.dataset.key));
+  parent.replaceChildren(...content);
+  reopen(parent, opened);
+  if (focused === undefined) return;
+  const again = parent.querySelector(`[data-key="${CSS.escape(focused)}"]`);
+  (onSummary ? again?.querySelector("summary") : again)?.focus({ preventScroll: true });
+}
+
+/** Opens the details whose keys are given, also those that appear when another one opens. */
+function reopen(parent, keys) {
+  for (const d of parent.querySelectorAll("details[data-key]")) {
+    if (!d.open && !keys.has(d.dataset.key)) continue;
+    keys.delete(d.dataset.key);
+    d.open = true;
+    if (d.fill) {
+      d.fill();
+      reopen(d, keys);
+    }
+  }
+}
+
+/** Copies a text and reports whether the browser allowed it. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Replaces the figures in a list of terms: [name, text, explanation]. */

@@ -45,11 +45,11 @@ func TestMain(m *testing.M) {
 // process is a node that runs in its own process.
 type process struct {
 	*exec.Cmd
-	addr, players, page string
-	ended               chan struct{}
+	addr, players, page, console string
+	ended                        chan struct{}
 }
 
-var started = regexp.MustCompile(`node at ([^,\n]+)(?:, players at ws://([^,\n]+)/nano)?(?:, page at (\S+))?`)
+var started = regexp.MustCompile(`node at ([^,\n]+)(?:, players at ws://([^,\n]+)/nano)?(?:, page at ([^,\s]+))?(?:, console at (\S+))?`)
 
 // launch starts the program, and returns when the node has printed its addresses.
 func launch(t *testing.T, args ...string) *process {
@@ -93,7 +93,7 @@ func launch(t *testing.T, args ...string) *process {
 		if m == nil {
 			t.Fatalf("%v says %q", args, line)
 		}
-		p.addr, p.players, p.page = m[1], m[2], m[3]
+		p.addr, p.players, p.page, p.console = m[1], m[2], m[3], m[4]
 	case <-p.ended:
 		t.Fatalf("%v ended", args)
 	case <-time.After(wait):

@@ -66,10 +66,11 @@ func command() *cli.Command {
 				},
 			},
 			{
-				Name: "all", Usage: "start one of each in this process, for a first look; the console is the gate's",
+				Name: "all", Usage: "start one of each in this process, for a first look; the console is the gate's and shows the others",
 				Flags: []cli.Flag{console},
 				Action: func(ctx context.Context, c *cli.Command) error {
-					return run(ctx, masterNode(masterAddr, webAddr), chatNode(chatAddr, masterAddr),
+					shown := c.String("console") != ""
+					return run(ctx, masterNode(masterAddr, webAddr).shownIf(shown), chatNode(chatAddr, masterAddr).shownIf(shown),
 						gateNode(gateAddr, playerAddr, masterAddr).withConsole(c.String("console")))
 				},
 			},

@@ -26,10 +26,17 @@ type config struct {
 	players string // address for players; "" for none
 	web     string // address of the page; "" for none
 	console string // loopback address of the console; "" for none
+	shown   bool   // the consoles of other nodes show this one, also without a console of its own
 	opts    []nano.Option
 	// components returns the components of a node that others dial at addr, and the
 	// options for them.
 	components func(addr string) (c *component.Components, opts []nano.Option)
+}
+
+// shownIf returns the config of a node that the consoles of other nodes show, if shown is true.
+func (c config) shownIf(shown bool) config {
+	c.shown = shown
+	return c
 }
 
 // withConsole returns the config with the address of a console, "" for none.
@@ -93,6 +100,9 @@ func (n *node) open() error {
 		mux := http.NewServeMux()
 		site.Handle(mux, web)
 		n.servePage(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, l)
+	}
+	if n.shown {
+		site.ConsoleServer(n.Server, n.label+" node") // other nodes ask it; it has no address of its own
 	}
 	if n.console != "" {
 		l, err := site.ListenConsole(n.console)

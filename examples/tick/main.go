@@ -77,10 +77,12 @@ func options(kind *room.Kind[Arena]) []nano.Option {
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on")
 	schedulers := flag.Int("schedulers", runtime.NumCPU(), "`number` of schedulers that the rooms share, 1 or more")
+	consoleAddr := flag.String("console", "", site.ConsoleUsage)
 	flag.Parse()
 	site.Handle(http.DefaultServeMux, web)
 	fmt.Println("The arena is at", site.URL(*addr))
-	if nano.Listen(*addr, append(options(arenas(max(*schedulers, 1), 8)), nano.WithWebSocket("/nano"))...) != nil {
+	opts := append(options(arenas(max(*schedulers, 1), 8)), site.OpenConsole("tick", *consoleAddr).Options()...)
+	if nano.Listen(*addr, append(opts, nano.WithWebSocket("/nano"))...) != nil {
 		os.Exit(1) // Listen has logged the error
 	}
 }

@@ -79,6 +79,9 @@ func (m *Mailbox) execSpecial(c *special) error {
 // failed answers a message that could not be served. It logs the error if the program is at
 // fault.
 func (m *Mailbox) failed(c *Call, err error) {
+	if c.handler != nil {
+		c.handler.Stats.Errors.Add(1)
+	}
 	m.answer(c, err)
 	switch {
 	case !unexpected(err):

@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
@@ -59,6 +60,7 @@ func (d *Dispatcher) Sessionless(ctx context.Context, route string, data []byte,
 func (d *Dispatcher) logged(h *handler.Handler, err error) error {
 	if err != nil {
 		d.Counts.Failed.Add(1)
+		h.Stats.Errors.Add(1)
 		if unexpected(err) {
 			d.Log.Error("nano: handler failed", "route", h.Route, "error", loggable(err))
 		}
@@ -87,6 +89,9 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 		}
 		took := d.now() - began
 		h.Stats.Add(1, took, took)
+		if h.Stats.Slowest.Beats(took) {
+			h.Stats.Slowest.Add(handler.SlowCall{Time: time.Now(), Took: took})
+		}
 		if d.Slow > 0 && took > d.Slow {
 			d.Log.Warn("nano: slow handler", "route", h.Route, "took", took)
 		}

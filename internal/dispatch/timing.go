@@ -76,6 +76,9 @@ func (r *run) readClock() {
 	r.n += n
 	r.sum += took
 	r.max = max(r.max, longest)
+	if slowest := &r.handler.Stats.Slowest; slowest.Beats(longest) {
+		slowest.Add(handler.SlowCall{Time: time.Now(), Took: longest, Session: r.m.s.ID(), UID: r.m.s.UID()})
+	}
 	if d := r.m.d; d.Slow > 0 && longest > d.Slow {
 		d.Log.Warn("nano: slow handler", "route", r.handler.Route, "took", longest, "calls", n,
 			"session", r.m.s.ID(), "uid", r.m.s.UID())

@@ -12,6 +12,8 @@ type Stats struct {
 	count, sum, max atomic.Int64
 	quick           atomic.Bool
 	Times           histogram.Histogram // durations of the calls
+	Slowest         Slowest
+	Errors          atomic.Int64 // calls that failed or panicked, or that were refused before they ran
 }
 
 // Add counts n calls with the total duration sum and the longest duration maximum.

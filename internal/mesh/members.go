@@ -18,6 +18,9 @@ type Member struct {
 	Services []string      // names of the services that the node serves
 	Up       bool          // the link to the node is up
 	RTT      time.Duration // smoothed round-trip time of the link; 0 if it was not measured
+
+	Queued      int // messages that wait to be sent over the link
+	QueuedBytes int // their bytes
 }
 
 func member(addr string, epoch uint64, h *clusterpb.Hello, up bool, rtt time.Duration) Member {
@@ -36,19 +39,29 @@ func MemberOf(l *link.Link) Member {
 // Members returns the other members that this node has been linked to, sorted by address: those that are up, and those
 // that went down without leaving, for as long as this node dials them.
 func (n *Node) Members() []Member {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	var all []Member
-	for _, p := range n.peers {
-		switch {
-		case p.up:
-			all = append(all, member(p.addr, p.epoch, p.hello, p.link.Err() == nil, p.link.RTT()))
-		case p.hello != nil && !p.left:
-			all = append(all, member(p.addr, p.epoch, p.hello, false, 0))
+	all, links := n.members()
+	for i, l := range links {
+		if l != nil {
+			all[i].Queued, all[i].QueuedBytes = l.Queued() // takes the lock of the link
 		}
 	}
 	slices.SortFunc(all, func(a, b Member) int { return strings.Compare(a.Addr, b.Addr) })
 	return all
+}
+
+// members returns the members of Members without their queues, and the link of each, nil for one that is down.
+func (n *Node) members() (all []Member, links []*link.Link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.peers {
+		switch {
+		case p.up:
+			all, links = append(all, member(p.addr, p.epoch, p.hello, p.link.Err() == nil, p.link.RTT())), append(links, p.link)
+		case p.hello != nil && !p.left:
+			all, links = append(all, member(p.addr, p.epoch, p.hello, false, 0)), append(links, nil)
+		}
+	}
+	return all, links
 }
 
 // Links returns the links that are up, sorted by address. The slice must not be changed.

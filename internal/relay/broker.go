@@ -71,7 +71,8 @@ type Broker struct {
 	wg sync.WaitGroup // proxy sessions that have not finished; Add is called under mu
 
 	mu       sync.Mutex
-	draining bool                      // no more proxy sessions are created; mu guards it and the fields below
+	draining bool // no more proxy sessions are created; mu guards it and the fields below
+	queries  queries
 	uids     map[int64][]*proxySession // open proxy sessions by uid
 	lost     map[carry.Name]process    // processes whose links were lost, and that may come back
 

@@ -22,6 +22,8 @@ func (pc *peerConn) call(f *link.Frame) error {
 	}
 	timeout := time.Duration(min(micros, uint64(time.Hour/time.Microsecond))) * time.Microsecond
 	switch {
+	case f.Session == 0 && f.Route == routeQuery:
+		pc.query(f, timeout)
 	case f.Session == 0 && f.Route == "":
 		pc.withdrew() // the answer, an error, comes behind everything that was sent before
 		fallthrough

@@ -228,3 +228,19 @@ func TestServedSpans(t *testing.T) {
 	hears(kindResponse, 10, 0)
 	made.has(s, `start handle Shop.Echo 7 "here" in ""`, "end 7 <nil>")
 }
+
+func FuzzTrace(f *testing.F) {
+	f.Add(appendString(nil, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"))
+	f.Add([]byte{5, 'a'})
+	f.Add(append(appendString(nil, ""), 1, 2, 3))
+	f.Fuzz(func(t *testing.T, meta []byte) {
+		frame := link.Frame{Flags: flagTraced | flagToGate, Meta: meta}
+		header, err := takeTrace(&frame)
+		if frame.Flags != flagToGate || err == nil && (len(header) > trace.MaxHeader || !bytes.HasSuffix(meta, frame.Meta)) {
+			t.Errorf("takeTrace(%x) = %q, %v, and leaves %+v", meta, header, err, frame)
+		}
+		if err == nil && !bytes.Equal(append(appendString(nil, header), frame.Meta...), meta) && header != "" && meta[0] < 0x80 {
+			t.Errorf("takeTrace(%x) = %q and %x, which is another frame", meta, header, frame.Meta)
+		}
+	})
+}

@@ -59,6 +59,8 @@ type Loop struct {
 	alarm     *time.Timer   // wakes the loop for its timers; nil before the first
 	alarmAt   time.Duration // when it rings, 0 for never
 
+	accounts accounts // the time of tasks and timers
+
 	wake chan struct{} // capacity 1
 	done chan struct{} // closed when the loop has ended
 
@@ -68,23 +70,28 @@ type Loop struct {
 	delay     atomic.Int64        // how long the first task of the last batch had waited
 	stuck     atomic.Int64        // the busy value whose stack has been logged
 	saturated atomic.Bool         // see noteLoad; written by the loop alone
+	busyTime  atomic.Int64        // sum of the times of the batches
+	flushTime atomic.Int64        // sum of the times of the flushes
 
 	// Used by the loop's goroutine alone.
-	log       *slog.Logger
-	slow      time.Duration
-	begin     func()
-	flush     func()
-	batch     []func()
-	at        int           // the next task of batch
-	rounds    int           // batches since Close was called
-	began     time.Duration // when the running task began
-	until     time.Duration // when it ended, as given to EndedAt; 0 if it was not
-	selfTimed bool          // the running task logs slow parts itself
-	begun     bool          // begin was called, and flush has yet to be
-	yielder   gosched.Yielder
-	idle      time.Duration // when the last batch had run
-	since     time.Duration // when the loop began to add up rested
-	rested    time.Duration // how long the loop has rested since
+	log           *slog.Logger
+	slow          time.Duration
+	begin         func()
+	flush         func()
+	batch         []func()
+	at            int           // the next task of batch
+	rounds        int           // batches since Close was called
+	began         time.Duration // when the running task began
+	until         time.Duration // when it ended, as given to EndedAt; 0 if it was not
+	selfTimed     bool          // the running task logs slow parts itself
+	prefix, label string        // of the running task; see Label
+	begun         bool          // begin was called, and flush has yet to be
+	batchBegan    time.Duration // when begin was called first
+	ran           time.Duration // when the last task or timer of the batch ended
+	yielder       gosched.Yielder
+	idle          time.Duration // when the last batch had run
+	since         time.Duration // when the loop began to add up rested
+	rested        time.Duration // how long the loop has rested since
 }
 
 // New makes a loop that keeps its tasks until Start.
@@ -267,6 +274,8 @@ func (l *Loop) end() {
 		l.begun = false
 		l.flush()
 		l.idle = l.now()
+		l.flushTime.Add(int64(l.idle - l.ran))
+		l.busyTime.Add(int64(l.idle - l.batchBegan))
 	}
 }
 

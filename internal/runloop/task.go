@@ -2,8 +2,6 @@ package runloop
 
 import (
 	"fmt"
-	"reflect"
-	"runtime"
 	"time"
 
 	"github.com/lonng/nano/internal/stacktrace"
@@ -17,35 +15,46 @@ func (l *Loop) runBatch() {
 	if l.at == len(l.batch) && !l.due() {
 		return
 	}
-	if !l.begun {
+	fresh := !l.begun
+	if fresh {
 		l.begun = true
 		l.begin()
 	}
-	now := l.fire(l.now())
+	now := l.now()
+	if fresh {
+		l.batchBegan = now
+	}
+	now = l.fire(now)
 	flushed := now
 	for l.at < len(l.batch) {
 		t := l.batch[l.at]
 		l.batch[l.at] = nil
 		l.at++
 		l.busy.Store(int64(now) | 1)
-		l.began, l.until, l.selfTimed = now, 0, false
+		l.began, l.until, l.selfTimed, l.label = now, 0, false, ""
 		l.run(t)
 		end := l.until
 		if end == 0 {
 			end = l.now()
 		}
-		if took := end - now; l.slow > 0 && took > l.slow && !l.selfTimed {
-			l.log.Warn("nano: slow task", "task", taskName(t), "took", took)
+		if !l.selfTimed {
+			took := end - now
+			l.chargeTask(t, took)
+			if l.slow > 0 && took > l.slow {
+				l.log.Warn("nano: slow task", "task", taskName(t), "took", took)
+			}
 		}
 		now = end
 		if now-flushed > flushEvery {
 			l.flush()
 			l.begin()
 			now = l.now()
+			l.flushTime.Add(int64(now - end))
 			flushed = now
 		}
 		now = l.fire(now)
 	}
+	l.ran = now
 	l.busy.Store(0)
 }
 
@@ -57,14 +66,6 @@ func (l *Loop) run(f func()) {
 		}
 	}()
 	f()
-}
-
-// taskName returns the name of a function, for the log.
-func taskName(f func()) string {
-	if f := runtime.FuncForPC(reflect.ValueOf(f).Pointer()); f != nil {
-		return f.Name()
-	}
-	return "unknown"
 }
 
 // SelfTimed disables the loop's log record for the running task if it is slow, because the

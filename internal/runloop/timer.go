@@ -23,6 +23,7 @@ type Timer struct {
 	check    func(now time.Time) bool // of a condition timer; else nil
 	interval time.Duration
 	stopped  atomic.Bool
+	account  *account // of f; used by the loop alone
 
 	// Guarded by the loop's mu.
 	left  int           // calls to come, or Endless
@@ -180,9 +181,12 @@ func (l *Loop) fire(now time.Duration) time.Duration {
 		l.noteDue()
 		l.mu.Unlock()
 		l.busy.Store(int64(started) | 1)
+		l.label = ""
 		l.run(t.call)
 		end := l.now()
-		if took := end - started; l.slow > 0 && took > l.slow {
+		took := end - started
+		l.chargeTimer(t, took)
+		if l.slow > 0 && took > l.slow {
 			l.log.Warn("nano: slow timer", "task", taskName(t.f), "took", took)
 		}
 		started = end

@@ -25,6 +25,8 @@ type Control interface {
 	WatchEnd(key any, f func()) bool
 	// Unwatch removes the watches with the key.
 	Unwatch(key any)
+	// WatchKeys appends the keys of the watches of WatchEnd to dst.
+	WatchKeys(dst []any) []any
 
 	// Suspend runs the callbacks of OnSuspend with the reason why the connection was lost.
 	// The entity calls it on the logic goroutine, in order with the session's messages.

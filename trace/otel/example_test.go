@@ -16,9 +16,13 @@ import (
 func Example() {
 	exporter := tracetest.NewInMemoryExporter()
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter))
-	defer provider.Shutdown(context.Background())
-
 	srv := nano.New(nano.WithTracer(nanootel.New(nanootel.Options{Provider: provider})))
-	fmt.Println(srv.Start(), srv.Shutdown(context.Background()))
-	// Output: <nil> <nil>
+	fmt.Println(srv.Start())
+
+	fmt.Println(srv.Shutdown(context.Background()))
+	fmt.Println(provider.Shutdown(context.Background())) // exports the last spans
+	// Output:
+	// <nil>
+	// <nil>
+	// <nil>
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -251,6 +252,69 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// TestPause checks that a client sends a whole window at once, and pauses after the
+// answers.
+func TestPause(t *testing.T) {
+	const window, pause = 8, 5 * time.Millisecond
+	var mu sync.Mutex
+	var came []time.Time
+	r, err := Run(Spec{
+		Kind: Echo, Size: 64, Clients: 1, Window: window, Route: "A.B", Duration: 200 * time.Millisecond, Pause: pause,
+		Addr: serve(t, func(_, _ int, p []byte) ([]byte, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			came = append(came, time.Now())
+			return p, nil
+		}),
+	}, func() {}, func() {})
+	if err != nil || r.Sum() != 0 || r.Done < window {
+		t.Fatalf("%d answers, faults: %v, %v, want a window or more", r.Done, r.Faults, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for n := window; n < len(came); n += window {
+		// The server may see the last message of a window late, but no message early.
+		if d := came[n].Sub(came[n-window]); d < pause {
+			t.Errorf("window %d came %v after the one before, want a pause of %v", n/window, d, pause)
+		}
+	}
+}
+
+// TestOpen checks that requests are sent on schedule while a server does not answer, and
+// that latency counts from the schedule.
+func TestOpen(t *testing.T) {
+	const stall = 150 * time.Millisecond
+	stalled := false
+	r, err := Run(Spec{
+		Kind: Echo, Size: 64, Clients: 1, Window: 1024, Route: "A.B", Duration: 400 * time.Millisecond, Rate: 1000, Open: true,
+		Addr: serve(t, func(_, n int, p []byte) ([]byte, error) {
+			if n == 100 && !stalled {
+				stalled = true
+				<-time.After(stall)
+			}
+			return p, nil
+		}),
+	}, func() {}, func() {})
+	if err != nil || r.Sum() != 0 {
+		t.Fatalf("faults: %v, %v", r.Faults, err)
+	}
+	if r.Done < 200 || r.Max < stall*9/10 || r.P99 < stall/2 {
+		t.Errorf("%d answers, p99 %v, at most %v, want most, and the stall in the latency of many", r.Done, r.P99, r.Max)
+	}
+	r, err = Run(Spec{
+		Kind: Echo, Size: 64, Clients: 1, Window: 4, Route: "A.B", Duration: 200 * time.Millisecond, Rate: 1000, Open: true,
+		Addr: serve(t, func(_, n int, p []byte) ([]byte, error) {
+			if n == 50 {
+				return nil, errors.New("enough")
+			}
+			return p, nil
+		}),
+	}, func() {}, func() {})
+	if err != nil || r.Lost == 0 {
+		t.Errorf("faults: %v, %v, want requests lost that the window had no room for", r.Faults, err)
+	}
+}
+
 func TestRunFails(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -266,6 +330,8 @@ func TestRunFails(t *testing.T) {
 			{Spec{Size: 15, Clients: 1, Window: 1}, "payload"},
 			{Spec{Size: 64, Window: 1}, "a client or more"},
 			{Spec{Size: 64, Clients: 1, Window: 3}, "power of two"},
+			{Spec{Size: 64, Clients: 1, Window: 1, Kind: Idle, Pause: 1}, "pause"},
+			{Spec{Size: 64, Clients: 1, Window: 1, Kind: Echo, Open: true}, "schedule"},
 			{Spec{Size: 64, Clients: 3, Window: 1, Kind: Broadcast, Rooms: 2, Join: "A.B"}, "one size"},
 			{Spec{Size: 64, Clients: 1, Window: 1, Kind: Echo, Addr: nobody}, "refused"},
 			{Spec{Size: 64, Clients: 1, Window: 1, Kind: Connect, Addr: nobody, Duration: time.Second}, "refused"},

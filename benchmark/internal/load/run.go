@@ -1,9 +1,6 @@
-// Long: one event loop with the state of its clients, which all cases share.
-
 package load
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -82,14 +79,20 @@ type run struct {
 	measuring     bool
 	failed        error // the error that ends the run
 
-	issued   int64 // messages that Rate asked for
-	turn     int   // the client that sends the next message
+	origin   time.Duration // when the schedule of Rate began
+	issued   int64         // messages that Rate asked for
+	turn     int           // the client that sends the next message
+	paused   []pause       // by time
+	held     bool          // paused clients stay so
 	lastLook time.Duration
 
 	latency    hist.Histogram
+	lag        hist.Histogram
 	done       int64
 	heartbeats int64
 	faults     Faults
+
+	crowded Crowded // of a Crowd
 
 	// Of a Storm.
 	cutAt  time.Duration // when the connections were cut
@@ -98,22 +101,33 @@ type run struct {
 	missed int64
 }
 
+// pause is a client that sends its next window at a time, or that of its room.
+type pause struct {
+	until time.Duration
+	c     *client
+}
+
 // Run puts a load on a server. It calls begin and end at the start and the end of the
 // measured time. The load continues for some time after that, so the server is under load
 // until the last measurement.
 func Run(s Spec, begin, end func()) (Result, error) {
-	if err := s.check(); err != nil {
-		return Result{}, err
-	}
-	r := &run{Spec: s, base: time.Now(), mask: uint32(s.Window - 1)}
-	r.prepare()
-	t, err := newTransport(r)
+	r, err := newRun(s)
 	if err != nil {
 		return Result{}, err
 	}
-	defer t.end()
-	r.transport = t
+	defer r.transport.end()
 	return r.run(begin, end)
+}
+
+// newRun returns a run whose clients are not connected. The caller ends its transport.
+func newRun(s Spec) (r *run, err error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	r = &run{Spec: s, base: time.Now(), mask: uint32(s.Window - 1)}
+	r.prepare()
+	r.transport, err = newTransport(r)
+	return r, err
 }
 
 func (r *run) prepare() {
@@ -163,7 +177,14 @@ func (r *run) run(begin, end func()) (Result, error) {
 	if err := r.spin(r.Warm); err != nil {
 		return Result{}, err
 	}
+	if err := r.rest(); err != nil {
+		return Result{}, err
+	}
 	begin()
+	if err := r.rest(); err != nil {
+		return Result{}, err
+	}
+	r.held = false
 	r.look()
 	r.reset()
 	from, cpu := r.now, proc.CPUTime()
@@ -174,12 +195,15 @@ func (r *run) run(begin, end func()) (Result, error) {
 	if err := measure(); err != nil {
 		return Result{}, err
 	}
+	if err := r.rest(); err != nil {
+		return Result{}, err
+	}
 	r.look()
 	r.measuring = false
 	end()
 	res := Result{
 		Clients: r.Clients, Setup: setup, Took: r.now - from, Done: r.done,
-		P50: r.latency.Quantile(.5), P99: r.latency.Quantile(.99), Max: r.latency.Max(),
+		P50: r.latency.Quantile(.5), P99: r.latency.Quantile(.99), Max: r.latency.Max(), Lag: r.lag.Quantile(.99),
 		Heartbeats: r.heartbeats, Missed: r.missed, CPU: proc.CPUTime() - cpu, Faults: r.faults,
 	}
 	if r.Kind == Connect {
@@ -281,6 +305,20 @@ func (r *run) until(d time.Duration, what string, progress func() (int, error)) 
 	}
 }
 
+// holdTime is how long a load with pauses rests before and after the begin and the end of
+// the measured time, so that others can take a look at the server.
+const holdTime = 50 * time.Millisecond
+
+// rest holds back the next windows of a load with pauses, and gives those in flight time to
+// be answered.
+func (r *run) rest() error {
+	if r.Pause == 0 {
+		return nil
+	}
+	r.held = true
+	return r.spin(holdTime)
+}
+
 // start sends messages until every window is full.
 func (r *run) start() {
 	r.firing = r.Rate == 0 && (r.Kind == Echo || r.Kind == Push || r.Kind == Broadcast)
@@ -301,7 +339,7 @@ func (r *run) start() {
 
 // reset starts the measured time.
 func (r *run) reset() {
-	r.latency = hist.Histogram{}
+	r.latency, r.lag = hist.Histogram{}, hist.Histogram{}
 	r.done, r.heartbeats, r.setups = 0, 0, 0
 	r.faults = Faults{Closed: r.faults.Closed}
 	for _, c := range r.clients {
@@ -314,10 +352,12 @@ func (r *run) reset() {
 func (r *run) spin(d time.Duration) error {
 	r.look()
 	until := r.now + d
-	origin := r.now
-	r.issued = 0
+	r.origin, r.issued = r.now, 0
 	step := 20 * time.Millisecond
-	if r.Rate > 0 {
+	switch {
+	case r.Open || r.Pause > 0:
+		step = 0 // sleeping is not precise enough
+	case r.Rate > 0:
 		step = time.Millisecond
 	}
 	for r.now < until {
@@ -329,9 +369,14 @@ func (r *run) spin(d time.Duration) error {
 			return r.failed
 		}
 		if r.Rate > 0 {
-			for due := int64((r.now - origin).Seconds() * r.Rate); r.issued < due; r.issued++ {
+			for due := int64((r.now - r.origin).Seconds() * r.Rate); r.issued < due; r.issued++ {
 				r.issue()
 			}
+		}
+		for !r.held && len(r.paused) > 0 && r.paused[0].until <= r.now {
+			c := r.paused[0].c
+			r.paused = append(r.paused[:0], r.paused[1:]...)
+			r.volley(c)
 		}
 		if r.now-r.lastLook > Lost/10 {
 			r.lastLook = r.now
@@ -339,86 +384,6 @@ func (r *run) spin(d time.Duration) error {
 		}
 	}
 	return nil
-}
-
-// issue sends the next message of a load with a rate. It skips the message if the window
-// is full, so the rate is lower then.
-func (r *run) issue() {
-	r.look()
-	if r.Kind == Broadcast {
-		room := r.turn % len(r.rooms)
-		r.turn++
-		if q := r.rooms[room]; int(q.sent-q.want) < r.Window {
-			r.say(room)
-		}
-		return
-	}
-	c := r.clients[r.turn%len(r.clients)]
-	r.turn++
-	if int(c.sent-c.want) < r.Window {
-		r.fire(c)
-		r.transport.flush(c)
-	}
-}
-
-// fill sends messages of c until its window is full. The caller flushes.
-func (r *run) fill(c *client) {
-	for int(c.sent-c.want) < r.Window {
-		r.fire(c)
-	}
-}
-
-func (r *run) fire(c *client) {
-	c.times[c.sent&r.mask] = r.now
-	c.out = r.message.append(c.out, c.n, c.sent)
-	c.sent++
-}
-
-// refill makes the sender of a room send until its window is full.
-func (r *run) refill(room int) {
-	for q := r.rooms[room]; int(q.sent-q.want) < r.Window; {
-		r.say(room)
-	}
-}
-
-// say makes the first client of a room send a broadcast.
-func (r *run) say(room int) {
-	q := r.rooms[room]
-	c := r.clients[room*(r.Clients/r.Rooms)]
-	q.times[q.sent&r.mask], q.counts[q.sent&r.mask] = r.now, 0
-	c.out = r.message.append(c.out, c.n, q.sent)
-	q.sent++
-	r.transport.flush(c)
-}
-
-// overdue counts answers as lost if they have not arrived in time.
-func (r *run) overdue() {
-	for i, q := range r.rooms {
-		for q.want != q.sent && r.now-q.times[q.want&r.mask] > Lost {
-			r.faults.Lost += int64(r.Clients/r.Rooms - q.counts[q.want&r.mask])
-			q.want++
-		}
-		if r.firing {
-			r.refill(i)
-		}
-	}
-	for _, c := range r.clients {
-		if r.Resume && c.state == stateReady && c.resume.late(r.now) {
-			r.acknowledge(c)
-			r.transport.flush(c)
-		}
-		if c.times == nil || c.state != stateReady {
-			continue
-		}
-		for c.want != c.sent && r.now-c.times[c.want&r.mask] > Lost {
-			r.faults.Lost++
-			c.want++
-		}
-		if r.firing {
-			r.fill(c)
-			r.transport.flush(c)
-		}
-	}
 }
 
 func (r *run) dial(c *client) error {
@@ -434,224 +399,4 @@ func (r *run) close(c *client) {
 	}
 	c.state = stateClosed
 	r.transport.close(c)
-}
-
-// connected is called when a client has connected.
-func (r *run) connected(c *client) {
-	if r.WebSocket {
-		c.state = stateUpgrade
-		c.out = append(c.out, upgrade...)
-	} else {
-		c.state = stateHandshake
-		c.out = append(c.out, r.hello(c)...)
-	}
-	r.transport.flush(c)
-}
-
-// gone is called when a connection has ended or could not be opened.
-func (r *run) gone(c *client, err error) {
-	if err != nil && !r.worked {
-		r.failed = err
-	}
-	if r.retry(c) {
-		return
-	}
-	r.faults.Closed++
-	r.again(c)
-}
-
-// again closes a connection, and opens it again if the load requires that.
-func (r *run) again(c *client) {
-	r.close(c)
-	if r.redial && r.failed == nil {
-		r.failed = r.dial(c)
-	}
-}
-
-// received is called with bytes from the server, and does not keep them. The transport
-// flushes afterwards.
-func (r *run) received(c *client, b []byte) {
-	r.look()
-	if len(c.rest) > 0 {
-		c.rest = append(c.rest, b...)
-		b = c.rest
-	}
-	if c.state == stateUpgrade {
-		end := bytes.Index(b, []byte("\r\n\r\n"))
-		if end < 0 {
-			c.rest = append(c.rest[:0], b...)
-			return
-		}
-		if !bytes.HasPrefix(b, []byte("HTTP/1.1 101 ")) {
-			r.failed = fmt.Errorf("the upgrade was refused: %s", b[:end])
-			return
-		}
-		b = b[end+4:]
-		c.state = stateHandshake
-		c.out = append(c.out, r.hello(c)...)
-	}
-	if r.WebSocket {
-		b = r.frames(c, b)
-	} else {
-		b = r.packets(c, b)
-	}
-	if c.state == stateHandshake || c.state == stateReady {
-		c.rest = append(c.rest[:0], b...)
-	}
-	if r.Resume && c.state == stateReady && c.resume.due(r.now) {
-		r.acknowledge(c)
-	}
-}
-
-// frames consumes whole frames of b and returns the rest. Each frame must contain one
-// packet.
-func (r *run) frames(c *client, b []byte) []byte {
-	began := c.began
-	for {
-		opcode, payload, n := unframe(b)
-		if n == 0 {
-			return b
-		}
-		b = b[n:]
-		switch {
-		case opcode == 8:
-			r.gone(c, nil)
-			return nil
-		case opcode > 2: // pings are not expected, and a run needs no pongs
-		case len(payload) < head || len(payload) != head+length(payload):
-			r.faults.Corrupt++
-		default:
-			r.packet(c, payload[0], payload[head:])
-		}
-		if c.state == stateClosed || c.began != began {
-			return nil
-		}
-	}
-}
-
-func length(b []byte) int { return int(b[1])<<16 | int(b[2])<<8 | int(b[3]) }
-
-// packets consumes whole packets of b and returns the rest.
-func (r *run) packets(c *client, b []byte) []byte {
-	began := c.began
-	for len(b) >= head {
-		n := head + length(b)
-		if len(b) < n {
-			break
-		}
-		r.packet(c, b[0], b[head:n])
-		if c.state == stateClosed || c.began != began { // closed, and perhaps open again
-			return nil
-		}
-		b = b[n:]
-	}
-	return b
-}
-
-func (r *run) packet(c *client, typ byte, body []byte) {
-	switch typ {
-	case packetData:
-		if r.Resume {
-			c.resume.count(head+len(body), r.now)
-		}
-		r.data(c, body)
-	case packetHeartbeat:
-		if len(body) > 0 { // an acknowledgement, which is not answered
-			return
-		}
-		r.heartbeats++
-		c.out = append(c.out, r.heartbeat...)
-	case packetHandshake:
-		if c.state != stateHandshake {
-			return
-		}
-		c.state = stateReady
-		c.out = append(c.out, r.ack...)
-		r.ready++
-		r.setups++
-		r.worked = true
-		if r.Kind == Storm {
-			r.welcome(c, body)
-		}
-		if r.Kind == Connect {
-			r.transport.flush(c)
-			if r.measuring {
-				r.latency.Add(r.now - c.began)
-			}
-			r.again(c)
-		}
-	}
-}
-
-func (r *run) data(c *client, body []byte) {
-	m, ok := parse(body)
-	if !ok || m.failed {
-		r.faults.Corrupt++
-		return
-	}
-	if r.Kind == Storm {
-		r.told(c, m)
-		return
-	}
-	if r.joined < r.Clients && (r.Join != "" || r.Kind == Idle) {
-		r.joined++ // the answer to the client's first request
-		return
-	}
-	from, number, ok := r.message.check(m.payload)
-	if !ok || m.id != 0 && m.id != uint64(number)+firstID {
-		r.faults.Corrupt++
-		return
-	}
-	if r.Kind == Broadcast {
-		r.delivered(c, from, number)
-		return
-	}
-	if from != c.n {
-		r.faults.Corrupt++
-		return
-	}
-	if number-c.want >= c.sent-c.want { // counted as lost, or overtaken
-		r.faults.Late++
-		return
-	}
-	r.faults.Lost += int64(number - c.want) // answers come in order, so the earlier ones are lost
-	c.want = number + 1
-	c.got++
-	r.count(c.times[number&r.mask])
-	if r.firing {
-		r.fill(c)
-	}
-}
-
-// delivered counts a broadcast that a member of its room received.
-func (r *run) delivered(c *client, from, number uint32) {
-	i := r.roomOf(c)
-	q, members := r.rooms[i], r.Clients/r.Rooms
-	if int(from) != i*members {
-		r.faults.Corrupt++
-		return
-	}
-	if number-q.want >= q.sent-q.want || number < c.want {
-		r.faults.Late++
-		return
-	}
-	c.want = number + 1
-	c.got++
-	r.count(q.times[number&r.mask])
-	if q.counts[number&r.mask]++; q.counts[number&r.mask] < members || number != q.want {
-		return
-	}
-	for q.want != q.sent && q.counts[q.want&r.mask] == members {
-		q.want++
-	}
-	if r.firing {
-		r.refill(i)
-	}
-}
-
-func (r *run) count(sent time.Duration) {
-	r.done++
-	if r.measuring {
-		r.latency.Add(r.now - sent)
-	}
 }

@@ -23,6 +23,7 @@ const (
 	Broadcast Kind = "broadcast" // notifies of one client in each room; each is pushed to all members
 	Idle      Kind = "idle"      // one request per client, and then only heartbeats
 	Connect   Kind = "connect"   // handshakes; after each one the connection is closed and opened again
+	Crowd     Kind = "crowd"     // clients join a room, and then count what they are sent; for CrowdRole
 	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
 )
 
@@ -43,14 +44,26 @@ type Spec struct {
 	WebSocket bool
 	Codec     Codec
 	Resume    bool // ask for sessions that can be resumed, and acknowledge what comes
-	Size      int  // letters in a payload, from 16 to 127
+	Size      int  // letters in a payload, from 16 to maxSize; to 127 with Protobuf
 
 	Clients int
 	Rooms   int     // number of rooms, for Broadcast or if Join is set
 	Window  int     // messages in flight per client or room; a power of two
 	Rate    float64 // messages per second in total, if the windows allow it; 0 for the highest rate
-	Route   string  // route of the messages
-	Join    string  // route of the first request of each client, or ""
+
+	// Open sends the messages of a Rate when they are due, however late the answers come,
+	// and measures latency from that moment. Without it a client whose window is full sends
+	// nothing.
+	Open bool
+
+	// Pause is the time between the last answer to a whole window and the next window,
+	// which is sent at once, or between two connections with Connect. No message is in
+	// flight when the measured time begins and when it ends. 0 sends a message for every
+	// answer.
+	Pause time.Duration
+
+	Route string // route of the messages
+	Join  string // route of the first request of each client, or ""
 
 	Connects float64 // connections per second, and with Idle as many first echoes; 0 for the highest rate
 
@@ -63,16 +76,25 @@ type Spec struct {
 // Lost is how long an answer may take before it counts as lost.
 const Lost = time.Second
 
+// maxSize is the largest number of letters in a payload.
+const maxSize = 8 << 10
+
 func (s *Spec) check() error {
 	switch {
-	case s.Size < 2*stampLength || s.Size > 127:
-		return fmt.Errorf("want payloads of %d to 127 letters, got %d", 2*stampLength, s.Size)
+	case s.Size < 2*stampLength || s.Size > maxSize || s.Codec == Protobuf && s.Size > 127:
+		return fmt.Errorf("want payloads of %d to %d letters, or 127 with protobuf, got %d", 2*stampLength, maxSize, s.Size)
 	case s.Clients < 1:
 		return fmt.Errorf("want a client or more, got %d", s.Clients)
 	case s.Window < 1 || s.Window&(s.Window-1) != 0:
 		return fmt.Errorf("want a window that is a power of two, got %d", s.Window)
+	case s.Open && (s.Rate <= 0 || s.Kind != Echo):
+		return errors.New("want requests at a rate if they are sent on schedule")
+	case s.Pause > 0 && (s.Rate > 0 || s.Kind != Echo && s.Kind != Push && s.Kind != Broadcast && s.Kind != Connect):
+		return fmt.Errorf("want no rate and no %s with a pause", s.Kind)
 	case s.Kind == Storm && (!s.Resume || s.Join == ""):
 		return errors.New("want a storm with resume, and a route to join a room")
+	case s.Kind == Crowd && s.Join == "":
+		return errors.New("want a crowd with a route to join a room")
 	case s.Kind == Broadcast && (s.Rooms < 1 || s.Clients%s.Rooms != 0 || s.Join == ""):
 		return fmt.Errorf("want rooms of one size, and a route to join them, got %d clients and %d rooms", s.Clients, s.Rooms)
 	}
@@ -88,6 +110,7 @@ type Result struct {
 
 	Done          int64 // answers, deliveries or handshakes
 	P50, P99, Max time.Duration
+	Lag           time.Duration // with Open: the p99 of how late requests were sent
 	Heartbeats    int64
 	Missed        int64         // with Storm: broadcasts that came late, to clients that were away
 	CPU           time.Duration // CPU time of the load generator
@@ -103,6 +126,11 @@ type Faults struct{ Lost, Late, Corrupt, Closed, Stuck int64 }
 
 // Sum returns the total number of faults.
 func (f Faults) Sum() int64 { return f.Lost + f.Late + f.Corrupt + f.Closed + f.Stuck }
+
+// Plus returns the faults of two measurements together.
+func (f Faults) Plus(g Faults) Faults {
+	return Faults{f.Lost + g.Lost, f.Late + g.Late, f.Corrupt + g.Corrupt, f.Closed + g.Closed, f.Stuck + g.Stuck}
+}
 
 func (f Faults) String() string {
 	var list []string

@@ -14,10 +14,12 @@ const (
 	packetAck       = 2
 	packetHeartbeat = 3
 	packetData      = 4
+	packetKick      = 5
 
 	typeRequest  = 0
 	typeNotify   = 1
 	typeResponse = 2
+	typePush     = 3
 )
 
 // stampLength is the length of a number in a payload. A payload begins with two numbers:

@@ -28,7 +28,11 @@ func Main(roles map[string]Role) {
 	if len(os.Args) != 3 || !strings.HasPrefix(os.Args[1], roleMark) {
 		return
 	}
-	role := roles[strings.TrimPrefix(os.Args[1], roleMark)]
+	name := strings.TrimPrefix(os.Args[1], roleMark)
+	if name == roleTracer {
+		os.Exit(trace(os.Args[2]))
+	}
+	role := roles[name]
 	if role == nil {
 		role = func(*Child) error { return fmt.Errorf("no such role: %q", os.Args[1]) }
 	}
@@ -110,12 +114,15 @@ type Usage struct {
 	Memory  int64         // resident bytes
 	Heap    int64         // bytes in heap objects
 	Mallocs int64         // objects allocated so far
+	Alloc   int64         // bytes allocated so far
 }
 
 func usage() any {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	return Usage{CPU: cpuTime(), Memory: resident(&m), Heap: int64(m.HeapAlloc), Mallocs: int64(m.Mallocs)}
+	return Usage{
+		CPU: cpuTime(), Memory: resident(&m), Heap: int64(m.HeapAlloc), Mallocs: int64(m.Mallocs), Alloc: int64(m.TotalAlloc),
+	}
 }
 
 func collect() any {

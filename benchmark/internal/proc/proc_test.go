@@ -52,7 +52,7 @@ func TestProcess(t *testing.T) {
 	}
 	for _, collected := range []bool{false, true} {
 		u, err := p.Usage(ctx, collected)
-		if err != nil || u.CPU <= 0 || u.Memory <= 0 || u.Heap <= 0 || u.Mallocs <= 0 {
+		if err != nil || u.CPU <= 0 || u.Memory <= 0 || u.Heap <= 0 || u.Mallocs <= 0 || u.Alloc <= 0 {
 			t.Errorf("Usage = %+v, %v, want all above 0", u, err)
 		}
 	}

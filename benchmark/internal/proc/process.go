@@ -22,21 +22,41 @@ type Process struct {
 	events chan event // closed when the child has closed its output
 	log    tail
 	reaped sync.Once
+	counts string // the file of Calls; "" if the process is not traced
 }
 
 // Start starts the running program again in a role that its Main knows. The specification
 // is encoded as JSON. If cpus is not empty, the process runs on these processors only, if
 // the system supports that. The caller must call End.
 func Start(role string, spec any, cpus []int) (*Process, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	return StartProgram("", role, spec, cpus)
+}
+
+// StartProgram is like Start for another program that has the role. "" is the running
+// program.
+func StartProgram(program, role string, spec any, cpus []int) (*Process, error) {
+	if program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		program = self
 	}
 	data, err := json.Marshal(spec)
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{role: role, cmd: exec.Command(self, roleMark+role, string(data)), events: make(chan event, 16)}
+	return start(role, exec.Command(program, roleMark+role, string(data)), cpus)
+}
+
+// StartCommand starts a program that knows no roles. It should end when its standard
+// input ends. The caller must call End.
+func StartCommand(name string, cmd *exec.Cmd, cpus []int) (*Process, error) {
+	return start(name, cmd, cpus)
+}
+
+func start(role string, cmd *exec.Cmd, cpus []int) (p *Process, err error) {
+	p = &Process{role: role, cmd: cmd, events: make(chan event, 16)}
 	p.cmd.Stderr = &p.log
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -93,6 +113,10 @@ func (p *Process) Ask(ctx context.Context, question string, v any) error {
 	return p.Await(ctx, question, v)
 }
 
+// CPU returns the CPU time that the process has used, as the system counts it from
+// outside. It is exact to 10 ms. It fails on systems other than Linux.
+func (p *Process) CPU() (time.Duration, error) { return cpuOf(p.cmd.Process.Pid) }
+
 // Usage returns the resource usage of the process. If collected is set, the process first
 // collects garbage and returns memory to the system.
 func (p *Process) Usage(ctx context.Context, collected bool) (u Usage, err error) {
@@ -113,6 +137,9 @@ func (p *Process) End() {
 		// Wait closes the output, so the output has to be read first.
 	}
 	p.reap()
+	if p.counts != "" {
+		_ = os.Remove(p.counts)
+	}
 }
 
 // reap waits for the process. All of its output must have been read.

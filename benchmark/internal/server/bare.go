@@ -56,8 +56,14 @@ func bare(k Kind) func(net.Conn) {
 	case Fanout:
 		f := &fanout{rooms: map[string]*room{}}
 		return f.serve
+	case FanoutBatch, FanoutBatchWS:
+		b := &batch{webSocket: k == FanoutBatchWS, rooms: &fanout{rooms: map[string]*room{}}}
+		return b.serve
+	case WSBatch:
+		b := &batch{webSocket: true}
+		return b.serve
 	case TCPJSON:
-		return func(c net.Conn) { echo(c, answerJSON) }
+		return func(c net.Conn) { echo(c, AnswerJSON) }
 	case TCPProtobuf:
 		return func(c net.Conn) { echo(c, answerProtobuf) }
 	default:
@@ -146,7 +152,9 @@ func finish(out []byte, start int) []byte {
 	return out
 }
 
-func answerJSON(out, body []byte) ([]byte, error) {
+// AnswerJSON appends the packet of the answer to a request, whose payload it decodes and
+// encodes again.
+func AnswerJSON(out, body []byte) ([]byte, error) {
 	_, id, payload, err := parse(body)
 	if err != nil {
 		return nil, err
@@ -205,9 +213,7 @@ func (f *fanout) serve(c net.Conn) {
 	var mine *room
 	defer func() {
 		if mine != nil {
-			mine.mu.Lock()
-			defer mine.mu.Unlock()
-			mine.members = slices.DeleteFunc(mine.members, func(m net.Conn) bool { return m == c })
+			mine.leave(c)
 		}
 	}()
 	r := bufio.NewReaderSize(c, 4096)
@@ -222,7 +228,7 @@ func (f *fanout) serve(c net.Conn) {
 			return
 		}
 		if in[0] == handshake {
-			out = finish(append(append(out[:0], handshake, 0, 0, 0), `{"code":200,"sys":{"heartbeat":30}}`...), 0)
+			out = finish(append(append(out[:0], handshake, 0, 0, 0), shaken...), 0)
 			if _, err := c.Write(out); err != nil {
 				return
 			}
@@ -237,18 +243,11 @@ func (f *fanout) serve(c net.Conn) {
 		case flag == request && mine == nil && len(payload) >= 2*stampLength:
 			mine = f.room(roomOf(payload))
 			out = finish(append(open(out[:0], id), payload...), 0)
-			mine.mu.Lock()
-			mine.members = append(mine.members, c)
-			_, _ = c.Write(out)
-			mine.mu.Unlock()
+			mine.join(c, out)
 		case flag == notify && mine != nil:
 			out = append(append(out[:0], data, 0, 0, 0, push, byte(len(PushRoute))), PushRoute...)
 			out = finish(append(out, payload...), 0)
-			mine.mu.Lock()
-			for _, m := range mine.members {
-				_, _ = m.Write(out)
-			}
-			mine.mu.Unlock()
+			mine.write(out)
 		}
 	}
 }

@@ -79,6 +79,13 @@ func (b *Bench) Say(s *session.Session, data []byte) error {
 	return g.Broadcast(PushRoute, data)
 }
 
+// once pushes a broadcast to every room. It runs on the logic goroutine.
+func (b *Bench) once() {
+	for _, g := range b.rooms {
+		_ = g.Broadcast(PushRoute, bytes.Repeat([]byte("x"), broadcastSize)) // a room may be empty
+	}
+}
+
 // broadcast pushes numbered broadcasts to every room until ended is closed. A payload is the number 0 and that of the
 // broadcast, as stamps, and letters.
 func (b *Bench) broadcast(srv *nano.Server, rate float64, ended <-chan struct{}) {
@@ -215,8 +222,13 @@ func (p *probe) take() any {
 	return Delays{h.Count(), h.Quantile(.5), h.Quantile(.99), h.Max()}
 }
 
+// shutdownTime is the time limit of a graceful shutdown.
+const shutdownTime = time.Minute
+
 // serveNano serves until the process is asked to end. It answers "probe" with the Delays
-// since the previous question. The first question starts the probe.
+// since the previous question; the first question starts the probe. "broadcast" pushes
+// once to all members of all rooms. "shutdown" shuts the server down gracefully and is
+// answered with the text of the error, or "".
 func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	lobby := &Lobby{}
 	for range s.Schedulers {
@@ -251,6 +263,18 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	if s.Rate > 0 {
 		go bench.broadcast(srv, s.Rate, c.Ended())
 	}
+	c.Answer("broadcast", func() any {
+		srv.Invoke(bench.once)
+		return nil
+	})
+	c.Answer("shutdown", func() any {
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	var once sync.Once
 	c.Answer("probe", func() any {
 		once.Do(func() { go p.run(srv, c.Ended()) })
@@ -265,6 +289,9 @@ func serveNano(l net.Listener, s Spec, c *proc.Child, ready func()) error {
 	ready()
 	select {
 	case err := <-served:
+		if err == nil { // after the question "shutdown"
+			<-c.Ended()
+		}
 		return err
 	case <-c.Ended():
 	}

@@ -4,12 +4,13 @@
 package server
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"github.com/lonng/nano/benchmark/internal/proc"
-	"github.com/lonng/nano/internal/netpoll"
 )
 
 // Kind is the kind of a server.
@@ -27,16 +28,26 @@ const (
 	NanoUnparked          Kind = "nano-unparked"
 	NanoWebSocketUnparked Kind = "nano-ws-unparked"
 
-	TCP         Kind = "tcp"          // one goroutine per connection; one write for all whole frames of a read
-	WebSocket   Kind = "ws"           // gorilla/websocket; one write per message
-	Fanout      Kind = "fanout"       // builds a frame once for each room; the reader of the message writes it
+	TCP           Kind = "tcp"             // one goroutine per connection; one write for all whole frames of a read
+	WebSocket     Kind = "ws"              // gorilla/websocket; one write per message
+	Fanout        Kind = "fanout"          // builds a frame once for each room; the reader of the message writes it
+	WSBatch       Kind = "ws-batch"        // one read and one write for all whole frames that have come
+	FanoutBatch   Kind = "fanout-batch"    // Fanout; the broadcasts of a read leave with one write for each member
+	FanoutBatchWS Kind = "fanout-batch-ws" // the same over WebSocket
+
 	TCPJSON     Kind = "tcp-json"     // TCP; decodes and encodes each payload
 	TCPProtobuf Kind = "tcp-protobuf" // the same with protobuf
 )
 
+// Unpark makes the process keep a goroutine for each idle connection. A program sets it to
+// start NanoUnparked and NanoWebSocketUnparked. So programs without these servers can be
+// built with versions of nano that do not park connections.
+var Unpark func()
+
 // Spec describes a server.
 type Spec struct {
 	Kind      Kind
+	Host      string        // address to listen on; 127.0.0.1 if it is ""
 	Heartbeat time.Duration // heartbeat interval of nano; 0 for the default
 	Resume    bool          // of nano: sessions can be resumed
 	Rate      float64       // of nano: broadcasts a second to every room that clients join, of 64 letters; 0 for none
@@ -56,7 +67,7 @@ func Role(c *proc.Child) error {
 	if err := c.Spec(&s); err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort(cmp.Or(s.Host, "127.0.0.1"), "0"))
 	if err != nil {
 		return err
 	}
@@ -67,14 +78,17 @@ func Role(c *proc.Child) error {
 	}()
 	ready := func() { c.Say("ready", Ready{l.Addr().String()}) }
 	switch s.Kind {
-	case TCP, TCPJSON, TCPProtobuf, Fanout:
+	case TCP, TCPJSON, TCPProtobuf, Fanout, WSBatch, FanoutBatch, FanoutBatchWS:
 		ready()
 		return accept(l, bare(s.Kind), c.Ended())
 	case WebSocket:
 		ready()
 		return serveWebSocket(l, c.Ended())
 	case NanoUnparked, NanoWebSocketUnparked:
-		netpoll.Disabled.Store(true)
+		if Unpark == nil {
+			return errors.New("this program cannot turn parking off")
+		}
+		Unpark()
 		return serveNano(l, s, c, ready)
 	case Nano, NanoWebSocket, NanoJSON, NanoProtobuf:
 		return serveNano(l, s, c, ready)

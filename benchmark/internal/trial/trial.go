@@ -13,20 +13,23 @@ import (
 )
 
 // Roles holds the roles of the processes that trials start. Pass it to proc.Main.
-var Roles = map[string]proc.Role{roleServer: server.Role, roleLoad: load.Role}
+var Roles = map[string]proc.Role{RoleServer: server.Role, RoleLoad: load.Role}
 
+// These are the names of the roles: of server.Role and of load.Role.
 const (
-	roleServer = "server"
-	roleLoad   = "load"
+	RoleServer = "server"
+	RoleLoad   = "load"
 )
 
 // Trial describes one measurement.
 type Trial struct {
+	Program    string // the program of the server, which has Roles too; "" for the running one
 	Server     server.Spec
 	Load       load.Spec // Run sets its Addr
 	ServerCPUs []int     // processors of the server; nil for any
 	LoadCPUs   []int
 	Probe      *load.Spec // a second load from another process at the same time; nil for none
+	Trace      bool       // count the server's system calls, which slows it down
 	Delays     bool       // measure the delays of the logic goroutine; see server.Delays
 }
 
@@ -36,6 +39,11 @@ type Outcome struct {
 	load.Result
 	ServerCPU time.Duration // CPU time of all threads
 	Mallocs   int64         // objects allocated
+	Alloc     int64         // bytes allocated
+	Calls     proc.Calls    // with Trace; then none of the counts has what it costs to ask for them
+
+	ask      proc.Usage
+	askCalls proc.Calls
 
 	Empty, Loaded proc.Usage // usage before the first client, and at the end of the measured time; after a garbage collection with load.Idle
 	Left          int64      // with load.Connect: heap bytes above Empty after all clients have left
@@ -51,7 +59,10 @@ func (o *Outcome) PerMessage() time.Duration { return o.ServerCPU / time.Duratio
 func (o *Outcome) Rate() float64 { return float64(o.Done) / o.Took.Seconds() }
 
 // MallocsPerMessage returns the objects that the server allocated per message.
-func (o *Outcome) MallocsPerMessage() float64 { return float64(o.Mallocs) / float64(max(o.Done, 1)) }
+func (o *Outcome) MallocsPerMessage() float64 { return o.Each(o.Mallocs) }
+
+// Each returns n per message.
+func (o *Outcome) Each(n int64) float64 { return float64(n) / float64(max(o.Done, 1)) }
 
 // MemoryPerClient returns the growth of the server's memory per client.
 func (o *Outcome) MemoryPerClient() float64 {
@@ -68,7 +79,11 @@ const patience = 2 * time.Minute
 func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience+t.Load.Warm+t.Load.Duration)
 	defer cancel()
-	srv, err := proc.Start(roleServer, t.Server, t.ServerCPUs)
+	start := proc.StartProgram
+	if t.Trace {
+		start = proc.StartTraced
+	}
+	srv, err := start(t.Program, RoleServer, t.Server, t.ServerCPUs)
 	if err != nil {
 		return o, err
 	}
@@ -79,6 +94,11 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 	}
 	if o.Empty, err = srv.Usage(ctx, true); err != nil {
 		return o, err
+	}
+	if t.Trace {
+		if o.ask, o.askCalls, err = asking(ctx, srv); err != nil {
+			return o, err
+		}
 	}
 	if err := t.measure(ctx, srv, ready.Addr, &o); err != nil {
 		if gone := srv.Failed(); gone != nil {
@@ -95,7 +115,7 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *Outcome) error {
 	start := func(s load.Spec) (*proc.Process, error) {
 		s.Addr = addr
-		return proc.Start(roleLoad, s, t.LoadCPUs)
+		return proc.Start(RoleLoad, s, t.LoadCPUs)
 	}
 	gen, err := start(t.Load)
 	if err != nil {
@@ -121,6 +141,12 @@ func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *
 	if err != nil {
 		return err
 	}
+	var calls proc.Calls
+	if t.Trace {
+		if calls, err = srv.Calls(); err != nil {
+			return err
+		}
+	}
 	if err := gen.Await(ctx, "end", nil); err != nil {
 		return err
 	}
@@ -132,7 +158,16 @@ func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *
 			return err
 		}
 	}
-	o.ServerCPU, o.Mallocs = o.Loaded.CPU-before.CPU, o.Loaded.Mallocs-before.Mallocs
+	o.ServerCPU, o.Mallocs, o.Alloc = o.Loaded.CPU-before.CPU, o.Loaded.Mallocs-before.Mallocs, o.Loaded.Alloc-before.Alloc
+	if t.Trace {
+		now, err := srv.Calls()
+		if err != nil {
+			return err
+		}
+		o.Calls = now.Minus(calls).Minus(o.askCalls)
+		o.Mallocs -= o.ask.Mallocs
+		o.Alloc -= o.ask.Alloc
+	}
 	if t.Load.Kind == load.Idle { // the cost of open connections, without garbage from opening them
 		if o.Loaded, err = srv.Usage(ctx, true); err != nil {
 			return err
@@ -150,6 +185,21 @@ func (t *Trial) measure(ctx context.Context, srv *proc.Process, addr string, o *
 		}
 	}
 	return probe.Await(ctx, "result", &o.Probe)
+}
+
+// asking measures what it costs the server to be asked for its usage.
+func asking(ctx context.Context, srv *proc.Process) (cost proc.Usage, calls proc.Calls, err error) {
+	var u [2]proc.Usage
+	var c [2]proc.Calls
+	for i := range u {
+		if u[i], err = srv.Usage(ctx, false); err != nil {
+			return cost, calls, err
+		}
+		if c[i], err = srv.Calls(); err != nil {
+			return cost, calls, err
+		}
+	}
+	return proc.Usage{Mallocs: u[1].Mallocs - u[0].Mallocs, Alloc: u[1].Alloc - u[0].Alloc}, c[1].Minus(c[0]), nil
 }
 
 // left waits until the heap has shrunk to its size without clients, for at most a few

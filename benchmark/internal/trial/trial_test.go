@@ -2,6 +2,7 @@ package trial_test
 
 import (
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -40,12 +41,15 @@ func TestRun(t *testing.T) {
 		load    load.Spec
 	}{
 		"echo":     {[]server.Kind{server.Nano, server.TCP}, echo},
-		"ws":       {[]server.Kind{server.NanoWebSocket, server.WebSocket}, with(echo, func(s *load.Spec) { s.WebSocket = true })},
+		"ws":       {[]server.Kind{server.NanoWebSocket, server.WebSocket, server.WSBatch}, with(echo, func(s *load.Spec) { s.WebSocket = true })},
 		"json":     {[]server.Kind{server.NanoJSON, server.TCPJSON}, with(echo, func(s *load.Spec) { s.Codec, s.Route = load.JSON, "Bench.JSON" })},
 		"protobuf": {[]server.Kind{server.NanoProtobuf, server.TCPProtobuf}, with(echo, func(s *load.Spec) { s.Codec, s.Route = load.Protobuf, "Bench.Protobuf" })},
 		"push":     {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Kind, s.Route = load.Push, "Bench.Ping" })},
 		"rate":     {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Rate = 2000; s.Window = 64 })},
-		"rooms":    {[]server.Kind{server.Nano, server.Fanout}, rooms},
+		"rooms":    {[]server.Kind{server.Nano, server.Fanout, server.FanoutBatch}, rooms},
+		"ws rooms": {[]server.Kind{server.NanoWebSocket, server.FanoutBatchWS}, with(rooms, func(s *load.Spec) { s.WebSocket = true })},
+		"open":     {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Rate, s.Open, s.Window = 2000, true, 64 })},
+		"paused":   {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Pause = time.Millisecond })},
 		"idle":     {[]server.Kind{server.Nano, server.NanoWebSocket}, with(echo, func(s *load.Spec) { s.Kind = load.Idle })},
 		"connect":  {[]server.Kind{server.Nano, server.TCP}, with(echo, func(s *load.Spec) { s.Kind = load.Connect })},
 	} {
@@ -69,6 +73,37 @@ func TestRun(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTrace checks that a traced server counts the system calls of each message: a read and
+// a write at least, and one more read and one more write at most.
+func TestTrace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: starts processes")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("system calls are counted on Linux only")
+	}
+	for _, kind := range []server.Kind{server.Nano, server.TCP} {
+		tr := trial.Trial{
+			Server: server.Spec{Kind: kind}, Trace: true,
+			Load: load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1, Window: 1, Size: 64, Pause: time.Millisecond, Warm: short, Duration: 3 * short},
+		}
+		o, err := tr.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o.Sum() != 0 || o.Done == 0 {
+			t.Fatalf("%s: %d messages, faults: %v", kind, o.Done, o.Faults)
+		}
+		if calls, written := o.Each(o.Calls.Count), o.Each(o.Calls.Written); calls < 2 || calls > 4 || written < 64 || written > 128 {
+			t.Errorf("%s: %.2f system calls and %.1f bytes written for each of %d messages, want 2 to 4 and 64 to 128", kind, calls, written, o.Done)
+		}
+	}
+	tr := trial.Trial{Server: server.Spec{Kind: "nothing"}, Trace: true, Load: load.Spec{Kind: load.Echo}}
+	if _, err := tr.Run(t.Context()); err == nil {
+		t.Error("a traced server that fails = nil, want an error")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -72,14 +73,84 @@ func TestConsole(t *testing.T) {
 
 	p.Do("opening the handlers", chromedp.Click(`nav a[href="#handlers"]`))
 	p.Shows("#handlers th", "room.join") // with the next sample
+	p.Do("opening the slowest calls", chromedp.Click(`#handlers summary[aria-label="Slowest calls of room.join"]`))
+	p.Shows("#handlers details[open] li", ", session ")
+	fits(p, "console-handlers")
+	p.Do("opening the groups", chromedp.Click(`nav a[href="#groups"]`))
+	p.Shows("#groups th", "lobby")
+	p.Shows("#groups-found", "1 of 1 groups")
+	fits(p, "console-groups")
+	p.Do("focusing a button", chromedp.Focus(`#groups button[aria-label="Sessions of the group lobby"]`),
+		chromedp.Evaluate[chromedp.Void](`window.before = document.activeElement`))
+	p.Until(`!window.before.isConnected`) // the table was renewed with the next sample
+	p.Until(`document.activeElement.getAttribute("aria-label") === "Sessions of the group lobby"`)
+	p.Do("showing the sessions of a group", chromedp.Click(`#groups button[aria-label="Sessions of the group lobby"]`))
+	p.Shows("#found", "1 found")
+	p.Until(`document.activeElement.closest("section")?.id === "page-sessions"`)
+	fits(p, "console-sessions")
+	p.Do("opening the busy page", chromedp.Click(`nav a[href="#busy"]`))
+	p.Shows("#busy-sum", "It had work for")
+	p.Shows("#busy th", "Writing to clients")
+	fits(p, "console-busy")
+	p.Do("opening the overview", chromedp.Click(`nav a[href="#overview"]`), chromedp.WaitVisible("#drain"))
+	fits(p, "console-overview")
 	p.Do("opening the errors", chromedp.Click(`nav a[href="#errors"]`))
 	p.Shows("#errors th", "kicked")
+	fits(p, "console-errors")
 	p.Do("opening the cluster", chromedp.Click(`nav a[href="#cluster"]`))
 	p.Shows("#self", "not a node")
 	problem, err := chromedp.Run(p.Context(), chromedp.TextContent("#problem"))
 	if err != nil || problem != "" {
 		t.Errorf("the page shows the problem %q (%v), want none", problem, err)
 	}
+}
+
+// fits checks the page at the width of a phone and of a desktop, light and dark.
+func fits(p *browsertest.Page, name string) {
+	p.Helper()
+	for _, scheme := range []string{"light", "dark"} {
+		p.Scheme(scheme)
+		p.Fits(name+"-"+scheme, 390)
+		p.Fits(name+"-"+scheme, 1280)
+	}
+}
+
+// An operator drains the server: the chat ends, and the page says so.
+func TestConsoleDrain(t *testing.T) {
+	p := browsertest.Start(t)
+	addr, url := startWithConsole(t)
+	ann := arrive(t, addr)
+	p.Do("opening the console", chromedp.Navigate(url), chromedp.WaitVisible("#drain"), chromedp.Click("#drain"), chromedp.WaitVisible("#drain-seconds"))
+	p.Do("draining", chromedp.SetValue("#drain-seconds", "5"), chromedp.Click("#act-ok"))
+	p.Shows("#act-result", "The server shuts down.")
+	select {
+	case <-ann.Done():
+	case <-time.After(30 * time.Second):
+		t.Error("the client is still connected")
+	}
+}
+
+// Every control of every page has a name, every page has one heading of the first rank, and the keyboard reaches the content.
+func TestConsoleNames(t *testing.T) {
+	p := browsertest.Start(t)
+	addr, url := startWithConsole(t)
+	ann := arrive(t, addr)
+	ann.join("Ann", "")
+	p.Do("opening the console", chromedp.Navigate(url), chromedp.WaitVisible("#figures dd"))
+	for _, page := range []string{"overview", "busy", "handlers", "sessions", "groups", "rooms", "errors", "cluster", "playground"} {
+		p.Do("opening "+page, chromedp.Click(`nav a[href="#`+page+`"]`), chromedp.WaitVisible("#page-"+page))
+		p.Until(`document.querySelector('nav a[aria-current="page"]').hash === "#` + page + `"`)
+		p.Until(`document.querySelectorAll("h1").length === 1 && document.querySelectorAll("main > section:not([hidden])").length === 1`)
+		nameless := p.Text(`[...document.querySelectorAll("button, input, select, textarea, summary, [role=slider], [role=log], table")]
+			.filter((e) => e.checkVisibility())
+			.filter((e) => !(e.getAttribute("aria-label") || e.getAttribute("aria-labelledby") || e.labels?.length || e.textContent.trim() || e.caption))
+			.map((e) => e.outerHTML.slice(0, 100)).join("\n")`)
+		if nameless != "" {
+			t.Errorf("the page %s has controls without a name:\n%s", page, nameless)
+		}
+	}
+	p.Do("skipping to the content", chromedp.Focus("#skip"), chromedp.KeyEvent("\r"))
+	p.Until(`document.activeElement.id === "main"`)
 }
 
 // The console refuses a page that reached it by another host name.

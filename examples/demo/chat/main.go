@@ -186,17 +186,9 @@ func options(line string, console *site.Console) []nano.Option {
 
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on; without a host, other devices may come in")
-	consoleAddr := flag.String("console", "", "loopback `address` of the console, such as 127.0.0.1:3251; none if it is empty")
+	consoleAddr := flag.String("console", "", site.ConsoleUsage)
 	flag.Parse()
-	var console *site.Console
-	if *consoleAddr != "" {
-		l, err := site.ListenConsole(*consoleAddr)
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
-		}
-		console = &site.Console{Name: "chat", Listener: l}
-	}
+	console := site.OpenConsole("chat", *consoleAddr)
 	site.Handle(http.DefaultServeMux, web)
 	if nano.Listen(*addr, options("The chat is at "+site.URL(*addr), console)...) != nil {
 		os.Exit(1) // Listen has logged the cause

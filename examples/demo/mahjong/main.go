@@ -30,6 +30,7 @@ func main() {
 	seed := flag.Uint64("seed", 1, "the seed of -simulate; the same seed gives the same hands")
 	tables := flag.Int("tables", 0, "run `N` tables of bots, print their load, and exit")
 	length := flag.Duration("for", time.Minute, "how long -tables runs")
+	consoleAddr := flag.String("console", "", "loopback `address` of the console, such as 127.0.0.1:3251; none if it is empty")
 	flag.Parse()
 	var err error
 	switch {
@@ -42,7 +43,7 @@ func main() {
 	case *tables > 0:
 		err = load(os.Stdout, *tables, *length)
 	default:
-		err = serve(*addr, *file)
+		err = serve(*addr, *file, *consoleAddr)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -50,7 +51,15 @@ func main() {
 	}
 }
 
-func serve(addr, file string) error {
+func serve(addr, file, consoleAddr string) error {
+	var opts []nano.Option
+	if consoleAddr != "" {
+		w, err := newWatch(consoleAddr)
+		if err != nil {
+			return err
+		}
+		opts = append(opts, w.option())
+	}
 	store, err := OpenStore(file)
 	if err != nil {
 		return err
@@ -58,7 +67,8 @@ func serve(addr, file string) error {
 	app := newApp(store, scheduler.Default(), usual(), emptyTime)
 	app.ready = func() { fmt.Println("The game is at " + url(addr)) }
 	handle(http.DefaultServeMux)
-	err = nano.Listen(addr, append(app.options(), nano.WithWebSocket("/nano"))...)
+	opts = append(opts, app.options()...)
+	err = nano.Listen(addr, append(opts, nano.WithWebSocket("/nano"))...)
 	return cmp.Or(store.Close(), err)
 }
 

@@ -29,11 +29,13 @@ const (
 	away   = 10 * time.Second // how long it stays without its page
 )
 
-// Pond is a room. Water is its state: a player gets the tadpoles in sight, and the other fields.
+// Pond is a room.
 type Pond struct {
 	room.Base[Water]
 	lag time.Duration // the longest of this second
 }
+
+// Water is the state of a pond. A player gets the tadpoles in sight, and the other fields.
 type Water struct {
 	Radius, Sight, Speed, Swimmers int
 	Lag                            float32 `state:"q=0.1"` // how late a tick of the last second began, at most, in ms
@@ -72,15 +74,14 @@ func (p *Pond) OnLeave(pl *room.Player) { p.State.Tadpoles.Delete(pl.ID) }
 func (p *Pond) OnJoin(pl *room.Player, o *Hello) {
 	far := min(radius, 150*math.Sqrt(float64(p.State.Tadpoles.Len()+1))) * math.Sqrt(p.Rand().Float64())
 	sin, cos := math.Sincos(2 * math.Pi * p.Rand().Float64())
-	t := &Tadpole{Name: cmp.Or(clean(o.Name, 16), "Tadpole"), X: float32(far * cos), Y: float32(far * sin)}
-	p.State.Tadpoles.Put(pl.ID, t)
+	p.State.Tadpoles.Put(pl.ID, &Tadpole{Name: cmp.Or(clean(o.Name, 16), "Tadpole"), X: float32(far * cos), Y: float32(far * sin)})
 }
 
 // Swim begins a stroke with its first tick. Strokes that the network has held back run in one tick.
 func (p *Pond) Swim(pl *room.Player, in *Swim) {
 	t := p.State.Tadpoles.Get(pl.ID)
 	if t.ahead == second {
-		return // nobody swims faster than the clock for longer
+		return // too many strokes for the time that has passed
 	}
 	length := max(1, math.Hypot(in.DX, in.DY))
 	t.dx, t.dy, t.left = float32(in.DX/length), float32(in.DY/length), min(max(in.Ticks, 1), 2*second)

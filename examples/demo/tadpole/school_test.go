@@ -20,11 +20,13 @@ func TestFigures(t *testing.T) {
 	t.Setenv("TADPOLE_RUN", "1")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, os.Args[0], "-addr", "127.0.0.1:0", "-bots", "30", "-for", "2s").CombinedOutput()
+	cmd := exec.CommandContext(ctx, os.Args[0], "-addr", "127.0.0.1:0", "-bots", "30", "-for", "2s")
+	cmd.Stderr = t.Output() // the server's log
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	found := regexp.MustCompile(`(?s)30 bots swim\n30 swimmers at 20 Hz for 2s, \d+ strokes/s\nserver: [\d.]+ cores.*client: ([\d.]+) KiB/s in [\d.]+ messages/s; ([\d.]+) tadpoles`).
+	found := regexp.MustCompile(`(?s)30 bots swim\n30 swimmers at 20 Hz for \d+s, \d+ strokes/s\nserver: [\d.]+ cores.*client: ([\d.]+) KiB/s in [\d.]+ messages/s; ([\d.]+) tadpoles`).
 		FindStringSubmatch(string(out))
 	if found == nil {
 		t.Fatalf("the figures are\n%s", out)

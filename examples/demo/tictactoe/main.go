@@ -166,10 +166,12 @@ func handle(mux *http.ServeMux) {
 
 func main() {
 	addr := flag.String("addr", ":3250", "`address` to listen on")
+	consoleAddr := flag.String("console", "", site.ConsoleUsage)
 	flag.Parse()
 	handle(http.DefaultServeMux)
 	line := "The game is at " + site.URL(*addr)
-	if nano.Listen(*addr, append(options(line), nano.WithWebSocket("/nano"))...) != nil {
+	opts := append(options(line), site.OpenConsole("tictactoe", *consoleAddr).Options()...)
+	if nano.Listen(*addr, append(opts, nano.WithWebSocket("/nano"))...) != nil {
 		os.Exit(1) // Listen has logged the cause
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 
 	"github.com/lonng/nano"
@@ -147,6 +149,17 @@ func (p *Page) Fits(name string, width int64) {
 	if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s-%d.png", name, width)), picture, 0o600); err != nil {
 		p.Fatal(err)
 	}
+}
+
+// Scheme makes the page prefer a color scheme: light or dark.
+func (p *Page) Scheme(name string) {
+	p.Helper()
+	p.Do("preferring "+name, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}},
+		})
+		return err
+	}))
 }
 
 // Type types text into the element that selector finds.

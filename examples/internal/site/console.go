@@ -1,13 +1,16 @@
 package site
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/lonng/nano"
+	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/console"
 )
 
@@ -39,6 +42,23 @@ func ConsoleServer(srv *nano.Server, name string) *http.Server {
 	return &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 }
 
+// OpenConsole returns a console at a loopback address, nil for the address "". It ends the
+// program if the address is not one.
+func OpenConsole(name, addr string) *Console {
+	if addr == "" {
+		return nil
+	}
+	l, err := ListenConsole(addr)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	return &Console{Name: name, Listener: l}
+}
+
+// ConsoleUsage is the help text of the flag -console.
+const ConsoleUsage = "loopback `address` of the console, such as 127.0.0.1:3251; none if it is empty"
+
 // Console serves the console of one server at a listener. A nil Console does nothing.
 type Console struct {
 	Name     string
@@ -68,4 +88,28 @@ func (c *Console) Stop() {
 	}
 	_ = c.web.Close()
 	<-c.served
+}
+
+// Options returns the options of a server that has the console from its start to its end.
+func (c *Console) Options() []nano.Option {
+	if c == nil {
+		return nil
+	}
+	components := &component.Components{}
+	components.Register(&consoleComponent{console: c}, component.WithName("console"))
+	return []nano.Option{nano.WithComponents(components)}
+}
+
+// consoleComponent is a component that serves a console.
+type consoleComponent struct {
+	component.Base
+	console *Console
+}
+
+func (c *consoleComponent) InitServer(srv *nano.Server) { c.console.Start(srv) }
+func (c *consoleComponent) Shutdown()                   { c.console.Stop() }
+
+// Address serves console.Address, which only other nodes can call.
+func (c *consoleComponent) Address(context.Context, *struct{}) (*string, error) {
+	return new(ConsoleURL(c.console.Listener)), nil
 }

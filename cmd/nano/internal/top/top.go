@@ -22,11 +22,10 @@ type Terminal interface {
 // Config configures a Run.
 type Config struct {
 	API      *API
-	Interval time.Duration   // between two requests
-	Timeout  time.Duration   // of one request
-	Terminal Terminal        // nil to print one screen to Out
-	Out      io.Writer       // used without a Terminal
-	Quit     <-chan struct{} // closed when the user wants to end; may be nil
+	Interval time.Duration // between two requests
+	Timeout  time.Duration // of one request
+	Terminal Terminal      // nil to print one screen to Out
+	Out      io.Writer     // used without a Terminal
 }
 
 // history is how long samples are kept.
@@ -42,16 +41,16 @@ const (
 	erase = "\x1b[H\x1b[J" // erases the screen
 )
 
-// Run shows the server until ctx ends or Quit is closed. A request that fails after the first
+// Run shows the server until ctx ends. A request that fails after the first
 // one is shown and repeated. Run returns an error if the first request fails, if the console
 // refuses the token at any time, or if the terminal cannot be written.
 func Run(ctx context.Context, c Config) error {
 	first, err := c.read(ctx, time.Time{})
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
+	if err != nil && ctx.Err() == nil {
 		return err
+	}
+	if first == nil { // the user has ended the command
+		return nil
 	}
 	s := &state{address: c.API.String()}
 	s.update(first)
@@ -101,8 +100,6 @@ func (c Config) show(ctx context.Context, s *state) (err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
-		case <-c.Quit:
 			return nil
 		case <-tick.C:
 		case a := <-answers:

@@ -229,20 +229,6 @@ func TestUnchanged(t *testing.T) {
 	})
 }
 
-func TestQuit(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := newBed(t)
-		c := b.config(token)
-		quit := make(chan struct{})
-		c.Quit, c.Terminal = quit, &window{width: 80, height: 24}
-		time.AfterFunc(time.Second, func() { close(quit) })
-		began := time.Now()
-		if err := Run(t.Context(), c); err != nil || time.Since(began) != time.Second {
-			t.Errorf("Run = %v after %v, want nil after 1s", err, time.Since(began))
-		}
-	})
-}
-
 func TestServerReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)

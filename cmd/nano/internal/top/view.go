@@ -167,10 +167,9 @@ func table(rows [][]string) []string {
 		var b strings.Builder
 		for j, cell := range row {
 			pad := strings.Repeat(" ", widths[j]-columns(cell))
-			switch {
-			case j == 0:
+			if j == 0 {
 				b.WriteString(cell + pad)
-			default:
+			} else {
 				b.WriteString("  " + pad + cell)
 			}
 		}

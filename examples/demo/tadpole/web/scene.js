@@ -310,9 +310,9 @@ export class Scene {
       c.save();
       c.translate(x + bob, y - bob);
       c.rotate(angle);
-      c.globalAlpha = 0.9;
+      // One above the player's tadpole is clearer.
+      c.globalAlpha = 0.9 - 0.5 * Math.min(1, Math.max(0, 1.5 - Math.hypot(x - view.x, y - view.y) / size));
       c.drawImage(pad(), -size, -size, 2 * size, 2 * size);
-      c.globalAlpha = 1;
       if (blooms) c.drawImage(flower(), -size * 0.42, -size * 0.5, size * 0.84, size * 0.84);
       c.restore();
     }

@@ -1,0 +1,3 @@
+module github.com/lonng/nano/benchmark/peers/wire
+
+go 1.26.0

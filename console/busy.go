@@ -1,0 +1,85 @@
+package console
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lonng/nano"
+)
+
+const (
+	busyWindow = 2           // intervals that make the last ten seconds
+	stuckAfter = time.Second // a task that runs for longer is shown with its stack
+)
+
+// user is something that took time of the logic goroutine.
+type user struct {
+	Kind  string  `json:"kind"`  // "route", "timer", "task", "flush" or "other"
+	Name  string  `json:"name"`  // a route or a function; empty for "flush" and "other"
+	Count int64   `json:"count"` // calls in the window
+	Time  float64 `json:"time"`  // seconds in the window
+	Load  float64 `json:"load"`  // share of the window, 0 to 1
+	Mean  float64 `json:"mean"`  // seconds a call; 0 without calls
+}
+
+type busyPage struct {
+	Time    time.Time `json:"time"`
+	Window  float64   `json:"window"`  // seconds: ten, fewer at the start
+	Busy    *float64  `json:"busy"`    // share of the window, 0 to 1; null at the start
+	Running float64   `json:"running"` // seconds for which one task has run now; 0 for none
+	Stack   string    `json:"stack"`   // of the logic goroutine, if that is longer than a second
+	Users   []user    `json:"users"`   // those with the most time first
+}
+
+// busy serves what took the time of the logic goroutine in the last ten seconds.
+func (h *handler) busy(w http.ResponseWriter, _ *http.Request) {
+	first, last := h.sampler.last(busyWindow)
+	p := busyPage{Time: last.time, Window: last.time.Sub(first.time).Seconds(), Running: last.stats.Loop.Running.Seconds()}
+	p.Users = usersOf(&first.stats, &last.stats, p.Window)
+	if p.Window > 0 {
+		p.Busy = new((last.stats.Loop.Busy - first.stats.Loop.Busy).Seconds() / p.Window)
+	}
+	if last.stats.Loop.Running > stuckAfter {
+		p.Stack = h.inside.StuckStack(stuckAfter)
+	}
+	reply(w, p)
+}
+
+// usersOf returns what took time between two samples, seconds apart.
+func usersOf(first, last *nano.Stats, seconds float64) []user {
+	list := []user{}
+	left := last.Loop.Busy - first.Loop.Busy // time that no entry has yet
+	add := func(kind, name string, count int64, sum time.Duration) {
+		if sum <= 0 || seconds <= 0 {
+			return
+		}
+		left -= sum
+		u := user{Kind: kind, Name: name, Count: count, Time: sum.Seconds(), Load: sum.Seconds() / seconds}
+		if count > 0 {
+			u.Mean = u.Time / float64(count)
+		}
+		list = append(list, u)
+	}
+	for name, s := range last.Routes {
+		if before := first.Routes[name]; s.Scheduler == "" {
+			add("route", name, s.Count-before.Count, s.Sum-before.Sum)
+		}
+	}
+	for name, s := range last.Loop.Timers {
+		before := first.Loop.Timers[name]
+		add("timer", name, s.Count-before.Count, s.Sum-before.Sum)
+	}
+	for name, s := range last.Loop.Tasks {
+		before := first.Loop.Tasks[name]
+		add("task", name, s.Count-before.Count, s.Sum-before.Sum)
+	}
+	add("flush", "", 0, last.Loop.Flush-first.Loop.Flush)
+	add("other", "", 0, left)
+	slices.SortFunc(list, func(a, b user) int {
+		return cmp.Or(cmp.Compare(b.Time, a.Time), strings.Compare(a.Kind, b.Kind), strings.Compare(a.Name, b.Name))
+	})
+	return list
+}

@@ -1,0 +1,17 @@
+package agent
+
+import "net"
+
+// AcceptLocal serves a client of this process on a new goroutine. It speaks without TLS and
+// is no client of a proxy. The limits of connections hold for it too.
+func (h *Hub) AcceptLocal(conn net.Conn) {
+	c, full := h.newConn(conn, conn.RemoteAddr(), false)
+	switch {
+	case c != nil:
+		go c.serve(nil, h.HandshakeTimeout)
+	case full != noLimit:
+		h.turnAway(conn, h.hello.noRoom)
+	default:
+		_ = conn.Close()
+	}
+}
