@@ -32,7 +32,7 @@ func Main(play Bot) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	status := run(ctx, play, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
-	os.Exit(status)
+	os.Exit(status) //nolint:forbidigo // it is the main function of a program
 }
 
 // headers are the values of the flag -header.
