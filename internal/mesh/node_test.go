@@ -119,9 +119,8 @@ func TestOneLinkForEachPair(t *testing.T) {
 			}
 		}
 	}
-	if got, want := open.Load(), int64(size*(size-1)/2); got != want {
-		t.Errorf("%d streams are open, want one for each of %d pairs", got, want)
-	}
+	// Of two nodes that dial each other at once, one may still be closing its stream.
+	nodes[0].within(patience, "one stream for each pair", func() bool { return open.Load() == size*(size-1)/2 })
 }
 
 // send sends a frame with an id to another node.
