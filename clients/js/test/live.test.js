@@ -126,6 +126,7 @@ for (const [name, WebSocket] of Object.entries(classes)) {
 
     test('a shutdown does not', async () => {
       await client.connect();
+      assert.equal(await client.request('Test.Echo', 1), 1); // the server has the ack
       const lost = next(client, 'status', ({ state }) => state === 'reconnecting');
       await server.stop();
       assert.equal((await lost).reason, 'shutdown');
