@@ -163,19 +163,24 @@ func (c *core) endDeserted() {
 	}
 }
 
+// endReservations makes the room accept no players.
+func (c *core) endReservations() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	for _, t := range c.reserved {
+		t.end()
+	}
+	clear(c.reserved)
+}
+
 // close ends the room. The players get the last state first.
 func (c *core) close(reason string) {
 	if c.closed {
 		return
 	}
 	c.closed = true
-	c.mu.Lock()
-	c.gone = true
-	for _, t := range c.reserved {
-		t.end()
-	}
-	clear(c.reserved)
-	c.mu.Unlock()
+	c.endReservations()
 	for _, p := range c.players {
 		p.why = ErrClosed
 		c.onLeave(p)
@@ -184,8 +189,7 @@ func (c *core) close(reason string) {
 		c.call("OnClose", cl.OnClose)
 	}
 	c.flush(max(c.ticks, c.sentAt+1))
-	c.recording.close()
-	c.recording = nil
+	c.endRecording()
 	if c.alarm != nil {
 		c.alarm.Stop()
 		c.alarm = nil

@@ -358,15 +358,8 @@ func (c *core) depart(to peer, held []*incoming, replies []movedReply) {
 // leaveNode closes the room on this node only.
 func (c *core) leaveNode() {
 	c.closed, c.away = true, true
-	c.recording.close()
-	c.recording = nil
-	c.mu.Lock()
-	c.gone = true
-	for _, t := range c.reserved {
-		t.end()
-	}
-	clear(c.reserved)
-	c.mu.Unlock()
+	c.endRecording()
+	c.endReservations()
 	for _, p := range c.players {
 		c.node.release(p)
 		if p.session != nil {

@@ -83,6 +83,12 @@ func (r *recording) record(now time.Duration) *recording {
 	return r
 }
 
+// endRecording completes the recording of the room, if there is one.
+func (c *core) endRecording() {
+	c.recording.close()
+	c.recording = nil
+}
+
 // close ends the recording.
 func (r *recording) close() {
 	if r == nil {
