@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,29 +61,6 @@ func TestBotsInFakeTime(t *testing.T) {
 	}
 }
 
-// failing is a test that records its failures.
-type failing struct {
-	testing.TB
-	mu       sync.Mutex
-	log      []string
-	failed   bool
-	cleanups []func()
-}
-
-func (f *failing) Helper()          {}
-func (f *failing) Failed() bool     { return f.failed }
-func (f *failing) Cleanup(c func()) { f.cleanups = append(f.cleanups, c) }
-func (f *failing) Logf(format string, args ...any) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.log = append(f.log, fmt.Sprintf(format, args...))
-}
-
-func (f *failing) Errorf(format string, args ...any) {
-	f.failed = true
-	f.Logf(format, args...)
-}
-
 // TestFailedGameNamesItsSeed checks that the log of a test names the bots that failed and
 // the seed, and that the seed in the environment repeats the game.
 func TestFailedGameNamesItsSeed(t *testing.T) {
@@ -95,26 +71,21 @@ func TestFailedGameNamesItsSeed(t *testing.T) {
 		}
 		return nil
 	}
-	play := func() []string {
-		f := &failing{TB: t}
-		srv.Play(f, unlucky, nanotest.Game{Players: 40})
-		for _, c := range f.cleanups {
-			c()
+	play := func() string {
+		said := failure(t, func(t testing.TB) { srv.Play(t, unlucky, nanotest.Game{Players: 40}) })
+		if !strings.Contains(said, "is unlucky") {
+			t.Fatalf("the test says %q, want bots that were unlucky", said)
 		}
-		if !f.failed {
-			t.Fatal("no bot of 40 was unlucky")
-		}
-		return f.log
+		return said
 	}
 	first := play()
-	last := first[len(first)-1]
-	_, seed, ok := strings.Cut(last, nanotest.SeedVariable+"=")
-	if !ok || !strings.Contains(first[0], "is unlucky") {
-		t.Fatalf("the log is %q, want the failures and the seed", first)
+	_, seed, ok := strings.Cut(first, nanotest.SeedVariable+"=")
+	if !ok {
+		t.Fatalf("the test says %q, want the seed", first)
 	}
 	t.Setenv(nanotest.SeedVariable, seed)
 	if again := play(); len(again) != len(first) {
-		t.Errorf("with the seed %s the log is\n%s\nwant\n%s", seed, strings.Join(again, "\n"), strings.Join(first, "\n"))
+		t.Errorf("with the seed %s the test says\n%s\nwant\n%s", seed, again, first)
 	}
 }
 

@@ -324,45 +324,59 @@ func TestHeartbeatsInFakeTime(t *testing.T) {
 	})
 }
 
-// stub is a testing.TB for a test that is expected to fail.
-type stub struct {
+// failing is a testing.TB for a test that is expected to fail. It keeps what the test says.
+type failing struct {
 	testing.TB
 	out      io.Writer
 	mu       sync.Mutex // guards the fields below
 	said     string
+	failed   bool
 	cleanups []func()
 }
 
-func (s *stub) Helper() {}
+func (s *failing) Helper() {}
 
-func (s *stub) Output() io.Writer {
+func (s *failing) Output() io.Writer {
 	if s.out != nil {
 		return s.out
 	}
 	return s.TB.Output()
 }
 
-func (s *stub) Cleanup(f func()) {
+func (s *failing) Cleanup(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cleanups = append(s.cleanups, f)
 }
 
-func (s *stub) Errorf(format string, args ...any) {
+func (s *failing) Errorf(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = true
+	s.said += fmt.Sprintf(format, args...)
+}
+
+func (s *failing) Logf(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.said += fmt.Sprintf(format, args...)
 }
 
-func (s *stub) Error(args ...any) { s.Errorf("%s", fmt.Sprint(args...)) }
+func (s *failing) Failed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
 
-func (s *stub) Fatalf(format string, args ...any) {
+func (s *failing) Error(args ...any) { s.Errorf("%s", fmt.Sprint(args...)) }
+
+func (s *failing) Fatalf(format string, args ...any) {
 	s.Errorf(format, args...)
 	runtime.Goexit()
 }
 
 // end calls the cleanup functions of the test.
-func (s *stub) end() {
+func (s *failing) end() {
 	for len(s.cleanups) > 0 {
 		last := len(s.cleanups) - 1
 		f := s.cleanups[last]
@@ -373,7 +387,7 @@ func (s *stub) end() {
 
 // failure runs f as a test and returns its failure message.
 func failure(t *testing.T, f func(testing.TB)) string {
-	s := &stub{TB: t}
+	s := &failing{TB: t}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -491,7 +505,7 @@ func TestLog(t *testing.T) {
 		nil,
 		{nano.WithSlog(slog.New(slog.NewTextHandler(&own, nil)))},
 	} {
-		s := &stub{TB: t, out: &test}
+		s := &failing{TB: t, out: &test}
 		srv := nanotest.Start(s, options(&Sick{}, opts...)...)
 		srv.Do(func() {})
 		s.end()

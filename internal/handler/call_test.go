@@ -201,10 +201,10 @@ func BenchmarkCall(b *testing.B) {
 	}
 }
 
-// stub is a serializer that does nothing, so the benchmark measures Decode itself.
-type stub struct{}
+// noop is a serializer that does nothing, so the benchmark measures Decode itself.
+type noop struct{}
 
-func (stub) Unmarshal([]byte, any) error { return nil }
+func (noop) Unmarshal([]byte, any) error { return nil }
 
 func BenchmarkDecodeAndCall(b *testing.B) {
 	h := service(b, &Quiet{}).Handlers["Typed"]
@@ -212,7 +212,7 @@ func BenchmarkDecodeAndCall(b *testing.B) {
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		arg, err := h.Decode(stub{}, nil)
+		arg, err := h.Decode(noop{}, nil)
 		if err == nil {
 			_, err = h.Call(ctx, s, arg)
 		}
