@@ -219,13 +219,18 @@ func (v *vm) jsonDecode(l *glua.LState) int {
 // logAt logs a text, with the fields of a table.
 func (v *vm) logAt(l *glua.LState, level slog.Level) int {
 	text := l.ToStringMeta(l.CheckAny(1)).String()
+	size := len(text)
+	v.chargeBytes(l, size)
 	var fields []any
 	if t := l.OptTable(2, nil); t != nil {
 		for key, value := t.Next(glua.LNil); key != glua.LNil; key, value = t.Next(key) {
-			fields = append(fields, slog.String(key.String(), l.ToStringMeta(value).String()))
+			field := slog.String(key.String(), l.ToStringMeta(value).String())
+			size += len(field.Key) + len(field.Value.String())
+			v.chargeBytes(l, size)
+			fields = append(fields, field)
 		}
 	}
-	v.log.Log(context.Background(), level, "nano: script says", append([]any{"text", text}, slog.Group("fields", fields...))...)
+	v.log.Log(context.Background(), level, "nano: script says", "text", text, slog.Group("fields", fields...))
 	return 0
 }
 

@@ -36,11 +36,12 @@ func seconds(l *glua.LState, n int, least time.Duration) time.Duration {
 }
 
 // newTimer makes a timer of a callback, which start arms. The arguments of the callback follow
-// argument n of the script.
-func (v *vm) newTimer(l *glua.LState, n, count int, start func(*scheduler.Scheduler, scheduler.TimerFunc) *scheduler.Timer) int {
+// argument n of the script. If owned is true, the timer ends with this version even if the
+// callback is a name.
+func (v *vm) newTimer(l *glua.LState, n, count int, owned bool, start func(*scheduler.Scheduler, scheduler.TimerFunc) *scheduler.Timer) int {
 	c := v.callback(l, n)
 	t := &timer{left: count}
-	if c.function != nil {
+	if owned || c.function != nil {
 		t.owner = v.current
 		t.owner.timers[t] = struct{}{}
 	}
@@ -68,7 +69,7 @@ func (v *vm) newTimer(l *glua.LState, n, count int, start func(*scheduler.Schedu
 func (v *vm) after(l *glua.LState) int {
 	v.ready(l)
 	d := seconds(l, 1, 0)
-	return v.newTimer(l, 2, 1, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
+	return v.newTimer(l, 2, 1, false, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
 		return s.NewAfterTimer(d, f)
 	})
 }
@@ -77,7 +78,7 @@ func (v *vm) after(l *glua.LState) int {
 func (v *vm) every(l *glua.LState) int {
 	v.ready(l)
 	d := seconds(l, 1, time.Millisecond)
-	return v.newTimer(l, 2, -1, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
+	return v.newTimer(l, 2, -1, false, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
 		return s.NewTimer(d, f)
 	})
 }
@@ -89,7 +90,7 @@ func (v *vm) times(l *glua.LState) int {
 	if count < 1 {
 		l.ArgError(2, "want 1 or more")
 	}
-	return v.newTimer(l, 3, count, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
+	return v.newTimer(l, 3, count, false, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
 		return s.NewCountTimer(d, count, f)
 	})
 }
@@ -119,7 +120,7 @@ func (v *vm) when(l *glua.LState) int {
 		}
 		return glua.LVAsBool(picked)
 	})
-	return v.newTimer(l, 2, -1, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
+	return v.newTimer(l, 2, -1, asks.function != nil, func(s *scheduler.Scheduler, f scheduler.TimerFunc) *scheduler.Timer {
 		return s.NewCondTimer(check, f)
 	})
 }

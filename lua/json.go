@@ -155,6 +155,9 @@ func appendString(b []byte, s string) ([]byte, error) {
 // appendTable appends a table: as an array if its keys are 1 to n or nano.array marked it, and
 // otherwise as an object with strings as keys.
 func (v *vm) appendTable(b []byte, t *glua.LTable, depth int) ([]byte, error) {
+	if !v.meter.look() { // a table may have many empty places
+		return nil, v.meter.err
+	}
 	n, keys := t.Len(), 0
 	var fault error
 	t.ForEach(func(key, _ glua.LValue) {

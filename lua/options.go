@@ -29,12 +29,12 @@ func (o *options) check() error {
 
 // WithTimeout sets how long a call of the script may take: 100 ms by default. A call is a
 // message, a timer or a callback. At the limit it ends with an error. The first run of the file,
-// on_start and on_reload may take ten times as long.
+// on_start, on_reload and on_stop may take ten times as long.
 func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout = d } }
 
 // WithSteps sets how many steps a call of the script may take: 1,000,000 by default. A step is
 // an instruction; the functions of the libraries count as many steps as their work is worth.
-// The first run of the file, on_start and on_reload may take ten times as many.
+// The first run of the file, on_start, on_reload and on_stop may take ten times as many.
 func WithSteps(n int) Option { return func(o *options) { o.steps = n } }
 
 // WithPoll sets how often the server looks whether a file of the script has changed: every

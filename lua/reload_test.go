@@ -194,8 +194,10 @@ function M.begin(session)
   M.state.s = session
   M.state.named = nano.every(0.001, "tick", "named")
   M.state.own = nano.every(0.001, function() session:push("onTick", "old") end)
+  M.state.asked = nano.when(function() return true end, "ask")
 end
 function M.tick(word) end
+function M.ask() end
 `))
 	p := b.Connect(t)
 	want(t, p, "game.begin", `{}`, `null`)
@@ -203,6 +205,7 @@ function M.tick(word) end
 	write(t, b.path, module(`
 function M.on_reload(old) M.state = old end
 function M.tick(word) M.state.s:push("onTick", "new " .. word) end
+function M.ask() M.state.s:push("onTick", "a condition of the old version") end
 function M.stop() M.state.named:stop() end
 `))
 	if err := b.script.Reload(t.Context()); err != nil {

@@ -108,9 +108,11 @@ func (v *vm) unpack(l *glua.LState) int {
 
 // print logs its arguments.
 func (v *vm) print(l *glua.LState) int {
-	parts := make([]string, l.GetTop())
+	parts, size := make([]string, l.GetTop()), 0
 	for i := range parts {
 		parts[i] = l.ToStringMeta(l.Get(i + 1)).String()
+		size += len(parts[i]) + 1
+		v.chargeBytes(l, size)
 	}
 	v.log.Info("nano: script printed", "text", strings.Join(parts, "\t"))
 	return 0
@@ -132,8 +134,15 @@ func (v *vm) tableLibrary() *glua.LTable {
 		}
 	})
 	v.wrap(lib, original, "sort", func(l *glua.LState) {
-		n := l.CheckTable(1).MaxN()
-		v.charge(l, n*bits.Len(uint(n)))
+		n, size := l.CheckTable(1).MaxN(), 0
+		if l.GetTop() == 1 { // strings are compared byte by byte
+			for i := 1; i <= n; i++ {
+				if s, ok := l.CheckTable(1).RawGetInt(i).(glua.LString); ok {
+					size += len(s)
+				}
+			}
+		}
+		v.charge(l, (n+size/copySteps)*bits.Len(uint(n)))
 	})
 	lib.RawSetString("concat", v.state.NewFunction(v.tableConcat))
 	return lib

@@ -123,6 +123,9 @@ func TestLimitsOfCalls(t *testing.T) {
 		"local s = ('x'):rep(1e6) while true do local y = s .. '' end",
 		"local t = {} while true do t[#t + 1] = 1 end",
 		"while true do print('x') end",
+		"local s = ('x'):rep(1e6) while true do print(s) end",
+		"local s = ('x'):rep(1e6) while true do nano.log.info(s) end",
+		"local s = ('a'):rep(1e6) local t = {} for i = 1, 5000 do t[i] = s end table.sort(t)",
 		"while true do nano.json.decode('[]') end",
 	} {
 		began := time.Now()

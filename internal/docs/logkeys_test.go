@@ -198,7 +198,7 @@ func logAttrs(c *ast.CallExpr) ([]ast.Expr, bool) {
 	}
 	n, ok := methods[s.Sel.Name]
 	switch strings.ToLower(lastName(s.X)) {
-	case "log", "logger", "slog":
+	case "log", "logger", "slog", "base":
 		return c.Args[min(n, len(c.Args)):], ok
 	}
 	return nil, false
