@@ -166,6 +166,7 @@ func (n *node) commit(d *departure, done func(any, error)) {
 			done(nil, ErrNotFound)
 			return
 		}
+		a.core.reserveAgain(d.Reserved) // before others can reserve
 		if err := n.enlist(a.core); err != nil {
 			done(nil, err) // the other node calls abort
 			return
@@ -200,7 +201,6 @@ func (n *node) enlist(c *core) error {
 // settle starts the room, and runs what was kept.
 func (c *core) settle(d *departure) []movedReply {
 	n := c.node
-	c.reserveAgain(d.Reserved)
 	if code := c.getCode(); code != "" && n.codes.keep(code, c.id) {
 		n.spawn(n.renewCodes)
 	}
@@ -214,9 +214,7 @@ func (c *core) settle(d *departure) []movedReply {
 	for _, m := range d.Messages {
 		replies = append(replies, c.serveMoved(&m))
 	}
-	for _, f := range work {
-		f()
-	}
+	c.runKept(work)
 	c.watchEmpty()
 	c.touch()
 	return replies
@@ -293,7 +291,5 @@ func (a *arrival) discard() {
 	c.node.unreserveRoom(c.kind)
 	work := c.parked.work
 	c.parked = nil
-	for _, f := range work {
-		f()
-	}
+	c.runKept(work)
 }

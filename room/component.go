@@ -99,7 +99,7 @@ func (s *server) serve(h *method, from *session.Session, msg any) (any, error) {
 		pprof.SetGoroutineLabels(h.labels)
 		defer pprof.SetGoroutineLabels(context.Background())
 		p.hops.Add(-1)
-		c.receive(&incoming{h, p, from, in, r})
+		c.receive(incoming{h, p, from, in, r})
 	}) {
 		p.hops.Add(-1)
 		return nil, ErrNotJoined

@@ -192,8 +192,11 @@ func (c *core) abandon() {
 	c.mu.Lock()
 	c.gone = true
 	c.mu.Unlock()
-	c.closed = true
 	c.node.remove(c)
+	c.direct(func() {
+		c.closed = true
+		c.runEarly()
+	})
 }
 
 // optionsValue returns opts, or a pointer to a zero value if opts is nil.

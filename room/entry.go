@@ -36,7 +36,15 @@ func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (a
 			return v, err
 		}
 		if name == n.name {
-			return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
+			next, here := n.whereabouts(e.req.ID)
+			switch {
+			case here:
+				return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
+			case next == to.name || next == n.name: // neither node has it: it has ended
+				n.forget(e.req.ID)
+				return nil, ErrNotFound
+			}
+			name = next
 		}
 		if to, moved = n.peerNamed(name); !moved {
 			break
@@ -108,9 +116,17 @@ func (n *node) enter(e *entry, method string, answer func(any, error)) {
 	default:
 		n.later(answer, func(ctx context.Context) (any, error) {
 			if !other {
+				refund, ok := func() {}, true
+				if !e.unlimited { // asking all nodes costs more than a lookup
+					refund, ok = n.guess(e.s)
+				}
+				if !ok {
+					return nil, ErrRate
+				}
 				if to, other = n.locate(ctx, e.req.ID); !other {
 					return nil, ErrNotFound
 				}
+				refund()
 			}
 			if e.req.Forwarded {
 				return nil, errMovedTo(to.name)

@@ -124,8 +124,8 @@ func (c *core) restore(i *image) (err error) {
 	case c.closed:
 		return ErrNotFound // Load closed it
 	}
-	for n, seat := range i.Seats {
-		if p := c.players[n]; p.dropped && !p.spectator {
+	for _, seat := range i.Seats {
+		if p := c.player(seat.ID); p != nil && p.dropped && !p.spectator { // Load may kick players
 			p.hold = c.newTimer(seat.Hold, func() { c.expire(p) })
 		}
 	}

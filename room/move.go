@@ -168,7 +168,7 @@ func (n *node) targets(ctx context.Context, k *kind, to string) ([]peer, error) 
 // the end of a move.
 func (c *core) onRoom(f func() error) error {
 	done := make(chan error, 1)
-	if !c.direct(func() { done <- f() }) {
+	if !c.direct(func() { done <- c.guard("move", f) }) {
 		return ErrNotFound
 	}
 	return <-done
@@ -190,12 +190,20 @@ func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
 	}
 	d, held, err := n.handOver(ctx, c, to, i, sessions)
 	if err == nil {
+		n.noteMove(c.id, to.name) // first, so that the other node can have it forgotten if the room ends there
 		var r moveReplies
 		if err = n.call(n.ctx, to.name, methodCommit, d, &r); err == nil {
-			return c.onRoom(func() error { c.depart(to, held, r.Replies); return nil })
+			return c.onRoom(func() error { c.depart(held, r.Replies); return nil })
 		}
 	}
 	return n.giveUp(c, to, i.Token, held, err)
+}
+
+// noteMove records where this node moves a room. It has no effect while the room is here.
+func (n *node) noteMove(id, name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.moved[id] = name
 }
 
 // handOver does the steps before the commit.
@@ -263,7 +271,7 @@ func (n *node) giveUp(c *core, to peer, token string, held []*incoming, err erro
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), moveTime)
 	defer cancel()
 	if n.call(ctx, to.name, methodAbort, &moveToken{token}, &e) == nil && e.Committed {
-		return c.onRoom(func() error { c.depart(to, held, nil); return nil })
+		return c.onRoom(func() error { c.depart(held, nil); return nil })
 	}
 	if e := c.onRoom(func() error { c.stay(); return nil }); e != nil {
 		return errors.Join(err, e)
@@ -326,6 +334,7 @@ func (c *core) seal(token string) (*departure, []*incoming, error) {
 
 // stay continues the room here.
 func (c *core) stay() {
+	c.node.forget(c.id)
 	c.mu.Lock()
 	c.gone = false
 	c.mu.Unlock()
@@ -339,20 +348,15 @@ func (c *core) stay() {
 }
 
 // depart removes the room from this node after it has moved.
-func (c *core) depart(to peer, held []*incoming, replies []movedReply) {
+func (c *core) depart(held []*incoming, replies []movedReply) {
 	n := c.node
-	n.mu.Lock()
-	n.moved[c.id] = to.name
-	n.mu.Unlock()
 	c.leaveNode()
 	n.codes.leave(c.getCode(), c.id)
 	n.drop(c)
 	c.answerMoved(held, replies)
 	work := c.parked.work
 	c.parked = nil
-	for _, f := range work {
-		f()
-	}
+	c.runKept(work)
 }
 
 // leaveNode closes the room on this node only.

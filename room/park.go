@@ -45,22 +45,28 @@ func (c *core) unpark() {
 	p := c.parked
 	c.parked = nil
 	c.base = c.base.Add(time.Since(p.since))
-	for _, f := range p.work {
-		f()
-	}
+	c.runKept(p.work)
 	c.touch()
 	c.setAlarm()
 }
 
+// runKept runs work that has waited. A panic costs that work alone.
+func (c *core) runKept(work []func()) {
+	for _, f := range work {
+		c.call("kept work", f)
+	}
+}
+
 // receive serves a message on the room's scheduler, and answers it.
-func (c *core) receive(m *incoming) {
-	if c.parked != nil {
-		if err := c.hold(m); err != nil {
-			c.answer(m.answer, nil, err)
-		}
+func (c *core) receive(m incoming) {
+	if c.parked == nil {
+		c.run(&m, m.answer)
 		return
 	}
-	c.serveHeld(m)
+	kept := m // the common case needs no memory
+	if err := c.hold(&kept); err != nil {
+		c.answer(m.answer, nil, err)
+	}
 }
 
 // hold keeps a message until the room goes on. It returns [ErrBusy] if too many messages
@@ -86,6 +92,11 @@ func (c *core) serveHeld(m *incoming) {
 		c.node.sendOn(c, m, r)
 		return
 	}
+	c.run(m, r)
+}
+
+// run serves a message and answers it with r.
+func (c *core) run(m *incoming, r *session.Responder) {
 	reply, err := c.serve(m.method, m.player, m.from, m.msg)
 	if reply == nil {
 		reply = []byte{}

@@ -166,9 +166,7 @@ func (c *core) do(f func()) bool {
 func (c *core) runEarly() {
 	work := c.early
 	c.early = nil
-	for _, f := range work {
-		f()
-	}
+	c.runKept(work)
 }
 
 // direct is do without the wait for the end of a move.

@@ -71,7 +71,6 @@ func (l *lobby) enterShared(public *Queue, k *kind, p Party) (*Ticket, error) {
 		return nil, err
 	}
 	t.shared = &sharedTicket{queue: public.Name, busy: true}
-	t.kind = k
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
@@ -124,6 +123,7 @@ func (l *lobby) send(ctx context.Context, t *Ticket) {
 		names = append(slices.Delete(names, i, i+1), name)
 	}
 	l.mu.Unlock()
+owners:
 	for _, name := range names {
 		reached, err := l.sendTo(ctx, name, t)
 		switch {
@@ -134,7 +134,13 @@ func (l *lobby) send(ctx context.Context, t *Ticket) {
 			l.finishEntry(t, "", ErrPartner, true)
 			return
 		case unavailable(err) || errors.Is(err, ErrDraining) || errors.Is(err, errNoQueue):
-			_ = l.node.call(ctx, name, methodWithdraw, &withdrawal{ID: t.id}, &struct{}{}) // it may have the ticket
+			if errors.Is(l.withdraw(name, t), ErrBusy) { // it has the ticket, and makes a match of it
+				l.sent(t, name)
+				return
+			}
+			if ctx.Err() != nil { // not the node's fault
+				break owners
+			}
 			l.mu.Lock()
 			if reached && !errors.Is(err, ErrDraining) {
 				t.shared.avoidNode(name)
@@ -155,6 +161,13 @@ func (l *lobby) send(ctx context.Context, t *Ticket) {
 		return
 	}
 	l.sent(t, "")
+}
+
+// withdraw takes a ticket back from a node, which may have it although it did not answer.
+func (l *lobby) withdraw(name string, t *Ticket) error {
+	ctx, cancel := context.WithTimeout(l.node.ctx, askTime)
+	defer cancel()
+	return l.node.call(ctx, name, methodWithdraw, &withdrawal{ID: t.id}, &struct{}{})
 }
 
 // sent records which node has a ticket.
@@ -233,7 +246,13 @@ func (l *lobby) ended(e *ticketEnd) {
 	switch {
 	case t == nil:
 	case e.Err == nil:
+		l.mu.Lock()
+		owner := t.shared.owner
+		l.mu.Unlock()
 		l.finishEntry(t, e.Room, nil, false)
+		if owner != "" && owner != e.From { // an earlier owner has made the match
+			l.cancelAt(owner, t)
+		}
 	case !entryDecides(e.Err):
 		l.finishEntry(t, "", e.Err, false)
 	case slices.ContainsFunc(t.party.Players, (*session.Session).Closed):
@@ -420,11 +439,15 @@ func (l *lobby) askOwner(ctx context.Context, owner string, list []*Ticket) {
 	if l.node.call(ctx, owner, methodTickets, &ticketList{ids}, &missing) != nil {
 		return
 	}
+	gone := map[string]bool{}
+	for _, id := range missing.IDs {
+		gone[id] = true
+	}
 	var lost []*Ticket
 	l.mu.Lock()
 	for _, t := range list {
 		switch {
-		case t.shared.busy || t.shared.owner != owner || !slices.Contains(missing.IDs, t.id):
+		case t.shared.busy || t.shared.owner != owner || !gone[t.id]:
 			t.shared.misses = 0
 		default:
 			if t.shared.misses++; t.shared.misses > 1 {
