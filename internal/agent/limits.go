@@ -87,9 +87,10 @@ func (m *meter) take(size, maxAbuse int) (ok, abused bool) {
 	return false, maxAbuse > 0 && m.refused >= maxAbuse
 }
 
-// hasRoom reports whether take would accept a message of size bytes.
-func (m *meter) hasRoom(size int) bool {
-	return (m.messages == nil || m.messages.Tokens() >= 1) && (m.bytes == nil || m.bytes.Tokens() >= float64(max(size, packet.HeadLength)))
+// hasRoom reports whether take would accept n messages of size bytes together.
+func (m *meter) hasRoom(n, size int) bool {
+	return (m.messages == nil || m.messages.Tokens() >= float64(n)) &&
+		(m.bytes == nil || m.bytes.Tokens() >= float64(max(size, n*min(packet.HeadLength, m.bytes.Burst()))))
 }
 
 // forgive reports whether a message over the rate was probably sent while the process was

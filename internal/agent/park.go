@@ -226,7 +226,7 @@ const maxHeartbeats = 64
 // onlyHeartbeats reports whether b is whole heartbeats, for which there is room in the
 // rates of the session: to handle them takes no time.
 func (c *Conn) onlyHeartbeats(b []byte) bool {
-	if len(b) > maxHeartbeats || c.agent.Load().flags.has(flagClosed) || c.meter != nil && !c.meter.hasRoom(len(b)) {
+	if len(b) > maxHeartbeats || c.agent.Load().flags.has(flagClosed) || c.meter != nil && !c.meter.hasRoom(max(1, len(b)/packet.HeadLength), len(b)) {
 		return false
 	}
 	if !c.flags.has(flagFramed) {
