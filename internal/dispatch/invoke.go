@@ -73,16 +73,22 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 	call func(ctx context.Context) (reply any, err error, later bool)) {
 	if ctx.Err() != nil { // the handler is not called
 		d.Counts.Failed.Add(1)
+		h.Stats.Errors.Add(1)
 		done(nil, errLate)
 		return
 	}
 	var reply any
 	later, err := false, errors.New("the handler ended the logic goroutine")
 	ctx, span := d.start(ctx, h.Route)
-	d.label(h)
+	inner := d.Loop.SelfTiming() // a handler waits for this call, and keeps its label
+	if !inner {
+		d.label(h)
+	}
 	began := d.now()
 	defer func() {
-		d.label(nil)
+		if !inner {
+			d.label(nil)
+		}
 		if p := recover(); p != nil {
 			d.panicked("a handler", p, "route", h.Route)
 			err = errLogged

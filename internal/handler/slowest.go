@@ -21,8 +21,9 @@ type SlowCall struct {
 	UID     int64
 }
 
-// Slowest keeps the slowest calls of the last 15 minutes. The zero value is ready. Its
-// methods may be called concurrently.
+// Slowest keeps the slowest calls of the last 15 minutes. Old calls make room only in Load,
+// and in Add for a slower one. The zero value is ready. Its methods may be called
+// concurrently.
 type Slowest struct {
 	floor atomic.Int64 // a call that took no longer is not kept
 

@@ -20,7 +20,7 @@ type Usage struct {
 // Load is how a loop has used its time since it was made.
 type Load struct {
 	Busy    time.Duration // in batches, flushes included
-	Flush   time.Duration // of that, in Config.Begin and Config.End
+	Flush   time.Duration // of that, in Config.End, and in Config.Begin in the middle of a batch
 	Running time.Duration // for how long the current task has run; 0 for none
 	Used    []Usage       // in no order; without the tasks that called SelfTimed
 }

@@ -86,7 +86,7 @@ type Loop struct {
 	selfTimed     bool          // the running task logs slow parts itself
 	prefix, label string        // of the running task; see Label
 	begun         bool          // begin was called, and flush has yet to be
-	batchBegan    time.Duration // when begin was called first
+	batchBegan    time.Duration // when begin had returned
 	ran           time.Duration // when the last task or timer of the batch ended
 	yielder       gosched.Yielder
 	idle          time.Duration // when the last batch had run

@@ -13,6 +13,9 @@ const stuckAfter = 5 * time.Second
 // runBatch runs the rest of the batch, and the timers that become due meanwhile.
 func (l *Loop) runBatch() {
 	if l.at == len(l.batch) && !l.due() {
+		if l.begun { // the last task has ended the goroutine
+			l.ran = l.now()
+		}
 		return
 	}
 	fresh := !l.begun
@@ -67,6 +70,10 @@ func (l *Loop) run(f func()) {
 	}()
 	f()
 }
+
+// SelfTiming reports whether the running task has called SelfTimed. Only the running task
+// may call it.
+func (l *Loop) SelfTiming() bool { return l.selfTimed }
 
 // SelfTimed disables the loop's log record for the running task if it is slow, because the
 // task logs slow parts itself. It returns the start time of the task, on the clock of Now.

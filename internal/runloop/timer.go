@@ -181,7 +181,7 @@ func (l *Loop) fire(now time.Duration) time.Duration {
 		l.noteDue()
 		l.mu.Unlock()
 		l.busy.Store(int64(started) | 1)
-		l.label = ""
+		l.label, l.selfTimed = "", false
 		l.run(t.call)
 		end := l.now()
 		took := end - started
