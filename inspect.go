@@ -66,7 +66,7 @@ func (i inspected) Routes() []inspect.Route {
 		return nil
 	}
 	for _, service := range i.s.dispatch.Services() {
-		for _, h := range service.Handlers {
+		for h := range service.All() {
 			if h.Sessionless() {
 				continue
 			}

@@ -30,7 +30,7 @@ type Stats struct {
 	Loop LoopStats // how the logic goroutine uses its time
 
 	Panics int64                 // in handlers, hooks and serializers
-	Routes map[string]RouteStats // by route; handlers that were called at least once
+	Routes map[string]RouteStats // by route; handlers that were called, or whose calls were refused
 
 	// Refused counts refusals, by reason:
 	//   - "handshake": refused handshakes,
@@ -69,9 +69,14 @@ type RouteStats struct {
 	Max   time.Duration // time of the longest call
 	Times Histogram     // durations of the calls; calls timed together count with their mean
 
-	Errors int64 // calls that returned an error or panicked, or were refused before they ran
+	// Errors counts the calls that returned an error or panicked, and those that came too late
+	// or had no scheduler. Messages whose payload does not decode are no calls.
+	Errors int64
 
-	Slowest []SlowCall // the slowest calls of the last 15 minutes, the slowest first; at most 5
+	// Slowest are the slowest calls of the last 15 minutes, the slowest first; at most 5. Only
+	// Stats makes room for quicker calls when old ones have expired, so the list is complete if
+	// Stats is called every few minutes.
+	Slowest []SlowCall
 	// Scheduler is the session's key of the scheduler that runs the handler; "" for the
 	// logic goroutine. See component.WithSchedulerName.
 	Scheduler string
@@ -109,11 +114,12 @@ func (s *Server) Stats() Stats {
 	st.Panics = s.dispatch.Counts.Panics.Load()
 	for _, service := range s.dispatch.Services() {
 		for h := range service.All() {
-			if n, sum, longest := h.Stats.Load(); n > 0 {
+			n, sum, longest := h.Stats.Load()
+			if failed := h.Stats.Errors.Load(); n > 0 || failed > 0 {
 				first, counts := h.Stats.Times.Counts()
 				st.Routes[h.Route] = RouteStats{
 					Count: n, Sum: sum, Max: longest, Times: Histogram{first, counts},
-					Errors: h.Stats.Errors.Load(), Slowest: slowest(h), Scheduler: h.SchedName,
+					Errors: failed, Slowest: slowest(h), Scheduler: h.SchedName,
 				}
 			}
 		}

@@ -67,7 +67,9 @@ var errNotLocal = errors.New("console: the request does not come from this machi
 // Loopback returns a function for [Options.Authorize] that gives a role to every program
 // and browser on this machine. It refuses requests from other addresses, requests for a
 // host name other than localhost, so that no page on the internet can reach the console
-// by its own name, and requests that a proxy forwards.
+// by its own name, and requests that a proxy forwards. In a cluster it also trusts the
+// programs on the machines of all nodes that have a console, because a console forwards
+// requests for the pages of another node.
 func Loopback(role Role) func(*http.Request) (Role, error) {
 	return func(r *http.Request) (Role, error) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)

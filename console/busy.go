@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/lonng/nano"
@@ -34,6 +35,24 @@ type busyPage struct {
 	Users   []user    `json:"users"`   // those with the most time first
 }
 
+// stuckStack is the stack of the logic goroutine at the time of a sample. It is taken once,
+// because that stops the process for a moment.
+type stuckStack struct {
+	mu   sync.Mutex // guards the fields below
+	time time.Time
+	text string
+}
+
+// at returns the stack of the sample that was taken at t.
+func (s *stuckStack) at(t time.Time, take func() string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.time.Equal(t) {
+		s.time, s.text = t, take()
+	}
+	return s.text
+}
+
 // busy serves what took the time of the logic goroutine in the last ten seconds.
 func (h *handler) busy(w http.ResponseWriter, _ *http.Request) {
 	first, last := h.sampler.last(busyWindow)
@@ -43,7 +62,7 @@ func (h *handler) busy(w http.ResponseWriter, _ *http.Request) {
 		p.Busy = new((last.stats.Loop.Busy - first.stats.Loop.Busy).Seconds() / p.Window)
 	}
 	if last.stats.Loop.Running > stuckAfter {
-		p.Stack = h.inside.StuckStack(stuckAfter)
+		p.Stack = h.stuck.at(last.time, func() string { return h.inside.StuckStack(stuckAfter) })
 	}
 	reply(w, p)
 }

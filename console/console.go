@@ -73,6 +73,7 @@ type handler struct {
 	srv     *nano.Server
 	inside  inspect.Server
 	sampler sampler
+	stuck   stuckStack
 	origin  *http.CrossOriginProtection
 	play    playground
 	logic   chan struct{} // holds a value while a task of the console is at the logic goroutine

@@ -16,6 +16,7 @@ import (
 	"github.com/lonng/nano/client"
 	"github.com/lonng/nano/internal/inspect"
 	"github.com/lonng/nano/serialize"
+	"github.com/lonng/nano/session"
 )
 
 const (
@@ -208,6 +209,10 @@ func (h *handler) send(w http.ResponseWriter, r *http.Request) {
 		Payload string `json:"payload"` // JSON, or the bytes of a handler that takes bytes
 	}
 	if !h.readBody(w, r, &a) {
+		return
+	}
+	if err := session.CheckRoute(a.Route); err != nil {
+		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	c := h.play.find(a.Client)

@@ -210,7 +210,7 @@ func TestPlay(t *testing.T) {
 	for body, want := range map[string]int{
 		`{"client":"none","route":"shop.all","payload":"{}"}`:       404,
 		`{"client":"` + c + `","route":"shop.all","payload":"{"}`:   400,
-		`{"client":"` + c + `","route":"","payload":"{}"}`:          409,
+		`{"client":"` + c + `","route":"","payload":"{}"}`:          400,
 		`{"client":"` + c + `","route":"shop.all","other":"field"}`: 400,
 	} {
 		if w := b.ask("POST", "/console/api/play/send", operator, body); w.Code != want {
