@@ -66,20 +66,21 @@ const (
 
 // These are the flags of a connection.
 const (
-	flagFaulty     uint32 = 1 << iota // the client violated the protocol; further input is ignored
-	flagLeft                          // its agent has another connection; further input is ignored
-	flagPaused                        // the server has stopped reading from the client for now
-	flagActive                        // the reader has just started, or has decoded a message since it started
-	flagBusy                          // a message was decoded since settleAt looked last
-	flagParked                        // the poller watches the socket, and no goroutine reads
-	flagBeating                       // timer.at is the time of the next heartbeat
-	flagHeardClose                    // the client's close frame was received
-	flagLingering                     // the farewell was sent, and the client has time to close its side
-	flagResume                        // the client has asked for resume
-	flagExtra                         // the connection was accepted beyond the limits
-	flagFramed                        // packets come in WebSocket frames
-	flagAway                          // the client uses a session of another node
-	flagCarried                       // the client is connected to another node
+	flagFaulty       uint32 = 1 << iota // the client violated the protocol; further input is ignored
+	flagLeft                            // its agent has another connection; further input is ignored
+	flagPaused                          // the server has stopped reading from the client for now
+	flagActive                          // the reader has just started, or has decoded a message since it started
+	flagBusy                            // a message was decoded since settleAt looked last
+	flagParked                          // the poller watches the socket, and no goroutine reads
+	flagSocketClosed                    // a goroutine other than the reader has closed the socket
+	flagBeating                         // timer.at is the time of the next heartbeat
+	flagHeardClose                      // the client's close frame was received
+	flagLingering                       // the farewell was sent, and the client has time to close its side
+	flagResume                          // the client has asked for resume
+	flagExtra                           // the connection was accepted beyond the limits
+	flagFramed                          // packets come in WebSocket frames
+	flagAway                            // the client uses a session of another node
+	flagCarried                         // the client is connected to another node
 )
 
 // newConn creates a connection with its own agent, and registers both. It returns nil if

@@ -13,7 +13,7 @@ func (c *Conn) farewellSent() {
 		_ = c.socket.Close()
 	case c.flags.has(flagHeardClose): // the client sends nothing more, and waits for the end
 		_ = c.socket.Close()
-		c.unpark()
+		c.socketClosed()
 	}
 }
 

@@ -62,7 +62,7 @@ func (c *Conn) park() bool {
 	}
 	c.freeReader()
 	c.rest()
-	if c.arm() {
+	if c.watch() {
 		return true
 	}
 	c.in = newReader(c)
@@ -85,23 +85,26 @@ func (c *Conn) rest() {
 	}
 }
 
-// arm has the poller report when the socket is readable. It reports false if the caller
-// still owns the reading side.
-func (c *Conn) arm() bool {
+// watch has the poller report what comes. It reports false if the caller still owns the
+// reading side.
+func (c *Conn) watch() bool {
 	p := c.hub.parking.start(c.hub)
 	if p == nil {
 		return false
 	}
 	id := c.agent.Load().id
 	c.flags.set(flagParked) // before an event can come
-	if p.Arm(c.raw, id) == nil {
+	if p.Watch(c.raw, id) == nil {
 		return true
 	}
 	return !c.flags.clear(flagParked) // false unless another goroutine has taken it meanwhile
 }
 
-// unpark starts a reader if the connection is parked.
-func (c *Conn) unpark() {
+// socketClosed is called after a goroutine other than the reader's has closed the socket,
+// for which nothing is reported. If the connection is parked it starts a reader, which ends
+// the connection.
+func (c *Conn) socketClosed() {
+	c.flags.set(flagSocketClosed)
 	if c.flags.clear(flagParked) {
 		c.startReader(nil)
 	}
@@ -118,19 +121,19 @@ func (c *Conn) startReader(rest []byte) {
 	c.hub.wheel.hasten(c, quietTime)
 }
 
-// closeSocket closes the socket without waiting. If the connection is parked it starts a
-// reader, which ends the connection: nothing is reported for a closed socket.
+// closeSocket closes the socket without waiting.
 func (c *Conn) closeSocket() {
 	closeNow(c.socket)
-	c.unpark()
+	c.socketClosed()
 }
 
 // unparker takes what comes from parked connections. All but the hub belongs to the
 // goroutine of the poller.
 type unparker struct {
 	hub    *Hub
+	poller *netpoll.Poller
 	agents []*Agent
-	idle   []*Conn // those that have sent heartbeats alone
+	woken  bool // a reader was started
 
 	buf  *[readSize]byte
 	n    int
@@ -138,75 +141,77 @@ type unparker struct {
 	read func(fd uintptr) // bound once
 }
 
-// ready is called with the ids of sessions whose connections have become readable. First
-// it reads from all of them, so that one that wakes waits for no more than that.
-func (u *unparker) ready(ids []int64) {
+// ready is called with the ids of sessions whose connections have become readable.
+func (u *unparker) ready(p *netpoll.Poller, events []netpoll.Event) {
 	if u.read == nil {
-		u.read = u.readReady
+		u.read, u.poller = u.readReady, p
 		u.buf = readBuffers.Get().(*[readSize]byte)
 	}
+	u.agents = u.agents[:0]
 	h := u.hub
 	h.mu.Lock()
-	for _, id := range ids {
-		if a := h.agents[id]; a != nil {
-			u.agents = append(u.agents, a)
-		}
+	for _, e := range events {
+		u.agents = append(u.agents, h.agents[e.ID])
 	}
 	h.mu.Unlock()
-	woken := false
-	for _, a := range u.agents {
+	for i, a := range u.agents {
+		if a == nil {
+			continue
+		}
 		a.out.mu.Lock()
 		c := a.out.conn
 		a.out.mu.Unlock()
-		if c == nil || !c.flags.clear(flagParked) {
-			continue // its reader runs, or the event is that of a connection before
-		}
-		if u.take(c) {
-			u.idle = append(u.idle, c)
-		} else {
-			woken = true
-		}
-	}
-	if woken && len(u.idle) > 0 {
-		runtime.Gosched() // with one processor the readers run now
-	}
-	for _, c := range u.idle {
-		if !c.arm() {
-			c.startReader(nil)
+		if c != nil && c.flags.clear(flagParked) { // otherwise its reader runs, or the event is that of a connection before
+			u.take(c, events[i].Ended)
 		}
 	}
 	clear(u.agents)
-	clear(u.idle)
-	u.agents, u.idle = u.agents[:0], u.idle[:0]
+	if u.woken {
+		u.woken = false
+		runtime.Gosched() // with one processor the readers run now
+	}
 }
 
-// take reads from a connection once. It reports whether there was nothing but heartbeats,
-// which it has handled. Otherwise it has started a reader.
-func (u *unparker) take(c *Conn) bool {
+// take reads from a connection. It handles heartbeats, and starts a reader for anything
+// else.
+func (u *unparker) take(c *Conn, ended bool) {
+	if ended {
+		u.wake(c, nil)
+		return
+	}
 	u.n, u.err = 0, nil
 	if err := c.raw.Control(u.read); err != nil || u.err != nil {
-		c.startReader(nil) // it finds the same
-		return false
+		u.wake(c, nil) // it finds the same
+		return
 	}
-	if u.n == 0 { // the event was not for this connection
-		return true
-	}
-	b := u.buf[:u.n]
-	if !c.onlyHeartbeats(b) {
+	if u.n > 0 { // otherwise the event was not for this connection
+		b := u.buf[:u.n]
+		if !c.onlyHeartbeats(b) {
+			c.in = newReader(c)
+			c.in.buf = u.buf
+			u.buf = readBuffers.Get().(*[readSize]byte)
+			u.wake(c, b)
+			return
+		}
 		c.in = newReader(c)
-		c.in.buf = u.buf
-		c.startReader(b)
-		u.buf = readBuffers.Get().(*[readSize]byte)
-		return false
+		c.consume(b, 0)
+		if !c.atRest() {
+			u.wake(c, nil)
+			return
+		}
+		c.freeReader()
 	}
-	c.in = newReader(c)
-	c.consume(b, 0)
-	if !c.atRest() {
+	c.flags.set(flagParked)
+	if c.flags.has(flagSocketClosed) && c.flags.clear(flagParked) { // closed meanwhile
 		c.startReader(nil)
-		return false
 	}
-	c.freeReader()
-	return true
+}
+
+// wake starts a reader, which begins with rest.
+func (u *unparker) wake(c *Conn, rest []byte) {
+	_ = u.poller.Unwatch(c.raw) // fails if the socket is closed, which nothing watches
+	c.startReader(rest)
+	u.woken = true
 }
 
 // readReady reads once. An end of the stream is an error.

@@ -201,7 +201,7 @@ func (c *Conn) writeFailed(a *Agent, buf *buffer) {
 	c.handed = false
 	o.mu.Unlock()
 	_ = c.socket.Close()
-	c.unpark()
+	c.socketClosed()
 	if !left {
 		_ = a.shut(session.ErrClientClosed, farewell{})
 	}

@@ -17,3 +17,9 @@ import (
 var Disabled atomic.Bool
 
 var errDisabled = errors.New("netpoll: disabled")
+
+// Event says that a socket has become readable.
+type Event struct {
+	ID    int64 // see [Poller.Watch]
+	Ended bool  // the peer has closed its side, or the socket has failed; bytes may come before
+}

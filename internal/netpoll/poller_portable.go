@@ -12,12 +12,15 @@ import (
 type Poller struct{}
 
 // New returns an error that is [errors.ErrUnsupported].
-func New(func(ids []int64)) (*Poller, error) {
+func New(func(*Poller, []Event)) (*Poller, error) {
 	return nil, fmt.Errorf("netpoll: epoll in this build: %w", errors.ErrUnsupported)
 }
 
-// Arm returns an error that is [errors.ErrUnsupported].
-func (p *Poller) Arm(syscall.RawConn, int64) error { return errors.ErrUnsupported }
+// Watch returns an error that is [errors.ErrUnsupported].
+func (p *Poller) Watch(syscall.RawConn, int64) error { return errors.ErrUnsupported }
+
+// Unwatch returns an error that is [errors.ErrUnsupported].
+func (p *Poller) Unwatch(syscall.RawConn) error { return errors.ErrUnsupported }
 
 // Close does nothing.
 func (p *Poller) Close() {}

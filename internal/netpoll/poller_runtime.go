@@ -15,17 +15,16 @@ const maxEvents = 256
 // Poller calls a function when sockets become readable. Its methods may be called
 // concurrently.
 type Poller struct {
-	ready func(ids []int64)
+	ready func(*Poller, []Event)
 	file  *os.File        // the epoll instance, which the runtime's poller watches
 	raw   syscall.RawConn // of file
 	done  chan struct{}   // closed when the goroutine has ended
 }
 
-// New starts a poller. It calls ready, on one goroutine, with the ids of sockets that
-// have become readable, have failed or were closed by the peer; ready must not keep the
-// slice. The error is that of the operating system, for example if there is no descriptor
-// left.
-func New(ready func(ids []int64)) (*Poller, error) {
+// New starts a poller. It calls ready, on one goroutine, with the sockets that have become
+// readable; ready must not keep the slice. The error is that of the operating system, for
+// example if there is no descriptor left.
+func New(ready func(*Poller, []Event)) (*Poller, error) {
 	if Disabled.Load() {
 		return nil, errDisabled
 	}
@@ -52,49 +51,56 @@ func New(ready func(ids []int64)) (*Poller, error) {
 // run reports events until the poller is closed.
 func (p *Poller) run() {
 	defer close(p.done)
-	var events [maxEvents]syscall.EpollEvent
-	var ids [maxEvents]int64
+	var raw [maxEvents]syscall.EpollEvent
+	var events [maxEvents]Event
 	_ = p.raw.Read(func(epoll uintptr) bool {
 		for n := maxEvents; n == maxEvents; {
 			var err error
-			if n, err = syscall.EpollWait(int(epoll), events[:], 0); err == syscall.EINTR {
+			if n, err = syscall.EpollWait(int(epoll), raw[:], 0); err == syscall.EINTR {
 				n = maxEvents // once more
 				continue
 			}
 			for i := range max(n, 0) {
-				ids[i] = idOf(&events[i])
+				events[i] = eventOf(&raw[i])
 			}
 			if n > 0 {
-				p.ready(ids[:n])
+				p.ready(p, events[:n])
 			}
 		}
 		return false // the runtime waits; it has noted if something became ready since the last call
 	})
 }
 
-// Arm asks for one call of ready with id, as soon as the socket of c is readable; it may
-// be so already. The caller arms the socket again after that. The id is what tells
-// sockets apart: a descriptor may be that of another socket when the event is reported.
+// Watch has the poller report the socket of c with id, now if it is readable, and then each
+// time that more arrives, until Unwatch. An event says that something has arrived, not that
+// it is still there: whoever is called reads all of it. The id is what tells sockets apart:
+// a descriptor may be that of another socket when the event is reported.
 //
-// Closing the socket takes the request back, and nothing is reported. The error is
-// [net.ErrClosed] if the socket is closed, [os.ErrClosed] if the poller is, or that of the
-// operating system.
-func (p *Poller) Arm(c syscall.RawConn, id int64) error {
-	a := armings.Get().(*arming)
-	a.poller, a.event = p, eventFor(id)
+// Closing the socket ends the watch, and nothing is reported. The error is [net.ErrClosed]
+// if the socket is closed, [os.ErrClosed] if the poller is, or that of the operating system.
+func (p *Poller) Watch(c syscall.RawConn, id int64) error { return p.control(c, watch(id)) }
+
+// Unwatch ends a watch. Events that came before it may still be reported, and so may the
+// failure of the socket. The errors are those of Watch.
+func (p *Poller) Unwatch(c syscall.RawConn) error { return p.control(c, unwatch()) }
+
+// control changes for which events the poller waits.
+func (p *Poller) control(c syscall.RawConn, event syscall.EpollEvent) error {
+	a := controls.Get().(*control)
+	a.poller, a.event = p, event
 	err := c.Control(a.onSocket)
 	if err == nil {
 		err = a.err
 	}
 	a.poller, a.err = nil, nil
-	armings.Put(a)
+	controls.Put(a)
 	return err
 }
 
-// arming is one call of Arm. Its functions are bound once, so that the call allocates
+// control is one change of a watch. Its functions are bound once, so that the call allocates
 // nothing. They run inside of each other: both descriptors are open then, and are what
 // they were.
-type arming struct {
+type control struct {
 	poller   *Poller
 	event    syscall.EpollEvent
 	socket   int
@@ -103,8 +109,8 @@ type arming struct {
 	onEpoll  func(fd uintptr)
 }
 
-var armings = sync.Pool{New: func() any {
-	a := &arming{}
+var controls = sync.Pool{New: func() any {
+	a := &control{}
 	a.onSocket = func(fd uintptr) {
 		a.socket = int(fd)
 		if a.poller.raw.Control(a.onEpoll) != nil {
@@ -128,9 +134,19 @@ func (p *Poller) Close() {
 	<-p.done
 }
 
-// An event is reported once: a socket that stays readable does not keep the poller busy.
-func eventFor(id int64) syscall.EpollEvent {
-	return syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLONESHOT, Fd: int32(id), Pad: int32(id >> 32)}
+// Events are edge-triggered, so that a socket that stays readable does not keep the poller
+// busy. See epoll(7).
+const edge = 1 << 31 // EPOLLET, which package syscall declares as a negative number
+
+func watch(id int64) syscall.EpollEvent {
+	return syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | edge, Fd: int32(id), Pad: int32(id >> 32)}
 }
 
-func idOf(e *syscall.EpollEvent) int64 { return int64(e.Pad)<<32 | int64(uint32(e.Fd)) }
+func unwatch() syscall.EpollEvent { return syscall.EpollEvent{Events: edge} }
+
+func eventOf(e *syscall.EpollEvent) Event {
+	return Event{
+		ID:    int64(e.Pad)<<32 | int64(uint32(e.Fd)),
+		Ended: e.Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0,
+	}
+}

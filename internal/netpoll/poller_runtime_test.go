@@ -25,9 +25,9 @@ const patience = 10 * time.Second
 func start(t *testing.T) (*Poller, <-chan int64) {
 	t.Helper()
 	ready := make(chan int64, 4096)
-	p, err := New(func(ids []int64) {
-		for _, id := range ids {
-			ready <- id
+	p, err := New(func(_ *Poller, events []Event) {
+		for _, e := range events {
+			ready <- e.ID
 		}
 	})
 	if err != nil {
@@ -87,10 +87,10 @@ func (s *socket) descriptor(t testing.TB) (fd uintptr) {
 	return fd
 }
 
-func arm(t testing.TB, p *Poller, s socket, id int64) {
+func watchSocket(t testing.TB, p *Poller, s socket, id int64) {
 	t.Helper()
-	if err := p.Arm(s.raw, id); err != nil {
-		t.Fatalf("Arm(%d) = %v", id, err)
+	if err := p.Watch(s.raw, id); err != nil {
+		t.Fatalf("Watch(%d) = %v", id, err)
 	}
 }
 
@@ -113,27 +113,84 @@ func want(t testing.TB, ready <-chan int64, id int64) {
 	}
 }
 
-// TestArm checks that an armed socket is reported once: when bytes come, when some are
-// there already, and when the peer closes.
-func TestArm(t *testing.T) {
+// TestWatch checks that a watched socket is reported when bytes come, when some are there
+// already, and when the peer closes, and not after Unwatch.
+func TestWatch(t *testing.T) {
 	p, ready := start(t)
-	s, probe := connect(t), connect(t)
-	arm(t, p, s, math.MaxInt64)
+	s := connect(t)
+	silent := func(id int64) { // what happened before would be reported before the probe
+		t.Helper()
+		probe := connect(t)
+		write(t, probe.peer, "x")
+		watchSocket(t, p, probe, id)
+		want(t, ready, id)
+	}
+	watchSocket(t, p, s, math.MaxInt64)
 	write(t, s.peer, "a")
 	want(t, ready, math.MaxInt64)
-	write(t, s.peer, "b") // not reported: the socket is not armed
-	write(t, probe.peer, "x")
-	arm(t, p, probe, math.MinInt64)
-	want(t, ready, math.MinInt64)
-	arm(t, p, s, -2)
-	want(t, ready, -2)
-	var b [2]byte
-	if _, err := io.ReadFull(s, b[:]); err != nil || string(b[:]) != "ab" {
-		t.Fatalf("ReadFull = %q, %v, want ab", b, err)
+	write(t, s.peer, "b") // although the first byte was not read
+	want(t, ready, math.MaxInt64)
+	silent(math.MinInt64)
+	if err := p.Unwatch(s.raw); err != nil {
+		t.Fatal(err)
 	}
-	arm(t, p, s, 1<<32)
+	write(t, s.peer, "c")
+	silent(-1)
+	watchSocket(t, p, s, -2)
+	want(t, ready, -2)
+	var b [3]byte
+	if _, err := io.ReadFull(s, b[:]); err != nil || string(b[:]) != "abc" {
+		t.Fatalf("ReadFull = %q, %v, want abc", b, err)
+	}
+	watchSocket(t, p, s, 1<<32)
 	_ = s.peer.(*net.TCPConn).CloseWrite()
 	want(t, ready, 1<<32)
+}
+
+// TestEnded checks that an event says whether the peer has closed its side, also if bytes
+// came before.
+func TestEnded(t *testing.T) {
+	events := make(chan Event, 16)
+	p, err := New(func(_ *Poller, list []Event) {
+		for _, e := range list {
+			events <- e
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for name, test := range map[string]struct {
+		act  func(net.Conn)
+		want bool
+	}{
+		"bytes":           {func(c net.Conn) { write(t, c, "x") }, false},
+		"the end":         {func(c net.Conn) { _ = c.(*net.TCPConn).CloseWrite() }, true},
+		"bytes, then end": {func(c net.Conn) { write(t, c, "x"); _ = c.(*net.TCPConn).CloseWrite() }, true},
+		"a reset":         {func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0); _ = c.Close() }, true},
+	} {
+		s := connect(t)
+		test.act(s.peer)
+		for deadline := time.Now().Add(patience); ; {
+			watchSocket(t, p, s, 7)
+			select {
+			case e := <-events:
+				if e.Ended && !test.want {
+					t.Errorf("%s: the event is %+v", name, e)
+				}
+				if e.Ended != test.want && time.Now().Before(deadline) { // the end has not arrived yet
+					continue
+				}
+				if e != (Event{ID: 7, Ended: test.want}) {
+					t.Errorf("%s: the event is %+v, want Ended %v", name, e, test.want)
+				}
+			case <-time.After(patience):
+				t.Errorf("%s: nothing was reported", name)
+			}
+			break
+		}
+		_ = s.Close()
+	}
 }
 
 // TestManyEvents checks sockets that become ready at once, more than one system call
@@ -148,7 +205,7 @@ func TestManyEvents(t *testing.T) {
 	for round := range 3 {
 		for i, s := range sockets {
 			if round == 0 {
-				arm(t, p, s, int64(i))
+				watchSocket(t, p, s, int64(i))
 			}
 			write(t, s.peer, "x")
 		}
@@ -160,7 +217,6 @@ func TestManyEvents(t *testing.T) {
 				if _, err := sockets[id].Read(make([]byte, 8)); err != nil {
 					t.Fatal(err)
 				}
-				arm(t, p, sockets[id], id)
 			case <-time.After(patience):
 				t.Fatalf("round %d: %d sockets were reported, want %d", round, len(seen), n)
 			}
@@ -169,13 +225,13 @@ func TestManyEvents(t *testing.T) {
 }
 
 // TestDescriptorIsReused checks a new connection with the descriptor of a closed one: only
-// the id that is armed for the new one is reported.
+// the id with which the new one is watched is reported.
 func TestDescriptorIsReused(t *testing.T) {
 	p, ready := start(t)
 	for id := int64(1); id < 40; id += 2 {
 		s := connect(t)
 		fd := s.descriptor(t)
-		arm(t, p, s, id)
+		watchSocket(t, p, s, id)
 		_ = s.Close()
 		again := connect(t)
 		for range 100 {
@@ -190,22 +246,22 @@ func TestDescriptorIsReused(t *testing.T) {
 		if again.descriptor(t) != fd {
 			t.Fatal("no connection has the descriptor again")
 		}
-		write(t, again.peer, "x") // not reported: it is not armed
+		write(t, again.peer, "x") // not reported: it is not watched
 		probe := connect(t)
 		write(t, probe.peer, "x")
-		arm(t, p, probe, -id)
+		watchSocket(t, p, probe, -id)
 		want(t, ready, -id)
-		arm(t, p, again, id+1)
+		watchSocket(t, p, again, id+1)
 		want(t, ready, id+1)
 	}
 }
 
 // TestCopyOfDescriptor checks a closed socket that a copy of its descriptor keeps alive in
-// the kernel: it is reported once and does not keep the poller busy.
+// the kernel: what the peer does is reported, and the socket does not keep the poller busy.
 func TestCopyOfDescriptor(t *testing.T) {
 	p, ready := start(t)
 	s := connect(t)
-	arm(t, p, s, 1)
+	watchSocket(t, p, s, 1)
 	file, err := s.File()
 	if err != nil {
 		t.Fatal(err)
@@ -213,53 +269,53 @@ func TestCopyOfDescriptor(t *testing.T) {
 	defer file.Close()
 	_ = s.Close()
 	write(t, s.peer, "x")
+	want(t, ready, 1)
 	_ = s.peer.Close()
 	want(t, ready, 1)
 	probe := connect(t)
-	arm(t, p, probe, 2)
+	watchSocket(t, p, probe, 2)
 	write(t, probe.peer, "x")
 	want(t, ready, 2)
 }
 
-// TestCloseAgainstArm closes sockets while they are armed. Arm succeeds or returns
-// net.ErrClosed, and arms no other socket instead.
-func TestCloseAgainstArm(t *testing.T) {
+// TestCloseAgainstWatch closes sockets while they are watched. Watch and Unwatch succeed or
+// return net.ErrClosed, and touch no other socket instead.
+func TestCloseAgainstWatch(t *testing.T) {
 	p, ready := start(t)
 	for id := range int64(300) {
 		s, bystander := connect(t), connect(t)
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = s.Close() })
 		wg.Go(func() {
-			for p.Arm(s.raw, id) == nil {
+			for p.Watch(s.raw, id) == nil && p.Unwatch(s.raw) == nil {
 			}
 		})
 		fresh := connect(t) // may get the descriptor
 		wg.Wait()
-		if err := p.Arm(s.raw, id); !errors.Is(err, net.ErrClosed) {
-			t.Fatalf("Arm = %v, want net.ErrClosed", err)
+		if err := p.Watch(s.raw, id); !errors.Is(err, net.ErrClosed) {
+			t.Fatalf("Watch = %v, want net.ErrClosed", err)
 		}
 		for _, other := range []socket{bystander, fresh} {
 			write(t, other.peer, "x")
-			arm(t, p, other, -1-id)
+			watchSocket(t, p, other, -1-id)
 			want(t, ready, -1-id)
 		}
 	}
 }
 
-// TestFairness checks that a socket that is always ready and is armed again at once does
-// not delay another one.
+// TestFairness checks that a socket for which more arrives all the time does not delay
+// another one, and that one that stays readable is not reported again.
 func TestFairness(t *testing.T) {
-	var p *Poller
 	greedy, modest := connect(t), connect(t)
 	served := make(chan int)
 	started := make(chan struct{})
 	count := 0
-	p, err := New(func(ids []int64) {
+	p, err := New(func(_ *Poller, events []Event) {
 		<-started
-		for _, id := range ids {
-			if id == 1 {
+		for _, e := range events {
+			if e.ID == 1 {
 				count++
-				_ = p.Arm(greedy.raw, 1)
+				_, _ = io.WriteString(greedy.peer, "x") // is never read
 			} else {
 				served <- count
 			}
@@ -269,9 +325,9 @@ func TestFairness(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	write(t, greedy.peer, "x") // is never read
-	arm(t, p, greedy, 1)
-	arm(t, p, modest, 2)
+	write(t, greedy.peer, "x")
+	watchSocket(t, p, greedy, 1)
+	watchSocket(t, p, modest, 2)
 	write(t, modest.peer, "x")
 	close(started)
 	select {
@@ -284,14 +340,14 @@ func TestFairness(t *testing.T) {
 	}
 }
 
-// TestClose checks that Close ends the goroutine and that Arm then fails.
+// TestClose checks that Close ends the goroutine and that Watch then fails.
 func TestClose(t *testing.T) {
 	p, ready := start(t)
 	s := connect(t)
-	arm(t, p, s, 1)
+	watchSocket(t, p, s, 1)
 	p.Close()
-	if err := p.Arm(s.raw, 1); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("Arm = %v, want os.ErrClosed", err)
+	if err := p.Watch(s.raw, 1); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("Watch = %v, want os.ErrClosed", err)
 	}
 	write(t, s.peer, "x")
 	select {
@@ -310,11 +366,11 @@ func TestDisabled(t *testing.T) {
 	}
 }
 
-// FuzzPoller opens, writes to, arms and closes sockets in any order. Afterwards each open socket that is armed and has
-// bytes is reported, and no other.
+// FuzzPoller opens, writes to, watches, unwatches and closes sockets in any order. Each
+// write to a watched socket is reported, and nothing else.
 func FuzzPoller(f *testing.F) {
-	f.Add([]byte{0, 0, 1, 2, 0, 3, 1, 2, 3})
-	f.Add([]byte{0, 2, 1, 3, 0, 2, 1})
+	f.Add([]byte{0, 0, 2, 3, 0, 4, 2, 3, 4})
+	f.Add([]byte{0, 3, 2, 4, 0, 3, 1, 2, 3})
 	for range 4 {
 		b := make([]byte, 200)
 		for i := range b {
@@ -325,53 +381,44 @@ func FuzzPoller(f *testing.F) {
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		type state struct {
 			socket
-			armed, written bool
+			watched, written bool
 		}
 		p, ready := start(t)
 		var all []*state
-		armed := map[int64]int{}
+		due := func(i int) { // socket i has bytes and is watched
+			if s := all[i]; s.watched && s.written {
+				want(t, ready, int64(i))
+			}
+		}
 		for _, step := range steps[:min(len(steps), 200)] {
-			i := int(step>>2) % max(len(all), 1)
+			op, i := step%5, int(step/5)%max(len(all), 1)
 			switch {
-			case step&3 == 0 || len(all) == 0:
+			case op == 0 || len(all) == 0:
 				if len(all) < 16 {
 					all = append(all, &state{socket: connect(t)})
 				}
 			case all[i] == nil:
-			case step&3 == 1:
+			case op == 1:
+				if err := p.Unwatch(all[i].raw); err != nil {
+					t.Fatal(err)
+				}
+				all[i].watched = false
+			case op == 2:
 				write(t, all[i].peer, "x")
 				all[i].written = true
-			case step&3 == 2:
-				arm(t, p, all[i].socket, int64(i))
-				armed[int64(i)]++
-				all[i].armed = true
+				due(i)
+			case op == 3:
+				watchSocket(t, p, all[i].socket, int64(i))
+				all[i].watched = true
+				due(i)
 			default:
 				_, _ = all[i].Close(), all[i].peer.Close()
 				all[i] = nil
 			}
 		}
-		reported := map[int64]int{}
-		for i, s := range all {
-			for s != nil && s.armed && s.written && reported[int64(i)] == 0 {
-				select {
-				case id := <-ready:
-					reported[id]++
-				case <-time.After(patience):
-					t.Fatalf("socket %d is armed and readable, and was not reported", i)
-				}
-			}
-		}
 		p.Close()
-		for len(ready) > 0 {
-			reported[<-ready]++
-		}
-		for id, n := range reported {
-			if n > armed[id] {
-				t.Errorf("socket %d was armed %d times and reported %d times", id, armed[id], n)
-			}
-			if s := all[id]; s != nil && !s.written {
-				t.Errorf("socket %d was reported without a byte", id)
-			}
+		if len(ready) > 0 {
+			t.Errorf("socket %d was reported once too often", <-ready)
 		}
 	})
 }
