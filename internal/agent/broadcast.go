@@ -12,6 +12,7 @@ import (
 type Sender struct {
 	encoded
 	others []encoded // messages for the hubs of earlier agents, if there are several hubs
+	pushed int       // agents so far
 }
 
 // encoded is a message for the agents of one hub.
@@ -36,7 +37,8 @@ func (b *Sender) Push(a *Agent, route string, v any) error {
 		_ = a.sendData(&message.Message{Type: message.Push, Route: route, Data: b.data})
 		return nil
 	}
-	_ = a.queueShared(b.packet)
+	b.pushed++
+	_ = a.queueShared(b.packet, b.pushed > fewMembers)
 	return nil
 }
 
@@ -71,4 +73,34 @@ func encode(h *Hub, route string, v any) (e encoded, err error) {
 	m := message.Message{Type: message.Push, Route: route, Data: data}
 	packet, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
 	return encoded{hub: h, packet: &buffer{b: packet, shared: true}, data: data}, err
+}
+
+const (
+	// fewMembers is the number of agents for which copying is cheaper than joining.
+	fewMembers = 4
+	// maxJoined is the maximum size in bytes of joined packets.
+	maxJoined = 4 << 10
+)
+
+// joined is a shared buffer with the packets of another one and the next packet. A group
+// usually sends the same packets to all members, so that they share one buffer for several
+// broadcasts.
+type joined struct {
+	next *buffer // the packet that was added
+	both buffer
+}
+
+// join returns a shared buffer with the packets of b and then that of next. It returns nil
+// if they take too much together, or if b was joined with another packet.
+func (b *buffer) join(next *buffer) *buffer {
+	j := b.joined.Load()
+	if j == nil && len(b.b)+len(next.b) <= maxJoined && b.claimed.CompareAndSwap(false, true) {
+		j = &joined{next: next}
+		j.both.b, j.both.shared = append(b.b, next.b...), true // nobody else appends to this array
+		b.joined.Store(j)
+	}
+	if j == nil || j.next != next {
+		return nil
+	}
+	return &j.both
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/lonng/nano/internal/packet"
 	"github.com/lonng/nano/session"
@@ -34,10 +35,14 @@ type outbox struct {
 }
 
 // buffer holds bytes to send. Unused buffers return to a pool. A shared buffer belongs to
-// many agents: it is never appended to and never returned.
+// many agents: its bytes never change, and it is never returned.
 type buffer struct {
 	b      []byte
 	shared bool
+
+	// The following fields are those of a shared buffer; see join.
+	claimed atomic.Bool // a goroutine joins, or has joined, the buffer with a packet
+	joined  atomic.Pointer[joined]
 }
 
 const (
@@ -119,14 +124,15 @@ func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) e
 	return a.queued(flush, err)
 }
 
-// queueShared queues a whole packet that other agents also send. If the queue is empty,
-// as it usually is, the packet is not copied. That saves one buffer per agent.
-func (a *Agent) queueShared(shared *buffer) error {
+// queueShared queues a whole packet that other agents also send. If nothing but such
+// packets is queued, the packet is not copied. That saves one buffer per agent. join is
+// false if too few agents send the packet.
+func (a *Agent) queueShared(shared *buffer, join bool) error {
 	o := &a.out
 	o.mu.Lock()
 	var err error
-	if o.buf == nil && o.open() && len(shared.b)+o.waiting() <= a.hub.MaxQueued {
-		o.buf = shared
+	if both := o.sharedWith(shared, join); both != nil && o.open() && len(shared.b)+o.waiting() <= a.hub.MaxQueued {
+		o.buf = both
 		o.messages++
 	} else {
 		err = o.append(a.hub.MaxQueued, a.hub.MaxQueued, func(b []byte) ([]byte, error) { return append(b, shared.b...), nil })
@@ -137,6 +143,18 @@ func (a *Agent) queueShared(shared *buffer) error {
 	flush := err == nil && o.list()
 	o.mu.Unlock()
 	return a.queued(flush, err)
+}
+
+// sharedWith returns a shared buffer with the queued packets and those of next. It returns
+// nil if there is none. The caller holds mu.
+func (o *outbox) sharedWith(next *buffer, join bool) *buffer {
+	switch {
+	case o.buf == nil:
+		return next
+	case join && o.buf.shared:
+		return o.buf.join(next)
+	}
+	return nil
 }
 
 // queued completes the queuing of a packet. If other packets are queued, an error means
