@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"math"
+	"sync"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
@@ -227,12 +228,40 @@ func (d *decoder) Keep(data []byte) []byte {
 		room := ahead / size * len(data)
 		if d.block != nil {
 			room = ahead - size + len(data)
+		} else if room <= maxSmall {
+			return keepSmall(data)
 		}
 		d.block = make([]byte, 0, max(room, len(data)))
 	}
 	at := len(d.block)
 	d.block = append(d.block, data...)
 	return d.block[at:len(d.block):len(d.block)]
+}
+
+const (
+	// maxSmall is the size of a payload in bytes that does not get a block of its own.
+	maxSmall = 128
+	// smallBlock is the size of a block for small payloads in bytes. A program that keeps one
+	// of them keeps the block.
+	smallBlock = 1 << 10
+)
+
+// smallBlocks holds blocks with room for small payloads. Each of them came alone in its
+// read, from any connection.
+var smallBlocks = sync.Pool{New: func() any { return new([]byte) }}
+
+// keepSmall copies a small payload.
+func keepSmall(data []byte) []byte {
+	block := smallBlocks.Get().(*[]byte)
+	b := *block
+	if cap(b)-len(b) < len(data) {
+		b = make([]byte, 0, smallBlock)
+	}
+	at := len(b)
+	b = append(b, data...)
+	*block = b
+	smallBlocks.Put(block)
+	return b[at:len(b):len(b)]
 }
 
 func (c *Conn) beginBatch() {
