@@ -60,6 +60,7 @@ func (n *node) arrive(i *image, done func(any, error)) {
 	}
 	if !c.direct(func() {
 		c.park()
+		c.arriving = true
 		if err := c.restore(i); err != nil {
 			c.closed = true
 			n.unreserveRoom(k)
@@ -172,6 +173,7 @@ func (n *node) commit(d *departure, done func(any, error)) {
 			return
 		}
 		a.state = arrivalCommitted
+		a.core.arriving = false
 		done(moveReplies{a.core.settle(d)}, nil)
 	}) {
 		done(nil, ErrNotFound)

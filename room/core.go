@@ -80,6 +80,7 @@ type core struct {
 	closed     bool
 	early      []func() // what waits for the start
 	parked     *parked  // holds the work of a room that moves; nil otherwise
+	arriving   bool     // another node has the room until the commit of its move
 	away       bool     // closed because another node has the room
 	unmoved    bool     // a node that drains could not move the room
 	records    []string // names of the nodes that know that the room has moved
