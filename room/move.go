@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/message"
@@ -165,38 +166,81 @@ func (n *node) targets(ctx context.Context, k *kind, to string) ([]peer, error) 
 }
 
 // onRoom runs f on the scheduler of the room and returns its error. It does not wait for
-// the end of a move.
-func (c *core) onRoom(f func() error) error {
+// the end of a move. If ctx ends before f begins, f does not run.
+func (c *core) onRoom(ctx context.Context, f func() error) error {
+	var begun atomic.Bool
 	done := make(chan error, 1)
-	if !c.direct(func() { done <- c.guard("move", f) }) {
+	if !c.direct(func() {
+		if begun.CompareAndSwap(false, true) {
+			done <- c.guard("move", f)
+		}
+	}) {
 		return ErrNotFound
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if begun.CompareAndSwap(false, true) {
+		return ctx.Err()
 	}
 	return <-done
 }
 
-// moveTo moves a room to a node. It returns when the room is at one of the two nodes.
+// endMove runs f, which ends a move, on the scheduler of the room. It waits for f until
+// ctx ends.
+func (c *core) endMove(ctx context.Context, f func()) error {
+	_, err := wait(ctx, func(done func(struct{}, error)) {
+		if !c.direct(func() {
+			done(struct{}{}, c.guard("move", func() error { f(); return nil }))
+		}) {
+			done(struct{}{}, ErrNotFound)
+		}
+	})
+	return err
+}
+
+// extended returns a context that ends d after ctx.
+func extended(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return later, func() {
+		stop()
+		cancel()
+	}
+}
+
+// moveTo moves a room to a node. It returns when the room is at one of the two nodes, and
+// at most closeTime after ctx, unless the program's Save runs longer.
 func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
-	ctx, cancel := context.WithTimeout(ctx, moveTime)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(n.ctx, cancel)
 	defer stop()
+	last, end := extended(ctx, closeTime)
+	defer end()
+	steps, cancel := context.WithTimeout(ctx, moveTime)
+	defer cancel()
 	var i *image
 	var sessions map[PlayerID]*session.Session
-	if err := c.onRoom(func() (err error) {
+	if err := c.onRoom(steps, func() (err error) {
 		i, sessions, err = c.pack(newID(n.name))
 		return err
 	}); err != nil {
 		return err
 	}
-	d, held, err := n.handOver(ctx, c, to, i, sessions)
+	d, held, err := n.handOver(steps, c, to, i, sessions)
 	if err == nil {
 		n.noteMove(c.id, to.name) // first, so that the other node can have it forgotten if the room ends there
+		commit, cancel := context.WithTimeout(ctx, moveTime)
+		defer cancel()
 		var r moveReplies
-		if err = n.call(n.ctx, to.name, methodCommit, d, &r); err == nil {
-			return c.onRoom(func() error { c.depart(held, r.Replies); return nil })
+		if err = n.call(commit, to.name, methodCommit, d, &r); err == nil {
+			return c.endMove(last, func() { c.depart(held, r.Replies) })
 		}
 	}
-	return n.giveUp(c, to, i.Token, held, err)
+	return n.giveUp(last, c, to, i.Token, held, err)
 }
 
 // noteMove records where this node moves a room. It has no effect while the room is here.
@@ -214,7 +258,7 @@ func (n *node) handOver(ctx context.Context, c *core, to peer, i *image, session
 	if err := n.handSessions(ctx, to, i.Token, sessions); err != nil {
 		return nil, nil, err
 	}
-	err = c.onRoom(func() error {
+	err = c.onRoom(ctx, func() error {
 		d, held, err = c.seal(i.Token)
 		return err
 	})
@@ -266,14 +310,14 @@ func (n *node) handSession(ctx context.Context, to peer, a *adoption, s *session
 
 // giveUp ends a move after an error. The room goes on here, unless the other node has
 // it.
-func (n *node) giveUp(c *core, to peer, token string, held []*incoming, err error) error {
+func (n *node) giveUp(ctx context.Context, c *core, to peer, token string, held []*incoming, err error) error {
 	var e moveEnd
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), moveTime)
+	abort, cancel := context.WithTimeout(ctx, moveTime)
 	defer cancel()
-	if n.call(ctx, to.name, methodAbort, &moveToken{token}, &e) == nil && e.Committed {
-		return c.onRoom(func() error { c.depart(held, nil); return nil })
+	if n.call(abort, to.name, methodAbort, &moveToken{token}, &e) == nil && e.Committed {
+		return c.endMove(ctx, func() { c.depart(held, nil) })
 	}
-	if e := c.onRoom(func() error { c.stay(); return nil }); e != nil {
+	if e := c.endMove(ctx, c.stay); e != nil {
 		return errors.Join(err, e)
 	}
 	return err

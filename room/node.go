@@ -392,9 +392,11 @@ func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 	})
 }
 
-// drain stops accepting rooms, and returns when all rooms have ended or ctx ends.
+// drain stops accepting rooms, and returns when all rooms have ended, or at most closeTime
+// after ctx.
 func (n *node) drain(ctx context.Context) {
 	n.lobby.close()
+	n.lobby.handOver(ctx)
 	n.mu.Lock()
 	first := !n.draining // the components of several kinds call drain
 	n.draining = true
