@@ -11,7 +11,7 @@ import (
 
 // arrivalTime is how long a node keeps an arrival after the image came. It is longer than
 // the other node waits.
-const arrivalTime = 3 * moveTime
+const arrivalTime = 4 * moveTime
 
 // arrival is a room that moves to this node. The room's scheduler owns the last field.
 type arrival struct {
@@ -60,7 +60,7 @@ func (n *node) arrive(i *image, done func(any, error)) {
 	}
 	if !c.direct(func() {
 		c.park()
-		c.arriving = true
+		c.arriving, c.token = true, i.Token
 		if err := c.restore(i); err != nil {
 			c.closed = true
 			n.unreserveRoom(k)
