@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -39,7 +40,8 @@ func (r *Skiff) Turn(*room.Player, *Step) (*Step, error) {
 	return &Step{r.State.Turns}, nil
 }
 
-// skiffs is a gate and two docks with a skiff, whose move has a commit without an answer.
+// skiffs is a gate and docks. The first dock has a skiff, whose move to the second one has
+// a commit without an answer.
 type skiffs struct {
 	t     *testing.T
 	kind  *room.Kind[Skiff]
@@ -49,11 +51,11 @@ type skiffs struct {
 	room  *croom.Room
 }
 
-func newSkiffs(t *testing.T) *skiffs {
+func newSkiffs(t *testing.T, docks int) *skiffs {
 	r := &skiffs{t: t, kind: room.Define[Skiff]("skiff", room.TickRate(50), room.Schedulers(1))}
 	r.gate = testkit.StartNode(t, testkit.Services{"login": &Login{}}, nil)
 	all := []*testkit.Node{r.gate}
-	for range 2 {
+	for range docks {
 		r.docks = append(r.docks, testkit.StartNode(t, nil, all, r.kind.Option()))
 		all = append(all, r.docks[len(r.docks)-1])
 	}
@@ -106,7 +108,7 @@ func (r *skiffs) move(cut func()) error {
 // If the link between the nodes breaks during the commit, the node that had the room asks
 // through the gate, and only the other node runs it.
 func TestMoveWhoseLinkBreaks(t *testing.T) {
-	r := newSkiffs(t)
+	r := newSkiffs(t, 2)
 	if err := r.move(func() {
 		r.docks[0].Links.Part(r.docks[1].ClusterAddr())
 		r.docks[1].Links.Part(r.docks[0].ClusterAddr())
@@ -123,7 +125,7 @@ func TestMoveWhoseLinkBreaks(t *testing.T) {
 // If no gate reaches the other node, the room goes on where it was. The other node drops
 // its copy when it can be reached again.
 func TestMoveToANodeThatIsCutOff(t *testing.T) {
-	r := newSkiffs(t)
+	r := newSkiffs(t, 3)
 	err := r.move(r.docks[1].Links.Cut)
 	if err == nil || !strings.Contains(err.Error(), "ROOM-IN-DOUBT") {
 		t.Errorf("Move = %v, want ROOM-IN-DOUBT", err)
@@ -136,6 +138,9 @@ func TestMoveToANodeThatIsCutOff(t *testing.T) {
 		t.Errorf("the player returned as %d, want 1", r.room.Player())
 	}
 	r.turn(2)
+	if err := room.MoveFrom(t.Context(), r.docks[0].Server, r.room.ID(), r.docks[2].ClusterAddr()); !errors.Is(err, room.ErrMoving) {
+		t.Errorf("Move to a third node while there may be a copy = %v, want ErrMoving", err)
+	}
 	r.docks[1].Links.Mend()
 	testkit.Eventually(t, "the copy is dropped", func() bool { return !r.at(1) })
 	r.turn(3)

@@ -253,9 +253,7 @@ func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
 		return errors.Join(err, c.endMove(last, c.stay))
 	}
 	err = message.Errorf(errInDoubt.Code, "%s: %v", errInDoubt.Message, err)
-	if e := c.endMove(last, c.stayInDoubt); e != nil {
-		return errors.Join(err, e)
-	}
+	err = errors.Join(err, c.endMove(last, c.stayInDoubt))
 	n.spawn(func() { n.dropCopy(c, to, i.Token) })
 	return err
 }
