@@ -68,28 +68,42 @@ func fromJSON(text string, v any) error {
 
 // shown is a payload as the page shows it.
 type shown struct {
-	Text     string `json:"text"`
-	Encoding string `json:"encoding"` // "json", "text", or "base64" for bytes of an unknown form
+	Text      string `json:"text"`
+	Encoding  string `json:"encoding"`  // "json", "text", or "base64" for bytes of an unknown form
+	Truncated bool   `json:"truncated"` // Text is the beginning of the payload
+	Size      int    `json:"size"`      // bytes of the payload
 }
 
 // decode turns the bytes of a payload into text. t is the Go type of the payload, nil if it
-// is not known.
-func decode(s serialize.Serializer, t reflect.Type, data []byte) shown {
-	if t != nil && serializerName(s) != "json" {
-		v := reflect.New(t.Elem()).Interface()
-		if s.Unmarshal(data, v) == nil {
-			if text, err := toJSON(v); err == nil {
-				return shown{text, "json"}
-			}
-		}
-	}
-	switch {
+// is not known. The text has at most limit bytes, or as many in base64.
+func decode(s serialize.Serializer, t reflect.Type, data []byte, limit int) shown {
+	text, encoding := string(data), "text"
+	switch typed, ok := decodeTyped(s, t, data); {
+	case ok:
+		text, encoding = typed, "json"
 	case json.Valid(data):
-		return shown{string(data), "json"}
-	case utf8.Valid(data) && !strings.ContainsFunc(string(data), isControl):
-		return shown{string(data), "text"}
+		encoding = "json"
+	case !utf8.Valid(data) || strings.ContainsFunc(text, isControl):
+		part := data[:min(len(data), limit)]
+		return shown{base64.StdEncoding.EncodeToString(part), "base64", len(part) < len(data), len(data)}
 	}
-	return shown{base64.StdEncoding.EncodeToString(data), "base64"}
+	if len(text) <= limit {
+		return shown{text, encoding, false, len(data)}
+	}
+	return shown{strings.ToValidUTF8(text[:limit], ""), "text", true, len(data)} // no longer JSON
+}
+
+// decodeTyped decodes a payload of a known type, and encodes it as JSON.
+func decodeTyped(s serialize.Serializer, t reflect.Type, data []byte) (text string, ok bool) {
+	if t == nil || serializerName(s) == "json" {
+		return "", false
+	}
+	v := reflect.New(t.Elem()).Interface()
+	if s.Unmarshal(data, v) != nil {
+		return "", false
+	}
+	text, err := toJSON(v)
+	return text, err == nil
 }
 
 func isControl(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' || r == 0x7f }

@@ -24,7 +24,8 @@ const (
 	playerIdle  = 5 * time.Minute  // after which a test client closes
 	playWait    = 10 * time.Second // for a connection and for an answer
 	maxPushes   = 100              // pushes of a test client that are kept
-	maxShown    = 64 << 10         // bytes of a payload that are shown
+	maxShown    = 64 << 10         // bytes of an answer that are shown
+	maxPush     = 8 << 10          // bytes of a push that are kept
 	playMissing = "the test client has closed; connect again"
 )
 
@@ -137,7 +138,7 @@ func (p *playground) drop(c *player) {
 
 // received keeps a push.
 func (c *player) received(s serialize.Serializer, m *client.Message) {
-	v := decode(s, nil, m.Data[:min(len(m.Data), maxShown)])
+	v := decode(s, nil, m.Data, maxPush)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.count++
@@ -269,7 +270,7 @@ func (h *handler) answer(w http.ResponseWriter, route *inspect.Route, notify boo
 		if route != nil {
 			t = route.Reply
 		}
-		a.Reply = new(decode(h.inside.Serializer(), t, data[:min(len(data), maxShown)]))
+		a.Reply = new(decode(h.inside.Serializer(), t, data, maxShown))
 	}
 	reply(w, a)
 }

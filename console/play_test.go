@@ -54,6 +54,13 @@ func (*shop) Raw(s *session.Session, data []byte) error {
 
 func (*shop) Tell(s *session.Session, i *Item) error { return s.Push("onItem", i) }
 
+// Many answers with an item whose name is that of the request, repeated. It pushes the
+// item too.
+func (*shop) Many(s *session.Session, i *Item) (*Item, error) {
+	many := &Item{Name: strings.Repeat(i.Name, int(i.Count))}
+	return many, s.Push("onItem", many)
+}
+
 func (*shop) Refuse(*session.Session, *Item) (*Item, error) {
 	return nil, nano.Errorf("SHOP-1", "sold out")
 }
@@ -230,6 +237,69 @@ func TestPlay(t *testing.T) {
 	}
 }
 
+// A long answer and a long push are truncated, and say so.
+func TestPlayTruncates(t *testing.T) {
+	b := newBed(t, console.Options{}, withShop())
+	c := b.open("")
+	type payload struct {
+		Text, Encoding string
+		Truncated      bool
+		Size           int
+	}
+	next := 0
+	for _, test := range []struct {
+		count                    int
+		encoding, pushEncoding   string
+		truncated, pushTruncated bool
+	}{
+		{10, "json", "json", false, false},
+		{5000, "json", "text", false, true},
+		{40_000, "text", "text", true, true},
+	} {
+		w := b.ask("POST", "/console/api/play/send", operator, fmt.Sprintf(`{"client":%q,"route":"shop.many","payload":"{\"name\":\"é\",\"count\":\"%d\"}"}`, c, test.count))
+		var a struct{ Reply payload }
+		if err := json.Unmarshal(w.Body.Bytes(), &a); w.Code != 200 || err != nil {
+			t.Fatalf("send = %d %s", w.Code, w.Body)
+		}
+		type pushes struct {
+			Pushes []struct {
+				Number int
+				payload
+			}
+		}
+		var got pushes
+		for deadline := time.Now().Add(10 * time.Second); len(got.Pushes) == 0 && time.Now().Before(deadline); {
+			got = askAs[pushes](b, operator, fmt.Sprintf("play?client=%s&after=%d", c, next))
+		}
+		if len(got.Pushes) != 1 {
+			t.Fatalf("%d pushes, want 1", len(got.Pushes))
+		}
+		next = got.Pushes[0].Number
+		whole := fmt.Sprintf(`{"name":%q}`, strings.Repeat("é", test.count))
+		for _, p := range []struct {
+			what, encoding string
+			got            payload
+			truncated      bool
+			limit          int
+		}{
+			{"answer", test.encoding, a.Reply, test.truncated, 64 << 10},
+			{"push", test.pushEncoding, got.Pushes[0].payload, test.pushTruncated, 8 << 10},
+		} {
+			want := payload{whole, p.encoding, p.truncated, len(whole)}
+			if p.truncated {
+				want.Text = whole[:len(p.got.Text)]
+				if n := len(p.got.Text); n > p.limit || n < p.limit-1 {
+					t.Errorf("%d items: the %s shows %d bytes, want %d", test.count, p.what, n, p.limit)
+				}
+			}
+			if p.got != want {
+				p.got.Text = fmt.Sprintf("%.40s", p.got.Text)
+				t.Errorf("%d items: the %s is %+v of %d bytes, encoding %s, truncated %t", test.count, p.what, p.got, len(whole), p.encoding, p.truncated)
+			}
+		}
+	}
+}
+
 func TestPlayHandshake(t *testing.T) {
 	b := newBed(t, console.Options{}, nano.WithHandshakeValidator(func(_ *session.Session, data []byte) error {
 		if !strings.Contains(string(data), "let me in") {
@@ -279,6 +349,10 @@ func (*catalog) Double(_ *session.Session, n *wrapperspb.Int64Value) (*wrappersp
 	return wrapperspb.String(fmt.Sprint(2 * n.Value)), nil
 }
 
+func (*catalog) Repeat(_ *session.Session, n *wrapperspb.Int64Value) (*wrapperspb.StringValue, error) {
+	return wrapperspb.String(strings.Repeat("x", int(n.Value))), nil
+}
+
 func TestPlayProtobuf(t *testing.T) {
 	components := &component.Components{}
 	components.Register(&catalog{}, component.WithName("catalog"), component.WithNameFunc(strings.ToLower))
@@ -289,6 +363,10 @@ func TestPlayProtobuf(t *testing.T) {
 	a := b.play(b.open(""), "catalog.double", `"21"`, false)
 	if a.Reply == nil || a.Reply.Text != `"42"` || a.Reply.Encoding != "json" {
 		t.Errorf("catalog.double answers %+v, want 42", a)
+	}
+	a = b.play(b.open(""), "catalog.repeat", `"100000"`, false)
+	if a.Reply == nil || a.Reply.Encoding != "text" || a.Reply.Text != `"`+strings.Repeat("x", 64<<10-1) {
+		t.Errorf("catalog.repeat answers %.100v, want 64 KiB of text", a.Reply)
 	}
 }
 

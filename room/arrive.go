@@ -11,7 +11,7 @@ import (
 
 // arrivalTime is how long a node keeps an arrival after the image came. It is longer than
 // the other node waits.
-const arrivalTime = 3 * moveTime
+const arrivalTime = 4 * moveTime
 
 // arrival is a room that moves to this node. The room's scheduler owns the last field.
 type arrival struct {
@@ -60,6 +60,7 @@ func (n *node) arrive(i *image, done func(any, error)) {
 	}
 	if !c.direct(func() {
 		c.park()
+		c.arriving, c.token = true, i.Token
 		if err := c.restore(i); err != nil {
 			c.closed = true
 			n.unreserveRoom(k)
@@ -172,6 +173,7 @@ func (n *node) commit(d *departure, done func(any, error)) {
 			return
 		}
 		a.state = arrivalCommitted
+		a.core.arriving = false
 		done(moveReplies{a.core.settle(d)}, nil)
 	}) {
 		done(nil, ErrNotFound)

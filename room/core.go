@@ -78,11 +78,14 @@ type core struct {
 	ticking    bool // a tick is running, and the clock is stopped
 	panics     int  // consecutive ticks with a panic
 	closed     bool
-	early      []func() // what waits for the start
-	parked     *parked  // holds the work of a room that moves; nil otherwise
-	away       bool     // closed because another node has the room
-	unmoved    bool     // a node that drains could not move the room
-	records    []string // names of the nodes that know that the room has moved
+	early      []func()  // what waits for the start
+	parked     *parked   // holds the work of a room that moves; nil otherwise
+	arriving   bool      // another node has the room until the commit of its move
+	token      string    // of the move that brought the room here
+	doubt      time.Time // the room does not move until then, because another node may have a copy
+	away       bool      // closed because another node has the room
+	unmoved    bool      // a node that drains could not move the room
+	records    []string  // names of the nodes that know that the room has moved
 	empty      *timer
 	recording  *recording // nil for none
 	recorded   bool       // the recording was opened

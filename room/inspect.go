@@ -87,28 +87,19 @@ func onRoom[T any](ctx context.Context, n *node, id string, f func(*core) T) (T,
 	if c == nil {
 		return zero, inspect.ErrNoRoom
 	}
-	type result struct {
-		v   T
-		err error
-	}
-	done := make(chan result, 1)
-	if !c.do(func() {
-		switch {
-		case ctx.Err() != nil:
-		case c.closed:
-			done <- result{err: inspect.ErrNoRoom}
-		default:
-			done <- result{v: f(c)}
+	return wait(ctx, func(done func(T, error)) {
+		if !c.do(func() {
+			switch {
+			case ctx.Err() != nil:
+			case c.closed:
+				done(zero, inspect.ErrNoRoom)
+			default:
+				done(f(c), nil)
+			}
+		}) {
+			done(zero, inspect.ErrNoRoom)
 		}
-	}) {
-		return zero, inspect.ErrNoRoom
-	}
-	select {
-	case r := <-done:
-		return r.v, r.err
-	case <-ctx.Done():
-		return zero, ctx.Err()
-	}
+	})
 }
 
 // maxTree is how many values of a state the console gets. They take about a millisecond

@@ -180,6 +180,9 @@ func (c *core) close(reason string) {
 		return
 	}
 	c.closed = true
+	if c.arriving {
+		return // in Load: the move fails, and the room goes on at the other node
+	}
 	c.endReservations()
 	for _, p := range c.players {
 		p.why = ErrClosed

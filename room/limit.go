@@ -15,6 +15,14 @@ const (
 	createEvery = time.Second
 )
 
+// These constants limit room.accept and room.cancel, which other nodes may have to be
+// asked about: a session may send answerBurst of them at once, and one more per
+// answerEvery.
+const (
+	answerBurst = 20
+	answerEvery = time.Second
+)
+
 // limiter allows a number of actions per key at once, and one more per interval. Its
 // methods may be called concurrently.
 type limiter struct {

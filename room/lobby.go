@@ -266,5 +266,4 @@ func (l *lobby) close() {
 	l.mu.Unlock()
 	l.deliver()
 	l.passes.Wait()
-	l.handOver()
 }

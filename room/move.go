@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/internal/message"
@@ -22,7 +23,7 @@ import (
 //     From here on, the other node has the room.
 //
 // After an error before the commit, the other node drops the image and the room goes on
-// here. The answer to abort says whether a commit without an answer has happened.
+// here. After that, indoubt.go finds out which node has the room.
 
 // moveTime is the time limit of the steps before the commit.
 const moveTime = 10 * time.Second
@@ -63,7 +64,11 @@ type Movable interface {
 // After an error the room goes on where it was. The errors are [ErrNotMovable],
 // [ErrNotFound], [ErrMoving], [ErrNoNode], [ErrLogic], those of Save and Load, and those
 // of ctx and of the other node. The steps before the room changes its node take 10 s at
-// most. A room whose State and saved data exceed about 10 MiB cannot move.
+// most. If the last step has no answer, the other node is asked for up to 3 s, also through
+// the gates of the players, and then the room goes on where it was. If the other node has
+// started a copy, it drops the copy as soon as it can be reached. Until then, and for 30 s
+// at most, Move returns ErrMoving. A room whose State and saved data exceed about 10 MiB
+// cannot move.
 func Move(ctx context.Context, id, node string) error {
 	owner, members := nodesFor(id)
 	onAny := false
@@ -165,38 +170,92 @@ func (n *node) targets(ctx context.Context, k *kind, to string) ([]peer, error) 
 }
 
 // onRoom runs f on the scheduler of the room and returns its error. It does not wait for
-// the end of a move.
-func (c *core) onRoom(f func() error) error {
+// the end of a move. If ctx ends before f begins, f does not run.
+func (c *core) onRoom(ctx context.Context, f func() error) error {
+	var begun atomic.Bool
 	done := make(chan error, 1)
-	if !c.direct(func() { done <- c.guard("move", f) }) {
+	if !c.direct(func() {
+		if begun.CompareAndSwap(false, true) {
+			done <- c.guard("move", f)
+		}
+	}) {
 		return ErrNotFound
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	if begun.CompareAndSwap(false, true) {
+		return ctx.Err()
 	}
 	return <-done
 }
 
-// moveTo moves a room to a node. It returns when the room is at one of the two nodes.
+// endMove runs f, which ends a move, on the scheduler of the room. It waits for f until
+// ctx ends.
+func (c *core) endMove(ctx context.Context, f func()) error {
+	_, err := wait(ctx, func(done func(struct{}, error)) {
+		if !c.direct(func() {
+			done(struct{}{}, c.guard("move", func() error { f(); return nil }))
+		}) {
+			done(struct{}{}, ErrNotFound)
+		}
+	})
+	return err
+}
+
+// extended returns a context that ends d after ctx.
+func extended(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	later, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return later, func() {
+		stop()
+		cancel()
+	}
+}
+
+// moveTo moves a room to a node. It returns when the room is at one of the two nodes, and
+// at most closeTime after ctx, unless the program's Save runs longer.
 func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
-	ctx, cancel := context.WithTimeout(ctx, moveTime)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stop := context.AfterFunc(n.ctx, cancel)
 	defer stop()
+	last, end := extended(ctx, closeTime)
+	defer end()
+	steps, cancel := context.WithTimeout(ctx, moveTime)
+	defer cancel()
 	var i *image
 	var sessions map[PlayerID]*session.Session
-	if err := c.onRoom(func() (err error) {
+	if err := c.onRoom(steps, func() (err error) {
 		i, sessions, err = c.pack(newID(n.name))
 		return err
 	}); err != nil {
 		return err
 	}
-	d, held, err := n.handOver(ctx, c, to, i, sessions)
-	if err == nil {
-		n.noteMove(c.id, to.name) // first, so that the other node can have it forgotten if the room ends there
-		var r moveReplies
-		if err = n.call(n.ctx, to.name, methodCommit, d, &r); err == nil {
-			return c.onRoom(func() error { c.depart(held, r.Replies); return nil })
-		}
+	d, held, err := n.handOver(steps, c, to, i, sessions)
+	if err != nil {
+		return n.giveUp(last, c, to, i.Token, err)
 	}
-	return n.giveUp(c, to, i.Token, held, err)
+	n.noteMove(c.id, to.name) // first, so that the other node can have it forgotten if the room ends there
+	commit, cancel := context.WithTimeout(ctx, moveTime)
+	defer cancel()
+	var r moveReplies
+	if err = n.call(commit, to.name, methodCommit, d, &r); err == nil {
+		return c.endMove(last, func() { c.depart(held, r.Replies) })
+	}
+	e, known := n.askEnd(last, to, i.Token, sessions)
+	switch {
+	case e.Committed:
+		return c.endMove(last, func() { c.depart(held, nil) })
+	case known:
+		return errors.Join(err, c.endMove(last, c.stay))
+	}
+	err = message.Errorf(errInDoubt.Code, "%s: %v", errInDoubt.Message, err)
+	err = errors.Join(err, c.endMove(last, c.stayInDoubt))
+	n.spawn(func() { n.dropCopy(c, to, i.Token) })
+	return err
 }
 
 // noteMove records where this node moves a room. It has no effect while the room is here.
@@ -214,7 +273,7 @@ func (n *node) handOver(ctx context.Context, c *core, to peer, i *image, session
 	if err := n.handSessions(ctx, to, i.Token, sessions); err != nil {
 		return nil, nil, err
 	}
-	err = c.onRoom(func() error {
+	err = c.onRoom(ctx, func() error {
 		d, held, err = c.seal(i.Token)
 		return err
 	})
@@ -264,19 +323,13 @@ func (n *node) handSession(ctx context.Context, to peer, a *adoption, s *session
 	return s.Call(ctx, nodeService(n.name)+"."+methodTurn, []byte{}, nil)
 }
 
-// giveUp ends a move after an error. The room goes on here, unless the other node has
-// it.
-func (n *node) giveUp(c *core, to peer, token string, held []*incoming, err error) error {
-	var e moveEnd
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(n.ctx), moveTime)
+// giveUp ends a move after an error before the commit. The room goes on here. If the
+// abort has no answer, the other node drops its image after arrivalTime.
+func (n *node) giveUp(ctx context.Context, c *core, to peer, token string, err error) error {
+	abort, cancel := context.WithTimeout(ctx, doubtTime)
 	defer cancel()
-	if n.call(ctx, to.name, methodAbort, &moveToken{token}, &e) == nil && e.Committed {
-		return c.onRoom(func() error { c.depart(held, nil); return nil })
-	}
-	if e := c.onRoom(func() error { c.stay(); return nil }); e != nil {
-		return errors.Join(err, e)
-	}
-	return err
+	_ = n.call(abort, to.name, methodAbort, &moveToken{token}, &moveEnd{})
+	return errors.Join(err, c.endMove(ctx, c.stay))
 }
 
 // pack stops the room and returns its image, and the sessions of its players.
@@ -284,7 +337,7 @@ func (c *core) pack(token string) (*image, map[PlayerID]*session.Session, error)
 	switch {
 	case c.closed || c.sync == nil: // it has ended, or has not started
 		return nil, nil, ErrNotFound
-	case c.parked != nil:
+	case c.parked != nil || time.Now().Before(c.doubt):
 		return nil, nil, ErrMoving
 	}
 	c.park()
@@ -349,14 +402,18 @@ func (c *core) stay() {
 
 // depart removes the room from this node after it has moved.
 func (c *core) depart(held []*incoming, replies []movedReply) {
-	n := c.node
-	c.leaveNode()
-	n.codes.leave(c.getCode(), c.id)
-	n.drop(c)
+	c.vacate()
 	c.answerMoved(held, replies)
 	work := c.parked.work
 	c.parked = nil
 	c.runKept(work)
+}
+
+// vacate removes the room from this node, because another one has it.
+func (c *core) vacate() {
+	c.leaveNode()
+	c.node.codes.leave(c.getCode(), c.id)
+	c.node.drop(c)
 }
 
 // leaveNode closes the room on this node only.
@@ -398,7 +455,7 @@ func (n *node) moveRooms(ctx context.Context) {
 					return
 				}
 				n.log.Warn("nano: a room was not moved", "room", c.id, "error", err)
-				if unavailable(err) {
+				if unavailable(err) || errors.Is(err, errInDoubt) || errors.Is(err, ErrMoving) {
 					return // such as a gate that does not know the other node yet
 				}
 				mu.Lock()

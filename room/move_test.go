@@ -27,9 +27,8 @@ type Ferry struct {
 		Bells  int
 		Guests state.Map[room.PlayerID, Passenger]
 	}]
-	log     []string
-	loadErr bool
-	saveErr bool
+	log                       []string
+	loadErr, saveErr, closing bool // closing: Load closes the room
 }
 
 type Passenger struct {
@@ -41,15 +40,15 @@ type Passenger struct {
 
 // ferryImage is what the state of a ferry does not hold.
 type ferryImage struct {
-	Log     []string
-	LoadErr bool
+	Log              []string
+	LoadErr, Closing bool
 }
 
 func (f *Ferry) Save() ([]byte, error) {
 	if f.saveErr {
 		return nil, errors.New("the ferry cannot be saved")
 	}
-	return json.Marshal(ferryImage{f.log, f.loadErr})
+	return json.Marshal(ferryImage{f.log, f.loadErr, f.closing})
 }
 
 func (f *Ferry) Load(data []byte) error {
@@ -59,6 +58,10 @@ func (f *Ferry) Load(data []byte) error {
 	}
 	if i.LoadErr {
 		return nano.Errorf("FERRY-LOAD", "the ferry cannot be loaded")
+	}
+	if i.Closing {
+		f.Close("over")
+		return nil
 	}
 	f.log = append(i.Log, fmt.Sprintf("load with %d", len(f.Players())))
 	f.ring()

@@ -33,6 +33,7 @@ type node struct {
 	creates    *limiter // limits rooms of kinds that only other nodes have, by session
 	guesses    *limiter // limits wrong codes, by session
 	addresses  *limiter // limits wrong codes, by address
+	answers    *limiter // limits room.accept and room.cancel, by session
 
 	mu       sync.Mutex
 	kinds    map[string]*kindAt // mu guards it and the following fields
@@ -85,6 +86,7 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 		creates:    newLimiter(createBurst, createEvery),
 		guesses:    newLimiter(guessBurst, guessEvery),
 		addresses:  newLimiter(addressBurst, addressEvery),
+		answers:    newLimiter(answerBurst, answerEvery),
 		server:     srv,
 		serializer: env.Serializer,
 		json:       ok && named.Name() == "json",
@@ -390,9 +392,11 @@ func (n *node) onSeat(s *session.Session, f func(*core, *Player)) {
 	})
 }
 
-// drain stops accepting rooms, and returns when all rooms have ended or ctx ends.
+// drain stops accepting rooms, and returns when all rooms have ended, or at most closeTime
+// after ctx.
 func (n *node) drain(ctx context.Context) {
 	n.lobby.close()
+	n.lobby.handOver(ctx)
 	n.mu.Lock()
 	first := !n.draining // the components of several kinds call drain
 	n.draining = true

@@ -65,6 +65,8 @@ const (
 	methodArrive = "arrive"
 	methodCommit = "commit"
 	methodAbort  = "abort"
+	methodAsked  = "asked" // abort with a session; see indoubt.go
+	methodDrop   = "drop"
 	methodAdopt  = "adopt" // with a session
 	methodTurn   = "turn"  // with a session
 	// These find rooms that have moved; see locate.go.
@@ -92,6 +94,7 @@ func (s *server) nodeRequests() []handler.Func {
 		own(methodArrive, serveNodes(func(i *image, done func(any, error)) { s.node.arrive(i, done) })),
 		own(methodCommit, serveNodes(func(d *departure, done func(any, error)) { s.node.commit(d, done) })),
 		own(methodAbort, serveNodes(func(a *moveToken, done func(any, error)) { s.node.abort(a, done) })),
+		own(methodDrop, serveNodes(func(d *copyDrop, done func(any, error)) { s.node.dropFor(d, done) })),
 		own(methodLocate, serveNodes(func(l *location, done func(any, error)) {
 			done(location{l.ID, s.node.room(l.ID) != nil}, nil)
 		})),
@@ -101,6 +104,7 @@ func (s *server) nodeRequests() []handler.Func {
 		})),
 		{Service: nodeService(s.env.Instance), Name: methodAdopt, Call: s.adopt},
 		{Service: nodeService(s.env.Instance), Name: methodTurn, Call: s.turn},
+		{Service: nodeService(s.env.Instance), Name: methodAsked, Call: s.asked},
 	}
 }
 

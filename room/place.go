@@ -240,8 +240,8 @@ func (n *node) placeAt(ctx context.Context, nodes []offered, p *placement, bound
 	return Info{}, err
 }
 
-// wait calls start, and waits until done was called or ctx ends. start calls done once,
-// on any goroutine.
+// wait calls start, and waits until done was called or ctx ends. start calls done at most
+// once, on any goroutine.
 func wait[T any](ctx context.Context, start func(done func(T, error))) (T, error) {
 	type result struct {
 		v   T

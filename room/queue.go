@@ -31,7 +31,8 @@ type Queue struct {
 	// waits without a limit.
 	Alone time.Duration
 	// Ready is the time that the players have to accept a match. By default there is no
-	// ready check.
+	// ready check. A session may send 20 room.accept and room.cancel at once and then one a
+	// second. Over that it gets [ErrRate].
 	Ready time.Duration
 }
 

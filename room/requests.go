@@ -231,10 +231,18 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 }
 
 func (s *server) onAccept(from *session.Session, req *request, answer func(any, error)) {
+	if !s.node.answers.allow(from.ID()) {
+		answer(nil, ErrRate)
+		return
+	}
 	s.node.acceptAny(from, req.Match, answer)
 }
 
 func (s *server) onCancel(from *session.Session, _ *request, answer func(any, error)) {
+	if !s.node.answers.allow(from.ID()) {
+		answer(nil, ErrRate)
+		return
+	}
 	s.node.cancelAny(from, answer)
 }
 

@@ -389,11 +389,12 @@ func (l *lobby) resend(ctx context.Context, t *Ticket, owner string, up bool) {
 // tickets.
 const handOverTime = 2 * time.Second
 
-// handOver waits until tickets that this node owned are at other nodes.
-func (l *lobby) handOver() {
+// handOver waits until tickets that this node owned are at other nodes, or ctx ends.
+func (l *lobby) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, handOverTime)
+	defer cancel()
 	check := time.NewTicker(10 * time.Millisecond)
 	defer check.Stop()
-	late := time.After(handOverTime)
 	for {
 		l.mu.Lock()
 		busy := false
@@ -406,7 +407,7 @@ func (l *lobby) handOver() {
 		}
 		select {
 		case <-check.C:
-		case <-late:
+		case <-ctx.Done():
 			return
 		}
 	}

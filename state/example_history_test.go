@@ -77,3 +77,44 @@ func ExampleReplay() {
 	// 2s 3 map[score:30]
 	// true
 }
+
+// A viewer of a recording shows a time in the middle.
+func ExampleReplay_Seek() {
+	var match struct{ Score int }
+	sync, err := state.New(&match)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	var file bytes.Buffer
+	recorder, err := state.NewRecorder(&file, sync, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for tick := range 60 {
+		match.Score += 10
+		if err := errors.Join(sync.Tick(uint64(tick)+1), recorder.Record(time.Duration(tick)*time.Second)); err != nil {
+			fmt.Println(err)
+		}
+	}
+	if err := recorder.Close(); err != nil {
+		fmt.Println(err)
+	}
+
+	replay, err := state.NewReplay(bytes.NewReader(file.Bytes()))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	err = replay.Seek(42)
+	fmt.Println(replay.At(), replay.Tick(), replay.State(), err)
+	err = replay.SeekTime(7500 * time.Millisecond)
+	fmt.Println(replay.At(), replay.Tick(), replay.State(), err)
+	err = replay.Next()
+	fmt.Println(replay.At(), replay.Tick(), replay.State(), err)
+	// Output:
+	// 41s 42 map[score:420] <nil>
+	// 7s 8 map[score:80] <nil>
+	// 8s 9 map[score:90] <nil>
+}

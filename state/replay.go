@@ -32,12 +32,23 @@ type Replay struct {
 	payload bytes.Buffer
 	at      time.Duration
 	err     error
+
+	seeker io.ReadSeeker // the reader of the recording; nil if it cannot seek
+	base   int64         // where the recording begins in it
+	first  int64         // where the first state begins
+	edge   place         // marks has the snapshots before it
+	marks  []mark        // in order
 }
 
 // NewReplay reads the head of a recording. The errors are [ErrRecording], with what is
 // wrong and where; io.ErrUnexpectedEOF, if the file is cut off; and those of r.
 func NewReplay(r io.Reader) (*Replay, error) {
 	p := &Replay{r: bufio.NewReaderSize(r, 64<<10)}
+	if s, ok := r.(io.ReadSeeker); ok {
+		if at, err := s.Seek(0, io.SeekCurrent); err == nil { // a pipe is a file that cannot seek
+			p.seeker, p.base = s, at
+		}
+	}
 	magic := make([]byte, len(recordMagic))
 	n, err := io.ReadFull(p.r, magic)
 	p.offset = int64(n)
@@ -63,6 +74,8 @@ func NewReplay(r io.Reader) (*Replay, error) {
 	if p.dec, err = NewDecoder(string(p.head.Schema)); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRecording, err)
 	}
+	p.first = p.offset
+	p.edge.offset = p.offset
 	return p, nil
 }
 
@@ -93,7 +106,7 @@ func (p *Replay) Message() []byte { return p.payload.Bytes() }
 
 // Next reads the next state. It returns io.EOF at the end of the recording, and else the
 // errors of [NewReplay]. States that were read before an error are as recorded. After an
-// error, all further calls return it.
+// error, all further calls return it, until a seek.
 func (p *Replay) Next() error {
 	if p.err == nil {
 		p.err = p.next()
@@ -102,7 +115,7 @@ func (p *Replay) Next() error {
 }
 
 func (p *Replay) next() error {
-	from := p.offset
+	before := place{p.offset, p.at, p.dec.Tick()}
 	first := !p.dec.Synced()
 	took, err := p.block()
 	if err != nil {
@@ -118,16 +131,16 @@ func (p *Replay) next() error {
 		return io.EOF
 	}
 	if first && msg[0]&headSnapshot == 0 {
-		return fmt.Errorf("%w: the first state, at byte %d, is not a snapshot", ErrRecording, from)
+		return fmt.Errorf("%w: the first state, at byte %d, is not a snapshot", ErrRecording, before.offset)
 	}
-	tick := p.dec.Tick()
 	if err := p.dec.Decode(msg); err != nil {
-		return fmt.Errorf("%w: the state after tick %d, at byte %d: %w", ErrRecording, tick, from, err)
+		return fmt.Errorf("%w: the state after tick %d, at byte %d: %w", ErrRecording, before.tick, before.offset, err)
 	}
-	if p.dec.Tick() <= tick && !first {
-		return fmt.Errorf("%w: tick %d after tick %d, at byte %d", ErrRecording, p.dec.Tick(), tick, from)
+	if p.dec.Tick() <= before.tick && !first {
+		return fmt.Errorf("%w: tick %d after tick %d, at byte %d", ErrRecording, p.dec.Tick(), before.tick, before.offset)
 	}
 	p.at += took
+	p.pass(blockHead{snapshot: msg[0]&headSnapshot != 0, after: place{p.offset, p.at, p.dec.Tick()}}, before)
 	return nil
 }
 

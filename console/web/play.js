@@ -1,7 +1,7 @@
 // The playground: a test client of the server.
 import { api, operator } from "./api.js";
 import { control } from "./form.js";
-import { $, clock, copy, make, seconds } from "./view.js";
+import { $, bytes, clock, copy, make, seconds } from "./view.js";
 
 const pollEvery = 1000; // milliseconds between two looks for pushes
 
@@ -116,7 +116,7 @@ async function pushes() {
     for (const p of a.pushes) {
       if (p.number <= after) continue; // two answers may overlap
       after = p.number;
-      log("push", p.route, pretty(p), clock(p.time));
+      log("push", p.route, pretty(p), clock(p.time) + truncated(p));
       write(`# push ${p.route}`);
     }
     if (a.closed !== "") {
@@ -140,6 +140,9 @@ function pretty(p) {
     return p.text;
   }
 }
+
+/** Returns what to say of a payload that is not shown whole. */
+const truncated = (p) => (p.truncated ? `, truncated: ${bytes(p.size)} in all` : "");
 
 /** Returns a payload as one line of a script: JSON, or else its bytes. */
 function oneLine(text) {
@@ -176,7 +179,7 @@ async function send(notify) {
     log(kind, route, payload === "" ? "" : pretty({ text: payload, encoding: "json" }), clock(a.time));
     write(`${kind} ${route} ${oneLine(payload)}`.trim());
     if (a.reply) {
-      log("reply", route, pretty(a.reply), seconds(a.took));
+      log("reply", route, pretty(a.reply), seconds(a.took) + truncated(a.reply));
       write(`# reply ${a.reply.encoding === "json" ? oneLine(a.reply.text) : "of bytes"}`);
     }
     if (a.error) {

@@ -11,6 +11,7 @@ type Links struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	dead  bool
+	apart map[string]bool // addresses to which Part has cut the links
 }
 
 // NewLinks returns Links without connections.
@@ -20,8 +21,11 @@ func NewLinks() *Links { return &Links{conns: map[net.Conn]bool{}} }
 func (w *Links) Mend() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.dead {
+		clear(w.conns)
+	}
 	w.dead = false
-	clear(w.conns)
+	clear(w.apart)
 }
 
 // Listener wraps l, so that accepted connections belong to the links.
@@ -34,6 +38,22 @@ func (w *Links) Cut() {
 	w.dead = true
 	for c := range w.conns {
 		_ = c.Close()
+	}
+}
+
+// Part closes the connections that were dialed to addr, and dials no more until Mend.
+// Called for both of two nodes, it cuts the link between them alone.
+func (w *Links) Part(addr string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.apart == nil {
+		w.apart = map[string]bool{}
+	}
+	w.apart[addr] = true
+	for c := range w.conns {
+		if c.RemoteAddr().String() == addr {
+			_ = c.Close()
+		}
 	}
 }
 
@@ -50,7 +70,7 @@ func (w *Links) Dial(ctx context.Context, addr string) (net.Conn, error) {
 func (w *Links) add(c net.Conn) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.dead {
+	if w.dead || w.apart[c.RemoteAddr().String()] {
 		_ = c.Close()
 		return nil, errCut
 	}

@@ -80,10 +80,21 @@ func TestConsolePlayground(t *testing.T) {
 	p.Until(`document.getElementById("play-send").disabled === false`)
 	p.Do("typing", chromedp.SetValue("#play-fields input", "0123456789abcdef"), chromedp.Click("#play-send"))
 	p.Shows("#play-log .reply", `"uid": 1`)
+	p.Do("truncating answers", chromedp.Evaluate[chromedp.Void](`{
+		const real = window.fetch;
+		window.fetch = async (url, init) => {
+			const response = await real(url, init);
+			if (!String(url).includes("play/send")) return response;
+			const answer = await response.json();
+			if (answer.reply) Object.assign(answer.reply, { truncated: true, size: 70000 });
+			return new Response(JSON.stringify(answer));
+		};
+	}`))
 	choose("room.joinOrCreate")
 	p.Do("writing the payload", chromedp.SetValue("#play-payload", `{"kind":"tictactoe","options":{"name":"Ann"}}`))
 	p.Click("#play-send")
 	p.Shows("#play-log .reply", `"kind": "tictactoe"`)
+	p.Shows("#play-log .reply", "truncated: 68.4 KiB in all")
 	p.Shows("#play-log .push", "room.state")
 	p.Until(`document.getElementById("play-state").textContent === "Connected."`)
 	choose("tictactoe.Play")

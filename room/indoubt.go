@@ -1,0 +1,191 @@
+package room
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
+)
+
+// This file ends moves whose commit has no answer: the other node may have started the
+// room. The node that moves the room asks it, directly and through the gates of the
+// players, and the room stays stopped meanwhile. If there is no answer for doubtTime, no
+// gate of the players reaches the other node, so the room goes on here. Then this node
+// makes the other one drop its copy, as soon as it can be reached. A copy that cannot be
+// reached ends by itself: it loses its players, and is empty when their seats are held no
+// longer.
+
+const (
+	doubtTime  = 3 * time.Second        // how long the other node is asked before the room goes on
+	doubtPause = 100 * time.Millisecond // between two questions
+	doubtAsks  = 4                      // number of sessions through whose gates the other node is asked
+	// doubtStay is how long a room stays on its node because of a copy at another one.
+	doubtStay = 30 * time.Second
+)
+
+// errInDoubt ends a move after which another node may have a copy of the room.
+var errInDoubt = message.Errorf("ROOM-IN-DOUBT", "the other node did not say whether it has the room")
+
+// askEnd asks the other node how a move has ended until it answers, for doubtTime at
+// most. A move without a commit ends.
+func (n *node) askEnd(ctx context.Context, to peer, token string, sessions map[PlayerID]*session.Session) (e moveEnd, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, doubtTime)
+	defer cancel()
+	body, err := json.Marshal(&moveToken{token})
+	if err != nil {
+		return e, false
+	}
+	asks := []func(reply *[]byte) error{func(reply *[]byte) error {
+		return n.server.Call(ctx, nodeService(to.name)+"."+methodAbort, body, reply)
+	}}
+	for _, s := range sessions {
+		if len(asks) > doubtAsks {
+			break
+		}
+		asks = append(asks, func(reply *[]byte) error {
+			return s.Call(ctx, nodeService(to.name)+"."+methodAsked, body, reply)
+		})
+	}
+	answers := make(chan moveEnd, len(asks))
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	for _, ask := range asks {
+		wg.Go(func() {
+			for {
+				var reply []byte
+				var e moveEnd
+				if ask(&reply) == nil && json.Unmarshal(reply, &e) == nil {
+					answers <- e
+					return
+				}
+				select {
+				case <-time.After(doubtPause):
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	select {
+	case e = <-answers:
+		return e, true
+	case <-ctx.Done():
+		return e, false
+	}
+}
+
+// asked serves an abort that came through the gate of a session.
+func (s *server) asked(from *session.Session, data any) (any, error) {
+	var t moveToken
+	if err := json.Unmarshal(data.([]byte), &t); err != nil {
+		return nil, badRequest("%v", err)
+	}
+	r := from.Defer()
+	s.node.abort(&t, func(v any, err error) {
+		var body []byte
+		if err == nil {
+			body, err = json.Marshal(v)
+		}
+		if err != nil {
+			_ = r.Fail(err)
+			return
+		}
+		_ = r.Reply(body)
+	})
+	return nil, nil
+}
+
+// stayInDoubt continues the room here although another node may have a copy.
+func (c *core) stayInDoubt() {
+	c.stay()
+	c.doubt = time.Now().Add(doubtStay)
+	c.resetViews()
+}
+
+// resetViews sends all players a snapshot next, because they may have got the state of a
+// copy.
+func (c *core) resetViews() {
+	for _, p := range c.players {
+		p.view.Reset()
+	}
+	c.touch()
+}
+
+// copyDrop makes a node drop its copy of a room that goes on elsewhere.
+type copyDrop struct {
+	Token  string     `json:"token"` // of the move that made the copy
+	ID     string     `json:"id"`
+	Seated []PlayerID `json:"seated"` // players with a session at the node that has the room
+}
+
+// dropCopy makes the other node drop its copy, as soon as it can be reached. It returns
+// when that node has answered, or the room is here no longer.
+func (n *node) dropCopy(c *core, to peer, token string) {
+	tick := time.NewTicker(memberTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-n.ctx.Done():
+			return
+		}
+		d := &copyDrop{Token: token, ID: c.id}
+		err := c.onRoom(n.ctx, func() error {
+			if c.closed {
+				return ErrNotFound
+			}
+			for _, p := range c.players {
+				if p.session != nil {
+					d.Seated = append(d.Seated, p.ID)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return
+		}
+		call, cancel := context.WithTimeout(n.ctx, askTime)
+		err = n.call(call, to.name, methodDrop, d, &struct{}{})
+		cancel()
+		if err == nil {
+			c.do(func() {
+				c.doubt = time.Time{}
+				if !c.closed {
+					c.resetViews()
+				}
+			})
+			return
+		}
+	}
+}
+
+// dropFor serves a copyDrop. Players who are connected here alone get room.closed.
+func (n *node) dropFor(d *copyDrop, done func(any, error)) {
+	c := n.room(d.ID)
+	if c == nil || c.token != d.Token {
+		n.abort(&moveToken{d.Token}, done) // a late commit must not start it
+		return
+	}
+	if !c.direct(func() {
+		if c.parked != nil {
+			done(nil, ErrMoving)
+			return
+		}
+		if !c.closed {
+			for _, p := range c.players {
+				if p.session != nil && !slices.Contains(d.Seated, p.ID) {
+					_ = p.session.Push(routeClosed, nodeDown)
+				}
+			}
+			c.vacate()
+		}
+		done(struct{}{}, nil)
+	}) {
+		done(struct{}{}, nil)
+	}
+}
