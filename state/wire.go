@@ -24,11 +24,11 @@ func appendUint(b []byte, x uint64) []byte {
 // appendInt appends x as a zigzag varint. Most steps of a game take one or two bytes.
 func appendInt(b []byte, x int64) []byte {
 	z := zigzag(x)
-	switch {
-	case z < 0x80:
-		return append(b, byte(z))
-	case z < 1<<14:
-		return append(b, byte(z)|0x80, byte(z>>7))
+	if n := len(b); z < 1<<14 && cap(b)-n >= 2 {
+		more := (z + 1<<14 - 1<<7) >> 14 // 1 if there are two bytes
+		b = b[:n+2]
+		b[n], b[n+1] = byte(z&0x7f|more<<7), byte(z>>7)
+		return b[:n+1+int(more)]
 	}
 	return binary.AppendUvarint(b, z)
 }
