@@ -33,20 +33,24 @@ const codeLen = 56
 // shortCode returns the code of z as a varint of one or two bytes. z is below 1<<14.
 func shortCode(z uint64) uint64 {
 	more := (z + 1<<14 - 1<<7) >> 14 // 1 if there are two bytes
-	return z&0x7f | more<<7 | z>>7<<8 | (1+more)<<codeLen
+	return 1<<codeLen + z + z&^0x7f + more*(1<<codeLen+1<<7)
 }
 
 // add is update for the entries of word w that are set in need, which cols bind. It may
 // delay the update until flush.
 func (r *region) add(w int, need uint64, cols columns) {
 	b := r.batch
+	n := b.n
 	for x := need; x != 0; x &= x - 1 {
-		if b.n == batchSize {
+		if n == batchSize {
+			b.n = n
 			r.flush(cols)
+			n = 0
 		}
-		b.handles[b.n] = int32(w<<6 + bits.TrailingZeros64(x))
-		b.n++
+		b.handles[n&(batchSize-1)] = int32(w<<6 + bits.TrailingZeros64(x))
+		n++
 	}
+	b.n = n
 }
 
 // flush compares the entries of the batch, encodes what changed, and empties the batch.
@@ -101,7 +105,8 @@ func (r *region) encode(b *batch, cols columns) {
 // its variables in registers.
 func (r *region) encodeShort(b *batch, i int) int {
 	e := &r.s.enc
-	buf, n := e.buf[:cap(e.buf)], len(e.buf)
+	size := cap(e.buf)
+	rest := e.buf[len(e.buf):size]
 	codes, recs, changed, last, lastMask := b.codes, r.recs, r.changed, r.last, r.lastMask
 	room := 2 + len(codes)/(batchSize/8)
 	for ; i < b.n; i++ {
@@ -111,30 +116,30 @@ func (r *region) encodeShort(b *batch, i int) int {
 		}
 		h := int(b.handles[i&(batchSize-1)])
 		tag := h - last
-		if last < 0 || tag >= 0x40 || b.slow[i&(batchSize-1)] != 0 || len(buf)-n < room {
+		if last < 0 || tag >= 0x40 || b.slow[i&(batchSize-1)] != 0 || len(rest) < room {
 			break
 		}
 		if mask == lastMask {
-			buf[n] = byte(tag<<1 | 1)
-			n++
+			rest[0] = byte(tag<<1 | 1)
+			rest = rest[1:]
 		} else {
 			if mask >= 0x80 {
 				break
 			}
-			buf[n], buf[n+1] = byte(tag<<1), byte(mask)
-			n += 2
+			rest[0], rest[1] = byte(tag<<1), byte(mask)
+			rest = rest[2:]
 		}
-		from := n
+		from := size - len(rest)
 		for x := mask; x != 0; x &= x - 1 {
 			c := codes[bits.TrailingZeros64(x)*batchSize+i]
-			binary.LittleEndian.PutUint64(buf[n:], c) // the bytes after the code are overwritten
-			n += int(c >> codeLen)
+			binary.LittleEndian.PutUint64(rest, c) // the bytes after the code are overwritten
+			rest = rest[c>>codeLen:]
 		}
-		recs[h] = rec{mask, span{uint32(from), uint32(n)}}
+		recs[h] = rec{mask, span{uint32(from), uint32(size - len(rest))}}
 		changed[h>>6] |= 1 << (h & 63)
 		last, lastMask = h, mask
 	}
-	e.buf = buf[:n]
+	e.buf = e.buf[:size-len(rest)]
 	r.last, r.lastMask = last, lastMask
 	return i
 }

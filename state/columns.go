@@ -1,7 +1,6 @@
 package state
 
 import (
-	"math"
 	"reflect"
 )
 
@@ -171,65 +170,28 @@ type integer interface {
 }
 
 func newInts[T integer](f *field, i int) column {
-	c := intColumn[T]{pointers: newPointers[T](f, i), limit: math.MaxUint64}
-	switch f.kind {
-	case kindU8, kindI8, kindEnum:
-		return &byteColumn[T]{c.pointers}
-	case kindInt:
-		if c.limit = maxInt; !f.unsigned {
-			c.offset, c.limit = maxInt, 2*maxInt
-		}
+	if f.kind == kindInt {
+		return &intColumn[T]{newPointers[T](f, i)}
 	}
-	return &c
+	return &wordColumn[T]{newPointers[T](f, i)}
 }
 
-// byteColumn is a column of integers that are sent as one byte.
-type byteColumn[T integer] struct{ pointers[T] }
+// intColumn is a column of integers up to 2^52.
+type intColumn[T integer] struct{ pointers[T] }
 
-func (c *byteColumn[T]) compare(b *batch, t *table) {
+func (c *intColumn[T]) compare(b *batch, t *table) {
 	at, per := c.at, t.numsPer
 	nums, codes, bit := t.nums[c.slot:], b.column(c.index), uint64(1)<<c.index
 	for i, h := range b.handles[:b.n] {
 		n := uint64(*at[h])
 		last := &nums[int(h)*per]
-		switch {
-		case n == *last:
+		if n == *last {
 			continue
-		case c.v.kind == kindEnum:
-			b.slow[i] |= bit
-		default:
-			codes[i] = n&0xff | 1<<codeLen
-			*last = n
 		}
 		b.masks[i] |= bit
-	}
-}
-
-func (c *byteColumn[T]) append(b []byte, h int, t *table) ([]byte, bool) {
-	return c.appendSlot(b, h, t, uint64(*c.at[h]))
-}
-
-// intColumn is a column of integers that are sent as varints.
-type intColumn[T integer] struct {
-	pointers[T]
-	// Value n can be sent if n+offset <= limit.
-	offset, limit uint64
-}
-
-func (c *intColumn[T]) compare(b *batch, t *table) {
-	at, per, offset, limit := c.at, t.numsPer, c.offset, c.limit
-	nums, codes, bit := t.nums[c.slot:], b.column(c.index), uint64(1)<<c.index
-	for i, h := range b.handles[:b.n] {
-		n := uint64(*at[h])
-		last := &nums[int(h)*per]
 		z := zigzag(int64(n - *last))
-		mask := b.masks[i]
-		if z != 0 {
-			mask |= bit
-		}
-		b.masks[i] = mask
-		if z >= 1<<14 || n+offset > limit {
-			b.slow[i] |= mask & bit
+		if z >= 1<<14 || ^T(0) < 0 && n+maxInt > 2*maxInt || ^T(0) > 0 && n > maxInt {
+			b.slow[i] |= bit
 			continue
 		}
 		*last = n
@@ -238,6 +200,32 @@ func (c *intColumn[T]) compare(b *batch, t *table) {
 }
 
 func (c *intColumn[T]) append(b []byte, h int, t *table) ([]byte, bool) {
+	return c.appendSlot(b, h, t, uint64(*c.at[h]))
+}
+
+// wordColumn is a column of other integers: of one byte, enums and big ones.
+type wordColumn[T integer] struct{ pointers[T] }
+
+func (c *wordColumn[T]) compare(b *batch, t *table) {
+	at, per, kind := c.at, t.numsPer, c.v.kind
+	nums, codes, bit := t.nums[c.slot:], b.column(c.index), uint64(1)<<c.index
+	for i, h := range b.handles[:b.n] {
+		n := uint64(*at[h])
+		last := &nums[int(h)*per]
+		if n == *last {
+			continue
+		}
+		b.masks[i] |= bit
+		if kind != kindU8 && kind != kindI8 {
+			b.slow[i] |= bit
+			continue
+		}
+		*last = n
+		codes[i] = n&0xff | 1<<codeLen
+	}
+}
+
+func (c *wordColumn[T]) append(b []byte, h int, t *table) ([]byte, bool) {
 	return c.appendSlot(b, h, t, uint64(*c.at[h]))
 }
 
@@ -250,14 +238,13 @@ func (c *floatColumn[T]) compare(b *batch, t *table) {
 	for i, h := range b.handles[:b.n] {
 		n := v.fromFloat(float64(*at[h]))
 		last := &nums[int(h)*per]
-		z := zigzag(int64(n - *last))
-		mask := b.masks[i]
-		if z != 0 {
-			mask |= bit
+		if n == *last {
+			continue
 		}
-		b.masks[i] = mask
+		b.masks[i] |= bit
+		z := zigzag(int64(n - *last))
 		if z >= 1<<14 || v.kind != kindQ {
-			b.slow[i] |= mask & bit
+			b.slow[i] |= bit
 			continue
 		}
 		*last = n
