@@ -15,8 +15,8 @@ type batch struct {
 	n       int
 	handles [batchSize]int32
 	masks   [batchSize]uint64 // changed fields
-	slow    [batchSize]uint64 // changed fields without a code
-	codes   []uint64          // differences of the other changed fields, batchSize for each field
+	slow    [batchSize]uint64 // changed fields without a code, which are not recorded as sent yet
+	codes   []uint64          // codes of the other changed fields, batchSize for each field
 }
 
 func newBatch(p *plan) *batch { return &batch{codes: make([]uint64, len(p.fields)*batchSize)} }
@@ -34,6 +34,14 @@ const codeLen = 56
 func shortCode(z uint64) uint64 {
 	more := (z + 1<<14 - 1<<7) >> 14 // 1 if there are two bytes
 	return 1<<codeLen + z + z&^0x7f + more*(1<<codeLen+1<<7)
+}
+
+// code returns the code of the difference between slot last and slot n. It returns false if
+// the difference takes more bytes than a code has.
+func (v *value) code(last, n uint64) (c uint64, ok bool) {
+	var data [16]byte
+	size := len(v.append(data[:0], last, n))
+	return binary.LittleEndian.Uint64(data[:]) | uint64(size)<<codeLen, size <= 7
 }
 
 // add is update for the entries of word w that are set in need, which cols bind. It may
@@ -101,8 +109,8 @@ func (r *region) encode(b *batch, cols columns) {
 }
 
 // encodeShort appends the records of entries from index i on, until one needs more than
-// codes and a short head. It returns the index of that one. The loop calls no functions, which keeps
-// its variables in registers.
+// codes and a short head. It returns the index of that one. The loop calls no functions,
+// so its variables stay in registers.
 func (r *region) encodeShort(b *batch, i int) int {
 	e := &r.s.enc
 	size := cap(e.buf)

@@ -114,6 +114,17 @@ func (c *pointers[T]) free(h int) { c.at[h] = nil }
 
 func (c *pointers[T]) value(h int) reflect.Value { return reflect.ValueOf(c.at[h]).Elem() }
 
+// encode encodes the difference of entry i of b, whose slot changed from *last to n, unless
+// append has to do that.
+func (c *pointers[T]) encode(b *batch, i int, last *uint64, n uint64) {
+	if code, ok := c.v.code(*last, n); ok && c.v.holds(n) {
+		b.codes[c.index*batchSize+i] = code
+		*last = n
+		return
+	}
+	b.slow[i] |= 1 << c.index
+}
+
 // appendSlot is append for a value with slot n.
 func (c *pointers[T]) appendSlot(b []byte, h int, t *table, n uint64) ([]byte, bool) {
 	if !c.v.holds(n) {
@@ -189,13 +200,16 @@ func (c *intColumn[T]) compare(b *batch, t *table) {
 			continue
 		}
 		b.masks[i] |= bit
-		z := zigzag(int64(n - *last))
-		if z >= 1<<14 || ^T(0) < 0 && n+maxInt > 2*maxInt || ^T(0) > 0 && n > maxInt {
+		if ^T(0) < 0 && n+maxInt > 2*maxInt || ^T(0) > 0 && n > maxInt {
 			b.slow[i] |= bit
 			continue
 		}
-		*last = n
-		codes[i] = shortCode(z)
+		if z := zigzag(int64(n - *last)); z < 1<<14 {
+			*last = n
+			codes[i] = shortCode(z)
+			continue
+		}
+		c.encode(b, i, last, n)
 	}
 }
 
@@ -216,12 +230,12 @@ func (c *wordColumn[T]) compare(b *batch, t *table) {
 			continue
 		}
 		b.masks[i] |= bit
-		if kind != kindU8 && kind != kindI8 {
-			b.slow[i] |= bit
+		if kind == kindU8 || kind == kindI8 {
+			*last = n
+			codes[i] = n&0xff | 1<<codeLen
 			continue
 		}
-		*last = n
-		codes[i] = n&0xff | 1<<codeLen
+		c.encode(b, i, last, n)
 	}
 }
 
@@ -242,13 +256,12 @@ func (c *floatColumn[T]) compare(b *batch, t *table) {
 			continue
 		}
 		b.masks[i] |= bit
-		z := zigzag(int64(n - *last))
-		if z >= 1<<14 || v.kind != kindQ {
-			b.slow[i] |= bit
+		if z := zigzag(int64(n - *last)); z < 1<<14 && v.kind == kindQ {
+			*last = n
+			codes[i] = shortCode(z)
 			continue
 		}
-		*last = n
-		codes[i] = shortCode(z)
+		c.encode(b, i, last, n)
 	}
 }
 

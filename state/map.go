@@ -319,8 +319,8 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 	case m.touch && !all:
 		c.markTouched()
 	case m.flat && !all:
-		for w, live := range m.live {
-			c.marks[w] = c.differing(w, live)
+		if !c.markDiffering(m.live) {
+			return
 		}
 	default:
 		copy(c.marks, m.live)
@@ -329,6 +329,17 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 		c.marks.unset(h)
 	}
 	c.update(m, to)
+}
+
+// markDiffering marks the entries that may have changed, and reports whether there are any.
+func (c *core[K, T]) markDiffering(live bitmap) bool {
+	var all uint64
+	for w, x := range live {
+		need := c.differing(w, x)
+		c.marks[w] = need
+		all |= need
+	}
+	return all != 0
 }
 
 // markTouched marks the entries that were touched.
@@ -348,7 +359,7 @@ func (c *core[K, T]) markTouched() {
 func (c *core[K, T]) differing(w int, live uint64) (need uint64) {
 	base := w << 6
 	need = live & c.hot[w]
-	if many(need, live) {
+	if need != 0 && many(need, live) {
 		return live
 	}
 	rest := live &^ need
@@ -401,7 +412,12 @@ func (c *core[K, T]) update(m *members, to sink) {
 		}
 		r.flush(c.cols)
 	}
-	for w, need := range c.marks[:len(m.live)] {
+	first := bound
+	if m.flat {
+		first = 0
+	}
+	for w := first; w < len(m.live); w++ {
+		need := c.marks[w]
 		if need == 0 {
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 type members struct {
 	val     *value // value type of an entry
 	keyKind kind
-	flat    bool // see plan
+	flat    bool // a Map compares its structs as a whole; see plan
 	touch   bool // see value
 	n       int
 	live    bitmap
@@ -35,7 +35,7 @@ type members struct {
 func newMembers(v *value) *members {
 	m := &members{val: v.elem, keyKind: v.key, touch: v.touch, tab: makeTable(v.elem)}
 	if v.typed {
-		m.flat = v.elem.obj.flat
+		m.flat = v.elem.obj.flat && !v.touch
 	} else {
 		m.plain = newPlainMap(v)
 	}
