@@ -124,16 +124,16 @@ func (r *region) encodeShort(b *batch, i int) int {
 		}
 		h := int(b.handles[i&(batchSize-1)])
 		tag := h - last
-		if last < 0 || tag >= 0x40 || b.slow[i&(batchSize-1)] != 0 || len(rest) < room {
+		if tag >= 0x40 || mask != lastMask && mask >= 0x80 || b.slow[i&(batchSize-1)] != 0 || len(rest) < room {
 			break
+		}
+		if last < 0 {
+			r.run.from = uint32(size - len(rest))
 		}
 		if mask == lastMask {
 			rest[0] = byte(tag<<1 | 1)
 			rest = rest[1:]
 		} else {
-			if mask >= 0x80 {
-				break
-			}
 			rest[0], rest[1] = byte(tag<<1), byte(mask)
 			rest = rest[2:]
 		}
