@@ -45,16 +45,21 @@ type pebble struct {
 // TestColumns changes a part of the entries in each tick. The messages are those of a map
 // that reflect reads.
 func TestColumns(t *testing.T) {
-	t.Run("levels", func(t *testing.T) { testColumns[token](t) })
-	t.Run("no levels", func(t *testing.T) { testColumns[pebble](t) })
+	t.Run("levels", func(t *testing.T) { testColumns[token](t, 300, 400) })
+	t.Run("no levels", func(t *testing.T) { testColumns[pebble](t, 300, 400) })
+	t.Run("more entries than columns", func(t *testing.T) { testColumns[pebble](t, maxBound+200, 8) })
 }
 
-func testColumns[T any](t *testing.T) {
+func testColumns[T any](t *testing.T, entries int, ticks uint64) {
 	var typed struct{ M Map[int, T] }
+	var touched struct {
+		M Map[int, T] `state:"touch"`
+	}
 	plain := struct{ M map[int]*T }{map[int]*T{}}
-	slow := struct{ M map[int]*T }{map[int]*T{}}
-	all := []*Sync{mustNew(t, &typed), mustNew(t, &plain), mustNew(t, &slow)}
-	all[2].regions[0].m.plain.cols = nil
+	slow := struct{ M map[int]*T }{plain.M}
+	all := []*Sync{mustNew(t, &typed), mustNew(t, &touched), mustNew(t, &plain), mustNew(t, &slow)}
+	last := len(all) - 1
+	all[last].regions[0].m.plain.cols = nil
 	views := make([][]*View, len(all))
 	for i, s := range all {
 		for level := range 3 {
@@ -64,9 +69,11 @@ func testColumns[T any](t *testing.T) {
 		}
 	}
 	r := rand.New(rand.NewPCG(1, 2))
-	const entries = 300
-	for tick := range uint64(400) {
+	for tick := range ticks {
 		share := []float64{0, 0.01, 0.05, 0.2, 0.5, 1}[r.IntN(6)]
+		if tick == 0 {
+			share = 1
+		}
 		for k := range entries {
 			e := plain.M[k]
 			switch {
@@ -74,18 +81,20 @@ func testColumns[T any](t *testing.T) {
 				continue
 			case e == nil || r.IntN(40) == 0: // new, or another struct
 				e = new(T)
-				plain.M[k], slow.M[k] = e, e
+				plain.M[k] = e
 				typed.M.Put(k, e)
+				touched.M.Put(k, e)
 			case r.IntN(40) == 0:
 				delete(plain.M, k)
-				delete(slow.M, k)
 				typed.M.Delete(k)
+				touched.M.Delete(k)
 				continue
 			}
 			v := reflect.ValueOf(e).Elem()
 			for range 1 + r.IntN(3) {
 				scramble(r, v.Field(r.IntN(v.NumField())))
 			}
+			touched.M.Touch(k)
 		}
 		var errs []string
 		for i, s := range all {
@@ -94,12 +103,12 @@ func testColumns[T any](t *testing.T) {
 				views[i][1].Reset()
 			}
 		}
-		if errs[1] != errs[2] { // a Map reports an error only when the entry changes
-			t.Fatalf("tick %d: Tick = %s, want %s", tick, errs[1], errs[2])
+		if errs[last-1] != errs[last] { // a Map reports an error only when the entry changes
+			t.Fatalf("tick %d: Tick = %s, want %s", tick, errs[last-1], errs[last])
 		}
 		for level := range 3 {
-			want := views[2][level].Append(nil)
-			for i := range 2 {
+			want := views[last][level].Append(nil)
+			for i := range last {
 				if got := views[i][level].Append(nil); !bytes.Equal(got, want) {
 					t.Fatalf("tick %d: Append of state %d at level %d = %x, want %x", tick, i, level, got, want)
 				}

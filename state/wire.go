@@ -21,18 +21,6 @@ func appendUint(b []byte, x uint64) []byte {
 	return binary.AppendUvarint(b, x)
 }
 
-// appendInt appends x as a zigzag varint. Most steps of a game take one or two bytes.
-func appendInt(b []byte, x int64) []byte {
-	z := zigzag(x)
-	if n := len(b); z < 1<<14 && cap(b)-n >= 2 {
-		more := (z + 1<<14 - 1<<7) >> 14 // 1 if there are two bytes
-		b = b[:n+2]
-		b[n], b[n+1] = byte(z&0x7f|more<<7), byte(z>>7)
-		return b[:n+1+int(more)]
-	}
-	return binary.AppendUvarint(b, z)
-}
-
 // zigzag maps small integers of either sign to small unsigned ones.
 func zigzag(x int64) uint64 { return uint64(x)<<1 ^ uint64(x>>63) }
 
