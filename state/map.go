@@ -34,10 +34,10 @@ type core[K Key, T any] struct {
 	vals    []*T     // by handle
 	keys    []K      // by handle
 	sent    []T      // by handle: the structs as last compared, if T is flat and the entry is not hot
-	parts   [][]any  // by handle, if T is flat: pointers to the fields
-	bare    bitmap   // handles without parts, if T is flat
-	hot     bitmap   // handles that changed in the last tick, and probably changed again, if T is flat
-	marks   bitmap   // scratch
+	cols    columns  // pointers to the fields of the first maxBound handles, or nil
+	bare    bitmap   // handles that are not bound in cols yet
+	hot     bitmap   // handles that probably changed again, if T is flat
+	marks   bitmap   // handles to compare in this tick
 	small   bool     // T has at most maxSmall bytes
 	pending []*item[K, T]
 	gone    []int
@@ -130,9 +130,23 @@ func (m *Map[K, T]) Delete(k K) bool {
 // set sets the struct of handle h.
 func (c *core[K, T]) set(h int, v *T) {
 	c.vals[h] = v
-	if c.parts != nil {
-		c.parts[h] = nil
+	if c.cols != nil && h < maxBound {
+		c.cols.free(h)
 		c.bare.set(h)
+	}
+}
+
+// grow makes room for n handles.
+func (c *core[K, T]) grow(n int) {
+	extend(&c.vals, n)
+	extend(&c.keys, n)
+	if c.m.flat {
+		extend(&c.sent, n)
+		c.hot.grow((n + 63) >> 6)
+	}
+	if c.cols != nil {
+		c.cols.grow(min(n, maxBound))
+		c.bare.grow((n + 63) >> 6)
 	}
 }
 
@@ -221,18 +235,13 @@ type typedCore interface {
 // attach sends the map from m. Entries keep the handles that m has for their keys.
 func (c *core[K, T]) attach(m *members) {
 	c.m, m.core = m, c
-	c.vals, c.keys, c.sent, c.parts, c.bare, c.hot = nil, nil, nil, nil, nil, nil
+	c.vals, c.keys, c.sent, c.cols, c.bare, c.hot, c.marks = nil, nil, nil, nil, nil, nil, nil
 	c.pending, c.gone, c.touched = c.pending[:0], c.gone[:0], c.touched[:0]
 	c.small = reflect.TypeFor[T]().Size() <= maxSmall
-	n := len(m.used) * 64
-	extend(&c.vals, n)
-	extend(&c.keys, n)
-	if m.flat {
-		extend(&c.sent, n)
-		extend(&c.parts, n)
-		c.hot.grow(n >> 6)
-		c.bare.grow(n >> 6)
+	if m.region != nil {
+		c.cols = makeColumns(m.val.obj)
 	}
+	c.grow(len(m.used) * 64)
 	known := make(map[key]int, m.n)
 	for h := range m.live.all {
 		known[m.keyOf(h)] = h
@@ -280,14 +289,7 @@ func (c *core[K, T]) settle(e *encoder, m *members) {
 		default:
 			h := m.give()
 			m.setKey(h, reflectKey(reflect.ValueOf(it.key)))
-			extend(&c.vals, h+1)
-			extend(&c.keys, h+1)
-			if m.flat {
-				extend(&c.sent, h+1)
-				extend(&c.parts, h+1)
-				c.hot.grow(h>>6 + 1)
-				c.bare.grow(h>>6 + 1)
-			}
+			c.grow(h + 1)
 			it.handle, c.keys[h] = h, it.key
 			c.set(h, it.val)
 		}
@@ -312,29 +314,37 @@ func (c *core[K, T]) sync(e *encoder, m *members, to sink) {
 			c.hot.unset(h)
 		}
 	}
+	c.marks.grow(len(m.live))
 	switch {
 	case m.touch && !all:
-		c.compareTouched(m, to)
-	case m.flat:
-		for w, live := range m.live {
-			need := live
-			if !all {
-				need = c.differing(w, live)
-			}
-			if need != 0 {
-				c.update(m, w, need, to)
-			}
+		c.markTouched()
+	case m.flat && !all:
+		if !c.markDiffering(m.live) {
+			return
 		}
 	default:
-		for w, live := range m.live {
-			c.update(m, w, live, to)
-		}
+		copy(c.marks, m.live)
 	}
+	for _, h := range m.added {
+		c.marks.unset(h)
+	}
+	c.update(m, to)
 }
 
-// compareTouched compares the entries that were touched.
-func (c *core[K, T]) compareTouched(m *members, to sink) {
-	c.marks.grow(len(m.live))
+// markDiffering marks the entries that may have changed, and reports whether there are any.
+func (c *core[K, T]) markDiffering(live bitmap) bool {
+	var all uint64
+	for w, x := range live {
+		need := c.differing(w, x)
+		c.marks[w] = need
+		all |= need
+	}
+	return all != 0
+}
+
+// markTouched marks the entries that were touched.
+func (c *core[K, T]) markTouched() {
+	clear(c.marks)
 	for _, it := range c.touched {
 		if it.touched = false; it.val != nil {
 			c.marks.set(it.handle)
@@ -342,19 +352,16 @@ func (c *core[K, T]) compareTouched(m *members, to sink) {
 	}
 	clear(c.touched)
 	c.touched = c.touched[:0]
-	for w, need := range c.marks {
-		if need != 0 {
-			c.marks[w] = 0
-			c.update(m, w, need, to)
-		}
-	}
 }
 
 // differing returns the entries of word w that differ from sent, and the hot ones, which
-// have no value there. T is flat.
+// have no value there. If many are hot, it returns all. T is flat.
 func (c *core[K, T]) differing(w int, live uint64) (need uint64) {
 	base := w << 6
 	need = live & c.hot[w]
+	if need != 0 && many(need, live) {
+		return live
+	}
 	rest := live &^ need
 	if c.small {
 		rest = c.unequal(base, rest)
@@ -387,25 +394,65 @@ func (c *core[K, T]) unequal(base int, rest uint64) uint64 {
 	return rest
 }
 
-// update compares the entries of word w that are set in need, field by field.
-func (c *core[K, T]) update(m *members, w int, need uint64, to sink) {
-	var changed uint64
-	if r, ok := to.(*region); ok && m.flat && m.val.obj.simple && w<<6 < maxParts { // most maps
-		for x := need & c.bare[w]; x != 0; x &= x - 1 {
-			h := w<<6 + bits.TrailingZeros64(x)
-			c.parts[h] = partsOf(m.val.obj, reflect.ValueOf(c.vals[h]).Elem())
-		}
-		c.bare[w] &^= need
-		changed = r.updateParts(w, need, c.parts)
-	} else {
-		for x := need; x != 0; x &= x - 1 {
-			h := w<<6 + bits.TrailingZeros64(x)
-			if to.update(h, reflect.ValueOf(c.vals[h]).Elem()) {
-				changed |= x & -x
+// many reports whether so many of the live entries are in part that it is faster to
+// compare the fields of all than to search for those that changed.
+func many(part, live uint64) bool { return bits.OnesCount64(part)*8 > bits.OnesCount64(live) }
+
+// update compares the marked entries, field by field.
+func (c *core[K, T]) update(m *members, to sink) {
+	bound := 0 // words of marks that cols bind
+	r, _ := to.(*region)
+	if r != nil && c.cols != nil { // most maps
+		bound = min(len(m.live), maxBound>>6)
+		for w, need := range c.marks[:bound] {
+			if need != 0 {
+				c.bind(w, need)
+				r.add(w, need, c.cols)
 			}
 		}
+		r.flush(c.cols)
 	}
-	if !m.flat {
+	first := bound
+	if m.flat {
+		first = 0
+	}
+	for w := first; w < len(m.live); w++ {
+		need := c.marks[w]
+		if need == 0 {
+			continue
+		}
+		var changed uint64
+		if w < bound {
+			changed = r.changed[w]
+		} else {
+			for x := need; x != 0; x &= x - 1 {
+				h := w<<6 + bits.TrailingZeros64(x)
+				if to.update(h, reflect.ValueOf(c.vals[h]).Elem()) {
+					changed |= x & -x
+				}
+			}
+		}
+		if m.flat {
+			c.compared(w, need, changed, m.live[w])
+		}
+	}
+}
+
+// bind binds the entries of word w that are set in need.
+func (c *core[K, T]) bind(w int, need uint64) {
+	p := c.m.val.obj
+	for x := need & c.bare[w]; x != 0; x &= x - 1 {
+		h := w<<6 + bits.TrailingZeros64(x)
+		c.cols.bind(p, h, reflect.ValueOf(c.vals[h]).Elem())
+	}
+	c.bare[w] &^= need
+}
+
+// compared records which entries of word w were compared, and which of them changed. T is
+// flat.
+func (c *core[K, T]) compared(w int, need, changed, live uint64) {
+	if many(changed, live) {
+		c.hot[w] |= need
 		return
 	}
 	c.hot[w] = c.hot[w]&^need | changed

@@ -14,7 +14,7 @@ import (
 type members struct {
 	val     *value // value type of an entry
 	keyKind kind
-	flat    bool // see plan
+	flat    bool // a Map compares its structs as a whole; see plan
 	touch   bool // see value
 	n       int
 	live    bitmap
@@ -35,7 +35,7 @@ type members struct {
 func newMembers(v *value) *members {
 	m := &members{val: v.elem, keyKind: v.key, touch: v.touch, tab: makeTable(v.elem)}
 	if v.typed {
-		m.flat = v.elem.obj.flat
+		m.flat = v.elem.obj.flat && !v.touch
 	} else {
 		m.plain = newPlainMap(v)
 	}
@@ -319,7 +319,7 @@ type plainMap struct {
 	ints   map[uint64]int // handles by key, for each kind
 	texts  map[string]int
 	vals   []plainValue // by handle
-	parts  [][]any      // by handle, if the values are structs: pointers to the fields, or nil
+	cols   columns      // pointers to the fields of the first maxBound structs, or nil
 	seen   bitmap
 	fresh  []freshEntry
 	// guesses are handles by a hash of the address of the struct. A guess is checked, so it may be
@@ -426,7 +426,10 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 			h := w<<6 + bits.TrailingZeros64(x)
 			delete(p.ints, m.keyOf(h).n)
 			delete(p.texts, m.keyOf(h).s)
-			p.vals[h], p.parts[h] = plainValue{}, nil
+			p.vals[h] = plainValue{}
+			if h < maxBound {
+				p.cols.free(h)
+			}
 			m.leave(h)
 		}
 	}
@@ -444,7 +447,7 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 			p.ints[f.k.n] = h
 		}
 		extend(&p.vals, h+1)
-		extend(&p.parts, h+1)
+		p.cols.grow(min(h+1, maxBound))
 		p.keep(m, h, f.v)
 	}
 	clear(p.fresh)
@@ -453,15 +456,17 @@ func (p *plainMap) sync(e *encoder, m *members, fv reflect.Value, to sink) {
 	for _, h := range m.added {
 		to.enter(h, p.vals[h].v)
 	}
-	r, _ := to.(*region)
-	fast := r != nil && p.scalar == nil && m.val.obj.simple
-	for w, need := range p.seen {
-		if fast && w<<6 < maxParts {
-			r.updateParts(w, need, p.parts)
-			continue
+	bound := 0 // words of seen that cols bind
+	if p.cols != nil {
+		bound = min(len(p.seen), maxBound>>6)
+		for w, need := range p.seen[:bound] {
+			m.region.add(w, need, p.cols)
 		}
+		m.region.flush(p.cols)
+	}
+	for w, need := range p.seen[bound:] {
 		for x := need; x != 0; x &= x - 1 {
-			h := w<<6 + bits.TrailingZeros64(x)
+			h := (bound+w)<<6 + bits.TrailingZeros64(x)
 			to.update(h, p.vals[h].v)
 		}
 	}
@@ -474,8 +479,8 @@ func (p *plainMap) keep(m *members, h int, v reflect.Value) {
 		return
 	}
 	p.vals[h].ptr = v.Addr().Pointer()
-	if m.region != nil && h < maxParts {
-		p.parts[h] = partsOf(m.val.obj, v)
+	if p.cols != nil && h < maxBound {
+		p.cols.bind(m.val.obj, h, v)
 	}
 }
 

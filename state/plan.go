@@ -88,7 +88,6 @@ type plan struct {
 	leveled          string   // path of a field above level 0, if any
 	flat             bool     // comparing the whole struct with == detects every change
 	simple           bool     // all fields are scalars that are not written back
-	ops              []op     // operations for the fields, if simple
 	x, y             int      // indexes of the position fields, or -1
 	height           int      // nesting depth of structs, including this one
 }
@@ -203,9 +202,6 @@ func (c *compiler) settle(p *plan, path string) {
 	}
 	p.flat = flat(p.typ) && p.subs == 0
 	p.simple = p.subs == 0 && !slices.ContainsFunc(p.fields, func(f field) bool { return f.snap })
-	if p.simple {
-		p.ops = opsOf(p.fields)
-	}
 }
 
 // flat reports whether == compares values of t without a panic and without following

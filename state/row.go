@@ -115,6 +115,53 @@ func (v *value) read(fv reflect.Value, last uint64) (uint64, bool) {
 	return n, true
 }
 
+// fromFloat returns the slot for a float.
+func (v *value) fromFloat(x float64) uint64 {
+	switch v.kind {
+	case kindQ:
+		f := x * v.scale
+		switch {
+		case f != f:
+			return 0
+		case f > maxInt:
+			return maxInt
+		case f < -maxInt:
+			return -maxInt & math.MaxUint64
+		}
+		return uint64(int64(math.RoundToEven(f)))
+	case kindTurn:
+		f := x / (2 * math.Pi)
+		f -= math.RoundToEven(f) // at most half a turn in either direction
+		if f != f {
+			return 0
+		}
+		n := int64(math.RoundToEven(f * v.scale))
+		if n == int64(v.scale)/2 {
+			n = -n
+		}
+		return uint64(n)
+	}
+	x += 0 // converts -0 to 0
+	if x != x {
+		return canonicalNaN
+	}
+	return math.Float64bits(x)
+}
+
+// holds reports whether integer n can be sent.
+func (v *value) holds(n uint64) bool {
+	switch v.kind {
+	case kindInt:
+		if v.unsigned {
+			return n <= maxInt
+		}
+		return n+maxInt <= 2*maxInt // the range of a signed integer is -2^52 to 2^52
+	case kindEnum:
+		return n < uint64(len(v.enum))
+	}
+	return true
+}
+
 // float returns the number that slot n represents. It is for the numeric kinds.
 func (v *value) float(n uint64) float64 {
 	switch v.kind {

@@ -96,8 +96,12 @@ func newSync(root reflect.Value, opts ...Option) (*Sync, error) {
 		}
 		r.key = r.at.Addr().Interface()
 		r.m.region = r
-		if f.elem.kind == kindObj {
-			r.levels = len(f.elem.obj.levels)
+		if p := f.elem.obj; f.elem.kind == kindObj {
+			r.levels = len(p.levels)
+			r.batch = newBatch(p)
+			if r.m.plain != nil {
+				r.m.plain.cols = makeColumns(p)
+			}
 		}
 		s.byField[i] = r
 		s.regions = append(s.regions, r)
@@ -167,6 +171,7 @@ type region struct {
 	key    any // the pointer to the map, as the program passes it
 	levels int // number of levels of the entries, 0 for scalars
 
+	batch   *batch   // entries to compare, if they are structs
 	before  bitmap   // handles that were live before this tick
 	changed bitmap   // changed handles that were not added
 	recs    []rec    // by handle: changed entries

@@ -21,18 +21,6 @@ func appendUint(b []byte, x uint64) []byte {
 	return binary.AppendUvarint(b, x)
 }
 
-// appendInt appends x as a zigzag varint. Most steps of a game take one or two bytes.
-func appendInt(b []byte, x int64) []byte {
-	z := zigzag(x)
-	switch {
-	case z < 0x80:
-		return append(b, byte(z))
-	case z < 1<<14:
-		return append(b, byte(z)|0x80, byte(z>>7))
-	}
-	return binary.AppendUvarint(b, z)
-}
-
 // zigzag maps small integers of either sign to small unsigned ones.
 func zigzag(x int64) uint64 { return uint64(x)<<1 ^ uint64(x>>63) }
 
