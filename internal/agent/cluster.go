@@ -79,13 +79,14 @@ func (a *Agent) announceResumed() {
 }
 
 // Relay sends a response or push with a payload that another node encoded. It does not
-// keep the payload. The error is session.ErrSessionOnNotify for a response to an answered
-// request.
-func (a *Agent) Relay(m *message.Message) error {
+// keep the payload. begun reports whether Begin was called for the request of a response.
+// The error is session.ErrSessionOnNotify for a response to a begun request that was
+// answered.
+func (a *Agent) Relay(m *message.Message, begun bool) error {
 	if err := a.sendable(); err != nil {
 		return err
 	}
-	if m.Type != message.Response {
+	if !begun || m.Type != message.Response {
 		return a.sendData(m)
 	}
 	if ok, _ := a.requests.Claim(m.ID); !ok {
@@ -99,11 +100,14 @@ func (a *Agent) Relay(m *message.Message) error {
 }
 
 // RelayError answers the request with the id mid with an error. Another node was to serve
-// the request's route.
-func (a *Agent) RelayError(mid uint64, route string, e *message.Error) {
-	if ok, _ := a.requests.Claim(mid); ok {
-		a.sendError(mid, route, e)
+// the request's route. begun is that of Relay.
+func (a *Agent) RelayError(mid uint64, route string, e *message.Error, begun bool) {
+	if begun {
+		if ok, _ := a.requests.Claim(mid); !ok {
+			return
+		}
 	}
+	a.sendError(mid, route, e)
 }
 
 // isCall reports whether an id may be the id of a call. Clients use smaller ids unless

@@ -25,6 +25,9 @@ type decoder struct {
 	last  *handler.Handler // handler of the previous message
 
 	packets int // bytes of the packets in batch
+
+	direct bool // messages for another node are sent there without the mailbox
+	away   bool // the last batch went through the mailbox, and all of it to another node
 }
 
 // decodePackets decodes the whole packets at the start of b and returns the rest. It
@@ -145,8 +148,12 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	}
 	c.in.decode.size, c.in.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
 	c.in.decode.packets += packet.HeadLength + len(body)
+	routed := a.flags.has(flagRouted)
+	if routed && c.in.decode.direct && a.hub.Dispatcher.DecodeForward(c.in.decode.batch, a.session, &h) {
+		return nil
+	}
 	call := c.in.decode.batch.Next(len(h.Body))
-	if a.flags.has(flagRouted) {
+	if routed {
 		c.decodeRouted(call, &h)
 	} else {
 		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.in.decode, c.in.decode.last)
@@ -242,9 +249,30 @@ func (c *Conn) beginBatch() {
 	if !c.flags.has(flagBusy) {
 		c.flags.set(flagActive | flagBusy)
 	}
+	if c.agent.Load().flags.has(flagRouted) {
+		c.beginRouted()
+	}
 	c.in.decode.batch = dispatch.NewBatch()
 	c.in.decode.block = nil
 	c.in.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
+}
+
+// beginRouted decides whether the messages of the next batch may go to another node without
+// the mailbox. If the mailbox holds only such messages, as in a stream that has just begun,
+// beginRouted waits until it is empty.
+//
+//go:noinline
+func (c *Conn) beginRouted() {
+	box := &c.agent.Load().box
+	idle := box.Idle()
+	if !idle && c.in.decode.away {
+		c.flags.set(flagPaused)
+		box.WaitIdle()
+		c.seen.Store(c.hub.wheel.now())
+		c.flags.clear(flagPaused)
+		idle = box.Idle()
+	}
+	c.in.decode.direct = idle
 }
 
 // waitForRoom delivers the decoded messages, and waits until the session's mailbox has
@@ -303,6 +331,9 @@ func (c *Conn) deliver() {
 		return
 	}
 	a := c.agent.Load()
+	if a.flags.has(flagRouted) {
+		c.in.decode.away = b.Away()
+	}
 	a.box.Deliver(b)
 	if c.flags.has(flagResume) {
 		c.accepted(a.out.resume, n, size)

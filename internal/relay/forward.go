@@ -85,7 +85,7 @@ func (pc *peerConn) send(c Client, f *link.Frame, span trace.Span) error {
 		}
 	}
 	if f.Kind == kindRequest {
-		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route, span})
+		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route, span, true})
 	}
 	fs.share.Acquire(c.Mailbox(), 1, len(f.Data))
 	return nil

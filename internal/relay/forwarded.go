@@ -22,6 +22,7 @@ type waitingRequest struct {
 	id    uint64
 	route string
 	span  trace.Span // ends with the answer; nil for none
+	begun bool       // it has passed through the client's mailbox
 }
 
 // maxWaiting bounds the requests of one session without an answer from one node.
@@ -85,12 +86,12 @@ func (pc *peerConn) lostClient(fs *forwardedSession) {
 	pc.b.Dispatcher.Counts.Failed.Add(int64(len(fs.waiting)))
 	for _, w := range fs.waiting {
 		err := message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route)
-		c.RelayError(w.id, w.route, err)
+		c.RelayError(w.id, w.route, err, w.begun)
 		endSpan(w.span, err)
 	}
 	fs.waiting = nil
 	fs.share.ReleaseAll(c.Mailbox())
-	if fs.will != nil && c.Relay(fs.will) != nil {
+	if fs.will != nil && c.Relay(fs.will, false) != nil {
 		pc.b.counts.lost.Add(1)
 	}
 }

@@ -82,7 +82,7 @@ func (v *visitor) Refuse(id uint64, e *message.Error) { v.Fail(id, e) }
 
 func (v *visitor) Fail(id uint64, e *message.Error) { v.got("failed %d %s", id, e.Code) }
 
-func (v *visitor) Relay(m *message.Message) error {
+func (v *visitor) Relay(m *message.Message, _ bool) error {
 	v.mu.Lock()
 	fault := v.fault
 	v.mu.Unlock()
@@ -92,7 +92,7 @@ func (v *visitor) Relay(m *message.Message) error {
 	return fault
 }
 
-func (v *visitor) RelayError(id uint64, route string, e *message.Error) {
+func (v *visitor) RelayError(id uint64, route string, e *message.Error, _ bool) {
 	v.got("error %d %s %s", id, route, e.Code)
 }
 
@@ -154,7 +154,7 @@ func (l *lobby) ByUID(uid int64) (list []*session.Session) {
 
 func (l *lobby) Multicast(to []Client, route string, data []byte) {
 	for _, c := range to {
-		_ = c.Relay(&message.Message{Type: message.Push, Route: route, Data: data})
+		_ = c.Relay(&message.Message{Type: message.Push, Route: route, Data: data}, false)
 	}
 }
 

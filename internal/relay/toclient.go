@@ -30,16 +30,16 @@ func (pc *peerConn) response(f *link.Frame) {
 	}
 	if f.Flags&flagError != 0 {
 		e := errorOf(f.Data)
-		fs.client.RelayError(f.ID, w.route, e)
+		fs.client.RelayError(f.ID, w.route, e, w.begun)
 		endSpan(w.span, e)
 		return
 	}
 	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: w.route, Data: f.Data}
-	err := fs.client.Relay(&pc.message)
+	err := fs.client.Relay(&pc.message, w.begun)
 	if err != nil {
 		pc.b.counts.lost.Add(1)
 		if !errors.Is(err, session.ErrBrokenPipe) {
-			fs.client.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err))
+			fs.client.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err), w.begun)
 		}
 	}
 	endSpan(w.span, err)
@@ -64,7 +64,7 @@ func (pc *peerConn) push(f *link.Frame) {
 // relayPush sends a push to a client, and counts it if it is lost.
 func (pc *peerConn) relayPush(c Client, f *link.Frame) {
 	pc.message = message.Message{Type: message.Push, Route: f.Route, Data: f.Data}
-	if c.Relay(&pc.message) != nil {
+	if c.Relay(&pc.message, false) != nil {
 		pc.b.counts.lost.Add(1)
 	}
 }
