@@ -9,6 +9,7 @@ import (
 
 	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/mesh"
 	"github.com/lonng/nano/internal/message"
@@ -24,10 +25,12 @@ type peerConn struct {
 	listed   bool
 	batch    *dispatch.Batch // messages for batchFor that are not delivered yet
 	batchFor *proxySession
-	room     int             // room of batchFor when batch was started
-	block    []byte          // the rest of a block into which payloads are copied
-	message  message.Message // reused for messages to clients
-	members  []Client        // reused for multicasts
+	room     int              // room of batchFor when batch was started
+	served   *proxySession    // session of the last message, nil for none: consecutive messages are often of one session
+	handler  *handler.Handler // handler of the last message
+	block    []byte           // the rest of a block into which payloads are copied
+	message  message.Message  // reused for messages to clients
+	members  []Client         // reused for multicasts
 
 	name   carry.Name    // name of the peer in tokens
 	asking chan struct{} // holds a token for each client that waits for the peer's answer to a carry frame
@@ -165,6 +168,7 @@ func (pc *peerConn) lost() {
 	for _, c := range carried {
 		c.OnLost(link.ErrDown)
 	}
+	pc.served = nil
 	if pc.batch != nil {
 		pc.batch.Free()
 		pc.batch = nil
