@@ -74,14 +74,14 @@ func (r *forwardRun) Send() bool {
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
 	fs := pc.clients[r.id]
-	if fs == nil || pc.down || len(fs.waiting)+len(r.waiting) > maxWaiting {
+	if fs == nil || pc.down || fs.waiting.len()+len(r.waiting) > maxWaiting {
 		return false
 	}
 	n := r.frames.Len()
 	if pc.link.SendRun(&r.frames) != nil {
 		return false
 	}
-	fs.waiting = append(fs.waiting, r.waiting...)
+	fs.waiting.add(r.waiting...)
 	fs.share.Acquire(r.client.Mailbox(), n, r.size)
 	return true
 }

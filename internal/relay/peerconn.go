@@ -31,6 +31,7 @@ type peerConn struct {
 	block    []byte           // the rest of a block into which payloads are copied
 	message  message.Message  // reused for messages to clients
 	members  []Client         // reused for multicasts
+	taken    []waitingRequest // reused for answers
 
 	name   carry.Name    // name of the peer in tokens
 	asking chan struct{} // holds a token for each client that waits for the peer's answer to a carry frame
@@ -82,8 +83,14 @@ func (b *Broker) Received(l *link.Link, frames []link.Frame) {
 	pc := peerConnOf(l)
 	b.Gate.Begin()
 	defer b.Gate.End()
-	for i := range frames {
-		pc.receive(&frames[i])
+	for len(frames) > 0 {
+		n := 1
+		if frames[0].Kind == kindResponse {
+			n = pc.responses(frames)
+		} else {
+			pc.receive(&frames[0])
+		}
+		frames = frames[n:]
 	}
 	pc.deliver()
 }
@@ -111,8 +118,6 @@ func (pc *peerConn) receive(f *link.Frame) {
 	switch f.Kind {
 	case kindRequest, kindNotify:
 		err = pc.serve(f)
-	case kindResponse:
-		pc.response(f)
 	case kindDone:
 		err = pc.done(f)
 	case kindPush:

@@ -10,36 +10,62 @@ import (
 
 // This file handles what a node sends to the clients of this gate.
 
-// response sends an answer on to the client.
-func (pc *peerConn) response(f *link.Frame) {
+// responses sends answers on to one client. The frames are those from the first on that answer requests of its session; n is
+// their number.
+func (pc *peerConn) responses(frames []link.Frame) (n int) {
+	id := frames[0].Session
+	for n = 1; n < len(frames) && frames[n].Kind == kindResponse && frames[n].Session == id; {
+		n++
+	}
+	frames = frames[:n]
+	pc.taken = pc.taken[:0]
 	pc.mu.Lock()
-	fs := pc.clients[f.Session]
+	fs := pc.clients[id]
 	if fs == nil {
 		pc.mu.Unlock()
-		pc.b.counts.late.Add(1)
-		return
+		pc.b.counts.late.Add(int64(n))
+		return n
 	}
-	w, ok := fs.take(f.ID)
-	if f.Flags&flagLater == 0 {
-		fs.share.Release(fs.client.Mailbox(), 1, 0)
+	ran := 0
+	for i := range frames {
+		w, ok := fs.waiting.take(frames[i].ID)
+		if !ok {
+			w.id = 0
+		}
+		pc.taken = append(pc.taken, w)
+		if frames[i].Flags&flagLater == 0 {
+			ran++
+		}
+	}
+	if ran > 0 {
+		fs.share.Release(fs.client.Mailbox(), ran, 0)
 	}
 	pc.mu.Unlock()
-	if !ok {
-		pc.b.counts.late.Add(1)
-		return
+	for i := range frames {
+		if pc.taken[i].id == 0 {
+			pc.b.counts.late.Add(1)
+			continue
+		}
+		pc.response(fs.client, &frames[i], &pc.taken[i])
 	}
+	clear(pc.taken)
+	return n
+}
+
+// response sends the answer to a request on to its client.
+func (pc *peerConn) response(c Client, f *link.Frame, w *waitingRequest) {
 	if f.Flags&flagError != 0 {
 		e := errorOf(f.Data)
-		fs.client.RelayError(f.ID, w.route, e, w.begun)
+		c.RelayError(f.ID, w.route, e, w.begun)
 		endSpan(w.span, e)
 		return
 	}
 	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: w.route, Data: f.Data}
-	err := fs.client.Relay(&pc.message, w.begun)
+	err := c.Relay(&pc.message, w.begun)
 	if err != nil {
 		pc.b.counts.lost.Add(1)
 		if !errors.Is(err, session.ErrBrokenPipe) {
-			fs.client.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err), w.begun)
+			c.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err), w.begun)
 		}
 	}
 	endSpan(w.span, err)
