@@ -66,10 +66,10 @@ const (
 )
 
 // Size returns the size of the encoded frame in bytes.
-func (f *Frame) Size() int {
-	n := f.body()
-	return uvarintLen(uint64(n)) + n
-}
+func (f *Frame) Size() int { return sizeOf(f.body()) }
+
+// sizeOf returns the size of an encoded frame whose body has the given size.
+func sizeOf(body int) int { return uvarintLen(uint64(body)) + body }
 
 // body returns the size of the encoded frame without its length field.
 func (f *Frame) body() int {
@@ -90,8 +90,11 @@ func (f *Frame) body() int {
 }
 
 // Append appends the frame to dst.
-func (f *Frame) Append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(f.body()))
+func (f *Frame) Append(dst []byte) []byte { return f.append(dst, f.body()) }
+
+// append is Append for a frame whose body has the given size.
+func (f *Frame) append(dst []byte, body int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(body))
 	flags := f.Flags << flagShift
 	at := len(dst) + 1
 	dst = append(dst, byte(f.Kind), 0)
@@ -121,6 +124,7 @@ func (f *Frame) Append(dst []byte) []byte {
 // concurrently.
 type Decoder struct {
 	routes map[string]string
+	last   string // the last route: consecutive frames often have the same
 }
 
 // Next decodes the first frame of b, and returns the rest of b. The frame's Meta and Data alias b. The error is ErrFrame if b
@@ -163,7 +167,11 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 }
 
 func (d *Decoder) route(b []byte) string {
+	if string(b) == d.last {
+		return d.last
+	}
 	if s, ok := d.routes[string(b)]; ok {
+		d.last = s
 		return s
 	}
 	s := string(b)

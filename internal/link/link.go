@@ -206,7 +206,8 @@ func (l *Link) makeRoom() {
 
 // queue is Send with the given limits.
 func (l *Link) queue(f *Frame, bytes, frames int) error {
-	size := f.Size()
+	body := f.body()
+	size := sizeOf(body)
 	if size > MaxFrame {
 		return fmt.Errorf("%w: %d bytes, %d fit", ErrFrameTooLarge, size, MaxFrame)
 	}
@@ -219,7 +220,7 @@ func (l *Link) queue(f *Frame, bytes, frames int) error {
 		l.mu.Unlock()
 		return ErrQueueFull
 	}
-	l.out.add(f, size)
+	l.out.add(f, body)
 	l.mu.Unlock()
 	l.signal()
 	return nil
@@ -245,7 +246,7 @@ func (l *Link) Leave() {
 func (l *Link) force(f *Frame) {
 	l.mu.Lock()
 	if l.err == nil && !l.leaving {
-		l.out.add(f, f.Size())
+		l.out.add(f, f.body())
 		l.leaving = f.Kind == kindBye
 	}
 	l.mu.Unlock()

@@ -15,10 +15,12 @@ type batch struct {
 	frames int // frames that are complete with this batch
 }
 
-// add encodes a frame of size bytes into the last batch. A frame that does not fit a batch gets one of its own.
-func (q *queue) add(f *Frame, size int) {
+// add encodes a frame, whose body has the given size, into the last batch. A frame that does not fit a batch gets one of its
+// own.
+func (q *queue) add(f *Frame, body int) {
+	size := sizeOf(body)
 	last := q.room(size)
-	*last.buf = f.Append(*last.buf)
+	*last.buf = f.append(*last.buf, body)
 	last.bytes += size
 	last.frames++
 	q.bytes += size

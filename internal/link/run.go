@@ -9,7 +9,8 @@ type Run struct {
 // Add appends a copy of a frame. It reports false, and adds nothing, if the frame does not fit the run: a run is at most
 // 64 KiB.
 func (r *Run) Add(f *Frame) bool {
-	size := f.Size()
+	body := f.body()
+	size := sizeOf(body)
 	b := &r.batch
 	switch {
 	case b.buf == nil:
@@ -24,7 +25,7 @@ func (r *Run) Add(f *Frame) bool {
 		}
 		b.grow()
 	}
-	*b.buf = f.Append(*b.buf)
+	*b.buf = f.append(*b.buf, body)
 	b.bytes += size
 	b.frames++
 	return true
