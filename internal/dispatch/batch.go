@@ -19,7 +19,7 @@ type Batch struct {
 var batches = sync.Pool{New: func() any { return &Batch{calls: make([]Call, 0, 8)} }}
 
 // maxIdleCalls is the largest batch that is kept for reuse.
-const maxIdleCalls = 256
+const maxIdleCalls = 1024
 
 // NewBatch returns an empty batch.
 func NewBatch() *Batch { return batches.Get().(*Batch) }
