@@ -125,6 +125,10 @@ func (f *Frame) append(dst []byte, body int) []byte {
 type Decoder struct {
 	routes map[string]string
 	last   string // the last route: consecutive frames often have the same
+
+	session int64                       // the last session; likewise
+	encoded [binary.MaxVarintLen64]byte // its encoding
+	size    int                         // of the encoding; 0 before the first session
 }
 
 // Next decodes the first frame of b, and returns the rest of b. The frame's Meta and Data alias b. The error is ErrFrame if b
@@ -139,11 +143,9 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	*f = Frame{Kind: Kind(b[0]), Flags: flags >> flagShift}
 	b = b[2:]
 	if flags&hasSession != 0 {
-		var v uint64
-		if v, b, ok = uvarint(b); !ok {
+		if f.Session, b, ok = d.sessionID(b); !ok {
 			return nil, fmt.Errorf("%w: no session id", ErrFrame)
 		}
-		f.Session = int64(v)
 	}
 	if flags&hasID != 0 {
 		if f.ID, b, ok = uvarint(b); !ok {
@@ -164,6 +166,20 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	}
 	f.Data = b
 	return rest, nil
+}
+
+// sessionID decodes a session id at the start of b, and returns the rest of b. Ids of most sessions take nine bytes, which is
+// longer to decode than to compare.
+func (d *Decoder) sessionID(b []byte) (id int64, rest []byte, ok bool) {
+	if n := d.size; n > 0 && len(b) >= n && string(b[:n]) == string(d.encoded[:n]) {
+		return d.session, b[n:], true
+	}
+	v, rest, ok := uvarint(b)
+	if !ok {
+		return 0, b, false
+	}
+	d.session, d.size = int64(v), copy(d.encoded[:], b[:len(b)-len(rest)])
+	return int64(v), rest, true
 }
 
 func (d *Decoder) route(b []byte) string {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -374,10 +375,15 @@ func (l *Link) read() {
 		}
 		var total, bytes int64
 		for rest := in.frames; len(rest) > 0; {
-			var f Frame
+			// The frame is decoded in its place: copying it would take as long.
+			n := len(frames)
+			if n == cap(frames) {
+				frames = slices.Grow(frames, 1)
+			}
+			f := &frames[:n+1][n]
 			var size int
 			var err error
-			if rest, size, err = assembler.next(rest, &f); err != nil {
+			if rest, size, err = assembler.next(rest, f); err != nil {
 				l.Close(err)
 				return
 			}
@@ -389,12 +395,14 @@ func (l *Link) read() {
 				bytes += int64(size)
 			}
 			if f.Kind >= FirstKind {
-				if frames = append(frames, f); len(frames) < runLength {
-					continue
+				if frames = frames[:n+1]; n+1 == runLength {
+					frames = l.deliver(frames)
 				}
+				continue
 			}
+			control := *f
 			frames = l.deliver(frames)
-			if f.Kind < FirstKind && !l.control(&f) {
+			if !l.control(&control) {
 				return
 			}
 		}

@@ -14,9 +14,8 @@ import (
 type forwardRun struct {
 	pc      *peerConn
 	client  Client
-	id      int64  // of the session
-	route   string // of the last message
-	service string // of route
+	frame   link.Frame // the last message; its session is that of the client
+	service string     // of its route
 	frames  link.Run
 	waiting []waitingRequest // the requests among the frames
 	size    int              // bytes of payload
@@ -40,28 +39,33 @@ func (b *Broker) ForwardRun(s *session.Session, route string) dispatch.ForwardRu
 		return nil
 	}
 	r := forwardRuns.Get().(*forwardRun)
-	r.pc, r.client, r.id, r.route, r.service = pc, c, s.ID(), route, service
+	r.pc, r.client, r.service = pc, c, service
+	r.frame.Session, r.frame.Route = s.ID(), route
 	return r
 }
 
 // Add appends a message; it is part of dispatch.ForwardRun.
 func (r *forwardRun) Add(route string, id uint64, data []byte) bool {
-	if route != r.route {
+	f := &r.frame
+	if route != f.Route {
 		service, _ := serviceOf(route)
 		if service != r.service && r.pc.b.boundTo(r.client.Session(), service) != r.pc {
 			return false
 		}
-		r.route, r.service = route, service
+		f.Route, r.service = route, service
 	}
-	f := link.Frame{Kind: kindNotify, Session: r.id, ID: id, Route: route, Data: data}
+	// A frame that is made here would be copied, which takes longer than encoding it.
+	f.Kind, f.ID, f.Data = kindNotify, id, data
 	if id != 0 {
 		f.Kind = kindRequest
 	}
-	if !r.frames.Add(&f) {
+	if !r.frames.Add(f) {
 		return false
 	}
 	if id != 0 {
-		r.waiting = append(r.waiting, waitingRequest{id: id, route: route})
+		r.waiting = append(r.waiting, waitingRequest{})
+		w := &r.waiting[len(r.waiting)-1]
+		w.id, w.route = id, route
 	}
 	r.size += len(data)
 	return true
@@ -73,7 +77,7 @@ func (r *forwardRun) Send() bool {
 	pc := r.pc
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
-	fs := pc.clients[r.id]
+	fs := pc.clients[r.frame.Session]
 	if fs == nil || pc.down || fs.waiting.len()+len(r.waiting) > maxWaiting {
 		return false
 	}

@@ -60,8 +60,9 @@ func (pc *peerConn) response(c Client, f *link.Frame, w *waitingRequest) {
 		endSpan(w.span, e)
 		return
 	}
-	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: w.route, Data: f.Data}
-	err := c.Relay(&pc.message, w.begun)
+	m := &pc.message // see forwardRun.Add
+	m.Type, m.ID, m.Route, m.Data, m.Err = message.Response, f.ID, w.route, f.Data, false
+	err := c.Relay(m, w.begun)
 	if err != nil {
 		pc.b.counts.lost.Add(1)
 		if !errors.Is(err, session.ErrBrokenPipe) {
