@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"math"
 
+	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/payload"
@@ -97,6 +99,33 @@ func (a *Agent) Relay(m *message.Message, begun bool) error {
 		a.requests.Restore(m.ID)
 	}
 	return err
+}
+
+// RelayAnswers sends responses to requests for which Begin was not called, in order, and
+// locks the outbox once for all of them. It returns how many it has sent. The response
+// after them needs Relay, because it may not fit or the session is suspended, or because
+// hooks process the messages of each session.
+func (a *Agent) RelayAnswers(list []message.Message) (sent int) {
+	if a.sendable() != nil || a.hub.Outbound != nil {
+		return 0
+	}
+	o := &a.out
+	o.mu.Lock()
+	for sent < len(list) && o.conn != nil {
+		m := &list[sent]
+		encode := func(b []byte) ([]byte, error) { return codec.AppendResponse(b, m.ID, m.Data) }
+		if o.append(a.hub.MaxQueued, math.MaxInt, encode) != nil {
+			break
+		}
+		sent++
+	}
+	flush := sent > 0 && o.list()
+	a.markFull()
+	o.mu.Unlock()
+	if flush {
+		a.hub.flusher.add(a)
+	}
+	return sent
 }
 
 // RelayError answers the request with the id mid with an error. Another node was to serve

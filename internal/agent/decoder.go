@@ -3,6 +3,7 @@ package agent
 import (
 	"errors"
 	"math"
+	"time"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
@@ -26,8 +27,8 @@ type decoder struct {
 
 	packets int // bytes of the packets in batch
 
-	direct bool // messages for another node are sent there without the mailbox
-	away   bool // the last batch went through the mailbox, and all of it to another node
+	direct bool // messages for another node may go there without the mailbox
+	away   bool // another node serves all messages of the last batch
 }
 
 // decodePackets decodes the whole packets at the start of b and returns the rest. It
@@ -257,9 +258,14 @@ func (c *Conn) beginBatch() {
 	c.in.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
 }
 
+// maxIdleWait is how long a reader waits for an empty mailbox. A handler of the session may
+// block for longer, and the end of the connection has to be noticed meanwhile.
+const maxIdleWait = 20 * time.Millisecond
+
 // beginRouted decides whether the messages of the next batch may go to another node without
-// the mailbox. If the mailbox holds only such messages, as in a stream that has just begun,
-// beginRouted waits until it is empty.
+// the mailbox. If the last batch went there through the mailbox, as at the start of a
+// stream, beginRouted waits until the mailbox is empty. Otherwise a steady stream would
+// never leave the slow way.
 //
 //go:noinline
 func (c *Conn) beginRouted() {
@@ -267,7 +273,9 @@ func (c *Conn) beginRouted() {
 	idle := box.Idle()
 	if !idle && c.in.decode.away {
 		c.flags.set(flagPaused)
+		late := time.AfterFunc(maxIdleWait, box.Interrupt)
 		box.WaitIdle()
+		late.Stop()
 		c.seen.Store(c.hub.wheel.now())
 		c.flags.clear(flagPaused)
 		idle = box.Idle()

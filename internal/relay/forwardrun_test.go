@@ -8,6 +8,7 @@ import (
 	"github.com/lonng/nano/internal/flow"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/session"
 )
 
 // TestForwardRun checks that a run goes to the node that knows the session, that its
@@ -63,7 +64,7 @@ func TestForwardRun(t *testing.T) {
 	}
 	push := link.Frame{Kind: kindPush, Session: 7, Route: "onNews"}
 	s.says(answer(3), answer(3), push, answer(1), answer(1), answer(9))
-	s.gets(v, "response 3 Far.Do d", "push 0 onNews ", "response 1 Far.Do b")
+	s.gets(v, "answer 3 Far.Do d", "push 0 onNews ", "answer 1 Far.Do b")
 	s.silent()
 	if late := s.Stats().Late; late != 3 {
 		t.Errorf("%d answers were late, want 3", late)
@@ -105,6 +106,69 @@ func TestForwardRun(t *testing.T) {
 	if v.sent[0] != "error 1000 Far.Do NANO-503" || v.box.Room() != 1<<20 {
 		t.Errorf("the client got %q first, and the mailbox has room for %d, want NANO-503 and all of it", v.sent[0], v.box.Room())
 	}
+}
+
+// TestAnswersInARow checks that answers that come together are sent in order, whatever
+// their kinds are and however many the client takes at a time.
+func TestAnswersInARow(t *testing.T) {
+	s := newScene(t, nil)
+	v, w := s.enter(7), s.enter(8)
+	for _, v := range []*visitor{v, w} {
+		if err := s.Forward(v.session, &message.Message{Type: message.Request, ID: 1, Route: "Far.Do"}); err != nil {
+			t.Fatal(err)
+		}
+		s.next()
+		r := s.ForwardRun(v.session, "Far.Do")
+		for id := uint64(2); id <= 7; id++ {
+			r.Add("Far.Do", id, nil)
+		}
+		if !r.Send() {
+			t.Fatal("the run was not sent")
+		}
+		r.Free()
+		for range 6 {
+			s.next()
+		}
+	}
+	v.most = 2
+	e, _ := message.Errorf("FAR-1", "no").MarshalProtobuf()
+	var row []link.Frame
+	for _, session := range []int64{7, 8} {
+		for id := uint64(2); id <= 7; id++ {
+			f := link.Frame{Kind: kindResponse, Session: session, ID: id, Data: []byte("x")}
+			if id == 5 {
+				f.Flags, f.Data = flagError, e
+				begun := link.Frame{Kind: kindResponse, Session: session, ID: 1, Data: []byte("y")}
+				row = append(row, link.Frame{Kind: kindResponse, Session: session, ID: 99}, begun)
+			}
+			row = append(row, f)
+		}
+	}
+	var run link.Run
+	for i := range row {
+		run.Add(&row[i])
+	}
+	if err := s.link.SendRun(&run); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"answer 2 Far.Do x", "answer 3 Far.Do x", "answer 4 Far.Do x", "response 1 Far.Do y", "error 5 Far.Do FAR-1",
+		"answer 6 Far.Do x", "answer 7 Far.Do x"}
+	s.gets(v, want...)
+	s.gets(w, want...)
+	if late := s.Stats().Late; late != 2 {
+		t.Errorf("%d answers were late, want 2", late)
+	}
+	v.mu.Lock()
+	v.fault = session.ErrBufferExceed
+	v.mu.Unlock()
+	r := s.ForwardRun(v.session, "Far.Do")
+	r.Add("Far.Do", 1, nil)
+	if !r.Send() {
+		t.Fatal("the run was not sent")
+	}
+	r.Free()
+	s.says(link.Frame{Kind: kindResponse, Session: 7, ID: 1})
+	s.gets(v, "error 1 Far.Do NANO-500")
 }
 
 // TestNoRunWithTracer checks that each message has a span with a Tracer.

@@ -25,13 +25,14 @@ type peerConn struct {
 	listed   bool
 	batch    *dispatch.Batch // messages for batchFor that are not delivered yet
 	batchFor *proxySession
-	room     int              // room of batchFor when batch was started
-	served   *proxySession    // session of the last message, nil for none: consecutive messages are often of one session
-	handler  *handler.Handler // handler of the last message
-	block    []byte           // the rest of a block into which payloads are copied
-	message  message.Message  // reused for messages to clients
-	members  []Client         // reused for multicasts
-	taken    []waitingRequest // reused for answers
+	room     int               // room of batchFor when batch was started
+	served   *proxySession     // session of the last message, nil for none: consecutive messages are often of one session
+	handler  *handler.Handler  // handler of the last message
+	block    []byte            // the rest of a block into which payloads are copied
+	message  message.Message   // reused for messages to clients
+	members  []Client          // reused for multicasts
+	taken    []waitingRequest  // reused for answers
+	answers  []message.Message // likewise
 
 	name   carry.Name    // name of the peer in tokens
 	asking chan struct{} // holds a token for each client that waits for the peer's answer to a carry frame

@@ -53,7 +53,8 @@ type visitor struct {
 
 	mu    sync.Mutex
 	sent  []string // data sent to the client
-	fault error    // the error that Relay returns
+	fault error    // the error that Relay returns; RelayAnswers sends nothing then
+	most  int      // the most answers that RelayAnswers sends; 0 for all
 }
 
 func (v *visitor) SessionID() int64 { return v.id }
@@ -90,6 +91,23 @@ func (v *visitor) Relay(m *message.Message, _ bool) error {
 		v.got("%v %d %s %s", m.Type, m.ID, m.Route, m.Data)
 	}
 	return fault
+}
+
+func (v *visitor) RelayAnswers(list []message.Message) (sent int) {
+	v.mu.Lock()
+	fault := v.fault
+	v.mu.Unlock()
+	if fault != nil {
+		return 0
+	}
+	if v.most > 0 {
+		list = list[:min(v.most, len(list))]
+	}
+	for i := range list {
+		m := &list[i]
+		v.got("answer %d %s %s", m.ID, m.Route, m.Data)
+	}
+	return len(list)
 }
 
 func (v *visitor) RelayError(id uint64, route string, e *message.Error, _ bool) {

@@ -41,15 +41,42 @@ func (pc *peerConn) responses(frames []link.Frame) (n int) {
 		fs.share.Release(fs.client.Mailbox(), ran, 0)
 	}
 	pc.mu.Unlock()
-	for i := range frames {
-		if pc.taken[i].id == 0 {
-			pc.b.counts.late.Add(1)
+	for i := 0; i < len(frames); {
+		if sent := pc.relayAnswers(fs.client, frames[i:], pc.taken[i:]); sent > 0 {
+			i += sent
 			continue
 		}
-		pc.response(fs.client, &frames[i], &pc.taken[i])
+		if pc.taken[i].id == 0 {
+			pc.b.counts.late.Add(1)
+		} else {
+			pc.response(fs.client, &frames[i], &pc.taken[i])
+		}
+		i++
 	}
 	clear(pc.taken)
 	return n
+}
+
+// relayAnswers sends the first answers on to a client, as far as nothing about them is special. taken holds their requests.
+// It returns how many it has sent.
+func (pc *peerConn) relayAnswers(c Client, frames []link.Frame, taken []waitingRequest) (sent int) {
+	list := pc.answers[:0]
+	for i := range frames {
+		f, w := &frames[i], &taken[i]
+		if w.id == 0 || w.begun || w.span != nil || f.Flags&flagError != 0 {
+			break
+		}
+		list = append(list, message.Message{})
+		m := &list[i]
+		m.Type, m.ID, m.Route, m.Data = message.Response, f.ID, w.route, f.Data
+	}
+	if len(list) == 0 {
+		return 0
+	}
+	sent = c.RelayAnswers(list)
+	clear(list)
+	pc.answers = list
+	return sent
 }
 
 // response sends the answer to a request on to its client.
