@@ -100,7 +100,7 @@ func (f *Frame) append(dst []byte, body int) []byte {
 	dst = append(dst, byte(f.Kind), 0)
 	if f.Session != 0 {
 		flags |= hasSession
-		dst = binary.AppendUvarint(dst, uint64(f.Session))
+		dst = appendSession(dst, uint64(f.Session))
 	}
 	if f.ID != 0 {
 		flags |= hasID
@@ -198,6 +198,18 @@ func (d *Decoder) route(b []byte) string {
 		d.routes[s] = s
 	}
 	return s
+}
+
+// appendSession appends the varint of a session id. The ids of a cluster take nine bytes, whose bits are moved in parallel.
+func appendSession(dst []byte, id uint64) []byte {
+	if id>>56 == 0 || id>>63 != 0 {
+		return binary.AppendUvarint(dst, id)
+	}
+	v := id&0x0fffffff | id&0x00fffffff0000000<<4
+	v = v&0x00003fff00003fff | v&0x0fffc0000fffc000<<2
+	v = v&0x007f007f007f007f | v&0x3f803f803f803f80<<1
+	dst = binary.LittleEndian.AppendUint64(dst, v|0x8080808080808080)
+	return append(dst, byte(id>>56))
 }
 
 // uvarint decodes a varint at the start of b, and returns the rest of b.
