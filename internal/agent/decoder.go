@@ -149,26 +149,27 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	}
 	c.in.decode.size, c.in.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
 	c.in.decode.packets += packet.HeadLength + len(body)
-	routed := a.flags.has(flagRouted)
-	if routed && c.in.decode.direct && a.hub.Dispatcher.DecodeForward(c.in.decode.batch, a.session, &h) {
+	if a.flags.has(flagRouted) {
+		c.decodeRouted(&h)
 		return nil
 	}
 	call := c.in.decode.batch.Next(len(h.Body))
-	if routed {
-		c.decodeRouted(call, &h)
-	} else {
-		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.in.decode, c.in.decode.last)
-	}
+	a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.in.decode, c.in.decode.last)
 	if next := call.Handler(); next != c.in.decode.last {
 		c.in.decode.last = next
 	}
 	return nil
 }
 
+// decodeRouted decodes a message of a session that was bound to another node.
+//
 //go:noinline
-func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
-	a := c.agent.Load()
-	a.hub.Dispatcher.DecodeRouted(call, a.session, h, &c.in.decode)
+func (c *Conn) decodeRouted(h *message.Header) {
+	a, d := c.agent.Load(), &c.in.decode
+	if d.direct && a.hub.Dispatcher.DecodeForward(d.batch, a.session, h) {
+		return
+	}
+	a.hub.Dispatcher.DecodeRouted(d.batch.Next(len(h.Body)), a.session, h, d)
 }
 
 var errEarly = violation("data before the ack")
