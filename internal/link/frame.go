@@ -132,7 +132,10 @@ type Decoder struct {
 }
 
 // Next decodes the first frame of b, and returns the rest of b. The frame's Meta and Data alias b. The error is ErrFrame if b
-// does not begin with a whole frame.
+// does not begin with a whole frame; then f is not valid.
+//
+// f may hold an earlier frame. Its pointers are stored only if they change, because such a store is expensive while the
+// garbage collector marks.
 func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	size, b, ok := uvarint(b)
 	if !ok || size > uint64(len(b)) || size < 2 {
@@ -140,7 +143,7 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	}
 	b, rest = b[:size:size], b[size:]
 	flags := b[1]
-	*f = Frame{Kind: Kind(b[0]), Flags: flags >> flagShift}
+	f.Kind, f.Flags, f.Session, f.ID = Kind(b[0]), flags>>flagShift, 0, 0
 	b = b[2:]
 	if flags&hasSession != 0 {
 		if f.Session, b, ok = d.sessionID(b); !ok {
@@ -157,12 +160,18 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 		if route, b, ok = field(b); !ok {
 			return nil, fmt.Errorf("%w: no route", ErrFrame)
 		}
-		f.Route = d.route(route)
+		if r := d.route(route); f.Route != r {
+			f.Route = r
+		}
+	} else if f.Route != "" {
+		f.Route = ""
 	}
 	if flags&hasMeta != 0 {
 		if f.Meta, b, ok = field(b); !ok {
 			return nil, fmt.Errorf("%w: no meta data", ErrFrame)
 		}
+	} else if f.Meta != nil {
+		f.Meta = nil
 	}
 	f.Data = b
 	return rest, nil

@@ -57,6 +57,21 @@ func TestFrameWire(t *testing.T) {
 	}
 }
 
+// TestNextIntoUsedFrame checks that nothing of an earlier frame is left.
+func TestNextIntoUsedFrame(t *testing.T) {
+	var d Decoder
+	var f Frame
+	for _, first := range frames {
+		for _, second := range frames {
+			for _, c := range []Frame{first.frame, second.frame} {
+				if _, err := d.Next(c.Append(nil), &f); err != nil || !same(&f, &c) {
+					t.Fatalf("%q, then %q: Next = %+v, %v, want %+v", first.name, second.name, f, err, c)
+				}
+			}
+		}
+	}
+}
+
 // TestAppendSession compares the encoding of session ids with that of encoding/binary.
 func TestAppendSession(t *testing.T) {
 	check := func(id uint64) {

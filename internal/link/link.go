@@ -368,12 +368,14 @@ func (l *Link) read() {
 	defer in.free()
 	var assembler assembler
 	frames := make([]Frame, 0, 16)
+	kept := 0 // frames of the last message that are still in the array
 	for {
 		if err := l.stream.RecvMsg(&in); err != nil {
 			l.Close(broken(err))
 			return
 		}
 		var total, bytes int64
+		most, large := 0, len(in.frames) > largeBatch
 		for rest := in.frames; len(rest) > 0; {
 			// The frame is decoded in its place: copying it would take as long.
 			n := len(frames)
@@ -387,12 +389,14 @@ func (l *Link) read() {
 				l.Close(err)
 				return
 			}
+			most = max(most, n+1)
 			if size == 0 {
 				continue
 			}
 			if f.Kind != kindPing && f.Kind != kindPong {
 				total++
 				bytes += int64(size)
+				large = large || size > largeBatch
 			}
 			if f.Kind >= FirstKind {
 				if frames = frames[:n+1]; n+1 == runLength {
@@ -411,6 +415,15 @@ func (l *Link) read() {
 		if frames = l.deliver(frames); l.ended() {
 			return
 		}
+		// What is left of the message is overwritten by the next one. That is cheaper than to clear it, but no more than
+		// one message is kept, and none that is not from the pool.
+		if large {
+			most, kept = 0, max(most, kept)
+		}
+		if most < kept {
+			clear(frames[most:kept])
+		}
+		kept = most
 		in.free()
 	}
 }
@@ -418,7 +431,6 @@ func (l *Link) read() {
 func (l *Link) deliver(frames []Frame) []Frame {
 	if len(frames) > 0 {
 		l.handler.Received(l, frames)
-		clear(frames)
 	}
 	return frames[:0]
 }

@@ -148,3 +148,63 @@ func TestRunIsBounded(t *testing.T) {
 		t.Errorf("%d frames of 1000 bytes fit a run of %d bytes", n, largeBatch)
 	}
 }
+
+// hoarder is a Handler that keeps the array of the frames, as no handler should.
+type hoarder struct {
+	keeper
+	array []Frame
+}
+
+func (h *hoarder) Received(_ *Link, frames []Frame) { h.array = frames[:cap(frames)] }
+
+// TestFramesOfOneMessage checks that a link keeps the frames of one message at most, and
+// none of a large one, so that old bytes can be freed.
+func TestFramesOfOneMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		wa, wb := wires()
+		h := new(hoarder)
+		a := run(wa, DefaultConfig(), new(keeper))
+		b := New(wb, "peer:1", 1, &clusterpb.Hello{}, DefaultConfig(), h)
+		go func() {
+			b.Run()
+			wb.close()
+		}()
+		synctest.Wait() // the first pings; no others come while time stands still
+		send := func(frames, size, want int) {
+			t.Helper()
+			var r Run
+			for range frames {
+				f := &Frame{Kind: FirstKind, Route: "Far.Do", Meta: []byte("meta"), Data: make([]byte, size)}
+				if size > largeBatch {
+					if err := a.Send(f); err != nil {
+						t.Fatal(err)
+					}
+				} else if !r.Add(f) {
+					t.Fatal("the frames do not fit a run")
+				}
+			}
+			if err := a.SendRun(&r); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			kept := 0
+			for i := range h.array {
+				if f := &h.array[i]; f.Route != "" || len(f.Meta) > 0 || len(f.Data) > 0 {
+					kept++
+				}
+			}
+			if kept != want {
+				t.Errorf("after %d frames of %d bytes, %d are kept, want %d", frames, size, kept, want)
+			}
+		}
+		send(40, 10, 40)
+		send(3, 10, 3)
+		send(1, 2*largeBatch, 0)
+		send(2*runLength, 10, runLength)
+		send(1, 2*largeBatch, 0)
+		send(5, 10, 5)
+		a.Close(errors.New("enough"))
+		<-a.Finished()
+		<-b.Finished()
+	})
+}
