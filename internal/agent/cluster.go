@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"math"
 
+	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/payload"
@@ -79,13 +81,14 @@ func (a *Agent) announceResumed() {
 }
 
 // Relay sends a response or push with a payload that another node encoded. It does not
-// keep the payload. The error is session.ErrSessionOnNotify for a response to an answered
-// request.
-func (a *Agent) Relay(m *message.Message) error {
+// keep the payload. begun reports whether Begin was called for the request of a response.
+// The error is session.ErrSessionOnNotify for a response to a begun request that was
+// answered.
+func (a *Agent) Relay(m *message.Message, begun bool) error {
 	if err := a.sendable(); err != nil {
 		return err
 	}
-	if m.Type != message.Response {
+	if !begun || m.Type != message.Response {
 		return a.sendData(m)
 	}
 	if ok, _ := a.requests.Claim(m.ID); !ok {
@@ -98,12 +101,42 @@ func (a *Agent) Relay(m *message.Message) error {
 	return err
 }
 
-// RelayError answers the request with the id mid with an error. Another node was to serve
-// the request's route.
-func (a *Agent) RelayError(mid uint64, route string, e *message.Error) {
-	if ok, _ := a.requests.Claim(mid); ok {
-		a.sendError(mid, route, e)
+// RelayAnswers sends responses to requests for which Begin was not called, in order, and
+// locks the outbox once for all of them. It returns how many it has sent. The response
+// after them needs Relay, because it may not fit or the session is suspended, or because
+// hooks process the messages of each session.
+func (a *Agent) RelayAnswers(list []message.Message) (sent int) {
+	if a.sendable() != nil || a.hub.Outbound != nil {
+		return 0
 	}
+	o := &a.out
+	o.mu.Lock()
+	for sent < len(list) && o.conn != nil {
+		m := &list[sent]
+		encode := func(b []byte) ([]byte, error) { return codec.AppendResponse(b, m.ID, m.Data) }
+		if o.append(a.hub.MaxQueued, math.MaxInt, encode) != nil {
+			break
+		}
+		sent++
+	}
+	flush := sent > 0 && o.list()
+	a.markFull()
+	o.mu.Unlock()
+	if flush {
+		a.hub.flusher.add(a)
+	}
+	return sent
+}
+
+// RelayError answers the request with the id mid with an error. Another node was to serve
+// the request's route. begun is that of Relay.
+func (a *Agent) RelayError(mid uint64, route string, e *message.Error, begun bool) {
+	if begun {
+		if ok, _ := a.requests.Claim(mid); !ok {
+			return
+		}
+	}
+	a.sendError(mid, route, e)
 }
 
 // isCall reports whether an id may be the id of a call. Clients use smaller ids unless

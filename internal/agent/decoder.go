@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"sync"
+	"time"
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/dispatch"
@@ -26,6 +27,9 @@ type decoder struct {
 	last  *handler.Handler // handler of the previous message
 
 	packets int // bytes of the packets in batch
+
+	direct bool // messages for another node may go there without the mailbox
+	away   bool // another node serves all messages of the last batch
 }
 
 // decodePackets decodes the whole packets at the start of b and returns the rest. It
@@ -146,22 +150,27 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 	}
 	c.in.decode.size, c.in.decode.ahead = int32(packet.HeadLength+len(body)), int32(ahead)
 	c.in.decode.packets += packet.HeadLength + len(body)
-	call := c.in.decode.batch.Next(len(h.Body))
 	if a.flags.has(flagRouted) {
-		c.decodeRouted(call, &h)
-	} else {
-		a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.in.decode, c.in.decode.last)
+		c.decodeRouted(&h)
+		return nil
 	}
+	call := c.in.decode.batch.Next(len(h.Body))
+	a.hub.Dispatcher.DecodeInto(call, a.session, &h, &c.in.decode, c.in.decode.last)
 	if next := call.Handler(); next != c.in.decode.last {
 		c.in.decode.last = next
 	}
 	return nil
 }
 
+// decodeRouted decodes a message of a session that was bound to another node.
+//
 //go:noinline
-func (c *Conn) decodeRouted(call *dispatch.Call, h *message.Header) {
-	a := c.agent.Load()
-	a.hub.Dispatcher.DecodeRouted(call, a.session, h, &c.in.decode)
+func (c *Conn) decodeRouted(h *message.Header) {
+	a, d := c.agent.Load(), &c.in.decode
+	if d.direct && a.hub.Dispatcher.DecodeForward(d.batch, a.session, h) {
+		return
+	}
+	a.hub.Dispatcher.DecodeRouted(d.batch.Next(len(h.Body)), a.session, h, d)
 }
 
 var errEarly = violation("data before the ack")
@@ -271,9 +280,37 @@ func (c *Conn) beginBatch() {
 	if !c.flags.has(flagBusy) {
 		c.flags.set(flagActive | flagBusy)
 	}
+	if c.agent.Load().flags.has(flagRouted) {
+		c.beginRouted()
+	}
 	c.in.decode.batch = dispatch.NewBatch()
 	c.in.decode.block = nil
 	c.in.decode.room = int32(min(c.agent.Load().box.Room(), math.MaxInt32))
+}
+
+// maxIdleWait is how long a reader waits for an empty mailbox. A handler of the session may
+// block for longer, and the end of the connection has to be noticed meanwhile.
+const maxIdleWait = 20 * time.Millisecond
+
+// beginRouted decides whether the messages of the next batch may go to another node without
+// the mailbox. If the last batch went there through the mailbox, as at the start of a
+// stream, beginRouted waits until the mailbox is empty. Otherwise a steady stream would
+// never leave the slow way.
+//
+//go:noinline
+func (c *Conn) beginRouted() {
+	box := &c.agent.Load().box
+	idle := box.Idle()
+	if !idle && c.in.decode.away {
+		c.flags.set(flagPaused)
+		late := time.AfterFunc(maxIdleWait, box.Interrupt)
+		box.WaitIdle()
+		late.Stop()
+		c.seen.Store(c.hub.wheel.now())
+		c.flags.clear(flagPaused)
+		idle = box.Idle()
+	}
+	c.in.decode.direct = idle
 }
 
 // waitForRoom delivers the decoded messages, and waits until the session's mailbox has
@@ -332,6 +369,9 @@ func (c *Conn) deliver() {
 		return
 	}
 	a := c.agent.Load()
+	if a.flags.has(flagRouted) {
+		c.in.decode.away = b.Away()
+	}
 	a.box.Deliver(b)
 	if c.flags.has(flagResume) {
 		c.accepted(a.out.resume, n, size)

@@ -113,15 +113,21 @@ func (a *Agent) queueAnswer(isError bool, encode func([]byte) ([]byte, error)) e
 		err = o.parkIfSuspended(a.hub)
 	}
 	flush := err == nil && o.list()
-	if o.buf.len() > a.hub.MaxQueued && !a.flags.has(flagFull) {
-		a.flags.set(flagFull)
-	}
+	a.markFull()
 	o.mu.Unlock()
 	if err != nil && errors.Is(err, errTooLarge) {
 		a.hub.refuse(refusedSend, a.RemoteAddr())
 		return session.ErrBufferExceed
 	}
 	return a.queued(flush, err)
+}
+
+// markFull stops reading if the queued answers exceed the bound. The caller holds the mu of
+// the outbox.
+func (a *Agent) markFull() {
+	if a.out.buf.len() > a.hub.MaxQueued && !a.flags.has(flagFull) {
+		a.flags.set(flagFull)
+	}
 }
 
 // queueShared queues a whole packet that other agents also send. If nothing but such

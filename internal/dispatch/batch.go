@@ -8,12 +8,18 @@ type Batch struct {
 	calls []Call
 	size  int // bytes of payload and of pinned memory
 	next  *Batch
+
+	// Messages that come before the calls, and that another node serves.
+	run         ForwardRun // nil for none
+	forwards    int        // messages of run
+	forwardSize int        // their bytes of payload
+	route       string     // of the last one; Free keeps it, to save allocations
 }
 
 var batches = sync.Pool{New: func() any { return &Batch{calls: make([]Call, 0, 8)} }}
 
 // maxIdleCalls is the largest batch that is kept for reuse.
-const maxIdleCalls = 256
+const maxIdleCalls = 1024
 
 // NewBatch returns an empty batch.
 func NewBatch() *Batch { return batches.Get().(*Batch) }
@@ -41,13 +47,26 @@ func (b *Batch) Next(size int) *Call {
 func (b *Batch) Pin(n int) { b.size += n }
 
 // Len returns the number of messages.
-func (b *Batch) Len() int { return len(b.calls) }
+func (b *Batch) Len() int { return b.forwards + len(b.calls) }
 
 // Size returns the bytes of payload and of pinned memory.
-func (b *Batch) Size() int { return b.size }
+func (b *Batch) Size() int { return b.forwardSize + b.size }
+
+// Away reports whether another node serves all messages, of which there is at least one.
+func (b *Batch) Away() bool {
+	for i := range b.calls {
+		if sp := b.calls[i].special; sp == nil || sp.forward == nil {
+			return false
+		}
+	}
+	return b.Len() > 0
+}
 
 // Free returns a batch that is not delivered to the pool.
 func (b *Batch) Free() {
+	if b.run != nil {
+		b.endRun()
+	}
 	if cap(b.calls) > maxIdleCalls {
 		return
 	}

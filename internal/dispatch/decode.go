@@ -153,21 +153,32 @@ func (d *Dispatcher) decodeMessage(s *session.Session, m *message.Message) (c Ca
 // Here makes a Call of a message that another node forwarded: this node does not forward it
 // again. A handler without a session is not found. data is not kept: k copies it if necessary.
 func (d *Dispatcher) Here(route string, id uint64, data []byte, k Keeper) (c Call) {
-	if d.draining.Load() {
-		return Refuse(id, errDraining)
-	}
-	found, ok := d.Handler(route)
-	if !ok || found.Sessionless() {
-		return d.refuse(id, route, notFound(route, true))
-	}
-	if found.IsRawArg {
-		return Call{handler: found, id: id, arg: handler.Raw(k.Keep(data))}
-	}
-	if !d.copies {
-		data = k.Keep(data)
-	}
-	d.decode(&c, found, id, data)
+	d.HereInto(&c, route, id, data, k, nil)
 	return c
+}
+
+// HereInto is Here into a Call that is zero. last is that of DecodeInto.
+func (d *Dispatcher) HereInto(c *Call, route string, id uint64, data []byte, k Keeper, last *handler.Handler) {
+	if d.draining.Load() {
+		*c = Refuse(id, errDraining)
+		return
+	}
+	found := last
+	if last == nil || last.Route != route {
+		found, _ = d.Handler(route)
+	}
+	switch {
+	case found == nil || found.Sessionless():
+		*c = d.refuse(id, route, notFound(route, true))
+	case found.IsRawArg:
+		c.handler, c.id = found, id
+		c.arg = handler.Raw(k.Keep(data))
+	default:
+		if !d.copies {
+			data = k.Keep(data)
+		}
+		d.decode(c, found, id, data)
+	}
 }
 
 // Hooks runs the hooks of a channel; a panic in one is an error.

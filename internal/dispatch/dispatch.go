@@ -39,6 +39,9 @@ type Remote interface {
 	// waiting. It is called in the order of the session's messages, one at a time for each
 	// session. msg's data belongs to it. The client gets an error as the answer.
 	Forward(s *session.Session, msg *message.Message) error
+	// ForwardRun begins a run of messages with one of a route. It returns nil if the messages have
+	// to be passed to Forward. It is called like Serves.
+	ForwardRun(s *session.Session, route string) ForwardRun
 }
 
 // Config holds the settings of a [Dispatcher].

@@ -452,6 +452,15 @@ type others struct {
 	sent  trace
 	away  string // the route that sessions forward to another node
 	fault func() error
+
+	runs *runs // nil if ForwardRun returns nil
+}
+
+func (o *others) ForwardRun(_ *session.Session, route string) dispatch.ForwardRun {
+	if o.runs == nil || !o.runs.bound(route) {
+		return nil
+	}
+	return &run{runs: o.runs}
 }
 
 func (o *others) Serves(service string) bool { return service == "bank" || service == "desk" }

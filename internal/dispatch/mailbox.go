@@ -34,7 +34,7 @@ type Accountant interface {
 }
 
 // Mailbox runs the messages of one session one at a time, in the order of their delivery, each on
-// its scheduler. Its methods may be called concurrently, except Wait, which is for one goroutine.
+// its scheduler. Its methods may be called concurrently, except Wait and WaitIdle, which are for one goroutine.
 //
 // The caller that delivers bounds the memory: Wait returns when there is room, and Offer refuses a
 // message without room.
@@ -53,7 +53,8 @@ type Mailbox struct {
 	window      *flow.Window // messages at other nodes; created by the first Acquire
 	active      bool         // run is scheduled, or runs
 	sealed      bool         // nothing more is accepted
-	interrupted bool         // Interrupt was called, and no Wait has returned since
+	interrupted bool         // Interrupt was called, and no Wait or WaitIdle has returned since
+	wantsIdle   bool         // WaitIdle waits
 	last        func()       // runs after everything else, on the dispatcher's loop
 	room        chan struct{}
 
@@ -77,7 +78,15 @@ func (m *Mailbox) Idle() bool {
 
 // Deliver queues the messages of b, which belongs to the mailbox then. If the mailbox is sealed, it
 // refuses them and reports false.
-func (m *Mailbox) Deliver(b *Batch) bool { return m.deliver(b, false) == nil }
+func (m *Mailbox) Deliver(b *Batch) bool {
+	if b.run != nil {
+		if m.sendRun(b); len(b.calls) == 0 {
+			b.Free()
+			return true
+		}
+	}
+	return m.deliver(b, false) == nil
+}
 
 // Offer queues one message with a payload of size bytes if there is room for it. The error is
 // ErrFull, or session.ErrBrokenPipe if the mailbox is sealed.

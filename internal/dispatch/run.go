@@ -73,6 +73,7 @@ func (m *Mailbox) finish(r *run) {
 		}
 	default:
 		m.active = false
+		m.wakeIdle()
 		m.mu.Unlock()
 		if !r.held {
 			m.d.Loop.EndedAt(r.began)

@@ -67,7 +67,31 @@ func (m *Mailbox) Wait() {
 	m.mu.Unlock()
 }
 
-// Interrupt ends the Wait that runs. If none runs, the next one returns at once.
+// WaitIdle blocks until no message waits or runs, the mailbox is sealed, or Interrupt is called.
+func (m *Mailbox) WaitIdle() {
+	m.mu.Lock()
+	for !m.sealed && m.active && !m.interrupted {
+		m.wantsIdle = true
+		if m.room == nil {
+			m.room = make(chan struct{}, 1)
+		}
+		room := m.room
+		m.mu.Unlock()
+		<-room
+		m.mu.Lock()
+	}
+	m.interrupted, m.wantsIdle = false, false
+	m.mu.Unlock()
+}
+
+// wakeIdle ends WaitIdle. The caller holds mu.
+func (m *Mailbox) wakeIdle() {
+	if m.wantsIdle {
+		m.signal()
+	}
+}
+
+// Interrupt ends the Wait or WaitIdle that runs. If none runs, the next one returns at once.
 func (m *Mailbox) Interrupt() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

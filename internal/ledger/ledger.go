@@ -46,7 +46,9 @@ func (l *Ledger) Begin(id uint64) {
 	if last != 0 && l.claimed.Load() != serial {
 		l.leave(last, serial)
 	}
-	l.current.Store(id)
+	if id != last {
+		l.current.Store(id) // notifies in a row save it: a store of an atomic costs as much as a quick handler
+	}
 	l.serial.Store(serial + 1)
 }
 

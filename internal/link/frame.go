@@ -66,10 +66,10 @@ const (
 )
 
 // Size returns the size of the encoded frame in bytes.
-func (f *Frame) Size() int {
-	n := f.body()
-	return uvarintLen(uint64(n)) + n
-}
+func (f *Frame) Size() int { return sizeOf(f.body()) }
+
+// sizeOf returns the size of an encoded frame whose body has the given size.
+func sizeOf(body int) int { return uvarintLen(uint64(body)) + body }
 
 // body returns the size of the encoded frame without its length field.
 func (f *Frame) body() int {
@@ -90,14 +90,17 @@ func (f *Frame) body() int {
 }
 
 // Append appends the frame to dst.
-func (f *Frame) Append(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(f.body()))
+func (f *Frame) Append(dst []byte) []byte { return f.append(dst, f.body()) }
+
+// append is Append for a frame whose body has the given size.
+func (f *Frame) append(dst []byte, body int) []byte {
+	dst = binary.AppendUvarint(dst, uint64(body))
 	flags := f.Flags << flagShift
 	at := len(dst) + 1
 	dst = append(dst, byte(f.Kind), 0)
 	if f.Session != 0 {
 		flags |= hasSession
-		dst = binary.AppendUvarint(dst, uint64(f.Session))
+		dst = appendSession(dst, uint64(f.Session))
 	}
 	if f.ID != 0 {
 		flags |= hasID
@@ -121,10 +124,18 @@ func (f *Frame) Append(dst []byte) []byte {
 // concurrently.
 type Decoder struct {
 	routes map[string]string
+	last   string // the last route: consecutive frames often have the same
+
+	session int64                       // the last session; likewise
+	encoded [binary.MaxVarintLen64]byte // its encoding
+	size    int                         // of the encoding; 0 before the first session
 }
 
 // Next decodes the first frame of b, and returns the rest of b. The frame's Meta and Data alias b. The error is ErrFrame if b
-// does not begin with a whole frame.
+// does not begin with a whole frame; then f is not valid.
+//
+// f may hold an earlier frame. Its pointers are stored only if they change, because such a store is expensive while the
+// garbage collector marks.
 func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	size, b, ok := uvarint(b)
 	if !ok || size > uint64(len(b)) || size < 2 {
@@ -132,14 +143,12 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 	}
 	b, rest = b[:size:size], b[size:]
 	flags := b[1]
-	*f = Frame{Kind: Kind(b[0]), Flags: flags >> flagShift}
+	f.Kind, f.Flags, f.Session, f.ID = Kind(b[0]), flags>>flagShift, 0, 0
 	b = b[2:]
 	if flags&hasSession != 0 {
-		var v uint64
-		if v, b, ok = uvarint(b); !ok {
+		if f.Session, b, ok = d.sessionID(b); !ok {
 			return nil, fmt.Errorf("%w: no session id", ErrFrame)
 		}
-		f.Session = int64(v)
 	}
 	if flags&hasID != 0 {
 		if f.ID, b, ok = uvarint(b); !ok {
@@ -151,19 +160,43 @@ func (d *Decoder) Next(b []byte, f *Frame) (rest []byte, err error) {
 		if route, b, ok = field(b); !ok {
 			return nil, fmt.Errorf("%w: no route", ErrFrame)
 		}
-		f.Route = d.route(route)
+		if r := d.route(route); f.Route != r {
+			f.Route = r
+		}
+	} else if f.Route != "" {
+		f.Route = ""
 	}
 	if flags&hasMeta != 0 {
 		if f.Meta, b, ok = field(b); !ok {
 			return nil, fmt.Errorf("%w: no meta data", ErrFrame)
 		}
+	} else if f.Meta != nil {
+		f.Meta = nil
 	}
 	f.Data = b
 	return rest, nil
 }
 
+// sessionID decodes a session id at the start of b, and returns the rest of b. Ids of most sessions take nine bytes, which is
+// longer to decode than to compare.
+func (d *Decoder) sessionID(b []byte) (id int64, rest []byte, ok bool) {
+	if n := d.size; n > 0 && len(b) >= n && string(b[:n]) == string(d.encoded[:n]) {
+		return d.session, b[n:], true
+	}
+	v, rest, ok := uvarint(b)
+	if !ok {
+		return 0, b, false
+	}
+	d.session, d.size = int64(v), copy(d.encoded[:], b[:len(b)-len(rest)])
+	return int64(v), rest, true
+}
+
 func (d *Decoder) route(b []byte) string {
+	if string(b) == d.last {
+		return d.last
+	}
 	if s, ok := d.routes[string(b)]; ok {
+		d.last = s
 		return s
 	}
 	s := string(b)
@@ -174,6 +207,18 @@ func (d *Decoder) route(b []byte) string {
 		d.routes[s] = s
 	}
 	return s
+}
+
+// appendSession appends the varint of a session id. The ids of a cluster take nine bytes, whose bits are moved in parallel.
+func appendSession(dst []byte, id uint64) []byte {
+	if id>>56 == 0 || id>>63 != 0 {
+		return binary.AppendUvarint(dst, id)
+	}
+	v := id&0x0fffffff | id&0x00fffffff0000000<<4
+	v = v&0x00003fff00003fff | v&0x0fffc0000fffc000<<2
+	v = v&0x007f007f007f007f | v&0x3f803f803f803f80<<1
+	dst = binary.LittleEndian.AppendUint64(dst, v|0x8080808080808080)
+	return append(dst, byte(id>>56))
 }
 
 // uvarint decodes a varint at the start of b, and returns the rest of b.

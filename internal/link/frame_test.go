@@ -2,9 +2,11 @@ package link
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -51,6 +53,60 @@ func TestFrameWire(t *testing.T) {
 		rest, err := d.Next(append(want, "after"...), &f)
 		if err != nil || string(rest) != "after" || !same(&f, &c.frame) {
 			t.Errorf("%s: Next(%x) = %+v, %q, %v", c.name, want, f, rest, err)
+		}
+	}
+}
+
+// TestNextIntoUsedFrame checks that nothing of an earlier frame is left.
+func TestNextIntoUsedFrame(t *testing.T) {
+	var d Decoder
+	var f Frame
+	for _, first := range frames {
+		for _, second := range frames {
+			for _, c := range []Frame{first.frame, second.frame} {
+				if _, err := d.Next(c.Append(nil), &f); err != nil || !same(&f, &c) {
+					t.Fatalf("%q, then %q: Next = %+v, %v, want %+v", first.name, second.name, f, err, c)
+				}
+			}
+		}
+	}
+}
+
+// TestAppendSession compares the encoding of session ids with that of encoding/binary.
+func TestAppendSession(t *testing.T) {
+	check := func(id uint64) {
+		t.Helper()
+		got, want := appendSession([]byte("before"), id), binary.AppendUvarint([]byte("before"), id)
+		if !bytes.Equal(got, want) {
+			t.Fatalf("appendSession(%#x) = %x, want %x", id, got, want)
+		}
+	}
+	for bit := range 64 {
+		check(1 << bit)
+		check(1<<bit - 1)
+		check(^uint64(0) << bit)
+		check(1<<56 | 1<<bit)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 100000 {
+		check(random.Uint64() >> random.IntN(64))
+	}
+}
+
+// TestSessionsInTurns checks that the decoder tells sessions apart whose encodings begin
+// alike.
+func TestSessionsInTurns(t *testing.T) {
+	ids := []int64{1, 128, 1<<57 + 1, 1<<57 + 2, 1<<58 + 1, 1, 1, -1, -2, 1<<62 + 1<<57, 300, 300, 0, 300}
+	var wire []byte
+	for _, id := range ids {
+		wire = (&Frame{Kind: FirstKind, Session: id, Data: []byte{0x80, 0x80}}).Append(wire)
+	}
+	var d Decoder
+	for _, id := range ids {
+		var f Frame
+		var err error
+		if wire, err = d.Next(wire, &f); err != nil || f.Session != id || !bytes.Equal(f.Data, []byte{0x80, 0x80}) {
+			t.Fatalf("Next = %+v, %v, want session %d", f, err, id)
 		}
 	}
 }

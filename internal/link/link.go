@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,7 +207,8 @@ func (l *Link) makeRoom() {
 
 // queue is Send with the given limits.
 func (l *Link) queue(f *Frame, bytes, frames int) error {
-	size := f.Size()
+	body := f.body()
+	size := sizeOf(body)
 	if size > MaxFrame {
 		return fmt.Errorf("%w: %d bytes, %d fit", ErrFrameTooLarge, size, MaxFrame)
 	}
@@ -219,7 +221,7 @@ func (l *Link) queue(f *Frame, bytes, frames int) error {
 		l.mu.Unlock()
 		return ErrQueueFull
 	}
-	l.out.add(f, size)
+	l.out.add(f, body)
 	l.mu.Unlock()
 	l.signal()
 	return nil
@@ -245,7 +247,7 @@ func (l *Link) Leave() {
 func (l *Link) force(f *Frame) {
 	l.mu.Lock()
 	if l.err == nil && !l.leaving {
-		l.out.add(f, f.Size())
+		l.out.add(f, f.body())
 		l.leaving = f.Kind == kindBye
 	}
 	l.mu.Unlock()
@@ -366,34 +368,45 @@ func (l *Link) read() {
 	defer in.free()
 	var assembler assembler
 	frames := make([]Frame, 0, 16)
+	kept := 0 // frames of the last message that are still in the array
 	for {
 		if err := l.stream.RecvMsg(&in); err != nil {
 			l.Close(broken(err))
 			return
 		}
 		var total, bytes int64
+		most, large := 0, len(in.frames) > largeBatch
 		for rest := in.frames; len(rest) > 0; {
-			var f Frame
+			// The frame is decoded in its place: copying it would take as long.
+			n := len(frames)
+			if n == cap(frames) {
+				frames = slices.Grow(frames, 1)
+			}
+			f := &frames[:n+1][n]
 			var size int
 			var err error
-			if rest, size, err = assembler.next(rest, &f); err != nil {
+			if rest, size, err = assembler.next(rest, f); err != nil {
 				l.Close(err)
 				return
 			}
+			most = max(most, n+1)
 			if size == 0 {
 				continue
 			}
 			if f.Kind != kindPing && f.Kind != kindPong {
 				total++
 				bytes += int64(size)
+				large = large || size > largeBatch
 			}
 			if f.Kind >= FirstKind {
-				if frames = append(frames, f); len(frames) < runLength {
-					continue
+				if frames = frames[:n+1]; n+1 == runLength {
+					frames = l.deliver(frames)
 				}
+				continue
 			}
+			control := *f
 			frames = l.deliver(frames)
-			if f.Kind < FirstKind && !l.control(&f) {
+			if !l.control(&control) {
 				return
 			}
 		}
@@ -402,6 +415,15 @@ func (l *Link) read() {
 		if frames = l.deliver(frames); l.ended() {
 			return
 		}
+		// What is left of the message is overwritten by the next one. That is cheaper than to clear it, but no more than
+		// one message is kept, and none that is not from the pool.
+		if large {
+			most, kept = 0, max(most, kept)
+		}
+		if most < kept {
+			clear(frames[most:kept])
+		}
+		kept = most
 		in.free()
 	}
 }
@@ -409,7 +431,6 @@ func (l *Link) read() {
 func (l *Link) deliver(frames []Frame) []Frame {
 	if len(frames) > 0 {
 		l.handler.Received(l, frames)
-		clear(frames)
 	}
 	return frames[:0]
 }

@@ -15,10 +15,12 @@ type batch struct {
 	frames int // frames that are complete with this batch
 }
 
-// add encodes a frame of size bytes into the last batch. A frame that does not fit a batch gets one of its own.
-func (q *queue) add(f *Frame, size int) {
+// add encodes a frame, whose body has the given size, into the last batch. A frame that does not fit a batch gets one of its
+// own.
+func (q *queue) add(f *Frame, body int) {
+	size := sizeOf(body)
 	last := q.room(size)
-	*last.buf = f.Append(*last.buf)
+	*last.buf = f.append(*last.buf, body)
 	last.bytes += size
 	last.frames++
 	q.bytes += size
@@ -34,10 +36,7 @@ func (q *queue) room(size int) *batch {
 			return last
 		}
 		if need <= largeBatch {
-			grown := pool{}.Get(largeBatch)
-			*grown = append((*grown)[:0], *last.buf...)
-			pool{}.Put(last.buf)
-			last.buf = grown
+			last.grow()
 			return last
 		}
 	}
@@ -45,6 +44,35 @@ func (q *queue) room(size int) *batch {
 	*buf = (*buf)[:headSize]
 	q.batches = append(q.batches, batch{buf: buf})
 	return &q.batches[len(q.batches)-1]
+}
+
+// grow moves the frames of a small batch into a large one.
+func (b *batch) grow() {
+	grown := pool{}.Get(largeBatch)
+	*grown = append((*grown)[:0], *b.buf...)
+	pool{}.Put(b.buf)
+	b.buf = grown
+}
+
+// join appends the frames of b, which belongs to the queue then: behind the frames of the last batch if they fit there, else
+// as a batch.
+func (q *queue) join(b batch) {
+	q.bytes += b.bytes
+	q.frames += b.frames
+	if n := len(q.batches); n > 0 {
+		last := &q.batches[n-1]
+		if frames := (*b.buf)[headSize:]; len(*last.buf)+len(frames) <= largeBatch {
+			if len(*last.buf)+len(frames) > cap(*last.buf) {
+				last.grow()
+			}
+			*last.buf = append(*last.buf, frames...)
+			last.bytes += b.bytes
+			last.frames += b.frames
+			pool{}.Put(b.buf)
+			return
+		}
+	}
+	q.batches = append(q.batches, b)
 }
 
 // take removes the first batch, or its next part if it is a frame that is larger than a batch. Its bytes and frames count until

@@ -69,7 +69,7 @@ func (pc *peerConn) send(c Client, f *link.Frame, span trace.Span) error {
 		f.Meta = i.append(f.Meta)
 		fs = &forwardedSession{client: c}
 	}
-	if f.Kind == kindRequest && len(fs.waiting) >= maxWaiting {
+	if f.Kind == kindRequest && fs.waiting.len() >= maxWaiting {
 		return errWaiting
 	}
 	if err := pc.link.Send(f); err != nil {
@@ -85,7 +85,7 @@ func (pc *peerConn) send(c Client, f *link.Frame, span trace.Span) error {
 		}
 	}
 	if f.Kind == kindRequest {
-		fs.waiting = append(fs.waiting, waitingRequest{f.ID, f.Route, span})
+		fs.waiting.add(waitingRequest{f.ID, f.Route, span, true})
 	}
 	fs.share.Acquire(c.Mailbox(), 1, len(f.Data))
 	return nil

@@ -11,7 +11,7 @@ import (
 // forwardedSession is the session of a client of this node that a peer knows. peerConn.mu guards it.
 type forwardedSession struct {
 	client  Client
-	waiting []waitingRequest // the requests that the peer has not answered
+	waiting waitingRequests  // the requests that the peer has not answered
 	share   flow.Share       // messages that the peer has not acknowledged
 	will    *message.Message // the client gets it when the peer goes down; nil for none
 	queued  int              // steps of queueStep that were reported; see queueWatch
@@ -22,21 +22,46 @@ type waitingRequest struct {
 	id    uint64
 	route string
 	span  trace.Span // ends with the answer; nil for none
+	begun bool       // it has passed through the client's mailbox
 }
 
 // maxWaiting bounds the requests of one session without an answer from one node.
 const maxWaiting = 1024
 
+// waitingRequests holds the requests of one session in the order in which they were sent. Answers usually come in that order.
+type waitingRequests struct {
+	list  []waitingRequest
+	first int // the first one in list; those before it are taken
+}
+
+func (l *waitingRequests) len() int { return len(l.list) - l.first }
+
+// all returns the requests.
+func (l *waitingRequests) all() []waitingRequest { return l.list[l.first:] }
+
+// add appends requests.
+func (l *waitingRequests) add(w ...waitingRequest) {
+	if l.first > 0 && len(l.list)+len(w) > cap(l.list) {
+		n := copy(l.list, l.all())
+		clear(l.list[n:])
+		l.list, l.first = l.list[:n], 0
+	}
+	l.list = append(l.list, w...)
+}
+
 // take removes a request. It reports false if the session does not wait for its answer.
-func (fs *forwardedSession) take(id uint64) (w waitingRequest, ok bool) {
-	for i, w := range fs.waiting {
-		if w.id == id {
-			last := len(fs.waiting) - 1
-			copy(fs.waiting[i:], fs.waiting[i+1:])
-			fs.waiting[last] = waitingRequest{}
-			fs.waiting = fs.waiting[:last]
-			return w, true
+func (l *waitingRequests) take(id uint64) (w waitingRequest, ok bool) {
+	for i := l.first; i < len(l.list); i++ {
+		if l.list[i].id != id {
+			continue
 		}
+		w = l.list[i]
+		copy(l.list[l.first+1:], l.list[l.first:i])
+		l.list[l.first] = waitingRequest{}
+		if l.first++; l.first == len(l.list) {
+			l.list, l.first = l.list[:0], 0
+		}
+		return w, true
 	}
 	return waitingRequest{}, false
 }
@@ -67,7 +92,7 @@ func (pc *peerConn) finished(s *session.Session) {
 	}
 	pc.mu.Unlock()
 	if fs != nil {
-		for _, w := range fs.waiting { // no other goroutine has fs
+		for _, w := range fs.waiting.all() { // no other goroutine has fs
 			endSpan(w.span, errUnanswered)
 		}
 	}
@@ -82,15 +107,15 @@ func (pc *peerConn) lostClient(fs *forwardedSession) {
 			pc.b.rebind(c, service, address, "")
 		}
 	}
-	pc.b.Dispatcher.Counts.Failed.Add(int64(len(fs.waiting)))
-	for _, w := range fs.waiting {
+	pc.b.Dispatcher.Counts.Failed.Add(int64(fs.waiting.len()))
+	for _, w := range fs.waiting.all() {
 		err := message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route)
-		c.RelayError(w.id, w.route, err)
+		c.RelayError(w.id, w.route, err, w.begun)
 		endSpan(w.span, err)
 	}
-	fs.waiting = nil
+	fs.waiting = waitingRequests{}
 	fs.share.ReleaseAll(c.Mailbox())
-	if fs.will != nil && c.Relay(fs.will) != nil {
+	if fs.will != nil && c.Relay(fs.will, false) != nil {
 		pc.b.counts.lost.Add(1)
 	}
 }

@@ -14,10 +14,14 @@ type Client interface {
 	Session() *session.Session
 	Control() sessionctl.Control
 	Mailbox() *dispatch.Mailbox
-	// Relay sends a response or push whose payload is encoded. It does not keep the payload.
-	Relay(m *message.Message) error
-	// RelayError answers a request of the client with an error.
-	RelayError(mid uint64, route string, e *message.Error)
+	// Relay sends a response or push whose payload is encoded. It does not keep the payload. begun reports whether the
+	// request of a response has passed through the mailbox, and so was begun as those that this node serves.
+	Relay(m *message.Message, begun bool) error
+	// RelayAnswers relays responses to requests that were not begun, in order, and is cheaper than Relay. It returns how
+	// many it has sent. The response after them needs Relay.
+	RelayAnswers(list []message.Message) (sent int)
+	// RelayError answers a request of the client with an error; begun is that of Relay.
+	RelayError(mid uint64, route string, e *message.Error, begun bool)
 	// KickFor kicks the client for a reason.
 	KickFor(why error, reason string) error
 	// Bound is called when the session's uid has changed.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/lonng/nano/internal/carry"
 	"github.com/lonng/nano/internal/dispatch"
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/link"
 	"github.com/lonng/nano/internal/mesh"
 	"github.com/lonng/nano/internal/message"
@@ -24,10 +25,14 @@ type peerConn struct {
 	listed   bool
 	batch    *dispatch.Batch // messages for batchFor that are not delivered yet
 	batchFor *proxySession
-	room     int             // room of batchFor when batch was started
-	block    []byte          // the rest of a block into which payloads are copied
-	message  message.Message // reused for messages to clients
-	members  []Client        // reused for multicasts
+	room     int               // room of batchFor when batch was started
+	served   *proxySession     // session of the last message, nil for none: consecutive messages are often of one session
+	handler  *handler.Handler  // handler of the last message
+	block    []byte            // the rest of a block into which payloads are copied
+	message  message.Message   // reused for messages to clients
+	members  []Client          // reused for multicasts
+	taken    []waitingRequest  // reused for answers
+	answers  []message.Message // likewise
 
 	name   carry.Name    // name of the peer in tokens
 	asking chan struct{} // holds a token for each client that waits for the peer's answer to a carry frame
@@ -79,8 +84,14 @@ func (b *Broker) Received(l *link.Link, frames []link.Frame) {
 	pc := peerConnOf(l)
 	b.Gate.Begin()
 	defer b.Gate.End()
-	for i := range frames {
-		pc.receive(&frames[i])
+	for len(frames) > 0 {
+		n := 1
+		if frames[0].Kind == kindResponse {
+			n = pc.responses(frames)
+		} else {
+			pc.receive(&frames[0])
+		}
+		frames = frames[n:]
 	}
 	pc.deliver()
 }
@@ -108,8 +119,6 @@ func (pc *peerConn) receive(f *link.Frame) {
 	switch f.Kind {
 	case kindRequest, kindNotify:
 		err = pc.serve(f)
-	case kindResponse:
-		pc.response(f)
 	case kindDone:
 		err = pc.done(f)
 	case kindPush:
@@ -165,6 +174,7 @@ func (pc *peerConn) lost() {
 	for _, c := range carried {
 		c.OnLost(link.ErrDown)
 	}
+	pc.served = nil
 	if pc.batch != nil {
 		pc.batch.Free()
 		pc.batch = nil

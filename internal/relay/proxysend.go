@@ -84,7 +84,8 @@ func (p *proxySession) answer(mid uint64, v any, current bool) error {
 			return err
 		}
 	}
-	f := link.Frame{Kind: kindResponse, Session: p.id, ID: mid}
+	var f link.Frame // see forwardRun.Add
+	f.Kind, f.Session, f.ID = kindResponse, p.id, mid
 	if !current {
 		f.Flags = flagLater
 	}

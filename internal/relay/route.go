@@ -88,12 +88,7 @@ func serviceOf(route string) (string, bool) {
 // another one to which choose binds it. If two goroutines choose at the same time, the first choice counts.
 func (b *Broker) choose(c Client, service string) (*peerConn, error) {
 	s := c.Session()
-	name := service
-	address, bound := s.Router().Find(name)
-	if (!bound || address == b.Address()) && b.has(service) {
-		name = missingPart(service)
-		address, bound = s.Router().Find(name)
-	}
+	name, address, bound := b.binding(s, service)
 	links := alive(b.node.LinksTo(service)) // after Find, so that it includes the node of a binding that was just made
 	l := linkTo(links, address)
 	if l == nil && bound {
@@ -122,6 +117,29 @@ func (b *Broker) choose(c Client, service string) (*peerConn, error) {
 		l = other
 	}
 	return peerConnOf(l), nil
+}
+
+// binding returns the name under which a session may be bound to another node for a service, and to which address it is bound.
+func (b *Broker) binding(s *session.Session, service string) (name, address string, bound bool) {
+	name = service
+	address, bound = s.Router().Find(name)
+	if (!bound || address == b.Address()) && b.has(service) {
+		name = missingPart(service)
+		address, bound = s.Router().Find(name)
+	}
+	return name, address, bound
+}
+
+// boundTo returns the node that choose returns because a session is bound to it; nil if choose has to bind the session first.
+func (b *Broker) boundTo(s *session.Session, service string) *peerConn {
+	_, address, bound := b.binding(s, service)
+	if !bound {
+		return nil
+	}
+	if l := linkTo(alive(b.node.LinksTo(service)), address); l != nil {
+		return peerConnOf(l)
+	}
+	return nil
 }
 
 // memberInfo returns the member at the other end of a link, for the program.

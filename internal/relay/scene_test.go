@@ -53,7 +53,8 @@ type visitor struct {
 
 	mu    sync.Mutex
 	sent  []string // data sent to the client
-	fault error    // the error that Relay returns
+	fault error    // the error that Relay returns; RelayAnswers sends nothing then
+	most  int      // the most answers that RelayAnswers sends; 0 for all
 }
 
 func (v *visitor) SessionID() int64 { return v.id }
@@ -82,7 +83,7 @@ func (v *visitor) Refuse(id uint64, e *message.Error) { v.Fail(id, e) }
 
 func (v *visitor) Fail(id uint64, e *message.Error) { v.got("failed %d %s", id, e.Code) }
 
-func (v *visitor) Relay(m *message.Message) error {
+func (v *visitor) Relay(m *message.Message, _ bool) error {
 	v.mu.Lock()
 	fault := v.fault
 	v.mu.Unlock()
@@ -92,7 +93,24 @@ func (v *visitor) Relay(m *message.Message) error {
 	return fault
 }
 
-func (v *visitor) RelayError(id uint64, route string, e *message.Error) {
+func (v *visitor) RelayAnswers(list []message.Message) (sent int) {
+	v.mu.Lock()
+	fault := v.fault
+	v.mu.Unlock()
+	if fault != nil {
+		return 0
+	}
+	if v.most > 0 {
+		list = list[:min(v.most, len(list))]
+	}
+	for i := range list {
+		m := &list[i]
+		v.got("answer %d %s %s", m.ID, m.Route, m.Data)
+	}
+	return len(list)
+}
+
+func (v *visitor) RelayError(id uint64, route string, e *message.Error, _ bool) {
 	v.got("error %d %s %s", id, route, e.Code)
 }
 
@@ -154,7 +172,7 @@ func (l *lobby) ByUID(uid int64) (list []*session.Session) {
 
 func (l *lobby) Multicast(to []Client, route string, data []byte) {
 	for _, c := range to {
-		_ = c.Relay(&message.Message{Type: message.Push, Route: route, Data: data})
+		_ = c.Relay(&message.Message{Type: message.Push, Route: route, Data: data}, false)
 	}
 }
 

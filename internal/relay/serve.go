@@ -21,7 +21,11 @@ func (pc *peerConn) session(id int64) *proxySession {
 // introduced returns the session of a frame, which it creates if meta introduces the session. It returns nil if this node
 // does not know the session, or drains.
 func (pc *peerConn) introduced(id int64, meta []byte) (*proxySession, error) {
+	if p := pc.served; p != nil && p.id == id {
+		return p, nil
+	}
 	if p := pc.session(id); p != nil || len(meta) == 0 {
+		pc.served = p
 		return p, nil
 	}
 	i, err := parseIntroduction(meta)
@@ -85,7 +89,11 @@ func (pc *peerConn) serve(f *link.Frame) error {
 		p.refuse(f.ID, dispatch.ErrFull, len(f.Data))
 		return nil
 	}
-	pc.batch.Add(pc.b.sent(pc.b.Dispatcher.Here(f.Route, f.ID, f.Data, pc), header), len(f.Data))
+	call := pc.batch.Next(len(f.Data))
+	pc.b.Dispatcher.HereInto(call, f.Route, f.ID, f.Data, pc, pc.handler)
+	if pc.handler = call.Handler(); header != "" {
+		*call = pc.b.sent(*call, header)
+	}
 	return nil
 }
 
@@ -101,6 +109,7 @@ func (pc *peerConn) deliver() {
 // closed ends the session of a client that has closed.
 func (pc *peerConn) closed(f *link.Frame) {
 	pc.deliver()
+	pc.served = nil
 	pc.mu.Lock()
 	p := pc.sessions[f.Session]
 	delete(pc.sessions, f.Session)

@@ -10,36 +10,90 @@ import (
 
 // This file handles what a node sends to the clients of this gate.
 
-// response sends an answer on to the client.
-func (pc *peerConn) response(f *link.Frame) {
+// responses sends answers on to one client. The frames are those from the first on that answer requests of its session; n is
+// their number.
+func (pc *peerConn) responses(frames []link.Frame) (n int) {
+	id := frames[0].Session
+	for n = 1; n < len(frames) && frames[n].Kind == kindResponse && frames[n].Session == id; {
+		n++
+	}
+	frames = frames[:n]
+	pc.taken = pc.taken[:0]
 	pc.mu.Lock()
-	fs := pc.clients[f.Session]
+	fs := pc.clients[id]
 	if fs == nil {
 		pc.mu.Unlock()
-		pc.b.counts.late.Add(1)
-		return
+		pc.b.counts.late.Add(int64(n))
+		return n
 	}
-	w, ok := fs.take(f.ID)
-	if f.Flags&flagLater == 0 {
-		fs.share.Release(fs.client.Mailbox(), 1, 0)
+	ran := 0
+	for i := range frames {
+		w, ok := fs.waiting.take(frames[i].ID)
+		if !ok {
+			w.id = 0
+		}
+		pc.taken = append(pc.taken, w)
+		if frames[i].Flags&flagLater == 0 {
+			ran++
+		}
+	}
+	if ran > 0 {
+		fs.share.Release(fs.client.Mailbox(), ran, 0)
 	}
 	pc.mu.Unlock()
-	if !ok {
-		pc.b.counts.late.Add(1)
-		return
+	for i := 0; i < len(frames); {
+		if sent := pc.relayAnswers(fs.client, frames[i:], pc.taken[i:]); sent > 0 {
+			i += sent
+			continue
+		}
+		if pc.taken[i].id == 0 {
+			pc.b.counts.late.Add(1)
+		} else {
+			pc.response(fs.client, &frames[i], &pc.taken[i])
+		}
+		i++
 	}
+	clear(pc.taken)
+	return n
+}
+
+// relayAnswers sends the first answers on to a client, as far as nothing about them is special. taken holds their requests.
+// It returns how many it has sent.
+func (pc *peerConn) relayAnswers(c Client, frames []link.Frame, taken []waitingRequest) (sent int) {
+	list := pc.answers[:0]
+	for i := range frames {
+		f, w := &frames[i], &taken[i]
+		if w.id == 0 || w.begun || w.span != nil || f.Flags&flagError != 0 {
+			break
+		}
+		list = append(list, message.Message{})
+		m := &list[i]
+		m.Type, m.ID, m.Route, m.Data = message.Response, f.ID, w.route, f.Data
+	}
+	if len(list) == 0 {
+		return 0
+	}
+	sent = c.RelayAnswers(list)
+	clear(list)
+	pc.answers = list
+	return sent
+}
+
+// response sends the answer to a request on to its client.
+func (pc *peerConn) response(c Client, f *link.Frame, w *waitingRequest) {
 	if f.Flags&flagError != 0 {
 		e := errorOf(f.Data)
-		fs.client.RelayError(f.ID, w.route, e)
+		c.RelayError(f.ID, w.route, e, w.begun)
 		endSpan(w.span, e)
 		return
 	}
-	pc.message = message.Message{Type: message.Response, ID: f.ID, Route: w.route, Data: f.Data}
-	err := fs.client.Relay(&pc.message)
+	m := &pc.message // see forwardRun.Add
+	m.Type, m.ID, m.Route, m.Data, m.Err = message.Response, f.ID, w.route, f.Data, false
+	err := c.Relay(m, w.begun)
 	if err != nil {
 		pc.b.counts.lost.Add(1)
 		if !errors.Is(err, session.ErrBrokenPipe) {
-			fs.client.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err))
+			c.RelayError(f.ID, w.route, pc.b.Dispatcher.Public(err), w.begun)
 		}
 	}
 	endSpan(w.span, err)
@@ -64,7 +118,7 @@ func (pc *peerConn) push(f *link.Frame) {
 // relayPush sends a push to a client, and counts it if it is lost.
 func (pc *peerConn) relayPush(c Client, f *link.Frame) {
 	pc.message = message.Message{Type: message.Push, Route: f.Route, Data: f.Data}
-	if c.Relay(&pc.message) != nil {
+	if c.Relay(&pc.message, false) != nil {
 		pc.b.counts.lost.Add(1)
 	}
 }

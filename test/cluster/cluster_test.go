@@ -1,9 +1,12 @@
 package cluster_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -336,6 +339,116 @@ func TestClusterOrder(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestClusterMixedOrder checks the order of messages of which the gate serves some and
+// another node the others: a message is forwarded after the session's earlier messages at
+// the gate have run.
+func TestClusterMixedOrder(t *testing.T) {
+	t.Parallel()
+	const players, messages = 6, 3000
+	type counts struct{ here, there int }
+	var mu sync.Mutex
+	ran := map[int64]counts{}
+	// The data of a message says how many messages of the session went before it.
+	count := func(s *session.Session, data []byte, f func(now *counts, before counts)) error {
+		var before counts
+		if _, err := fmt.Sscan(string(data), &before.here, &before.there); err != nil {
+			t.Errorf("data %q: %v", data, err)
+		}
+		mu.Lock()
+		now := ran[s.ID()]
+		f(&now, before)
+		ran[s.ID()] = now
+		mu.Unlock()
+		if s.LastMid() != 0 {
+			return s.Response(data)
+		}
+		return nil
+	}
+	door := testkit.NewGame(func(s *session.Session, data []byte) error {
+		return count(s, data, func(now *counts, before counts) {
+			if now.here != before.here {
+				t.Errorf("message %v at the gate came behind %v", before, *now)
+			}
+			now.here++
+		})
+	})
+	room := testkit.NewGame(func(s *session.Session, data []byte) error {
+		return count(s, data, func(now *counts, before counts) {
+			if now.there != before.there || now.here < before.here {
+				t.Errorf("message %v at the other node came behind %v", before, *now)
+			}
+			now.there++
+		})
+	})
+	gate := testkit.StartNode(t, testkit.Services{"Door": door}, nil)
+	testkit.StartNode(t, testkit.Services{"Room": room}, []*testkit.Node{gate})
+	var wg sync.WaitGroup
+	for i := range players {
+		random := rand.New(rand.NewPCG(1, uint64(i)))
+		conn, err := net.Dial("tcp", gate.Players)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		p := testkit.NewClient(t, conn)
+		p.Join()
+		var wires [][]byte
+		var asked []string // by the id of the request, from 1 on
+		var sent counts
+		for range messages {
+			data := fmt.Sprint(sent.here, " ", sent.there)
+			route := "Room.Do"
+			if random.IntN(10) == 0 {
+				route = "Door.Do"
+				sent.here++
+			} else {
+				sent.there++
+			}
+			if random.IntN(3) == 0 {
+				asked = append(asked, data)
+				wires = append(wires, testkit.Request(uint64(len(asked)), route, data))
+			} else {
+				wires = append(wires, testkit.Notify(route, data))
+			}
+		}
+		wg.Go(func() {
+			for len(wires) > 0 {
+				n := min(1+random.IntN(100), len(wires))
+				if err := p.Raw(bytes.Join(wires[:n], nil)); err != nil {
+					t.Error(err)
+					return
+				}
+				wires = wires[n:]
+			}
+		})
+		wg.Go(func() {
+			answered := make(map[uint64]bool)
+			for range asked {
+				m, err := p.Message()
+				if err != nil {
+					t.Errorf("after %d answers: %v", len(answered), err)
+					return
+				}
+				if m.Err || m.ID == 0 || m.ID > uint64(len(asked)) || answered[m.ID] || string(m.Data) != asked[m.ID-1] {
+					t.Errorf("%v %q came, answered before: %v", m, m.Data, answered[m.ID])
+					return
+				}
+				answered[m.ID] = true
+			}
+		})
+	}
+	wg.Wait()
+	testkit.Eventually(t, "all messages have run", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		n := 0
+		for _, c := range ran {
+			n += c.here + c.there
+		}
+		return n == players*messages
+	})
 }
 
 // TestClusterBind checks that a uid is known on every node that has the session, wherever
