@@ -15,59 +15,73 @@ const (
 	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
 )
 
-// acks holds the acknowledgment state of a connection with resume.
+// acks holds the acknowledgment state of a connection with resume. A parked connection
+// has none: it has acknowledged every packet.
 type acks struct {
+	conn  *Conn
 	sent  atomic.Uint64 // the last acknowledgment that was sent
 	armed atomic.Bool   // timer is running
 
 	// The following fields belong to the reading goroutine.
 	timer   *time.Timer // nil until first used
 	unacked int         // bytes of packets accepted since the last acknowledgment
-	given   token       // token in the answer to the handshake
 }
 
 // accepted counts data packets that were put into the mailbox. Their size is in bytes.
 func (c *Conn) accepted(r *resumption, packets, size int) {
-	n, told := r.received.Add(uint64(packets)), c.acks.sent.Load()
-	if told+uint64(packets) == n {
-		c.acks.unacked = 0
+	n := r.received.Add(uint64(packets))
+	k := c.in.acks
+	if k == nil {
+		k = &acks{conn: c}
+		k.sent.Store(n - uint64(packets)) // the client knows that number
+		c.in.acks = k
 	}
-	c.acks.unacked += size
-	if n-told >= ackPackets || c.acks.unacked >= ackBytes {
-		c.acknowledge()
+	told := k.sent.Load()
+	if told+uint64(packets) == n {
+		k.unacked = 0
+	}
+	k.unacked += size
+	if n-told >= ackPackets || k.unacked >= ackBytes {
+		k.send()
 		return
 	}
-	if c.acks.armed.CompareAndSwap(false, true) {
-		if c.acks.timer == nil {
-			c.acks.timer = time.AfterFunc(ackDelay, c.acknowledgeLate)
+	if k.armed.CompareAndSwap(false, true) {
+		if k.timer == nil {
+			k.timer = time.AfterFunc(ackDelay, k.sendLate)
 		} else {
-			c.acks.timer.Reset(ackDelay)
+			k.timer.Reset(ackDelay)
 		}
 	}
 }
 
-// acknowledgeLate runs ackDelay after the first unacknowledged packet.
-func (c *Conn) acknowledgeLate() {
-	c.acks.armed.Store(false)
-	c.acknowledge()
+// sendLate runs ackDelay after the first unacknowledged packet.
+func (k *acks) sendLate() {
+	k.armed.Store(false)
+	k.send()
 }
 
-// acknowledge sends the client the number of its accepted data packets, unless the client
-// knows it.
-func (c *Conn) acknowledge() {
-	r := c.agent.Load().out.resume
-	n := r.received.Load()
+// send sends the client the number of its accepted data packets, unless the client knows
+// it.
+func (k *acks) send() {
+	n := k.conn.agent.Load().out.resume.received.Load()
 	for {
-		last := c.acks.sent.Load()
+		last := k.sent.Load()
 		if n <= last {
 			return
 		}
-		if c.acks.sent.CompareAndSwap(last, n) {
+		if k.sent.CompareAndSwap(last, n) {
 			break
 		}
 	}
 	var body [binary.MaxVarintLen64]byte
-	_ = c.sendPacket(packet.Heartbeat, body[:binary.PutUvarint(body[:], n)])
+	_ = k.conn.sendPacket(packet.Heartbeat, body[:binary.PutUvarint(body[:], n)])
+}
+
+// stop stops the timer. The reading goroutine calls it.
+func (k *acks) stop() {
+	if k != nil && k.timer != nil {
+		k.timer.Stop()
+	}
 }
 
 // acknowledged handles a heartbeat of a client with resume.
@@ -79,17 +93,17 @@ func (c *Conn) acknowledged(body []byte) error {
 	if err != nil {
 		return err
 	}
-	a := c.resuming
+	a := c.in.resuming
 	if a == nil {
 		a = c.agent.Load()
 	}
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	tooFar := r == nil || n > r.history.sent
-	news := !tooFar && o.conn == c && r.history.acknowledge(n)
+	tooFar := r == nil || n > r.sent()
+	news := !tooFar && o.conn == c && r.active != nil && r.active.history.acknowledge(n)
 	if news {
-		r.charge(a.hub, false)
+		r.active.charge(a.hub, false)
 	}
 	closed := o.closed
 	o.mu.Unlock()

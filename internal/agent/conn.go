@@ -32,10 +32,8 @@ type Conn struct {
 	seen  atomic.Int64 // when the last packet arrived, on the wheel's clock
 
 	// The following fields belong to the reading goroutine.
-	in       *reader // nil while the connection is parked
-	meter    *meter  // remaining rates of the session; nil for no limit
-	acks     *acks   // nil unless the client has asked for resume
-	resuming *Agent  // the agent that gets this connection at the ack, or nil for its own agent; used by the reader
+	in    *reader // nil while the connection is parked
+	meter *meter  // remaining rates of the session; nil for no limit
 
 	blocked atomic.Int64 // start of the current write on the wheel's clock; 0 if no write runs on a separate goroutine
 
@@ -160,12 +158,10 @@ func (c *Conn) finishReading(err error) {
 	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
 	}
-	if r := c.resuming; r != nil {
+	if r := c.in.resuming; r != nil {
 		r.abandon(c)
 	}
-	if c.acks != nil && c.acks.timer != nil {
-		c.acks.timer.Stop()
-	}
+	c.in.acks.stop()
 	if c.left() {
 		a.readerEnded(c)
 	}

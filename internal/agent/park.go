@@ -57,11 +57,14 @@ func (p *parking) stop() {
 // park leaves the connection to the poller. It reports false if that is not possible: the
 // caller still owns the reading side.
 func (c *Conn) park() bool {
-	if !c.atRest() || c.hub.parking.start(c.hub) == nil {
+	if !c.atRest() {
+		return false
+	}
+	c.rest()
+	if c.hub.parking.start(c.hub) == nil {
 		return false
 	}
 	c.freeReader()
-	c.rest()
 	if c.arm() {
 		return true
 	}
@@ -69,19 +72,22 @@ func (c *Conn) park() bool {
 	return false
 }
 
-// rest frees what the connection of a session with resume has kept for its next packets.
+// rest acknowledges all accepted packets of a client with resume, and frees what its
+// session needs only while packets are not acknowledged.
 func (c *Conn) rest() {
-	if c.acks == nil {
+	if !c.flags.has(flagResume) {
 		return
 	}
-	if !c.acks.armed.Load() {
-		c.acks.timer = nil
+	if k := c.in.acks; k != nil {
+		k.stop()
+		k.send()
+		c.in.acks = nil
 	}
 	o := &c.agent.Load().out
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.resume != nil {
-		o.resume.history.shrink()
+		o.resume.rest()
 	}
 }
 
@@ -205,6 +211,7 @@ func (u *unparker) take(c *Conn) bool {
 		c.startReader(nil)
 		return false
 	}
+	c.rest()
 	c.freeReader()
 	return true
 }
