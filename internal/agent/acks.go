@@ -2,7 +2,7 @@ package agent
 
 import (
 	"encoding/binary"
-	"sync/atomic"
+	"errors"
 	"time"
 
 	"github.com/lonng/nano/internal/packet"
@@ -12,75 +12,41 @@ import (
 const (
 	ackPackets = 64                     // after this many packets
 	ackBytes   = 16 << 10               // or this many bytes
-	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
+	ackDelay   = 400 * time.Millisecond // or this long after the first unacknowledged packet, and at most a tick of the wheel more
 )
-
-// acks holds the acknowledgment state of a connection with resume. A parked connection
-// has none: it has acknowledged every packet.
-type acks struct {
-	conn  *Conn
-	sent  atomic.Uint64 // the last acknowledgment that was sent
-	armed atomic.Bool   // timer is running
-
-	// The following fields belong to the reading goroutine.
-	timer   *time.Timer // nil until first used
-	unacked int         // bytes of packets accepted since the last acknowledgment
-}
 
 // accepted counts data packets that were put into the mailbox. Their size is in bytes.
 func (c *Conn) accepted(r *resumption, packets, size int) {
-	n := r.received.Add(uint64(packets))
-	k := c.in.acks
-	if k == nil {
-		k = &acks{conn: c}
-		k.sent.Store(n - uint64(packets)) // the client knows that number
-		c.in.acks = k
+	r.received.Add(uint64(packets))
+	n := int(r.unacked.Add(uint32(packets)))
+	if n == packets {
+		c.in.unacked = 0
+		c.hub.wheel.hasten(c, ackDelay)
 	}
-	told := k.sent.Load()
-	if told+uint64(packets) == n {
-		k.unacked = 0
+	c.in.unacked += size
+	if n >= ackPackets || c.in.unacked >= ackBytes {
+		c.acknowledge(r)
 	}
-	k.unacked += size
-	if n-told >= ackPackets || k.unacked >= ackBytes {
-		k.send()
+}
+
+var errAcknowledged = errors.New("agent: the client knows the number of its accepted packets")
+
+// acknowledge sends the client the number of its accepted data packets, unless the client
+// knows it or has another connection.
+func (c *Conn) acknowledge(r *resumption) {
+	if r.unacked.Load() == 0 {
 		return
 	}
-	if k.armed.CompareAndSwap(false, true) {
-		if k.timer == nil {
-			k.timer = time.AfterFunc(ackDelay, k.sendLate)
-		} else {
-			k.timer.Reset(ackDelay)
+	var n uint32
+	err := c.queue(func(b []byte) ([]byte, error) {
+		if n = r.unacked.Swap(0); n == 0 {
+			return nil, errAcknowledged
 		}
-	}
-}
-
-// sendLate runs ackDelay after the first unacknowledged packet.
-func (k *acks) sendLate() {
-	k.armed.Store(false)
-	k.send()
-}
-
-// send sends the client the number of its accepted data packets, unless the client knows
-// it.
-func (k *acks) send() {
-	n := k.conn.agent.Load().out.resume.received.Load()
-	for {
-		last := k.sent.Load()
-		if n <= last {
-			return
-		}
-		if k.sent.CompareAndSwap(last, n) {
-			break
-		}
-	}
-	var body [binary.MaxVarintLen64]byte
-	_ = k.conn.sendPacket(packet.Heartbeat, body[:binary.PutUvarint(body[:], n)])
-}
-
-// stop stops the timer. The reading goroutine calls it.
-func (k *acks) stop() {
-	if k != nil && k.timer != nil {
-		k.timer.Stop()
+		var body [binary.MaxVarintLen64]byte
+		return c.appendPacket(b, packet.Heartbeat, body[:binary.PutUvarint(body[:], r.received.Load())])
+	})
+	if err != nil && n > 0 {
+		r.unacked.Add(n)
 	}
 }
 

@@ -161,7 +161,6 @@ func (c *Conn) finishReading(err error) {
 	if r := c.in.resuming; r != nil {
 		r.abandon(c)
 	}
-	c.in.acks.stop()
 	if c.left() {
 		a.readerEnded(c)
 	}
@@ -224,12 +223,15 @@ func (c *Conn) wakeReader() {
 
 // sendPacket queues a packet of the connection itself. It is sent before queued messages.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
-	return c.queue(func(b []byte) ([]byte, error) {
-		if c.flags.has(flagFramed) {
-			b = wsframe.AppendHeader(b, wsframe.Binary, packet.HeadLength+len(body))
-		}
-		return codec.Append(b, t, body)
-	})
+	return c.queue(func(b []byte) ([]byte, error) { return c.appendPacket(b, t, body) })
+}
+
+// appendPacket appends a packet of the connection itself, in a frame if it needs one.
+func (c *Conn) appendPacket(b []byte, t packet.Type, body []byte) ([]byte, error) {
+	if c.flags.has(flagFramed) {
+		b = wsframe.AppendHeader(b, wsframe.Binary, packet.HeadLength+len(body))
+	}
+	return codec.Append(b, t, body)
 }
 
 // queue appends bytes to the queued bytes of the connection itself.

@@ -36,6 +36,9 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 		return 0
 	}
+	if r := a.out.resume; r != nil && c.flags.has(flagResume) {
+		c.acknowledge(r)
+	}
 	if !c.flags.set(flagBeating) {
 		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter requested this first call
 	}

@@ -78,17 +78,15 @@ func (c *Conn) rest() {
 	if !c.flags.has(flagResume) {
 		return
 	}
-	if k := c.in.acks; k != nil {
-		k.stop()
-		k.send()
-		c.in.acks = nil
-	}
 	o := &c.agent.Load().out
+	r := o.resume
+	if r == nil {
+		return
+	}
+	c.acknowledge(r)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.resume != nil {
-		o.resume.rest()
-	}
+	r.rest()
 }
 
 // arm has the poller report when the socket is readable. It reports false if the caller

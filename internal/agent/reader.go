@@ -47,7 +47,7 @@ type reader struct {
 	small *[smallRead]byte // read buffer of a connection that is not a bare socket
 	fault error            // error in the client's bytes, after which input is ignored; or the error of a read from a bare socket
 
-	acks     *acks    // nil if the client has asked for no resume, or knows every accepted packet
+	unacked  int      // bytes of accepted packets that were not acknowledged
 	resuming *Agent   // the agent that gets this connection at the ack, or nil for its own agent
 	opening  *opening // nil unless the client may still resume a session of another node, or has done so
 }

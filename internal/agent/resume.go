@@ -340,6 +340,7 @@ func (a *Agent) takeOver(c *Conn, n uint64, received uint64, answer *resumeAnswe
 	s.charge(a.hub, true)
 	s.used = n
 	r.latest++
+	r.unacked.Store(0) // the answer acknowledges all packets
 	accepted := r.received.Load()
 	answer.Token = a.hub.tokens.issue(a.hub.nodeName(), a.id, r.latest).text()
 	answer.Resumed, answer.Received = true, &accepted

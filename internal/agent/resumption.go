@@ -19,6 +19,8 @@ type resumption struct {
 	latest uint64    // number of the latest token
 	active *activity // nil while the session is at rest
 	begun  bool      // the first ack has arrived
+
+	unacked atomic.Uint32 // packets of received that the server has not acknowledged
 }
 
 // activity holds the state of a session that is not at rest: the packets that its client
