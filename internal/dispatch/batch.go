@@ -8,6 +8,8 @@ type Batch struct {
 	calls []Call
 	size  int // bytes of payload and of pinned memory
 	next  *Batch
+	box   *Mailbox // the mailbox that has queued run
+	run   func()   // runs box; made once
 }
 
 var batches = sync.Pool{New: func() any { return &Batch{calls: make([]Call, 0, 8)} }}
@@ -52,6 +54,6 @@ func (b *Batch) Free() {
 		return
 	}
 	clear(b.calls)
-	b.calls, b.size, b.next = b.calls[:0], 0, nil
+	b.calls, b.size, b.next, b.box = b.calls[:0], 0, nil, nil
 	batches.Put(b)
 }
