@@ -41,7 +41,7 @@ func (a *Agent) adopt(c *Conn) error {
 	fits := claimed && !c.dead && o.admits(c)
 	if fits {
 		c.agent.Store(a)
-		o.conn, o.remote = c, c.remote
+		o.conn = c
 		a.flags.clear(flagConnGone)
 		if o.resume != nil {
 			o.resume.reattach(a, c)

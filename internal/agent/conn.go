@@ -121,7 +121,7 @@ func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *
 	if framed {
 		c.flags.set(flagFramed)
 	}
-	a.out.conn, a.out.remote = c, remote
+	a.out.conn = c
 	return a, c
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"math"
-	"net"
 	"sync"
 
 	"github.com/lonng/nano/internal/packet"
@@ -28,7 +27,6 @@ type outbox struct {
 	writing  bool     // conn has a writer
 	closed   bool     // nothing more may be queued, and the connection ends after the last write
 	parting  *parting // nil if the farewell is not postponed
-	remote   net.Addr
 
 	resume *resumption // nil unless the client has asked for resume; set before the ack
 }

@@ -64,7 +64,7 @@ func (a *Agent) unhook(reason error) (fits bool) {
 	a.flags.set(flagConnGone)
 	a.flags.clear(flagFull)
 	c.wakeReader()
-	s.lost = reason
+	s.lost, s.remote = reason, c.remote
 	if !c.unread {
 		s.previous = c
 	}

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type activity struct {
 	pending  *Conn       // connection with an answered handshake and a missing ack
 	previous *Conn       // the previous connection, until its reader has ended
 	lost     error       // error that ended the last connection
+	remote   net.Addr    // the client's address on the last connection
 	timer    *time.Timer // ends the session after the window
 	// deadline is the end of the window on the wheel's clock. It is 0 if the window is
 	// stopped.
