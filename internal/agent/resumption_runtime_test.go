@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -56,15 +57,19 @@ func atRest(a *Agent) bool {
 
 // TestSessionAtRestIsSmall checks how much more heap a parked session with resume takes
 // than one without. That is 48 bytes, the size class of resumption. The heap itself varies
-// by about 15 bytes a session.
+// by about 30 bytes a session.
 func TestSessionAtRestIsSmall(t *testing.T) {
-	const most = 80
+	const most = 104
 	startGoroutines(5000)
-	heap := map[string]int64{}
-	for _, handshake := range []string{askResume, askNothing, askResume} { // the first one also fills the caches of packages
-		t.Run("", func(t *testing.T) { heap[handshake] = heapAtRest(t, handshake) })
+	t.Run("caches of packages", func(t *testing.T) { heapAtRest(t, askResume) })
+	var heap [2][]int64
+	for range 3 { // what earlier tests have left may be freed meanwhile
+		t.Run("plain", func(t *testing.T) { heap[0] = append(heap[0], heapAtRest(t, askNothing)) })
+		t.Run("resumable", func(t *testing.T) { heap[1] = append(heap[1], heapAtRest(t, askResume)) })
 	}
-	plain, resumable := heap[askNothing], heap[askResume]
+	slices.Sort(heap[0])
+	slices.Sort(heap[1])
+	plain, resumable := heap[0][1], heap[1][1]
 	t.Logf("a parked session takes %d bytes of heap, with resume %d more", plain, resumable-plain)
 	if resumable-plain > most {
 		t.Errorf("a parked session with resume takes %d bytes more than one without, want at most %d", resumable-plain, most)
