@@ -5,7 +5,6 @@ package agent
 import (
 	"encoding/json"
 	"math"
-	"net"
 	"runtime"
 	"slices"
 	"strconv"
@@ -40,7 +39,7 @@ func askedOnce(t testing.TB, h *Hub, handshake string) (p *peer, a *Agent, token
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, a := range h.agents {
-		if a.out.conn.socket == net.Conn(server) {
+		if a.out.conn.socket == server {
 			return p, a, answer.Sys.Resume.Token
 		}
 	}
