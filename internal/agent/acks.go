@@ -2,7 +2,7 @@ package agent
 
 import (
 	"encoding/binary"
-	"sync/atomic"
+	"errors"
 	"time"
 
 	"github.com/lonng/nano/internal/packet"
@@ -12,62 +12,42 @@ import (
 const (
 	ackPackets = 64                     // after this many packets
 	ackBytes   = 16 << 10               // or this many bytes
-	ackDelay   = 500 * time.Millisecond // or this long after the first unacknowledged packet
+	ackDelay   = 400 * time.Millisecond // or this long after the first unacknowledged packet, and at most a tick of the wheel more
 )
-
-// acks holds the acknowledgment state of a connection with resume.
-type acks struct {
-	sent  atomic.Uint64 // the last acknowledgment that was sent
-	armed atomic.Bool   // timer is running
-
-	// The following fields belong to the reading goroutine.
-	timer   *time.Timer // nil until first used
-	unacked int         // bytes of packets accepted since the last acknowledgment
-	given   token       // token in the answer to the handshake
-}
 
 // accepted counts data packets that were put into the mailbox. Their size is in bytes.
 func (c *Conn) accepted(r *resumption, packets, size int) {
-	n, told := r.received.Add(uint64(packets)), c.acks.sent.Load()
-	if told+uint64(packets) == n {
-		c.acks.unacked = 0
+	r.received.Add(uint64(packets))
+	n := int(r.unacked.Add(uint32(packets)))
+	if n == packets {
+		c.in.unacked = 0
+		c.hub.wheel.hasten(c, ackDelay)
 	}
-	c.acks.unacked += size
-	if n-told >= ackPackets || c.acks.unacked >= ackBytes {
-		c.acknowledge()
-		return
-	}
-	if c.acks.armed.CompareAndSwap(false, true) {
-		if c.acks.timer == nil {
-			c.acks.timer = time.AfterFunc(ackDelay, c.acknowledgeLate)
-		} else {
-			c.acks.timer.Reset(ackDelay)
-		}
+	c.in.unacked += size
+	if n >= ackPackets || c.in.unacked >= ackBytes {
+		c.acknowledge(r)
 	}
 }
 
-// acknowledgeLate runs ackDelay after the first unacknowledged packet.
-func (c *Conn) acknowledgeLate() {
-	c.acks.armed.Store(false)
-	c.acknowledge()
-}
+var errAcknowledged = errors.New("agent: the client knows the number of its accepted packets")
 
 // acknowledge sends the client the number of its accepted data packets, unless the client
-// knows it.
-func (c *Conn) acknowledge() {
-	r := c.agent.Load().out.resume
-	n := r.received.Load()
-	for {
-		last := c.acks.sent.Load()
-		if n <= last {
-			return
-		}
-		if c.acks.sent.CompareAndSwap(last, n) {
-			break
-		}
+// knows it or has another connection.
+func (c *Conn) acknowledge(r *resumption) {
+	if r.unacked.Load() == 0 {
+		return
 	}
-	var body [binary.MaxVarintLen64]byte
-	_ = c.sendPacket(packet.Heartbeat, body[:binary.PutUvarint(body[:], n)])
+	var n uint32
+	err := c.queue(func(b []byte) ([]byte, error) {
+		if n = r.unacked.Swap(0); n == 0 {
+			return nil, errAcknowledged
+		}
+		var body [binary.MaxVarintLen64]byte
+		return c.appendPacket(b, packet.Heartbeat, body[:binary.PutUvarint(body[:], r.received.Load())])
+	})
+	if err != nil && n > 0 {
+		r.unacked.Add(n)
+	}
 }
 
 // acknowledged handles a heartbeat of a client with resume.
@@ -79,17 +59,17 @@ func (c *Conn) acknowledged(body []byte) error {
 	if err != nil {
 		return err
 	}
-	a := c.resuming
+	a := c.in.resuming
 	if a == nil {
 		a = c.agent.Load()
 	}
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	tooFar := r == nil || n > r.history.sent
-	news := !tooFar && o.conn == c && r.history.acknowledge(n)
+	tooFar := r == nil || n > r.sent()
+	news := !tooFar && o.conn == c && r.active != nil && r.active.history.acknowledge(n)
 	if news {
-		r.charge(a.hub, false)
+		r.active.charge(a.hub, false)
 	}
 	closed := o.closed
 	o.mu.Unlock()

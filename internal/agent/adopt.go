@@ -41,7 +41,7 @@ func (a *Agent) adopt(c *Conn) error {
 	fits := claimed && !c.dead && o.admits(c)
 	if fits {
 		c.agent.Store(a)
-		o.conn, o.remote = c, c.remote
+		o.conn = c
 		a.flags.clear(flagConnGone)
 		if o.resume != nil {
 			o.resume.reattach(a, c)
@@ -65,7 +65,7 @@ func (a *Agent) adopt(c *Conn) error {
 
 // admits reports whether c may become the connection. The caller holds mu.
 func (o *outbox) admits(c *Conn) bool {
-	return !o.ending() && (o.resume == nil || o.resume.pending == c)
+	return !o.ending() && (o.resume == nil || o.resume.awaits(c))
 }
 
 // detach removes the agent's connection to make room for c, closes it, and returns when

@@ -109,9 +109,16 @@ func (a *Agent) Hub() *Hub { return a.hub }
 // RemoteAddr returns the client's address, from a trusted proxy if there is one. After a
 // resume, it is the address of the newest connection.
 func (a *Agent) RemoteAddr() net.Addr {
-	a.out.mu.Lock()
-	defer a.out.mu.Unlock()
-	return a.out.remote
+	o := &a.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.conn != nil:
+		return o.conn.remote
+	case o.resume != nil:
+		return o.resume.activate().remote
+	}
+	return nil // the agent's connection belongs to another agent
 }
 
 // Bound records that the session binds another uid. It returns nil.

@@ -10,18 +10,18 @@ import (
 // session counts exactly, but at least minCharge. For an active session, a change of less
 // than minCharge has no effect, so that sessions with quick acknowledgments do not
 // contend for the total. The caller holds the mu of the outbox.
-func (r *resumption) charge(h *Hub, suspended bool) {
-	n := int64(r.history.bytes)
+func (s *activity) charge(h *Hub, suspended bool) {
+	n := int64(s.history.bytes)
 	if suspended {
 		n = max(n, minCharge)
-	} else if d := n - r.charged; -minCharge < d && d < minCharge && n > 0 {
+	} else if d := n - s.charged; -minCharge < d && d < minCharge && n > 0 {
 		return
 	}
-	d := n - r.charged
+	d := n - s.charged
 	if d == 0 {
 		return
 	}
-	r.charged = n
+	s.charged = n
 	if h.Counts.Held.Add(d) > h.Resume.MaxMemory && d > 0 && h.reclaiming.CompareAndSwap(false, true) {
 		h.wg.Add(1) // the session has not ended
 		go h.reclaim()
@@ -42,8 +42,8 @@ func (h *Hub) reclaim() {
 		for _, a := range h.snapshot() {
 			o := &a.out
 			o.mu.Lock()
-			if r := o.resume; r != nil && r.charged > 0 {
-				list = append(list, holder{a, r.charged, r.deadline})
+			if r := o.resume; r != nil && r.active != nil && r.active.charged > 0 {
+				list = append(list, holder{a, r.active.charged, r.active.deadline})
 			}
 			o.mu.Unlock()
 		}
@@ -69,9 +69,9 @@ func (a *Agent) forgetHistory() {
 	o := &a.out
 	o.mu.Lock()
 	suspended := o.suspended()
-	if r := o.resume; !suspended && !o.closed {
-		r.history.forget(r.history.last)
-		r.charge(a.hub, false)
+	if s := o.resume.active; s != nil && !suspended && !o.closed {
+		s.history.forget(s.history.last)
+		s.charge(a.hub, false)
 	}
 	o.mu.Unlock()
 	if suspended {

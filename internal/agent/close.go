@@ -142,7 +142,9 @@ func (a *Agent) closeOutbox(reason error, f farewell) {
 		if r.begun {
 			f = farewellOf(reason, f)
 		}
-		pending, r.pending = r.pending, nil
+		if s := r.active; s != nil {
+			pending, s.pending = s.pending, nil
+		}
 		r.end(a, reason, f.kick)
 	}
 	c, flush := o.conn, false

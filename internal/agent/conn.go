@@ -32,10 +32,8 @@ type Conn struct {
 	seen  atomic.Int64 // when the last packet arrived, on the wheel's clock
 
 	// The following fields belong to the reading goroutine.
-	in       *reader // nil while the connection is parked
-	meter    *meter  // remaining rates of the session; nil for no limit
-	acks     *acks   // nil unless the client has asked for resume
-	resuming *Agent  // the agent that gets this connection at the ack, or nil for its own agent; used by the reader
+	in    *reader // nil while the connection is parked
+	meter *meter  // remaining rates of the session; nil for no limit
 
 	blocked atomic.Int64 // start of the current write on the wheel's clock; 0 if no write runs on a separate goroutine
 
@@ -124,7 +122,7 @@ func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *
 	if framed {
 		c.flags.set(flagFramed)
 	}
-	a.out.conn, a.out.remote = c, remote
+	a.out.conn = c
 	return a, c
 }
 
@@ -161,11 +159,8 @@ func (c *Conn) finishReading(err error) {
 	if !c.flags.has(flagLeft) && !a.flags.has(flagClosed) && (!isLoss(err) || !a.suspend(c, session.ErrClientClosed)) {
 		a.refuse(err)
 	}
-	if r := c.resuming; r != nil {
+	if r := c.in.resuming; r != nil {
 		r.abandon(c)
-	}
-	if c.acks != nil && c.acks.timer != nil {
-		c.acks.timer.Stop()
 	}
 	if c.left() {
 		a.readerEnded(c)
@@ -229,12 +224,15 @@ func (c *Conn) wakeReader() {
 
 // sendPacket queues a packet of the connection itself. It is sent before queued messages.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
-	return c.queue(func(b []byte) ([]byte, error) {
-		if c.flags.has(flagFramed) {
-			b = wsframe.AppendHeader(b, wsframe.Binary, packet.HeadLength+len(body))
-		}
-		return codec.Append(b, t, body)
-	})
+	return c.queue(func(b []byte) ([]byte, error) { return c.appendPacket(b, t, body) })
+}
+
+// appendPacket appends a packet of the connection itself, in a frame if it needs one.
+func (c *Conn) appendPacket(b []byte, t packet.Type, body []byte) ([]byte, error) {
+	if c.flags.has(flagFramed) {
+		b = wsframe.AppendHeader(b, wsframe.Binary, packet.HeadLength+len(body))
+	}
+	return codec.Append(b, t, body)
 }
 
 // queue appends bytes to the queued bytes of the connection itself.

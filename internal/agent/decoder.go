@@ -103,7 +103,7 @@ func (c *Conn) controlPacket(t packet.Type, body []byte) error {
 		if c.state.Load() != stateShaken {
 			return violation("an ack without a handshake before it")
 		}
-		if c.resuming != nil {
+		if c.in.resuming != nil {
 			if err := c.goOn(); err != nil {
 				return err
 			}

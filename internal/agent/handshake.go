@@ -134,14 +134,14 @@ func (c *Conn) shake(body []byte) error {
 				return err
 			}
 		}
-		if c.decideExtra() && c.resuming == nil && !c.away() {
+		if c.decideExtra() && c.in.resuming == nil && !c.away() {
 			h.refuse(refusedConnections, c.remote)
 			return c.refuseHandshake(codeRefused, errNoRoom)
 		}
 		switch {
 		case c.away():
 			return nil
-		case c.resuming != nil:
+		case c.in.resuming != nil:
 			c.state.Store(stateShaken)
 			return c.sendPacket(packet.Handshake, h.hello.answer(time.Now(), resume, nil))
 		}

@@ -116,7 +116,9 @@ func NewHub(c Config) (*Hub, error) {
 		pages:     map[net.Conn]*page{},
 		stall:     3 * c.Heartbeat,
 	}
-	h.tokens.init()
+	if err := h.tokens.init(); err != nil {
+		return nil, err
+	}
 	if err := h.hello.prepare(&h.Config); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,9 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 		return 0
 	}
+	if r := a.out.resume; r != nil && c.flags.has(flagResume) {
+		c.acknowledge(r)
+	}
 	if !c.flags.set(flagBeating) {
 		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter requested this first call
 	}
@@ -49,7 +52,7 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 }
 
 // quietTime is how long a client sends no message before its connection is parked: this
-// long at least, and twice as long at most.
+// long at least, and two ticks of the wheel longer at most.
 const quietTime = time.Second
 
 // beat sends a heartbeat, unless the queue is full. A full queue means that the client

@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"math"
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -29,7 +28,6 @@ type outbox struct {
 	writing  bool     // conn has a writer
 	closed   bool     // nothing more may be queued, and the connection ends after the last write
 	parting  *parting // nil if the farewell is not postponed
-	remote   net.Addr
 
 	resume *resumption // nil unless the client has asked for resume; set before the ack
 }
@@ -235,16 +233,16 @@ func (o *outbox) waiting() int {
 // replay returns the bytes of the replay that are queued or being written; they count toward no bound.
 // The caller holds mu.
 func (o *outbox) replay() int {
-	if o.resume == nil {
+	if o.resume == nil || o.resume.active == nil {
 		return 0
 	}
-	return o.resume.replay
+	return o.resume.active.replay
 }
 
 // replayed notes that nothing of the replay waits. The caller holds mu.
 func (o *outbox) replayed() {
-	if o.resume != nil {
-		o.resume.replay = 0
+	if o.resume != nil && o.resume.active != nil {
+		o.resume.active.replay = 0
 	}
 }
 
@@ -274,8 +272,8 @@ func (o *outbox) list() bool {
 func (o *outbox) drop() {
 	o.buf.free()
 	o.buf, o.messages = nil, 0
-	if r := o.resume; r != nil {
-		r.fleeting = r.fleeting[:0]
+	if r := o.resume; r != nil && r.active != nil {
+		r.active.fleeting = r.active.fleeting[:0]
 	}
 }
 
@@ -296,11 +294,12 @@ func (o *outbox) take(c *Conn, s *sent) batch {
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
 	if r := o.resume; r != nil && o.buf != nil && !o.closed {
-		r.history.keep(o.buf, int(o.messages), r.fleeting)
-		r.history.sent = r.history.last
-		r.history.trim(c.hub.Resume.Buffer)
-		r.charge(c.hub, false)
-		r.fleeting = r.fleeting[:0]
+		s := r.activate()
+		s.history.keep(o.buf, int(o.messages), s.fleeting)
+		s.history.sent = s.history.last
+		s.history.trim(c.hub.Resume.Buffer)
+		s.charge(c.hub, false)
+		s.fleeting = s.fleeting[:0]
 	}
 	o.buf, c.control, o.messages, o.writing = nil, nil, 0, true
 	if b.last {

@@ -57,11 +57,14 @@ func (p *parking) stop() {
 // park leaves the connection to the poller. It reports false if that is not possible: the
 // caller still owns the reading side.
 func (c *Conn) park() bool {
-	if !c.atRest() || c.hub.parking.start(c.hub) == nil {
+	if !c.atRest() {
+		return false
+	}
+	c.rest()
+	if c.hub.parking.start(c.hub) == nil {
 		return false
 	}
 	c.freeReader()
-	c.rest()
 	if c.watch() {
 		return true
 	}
@@ -69,20 +72,21 @@ func (c *Conn) park() bool {
 	return false
 }
 
-// rest frees what the connection of a session with resume has kept for its next packets.
+// rest acknowledges all accepted packets of a client with resume, and frees what its
+// session needs only while packets are not acknowledged.
 func (c *Conn) rest() {
-	if c.acks == nil {
+	if !c.flags.has(flagResume) {
 		return
 	}
-	if !c.acks.armed.Load() {
-		c.acks.timer = nil
-	}
 	o := &c.agent.Load().out
+	r := o.resume
+	if r == nil {
+		return
+	}
+	c.acknowledge(r)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.resume != nil {
-		o.resume.history.shrink()
-	}
+	r.rest()
 }
 
 // watch has the poller report what comes. It reports false if the caller still owns the
@@ -199,6 +203,7 @@ func (u *unparker) take(c *Conn, ended bool) {
 			u.wake(c, nil)
 			return
 		}
+		c.rest()
 		c.freeReader()
 	}
 	c.flags.set(flagParked)

@@ -17,11 +17,16 @@ import (
 // at next at the latest. Heartbeats and acknowledgements do not end the quiet: the poller
 // takes them for less than a reader does.
 func (c *Conn) settleAt(now, next time.Duration) time.Duration {
-	switch {
-	case c.raw == nil:
-	case c.flags.clear(flagBusy):
-		return min(next, now+quietTime)
-	case c.flags.has(flagActive):
+	if c.raw == nil {
+		return next
+	}
+	if c.flags.clear(flagBusy) {
+		quiet := time.Duration(c.seen.Load()) + c.hub.wheel.tick + quietTime // the packet came up to a tick after seen
+		if quiet > now {
+			return min(next, quiet)
+		}
+	}
+	if c.flags.has(flagActive) {
 		c.settle()
 	}
 	return next

@@ -402,7 +402,10 @@ func TestAcknowledgementsDoNotKeepAReader(t *testing.T) {
 func acked(a *Agent) uint64 {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
-	return a.out.resume.history.acked
+	if s := a.out.resume.active; s != nil {
+		return s.history.acked
+	}
+	return a.out.resume.acked
 }
 
 // TestQuietReaderRenewsItsStack checks that without a poller an idle connection continues

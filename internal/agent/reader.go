@@ -43,11 +43,13 @@ type reader struct {
 
 	dropped int // bytes discarded after the farewell was sent
 
-	_     [2]uint64        // gives reader another size class than Conn, so that freed readers leave no holes between connections
+	_     uint64           // gives reader another size class than Conn, so that freed readers leave no holes between connections
 	small *[smallRead]byte // read buffer of a connection that is not a bare socket
 	fault error            // error in the client's bytes, after which input is ignored; or the error of a read from a bare socket
 
-	opening *opening // nil unless the client may still resume a session of another node, or has done so
+	unacked  int      // bytes of accepted packets that were not acknowledged
+	resuming *Agent   // the agent that gets this connection at the ack, or nil for its own agent
+	opening  *opening // nil unless the client may still resume a session of another node, or has done so
 }
 
 var readers = sync.Pool{New: func() any {
@@ -163,7 +165,7 @@ func (c *Conn) refuse(err error) {
 	c.deliver()
 	c.in.fault, c.in.remainder = err, nil
 	c.flags.set(flagFaulty)
-	if c.resuming != nil {
+	if c.in.resuming != nil {
 		c.leavePending(err)
 	}
 	if a := c.agent.Load(); !c.flags.has(flagLeft) && !a.flags.has(flagClosed) {

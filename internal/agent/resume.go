@@ -3,7 +3,6 @@ package agent
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/lonng/nano/session"
@@ -15,32 +14,6 @@ type Resume struct {
 	Buffer    int           // bytes of packets kept for one session
 	MaxMemory int64         // bytes of packets kept for all sessions
 }
-
-// resumption holds the additional state of a session with resume. The mu of the agent's
-// outbox guards the fields without another comment.
-type resumption struct {
-	received atomic.Uint64 // accepted data packets of the client; only the connection's reader adds to it
-	meter    *meter        // meter of the session's rates; owned by the connection's reader
-
-	history  history
-	replay   int     // bytes of the replay that are queued or being written; they count toward no bound
-	fleeting []span  // replaceable packets in the outbox
-	charged  int64   // bytes of the history that count toward the hub's total
-	tokens   []token // the token that the client used last, and later ones
-
-	begun    bool        // the first ack has arrived
-	pending  *Conn       // connection with an answered handshake and a missing ack
-	previous *Conn       // the previous connection, until its reader has ended
-	lost     error       // error that ended the last connection
-	timer    *time.Timer // ends the session after the window
-	// deadline is the end of the window on the wheel's clock. It is 0 if the window is
-	// stopped.
-	deadline time.Duration
-	expired  bool // the window has passed
-}
-
-// maxTokens is the maximum number of valid tokens per session.
-const maxTokens = 8
 
 // minCharge is the minimum memory in bytes that a suspended session counts for.
 const minCharge = 1 << 10
@@ -83,63 +56,63 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 // unhook removes the connection of a session with resume, and starts the window. It
 // reports whether the queued data can be kept. The caller holds mu.
 func (a *Agent) unhook(reason error) (fits bool) {
-	o, r := &a.out, a.out.resume
+	o, s := &a.out, a.out.resume.activate()
 	c := o.conn
-	o.conn, o.writing, o.taken, r.replay = nil, false, 0, 0
+	o.conn, o.writing, o.taken, s.replay = nil, false, 0, 0
 	c.kill()
 	c.flags.set(flagLeft)
 	a.flags.set(flagConnGone)
 	a.flags.clear(flagFull)
 	c.wakeReader()
-	r.lost = reason
+	s.lost, s.remote = reason, c.remote
 	if !c.unread {
-		r.previous = c
+		s.previous = c
 	}
 	fits = o.park(a.hub)
-	r.history.shrink()
-	r.charge(a.hub, true)
+	s.history.shrink()
+	s.charge(a.hub, true)
 	a.hub.Counts.Suspensions.Add(1)
 	a.hub.Counts.suspended.Add(1)
-	r.startWindow(a)
+	s.startWindow(a)
 	return fits
 }
 
 // park moves queued packets to the history of a suspended session, and reports whether
 // they fit. The caller holds mu.
 func (o *outbox) park(h *Hub) bool {
-	r := o.resume
 	if o.buf == nil {
 		return true
 	}
-	r.history.keep(o.buf, int(o.messages), r.fleeting)
+	s := o.resume.activate()
+	s.history.keep(o.buf, int(o.messages), s.fleeting)
 	o.drop()
-	fits := r.history.trim(h.Resume.Buffer)
-	r.charge(h, true)
+	fits := s.history.trim(h.Resume.Buffer)
+	s.charge(h, true)
 	return fits
 }
 
 // startWindow restarts the window. The caller holds mu.
-func (r *resumption) startWindow(a *Agent) {
+func (s *activity) startWindow(a *Agent) {
 	window := a.hub.Resume.Window
-	if r.deadline == 0 {
+	if s.deadline == 0 {
 		a.hub.wheel.watch()
 	}
-	r.deadline = a.hub.wheel.passed() + window
-	if r.timer == nil {
-		r.timer = time.AfterFunc(window, a.expire)
+	s.deadline = a.hub.wheel.passed() + window
+	if s.timer == nil {
+		s.timer = time.AfterFunc(window, a.expire)
 	} else {
-		r.timer.Reset(window)
+		s.timer.Reset(window)
 	}
 }
 
 // stopWindow stops the window. The caller holds mu.
-func (r *resumption) stopWindow(w *wheel) {
-	if r.deadline != 0 {
+func (s *activity) stopWindow(w *wheel) {
+	if s.deadline != 0 {
 		w.unwatch()
 	}
-	r.deadline = 0
-	if r.timer != nil {
-		r.timer.Stop()
+	s.deadline = 0
+	if s.timer != nil {
+		s.timer.Stop()
 	}
 }
 
@@ -147,14 +120,18 @@ func (r *resumption) stopWindow(w *wheel) {
 func (a *Agent) expire() {
 	o := &a.out
 	o.mu.Lock()
-	r := o.resume
-	passed := o.suspended() && r.pending == nil && r.deadline != 0
-	if left := a.hub.wheel.left(r.deadline); passed && left > 0 { // the process was stopped meanwhile
-		r.timer.Reset(left)
+	s := o.resume.active
+	if s == nil { // the session was resumed
+		o.mu.Unlock()
+		return
+	}
+	passed := o.suspended() && s.pending == nil && s.deadline != 0
+	if left := a.hub.wheel.left(s.deadline); passed && left > 0 { // the process was stopped meanwhile
+		s.timer.Reset(left)
 		passed = false
 	}
-	r.expired = r.expired || passed
-	lost := r.lost
+	s.expired = s.expired || passed
+	lost := s.lost
 	o.mu.Unlock()
 	if passed && a.shut(fmt.Errorf("%w: %w", session.ErrResumeExpired, lost), farewell{}) == nil {
 		a.hub.Counts.ResumeExpired.Add(1)
@@ -180,26 +157,27 @@ func (a *Agent) readerEnded(c *Conn) {
 		o.mu.Unlock()
 		return
 	}
-	lost := r.lost
+	lost := r.activate().lost
 	o.mu.Unlock()
 	a.announceSuspended(lost)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r.previous == c {
-		r.previous = nil
+	if s := r.active; s != nil && s.previous == c {
+		s.previous = nil
 	}
 }
 
 // end records that the session has ended. The caller holds mu.
 func (r *resumption) end(a *Agent, reason error, kick []byte) {
-	r.stopWindow(&a.hub.wheel)
 	if !r.begun {
 		return
 	}
+	s := r.activate()
+	s.stopWindow(&a.hub.wheel)
 	if a.out.conn == nil {
 		a.hub.Counts.suspended.Add(-1)
 	}
-	e := &ended{reason: reasonEnded, kick: kick, tokens: r.tokens, until: time.Now().Add(a.hub.Resume.Window)}
+	e := &ended{session: a.id, tokens: r.tokens(), reason: reasonEnded, kick: kick, until: time.Now().Add(a.hub.Resume.Window)}
 	switch {
 	case errors.Is(reason, session.ErrResumeExpired):
 		e.reason = reasonExpired
@@ -207,9 +185,8 @@ func (r *resumption) end(a *Agent, reason error, kick []byte) {
 		e.reason = reasonOverflow
 	}
 	a.hub.tokens.end(e)
-	r.tokens = nil
-	r.history = history{first: 1}
-	r.charge(a.hub, false)
+	s.history = history{first: 1}
+	s.charge(a.hub, false)
 }
 
 // farewellOf returns the farewell of a session with resume. When the server ends the
@@ -243,12 +220,11 @@ func farewellOf(reason error, f farewell) farewell {
 }
 
 // negotiate handles the resume part of a handshake, and returns the resume part of the
-// answer. If the client resumes a session, c.resuming is the session's agent. If that
+// answer. If the client resumes a session, c.in.resuming is the session's agent. If that
 // session belongs to another node, c is away, and the other node answers.
 func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 	h := c.hub
 	c.flags.set(flagResume)
-	c.acks = &acks{}
 	answer := &resumeAnswer{Window: int64(h.Resume.Window / time.Second)}
 	if ask.hasToken {
 		e, err := c.findSession(ask, answer)
@@ -263,11 +239,10 @@ func (c *Conn) negotiate(ask *resumeRequest) (part []byte, err error) {
 		answer.Reason, answer.Kick = e.reason, e.kick
 		h.Counts.refuseResume(e.reason)
 	}
-	r := &resumption{history: history{first: 1}, meter: h.newMeter()}
-	k := newToken(h.nodeName())
-	r.tokens = []token{k}
-	answer.Token = k.text()
-	o := &c.agent.Load().out
+	a := c.agent.Load()
+	r := &resumption{meter: h.newMeter(), latest: 1}
+	answer.Token = h.tokens.issue(h.nodeName(), a.id, r.latest).text()
+	o := &a.out
 	o.mu.Lock()
 	o.resume = r
 	o.mu.Unlock()
@@ -281,9 +256,10 @@ func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, 
 	if !ok {
 		return &ended{reason: reasonUnknown}, nil
 	}
-	switch a, e := c.hub.tokens.find(k); {
+	switch a, e := c.hub.findToken(k); {
 	case a != nil:
-		return a.takeOver(c, k, ask.received, answer)
+		_, n := c.hub.tokens.read(k)
+		return a.takeOver(c, n, ask.received, answer)
 	case e != nil:
 		return e, nil
 	case c.in.opening != nil && k.name() != c.hub.nodeName():
@@ -298,30 +274,30 @@ var errReceived = fmt.Errorf("%w: the client has received more than was sent", s
 
 var errTakenOver = errors.New("agent: another connection goes on with the session")
 
-// takeOver makes c the connection that resumes the session of a at its ack. It closes the
-// session's current connection, and fills in the answer. e is the reason if the session
-// cannot be resumed.
-func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer) (e *ended, err error) {
+// takeOver makes c the connection that resumes the session of a at its ack. n is the
+// number of the client's token. takeOver closes the session's current connection, and
+// fills in the answer. e is the reason if the session cannot be resumed.
+func (a *Agent) takeOver(c *Conn, n uint64, received uint64, answer *resumeAnswer) (e *ended, err error) {
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	at := indexOf(r.tokens, k)
+	s := r.activate()
 	switch {
 	case o.parting != nil:
 		f := farewellOf(a.control.Reason(), o.parting.farewell)
 		o.mu.Unlock()
 		return &ended{reason: reasonEnded, kick: f.kick}, nil
-	case o.closed || r.expired:
+	case o.closed || s.expired:
 		o.mu.Unlock()
-		return a.outcome(k), nil
-	case at < 0:
+		return a.outcome(n), nil
+	case !r.tokens().has(n):
 		o.mu.Unlock()
 		return &ended{reason: reasonUnknown}, nil
-	case received > r.history.sent:
+	case received > s.history.sent:
 		o.mu.Unlock()
 		_ = a.shut(errReceived, farewell{})
 		return &ended{reason: reasonEnded}, nil
-	case received < r.history.acked || received+1 < r.history.first:
+	case received < s.history.acked || received+1 < s.history.first:
 		o.mu.Unlock()
 		a.overflow()
 		return &ended{reason: reasonOverflow}, nil
@@ -330,10 +306,10 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 	if old != nil {
 		fits = a.unhook(session.ErrClientClosed)
 	}
-	before := r.pending
+	before := s.pending
 	if fits {
-		r.pending = c
-		r.stopWindow(&a.hub.wheel)
+		s.pending = c
+		s.stopWindow(&a.hub.wheel)
 	}
 	o.mu.Unlock()
 	if before != nil {
@@ -347,40 +323,33 @@ func (a *Agent) takeOver(c *Conn, k token, received uint64, answer *resumeAnswer
 		a.overflow()
 		return &ended{reason: reasonOverflow}, nil
 	}
-	c.resuming = a
+	c.in.resuming = a
 	a.awaitReader()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.closed:
-		c.resuming = nil
-		return a.outcome(k), nil
-	case r.pending != c:
-		c.resuming = nil
+		c.in.resuming = nil
+		return a.outcome(n), nil
+	case !r.awaits(c):
+		c.in.resuming = nil
 		return nil, errTakenOver
 	}
-	r.history.acknowledge(received)
-	r.charge(a.hub, true)
-	given := newToken(a.hub.nodeName())
-	if at := indexOf(r.tokens, k); at > 0 { // the client has a newer token
-		a.hub.tokens.remove(r.tokens[:at])
-		r.tokens = r.tokens[at:]
-	}
-	if len(r.tokens) == maxTokens { // the client has the first token, and may have any later one
-		a.hub.tokens.remove(r.tokens[1:2])
-		r.tokens = append(r.tokens[:1:1], r.tokens[2:]...)
-	}
-	r.tokens = append(r.tokens, given)
-	a.hub.tokens.add(given, a)
-	n := r.received.Load()
-	answer.Token, answer.Resumed, answer.Received = given.text(), true, &n
-	c.acks.given = given
+	s = r.active
+	s.history.acknowledge(received)
+	s.charge(a.hub, true)
+	s.used = n
+	r.latest++
+	r.unacked.Store(0) // the answer acknowledges all packets
+	accepted := r.received.Load()
+	answer.Token = a.hub.tokens.issue(a.hub.nodeName(), a.id, r.latest).text()
+	answer.Resumed, answer.Received = true, &accepted
 	return nil, nil
 }
 
 // outcome returns the reason why a closed session cannot be resumed.
-func (a *Agent) outcome(k token) *ended {
-	if _, e := a.hub.tokens.find(k); e != nil {
+func (a *Agent) outcome(n uint64) *ended {
+	if e := a.hub.tokens.find(a.id, n); e != nil {
 		return e
 	}
 	if reason := a.control.Reason(); reason != nil && !errors.Is(reason, session.ErrResumeExpired) {
@@ -389,20 +358,11 @@ func (a *Agent) outcome(k token) *ended {
 	return &ended{reason: reasonExpired}
 }
 
-func indexOf(list []token, k token) int {
-	for i := range list {
-		if list[i] == k {
-			return i
-		}
-	}
-	return -1
-}
-
 // awaitReader waits until the session's last connection can deliver nothing more.
 func (a *Agent) awaitReader() {
 	o := &a.out
 	o.mu.Lock()
-	c := o.resume.previous
+	c := o.resume.activate().previous
 	if c == nil || c.unread {
 		o.mu.Unlock()
 		return
@@ -422,9 +382,9 @@ func (a *Agent) abandon(c *Conn) {
 	o := &a.out
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if r := o.resume; r.pending == c && !o.closed {
-		r.pending = nil
-		r.startWindow(a)
+	if r := o.resume; r.awaits(c) && !o.closed {
+		r.active.pending = nil
+		r.active.startWindow(a)
 	}
 }
 
@@ -439,20 +399,16 @@ func (a *Agent) begin(c *Conn) {
 	}
 	r.begun = true
 	c.meter = r.meter
-	for _, k := range r.tokens {
-		a.hub.tokens.add(k, a)
-	}
 }
 
 // goOn handles the ack of a connection that resumes a session.
 func (c *Conn) goOn() error {
-	a := c.resuming
+	a := c.in.resuming
 	if err := a.adopt(c); err != nil {
 		return err // the connection is lost, see isLoss
 	}
-	c.resuming = nil
+	c.in.resuming = nil
 	c.meter = a.out.resume.meter
-	c.acks.sent.Store(a.out.resume.received.Load()) // the handshake answer included this count
 	a.hub.Counts.Resumed.Add(1)
 	a.announceResumed()
 	return nil
@@ -461,25 +417,19 @@ func (c *Conn) goOn() error {
 // reattach makes c, whose ack has arrived, the connection of the session. Packets that
 // the client has not received are sent first. The caller holds mu.
 func (r *resumption) reattach(a *Agent, c *Conn) {
-	r.pending = nil
-	var dropped []token
-	for _, k := range r.tokens {
-		if k != c.acks.given {
-			dropped = append(dropped, k)
-		}
-	}
-	a.hub.tokens.remove(dropped)
-	r.tokens = append(r.tokens[:0], c.acks.given)
-	if !r.history.empty() {
+	s := r.activate()
+	s.pending = nil
+	s.used = r.latest // the token in the answer to c
+	if !s.history.empty() {
 		if c.control == nil {
 			c.control = newBuffer()
 		}
 		start := len(c.control.b)
-		b, n := r.history.appendTo(c.control.b, c.flags.has(flagFramed))
+		b, n := s.history.appendTo(c.control.b, c.flags.has(flagFramed))
 		c.control.b = b
-		r.replay = len(c.control.b) - start
+		s.replay = len(c.control.b) - start
 		a.hub.Counts.Replayed.Add(int64(n))
 	}
-	r.charge(a.hub, false)
+	s.charge(a.hub, false)
 	a.hub.Counts.suspended.Add(-1)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,17 +84,59 @@ func FuzzParseAck(f *testing.F) {
 }
 
 func TestTokens(t *testing.T) {
+	var here, other tokens
+	if err := here.init(); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.init(); err != nil {
+		t.Fatal(err)
+	}
 	name := carry.NameOf("10.0.0.1:1", 1)
-	k := newToken(name)
-	if s := k.text(); len(s) != tokenLength || k == newToken(name) || k.name() != name {
-		t.Errorf("token %q", s)
+	seen := map[token]bool{}
+	for _, id := range []int64{1, 2, 1 << 40, -1} {
+		for n := range uint64(3) {
+			k := here.issue(name, id, n)
+			if gotID, gotN := here.read(k); k.name() != name || gotID != id || gotN != n {
+				t.Errorf("token %d of session %d reads as %d of %d, from %x", n, id, gotN, gotID, k.name())
+			}
+			if gotID, gotN := other.read(k); gotID == id || gotN == n {
+				t.Errorf("another server reads token %d of session %d as %d of %d", n, id, gotN, gotID)
+			}
+			if got, ok := parseToken(k.text()); !ok || got != k || len(k.text()) != 30 {
+				t.Errorf("parseToken(%q) = %v, %v", k.text(), got, ok)
+			}
+			seen[k] = true
+		}
 	}
-	if got, ok := parseToken(k.text()); !ok || got != k {
-		t.Errorf("parseToken(%q) = %v, %v", k.text(), got, ok)
+	if len(seen) != 12 {
+		t.Errorf("%d tokens differ, want 12", len(seen))
 	}
-	for _, s := range []string{"", "abc", strings.Repeat("a", tokenLength+1), strings.Repeat("=", tokenLength), strings.Repeat("\n", tokenLength)} {
+	for _, s := range []string{"", "abc", strings.Repeat("a", 31), strings.Repeat("=", 30), strings.Repeat("\n", 30), strings.Repeat("_", 30)} {
 		if _, ok := parseToken(s); ok {
 			t.Errorf("parseToken(%q) = true", s)
+		}
+	}
+}
+
+func TestValidTokens(t *testing.T) {
+	for _, test := range []struct {
+		tokens validTokens
+		want   []uint64
+	}{
+		{validTokens{1, 1}, []uint64{1}},
+		{validTokens{3, 5}, []uint64{3, 4, 5}},
+		{validTokens{1, 8}, []uint64{1, 2, 3, 4, 5, 6, 7, 8}},
+		{validTokens{1, 9}, []uint64{1, 3, 4, 5, 6, 7, 8, 9}},
+		{validTokens{1, 12}, []uint64{1, 6, 7, 8, 9, 10, 11, 12}},
+	} {
+		var got []uint64
+		for n := range uint64(20) {
+			if test.tokens.has(n) {
+				got = append(got, n)
+			}
+		}
+		if !slices.Equal(got, test.want) || len(got) > maxTokens {
+			t.Errorf("the valid tokens of %+v are %d, want %d", test.tokens, got, test.want)
 		}
 	}
 }

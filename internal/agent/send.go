@@ -76,7 +76,8 @@ func (a *Agent) PushReplaceable(route string, data []byte) error {
 		at := len(b)
 		b, err := codec.AppendMessage(b, m, a.hub.Dictionary)
 		if r := o.resume; err == nil && r != nil && o.fits(at, len(b), a.hub.MaxQueued) {
-			r.fleeting = append(r.fleeting, span{at, len(b)})
+			s := r.activate()
+			s.fleeting = append(s.fleeting, span{at, len(b)})
 		}
 		return b, err
 	})
@@ -90,7 +91,7 @@ func (a *Agent) Queued() int {
 	defer o.mu.Unlock()
 	n := o.waiting() + o.replay()
 	if o.suspended() {
-		n += o.resume.history.bytes
+		n += o.resume.activate().history.bytes
 	}
 	return n
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -59,6 +60,12 @@ func asking(t *testing.T, h *Hub, ask string) (p *peer, c *Conn, token string) {
 func returning(t *testing.T, h *Hub, token string) (*peer, *Conn, string) {
 	t.Helper()
 	return asking(t, h, fmt.Sprintf(`{"token":%q,"received":0}`, token))
+}
+
+// resumes returns the session that a client can resume with a token, or nil.
+func resumes(h *Hub, k token) *Agent {
+	a, _ := h.findToken(k)
+	return a
 }
 
 // finish serves a connection until it ends.
@@ -141,32 +148,51 @@ func TestAckOfConnectionThatHasEnded(t *testing.T) {
 }
 
 // TestTokensOfAttemptsAreForgotten checks that a client that never sends an ack after its
-// answers leaves no tokens in the server.
+// answers has maxTokens valid tokens: the first one and the newest.
 func TestTokensOfAttemptsAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHost(t, withResume)
-		_, a, token := resumable(t, h)
+		_, a, first := resumable(t, h)
+		tokens := []string{first}
+		valid := func() (list []int) {
+			for i, s := range tokens {
+				if k, _ := parseToken(s); resumes(h, k) == a {
+					list = append(list, i)
+				}
+			}
+			return list
+		}
 		for range 20 {
-			var c *Conn
-			_, c, token = returning(t, h, token)
+			_, c, token := returning(t, h, first)
+			tokens = append(tokens, token)
 			go c.serve(nil, h.HandshakeTimeout)
 		}
-		if n := len(h.tokens.live); n > maxTokens {
-			t.Errorf("%d tokens are kept for one session, want %d at most", n, maxTokens)
+		if got, want := valid(), []int{0, 14, 15, 16, 17, 18, 19, 20}; !slices.Equal(got, want) {
+			t.Errorf("the tokens %v are valid after 20 answers without an ack, want %v", got, want)
 		}
-		_, c, _ := returning(t, h, token)
+		_, c, token := returning(t, h, tokens[18])
+		tokens = append(tokens, token)
+		if got, want := valid(), []int{18, 19, 20, 21}; !slices.Equal(got, want) {
+			t.Errorf("the tokens %v are valid after the client has used number 18, want %v", got, want)
+		}
 		if _, err := c.decodePackets(pack(t, packet.Ack, "")); err != nil {
 			t.Fatal(err)
 		}
 		go c.serve(nil, h.Heartbeat)
 		synctest.Wait()
-		if n := len(h.tokens.live); n != 1 {
-			t.Errorf("%d tokens are good after the ack, want 1", n)
+		if got, want := valid(), []int{21}; !slices.Equal(got, want) {
+			t.Errorf("the tokens %v are valid after the ack, want %v", got, want)
 		}
 		_ = a.Kick("done")
 		synctest.Wait()
-		if n := len(h.tokens.live); n != 0 {
-			t.Errorf("%d tokens are good after the session, want 0", n)
+		if got := valid(); got != nil {
+			t.Errorf("the tokens %v are valid after the session, want none", got)
+		}
+		for i, s := range tokens {
+			k, _ := parseToken(s)
+			if _, e := h.findToken(k); (e != nil) != (i == 21) {
+				t.Errorf("the record of the ended session for token %d: %v", i, e)
+			}
 		}
 	})
 }

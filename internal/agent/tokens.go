@@ -1,28 +1,25 @@
 package agent
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"sync"
 	"time"
 
 	"github.com/lonng/nano/internal/carry"
 )
 
-// token lets a client resume its session. It holds the name of the node that issued it
-// and 144 random bits. The name is a hint, and zero without a cluster. A token is opaque
-// and cannot be guessed, and must never be logged.
-type token [24]byte
-
-// tokenLength is the length of a token as text.
-const tokenLength = 32
-
-// newToken returns a new token with the name of the issuing node.
-func newToken(name carry.Name) (t token) {
-	n := copy(t[:], name[:])
-	_, _ = rand.Read(t[n:]) // rand.Read never fails
-	return t
-}
+// token lets a client resume its session. It holds the name of the node that issued it,
+// which is a hint and zero without a cluster, and one encrypted block with the session's
+// id and the number of the token. A token is opaque and must never be logged.
+//
+// Without the key, the blocks of a server cannot be told from random bits: each of the
+// 2^128 blocks is the next token with the same probability. So the server stores no
+// tokens, and a session at rest only has the number of its latest one.
+type token [len(carry.Name{}) + aes.BlockSize]byte
 
 // name returns the name of the node that issued the token.
 func (t token) name() carry.Name { return carry.Name(t[:len(carry.Name{})]) }
@@ -35,11 +32,23 @@ func (t token) text() string { return base64.RawURLEncoding.EncodeToString(t[:])
 
 // parseToken parses the text of a token. ok is false if no server can have issued it.
 func parseToken(s string) (t token, ok bool) {
-	if len(s) != tokenLength {
+	if len(s) != base64.RawURLEncoding.EncodedLen(len(t)) {
 		return t, false
 	}
 	n, err := base64.RawURLEncoding.Strict().Decode(t[:], []byte(s))
 	return t, err == nil && n == len(t)
+}
+
+// maxTokens is the maximum number of valid tokens per session.
+const maxTokens = 8
+
+// validTokens holds the numbers of a session's valid tokens: the one that the client used
+// last, and later ones. The client may have any of them. Tokens are numbered from 1.
+type validTokens struct{ used, latest uint64 }
+
+// has reports whether token number n is valid. Of the later tokens only the newest are.
+func (v validTokens) has(n uint64) bool {
+	return n == v.used || n > v.used && n <= v.latest && v.latest-n < maxTokens-1
 }
 
 // These are the reasons why a session cannot be resumed.
@@ -52,61 +61,93 @@ const (
 
 // ended is the record of a session with resume that has ended.
 type ended struct {
-	reason string
-	kick   []byte // the body of the kick packet, if there was one
-	tokens []token
-	until  time.Time // when the record expires
+	session int64
+	tokens  validTokens
+	reason  string
+	kick    []byte    // the body of the kick packet, if there was one
+	until   time.Time // when the record expires
 }
 
 // cost returns the approximate memory of the record in bytes.
-func (e *ended) cost() int { return 256 + 64*len(e.tokens) + len(e.kick) }
+func (e *ended) cost() int { return 256 + len(e.kick) }
 
 // maxEnded bounds the memory for records of ended sessions, in bytes.
 const maxEnded = 4 << 20
 
-// tokens maps tokens to sessions. Its mu may be locked while the mu of an outbox is held.
+// tokens makes and reads the tokens of a hub, and remembers why sessions have ended. Its
+// mu may be locked while the mu of an outbox is held.
 type tokens struct {
+	block cipher.Block // AES with a random key
+
 	mu    sync.Mutex
-	live  map[token]*Agent // mu guards it and the following fields
-	ended map[token]*ended
-	queue []*ended // the records in ended, the oldest first
+	ended map[int64]*ended // by session id; mu guards it and the following fields
+	queue []*ended         // the records in ended, the oldest first
 	cost  int
 }
 
-func (t *tokens) init() { t.live, t.ended = map[token]*Agent{}, map[token]*ended{} }
+func (t *tokens) init() error {
+	var key [32]byte
+	_, _ = rand.Read(key[:]) // rand.Read never fails
+	block, err := aes.NewCipher(key[:])
+	t.block, t.ended = block, map[int64]*ended{}
+	return err
+}
 
-// find returns the session of a token, the record of an ended session, or neither.
-func (t *tokens) find(k token) (*Agent, *ended) {
+// issue returns token number n of a session, with the name of the issuing node.
+func (t *tokens) issue(name carry.Name, session int64, n uint64) (k token) {
+	var plain [aes.BlockSize]byte
+	binary.BigEndian.PutUint64(plain[:], uint64(session))
+	binary.BigEndian.PutUint64(plain[8:], n)
+	t.block.Encrypt(k[copy(k[:], name[:]):], plain[:])
+	return k
+}
+
+// read returns the session and the number of a token. If this hub has not issued it, the
+// result is random.
+func (t *tokens) read(k token) (session int64, n uint64) {
+	var plain [aes.BlockSize]byte
+	t.block.Decrypt(plain[:], k[len(carry.Name{}):])
+	return int64(binary.BigEndian.Uint64(plain[:])), binary.BigEndian.Uint64(plain[8:])
+}
+
+// findToken returns the session of a valid token, the record of an ended session, or
+// neither.
+func (h *Hub) findToken(k token) (*Agent, *ended) {
+	id, n := h.tokens.read(k)
+	h.mu.Lock()
+	a := h.agents[id]
+	h.mu.Unlock()
+	if a != nil && a.hasToken(n) {
+		return a, nil
+	}
+	return nil, h.tokens.find(id, n)
+}
+
+// hasToken reports whether a client can resume the session with token number n.
+func (a *Agent) hasToken(n uint64) bool {
+	o := &a.out
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	r := o.resume
+	return r != nil && r.begun && !o.closed && r.tokens().has(n)
+}
+
+// find returns the record of an ended session if token number n was valid at its end.
+func (t *tokens) find(session int64, n uint64) *ended {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.expire(time.Now())
-	return t.live[k], t.ended[k]
-}
-
-// add makes k a token of a.
-func (t *tokens) add(k token, a *Agent) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.live[k] = a
-}
-
-// remove removes tokens of a live session.
-func (t *tokens) remove(list []token) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, k := range list {
-		delete(t.live, k)
+	if e := t.ended[session]; e != nil && e.tokens.has(n) {
+		return e
 	}
+	return nil
 }
 
-// end replaces the session with the tokens of e by the record e.
+// end adds the record of a session.
 func (t *tokens) end(e *ended) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, k := range e.tokens {
-		delete(t.live, k)
-		t.ended[k] = e
-	}
+	t.ended[e.session] = e
 	t.queue = append(t.queue, e)
 	t.cost += e.cost()
 	t.expire(time.Now())
@@ -120,8 +161,6 @@ func (t *tokens) expire(now time.Time) {
 		t.queue[0] = nil
 		t.queue = t.queue[1:]
 		t.cost -= e.cost()
-		for _, k := range e.tokens {
-			delete(t.ended, k)
-		}
+		delete(t.ended, e.session)
 	}
 }

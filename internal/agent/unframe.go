@@ -123,9 +123,9 @@ func (c *Conn) leavePending(err error) {
 	if isLoss(err) || !ok || !errors.Is(p.reason, session.ErrClientClosed) {
 		return
 	}
-	a := c.resuming
+	a := c.in.resuming
 	a.out.mu.Lock()
-	mine := a.out.resume.pending == c
+	mine := a.out.resume.awaits(c)
 	a.out.mu.Unlock()
 	if mine {
 		_ = a.shut(session.ErrClientClosed, farewell{})

@@ -126,6 +126,7 @@ type node struct {
 	slot       int16
 	linked     bool
 	removed    bool          // permanently
+	hastened   bool          // hasten was called while dueAt ran
 	at         time.Duration // the deadline of the handshake, then the time of the next heartbeat
 }
 
@@ -194,6 +195,7 @@ func (w *wheel) hasten(c *Conn, d time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !c.timer.linked {
+		c.timer.hastened = true
 		return
 	}
 	when := w.elapsed() + d
@@ -300,6 +302,10 @@ func (w *wheel) call(c *Conn, now time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if next != 0 && !c.timer.removed && !c.timer.linked {
+		if c.timer.hastened {
+			next = min(next, now+ackDelay)
+		}
 		w.insert(c, next)
 	}
+	c.timer.hastened = false
 }

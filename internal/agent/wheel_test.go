@@ -154,3 +154,27 @@ func TestWheelPauses(t *testing.T) {
 		})
 	}
 }
+
+// TestWheelHastenDuringCall checks that a connection that is hastened while the wheel
+// calls it is called again soon.
+func TestWheelHastenDuringCall(t *testing.T) {
+	h := newHost(t, nil)
+	var w wheel
+	w.init(time.Minute)
+	c := &Conn{hub: h}
+	c.agent.Store(newAgent(h))
+	c.timer.at = 20 * time.Second // of the handshake: the next call
+	for _, hastened := range []bool{false, true, false} {
+		if hastened {
+			w.hasten(c, ackDelay)
+		}
+		w.call(c, 0)
+		ticks := (int64(c.timer.slot) - w.at%wheelSlots + wheelSlots) % wheelSlots
+		if got := time.Duration(ticks) * w.tick; hastened && got > ackDelay+2*w.tick || !hastened && got < 19*time.Second {
+			t.Errorf("hastened %v: called after %v", hastened, got)
+		}
+		w.mu.Lock()
+		w.unlink(c)
+		w.mu.Unlock()
+	}
+}

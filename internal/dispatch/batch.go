@@ -8,6 +8,8 @@ type Batch struct {
 	calls []Call
 	size  int // bytes of payload and of pinned memory
 	next  *Batch
+	box   *Mailbox // the mailbox that has queued task
+	task  func()   // runs box; made once
 
 	// Messages that come before the calls, and that another node serves.
 	run         ForwardRun // nil for none
@@ -71,6 +73,6 @@ func (b *Batch) Free() {
 		return
 	}
 	clear(b.calls)
-	b.calls, b.size, b.next = b.calls[:0], 0, nil
+	b.calls, b.size, b.next, b.box = b.calls[:0], 0, nil, nil
 	batches.Put(b)
 }

@@ -105,7 +105,7 @@ func (m *Mailbox) sendRun(b *Batch) {
 	m.mu.Lock()
 	switch {
 	case m.head != nil:
-		first := &m.head.calls[0]
+		first := m.head
 		m.mu.Unlock()
 		m.start(first)
 	case m.sealed && m.last != nil:

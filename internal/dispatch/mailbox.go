@@ -39,12 +39,11 @@ type Accountant interface {
 // The caller that delivers bounds the memory: Wait returns when there is room, and Offer refuses a
 // message without room.
 type Mailbox struct {
-	d       *Dispatcher
-	s       *session.Session
-	entity  Entity
-	limit   int32  // messages that may wait
-	bytes   int32  // bytes of payload that may wait, beside one message
-	runTask func() // m.run, made once
+	d      *Dispatcher
+	s      *session.Session
+	entity Entity
+	limit  int32 // messages that may wait
+	bytes  int32 // bytes of payload that may wait, beside one message
 
 	mu          sync.Mutex
 	head, tail  *Batch       // waiting; mu guards it and the fields below
@@ -66,7 +65,6 @@ type Mailbox struct {
 func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size int) {
 	m.d, m.s, m.entity = d, s, e
 	m.limit, m.bytes = int32(min(limit, math.MaxInt32/2)), int32(min(size, math.MaxInt32/2))
-	m.runTask = m.run
 }
 
 // Idle reports whether nothing waits or runs.
@@ -141,7 +139,7 @@ func (m *Mailbox) deliver(b *Batch, bounded bool) error {
 	m.active = true
 	m.mu.Unlock()
 	if start {
-		m.start(&b.calls[0]) // no other message waits
+		m.start(b) // no other message waits
 	}
 	return nil
 }

@@ -15,31 +15,38 @@ type placement struct {
 	closed bool // its messages fail, on the dispatcher's loop
 }
 
-// start schedules run where its first message belongs; nil belongs on the dispatcher's loop.
-// Between Deliver or Seal and run, and within run, one goroutine is here at a time.
-func (m *Mailbox) start(first *Call) {
-	m.placed = nil
-	if first != nil {
-		m.placed = m.place(first)
+// start schedules run where the first message of b, the first batch that waits, belongs. If b is
+// nil, run belongs on the dispatcher's loop. Between Deliver or Seal and run, and within run, one
+// goroutine is here at a time.
+func (m *Mailbox) start(b *Batch) {
+	if b == nil {
+		m.placed = nil
+		m.schedule(m.run)
+		return
 	}
-	m.schedule()
+	m.placed = m.place(&b.calls[0])
+	if b.task == nil {
+		b.task = func() { b.box.run() }
+	}
+	b.box = m
+	m.schedule(b.task)
 }
 
 // schedule queues run on the scheduler where it is placed. If that has closed, run is queued on
 // the dispatcher's loop.
-func (m *Mailbox) schedule() {
+func (m *Mailbox) schedule(run func()) {
 	if p := m.placed; p != nil && !p.closed {
-		if m.queue(p) {
+		if m.queue(p, run) {
 			return // now m.placed belongs to the run
 		}
 		m.placed = &placement{name: p.name, closed: true}
 	}
-	m.d.Loop.Invoke(m.runTask)
+	m.d.Loop.Invoke(run)
 }
 
 // queue queues run on a scheduler of the program's. It reports false if that has ended, or
 // panics.
-func (m *Mailbox) queue(p *placement) (accepted bool) {
+func (m *Mailbox) queue(p *placement, run func()) (accepted bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			m.d.panicked("scheduler", r, "scheduler", p.name, "session", m.s.ID(), "uid", m.s.UID())
@@ -47,12 +54,13 @@ func (m *Mailbox) queue(p *placement) (accepted bool) {
 		}
 	}()
 	if p.loop != nil {
-		return p.loop.Invoke(m.runTask)
+		return p.loop.Invoke(run)
 	}
+	// A type of the program may call a task twice, when its batch is used again.
 	if s, ok := p.on.(scheduler.Invoker); ok {
-		return s.Invoke(m.runTask)
+		return s.Invoke(m.run)
 	}
-	p.on.Schedule(m.runTask)
+	p.on.Schedule(m.run)
 	return true
 }
 

@@ -53,15 +53,14 @@ func (m *Mailbox) finish(r *run) {
 	m.wakeReader()
 	switch {
 	case m.head != nil:
-		first := &m.head.calls[0]
+		first := m.head
 		m.mu.Unlock()
-		m.placed = m.place(first)
-		m.schedule()
+		m.start(first)
 	case m.sealed && m.last != nil:
 		if m.placed != nil && !m.placed.closed {
 			m.placed = nil
 			m.mu.Unlock()
-			m.schedule()
+			m.schedule(m.run)
 			return
 		}
 		last := m.last

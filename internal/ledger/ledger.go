@@ -24,13 +24,13 @@ type Ledger struct {
 	serial  atomic.Uint64 // of current: how many messages have begun
 	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
 
-	mu       sync.Mutex
-	deferred atomic.Pointer[deferred] // nil until it is needed; mu guards what it points to
+	deferred atomic.Pointer[deferred] // nil until it is needed
 }
 
 // deferred is the part of a Ledger that few sessions need.
 type deferred struct {
-	waiting   []request // requests that wait for a deferred answer, oldest first
+	mu        sync.Mutex
+	waiting   []request // mu guards it and what follows; requests that wait for a deferred answer, oldest first
 	forgotten request   // the largest id and the largest serial that were dropped from waiting
 	taken     uint64    // the serial of the request whose handler asked for its id last, to answer it later
 }
@@ -56,10 +56,11 @@ func (l *Ledger) Begin(id uint64) {
 // claimed at this moment. It takes the claim of the current request itself: a later Claim
 // finds the request among those that wait.
 func (l *Ledger) leave(id, serial uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	d := l.more() // before the claim: a Claim that comes too late then finds it
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if l.claimCurrent(serial) {
-		l.wait(id, serial)
+		d.wait(id, serial)
 	}
 }
 
@@ -74,18 +75,22 @@ func (l *Ledger) Current() uint64 { return l.current.Load() }
 
 // Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
 func (l *Ledger) Take() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.more().taken = l.serial.Load()
+	d := l.more()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.taken = l.serial.Load()
 	return l.current.Load()
 }
 
 // Taken reports whether Take was called since Begin.
 func (l *Ledger) Taken() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	d := l.deferred.Load()
-	return d != nil && l.serial.Load() != 0 && d.taken == l.serial.Load()
+	if d == nil {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return l.serial.Load() != 0 && d.taken == l.serial.Load()
 }
 
 // Waiting reports whether the request id has begun and has no answer. Of the requests that were
@@ -100,8 +105,8 @@ func (l *Ledger) Waiting(id uint64) bool {
 	if d == nil {
 		return false
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return slices.ContainsFunc(d.waiting, func(r request) bool { return r.id == id })
 }
 
@@ -133,12 +138,12 @@ func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 			break
 		}
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	d := l.deferred.Load()
 	if d == nil {
 		return false, current
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && (serial == 0 || r.serial == serial) })
 	if i >= 0 {
 		current = d.waiting[i].serial == l.serial.Load()
@@ -156,17 +161,17 @@ func (l *Ledger) Restore(id uint64) { l.RestoreSerial(id, 0) }
 
 // RestoreSerial takes back a ClaimSerial.
 func (l *Ledger) RestoreSerial(id, serial uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	d := l.more()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if now := l.serial.Load(); serial == 0 && l.current.Load() == id {
 		serial = now
 	}
-	l.wait(id, serial)
+	d.wait(id, serial)
 }
 
 // wait remembers that a request waits for a deferred answer. The caller holds mu.
-func (l *Ledger) wait(id, serial uint64) {
-	d := l.more()
+func (d *deferred) wait(id, serial uint64) {
 	if len(d.waiting) == MaxWaiting {
 		d.forgotten.id = max(d.forgotten.id, d.waiting[0].id)
 		d.forgotten.serial = max(d.forgotten.serial, d.waiting[0].serial)
@@ -175,12 +180,10 @@ func (l *Ledger) wait(id, serial uint64) {
 	d.waiting = append(d.waiting, request{id, serial})
 }
 
-// more returns the part that few sessions need. The caller holds mu.
+// more returns the part that few sessions need.
 func (l *Ledger) more() *deferred {
-	d := l.deferred.Load()
-	if d == nil {
-		d = &deferred{}
-		l.deferred.Store(d)
+	if l.deferred.Load() == nil {
+		l.deferred.CompareAndSwap(nil, &deferred{})
 	}
-	return d
+	return l.deferred.Load()
 }

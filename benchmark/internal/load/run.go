@@ -215,7 +215,11 @@ func (r *run) run(begin, end func()) (Result, error) {
 			}
 		}
 	}
-	if err := r.spin(100 * time.Millisecond); err != nil {
+	hold := 2 * holdTime
+	if r.Kind == Idle {
+		hold = idleHoldTime
+	}
+	if err := r.spin(hold); err != nil {
 		return Result{}, err
 	}
 	r.redial = false
@@ -308,6 +312,10 @@ func (r *run) until(d time.Duration, what string, progress func() (int, error)) 
 // holdTime is how long a load with pauses rests before and after the begin and the end of
 // the measured time, so that others can take a look at the server.
 const holdTime = 50 * time.Millisecond
+
+// idleHoldTime is how long connections of the kind Idle stay open after the measured time.
+// Until then the server has to measure its memory, which takes two garbage collections.
+const idleHoldTime = 3 * time.Second
 
 // rest holds back the next windows of a load with pauses, and gives those in flight time to
 // be answered.
