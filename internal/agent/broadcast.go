@@ -96,7 +96,7 @@ func (b *buffer) join(next *buffer) *buffer {
 	j := b.joined.Load()
 	if j == nil && len(b.b)+len(next.b) <= maxJoined && b.claimed.CompareAndSwap(false, true) {
 		j = &joined{next: next}
-		j.both.b, j.both.shared = append(b.b, next.b...), true // nobody else appends to this array
+		j.both.b, j.both.shared = append(b.b, next.b...), true // no other goroutine appends to this array
 		b.joined.Store(j)
 	}
 	if j == nil || j.next != next {

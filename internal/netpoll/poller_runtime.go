@@ -73,7 +73,7 @@ func (p *Poller) run() {
 
 // Watch has the poller report the socket of c with id, now if it is readable, and then each
 // time that more arrives, until Unwatch. An event says that something has arrived, not that
-// it is still there: whoever is called reads all of it. The id is what tells sockets apart:
+// it is still there: ready has to read all of it. The id is what tells sockets apart:
 // a descriptor may be that of another socket when the event is reported.
 //
 // Closing the socket ends the watch, and nothing is reported. The error is [net.ErrClosed]
