@@ -64,7 +64,7 @@ type Stats struct {
 // session together if they take less than 2 µs each. Max may then be the time of a few
 // calls.
 type RouteStats struct {
-	Count int64         // calls
+	Count int64         // calls; may be 0 beside Errors
 	Sum   time.Duration // time of all calls
 	Max   time.Duration // time of the longest call
 	Times Histogram     // durations of the calls; calls timed together count with their mean

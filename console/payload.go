@@ -71,7 +71,7 @@ type shown struct {
 	Text      string `json:"text"`
 	Encoding  string `json:"encoding"`  // "json", "text", or "base64" for bytes of an unknown form
 	Truncated bool   `json:"truncated"` // Text is the beginning of the payload
-	Size      int    `json:"size"`      // bytes of the payload
+	Size      int    `json:"size"`      // bytes of the payload, which Text may show in another form
 }
 
 // decode turns the bytes of a payload into text. t is the Go type of the payload, nil if it

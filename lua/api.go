@@ -219,14 +219,12 @@ func (v *vm) jsonDecode(l *glua.LState) int {
 // logAt logs a text, with the fields of a table.
 func (v *vm) logAt(l *glua.LState, level slog.Level) int {
 	text := l.ToStringMeta(l.CheckAny(1)).String()
-	size := len(text)
-	v.chargeBytes(l, size)
+	size := v.chargePart(l, 0, len(text))
 	var fields []any
 	if t := l.OptTable(2, nil); t != nil {
 		for key, value := t.Next(glua.LNil); key != glua.LNil; key, value = t.Next(key) {
 			field := slog.String(key.String(), l.ToStringMeta(value).String())
-			size += len(field.Key) + len(field.Value.String())
-			v.chargeBytes(l, size)
+			size = v.chargePart(l, size, len(field.Key)+len(field.Value.String()))
 			fields = append(fields, field)
 		}
 	}

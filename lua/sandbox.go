@@ -108,11 +108,11 @@ func (v *vm) unpack(l *glua.LState) int {
 
 // print logs its arguments.
 func (v *vm) print(l *glua.LState) int {
-	parts, size := make([]string, l.GetTop()), 0
+	parts := make([]string, l.GetTop())
+	size := 0
 	for i := range parts {
 		parts[i] = l.ToStringMeta(l.Get(i + 1)).String()
-		size += len(parts[i]) + 1
-		v.chargeBytes(l, size)
+		size = v.chargePart(l, size, len(parts[i])+1)
 	}
 	v.log.Info("nano: script printed", "text", strings.Join(parts, "\t"))
 	return 0

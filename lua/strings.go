@@ -27,11 +27,16 @@ func (v *vm) charge(l *glua.LState, n int) {
 
 // chargeBytes charges for a text of n bytes that a function makes, and raises an error if it
 // is too long.
-func (v *vm) chargeBytes(l *glua.LState, n int) {
-	if n > maxText {
+func (v *vm) chargeBytes(l *glua.LState, n int) { v.chargePart(l, 0, n) }
+
+// chargePart charges for n more bytes of a text that has size bytes so far. It returns the
+// new size.
+func (v *vm) chargePart(l *glua.LState, size, n int) int {
+	if size += n; size > maxText {
 		l.RaiseError("the text would have more than %d bytes", maxText)
 	}
 	v.charge(l, 1+n/copySteps)
+	return size
 }
 
 // stringLibrary returns the library string.

@@ -163,7 +163,7 @@ func (n *node) route(s *session.Session, k *kind, addr string) {
 func (n *node) commit(d *departure, done func(any, error)) {
 	a := n.arrivalOf(d.Token)
 	if a == nil || !a.core.direct(func() {
-		if a.state != arrivalOpen {
+		if a.state != arrivalOpen || a.core.closed { // closed by code that Load has left behind
 			done(nil, ErrNotFound)
 			return
 		}

@@ -116,17 +116,12 @@ func (n *node) enter(e *entry, method string, answer func(any, error)) {
 	default:
 		n.later(answer, func(ctx context.Context) (any, error) {
 			if !other {
-				refund, ok := func() {}, true
-				if !e.unlimited { // asking all nodes costs more than a lookup
-					refund, ok = n.guess(e.s)
-				}
-				if !ok {
+				if !e.unlimited && !n.asks.allow(e.s.ID()) { // asking all nodes costs more than a lookup
 					return nil, ErrRate
 				}
 				if to, other = n.locate(ctx, e.req.ID); !other {
 					return nil, ErrNotFound
 				}
-				refund()
 			}
 			if e.req.Forwarded {
 				return nil, errMovedTo(to.name)

@@ -7,15 +7,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
 
 // This file ends moves whose commit has no answer: the other node may have started the
-// room. The node that moves the room asks it, directly and through the gates of the
-// players, and the room stays stopped meanwhile. If there is no answer for doubtTime, no
-// gate of the players reaches the other node, so the room goes on here. Then this node
-// makes the other one drop its copy, as soon as it can be reached. A copy that cannot be
+// room. The node that moves the room asks it, directly and through gates of the players,
+// and the room stays stopped meanwhile. If there is no answer for doubtTime, the room goes
+// on here. Then this node makes the other one drop its copy, as soon as it can be reached. A copy that cannot be
 // reached ends by itself: it loses its players, and is empty when their seats are held no
 // longer.
 
@@ -25,10 +23,9 @@ const (
 	doubtAsks  = 4                      // number of sessions through whose gates the other node is asked
 	// doubtStay is how long a room stays on its node because of a copy at another one.
 	doubtStay = 30 * time.Second
+	// dropTime is how long the other node is told to drop its copy.
+	dropTime = 10 * time.Minute
 )
-
-// errInDoubt ends a move after which another node may have a copy of the room.
-var errInDoubt = message.Errorf("ROOM-IN-DOUBT", "the other node did not say whether it has the room")
 
 // askEnd asks the other node how a move has ended until it answers, for doubtTime at
 // most. A move without a commit ends.
@@ -118,39 +115,35 @@ func (c *core) resetViews() {
 
 // copyDrop makes a node drop its copy of a room that goes on elsewhere.
 type copyDrop struct {
-	Token  string     `json:"token"` // of the move that made the copy
-	ID     string     `json:"id"`
-	Seated []PlayerID `json:"seated"` // players with a session at the node that has the room
+	Token  string  `json:"token"` // of the move that made the copy
+	ID     string  `json:"id"`
+	Seated []int64 `json:"seated"` // ids of the players' sessions at the node that has the room
 }
 
 // dropCopy makes the other node drop its copy, as soon as it can be reached. It returns
-// when that node has answered, or the room is here no longer.
+// when that node has answered, the room has moved on, or dropTime has passed.
 func (n *node) dropCopy(c *core, to peer, token string) {
+	ctx, cancel := context.WithTimeout(n.ctx, dropTime)
+	defer cancel()
 	tick := time.NewTicker(memberTime)
 	defer tick.Stop()
 	for {
-		select {
-		case <-tick.C:
-		case <-n.ctx.Done():
-			return
-		}
 		d := &copyDrop{Token: token, ID: c.id}
-		err := c.onRoom(n.ctx, func() error {
-			if c.closed {
-				return ErrNotFound
-			}
+		away := false
+		_ = c.onRoom(ctx, func() error { // fails for a room that has ended, whose copy ends too
+			away = c.away
 			for _, p := range c.players {
-				if p.session != nil {
-					d.Seated = append(d.Seated, p.ID)
+				if p.session != nil && !c.closed {
+					d.Seated = append(d.Seated, p.session.ID())
 				}
 			}
 			return nil
 		})
-		if err != nil {
+		if away {
 			return
 		}
-		call, cancel := context.WithTimeout(n.ctx, askTime)
-		err = n.call(call, to.name, methodDrop, d, &struct{}{})
+		call, cancel := context.WithTimeout(ctx, askTime)
+		err := n.call(call, to.name, methodDrop, d, &struct{}{})
 		cancel()
 		if err == nil {
 			c.do(func() {
@@ -161,6 +154,11 @@ func (n *node) dropCopy(c *core, to peer, token string) {
 			})
 			return
 		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -168,7 +166,12 @@ func (n *node) dropCopy(c *core, to peer, token string) {
 func (n *node) dropFor(d *copyDrop, done func(any, error)) {
 	c := n.room(d.ID)
 	if c == nil || c.token != d.Token {
-		n.abort(&moveToken{d.Token}, done) // a late commit must not start it
+		n.abort(&moveToken{d.Token}, func(v any, err error) { // a late commit must not start it
+			if e, ok := v.(moveEnd); ok && e.Committed {
+				err = ErrMoving // it has just started: the next question finds it
+			}
+			done(struct{}{}, err)
+		})
 		return
 	}
 	if !c.direct(func() {
@@ -178,7 +181,7 @@ func (n *node) dropFor(d *copyDrop, done func(any, error)) {
 		}
 		if !c.closed {
 			for _, p := range c.players {
-				if p.session != nil && !slices.Contains(d.Seated, p.ID) {
+				if p.session != nil && !slices.Contains(d.Seated, p.session.ID()) {
 					_ = p.session.Push(routeClosed, nodeDown)
 				}
 			}

@@ -15,12 +15,12 @@ const (
 	createEvery = time.Second
 )
 
-// These constants limit room.accept and room.cancel, which other nodes may have to be
-// asked about: a session may send answerBurst of them at once, and one more per
-// answerEvery.
+// These constants limit the requests for which all other nodes may be asked: room.accept,
+// room.cancel, and joins by the id of a room whose node has gone. A session may send askBurst
+// of them at once, and one more per askEvery.
 const (
-	answerBurst = 20
-	answerEvery = time.Second
+	askBurst = 20
+	askEvery = time.Second
 )
 
 // limiter allows a number of actions per key at once, and one more per interval. Its

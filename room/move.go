@@ -34,7 +34,8 @@ const maxHandovers = 64
 // These errors are returned by [Move].
 var (
 	ErrNotMovable = message.Errorf("ROOM-NOT-MOVABLE", "rooms of the kind have no methods Save() ([]byte, error) and Load([]byte) error")
-	ErrMoving     = message.Errorf("ROOM-MOVING", "the room moves already")
+	ErrMoving     = message.Errorf("ROOM-MOVING", "the room moves already, or another node may still have a copy of it")
+	ErrInDoubt    = message.Errorf("ROOM-IN-DOUBT", "the other node did not say whether it has the room")
 	ErrNoNode     = message.Errorf("ROOM-NO-NODE", "no other node takes the room")
 )
 
@@ -62,7 +63,7 @@ type Movable interface {
 // of the cluster. A server that shuts down moves its movable rooms by itself.
 //
 // After an error the room goes on where it was. The errors are [ErrNotMovable],
-// [ErrNotFound], [ErrMoving], [ErrNoNode], [ErrLogic], those of Save and Load, and those
+// [ErrNotFound], [ErrMoving], [ErrInDoubt], [ErrNoNode], [ErrLogic], those of Save and Load, and those
 // of ctx and of the other node. The steps before the room changes its node take 10 s at
 // most. If the last step has no answer, the other node is asked for up to 3 s, also through
 // the gates of the players, and then the room goes on where it was. If the other node has
@@ -222,6 +223,8 @@ func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
 	defer cancel()
 	stop := context.AfterFunc(n.ctx, cancel)
 	defer stop()
+	commit, end := extended(ctx, closeTime/2) // so that a caller who leaves does not put the move in doubt
+	defer end()
 	last, end := extended(ctx, closeTime)
 	defer end()
 	steps, cancel := context.WithTimeout(ctx, moveTime)
@@ -238,8 +241,11 @@ func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
 	if err != nil {
 		return n.giveUp(last, c, to, i.Token, err)
 	}
+	if err := ctx.Err(); err != nil {
+		return n.giveUp(last, c, to, i.Token, err)
+	}
 	n.noteMove(c.id, to.name) // first, so that the other node can have it forgotten if the room ends there
-	commit, cancel := context.WithTimeout(ctx, moveTime)
+	commit, cancel = context.WithTimeout(commit, moveTime)
 	defer cancel()
 	var r moveReplies
 	if err = n.call(commit, to.name, methodCommit, d, &r); err == nil {
@@ -252,7 +258,7 @@ func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
 	case known:
 		return errors.Join(err, c.endMove(last, c.stay))
 	}
-	err = message.Errorf(errInDoubt.Code, "%s: %v", errInDoubt.Message, err)
+	err = message.Errorf(ErrInDoubt.Code, "%s: %v", ErrInDoubt.Message, err)
 	err = errors.Join(err, c.endMove(last, c.stayInDoubt))
 	n.spawn(func() { n.dropCopy(c, to, i.Token) })
 	return err
@@ -455,7 +461,7 @@ func (n *node) moveRooms(ctx context.Context) {
 					return
 				}
 				n.log.Warn("nano: a room was not moved", "room", c.id, "error", err)
-				if unavailable(err) || errors.Is(err, errInDoubt) || errors.Is(err, ErrMoving) {
+				if unavailable(err) || errors.Is(err, ErrInDoubt) || errors.Is(err, ErrMoving) {
 					return // such as a gate that does not know the other node yet
 				}
 				mu.Lock()

@@ -33,7 +33,7 @@ type node struct {
 	creates    *limiter // limits rooms of kinds that only other nodes have, by session
 	guesses    *limiter // limits wrong codes, by session
 	addresses  *limiter // limits wrong codes, by address
-	answers    *limiter // limits room.accept and room.cancel, by session
+	asks       *limiter // limits requests for which all other nodes may be asked, by session
 
 	mu       sync.Mutex
 	kinds    map[string]*kindAt // mu guards it and the following fields
@@ -86,7 +86,7 @@ func nodeOf(srv *nano.Server, env handler.Env) *node {
 		creates:    newLimiter(createBurst, createEvery),
 		guesses:    newLimiter(guessBurst, guessEvery),
 		addresses:  newLimiter(addressBurst, addressEvery),
-		answers:    newLimiter(answerBurst, answerEvery),
+		asks:       newLimiter(askBurst, askEvery),
 		server:     srv,
 		serializer: env.Serializer,
 		json:       ok && named.Name() == "json",

@@ -231,7 +231,7 @@ func (s *server) onLeave(from *session.Session, _ *request, answer func(any, err
 }
 
 func (s *server) onAccept(from *session.Session, req *request, answer func(any, error)) {
-	if !s.node.answers.allow(from.ID()) {
+	if !s.node.asks.allow(from.ID()) {
 		answer(nil, ErrRate)
 		return
 	}
@@ -239,7 +239,7 @@ func (s *server) onAccept(from *session.Session, req *request, answer func(any, 
 }
 
 func (s *server) onCancel(from *session.Session, _ *request, answer func(any, error)) {
-	if !s.node.answers.allow(from.ID()) {
+	if !s.node.asks.allow(from.ID()) {
 		answer(nil, ErrRate)
 		return
 	}

@@ -286,6 +286,9 @@ func TestDeferOfClosedSession(t *testing.T) {
 	gone := request(t, p, "Desk.Take")
 	r := <-d.taken
 	s := <-d.sessions
+	if err := <-request(t, p, "Desk.Next"); err.Error() != "reply next" { // the handler before has returned, else it could still reply
+		t.Fatal(err)
+	}
 	s.Close()
 	<-s.Context().Done()
 	if err := r.Reply("late"); err != session.ErrBrokenPipe {

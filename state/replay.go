@@ -100,8 +100,9 @@ func (p *Replay) State() map[string]any { return p.dec.State() }
 // Get returns one value of the state; see [Decoder.Get].
 func (p *Replay) Get(path ...string) (any, bool) { return p.dec.Get(path...) }
 
-// Message returns the message of the state, for a client that decodes it itself. It is
-// valid until the next call of Next.
+// Message returns the message that Next has read last, for a client that decodes it itself.
+// It is valid until the next call of Next, Seek or SeekTime. After a seek it is the last
+// message on the way, which a client cannot decode without those before.
 func (p *Replay) Message() []byte { return p.payload.Bytes() }
 
 // Next reads the next state. It returns io.EOF at the end of the recording, and else the

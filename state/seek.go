@@ -24,6 +24,9 @@ type place struct {
 	tick   uint64
 }
 
+// minMarked is the minimum number of bytes between two marks, which bounds their memory.
+const minMarked = 64 << 10
+
 // mark is a snapshot of a recording.
 type mark struct {
 	from place // before the snapshot
@@ -135,7 +138,7 @@ func (p *Replay) pass(b blockHead, from place) {
 	if from.offset != p.edge.offset {
 		return // it is behind the edge
 	}
-	if b.snapshot {
+	if last := len(p.marks) - 1; b.snapshot && (last < 0 || from.offset-p.marks[last].from.offset >= minMarked) {
 		p.marks = append(p.marks, mark{from, b.after.at, b.after.tick})
 	}
 	p.edge = b.after

@@ -142,7 +142,7 @@ function pretty(p) {
 }
 
 /** Returns what to say of a payload that is not shown whole. */
-const truncated = (p) => (p.truncated ? `, truncated: ${bytes(p.size)} in all` : "");
+const truncated = (p) => (p.truncated ? `, truncated: the payload has ${bytes(p.size)}` : "");
 
 /** Returns a payload as one line of a script: JSON, or else its bytes. */
 function oneLine(text) {

@@ -12,7 +12,7 @@ import (
 const (
 	ackPackets = 64                     // after this many packets
 	ackBytes   = 16 << 10               // or this many bytes
-	ackDelay   = 400 * time.Millisecond // or this long after the first unacknowledged packet, and at most a tick of the wheel more
+	ackDelay   = 400 * time.Millisecond // or this long after the first unacknowledged packet, and at most two ticks of the wheel more
 )
 
 // accepted counts data packets that were put into the mailbox. Their size is in bytes.
@@ -47,6 +47,7 @@ func (c *Conn) acknowledge(r *resumption) {
 	})
 	if err != nil && n > 0 {
 		r.unacked.Add(n)
+		c.hub.wheel.hasten(c, ackDelay) // the queue may have room then
 	}
 }
 

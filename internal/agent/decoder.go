@@ -248,15 +248,16 @@ func (d *decoder) Keep(data []byte) []byte {
 }
 
 const (
-	// maxSmall is the size of a payload in bytes that does not get a block of its own.
+	// maxSmall is the number of bytes up to which the payloads of a read get no block of
+	// their own.
 	maxSmall = 128
-	// smallBlock is the size of a block for small payloads in bytes. A program that keeps one
-	// of them keeps the block.
+	// smallBlock is the size in bytes of a block for small payloads. A program that keeps one
+	// of them keeps the block, and so does a message that waits: 256 KiB for 256 messages.
 	smallBlock = 1 << 10
 )
 
-// smallBlocks holds blocks with room for small payloads. Each of them came alone in its
-// read, from any connection.
+// smallBlocks holds blocks with room for small payloads, which may come from any
+// connection.
 var smallBlocks = sync.Pool{New: func() any { return new([]byte) }}
 
 // keepSmall copies a small payload.
@@ -293,8 +294,8 @@ func (c *Conn) beginBatch() {
 const maxIdleWait = 20 * time.Millisecond
 
 // beginRouted decides whether the messages of the next batch may go to another node without
-// the mailbox. If the last batch went there through the mailbox, as at the start of a
-// stream, beginRouted waits until the mailbox is empty. Otherwise a steady stream would
+// the mailbox. If the last batch was for other nodes only, and went through the mailbox as at
+// the start of a stream, beginRouted waits until the mailbox is empty. Otherwise a steady stream would
 // never leave the slow way.
 //
 //go:noinline
@@ -319,7 +320,9 @@ func (c *Conn) waitForRoom() bool {
 	a := c.agent.Load()
 	c.deliver()
 	c.flags.set(flagPaused)
-	a.box.Wait()
+	if !c.left() { // the Interrupt of a takeover may have ended an earlier wait
+		a.box.Wait()
+	}
 	c.seen.Store(c.hub.wheel.now())
 	c.flags.clear(flagPaused)
 	if a.flags.has(flagClosed) || c.left() {

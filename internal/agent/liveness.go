@@ -40,7 +40,7 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		c.acknowledge(r)
 	}
 	if !c.flags.set(flagBeating) {
-		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter requested this first call
+		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has requested the first call after quietTime, or accepted earlier
 	}
 	if now >= c.timer.at {
 		c.beat()

@@ -16,9 +16,9 @@ import (
 // which is a hint and zero without a cluster, and one encrypted block with the session's
 // id and the number of the token. A token is opaque and must never be logged.
 //
-// Without the key, the blocks of a server cannot be told from random bits: each of the
-// 2^128 blocks is the next token with the same probability. So the server stores no
-// tokens, and a session at rest only has the number of its latest one.
+// AES with a secret key is a pseudorandom permutation: without the key, a guess is right
+// with the probability of the number of valid tokens divided by 2^128. So the server stores
+// no tokens, and a session at rest only has the number of its latest one.
 type token [len(carry.Name{}) + aes.BlockSize]byte
 
 // name returns the name of the node that issued the token.

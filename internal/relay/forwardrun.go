@@ -10,12 +10,14 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// forwardRun collects messages of a client's session for the peer to which the session is bound. Only Send takes locks.
+// forwardRun collects messages of a client's session for one service of the peer to which the session is bound.
 type forwardRun struct {
 	pc      *peerConn
 	client  Client
 	frame   link.Frame // the last message; its session is that of the client
-	service string     // of its route
+	service string     // of all messages
+	binding string     // the name under which the session is bound for it
+	address string     // of the peer
 	frames  link.Run
 	waiting []waitingRequest // the requests among the frames
 	size    int              // bytes of payload
@@ -34,12 +36,12 @@ func (b *Broker) ForwardRun(s *session.Session, route string) dispatch.ForwardRu
 		return nil
 	}
 	service, _ := serviceOf(route)
-	pc := b.boundTo(s, service)
+	pc, binding, address := b.boundTo(s, service)
 	if pc == nil {
 		return nil
 	}
 	r := forwardRuns.Get().(*forwardRun)
-	r.pc, r.client, r.service = pc, c, service
+	r.pc, r.client, r.service, r.binding, r.address = pc, c, service, binding, address
 	r.frame.Session, r.frame.Route = s.ID(), route
 	return r
 }
@@ -48,11 +50,10 @@ func (b *Broker) ForwardRun(s *session.Session, route string) dispatch.ForwardRu
 func (r *forwardRun) Add(route string, id uint64, data []byte) bool {
 	f := &r.frame
 	if route != f.Route {
-		service, _ := serviceOf(route)
-		if service != r.service && r.pc.b.boundTo(r.client.Session(), service) != r.pc {
+		if service, _ := serviceOf(route); service != r.service {
 			return false
 		}
-		f.Route, r.service = route, service
+		f.Route = route
 	}
 	// A frame that is made here would be copied, which takes longer than encoding it.
 	f.Kind, f.ID, f.Data = kindNotify, id, data
@@ -71,10 +72,13 @@ func (r *forwardRun) Add(route string, id uint64, data []byte) bool {
 	return true
 }
 
-// Send sends the messages. It reports false, and sends none, if the peer does not know the session or the messages do not fit
-// a limit; it is part of dispatch.ForwardRun.
+// Send sends the messages. It reports false, and sends none, if the session is bound to another node by now, the peer does
+// not know it, or the messages do not fit a limit; it is part of dispatch.ForwardRun.
 func (r *forwardRun) Send() bool {
 	pc := r.pc
+	if address, _ := r.client.Session().Router().Find(r.binding); address != r.address {
+		return false // bound to another node meanwhile
+	}
 	pc.mu.Lock()
 	defer pc.mu.Unlock()
 	fs := pc.clients[r.frame.Session]

@@ -70,6 +70,16 @@ func TestForwardRun(t *testing.T) {
 		t.Errorf("%d answers were late, want 3", late)
 	}
 
+	// A session that is bound to another node after the run began is not sent there.
+	r = s.ForwardRun(v.session, "Far.Do")
+	r.Add("Far.Do", 5, nil)
+	v.session.Router().Bind("Far", "10.0.0.9:1")
+	if r.Send() {
+		t.Error("a run was sent to the node to which the session was bound before")
+	}
+	r.Free()
+	v.session.Router().Bind("Far", s.far.addr)
+
 	// The requests of all runs together are bounded. A run is sent whole, or not at all.
 	for sent := 0; sent < maxWaiting; {
 		r := s.ForwardRun(v.session, "Far.Do")

@@ -84,7 +84,7 @@ func (p *proxySession) answer(mid uint64, v any, current bool) error {
 			return err
 		}
 	}
-	var f link.Frame // see forwardRun.Add
+	var f link.Frame // set field by field, because a composite literal is made elsewhere and copied
 	f.Kind, f.Session, f.ID = kindResponse, p.id, mid
 	if !current {
 		f.Flags = flagLater

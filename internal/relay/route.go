@@ -130,16 +130,17 @@ func (b *Broker) binding(s *session.Session, service string) (name, address stri
 	return name, address, bound
 }
 
-// boundTo returns the node that choose returns because a session is bound to it; nil if choose has to bind the session first.
-func (b *Broker) boundTo(s *session.Session, service string) *peerConn {
-	_, address, bound := b.binding(s, service)
+// boundTo returns the node that choose returns because a session is bound to it, and the binding; nil if choose has to bind
+// the session first.
+func (b *Broker) boundTo(s *session.Session, service string) (pc *peerConn, name, address string) {
+	name, address, bound := b.binding(s, service)
 	if !bound {
-		return nil
+		return nil, "", ""
 	}
 	if l := linkTo(alive(b.node.LinksTo(service)), address); l != nil {
-		return peerConnOf(l)
+		pc = peerConnOf(l)
 	}
-	return nil
+	return pc, name, address
 }
 
 // memberInfo returns the member at the other end of a link, for the program.

@@ -41,10 +41,13 @@ func (pc *peerConn) responses(frames []link.Frame) (n int) {
 		fs.share.Release(fs.client.Mailbox(), ran, 0)
 	}
 	pc.mu.Unlock()
-	for i := 0; i < len(frames); {
-		if sent := pc.relayAnswers(fs.client, frames[i:], pc.taken[i:]); sent > 0 {
-			i += sent
-			continue
+	for i, together := 0, true; i < len(frames); {
+		if together {
+			var sent int
+			if sent, together = pc.relayAnswers(fs.client, frames[i:], pc.taken[i:]); sent > 0 {
+				i += sent
+				continue
+			}
 		}
 		if pc.taken[i].id == 0 {
 			pc.b.counts.late.Add(1)
@@ -58,8 +61,8 @@ func (pc *peerConn) responses(frames []link.Frame) (n int) {
 }
 
 // relayAnswers sends the first answers on to a client, as far as nothing about them is special. taken holds their requests.
-// It returns how many it has sent.
-func (pc *peerConn) relayAnswers(c Client, frames []link.Frame, taken []waitingRequest) (sent int) {
+// It returns how many it has sent. ok is false if the client takes no answers together.
+func (pc *peerConn) relayAnswers(c Client, frames []link.Frame, taken []waitingRequest) (sent int, ok bool) {
 	list := pc.answers[:0]
 	for i := range frames {
 		f, w := &frames[i], &taken[i]
@@ -71,12 +74,12 @@ func (pc *peerConn) relayAnswers(c Client, frames []link.Frame, taken []waitingR
 		m.Type, m.ID, m.Route, m.Data = message.Response, f.ID, w.route, f.Data
 	}
 	if len(list) == 0 {
-		return 0
+		return 0, true
 	}
 	sent = c.RelayAnswers(list)
 	clear(list)
 	pc.answers = list
-	return sent
+	return sent, sent > 0
 }
 
 // response sends the answer to a request on to its client.
@@ -87,7 +90,7 @@ func (pc *peerConn) response(c Client, f *link.Frame, w *waitingRequest) {
 		endSpan(w.span, e)
 		return
 	}
-	m := &pc.message // see forwardRun.Add
+	m := &pc.message // set field by field, because a composite literal is made elsewhere and copied
 	m.Type, m.ID, m.Route, m.Data, m.Err = message.Response, f.ID, w.route, f.Data, false
 	err := c.Relay(m, w.begun)
 	if err != nil {

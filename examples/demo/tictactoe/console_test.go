@@ -94,7 +94,7 @@ func TestConsolePlayground(t *testing.T) {
 	p.Do("writing the payload", chromedp.SetValue("#play-payload", `{"kind":"tictactoe","options":{"name":"Ann"}}`))
 	p.Click("#play-send")
 	p.Shows("#play-log .reply", `"kind": "tictactoe"`)
-	p.Shows("#play-log .reply", "truncated: 68.4 KiB in all")
+	p.Shows("#play-log .reply", "truncated: the payload has 68.4 KiB")
 	p.Shows("#play-log .push", "room.state")
 	p.Until(`document.getElementById("play-state").textContent === "Connected."`)
 	choose("tictactoe.Play")
