@@ -14,6 +14,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	v := newTestVM(f, "")
 	f.Fuzz(func(t *testing.T, data []byte) {
+		v.meter.begin(1) // as for a call of the script
 		value, err := v.decode(data)
 		if err != nil {
 			return
