@@ -82,18 +82,7 @@ func (s *server) asked(from *session.Session, data any) (any, error) {
 	if err := json.Unmarshal(data.([]byte), &t); err != nil {
 		return nil, badRequest("%v", err)
 	}
-	r := from.Defer()
-	s.node.abort(&t, func(v any, err error) {
-		var body []byte
-		if err == nil {
-			body, err = json.Marshal(v)
-		}
-		if err != nil {
-			_ = r.Fail(err)
-			return
-		}
-		_ = r.Reply(body)
-	})
+	s.node.abort(&t, deferReply(from))
 	return nil, nil
 }
 

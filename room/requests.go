@@ -70,22 +70,27 @@ func (s *server) requests() []handler.Func {
 			if err := req.Filter.check(); err != nil {
 				return nil, err
 			}
-			r := from.Defer()
-			f(from, req, func(v any, err error) {
-				var body []byte
-				if err == nil {
-					body, err = json.Marshal(v)
-				}
-				if err != nil {
-					_ = r.Fail(err)
-					return
-				}
-				_ = r.Reply(body)
-			})
+			f(from, req, deferReply(from))
 			return nil, nil
 		}})
 	}
 	return list
+}
+
+// deferReply returns a function that answers the running request of a session later, in JSON.
+func deferReply(from *session.Session) func(v any, err error) {
+	r := from.Defer()
+	return func(v any, err error) {
+		var body []byte
+		if err == nil {
+			body, err = json.Marshal(v)
+		}
+		if err != nil {
+			_ = r.Fail(err)
+			return
+		}
+		_ = r.Reply(body)
+	}
 }
 
 func badRequest(format string, args ...any) error {

@@ -74,7 +74,6 @@ var (
 	_ router                = (*Agent)(nil)
 	_ caller                = (*Agent)(nil)
 	_ sessionctl.Suspender  = (*Agent)(nil)
-	_ sessionctl.Deferrer   = (*Agent)(nil)
 )
 
 // newAgent creates an agent for a client that has just connected.
