@@ -20,7 +20,7 @@ import (
 // nodes.
 var errNoClusterListener = errors.New("nano: a node of a cluster is started with StartCluster, which gives it a listener for the other nodes")
 
-// newBroker makes the part of the server that works with other nodes.
+// newBroker makes the broker, which forwards messages to other nodes and serves theirs.
 func (s *Server) newBroker() *relay.Broker {
 	o := s.opts
 	c := relay.Config{
@@ -153,17 +153,17 @@ func (s *Server) Members() []cluster.Member {
 	return list
 }
 
-// Call sends a request to a node that serves the route, which may be this one, and waits
-// for the reply. The request has no session. in is encoded by the server's serializer,
-// and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
-// out drops the reply. If the handler returns a nil reply, out stays unchanged. Only handlers without a session can be called, which clients
-// cannot reach:
+// Call sends a request to a node that serves the route, which may be this one, and waits for the reply. The request has
+// no session. in is encoded by the server's serializer, and the reply is decoded into out; a []byte and a *[]byte are
+// passed through, and a nil out drops the reply. If the handler returns a nil reply, out stays unchanged. Call reaches
+// only handlers without a session, which clients cannot call:
 //
 //	func (c *Room) Stats(ctx context.Context, req *StatsRequest) (*StatsReply, error)
 //
 // If ctx has no deadline, Call uses one of 10 s. The handler's context has the deadline
 // too, and ends when the caller stops waiting. The errors are those of
-// [session.Session.Call]. Call blocks, so a handler calls it on a goroutine of its own.
+// [session.Session.Call]. Call blocks, so a handler must not call it on the logic
+// goroutine.
 func (s *Server) Call(ctx context.Context, route string, in, out any) error {
 	if s.broker == nil {
 		return s.fault

@@ -23,9 +23,9 @@
 //
 // One goroutine runs all handlers, timers and close callbacks of a server, one after the
 // other. Game logic therefore needs no locks. It must not block: slow work runs on
-// another goroutine and returns with [Server.Invoke]. The messages of one session run in
-// the order in which they were sent. Decoding, hooks and writing happen on other
-// goroutines.
+// another goroutine, which passes its result to the logic goroutine with [Server.Invoke].
+// The messages of one session run in the order in which they were sent. Decoding, hooks
+// and writing happen on other goroutines.
 //
 // # Answers
 //

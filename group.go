@@ -78,9 +78,10 @@ func (g *Group) Contains(uid int64) bool {
 	return err == nil
 }
 
-// Add makes s a member. It returns [ErrSessionDuplication] if s is one already,
-// [ErrClosedGroup] if the group is closed, [session.ErrBrokenPipe] if the session is
-// closed, and [session.ErrNotReady] if its client has not completed the handshake.
+// Add makes s a member. It returns [ErrSessionDuplication] if s is a member, and
+// [ErrClosedGroup] if the group is closed. It returns [session.ErrBrokenPipe] if the
+// session is closed, and [session.ErrNotReady] before the client has completed its
+// handshake.
 func (g *Group) Add(s *session.Session) error {
 	if h, ok := s.NetworkEntity().(shaker); ok && !h.Shaken() {
 		return session.ErrNotReady

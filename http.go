@@ -100,7 +100,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case upgrade:
 		s.upgrade(w, r)
-	case s.fallback != nil: // it answers what it does not serve
+	case s.fallback != nil: // the fallback also answers for paths that it does not serve
 		s.fallback.ServeHTTP(w, r)
 	default:
 		http.NotFound(w, r)

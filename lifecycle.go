@@ -33,9 +33,10 @@ type Drainer interface {
 }
 
 // Start starts the logic goroutine. On it, Start runs InitServer of the components that
-// are a [ServerComponent], then Init and then AfterInit of every component, each in the
-// order of registration. Serve and ServeWebSocket call Start themselves. Calling it again
-// does nothing and returns the same result; after Shutdown it returns [ErrServerClosed].
+// are a [ServerComponent]. Then it runs Init of every component, and then AfterInit of
+// every component. Each step follows the order of registration. Serve and ServeWebSocket
+// call Start themselves. Calling it again does nothing and returns the same result; after
+// Shutdown it returns [ErrServerClosed].
 //
 // Start returns all bad values of options and all faults of components, joined, and a
 // panic in a component as an error.

@@ -12,9 +12,9 @@ import (
 
 // Logger is what [WithLogger] takes. The library calls Println only, with one line at a
 // time, and never ends the process. If the logger has methods Debug, Info, Warn and Error
-// that take ...any, as those of logrus and zap's sugared logger do, the library calls the
-// one for the level of the line instead. Several goroutines use the logger at once if
-// several servers share it.
+// that take ...any, the library calls the method for the level of the line instead. The
+// loggers of logrus and zap's sugared logger have them. Several goroutines use the logger
+// at once if several servers share it.
 type Logger interface {
 	Println(v ...any)
 	Fatal(v ...any)

@@ -18,9 +18,9 @@ var VERSION = "1.0.0"
 // With [WithWebSocket], clients connect by WebSocket, and Listen serves the pages of
 // [WithHTTPHandler] on the same address.
 //
-// With an option that makes the server a node, such as [WithCluster] or [WithSeeds], addr
-// is where other nodes dial it, and clients connect to the address of [WithClientAddr],
-// if there is one. On any other server, the address of WithClientAddr replaces addr.
+// An option such as [WithCluster] or [WithSeeds] makes the server a node. Then other
+// nodes dial it at addr, and clients connect to the address of [WithClientAddr], if there
+// is one. On any other server, the address of WithClientAddr replaces addr.
 //
 // Listen logs the error that it returns. It may be called again after it has returned;
 // until then, another call returns [ErrRunning].
@@ -41,8 +41,8 @@ func Listen(addr string, opts ...Option) error {
 }
 
 // Shutdown makes [Listen] shut down and return. It returns at once, so a handler may call
-// it. It counts as soon as Listen was called, also while components start. If Listen does
-// not run, it does nothing.
+// it. It also has an effect while the components of Listen start. If Listen does not run,
+// Shutdown does nothing.
 func Shutdown() { standard.stop() }
 
 // Invoke runs f on the logic goroutine of the server of [Listen]. It never blocks, and

@@ -232,11 +232,11 @@ func WithLogger(l Logger) Option { return func(o *options) { o.log, o.slog = l, 
 // WithSlog sets where the server logs. The default, and nil, is [slog.Default].
 func WithSlog(l *slog.Logger) Option { return func(o *options) { o.log, o.slog = nil, l } }
 
-// WithTracer makes a span for each message that a handler serves, that a gate sends to
-// another node, or that the program sends with [session.Session.Call] or [Server.Call]. A
+// WithTracer makes a span for each message that a handler serves or that a gate sends to
+// another node. Calls of [session.Session.Call] and [Server.Call] have spans too. A
 // handler with a context gets its span in it. Between nodes that have a tracer, frames
-// carry the span, some 60 bytes each. The default, and nil, is none: frames then have no
-// byte more. Package trace/otel makes a tracer for OpenTelemetry.
+// carry the span, about 60 bytes each. The default, and nil, is no tracer: frames then
+// carry no span. Package trace/otel makes a tracer for OpenTelemetry.
 func WithTracer(t trace.Tracer) Option { return func(o *options) { o.tracer = t } }
 
 // WithDebugMode logs every message at level debug, and sends clients the text of every

@@ -124,9 +124,9 @@ func WithMaxPending(n int) Option {
 	}
 }
 
-// WithWriteBuffer sets how many bytes the server queues for a client that reads slowly, 1
-// MiB by default and 1 or more, and what happens to a message that does not fit. The
-// default policy is CloseSlowClient.
+// WithWriteBuffer sets how many bytes the server queues for a client that reads slowly: 1
+// MiB by default, 1 or more. The policy says what happens to a message that does not fit.
+// The default policy is CloseSlowClient.
 func WithWriteBuffer(bytes int, policy SlowClientPolicy) Option {
 	return func(o *options) {
 		if policy != CloseSlowClient && policy != RefusePush {

@@ -10,7 +10,7 @@ type Push[T any] struct{ route string }
 //	var OnMessage = nano.PushRoute[Message]("onMessage")
 //
 // The compiler then checks the payload of every push with the route, and the nano command finds the declaration and
-// generates typed clients from it. PushRoute registers nothing: several declarations of one route do no harm.
+// generates typed clients from it. PushRoute registers nothing, so a route may be declared more than once.
 func PushRoute[T any](route string) Push[T] { return Push[T]{route: route} }
 
 // Route returns the route.

@@ -73,7 +73,7 @@ type ResumeStats struct {
 	Expired     int64         // sessions that closed with session.ErrResumeExpired
 	Overflowed  int64         // sessions that closed with session.ErrResumeOverflow
 	Replayed    int64         // messages that were sent when a client came back
-	BytesHeld   int64         // bytes of packets that are kept, to 1 KiB for each connected session
+	BytesHeld   int64         // bytes of kept packets, accurate to 1 KiB for each connected session
 
 	// Refused counts clients that could not resume, by the reason that they were told:
 	// "unknown", "expired", "overflow" or "ended". It has each reason, also with the

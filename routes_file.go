@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// routesFile is an environment variable. If it is set, each server of the process appends its routes to the file of this
-// name, and its Start returns an error before anything is opened. The nano command reads routes in this way if their
+// routesFile is an environment variable. If it is set, each server of the process appends its routes to the file with
+// this name. Start then returns an error before it opens anything. The nano command reads routes in this way if their
 // names are not constants in the source. Clients have no way to ask for them.
 const routesFile = "NANO_ROUTES_FILE"
 

@@ -185,8 +185,8 @@ func hooks(p pipeline.Pipeline) (inbound, outbound pipeline.Channel) {
 }
 
 // Invoke runs f on the logic goroutine. It never blocks, and any goroutine may call it,
-// also a handler. Slow work that ran on another goroutine returns to the game's state in
-// this way. After Shutdown, f is dropped.
+// also a handler. Use it after slow work on another goroutine, to change the game's
+// state. After Shutdown, f is dropped.
 func (s *Server) Invoke(f func()) { s.sched.Invoke(f) }
 
 // Scheduler returns the logic goroutine, for its timers.

@@ -15,11 +15,11 @@ import (
 type Stats struct {
 	Connections int   // open connections, handshake done or not
 	Sessions    int   // open sessions: those whose handshake is done
-	Accepted    int64 // connections since the start
+	Accepted    int64 // connections accepted since the start
 
 	MessagesIn  int64 // requests and notifies
 	MessagesOut int64 // responses and pushes
-	BytesIn     int64 // payload of MessagesIn
+	BytesIn     int64 // payload bytes of MessagesIn
 	BytesOut    int64 // everything written to clients, headers included
 	ControlIn   int64 // heartbeats, and WebSocket pings, pongs and empty frames
 

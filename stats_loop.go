@@ -7,12 +7,12 @@ import (
 	"github.com/lonng/nano/internal/runloop"
 )
 
-// LoopStats holds how the logic goroutine has used its time since it began. A server that
-// shares a scheduler with others has the figures of all of them.
+// LoopStats holds how the logic goroutine has used its time since it began. If servers
+// share a scheduler, each has the figures of all of them.
 type LoopStats struct {
 	Busy    time.Duration // time with work: messages, tasks, timers, and writing to clients
-	Flush   time.Duration // of that, writing to clients
-	Running time.Duration // for how long the task that runs now has run; 0 for none
+	Flush   time.Duration // part of Busy spent writing to clients
+	Running time.Duration // how long the current task has run; 0 if no task runs
 
 	// Tasks and Timers hold the time by function, such as "main.(*World).Tick", and that of
 	// rooms by "rooms of kind NAME". Tasks are the functions of [Server.Invoke]. Messages

@@ -23,7 +23,7 @@ type RoomsStats struct {
 	Bytes          int64   // bytes of state
 	BytesPerPlayer float64 // bytes of state per second and connected player
 
-	Loudest []RoomLoad // the rooms that take the most time, the first of all first; at most MaxLoudest
+	Loudest []RoomLoad // the rooms that have used the most time, the busiest first; at most MaxLoudest
 }
 
 // RoomLoad is what a room takes.
@@ -31,7 +31,7 @@ type RoomLoad struct {
 	ID             string
 	Kind           string
 	Seats          int           // taken, held or reserved seats
-	Load           float64       // part of a core that the room has taken since it began
+	Load           float64       // share of a core that the room has used since it began
 	Busy           time.Duration // time that its ticks, messages and timers took
 	LagP50         time.Duration // median delay of ticks, within a factor of two
 	LagP99         time.Duration

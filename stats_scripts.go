@@ -13,7 +13,7 @@ type ScriptStats struct {
 	ReloadsFailed int64     // new versions that had an error; the old version stayed
 	Calls         int64     // calls of the script: messages, timers and callbacks
 	Errors        int64     // calls that ended with an error of the script
-	Stopped       int64     // calls of Errors that reached a limit of time or steps
+	Stopped       int64     // calls counted in Errors that reached a limit of time or steps
 }
 
 // ScriptReporter is implemented by a component that adds a script to [Server.Stats]. ScriptStats may be called concurrently.

@@ -35,8 +35,8 @@ type Player struct {
 }
 
 // Bot plays as p until it has finished or ctx ends. It may call the methods of the client
-// as any program does. An error means that the server has not done what the bot expects;
-// after ctx has ended, errors that follow from it are no failures.
+// as any program does. An error means that the server did not do what the bot expects.
+// Errors that the end of ctx causes do not count as failures.
 //
 // Several bots run at once, each on a goroutine of its own.
 type Bot func(ctx context.Context, p *Player) error
@@ -70,7 +70,7 @@ func Pause(ctx context.Context, d time.Duration) {
 // o.For has passed or ctx ends, it cancels the context of the bots and closes the
 // clients; a bot that does not return then keeps Run waiting.
 //
-// The error says what is wrong with o. What goes wrong in the game is in the report.
+// The error describes an invalid field of o. Errors of the game are in the report.
 func Run(ctx context.Context, play Bot, o Options) (Report, error) {
 	switch {
 	case play == nil:

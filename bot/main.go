@@ -49,7 +49,7 @@ func (h headers) Set(text string) error {
 	return nil
 }
 
-// run is Main without the process. It returns the exit status.
+// run implements Main, and returns the exit status.
 func run(ctx context.Context, play Bot, args []string, out, errOut io.Writer) int {
 	f := flag.NewFlagSet("bots", flag.ContinueOnError)
 	f.SetOutput(errOut)

@@ -13,7 +13,7 @@ import (
 	"github.com/lonng/nano/internal/histogram"
 )
 
-// Report says what bots have seen.
+// Report is the result of a game.
 type Report struct {
 	Seed     uint64    `json:"seed"`
 	Seconds  float64   `json:"seconds"`
@@ -59,7 +59,7 @@ func newRecorder(o Options) *recorder {
 	return &recorder{options: o, errors: map[string]int64{}}
 }
 
-// ended records what a bot has returned.
+// ended records the result of a bot.
 func (r *recorder) ended(ctx context.Context, number int, err error) {
 	if err == nil || ctx.Err() != nil && (errors.Is(err, ctx.Err()) || errors.Is(err, client.ErrClosed)) {
 		return

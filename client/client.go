@@ -27,9 +27,9 @@
 //
 // # Handlers
 //
-// Handlers of pushes, the functions given to RequestFunc, and the hooks of connections run one
-// at a time in the order of arrival, on one goroutine of the client. A handler may call every
-// method, Request and Close included. While it blocks, pushes wait, up to the bound of
+// One goroutine of the client runs the handlers of pushes, the functions given to RequestFunc, and
+// the hooks of connections. They run one at a time, in the order of arrival. A handler may call
+// every method, Request and Close included. While it blocks, pushes wait, up to the bound of
 // WithPushBuffer. A panic in a handler is not recovered.
 //
 // # Connections
@@ -41,10 +41,10 @@
 // client connects again, and until then calls fail with ErrDisconnected. No message is sent
 // twice: after ErrDisconnected a request may have been executed or not.
 //
-// With WithResume the session goes on over the next connection, if the server has resume too and
-// the client comes back within its window. Then no message is lost, doubled or reordered, and
-// calls wait for the connection. WithOnStatus tells the program of each state, and whether the
-// session is a new one.
+// With WithResume the session continues over the next connection, if the server has resume too and
+// the client returns within its window. Then no message is lost, repeated or reordered, and calls
+// wait for the connection. WithOnStatus tells the program of each state, and whether the session is
+// a new one.
 //
 // # Errors
 //

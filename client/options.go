@@ -116,7 +116,8 @@ func WithTLSConfig(config *tls.Config) Option {
 	return func(o *options) { o.tls = config }
 }
 
-// WithHeader adds header to the request that opens a WebSocket: Origin, cookies, authorization.
+// WithHeader adds header fields to the request that opens a WebSocket, such as Origin, Cookie or
+// Authorization.
 func WithHeader(header http.Header) Option {
 	return func(o *options) { o.header = header }
 }
@@ -170,11 +171,11 @@ func WithPushBuffer(bytes int) Option {
 // or refuse the message with an error. It must not call Request or Close.
 type Hook func(*Message) error
 
-// WithOutbound adds hooks for every request and notify, which run after the payload was encoded:
-// to sign or to encrypt it. They run in order, on the goroutine that sends, and may run
-// concurrently for several messages. Messages may go out in another order than their hooks ran,
-// so that state that both sides share, such as a nonce, has to be part of the message. An error is
-// returned to the sender, and nothing is sent.
+// WithOutbound adds hooks for every request and notify, which run after the payload was encoded: to
+// sign or to encrypt it. They run in order, on the goroutine that sends, and may run concurrently
+// for several messages. Messages may be sent in another order than their hooks ran. State that both
+// sides share, such as a nonce, must therefore be part of the message. An error is returned to the
+// sender, and nothing is sent.
 func WithOutbound(hooks ...Hook) Option {
 	return func(o *options) { o.outbound = append(o.outbound, hooks...) }
 }
@@ -226,8 +227,8 @@ func WithOnReconnect(fn func(*Client)) Option {
 	return func(o *options) { o.onReconnect = fn }
 }
 
-// WithLogger makes the client log: at level Debug pushes and responses that were dropped, at Info
-// connections that were made and lost, and at Warn messages of the server that cannot be used. By
+// WithLogger sets where the client logs. Level Debug has dropped pushes and responses, Info has
+// connections that were made or lost, and Warn has messages of the server that cannot be used. By
 // default the client logs nothing.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {

@@ -27,10 +27,10 @@ const (
 // WithResume makes a client of [Dial] resume its session when its connection is lost. It
 // implies [WithReconnect], by default with waits of 100 ms to 5 s.
 //
-// If the server has resume too, nothing is lost, doubled or reordered in either direction:
-// requests keep waiting for their answers, and messages that are sent without a connection
-// wait for it. See [WithOffline] for another choice. If the session cannot be resumed, its requests
-// fail with a [*SessionError], and the client has a new session: see [Status].
+// If the server has resume too, nothing is lost, repeated or reordered in either direction:
+// requests keep waiting for their answers, and messages that are sent without a connection wait for
+// it. See [WithOffline] for another choice. If the session cannot be resumed, its requests fail
+// with a [*SessionError], and the client has a new session: see [Status].
 //
 // With a server without resume, the option is WithReconnect alone. The token of a session
 // stays in memory; a process that starts again has a new session.

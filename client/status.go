@@ -61,14 +61,14 @@ const (
 
 // Status describes the state that a client has come to. [WithOnStatus] passes it to the program.
 //
-// In the state Connected, Resumed says what the program has to do. If it is true, nothing:
-// the session went on, and no message was lost, doubled or reordered. If it is false, the
-// server has a new session: the program logs in and joins again. After a session that could
-// have been resumed, Reason then says why it was not.
+// In the state Connected, Resumed says what the program has to do. If it is true,
+// nothing: the session continued, and no message was lost, repeated or reordered. If it
+// is false, the server has a new session: the program logs in and joins again. After a
+// session that could have been resumed, Reason then says why it was not.
 type Status struct {
 	State State
 
-	// Resumed reports whether the session went on. It is for the state Connected.
+	// Resumed reports whether the session continued. It is for the state Connected.
 	Resumed bool
 	// Reason says why the connection ended, or why the session was not resumed. It is empty in
 	// the state Connecting, and in Connected if there was no session to resume.

@@ -8,14 +8,14 @@ import (
 )
 
 var (
-	// ErrMemberDown is returned when a member is down. What was sent to it before may have arrived or not: messages are
-	// delivered at most once.
+	// ErrMemberDown is returned when a member is down. Messages that were sent to it before may or may not have
+	// arrived: each is delivered at most once.
 	ErrMemberDown = link.ErrDown
 	// ErrQueueFull is returned when the queue to a member is full, because the member reads too slowly. The message was not
 	// sent.
 	ErrQueueFull = link.ErrQueueFull
-	// ErrLogicGoroutine is returned by Session.Call on the logic goroutine when this node would have to serve the call
-	// there: the call would wait for itself.
+	// ErrLogicGoroutine is returned by Session.Call on the logic goroutine if this node serves the call there, because
+	// the call would wait for itself.
 	ErrLogicGoroutine = relay.ErrLogicGoroutine
 	// ErrRefused is returned when this node and a member refuse each other: their secrets or versions differ, or both have
 	// the same address. Another attempt fails as well.

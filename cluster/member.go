@@ -13,14 +13,14 @@ import (
 type Member struct {
 	ID       uint64 // the node id
 	Addr     string // where the node can be dialed, "host:port"
-	Epoch    uint64 // start time of the process, Unix nanoseconds; a restarted process at the same address has another
+	Epoch    uint64 // start time of the process in Unix nanoseconds; it differs after a restart
 	Label    string
 	Services []string      // names of the services that the node serves
 	Up       bool          // the link to the node is up
 	RTT      time.Duration // smoothed round-trip time of the link; 0 if it was not measured
 
 	Queued      int // messages that wait to be sent over the link
-	QueuedBytes int // their bytes
+	QueuedBytes int // bytes of these messages
 }
 
 // MemberInfo returns the member as a CustomerRemoteServiceRoute gets it.

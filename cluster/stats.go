@@ -1,8 +1,8 @@
 package cluster
 
-// Stats counts what went between this node and the other nodes. The counters only grow, also when links end and new ones
-// come up; the other fields are of this moment. A message is everything that nodes send each other except pings: a message
-// of a client or its answer, a push, a call, a login of a user.
+// Stats counts the traffic between this node and the other nodes. The counters only grow, also when links end and new
+// ones come up. The other fields are current values. Everything that nodes send each other except pings counts as a
+// message: a client's message or its answer, a push, a call, a user's login.
 type Stats struct {
 	Members  int // other nodes that are up
 	Sessions int // sessions of other nodes' clients that this node knows
@@ -10,11 +10,11 @@ type Stats struct {
 
 	MessagesIn  int64
 	MessagesOut int64
-	BytesIn     int64 // of MessagesIn, headers included
-	BytesOut    int64 // of MessagesOut, headers included
+	BytesIn     int64 // bytes of MessagesIn, including headers
+	BytesOut    int64 // bytes of MessagesOut, including headers
 
 	Queued      int // messages that wait to be sent to other nodes
-	QueuedBytes int // their bytes
+	QueuedBytes int // bytes of these messages
 
 	Multicasts int64 // pushes from other nodes for many clients of this one, one for each group and node
 	Unsent     int64 // pushes for many clients of another node that were dropped because the queue to it was full

@@ -29,16 +29,16 @@
 // context.Context, which ends with the session. The fourth has no session: other nodes of a
 // cluster may call it, clients may not.
 //
-// When the server starts, it logs each exported method that takes a session or a context and is
-// nearly a handler, with the reason why it is none. In debug mode it logs the table of routes.
+// When the server starts, it logs each exported method that takes a session or a context but is not
+// a handler, with the reason. In debug mode it logs the table of routes.
 //
 // # Answers
 //
-// A returned *Reply answers the request, and so does a returned error. If a handler that promises
-// a reply returns nil and nil, the client gets JSON null or an empty protobuf message, unless the
-// handler has deferred the answer with Session.Defer or Session.LastMid. A handler without a reply
-// answers with Session.Response, at once or later. If it returns nil and no answer came within 30
-// seconds, the server logs that once for each route.
+// A returned *Reply answers the request, and so does a returned error. If a handler with a reply
+// returns nil and nil, the client gets JSON null or an empty protobuf message. This does not happen
+// if the handler has deferred the answer with Session.Defer or Session.LastMid. A handler without a
+// reply answers with Session.Response, at once or later. If it returns nil and no answer came
+// within 30 seconds, the server logs that once for each route.
 //
 // # Concurrency
 //

@@ -12,7 +12,7 @@ import (
 type Handler struct {
 	Receiver reflect.Value  // the component
 	Method   reflect.Method // the method
-	Type     reflect.Type   // of the request: a pointer, or []byte
+	Type     reflect.Type   // type of the request: a pointer, or []byte
 	IsRawArg bool           // the request is []byte
 }
 
@@ -20,8 +20,8 @@ type Handler struct {
 //
 // Deprecated: A server finds the handlers of its components itself; see [Components].
 type Service struct {
-	Name      string              // the first part of its routes
-	Type      reflect.Type        // of the component
+	Name      string              // the first part of the component's routes
+	Type      reflect.Type        // type of the component
 	Receiver  reflect.Value       // the component
 	Handlers  map[string]*Handler // by the last part of their routes
 	SchedName string              // see WithSchedulerName; "" is the server's own scheduler

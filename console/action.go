@@ -21,13 +21,13 @@ const errLongReason = "the reason is longer than 200 bytes"
 type action struct {
 	Session  string `json:"session"`  // the id of a session, or
 	UID      string `json:"uid"`      // a user, on all nodes
-	Reason   string `json:"reason"`   // of a kick; the client gets it
-	Route    string `json:"route"`    // of a push
-	Payload  string `json:"payload"`  // of a push; its bytes are sent as they are
+	Reason   string `json:"reason"`   // reason of a kick; the client receives it
+	Route    string `json:"route"`    // route of a push
+	Payload  string `json:"payload"`  // payload of a push; its bytes are sent unchanged
 	Encoding string `json:"encoding"` // of Payload: "" for text, or "base64"
 }
 
-// target is whom an action is for.
+// target is the session or user of an action.
 type target interface {
 	kick(reason string) error
 	push(route string, data []byte) error

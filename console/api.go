@@ -51,8 +51,8 @@ type overview struct {
 	Role     string    `json:"role"`
 	Node     string    `json:"node"`     // the id of the node; empty without a cluster
 	Closing  bool      `json:"closing"`  // the server shuts down or has shut down
-	Time     time.Time `json:"time"`     // of the last sample
-	Interval float64   `json:"interval"` // seconds between samples
+	Time     time.Time `json:"time"`     // time of the last sample
+	Interval float64   `json:"interval"` // values at Time
 	Totals   totals    `json:"totals"`   // at Time
 	Samples  []point   `json:"samples"`  // the oldest first
 }
@@ -141,7 +141,7 @@ type route struct {
 	Rate  *float64 `json:"rate"`  // calls per second in the last minute
 	Mean  *float64 `json:"mean"`  // seconds a call in the last minute; null if there was none
 	P50   *float64 `json:"p50"`   // seconds that half of the calls in the last minute did not exceed; null if there was none
-	P99   *float64 `json:"p99"`   // likewise 99 of 100
+	P99   *float64 `json:"p99"`   // seconds that 99 of 100 of these calls did not exceed
 	Load  *float64 `json:"load"`  // share of the last minute in which it ran, 0 to 1
 	Total float64  `json:"total"` // seconds of all calls since the start
 	Max   float64  `json:"max"`   // seconds of the longest call since the start
@@ -268,7 +268,7 @@ func (h *handler) cluster(w http.ResponseWriter, _ *http.Request) {
 		Time    time.Time `json:"time"`
 		Window  float64   `json:"window"`
 		Node    bool      `json:"node"` // whether the server is a node
-		ID      string    `json:"id"`   // of this node; empty if it is none
+		ID      string    `json:"id"`   // id of this node; empty if the server is not a node
 		Address string    `json:"address"`
 		Members []member  `json:"members"`
 		Traffic *links    `json:"traffic"` // null if the server is not a node

@@ -36,10 +36,10 @@ func (r Role) String() string {
 // browser ask for a password. For any other error it answers 401 alone.
 var ErrCredentials = errors.New("console: want credentials")
 
-// Token returns a function for [Options.Authorize] that knows a token for each role. An
-// empty token grants nothing. Programs send the token as "Authorization: Bearer TOKEN". A
-// browser asks for a name and a password: the password is the token, and the name is
-// ignored. Use TLS, because both are sent as they are.
+// Token returns a function for [Options.Authorize] that accepts one token for each role.
+// An empty token grants nothing. Programs send the token as "Authorization: Bearer
+// TOKEN". A browser asks for a name and a password: the password is the token, and the
+// name is ignored. Use TLS, because both are sent as they are.
 func Token(viewer, operator string) func(*http.Request) (Role, error) {
 	return func(r *http.Request) (Role, error) {
 		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -65,11 +65,11 @@ func same(token, want string) bool {
 var errNotLocal = errors.New("console: the request does not come from this machine")
 
 // Loopback returns a function for [Options.Authorize] that gives a role to every program
-// and browser on this machine. It refuses requests from other addresses, requests for a
-// host name other than localhost, so that no page on the internet can reach the console
-// by its own name, and requests that a proxy forwards. In a cluster it also trusts the
-// programs on the machines of all nodes that have a console, because a console forwards
-// requests for the pages of another node.
+// and browser on this machine. It refuses requests from other addresses and requests that
+// a proxy forwards. It also refuses requests for a host name other than localhost, so
+// that no page on the internet can reach the console under its own name. A console
+// forwards requests for the pages of another node. So in a cluster, Loopback also trusts
+// the programs on the machines of all nodes that have a console.
 func Loopback(role Role) func(*http.Request) (Role, error) {
 	return func(r *http.Request) (Role, error) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)

@@ -16,7 +16,7 @@ const (
 	stuckAfter = time.Second // a task that runs for longer is shown with its stack
 )
 
-// user is something that took time of the logic goroutine.
+// user is a route, function or other work that took time of the logic goroutine.
 type user struct {
 	Kind  string  `json:"kind"`  // "route", "timer", "task", "flush" or "other"
 	Name  string  `json:"name"`  // a route or a function; empty for "flush" and "other"
@@ -31,7 +31,7 @@ type busyPage struct {
 	Window  float64   `json:"window"`  // seconds: ten, fewer at the start
 	Busy    *float64  `json:"busy"`    // share of the window, 0 to 1; null at the start
 	Running float64   `json:"running"` // seconds for which one task has run now; 0 for none
-	Stack   string    `json:"stack"`   // of the logic goroutine, if that is longer than a second
+	Stack   string    `json:"stack"`   // stack of the logic goroutine if the task has run for more than a second
 	Users   []user    `json:"users"`   // those with the most time first
 }
 
@@ -53,7 +53,7 @@ func (s *stuckStack) at(t time.Time, take func() string) string {
 	return s.text
 }
 
-// busy serves what took the time of the logic goroutine in the last ten seconds.
+// busy serves how the logic goroutine used the last ten seconds.
 func (h *handler) busy(w http.ResponseWriter, _ *http.Request) {
 	first, last := h.sampler.last(busyWindow)
 	p := busyPage{Time: last.time, Window: last.time.Sub(first.time).Seconds(), Running: last.stats.Loop.Running.Seconds()}
@@ -67,10 +67,11 @@ func (h *handler) busy(w http.ResponseWriter, _ *http.Request) {
 	reply(w, p)
 }
 
-// usersOf returns what took time between two samples, seconds apart.
+// usersOf returns the users of the time between two samples, which are the given seconds
+// apart.
 func usersOf(first, last *nano.Stats, seconds float64) []user {
 	list := []user{}
-	left := last.Loop.Busy - first.Loop.Busy // time that no entry has yet
+	left := last.Loop.Busy - first.Loop.Busy // busy time that is not in the list yet
 	add := func(kind, name string, count int64, sum time.Duration) {
 		if sum <= 0 || seconds <= 0 {
 			return

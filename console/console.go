@@ -76,15 +76,16 @@ type handler struct {
 	stuck   stuckStack
 	origin  *http.CrossOriginProtection
 	play    playground
-	logic   chan struct{} // holds a value while a task of the console is at the logic goroutine
+	logic   chan struct{} // holds a value while a task of the console waits or runs on the logic goroutine
 	mux     http.Handler
 }
 
-// New returns the handler of a console for a server, and starts to take a sample of
-// [nano.Server.Stats] every five seconds, of which it keeps 180. It stops when the server
-// has shut down. In a cluster, the consoles of other nodes show the pages of this server
-// through the last console that was made for it. New panics if Authorize is nil or Path
-// does not begin and end with a slash, because a console must not be open by mistake.
+// New returns the handler of a console for a server. It takes a sample of
+// [nano.Server.Stats] every five seconds until the server has shut down, and keeps the
+// last 180 samples. In a cluster, the consoles of other nodes show the pages of this
+// server through the last console that was made for it. New panics if Authorize is nil or
+// Path does not begin and end with a slash, because a console must not be open by
+// mistake.
 func New(srv *nano.Server, o Options) http.Handler {
 	if o.Authorize == nil {
 		panic("console: New: want Options.Authorize")

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	drainTime    = time.Minute // if a request names no time
+	drainTime    = time.Minute // default of seconds
 	maxDrainTime = 24 * time.Hour
 )
 
@@ -16,7 +16,7 @@ const (
 // answer comes at once.
 func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 	var a struct {
-		Seconds *float64 `json:"seconds"` // the longest time; a minute without it
+		Seconds *float64 `json:"seconds"` // time limit of the drain; a minute if it is missing
 	}
 	if !h.readBody(w, r, &a) {
 		return

@@ -33,12 +33,12 @@ type formField struct {
 	// Kind is "object", "list", "map", "text", "integer", "number", "bool", "bytes" (a
 	// base64 text), "time" (an RFC 3339 text), "choice", or "json" for any value.
 	Kind     string      `json:"kind"`
-	Type     string      `json:"type"`     // in Go, or in protobuf
+	Type     string      `json:"type"`     // type in Go or protobuf
 	Optional bool        `json:"optional"` // it may be left out
-	Quoted   bool        `json:"quoted"`   // a number that JSON has as a text
-	Fields   []formField `json:"fields"`   // of an object; null otherwise
-	Item     *formField  `json:"item"`     // of a list or a map; null otherwise
-	Choices  []string    `json:"choices"`  // null without
+	Quoted   bool        `json:"quoted"`   // a number that is a JSON string
+	Fields   []formField `json:"fields"`   // fields of an object; null for other kinds
+	Item     *formField  `json:"item"`     // item of a list or a map; null for other kinds
+	Choices  []string    `json:"choices"`  // values of a choice; null for other kinds
 }
 
 var (

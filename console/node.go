@@ -15,8 +15,8 @@ import (
 )
 
 // A request of the API with the parameter node goes on to the console of that node, over
-// the link between the nodes. Its Authorize decides, with the headers, the host and the
-// address of the original request.
+// the link between the nodes. The Authorize of that node decides, from the headers, the
+// host and the address of the original request.
 
 // asked is a request that goes to another node.
 type asked struct {

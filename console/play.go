@@ -103,7 +103,7 @@ func (p *playground) take() bool {
 	return true
 }
 
-// put ends take. A nil player has not connected.
+// put fills the place that take has reserved, or frees it if the player is nil.
 func (p *playground) put(c *player) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -25,13 +25,13 @@ type roomKind struct {
 	Name       string  `json:"name"`
 	Type       string  `json:"type"`       // the Go type
 	TickRate   float64 `json:"tickRate"`   // ticks per second, 0 for none
-	Seats      int     `json:"seats"`      // of one room
-	Spectators int     `json:"spectators"` // that one room admits
+	Seats      int     `json:"seats"`      // seats of one room
+	Spectators int     `json:"spectators"` // largest number of spectators in one room
 	MaxRooms   int     `json:"maxRooms"`
 	Schedulers int     `json:"schedulers"` // 0: its rooms run on the logic goroutine
 	Private    bool    `json:"private"`    // its rooms are joined by a code
 	Rooms      int     `json:"rooms"`
-	Taken      int     `json:"taken"`    // seats of all its rooms
+	Taken      int     `json:"taken"`    // taken seats of all its rooms
 	Watching   int     `json:"watching"` // spectators of all its rooms
 	Load       float64 `json:"load"`     // sum of the loads of its rooms
 }
@@ -55,7 +55,7 @@ type roomRow struct {
 	Load           float64        `json:"load"`    // share of a core
 	Panics         int64          `json:"panics"`
 	SlowClients    int64          `json:"slowClients"`
-	Bytes          int64          `json:"bytes"`          // of state
+	Bytes          int64          `json:"bytes"`          // bytes of state
 	BytesPerPlayer float64        `json:"bytesPerPlayer"` // per second
 }
 

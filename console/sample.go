@@ -17,7 +17,7 @@ const (
 	histogramSize = 106 // buckets of a nano.Histogram
 )
 
-// sample is what a server did until one moment.
+// sample holds the figures of a server at one moment.
 type sample struct {
 	time       time.Time
 	stats      nano.Stats

@@ -10,11 +10,11 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// sessionValue is a session as the script holds it. It lets go of the session when that has closed: a
-// table of Lua keeps its keys after their values are removed.
+// sessionValue is a session as the script holds it. It drops its reference when the session has
+// closed, because a Lua table keeps its keys after their values are removed.
 type sessionValue struct {
 	s       *session.Session // nil after the end
-	id, uid glua.LValue      // after the end
+	id, uid glua.LValue      // values of id and uid after the session has ended
 }
 
 // session returns the value of a session. A session has one value until it has closed, so

@@ -26,24 +26,24 @@
 // is answered with NANO-500, and the log has its text with file and line. A handler that returns
 // nothing answers with null, unless it has called session:respond or session:defer.
 //
-// Payloads are JSON; see [WithRawPayloads]. Numbers of Lua are float64. So ids of 64 bits are
-// strings in Lua, and so are integers of JSON that a float64 does not hold exactly.
+// Payloads are JSON; see [WithRawPayloads]. Numbers of Lua are float64. So 64-bit ids are strings
+// in Lua, as are JSON integers that a float64 does not hold exactly.
 //
 // Functions that are named on_start, on_reload and on_stop, and those whose name begins with "_",
 // are no handlers. The functions of the table nodes in the module serve calls of other nodes.
 //
 // # Reload
 //
-// The server reads a changed file again, compiles it, and then replaces the running version in
-// one task of the logic goroutine, between two messages. The function on_reload of the new version
-// gets the field state of the old module. After an error the old version goes on.
+// The server reads a changed file again, compiles it, and then replaces the running version in one
+// task of the logic goroutine, between two messages. The function on_reload of the new version gets
+// the field state of the old module. After an error the old version continues to run.
 //
 // # Limits
 //
-// A call of the script is bounded in time and in steps; see [WithTimeout] and [WithSteps]. A loop
-// without end costs the message that started it, and nothing else. Functions that make or search
-// text take at most 1 MiB. Scripts cannot load bytecode or text as code, and have no debug, io or
-// os. They require modules of their own folder only.
+// A call of the script is bounded in time and in steps; see [WithTimeout] and [WithSteps]. An
+// endless loop ends with an error for its message, and affects nothing else. Functions that make or
+// search text take at most 1 MiB. Scripts cannot load bytecode or text as code, and have no debug,
+// io or os. They require modules of their own folder only.
 //
 // Memory is not bounded: a script that fills a table takes the memory of the process. Scripts are
 // trusted as far as that goes.

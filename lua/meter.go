@@ -18,12 +18,12 @@ type meter struct {
 	steps   int           // limit
 	timeout time.Duration // limit
 
-	factor int // how many times the limits of this call are the usual ones
+	factor int // the usual limits are multiplied by this for the current call
 	left   int // steps until the limit of the call
 	check  int // value of left at which the clock is read next
 	began  time.Time
-	looked time.Time // when the clock was read last
-	paused bool      // a pause of the process was left out
+	looked time.Time // time of the latest look at the clock
+	paused bool      // the process was stopped for a while, and that time was left out
 	err    error     // the limit that was reached
 }
 
@@ -70,8 +70,8 @@ func (m *meter) look() bool {
 	return m.err == nil
 }
 
-// late reports whether the call has taken longer than limit. Once in a call it leaves out a long
-// time in which few steps ran: that was a pause of the process, and not the script's fault.
+// late reports whether the call has taken longer than limit. Once in a call, it does not count a
+// long time in which few steps ran: the process was stopped then.
 func (m *meter) late(now time.Time, limit time.Duration) bool {
 	if gap := now.Sub(m.looked); gap > limit/2 && !m.paused {
 		m.paused = true

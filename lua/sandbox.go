@@ -124,7 +124,7 @@ func (v *vm) tableLibrary() *glua.LTable {
 	v.wrap(lib, original, "getn", func(*glua.LState) {})
 	v.wrap(lib, original, "maxn", func(*glua.LState) {})
 	v.wrap(lib, original, "insert", func(l *glua.LState) {
-		if l.GetTop() == 3 { // the values behind the position move
+		if l.GetTop() == 3 { // the values after the position move
 			v.charge(l, moved(l.CheckTable(1), integer(l, 2, 0))/copySteps)
 		}
 	})
@@ -278,8 +278,8 @@ func (v *vm) protected(l *glua.LState, f *glua.LFunction, args ...glua.LValue) (
 	return results, failure
 }
 
-// placed returns the value of an error with the place of the protected call, if it has that of
-// vm.caller.
+// placed returns the value of an error. If it names the position in vm.caller, placed replaces that
+// with the position of the protected call.
 func (v *vm) placed(l *glua.LState, failure glua.LValue) glua.LValue {
 	text, ok := failure.(glua.LString)
 	if !ok {

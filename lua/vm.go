@@ -79,7 +79,7 @@ type scriptError struct {
 
 func (e *scriptError) Error() string { return fmt.Sprintf("%s (version %d)", e.text, e.version) }
 
-// longFactor is how many times the limits of a call are for a call that loads or starts.
+// longFactor multiplies the limits of a call that loads or starts a script.
 const longFactor = 10
 
 // call calls a function of the script and returns its first two results.

@@ -29,9 +29,9 @@ func (l *Listener) Close() error { return l.pipes.Close() }
 // Addr returns 192.0.2.1:3250, a made-up address.
 func (l *Listener) Addr() net.Addr { return l.pipes.Addr() }
 
-// DialContext connects to the listener, whatever network and addr say, and returns when the connection was accepted. It
-// is what client.WithDialer takes. The error wraps net.ErrClosed when the listener is closed, and that of ctx when
-// ctx ends. The server sees every connection come from an address of its own, 192.0.2.2 with ports from 1 on.
+// DialContext connects to the listener, whatever network and addr say, and returns when the connection was accepted.
+// Pass it to client.WithDialer. The error wraps net.ErrClosed when the listener is closed, and that of ctx when ctx
+// ends. The server sees every connection come from an address of its own, 192.0.2.2 with ports from 1 on.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	c, _, err := l.dial(ctx)
 	if err != nil {
@@ -69,8 +69,8 @@ func (c *conn) RemoteAddr() net.Addr { return c.remote }
 // NetConn returns the pipe. Package client closes one at once, since a pipe holds no bytes.
 func (c *conn) NetConn() net.Conn { return c.Conn }
 
-// serverConn is the server's end. It knows when the client's ack has been dealt with: the ack is what comes after the
-// server has answered the handshake, and has been dealt with when the server reads on.
+// serverConn is the server's end. It detects that the server has processed the client's ack: after its handshake
+// answer, the server reads the ack, and then reads again.
 type serverConn struct {
 	conn
 	answered atomic.Bool
@@ -86,7 +86,7 @@ func (c *serverConn) Write(b []byte) (int, error) {
 	return c.conn.Write(b)
 }
 
-// Close is called when what came over the connection is in the session's mailbox.
+// Close is called when all received messages are in the session's mailbox.
 func (c *serverConn) Close() error {
 	c.closed.Do(func() { close(c.ended) })
 	return c.conn.Close()
@@ -102,8 +102,8 @@ func (c *serverConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// clientConn is the client's end. It knows when the client has dealt with the answer to its handshake: the client has
-// sent its ack then, and reads on.
+// clientConn is the client's end. It detects that the client has processed the handshake answer: the client has then
+// sent its ack, and reads again.
 type clientConn struct {
 	conn
 	entered chan struct{} // closed when the client is in

@@ -27,9 +27,9 @@ type Server struct {
 	t testing.TB
 }
 
-// Start starts a server with the given options, and fails the test at once if it does not start. When the test
-// ends, the server shuts down, and the test fails unless every goroutine of it ends within 10 s. What the server logs is
-// shown with the test, unless an option says where else it is to go.
+// Start starts a server with the given options, and fails the test at once if it does not start. When the test ends,
+// the server shuts down, and the test fails unless every goroutine of it ends within 10 s. The server's log is shown
+// with the test, unless an option sets another logger.
 //
 // Package functions such as nano.Invoke do not use this server: see [StartDefault].
 func Start(t testing.TB, opts ...nano.Option) *Server {
@@ -75,7 +75,8 @@ func (s *Server) Connect(t testing.TB, opts ...client.Option) *Player {
 	t.Helper()
 	p := &Player{t: t, srv: s}
 	opts = append(s.resumeOptions(), opts...)
-	// Behind the hooks of the test, so that it sees what they leave.
+	// This hook runs after the hooks of the test, so it records the messages that they
+	// have changed.
 	opts = append(slices.Clip(opts), client.WithInbound(p.record))
 	c, err := s.connect(t.Context(), &p.network, opts)
 	if err != nil {
@@ -118,8 +119,8 @@ func (s *Server) connect(ctx context.Context, n *network, opts []client.Option) 
 	return c, nil
 }
 
-// Do runs f on the logic goroutine and returns when it is done, so that a test may look at what handlers own. A panic in
-// f, and a server that is shut down, are errors of the test. f must not end its goroutine, so it reports with t.Error and
+// Do runs f on the logic goroutine and returns when it is done. So a test may read the data of handlers. A panic in f,
+// and a server that is shut down, are errors of the test. f must not end its goroutine, so it reports with t.Error and
 // not with t.Fatal. A handler does not call Do: it would wait for itself.
 func (s *Server) Do(f func()) {
 	s.t.Helper()

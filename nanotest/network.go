@@ -120,13 +120,12 @@ func (p *Player) Drop() {
 	p.srv.settle()
 }
 
-// Return lets a player that was dropped connect again, and waits until the server has let it in and both may send. If the session went
-// on, its OnResume callbacks have then run on the logic goroutine, and what the player missed is on its way to it: see
-// [Player.Wait]. If the window has passed, the player has a new session. If the player was kicked while it was away, it
-// ends: see [Player.Kicked].
+// Return lets a player that was dropped connect again, and waits until the server has accepted it and both may send. If
+// the session was resumed, its OnResume callbacks have run on the logic goroutine, and the server has sent the missed
+// messages: see [Player.Wait]. If the window has passed, the player has a new session. If the player was kicked while
+// it was away, it ends: see [Player.Kicked].
 //
-// The test fails at once if the player was not dropped, if it does not reconnect, or if the server does not let it in
-// within 30 s.
+// The test fails at once if the player was not dropped, or if it has not reconnected within 30 s.
 func (p *Player) Return() {
 	p.t.Helper()
 	select {

@@ -47,7 +47,8 @@ func (p *Player) record(m *client.Message) error {
 	return nil
 }
 
-// take removes the oldest push to route. Where there is none it returns a channel that is closed when another push comes.
+// take removes the oldest push to route. If there is none, it returns a channel that is closed when another push
+// arrives.
 func (p *Player) take(route string) (*client.Message, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -65,7 +66,7 @@ func (p *Player) take(route string) (*client.Message, <-chan struct{}) {
 }
 
 // Wait takes the oldest push to route, and waits for it for at most d if it has not come yet. If none comes, or the
-// connection ends first, the test fails at once with a list of what did come and was not taken.
+// connection ends first, the test fails at once with a list of the other pushes that were not taken.
 func (p *Player) Wait(route string, d time.Duration) *client.Message {
 	p.t.Helper()
 	late := time.NewTimer(d)
@@ -136,7 +137,7 @@ func (p *Player) Kicked(d time.Duration) string {
 	return kick.Reason
 }
 
-// What a failure shows at most.
+// These constants limit what a failure shows.
 const (
 	maxListed  = 20  // pushes, the latest
 	maxPayload = 200 // characters of a payload

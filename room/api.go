@@ -120,9 +120,9 @@ func (k *Kind[R]) Create(ctx context.Context, opts any) (Info, error) {
 	})
 }
 
-// Place makes a room on the least loaded node of the cluster that has the kind, and holds a seat for each user until the
-// user joins, as long as the option [Reserve] says. Clients join by the id at any gate. Create makes a room on this server.
-// The errors are those of Create, and [ErrFull] if the room has fewer seats.
+// Place makes a room on the least loaded node of the cluster that has the kind. It holds a seat for each user until the
+// user joins, for the time of the option [Reserve] at most. Clients join by the id at any gate. Create makes a room on
+// this server. The errors are those of Create, and [ErrFull] if the room has fewer seats.
 func (k *Kind[R]) Place(ctx context.Context, opts any, uids ...int64) (Info, error) {
 	n, err := k.node()
 	if err != nil {
@@ -166,8 +166,8 @@ func (k *Kind[R]) JoinCode(ctx context.Context, s *session.Session, code string,
 	return k.enter(ctx, s, &request{Kind: k.kind.name, Code: code}, nil, opts, methodJoin)
 }
 
-// JoinOrCreate gives a session a seat in the room where its user has one, else in the best room that fits the
-// filter, else in a new room. OnCreate of a new room gets its options from create; OnJoin gets join.
+// JoinOrCreate gives a session a seat. It takes the room where the user has a seat, else the best room that fits the
+// filter, else a new room. OnCreate of a new room gets its options from create; OnJoin gets join.
 func (k *Kind[R]) JoinOrCreate(ctx context.Context, s *session.Session, f Filter, create, join any) (*Joined, error) {
 	return k.enter(ctx, s, &request{Kind: k.kind.name, Filter: f}, create, join, methodJoinOrCreate)
 }

@@ -384,7 +384,7 @@ func hostOf(a net.Addr) string {
 		return host
 	}
 	if ip = ip.Unmap(); ip.Is6() {
-		p, _ := ip.WithZone("").Prefix(64) // 64 bits fit
+		p, _ := ip.WithZone("").Prefix(64) // an IPv6 address has 128 bits, so 64 are valid
 		return p.String()
 	}
 	return ip.String()

@@ -40,7 +40,7 @@ func (n *node) forward(ctx context.Context, e *entry, to peer, method string) (a
 			switch {
 			case here:
 				return wait(ctx, func(done func(any, error)) { n.enterHere(e, method, done) })
-			case next == to.name || next == n.name: // neither node has it: it has ended
+			case next == to.name || next == n.name: // neither node has the room, so it has ended
 				n.forget(e.req.ID)
 				return nil, ErrNotFound
 			}

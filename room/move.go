@@ -62,14 +62,13 @@ type Movable interface {
 // loaded node with the kind. The room must be [Movable]. Move may be called at any node
 // of the cluster. A server that shuts down moves its movable rooms by itself.
 //
-// After an error the room goes on where it was. The errors are [ErrNotMovable],
-// [ErrNotFound], [ErrMoving], [ErrInDoubt], [ErrNoNode], [ErrLogic], those of Save and Load, and those
-// of ctx and of the other node. The steps before the room changes its node take 10 s at
-// most. If the last step has no answer, the other node is asked for up to 3 s, also through
-// the gates of the players, and then the room goes on where it was. If the other node has
-// started a copy, it drops the copy as soon as it can be reached. Until then, and for 30 s
-// at most, Move returns ErrMoving. A room whose State and saved data exceed about 10 MiB
-// cannot move.
+// After an error the room continues where it was. The errors are [ErrNotMovable], [ErrNotFound],
+// [ErrMoving], [ErrInDoubt], [ErrNoNode], [ErrLogic], those of Save and Load, and those of ctx and
+// of the other node. The steps before the room changes its node take 10 s at most. If the last step
+// has no answer, this node asks the other one for up to 3 s, also through the gates of the players.
+// After that the room continues where it was. If the other node has started a copy, it drops the
+// copy as soon as it can be reached. Until then, and for 30 s at most, Move returns ErrMoving. A
+// room whose State and saved data exceed about 10 MiB cannot move.
 func Move(ctx context.Context, id, node string) error {
 	owner, members := nodesFor(id)
 	onAny := false

@@ -96,8 +96,8 @@ var (
 // room.unmatched, for example with the code of [ErrQueued]. The ticket stays in the queue if this node shuts down. Done is
 // closed then, with [ErrDraining].
 //
-// The errors are [ErrParty], [ErrQueued] if a player has a ticket already, [session.ErrIllegalUID] for a player without a
-// user, [session.ErrBrokenPipe] for a closed session, [ErrDraining], and faults of the queue.
+// Enter returns [ErrParty], [ErrDraining] and faults of the queue, and [ErrQueued] if a player has a ticket already. It
+// returns [session.ErrIllegalUID] for a player without a user, and [session.ErrBrokenPipe] for a closed session.
 func (k *Kind[R]) Enter(q *Queue, p Party) (*Ticket, error) {
 	n, err := k.node()
 	if err != nil {

@@ -144,8 +144,8 @@ func (c *core) lock(locked bool) {
 	c.locked = locked
 }
 
-// do calls f on the room's scheduler, and at once if the caller runs on it. It returns
-// false if that scheduler has ended.
+// do calls f on the room's scheduler. If the caller runs on it, do calls f at once. It
+// returns false if that scheduler has ended.
 //
 // f is kept until the room has started. While the room moves, f is kept too. It runs when
 // the move has ended, also if another node has the room then: the room is closed here.

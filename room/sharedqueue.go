@@ -15,11 +15,11 @@ import (
 )
 
 // This file has the tickets of shared queues at the node where the party entered. All
-// shared queues of a kind belong to one node, the one that rendezvous hashing ranks
-// first among those with the kind. The entry node sends it the ticket and the sessions
-// of the party. From then on the owner serves the players, as if they had entered there.
-// If the owner is lost or another node ranks first, the entry node sends the ticket to
-// the next owner. The waiting time counts on.
+// shared queues of a kind belong to one node, the one that rendezvous hashing ranks first
+// among those with the kind. The entry node sends it the ticket and the sessions of the
+// party. From then on the owner serves the players, as if they had entered there. If the
+// owner is lost or another node ranks first, the entry node sends the ticket to the next
+// owner. The waiting time continues to count.
 
 // errTicketLost ends a ticket that its owner does not know.
 var errTicketLost = message.Errorf(message.CodeUnavailable, "the node of the queue has lost the ticket")

@@ -172,7 +172,7 @@ func (t *tree) plainMap(v reflect.Value, depth int) {
 	}, depth)
 }
 
-// mapEntries writes the mapEntries of a map.
+// mapEntries writes the entries of a map.
 func (t *tree) mapEntries(all iter.Seq2[reflect.Value, reflect.Value], depth int) {
 	t.b = append(t.b, '{')
 	first := true
@@ -186,8 +186,8 @@ func (t *tree) mapEntries(all iter.Seq2[reflect.Value, reflect.Value], depth int
 	t.b = append(t.b, '}')
 }
 
-// mapEntries returns the entries of a state.Map, in the order of its keys. ok is false for
-// any other struct.
+// mapEntries returns the entries of a state.Map, in the order of its keys. ok is false
+// for any other struct.
 func mapEntries(v reflect.Value) (all iter.Seq2[reflect.Value, reflect.Value], ok bool) {
 	if !v.CanAddr() || !strings.HasPrefix(v.Type().Name(), "Map[") || v.Type().PkgPath() != "github.com/lonng/nano/state" {
 		return nil, false

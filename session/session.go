@@ -150,20 +150,19 @@ func (s *Session) Response(v any) error { return s.entity.Response(v) }
 // route or the notify could not be sent. The notify is delivered at most once.
 func (s *Session) RPC(route string, v any) error { return s.entity.RPC(route, v) }
 
-// Call sends a request to the node that serves the route, which may be this one, and
-// waits for the reply. in is encoded by the server's serializer, and the reply is decoded
-// into out; a []byte and a *[]byte are passed through, and a nil out drops the reply. If
-// the handler returns a nil reply, out stays unchanged. The handler gets this session, in order with the session's other messages there. The
-// session keeps to the node that served the service before. If ctx has no deadline, Call
-// uses one of 10 s; the handler's context has it too.
+// Call sends a request to the node that serves the route, which may be this one, and waits for the reply. in is encoded
+// by the server's serializer, and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
+// out drops the reply. If the handler returns a nil reply, out stays unchanged. The handler gets this session, and runs
+// in order with the session's other messages there. The session keeps to the node that served the service before. If
+// ctx has no deadline, Call uses one of 10 s; the handler's context has it too.
 //
 // An error of the handler or of the library is an *Error of package nano with its code:
 // NANO-404 if no node serves the route, NANO-503 if the node went down, NANO-504 if the
 // deadline has passed. Call returns [ErrNotSupported] if the session belongs to no
 // server, as in unit tests.
 //
-// Call blocks, so a handler calls it on a goroutine of its own. On the logic goroutine, a
-// call that this node has to serve itself is refused.
+// Call blocks, so a handler must not call it on the logic goroutine. On the logic
+// goroutine, a call that this node has to serve itself is refused.
 func (s *Session) Call(ctx context.Context, route string, in, out any) error {
 	if c, ok := s.entity.(caller); ok {
 		return c.Call(ctx, route, in, out)
@@ -313,10 +312,10 @@ func (s *Session) Clear() {
 func (s *Session) Context() context.Context { return s.end.context() }
 
 // OnClose registers a callback for the end of the session. It runs once, on the logic
-// goroutine, after every message that the session had accepted, also if the session was
-// never open because its handshake was refused. The reason is a sentinel of this package,
-// possibly wrapped; see [ReasonOf]. Callbacks run in the order of registration. If they
-// have run already, OnClose calls f at once.
+// goroutine, after every message that the session had accepted. It also runs if the
+// session was never open because its handshake was refused. The reason is a sentinel of
+// this package, possibly wrapped; see [ReasonOf]. Callbacks run in the order of
+// registration. If they have run already, OnClose calls f at once.
 func (s *Session) OnClose(f func(s *Session, reason error)) {
 	s.end.onClose(func() { f(s, s.end.Reason()) })
 }

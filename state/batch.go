@@ -26,8 +26,8 @@ func (b *batch) column(f int) *[batchSize]uint64 {
 	return (*[batchSize]uint64)(b.codes[f*batchSize:])
 }
 
-// A code holds the bytes that encode a difference, the first one in the lowest bits, and
-// their number, at most 7, in the highest byte.
+// A code holds the bytes that encode a difference, the first byte in the lowest bits. The
+// highest byte is their number, at most 7.
 const codeLen = 56
 
 // shortCode returns the code of z as a varint of one or two bytes. z is below 1<<14.

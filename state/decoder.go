@@ -378,10 +378,10 @@ func (r *reader) enters(v *shape, c *cell) {
 	}
 }
 
-// State returns a copy of the state as plain values: structs and maps are
-// map[string]any, lists []any, integers int64, or uint64 if they are unsigned and tagged
-// big, floats float64, an enum its text, and a nil pointer nil. The keys of maps with
-// integer keys are decimal.
+// State returns a copy of the state as plain values. Structs and maps are map[string]any,
+// and lists are []any. Integers are int64, or uint64 if they are unsigned and tagged big.
+// Floats are float64, an enum is its text, and a nil pointer is nil. The keys of maps
+// with integer keys are decimal.
 func (d *Decoder) State() map[string]any { return d.types[0].plain(d.root) }
 
 func (o *object) plain(t *tree) map[string]any {

@@ -1,7 +1,7 @@
 // Package state sends the state of a game to its clients: plain Go structs, compared once a
 // tick with what was sent.
 //
-// The program changes its structs as it likes. There are no setters and no generated code:
+// The program changes its structs directly. There are no setters and no generated code:
 //
 //	type Frog struct {
 //		Name string

@@ -6,8 +6,8 @@ import (
 	"math/bits"
 )
 
-// keep is the factor between the radius at which an entry leaves a view and that at which
-// it enters.
+// keep is the radius at which an entry leaves a view, divided by the radius at which it
+// enters.
 const keep = 1.08
 
 // grid finds entries by position. It is a hash table of square cells, built once a tick

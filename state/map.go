@@ -394,8 +394,8 @@ func (c *core[K, T]) unequal(base int, rest uint64) uint64 {
 	return rest
 }
 
-// many reports whether so many of the live entries are in part that it is faster to
-// compare the fields of all than to search for those that changed.
+// many reports whether part has more than one eighth of the live entries. Then comparing
+// the fields of all entries is faster than searching for those that changed.
 func many(part, live uint64) bool { return bits.OnesCount64(part)*8 > bits.OnesCount64(live) }
 
 // update compares the marked entries, field by field.

@@ -85,9 +85,9 @@ func (v *View) Limit(n int) { v.limit = n }
 // message contains it. A lower number than before is ignored.
 func (v *View) Ack(seq uint32) { v.ack = max(v.ack, seq) }
 
-// CountMessages makes the view number its own messages, from 1, instead of ticks. For a
-// program that calls [Sync.Tick] whenever something has changed, tick numbers would tell
-// a client how often something changed that it does not see.
+// CountMessages makes the view number its own messages, from 1, instead of ticks. It is
+// for a program that calls [Sync.Tick] after each change: tick numbers would reveal to a
+// client how often hidden values change.
 func (v *View) CountMessages() { v.count = true }
 
 // Near shows the entries of *m within r of the point x, y. Several calls show the entries

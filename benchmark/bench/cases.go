@@ -17,8 +17,8 @@ type benchCase struct {
 	limits    []limit
 	load      load.Spec
 	unit      unit
-	share     float64       // the rate of the load, as a share of what the first limit bears; 0 if the load says it
-	heartbeat time.Duration // of the server, and the least that is measured; 0 for its default
+	share     float64       // rate of the load, as a share of the rate that the first limit reaches; 0 if load sets it
+	heartbeat time.Duration // heartbeat interval of the server, and the shortest measured time; 0 for the default
 }
 
 // limit is a bare server, and the bounds of nano's figures beside it.

@@ -62,7 +62,7 @@ type bench struct {
 	serverCPUs, loadCPUs []int
 
 	began time.Time
-	bears map[server.Kind]float64 // messages a second that a bare server bears, measured when it is needed
+	bears map[server.Kind]float64 // messages per second that a bare server can serve, measured when it is needed
 }
 
 // selected returns the cases that words name. Those of parkCases have to be asked for.

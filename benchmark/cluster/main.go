@@ -1,12 +1,14 @@
-// Cluster measures what it costs that another machine serves a message: clients at a gate whose messages a second node
-// serves, against one node that serves them itself, and against two bare programs with one TCP connection between them.
+// Cluster measures the cost of a message that another node serves. Clients connect to a gate, and a second node serves
+// their messages. This is compared with one node that serves its own clients, and with two bare programs that share one
+// TCP connection.
 //
 //	go run ./benchmark/cluster [-rounds 3] [-duration 2s] [-clients 64] [-cases "round trip,one way"]
 //
-// All of them run on this machine, in processes of their own, in turns. CPU is that of all server processes together. The
-// cases cluster-1k carry JSON of 1,000 letters, which the serving process decodes and encodes again on every side. Two more
-// cases have tables of their own: "link", messages in one direction between two nodes beside a TCP connection whose sender
-// batches likewise, and "task", functions that a scheduler runs beside a goroutine that takes them from a channel.
+// All of them run on this machine, in processes of their own, in turns. CPU is that of all server processes together.
+// The cases cluster-1k carry JSON of 1,000 letters, which the serving process decodes and encodes again on every side.
+// Two more cases have tables of their own. "link" compares messages in one direction between two nodes with a TCP
+// connection whose sender batches likewise. "task" compares functions that a scheduler runs with a goroutine that takes
+// them from a channel.
 //
 // A case whose CPU exceeds its bounds is measured again, twice at most, and the best run counts. Progress goes to the
 // standard error, tables of medians to the standard output. The last line is the number of figures that fall short. The

@@ -30,7 +30,7 @@ type addresses struct{ Players, Console string }
 // share is the answer to askEnd.
 type share struct {
 	All, Console time.Duration // CPU time of the profile
-	Error        string        // of the profile; empty for none
+	Error        string        // error of the profile; empty for none
 }
 
 func (s share) part() float64 { return s.Console.Seconds() / max(s.All.Seconds(), 1e-9) }

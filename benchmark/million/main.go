@@ -2,10 +2,10 @@
 //
 //	go run ./benchmark/million [-n 1000000] [-ws] [-rate 5000] [-heartbeat 25s] [-duration 25s]
 //
-// Server and clients share the machine. A process may open a limited number of files, so there are as many servers as
-// that asks for, each with a room of its own and an address in 127.0.0.0/8, and as many processes of clients. The clients
-// connect, join the room of their server, and rest but for heartbeats. Then every room is sent one broadcast, all at
-// once, and the servers shut down, one for each processor at a time, which kicks their clients.
+// Server and clients share the machine. A process may open a limited number of files, so there are several servers and
+// as many processes of clients. Each server has a room and an address in 127.0.0.0/8. The clients connect, join the
+// room of their server, and then send only heartbeats. Then every room gets one broadcast, all at once. At the end the
+// servers shut down and kick their clients, one server for each processor at a time.
 //
 // Memory of the servers is resident memory after a garbage collection; that of the kernel is the growth of its slabs, for
 // both ends of the connections. The table goes to the standard output. The figures are reports: no figure falls short.
@@ -62,7 +62,7 @@ type million struct {
 	heartbeat time.Duration
 	duration  time.Duration
 	files     int    // connections that a process may have
-	machine   system // what the machine has
+	machine   system // limits of the machine
 
 	pairs []*pair
 	rows  [][]string

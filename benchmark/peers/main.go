@@ -54,9 +54,9 @@ type bench struct {
 	rounds       int
 	warm         time.Duration
 	duration     time.Duration
-	dir          string // of the peers' modules
+	dir          string // directory of the peers' modules
 	nano, pitaya string // checkouts; "" for none
-	clients      int    // for tests: of an echo; 0 for those of the case
+	clients      int    // clients of an echo case, for tests; 0 for the number of the case
 
 	serverCPUs, loadCPUs []int
 }

@@ -121,9 +121,9 @@ func (s *scale) main(ctx context.Context, out io.Writer) (short int, err error) 
 	return len(s.beyond), nil
 }
 
-// best runs a part until its figures are within their bounds or no attempts are left, and
-// keeps the findings of the attempt with the fewest figures beyond. Faults of all attempts
-// count.
+// best runs a part until its figures are within their bounds or no attempts are left. It
+// keeps the findings of the attempt with the fewest figures out of bounds. Faults of all
+// attempts count.
 func (s *scale) best(ctx context.Context, run func(context.Context) error) error {
 	before := s.findings
 	var best *findings

@@ -76,7 +76,7 @@ type bench struct {
 	began       time.Time
 	warm, round float64
 	rounds      int
-	settle      time.Duration // of an end-to-end case, before the span that is measured
+	settle      time.Duration // time from the start of an end-to-end case to the measurement
 	span        time.Duration
 	cpu         []int
 	best        map[string]float64 // by language: the time of the fastest calibration

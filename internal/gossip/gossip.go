@@ -114,8 +114,8 @@ func (g *Gossip) Stop() {
 	g.ended = time.Now()
 }
 
-// Wait returns when memberlist's goroutines have ended. A probe that runs at Stop cannot be canceled, and memberlist does not
-// report its end, so Wait waits for as long as a probe can take.
+// Wait returns when memberlist's goroutines have ended. A probe that runs at Stop cannot be canceled, and memberlist
+// does not report its end. So Wait waits for the longest time of a probe.
 func (g *Gossip) Wait(ctx context.Context) {
 	last := g.lastWrite()
 	if last.IsZero() {
@@ -153,8 +153,8 @@ func (g *Gossip) other(n *memberlist.Node) (addr string, epoch uint64, ok bool) 
 	return addr, epoch, ok
 }
 
-// A node's name in the gossip is its address and epoch, so every process is a member of its own, and the name shows where to
-// dial it. The address may contain a host name, which memberlist's own field cannot hold.
+// A node's name in the gossip is its address and epoch. So every process is a separate member, and the name contains
+// the address to dial. The address may contain a host name, which memberlist's own field cannot hold.
 func name(addr string, epoch uint64) string { return addr + "#" + strconv.FormatUint(epoch, 16) }
 
 func parseName(s string) (addr string, epoch uint64, ok bool) {

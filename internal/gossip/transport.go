@@ -30,8 +30,8 @@ var (
 	errDropped = errors.New("the connection was closed")
 )
 
-// transport carries packets and streams of memberlist over gRPC. It opens a connection when there is something to send to a
-// destination, and closes it after an error or when it was not used for Timing.Idle.
+// transport carries packets and streams of memberlist over gRPC. It opens a connection when there is something to send
+// to a destination. It closes the connection after an error, or after Timing.Idle without use.
 type transport struct {
 	self    *nodeauth.Self
 	options []grpc.DialOption

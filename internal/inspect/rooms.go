@@ -34,8 +34,8 @@ type RoomKind struct {
 	Name       string
 	Type       string  // the Go type of the rooms
 	TickRate   float64 // ticks per second, 0 for none
-	Seats      int     // of one room
-	Spectators int     // that one room admits
+	Seats      int     // seats of one room
+	Spectators int     // largest number of spectators in one room
 	MaxRooms   int     // of the kind on this server
 	Schedulers int     // of the kind; with 0, its rooms run on the logic goroutine
 	Private    bool    // rooms are joined by a code
@@ -46,7 +46,7 @@ type Room struct {
 	ID, Kind, Code string
 	Labels         map[string]any
 	Age            time.Duration
-	Taken, Seats   int // taken includes held and reserved seats
+	Taken, Seats   int // Taken includes held and reserved seats
 	Spectators     int
 	Locked         bool
 	Ticks, Skipped int64
@@ -55,7 +55,7 @@ type Room struct {
 	Load           float64       // Busy divided by Age
 	Panics         int64
 	SlowClients    int64 // patches not sent because the client did not read
-	Bytes          int64 // of state sent to all players
+	Bytes          int64 // bytes of state sent to all players
 	BytesPerPlayer float64
 }
 
@@ -76,5 +76,5 @@ type RoomMember struct {
 	Spectator bool
 	Connected bool
 	RTT       time.Duration // 0 if it is not known
-	Bytes     int64         // of state sent to the player
+	Bytes     int64         // bytes of state sent to the player
 }

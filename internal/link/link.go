@@ -98,10 +98,10 @@ type Link struct {
 	mu       sync.Mutex // guards the fields below
 	out      queue
 	room     chan struct{} // closed when bulk frames may fit again, or the link has ended; nil if no goroutine waits
-	ping     uint64        // to be sent before the batches; 0 for none
+	ping     uint64        // ping that is sent before the batches; 0 for none
 	pong     uint64        // likewise; the answer to the peer's last ping also answers earlier pings
-	lastPing uint64        // the clock of the newest ping
-	answered time.Duration // the clock of the newest ping that was answered
+	lastPing uint64        // clock value in the newest ping
+	answered time.Duration // clock value in the newest ping that was answered
 	ponged   chan struct{} // closed at the next answer; nil if no goroutine waits for it
 	leaving  bool          // a bye is queued, which has to be the last frame
 	err      error         // why the link ended; set once

@@ -1,5 +1,5 @@
-// Package logsample limits each distinct log message to 10 records per second, since clients can repeat the event that a
-// message reports as often as they like.
+// Package logsample limits each distinct log message to 10 records per second, because a client can repeat a logged
+// event without limit.
 package logsample
 
 import (

@@ -20,7 +20,7 @@ type Member struct {
 	RTT      time.Duration // smoothed round-trip time of the link; 0 if it was not measured
 
 	Queued      int // messages that wait to be sent over the link
-	QueuedBytes int // their bytes
+	QueuedBytes int // bytes of these messages
 }
 
 func member(addr string, epoch uint64, h *clusterpb.Hello, up bool, rtt time.Duration) Member {

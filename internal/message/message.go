@@ -40,7 +40,7 @@ func (t Type) identified() bool { return t == Request || t == Response }
 // The bits of the flag byte.
 const (
 	flagCompressed = 0x01 // the route is a two-byte code
-	flagTypeMask   = 0x07 // of the byte shifted right by one
+	flagTypeMask   = 0x07 // mask of the type, after the byte is shifted right by one
 	flagError      = 0x20 // the response is an error
 	flagsKnown     = flagCompressed | flagTypeMask<<1
 )
@@ -49,8 +49,8 @@ const (
 const MaxRouteLength = 255
 
 var (
-	// ErrMalformed is returned for a header that does not fit its packet, an id that is 0 or does not fit in 64 bits,
-	// and an unknown type.
+	// ErrMalformed is returned for a header that exceeds its packet, for an unknown type, and for an id that is 0 or
+	// exceeds 64 bits.
 	ErrMalformed = errors.New("message: malformed header")
 	// ErrRouteTooLong is returned for a route longer than MaxRouteLength bytes that is not in the dictionary.
 	ErrRouteTooLong = errors.New("message: route is longer than 255 bytes")

@@ -32,7 +32,7 @@ func New(ready func(*Poller, []Event)) (*Poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // or os.NewFile would not let the runtime watch it
+	if err := syscall.SetNonblock(fd, true); err != nil { // otherwise the runtime does not watch the file of os.NewFile
 		_ = syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -119,7 +119,7 @@ var controls = sync.Pool{New: func() any {
 	}
 	a.onEpoll = func(epoll uintptr) {
 		err := syscall.EpollCtl(int(epoll), syscall.EPOLL_CTL_MOD, a.socket, &a.event)
-		if err == syscall.ENOENT { // its first time
+		if err == syscall.ENOENT { // the socket is not in the epoll instance yet
 			err = syscall.EpollCtl(int(epoll), syscall.EPOLL_CTL_ADD, a.socket, &a.event)
 		}
 		a.err = os.NewSyscallError("epoll_ctl", err)

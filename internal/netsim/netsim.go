@@ -5,11 +5,12 @@
 // kind. All its waits are on timers and channels, so it works in the fake time of
 // testing/synctest.
 //
-// The same seed repeats the same conditions. What happens to a byte depends on the seed,
-// the number of its connection, its direction, the time since New, and the bytes that were
-// written before it at the same instant. It does not depend on how writes are grouped,
-// which the Go scheduler decides. For runs that repeat in fake time, use one Network per
-// client, so that the numbers of connections do not depend on the scheduler either.
+// The same seed repeats the same conditions. The delay and loss of a byte depend on the
+// seed, the number of its connection, its direction and the time since New. They also
+// depend on the bytes that were written before it at the same instant. It does not depend
+// on how writes are grouped, which the Go scheduler decides. For runs that repeat in fake
+// time, use one Network per client, so that the numbers of connections do not depend on
+// the scheduler either.
 package netsim
 
 import (

@@ -10,8 +10,8 @@ import (
 
 // Usage is how much time a function took on the loop since the loop was made.
 type Usage struct {
-	Name  string // of the function, or that of Label
-	Timer bool   // timers called it; otherwise it was a task
+	Name  string // name of the function, or the name given to Label
+	Timer bool   // called by timers; false for tasks
 	Count int64
 	Sum   time.Duration
 	Max   time.Duration
@@ -19,10 +19,10 @@ type Usage struct {
 
 // Load is how a loop has used its time since it was made.
 type Load struct {
-	Busy    time.Duration // in batches, flushes included
-	Flush   time.Duration // of that, in Config.End, and in Config.Begin in the middle of a batch
+	Busy    time.Duration // time in batches, including flushes
+	Flush   time.Duration // part of Busy in Config.End, and in Config.Begin in the middle of a batch
 	Running time.Duration // for how long the current task has run; 0 for none
-	Used    []Usage       // in no order; without the tasks that called SelfTimed
+	Used    []Usage       // in no particular order; without tasks that called SelfTimed
 }
 
 // account adds up the time of one function. The loop writes it; any goroutine reads it.

@@ -56,8 +56,8 @@ type Loop struct {
 	timers    timerHeap
 	precision time.Duration
 	lastTimer int64
-	alarm     *time.Timer   // wakes the loop for its timers; nil before the first
-	alarmAt   time.Duration // when it rings, 0 for never
+	alarm     *time.Timer   // fires when the next timer is due; nil before the first
+	alarmAt   time.Duration // when alarm fires, 0 for never
 
 	accounts accounts // the time of tasks and timers
 
@@ -82,14 +82,14 @@ type Loop struct {
 	at            int           // the next task of batch
 	rounds        int           // batches since Close was called
 	began         time.Duration // when the running task began
-	until         time.Duration // when it ended, as given to EndedAt; 0 if it was not
+	until         time.Duration // when the running task ended, as given to EndedAt; 0 without a call of EndedAt
 	selfTimed     bool          // the running task logs slow parts itself
 	prefix, label string        // of the running task; see Label
-	begun         bool          // begin was called, and flush has yet to be
-	batchBegan    time.Duration // when begin had returned
+	begun         bool          // begin was called, and flush was not called since
+	batchBegan    time.Duration // when begin returned
 	ran           time.Duration // when the last task or timer of the batch ended
 	yielder       gosched.Yielder
-	idle          time.Duration // when the last batch had run
+	idle          time.Duration // when the last batch ended
 	since         time.Duration // when the loop began to add up rested
 	rested        time.Duration // how long the loop has rested since
 }

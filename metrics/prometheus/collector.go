@@ -28,7 +28,7 @@ type Options struct {
 	MaxLabel int
 }
 
-// other is the label of all routes over the limit.
+// other is the label of all routes beyond MaxRoutes.
 const other = "other"
 
 // Collector converts the statistics of a server to metrics. Its methods may be called

@@ -8,8 +8,8 @@
 // together. Serve them at an address that only operators can reach.
 //
 // The times of handlers and the delays of the logic goroutine are histograms. A scrape in the text format gets classic
-// buckets, one for each power of two of a second. A scrape in the protobuf format also gets a native histogram with four
-// buckets in each power of two, if the Prometheus server asks for native histograms.
+// buckets, one for each power of two of a second. If a Prometheus server asks for native histograms in the protobuf
+// format, it also gets a native histogram with four buckets in each power of two.
 //
 // The file dashboard.json is a dashboard for Grafana, and alerts.yaml has rules for alerts.
 package prometheus

@@ -7,10 +7,10 @@
 // which the request waits. The child of that is the call of the handler. A message that needs
 // no other node has the span of its handler alone.
 //
-// A handler with a context gets its span in it, for spans of its own and for Session.Call and
-// Server.Call, which continue the trace at the node that they call.
+// A handler with a context gets its span in it. So the program can make child spans, and
+// Session.Call and Server.Call continue the trace at the node that they call.
 //
-// The name of a span is the route. Its attributes are rpc.system, rpc.service and rpc.method,
-// nano.operation (forward, receive, handle or call), and, if they are known, nano.session,
-// nano.uid and nano.node, the address of the node. They are those of the server's log.
+// The name of a span is the route. Its attributes are rpc.system, rpc.service, rpc.method and
+// nano.operation, which is forward, receive, handle or call. If they are known, nano.session,
+// nano.uid and nano.node, the address of the node, follow. The server's log has the same values.
 package otel

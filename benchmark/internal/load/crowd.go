@@ -9,7 +9,7 @@ import (
 
 // Crowded is what the clients of a Crowd have seen since they connected.
 type Crowded struct {
-	Connected  int // clients
+	Connected  int // connected clients
 	Setup      time.Duration
 	Heartbeats int64
 	Pushes     int64

@@ -18,7 +18,7 @@ const (
 
 // client is one connection.
 type client struct {
-	n     uint32 // its number
+	n     uint32 // number of the client
 	state int
 	out   []byte // to be sent
 	rest  []byte // the incomplete end of the received bytes
@@ -83,7 +83,7 @@ type run struct {
 	issued   int64         // messages that Rate asked for
 	turn     int           // the client that sends the next message
 	paused   []pause       // by time
-	held     bool          // paused clients stay so
+	held     bool          // paused clients stay paused
 	lastLook time.Duration
 
 	latency    hist.Histogram
@@ -309,8 +309,8 @@ func (r *run) until(d time.Duration, what string, progress func() (int, error)) 
 	}
 }
 
-// holdTime is how long a load with pauses rests before and after the begin and the end of
-// the measured time, so that others can take a look at the server.
+// holdTime is how long a load with pauses waits before and after the start of the
+// measured time, and before and after its end. The server's usage is read in these waits.
 const holdTime = 50 * time.Millisecond
 
 // idleHoldTime is how long connections of the kind Idle stay open after the measured time.

@@ -57,9 +57,9 @@ type Spec struct {
 	Open bool
 
 	// Pause is the time between the last answer to a whole window and the next window,
-	// which is sent at once, or between two connections with Connect. No message is in
-	// flight when the measured time begins and when it ends. 0 sends a message for every
-	// answer.
+	// which is sent at once. With Connect, it is the time between two connections. No
+	// message is in flight when the measured time begins and when it ends. 0 sends a
+	// message for every answer.
 	Pause time.Duration
 
 	Route string // route of the messages

@@ -11,8 +11,8 @@ import (
 )
 
 // This file implements the bare servers that batch. Each read takes all bytes that have
-// come, up to the size of a buffer, and everything that they call for leaves with one
-// write for each connection. Frames are read and written by hand.
+// arrived, up to the size of a buffer. The messages that result are sent with one write
+// for each connection. Frames are read and written by hand.
 
 // batchBuffer is the size of the buffer that a connection reads into.
 const batchBuffer = 16 << 10

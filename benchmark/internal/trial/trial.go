@@ -40,7 +40,7 @@ type Outcome struct {
 	ServerCPU time.Duration // CPU time of all threads
 	Mallocs   int64         // objects allocated
 	Alloc     int64         // bytes allocated
-	Calls     proc.Calls    // with Trace; then none of the counts has what it costs to ask for them
+	Calls     proc.Calls    // only with Trace; all counts leave out the work of reading them
 
 	ask      proc.Usage
 	askCalls proc.Calls

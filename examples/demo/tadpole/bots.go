@@ -24,8 +24,8 @@ var (
 		"this way", "is that a lily?", "一起游吧", "brb, growing legs", "left, left, right", "what a current!", "mind the shore"}
 )
 
-// swim lets n bots swim at a server with a TCP address until ctx ends or one of them
-// fails, and prints a line when they have joined.
+// swim runs n bots at a server with a TCP address until ctx ends or a bot fails. It
+// prints a line when they have joined.
 func swim(ctx context.Context, addr string, n int, w io.Writer) error {
 	together, fail := context.WithCancelCause(ctx)
 	defer fail(nil)

@@ -21,9 +21,9 @@ import (
 var web embed.FS
 
 const (
-	second = 20               // in ticks
-	seats  = 2000             // of a pond
-	radius = 2400             // of a pond, whose center is 0, 0
+	second = 20               // ticks per second
+	seats  = 2000             // players in a pond
+	radius = 2400             // radius of a pond, whose center is 0, 0
 	sight  = 480              // how far a tadpole sees
 	speed  = 11               // how far it swims in a tick, at most
 	away   = 10 * time.Second // how long it stays without its page
@@ -32,13 +32,13 @@ const (
 // Pond is a room.
 type Pond struct {
 	room.Base[Water]
-	lag time.Duration // the longest of this second
+	lag time.Duration // longest delay of a tick in this second
 }
 
 // Water is the state of a pond. A player gets the tadpoles in sight, and the other fields.
 type Water struct {
 	Radius, Sight, Speed, Swimmers int
-	Lag                            float32 `state:"q=0.1"` // how late a tick of the last second began, at most, in ms
+	Lag                            float32 `state:"q=0.1"` // longest delay of a tick in the last second, in ms
 	Tadpoles                       state.Map[room.PlayerID, Tadpole]
 }
 
@@ -46,10 +46,10 @@ type Water struct {
 type Tadpole struct {
 	Name, Says string  // Says is a speech bubble, "" for none
 	X, Y       float32 `state:"q=0.25,snap"`
-	dx, dy     float32 // the running stroke
-	left       int     // ticks that it has left
+	dx, dy     float32 // direction of the current stroke
+	left       int     // ticks left in the stroke
 	ahead      int     // strokes that ran before their ticks
-	talked     uint64  // tick of the last words
+	talked     uint64  // tick in which the player last spoke
 }
 
 // Hello is what a player joins with.
@@ -59,7 +59,7 @@ type Hello struct{ Name string }
 type Swim struct {
 	room.Input
 	DX, DY float64
-	Ticks  int // how long it lasts: 1 to 40, 1 by default
+	Ticks  int // length of the stroke: 1 to 40 ticks, 1 by default
 }
 
 // Words are shown in a bubble.

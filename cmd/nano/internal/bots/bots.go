@@ -45,7 +45,7 @@ func Build(ctx context.Context, dir, text, bin string) error {
 	pattern, name := Split(text)
 	found, err := packages.Load(&packages.Config{
 		Context: ctx, Dir: dir,
-		Mode: packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes, // of the package alone: it is built anyway
+		Mode: packages.NeedName | packages.NeedFiles | packages.NeedSyntax | packages.NeedTypes, // without dependencies, because the build checks them
 	}, pattern)
 	if err != nil {
 		return err

@@ -92,17 +92,17 @@ type Config struct {
 // Result holds the measurements.
 type Result struct {
 	Clients  int              `json:"clients"`
-	Seconds  float64          `json:"seconds"` // from the first message that was due to the last
+	Seconds  float64          `json:"seconds"` // from the moment when the first message was due to the last one
 	Sent     int64            `json:"sent"`    // requests and notifies
 	Rate     float64          `json:"rate"`    // sent a second
 	Answers  int64            `json:"answers"`
 	Pushes   int64            `json:"pushes"`
-	Errors   map[string]int64 `json:"errors"` // by code, or by what went wrong
-	P50      time.Duration    `json:"p50"`    // nanoseconds, from the moment at which a request was due to its answer
+	Errors   map[string]int64 `json:"errors"` // number of errors, by code or by cause
+	P50      time.Duration    `json:"p50"`    // nanoseconds from the moment when a request was due to its answer
 	P99      time.Duration    `json:"p99"`
 	P999     time.Duration    `json:"p999"`
 	Max      time.Duration    `json:"max"`
-	LateSend time.Duration    `json:"lateSend"` // how late the latest message was sent; much of it means that this machine is too slow
+	LateSend time.Duration    `json:"lateSend"` // how late the latest message was sent; a large value means that this machine is too slow
 }
 
 // Failed returns how many messages had an error.
@@ -118,7 +118,7 @@ type run struct {
 	Config
 	clients []*client.Client
 	times   histogram.Histogram
-	waiting sync.WaitGroup // for answers
+	waiting sync.WaitGroup // requests without an answer
 
 	sent, answers, pushes, late, longest atomic.Int64
 
