@@ -10,10 +10,12 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// This file ends moves whose commit has no answer: the other node may have started the room. The node that moves the
-// room asks it, directly and through gates of the players, and the room stays stopped meanwhile. If there is no answer
-// for doubtTime, the room goes on here. Then this node makes the other one drop its copy as soon as it can be reached.
-// A copy that cannot be reached ends by itself: it loses its players, and is empty when their seats are held no longer.
+// This file ends moves whose commit has no answer: the other node may have started the
+// room. The node that moves the room asks it, directly and through gates of the players,
+// and the room stays stopped meanwhile. If there is no answer for doubtTime, the room
+// goes on here. Then this node makes the other one drop its copy as soon as it can be
+// reached. A copy that cannot be reached ends by itself: it loses its players, and is
+// empty when their seats are held no longer.
 
 const (
 	doubtTime  = 3 * time.Second        // how long the other node is asked before the room goes on

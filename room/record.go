@@ -8,15 +8,17 @@ import (
 	"github.com/lonng/nano/state"
 )
 
-// Record records the state of the rooms, from the first that is sent to their end. open is
-// called once for each room, before that first state and on the room's scheduler; if it
-// returns nil, the room is not recorded. The writer gets the format of [state.Recorder]: read it with
-// [state.NewReplay]. Its meta has the keys "id" and "kind". If a room moves to another node, its recording ends, and the
-// new node calls open for the rest. On a disk that nodes share, the two need different names.
+// Record records the state of the rooms, from the first that is sent to their end. open
+// is called once for each room, before that first state and on the room's scheduler; if
+// it returns nil, the room is not recorded. The writer gets the format of
+// [state.Recorder]: read it with [state.NewReplay]. Its meta has the keys "id" and
+// "kind". If a room moves to another node, its recording ends, and the new node calls
+// open for the rest. On a disk that nodes share, the two need different names.
 //
-// Writes happen on the room's scheduler: about once a second, or after each state if the room has no tick rate. So the
-// writer should not wait for a network: use a file. An error of open or of the writer is logged, and ends the recording
-// of that room. The room goes on.
+// Writes happen on the room's scheduler: about once a second, or after each state if the
+// room has no tick rate. So the writer should not wait for a network: use a file. An
+// error of open or of the writer is logged, and ends the recording of that room. The room
+// goes on.
 func Record(open func(Info) (io.WriteCloser, error)) Option {
 	return func(o *options) { o.record = open }
 }

@@ -150,11 +150,13 @@ func (s *Session) Response(v any) error { return s.entity.Response(v) }
 // route or the notify could not be sent. The notify is delivered at most once.
 func (s *Session) RPC(route string, v any) error { return s.entity.RPC(route, v) }
 
-// Call sends a request to the node that serves the route, which may be this one, and waits for the reply. in is encoded
-// by the server's serializer, and the reply is decoded into out; a []byte and a *[]byte are passed through, and a nil
-// out drops the reply. If the handler returns a nil reply, out stays unchanged. The handler gets this session, and runs
-// in order with the session's other messages there. The session keeps to the node that served the service before. If
-// ctx has no deadline, Call uses one of 10 s; the handler's context has it too.
+// Call sends a request to the node that serves the route, which may be this one, and
+// waits for the reply. in is encoded by the server's serializer, and the reply is decoded
+// into out; a []byte and a *[]byte are passed through, and a nil out drops the reply. If
+// the handler returns a nil reply, out stays unchanged. The handler gets this session,
+// and runs in order with the session's other messages there. The session keeps to the
+// node that served the service before. If ctx has no deadline, Call uses one of 10 s; the
+// handler's context has it too.
 //
 // An error of the handler or of the library is an *Error of package nano with its code:
 // NANO-404 if no node serves the route, NANO-503 if the node went down, NANO-504 if the

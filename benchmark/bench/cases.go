@@ -100,11 +100,12 @@ var (
 	connect = load.Spec{Kind: load.Connect, Route: "Bench.Echo", Clients: 64, Window: 1}
 )
 
-// scheduled is the load of an open loop. Its rate is a share of what a bare server bears.
+// scheduled is the load of an open loop. Its rate is a share of the highest rate of a
+// bare server.
 var scheduled = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 200, Window: 1024, Open: true}
 
-// bearing is the load that says what a bare server bears: the clients of scheduled, with
-// one request in flight each.
+// bearing is the load that measures the highest rate of a bare server: the clients of
+// scheduled, with one request in flight each.
 var bearing = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 200, Window: 1}
 
 var cases = []benchCase{

@@ -1,13 +1,13 @@
-// Bench measures nano against bare servers that do the same work with nothing around it: TCP and WebSocket echoes, and
-// a fan-out to the members of a room.
+// Bench compares nano with bare servers, which do the same work without a framework: TCP and WebSocket echoes, and a
+// fan-out to the members of a room.
 //
 //	go run ./benchmark/bench [-rounds 3] [-cases tcp,ws] [-duration 2s] [-json FILE]
 //
 // Servers take turns, each run in a fresh process; the server and the load generator have a processor each where the
 // system can do that. A case whose times exceed their bounds is measured again, twice at most, and the best run counts.
-// Progress goes to the standard error, one table of medians, with their ratios to the bare servers', to the standard
-// output. Its last line is the number of figures that fall short. The exit code is 1 if that is not 0, if messages were
-// lost or if a run failed.
+// Progress goes to the standard error. One table goes to the standard output: medians, and their ratios to those of the
+// bare servers. Its last line is the number of figures that fall short. The exit code is 1 if that is not 0, if
+// messages were lost or if a run failed.
 package main
 
 import (
@@ -65,7 +65,8 @@ type bench struct {
 	bears map[server.Kind]float64 // messages per second that a bare server can serve, measured when it is needed
 }
 
-// selected returns the cases that words name. Those of parkCases have to be asked for.
+// selected returns the cases that words name. It returns cases of parkCases only if words
+// asks for them.
 func selected(all []benchCase, words string) (list []benchCase) {
 	const extra = "park"
 	for _, c := range all {

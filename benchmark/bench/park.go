@@ -30,8 +30,8 @@ var parkCases = []benchCase{
 	parked("rate-10k", rate, messages, 0, p50(1.03)),
 }
 
-// manyClients is how many connections rest, as far as a process may open so many files. They are made at a rate at
-// which players might come, so that most are parked when the last one comes.
+// manyClients is the number of idle connections, less if a process may not open so many files. They are opened at the
+// rate of arriving players, so most are parked when the last one opens.
 var manyClients = min(18_000, proc.FileLimit()-64)
 
 func many(s load.Spec) load.Spec {
@@ -39,7 +39,8 @@ func many(s load.Spec) load.Spec {
 	return s
 }
 
-// waking is clients that ask for something every 2.5 s: each time their connections were parked.
+// waking is the load of clients that send a request every 2.5 s. Their connections are parked
+// between the requests.
 var waking = load.Spec{Kind: load.Echo, Route: "Bench.Echo", Clients: 1000, Window: 1, Rate: 400, Warm: 4 * time.Second,
 	Duration: 5 * time.Second}
 
@@ -51,21 +52,22 @@ func parked(name string, s load.Spec, u unit, heartbeat time.Duration, b bound) 
 	return c
 }
 
-// kib is a bound of the memory for a connection.
+// kib returns a bound of the memory per connection, in KiB.
 func kib(n float64) bound {
 	b := memory(0)
 	b.plus = n
 	return b
 }
 
-// perConnection is a bound of the CPU, in microseconds a second for each of manyClients.
+// perConnection returns a bound of the CPU time: microseconds per second for each of
+// manyClients.
 func perConnection(micros float64) bound {
 	b := cpu(0)
 	b.plus = micros * float64(manyClients) / 1e3
 	return b
 }
 
-// later is a bound of p50: so many microseconds more.
+// later returns a bound of p50: the p50 of the other server plus some microseconds.
 func later(micros float64) bound {
 	b := p50(1)
 	b.plus = micros

@@ -29,8 +29,8 @@ type count struct {
 	slack float64 // a difference up to this is no difference
 }
 
-// tolerance is the largest relative difference that is none. The counts of two runs
-// differ because pools are emptied by the garbage collector, and timers fire.
+// tolerance is the largest relative difference that does not count. The counts of two
+// runs differ because pools are emptied by the garbage collector, and timers fire.
 const tolerance = .03
 
 var counts = []count{

@@ -201,7 +201,7 @@ func (m *million) crowd(ctx context.Context) (sum load.Crowded, err error) {
 
 // memory notes the memory of servers, clients and the kernel.
 func (m *million) memory(ctx context.Context, empty, kernelBefore int64) error {
-	// A second of silence, and the garbage of connecting is gone.
+	// After this pause, the garbage of the handshakes has been collected.
 	if err := pause(ctx, settle); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (m *million) memory(ctx context.Context, empty, kernelBefore int64) error {
 	return nil
 }
 
-// settle is the time after which a silent connection uses no more than it needs.
+// settle is the time after which an idle connection has released its buffers.
 const settle = 3 * time.Second
 
 func pause(ctx context.Context, d time.Duration) error {
@@ -302,9 +302,9 @@ func (m *million) broadcast(ctx context.Context) error {
 	return nil
 }
 
-// shutdown shuts all servers down, one for each processor at a time: a server has five
-// seconds to write the last packets of a connection, and all of them write to all of
-// theirs. lost is an error if clients were lost before, or not kicked.
+// shutdown shuts all servers down, one for each processor at a time, because a server has
+// only five seconds to write the last packets of all its connections. lost is an error if
+// clients were lost before, or not kicked.
 func (m *million) shutdown(ctx context.Context) (lost, err error) {
 	fmt.Fprintln(m.progress, "shutdown")
 	before, err := m.crowd(ctx)

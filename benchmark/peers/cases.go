@@ -70,7 +70,7 @@ var cases = []benchCase{
 
 var errNoCheckout = errors.New("no flag names a checkout")
 
-// build builds the programs of other projects and returns why some cannot be had.
+// build builds the programs of other projects and returns why some cannot be built.
 func (b *bench) build(ctx context.Context, to string) map[program]error {
 	missing := map[program]error{}
 	for _, p := range []program{gws, nbio} {
@@ -92,8 +92,8 @@ func (b *bench) build(ctx context.Context, to string) map[program]error {
 	return missing
 }
 
-// checkout builds a program with the module in a folder. The folder may be of a time
-// before modules: a copy of it then gets a go.mod.
+// checkout builds a program with the module in a folder. If the folder has no go.mod,
+// because it is older than modules, a copy of it gets one.
 func (b *bench) checkout(ctx context.Context, to string, p program, module, folder, pkg string) error {
 	if folder == "" {
 		return errNoCheckout

@@ -1,13 +1,13 @@
-// Peers measures nano beside other servers: WebSocket engines, an earlier version of nano, and pitaya, which speaks the
+// Peers compares nano with other servers: WebSocket engines, an earlier version of nano, and pitaya, which speaks the
 // same protocol.
 //
 //	go run ./benchmark/peers [-rounds 3] [-duration 2s] [-cases ws] [-nano DIR] [-pitaya DIR]
 //
-// The servers of a case take turns, each in a fresh process on a processor of its own where the system can do that. The
-// ones of other projects are programs in modules of their own; gws and nbio come from the module proxy, nano's published
-// version and pitaya from the checkouts that the flags name. A server that cannot be had is in the table, with the reason
-// below it. CPU is what the system charges the process for, the same way for all. The figures are reports: no figure
-// falls short, and the exit code is 1 only if nothing could be measured.
+// The servers of a case take turns. Each runs in a fresh process, on its own processor if the system supports that.
+// Servers of other projects are programs in separate modules. gws and nbio come from the module proxy; the flags name
+// checkouts of nano's published version and pitaya. If a server cannot be built, the table has a row for it, and the
+// reason is below. CPU is the time that the system accounts to the process. The figures are reports: no figure falls
+// short, and the exit code is 1 only if nothing could be measured.
 package main
 
 import (

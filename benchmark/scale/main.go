@@ -1,12 +1,12 @@
-// Scale measures what nano does with much of something: connections that rest, members of a room, and processors.
+// Scale measures nano with many idle connections, with many members of a room, and on several processors.
 //
 //	go run ./benchmark/scale [-only idle,room,cores,storm] [-duration 10s] [-connections N]
 //
-// Idle connections, over TCP and WebSocket, are as many as this process may open files; clients are in a process of
-// their own. A room is pushed broadcasts while another client, in a third process, measures how long the others have to
-// wait; rooms on their own schedulers are compared with one scheduler for all; and 10,000 clients lose their connections
-// at once and come back to their sessions. A part with figures beyond their bounds is measured again, twice at most, and
-// the best run counts. Progress goes to the standard error, one table to the standard output. Its last line is the number
+// There are as many idle connections, over TCP and WebSocket, as this process may open files; their clients run in
+// another process. A room gets broadcasts while a client in a third process measures the latency of other requests.
+// Rooms with separate schedulers are compared with one scheduler for all rooms. 10,000 clients lose their connections
+// at once and resume their sessions. A part with figures beyond their bounds is measured again, twice at most, and the
+// best run counts. Progress goes to the standard error, one table to the standard output. Its last line is the number
 // of figures that fall short. The exit code is 1 if that is not 0, if messages were lost or if a run failed.
 package main
 
@@ -146,7 +146,7 @@ func (s *scale) best(ctx context.Context, run func(context.Context) error) error
 	return nil
 }
 
-// say prints progress.
+// say prints a line about progress.
 func (s *scale) say(format string, args ...any) { fmt.Fprintf(s.progress, format+"\n", args...) }
 
 // note adds a line to the table.
@@ -186,8 +186,8 @@ func (s *scale) run(ctx context.Context, what string, t trial.Trial) (trial.Outc
 // sent heartbeats every five seconds.
 const restingCPU = 2.5
 
-// idle measures connections that send only heartbeats. They come at a rate at which
-// players might, so that most are parked when the last one comes.
+// idle measures connections that send only heartbeats. They are opened at the rate of
+// arriving players, so most are parked when the last one opens.
 func (s *scale) idle(ctx context.Context) error {
 	for _, over := range []struct {
 		name string

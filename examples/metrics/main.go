@@ -6,7 +6,7 @@
 //	curl localhost:9100/debug/vars    # the same as JSON
 //	curl localhost:9100/healthz       # 200 while the logic goroutine answers, 503 when it is stuck or shut down
 //
-// The second address is for operators: it does not belong on the open internet.
+// The second address is for operators only: do not expose it to the internet.
 package main
 
 import (

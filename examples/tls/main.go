@@ -1,5 +1,5 @@
-// Tls serves players over TLS, takes up renewed certificates without a restart, and lets in only those who show a
-// certificate, if asked to.
+// Tls serves players over TLS, and loads renewed certificates without a restart. With -clients, it accepts only players
+// with a certificate.
 //
 //	go run ./examples/tls -addr :3250 -cert cert.pem -key key.pem                      # as ACME clients write them
 //	go run ./examples/tls -addr :3250 -cert cert.pem -key key.pem -clients players.pem # players show certificates

@@ -89,8 +89,8 @@ func (m *mark) Current() bool {
 	}
 }
 
-// Stack returns the stacks of all goroutines, at most 64 KiB: nothing documented tells them
-// apart.
+// Stack returns the stacks of all goroutines, at most 64 KiB, because no documented
+// function returns the stack of one goroutine.
 func (m *mark) Stack() string {
 	buf := make([]byte, 64<<10)
 	return string(buf[:runtime.Stack(buf, true)])

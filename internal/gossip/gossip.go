@@ -1,5 +1,5 @@
-// Package gossip finds the members of a cluster with memberlist, over the gRPC port of the node. It reports which members to
-// dial. Whether a member is up, its link decides.
+// Package gossip finds the members of a cluster with memberlist, over the gRPC port of the node. It reports which
+// members to dial. The link to a member shows whether the member is up.
 package gossip
 
 import (

@@ -356,7 +356,8 @@ func (t *transport) ServeStream(st clusterpb.Cluster_StreamServer) error {
 	})
 }
 
-// accept completes the handshake and runs f, both on another goroutine: only returning from a call ends a receive that blocks.
+// accept completes the handshake and runs f, both on another goroutine, because a receive that blocks ends only when
+// the call returns.
 func (t *transport) accept(st grpc.ServerStream, f func(nodeauth.Peer) error) error {
 	ready := make(chan struct{})
 	done := make(chan error, 1)

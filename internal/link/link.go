@@ -31,7 +31,7 @@ var (
 	ErrLeft    = errors.New("cluster: member has left")
 	ErrSilent  = errors.New("cluster: member does not answer pings")
 	ErrStopped = errors.New("cluster: this node has stopped")
-	// errGoexit: hooks and serializers of the program run on the link's goroutine and may end it.
+	// errGoexit ends a link whose goroutine was ended by a hook or a serializer of the program.
 	errGoexit = errors.New("cluster: the goroutine of the link was ended with runtime.Goexit")
 )
 
@@ -415,8 +415,8 @@ func (l *Link) read() {
 		if frames = l.deliver(frames); l.ended() {
 			return
 		}
-		// What is left of the message is overwritten by the next one. That is cheaper than to clear it, but no more than
-		// one message is kept, and none that is not from the pool.
+		// The next message overwrites the frames of this one, which is cheaper than clearing them. So at most one
+		// message is kept, and only if its buffer is from the pool.
 		if large {
 			most, kept = 0, max(most, kept)
 		}

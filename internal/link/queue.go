@@ -54,8 +54,8 @@ func (b *batch) grow() {
 	b.buf = grown
 }
 
-// join appends the frames of b, which belongs to the queue then: behind the frames of the last batch if they fit there, else
-// as a batch.
+// join appends the frames of b, and takes ownership of b. The frames go into the last batch if they fit, else b becomes
+// a batch.
 func (q *queue) join(b batch) {
 	q.bytes += b.bytes
 	q.frames += b.frames

@@ -1,10 +1,9 @@
 // Package netpoll reports which of many sockets have become readable. One goroutine waits
 // for all of them, where package net needs one for each.
 //
-// A [Poller] stands beside the poller of the Go runtime and does not replace it: the
-// sockets stay those of package net, and can be read and written as ever. Only Linux has
-// a Poller; elsewhere, and with the build tag nano_portable, New returns
-// [errors.ErrUnsupported].
+// A [Poller] works in addition to the poller of the Go runtime: the sockets belong to
+// package net, and are read and written as usual. Only Linux has a Poller. On other
+// systems, and with the build tag nano_portable, New returns [errors.ErrUnsupported].
 package netpoll
 
 import (
@@ -13,7 +12,7 @@ import (
 )
 
 // Disabled makes New return an error, so that a benchmark can compare a server with and
-// without a Poller. It is to be set before the server starts.
+// without a Poller. Set it before the server starts.
 var Disabled atomic.Bool
 
 var errDisabled = errors.New("netpoll: disabled")

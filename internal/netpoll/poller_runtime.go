@@ -71,10 +71,10 @@ func (p *Poller) run() {
 	})
 }
 
-// Watch has the poller report the socket of c with id, now if it is readable, and then each
-// time that more arrives, until Unwatch. An event says that something has arrived, not that
-// it is still there: ready has to read all of it. The id is what tells sockets apart:
-// a descriptor may be that of another socket when the event is reported.
+// Watch has the poller report the socket of c with id, now if it is readable, and then
+// each time that more arrives, until Unwatch. An event says that something has arrived,
+// not that it is still there: ready has to read all of it. The id identifies the socket,
+// because another socket may have the descriptor when the event is reported.
 //
 // Closing the socket ends the watch, and nothing is reported. The error is [net.ErrClosed]
 // if the socket is closed, [os.ErrClosed] if the poller is, or that of the operating system.
@@ -97,9 +97,9 @@ func (p *Poller) control(c syscall.RawConn, event syscall.EpollEvent) error {
 	return err
 }
 
-// control is one change of a watch. Its functions are bound once, so that the call allocates
-// nothing. They run inside of each other: both descriptors are open then, and are what
-// they were.
+// control is one change of a watch. Its functions are bound once, so that the call
+// allocates nothing. onSocket calls onEpoll, so both descriptors stay open during the
+// system call.
 type control struct {
 	poller   *Poller
 	event    syscall.EpollEvent

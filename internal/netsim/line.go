@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// segmentSize is how many bytes share one fate: those of a TCP segment on Ethernet.
+// segmentSize is how many bytes are delayed or lost together: those of a TCP segment on
+// Ethernet.
 const segmentSize = 1460
 
 // maxQueued is the number of bytes on their way above which writes wait.

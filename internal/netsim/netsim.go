@@ -115,9 +115,9 @@ func (n *Network) list() []*conn {
 // Conn passes both directions of inner through the network. It owns inner from now on. The
 // caller has to close the result.
 //
-// A write returns at once, unless 1 MiB is on its way. Close returns at once. Then what was
-// written is delivered, and inner is closed; this takes at most 5 s longer than the network
-// does. If the peer has closed the connection, there is nothing to deliver.
+// A write returns at once, unless 1 MiB is on its way. Close returns at once. After
+// Close, the written bytes are delivered, and then inner is closed, at most 5 s after
+// they have arrived. If the peer has closed the connection, there is nothing to deliver.
 func (n *Network) Conn(inner net.Conn) net.Conn {
 	n.mu.Lock()
 	n.made++

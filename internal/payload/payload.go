@@ -1,5 +1,5 @@
 // Package payload encodes what programs send: a []byte goes as it is, every other value
-// through the serializer. It knows neither messages nor packets.
+// through the serializer. It does not depend on messages or packets.
 package payload
 
 import (
@@ -33,9 +33,9 @@ const (
 
 var buffers = sync.Pool{New: func() any { return &buffer{b: make([]byte, 0, minBuffer)} }}
 
-// EncodeTemporary is [Encode] into a buffer of a pool, if s is a
-// [serialize.AppendMarshaler]. The caller calls Free when it has copied the payload.
-// After an error there is nothing to free.
+// EncodeTemporary is [Encode] with a pooled buffer if s is a [serialize.AppendMarshaler].
+// The caller calls Free when it has copied the payload. After an error there is nothing
+// to free.
 func EncodeTemporary(s serialize.Marshaler, v any) (Temporary, error) {
 	am, ok := s.(serialize.AppendMarshaler)
 	if data, isBytes := v.([]byte); isBytes || !ok {

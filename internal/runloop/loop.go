@@ -1,8 +1,8 @@
-// Package runloop implements the logic goroutine: one goroutine that runs tasks and timers one
-// at a time, so that what they touch needs no lock.
+// Package runloop implements the logic goroutine: one goroutine that runs tasks and timers one at a
+// time, so that the data they share needs no lock.
 //
-// Package scheduler is its public face. The server and its parts use the loop itself: they need
-// to know what the loop is doing, and programs do not.
+// Package scheduler is its public API. The server uses a loop directly, because it needs methods
+// that programs do not get.
 package runloop
 
 import (
@@ -283,8 +283,8 @@ func (l *Loop) end() {
 func (l *Loop) sleep() {
 	<-l.wake
 	if l.saturated.Load() {
-		// Goroutines that are ready to run have more tasks. If the loop lets them run first, what
-		// one poll of the network brought makes one batch, and its answers go out together.
+		// Goroutines that are ready to run will queue more tasks. If they run first, the messages
+		// of one poll of the network form one batch, and their answers are sent together.
 		l.yielder.Yield()
 	}
 }

@@ -52,8 +52,8 @@ func (f *Frame) Reason() []byte {
 }
 
 // Decoder finds the frames in the bytes of one connection. The zero value is ready. It is
-// small, and holds no memory of its own between frames. It must not be used after an error,
-// and what comes behind a close frame has no meaning.
+// small, and holds no memory of its own between frames. It must not be used after an
+// error. Bytes after a close frame have no meaning.
 type Decoder struct {
 	held    *[MaxControl]byte // a header or a control frame's payload that came in pieces
 	left    uint32            // bytes that the frame still lacks

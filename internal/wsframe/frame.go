@@ -1,8 +1,8 @@
 // Package wsframe reads and writes WebSocket frames, as RFC 6455 section 5 defines them.
 //
-// The package does no I/O. A [Decoder] is given bytes as they come from a connection, in
-// pieces of any size, and finds the payloads in place. The Append functions put frames
-// behind other bytes that are to be written. No extension is supported.
+// The package does no I/O. A [Decoder] gets the bytes of a connection in pieces of any
+// size, and finds the payloads in place. The Append functions append frames to a buffer.
+// No extension is supported.
 package wsframe
 
 import (

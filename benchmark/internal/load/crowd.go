@@ -26,9 +26,9 @@ type crowd struct {
 	seen Crowded // mu guards it
 }
 
-// CrowdRole is the role of a process of clients that join a room and then rest: they
-// answer heartbeats and count what they are pushed, until the parent ends the process. It
-// reports "connected" when all have joined, and answers "crowd" with its Crowded.
+// CrowdRole is the role of a process of clients that join a room. After that they answer
+// heartbeats and count pushes, until the parent ends the process. It reports "connected"
+// when all have joined, and answers "crowd" with its Crowded.
 func CrowdRole(c *proc.Child) error {
 	var s Spec
 	if err := c.Spec(&s); err != nil {

@@ -63,7 +63,7 @@ func (b *batch) serve(c net.Conn) {
 	}
 }
 
-// flush writes what the last read calls for.
+// flush writes the output of the last read.
 func (s *batchConn) flush() error {
 	if len(s.say) > 0 {
 		s.mine.write(s.say)
@@ -121,8 +121,7 @@ func (s *batchConn) take(b []byte) (taken int, err error) {
 	}
 }
 
-// packet serves one packet: it is echoed, or joins the room that it names, or is what the
-// members of the room are sent.
+// packet serves one packet: an echo, a join of a room, or a broadcast to the room.
 func (s *batchConn) packet(p []byte) error {
 	switch {
 	case s.rooms == nil:

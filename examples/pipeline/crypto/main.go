@@ -4,8 +4,8 @@
 //	go run ./examples/pipeline/crypto -addr :3250                                 # prints a key
 //	go run ./examples/pipeline/crypto -key KEY -connect localhost:3250 hello      # from another terminal
 //
-// It shows how hooks change payloads. Routes, sizes and times stay visible, and a message that is recorded can be sent
-// again: where the transport can be chosen, TLS does more (see examples/tls).
+// It shows how hooks change payloads. Routes, sizes and times stay visible, and a recorded message can be sent again.
+// TLS protects more, if you can choose the transport (see examples/tls).
 package main
 
 import (

@@ -119,7 +119,7 @@ type nodes struct {
 	Members []member `json:"members"`
 }
 
-// snapshot is what a console says of its server at one time.
+// snapshot holds the figures of a server that its console returned at one time.
 type snapshot struct {
 	overview
 	routes   []route
