@@ -13,8 +13,8 @@ const (
 	defaultResumeMemory = 256 << 20
 )
 
-// Resume says how long sessions outlive their connections, and what is kept for them. A
-// field that is zero has its default.
+// Resume configures how long sessions outlive their connections, and how many bytes are
+// kept for them. A field that is zero has its default.
 type Resume struct {
 	// Window is how long a session without a connection waits for its client, 30 s by
 	// default and 1 s or more. Clients are told it in whole seconds.

@@ -26,7 +26,7 @@ type RoomsStats struct {
 	Loudest []RoomLoad // the rooms that have used the most time, the busiest first; at most MaxLoudest
 }
 
-// RoomLoad is what a room takes.
+// RoomLoad holds the load and traffic of one room.
 type RoomLoad struct {
 	ID             string
 	Kind           string

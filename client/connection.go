@@ -107,9 +107,9 @@ func (c *connection) start(hello []byte) {
 // age returns the time since the connection was made.
 func (c *connection) age() time.Duration { return time.Since(c.born) }
 
-// close sends what is queued and ends the connection in order. It returns when the reader
-// and the writer have ended. The client's context has ended before, so that the reader
-// discards what still comes.
+// close sends the queued messages and ends the connection in order. It returns when the
+// reader and the writer have ended. The client's context has ended before, so that the
+// reader discards what still comes.
 func (c *connection) close() error {
 	s := c.session.Load()
 	s.end(ErrClosed)

@@ -146,8 +146,8 @@ func WithHeartbeat(d time.Duration) Option {
 // WithPacketLimit sets the largest packet body, in bytes, that the client accepts. A larger one
 // ends the connection with [ErrProtocol] before it is read. By default, and with 0 or less, the
 // client accepts what the protocol can carry, 16 MiB less one byte. It uses memory as the bytes
-// arrive, and not because a length was announced. What the client sends is limited by the server,
-// to 64 KiB by default; see [ErrTooLarge].
+// arrive, and not because a length was announced. The server limits the packets of the client, to
+// 64 KiB by default; see [ErrTooLarge].
 func WithPacketLimit(bytes int) Option {
 	return func(o *options) { o.packetLimit = positive(bytes, packet.MaxLength) }
 }

@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// A form has at most maxFormDepth levels and maxFormFields values. What is beyond them is
-// entered as JSON. So the form of a type that contains itself ends.
+// A form has at most maxFormDepth levels and maxFormFields values. Values beyond these
+// limits are entered as JSON. So the form of a recursive type is finite.
 const (
 	maxFormDepth  = 6
 	maxFormFields = 500

@@ -133,7 +133,7 @@ func (p *playground) drop(c *player) {
 	p.mu.Lock()
 	delete(p.players, c.id)
 	p.mu.Unlock()
-	_ = c.Close() // what it has not sent does not matter
+	_ = c.Close() // unsent messages do not matter
 }
 
 // received keeps a push.

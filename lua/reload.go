@@ -34,9 +34,10 @@ func (s *Script) poll() {
 	}
 }
 
-// Reload compiles the files of the script as they are now, and replaces the running version by
-// them. The replacement is one task of the logic goroutine, between two messages. If the new
-// version has an error, Reload logs and returns it, and the old version goes on.
+// Reload compiles the files of the script as they are now, and replaces the running
+// version by them. The replacement is one task of the logic goroutine, between two
+// messages. If the new version has an error, Reload logs and returns it, and the old
+// version continues to run.
 //
 // Reload waits for the logic goroutine until ctx ends, so the logic goroutine must not call it.
 // If ctx ends first, the replacement may still happen.

@@ -40,7 +40,7 @@ type Faults struct {
 //	ann := srv.Connect(t, srv.WithFaults(1, nanotest.Faults{Latency: 80 * time.Millisecond}))
 func (s *Server) WithFaults(seed uint64, f Faults) client.Option {
 	n := netsim.New(seed, netsim.Conditions{Latency: f.Latency, Jitter: f.Jitter, Loss: f.Loss, Cut: f.Cut})
-	s.t.Cleanup(n.Cut) // what is on its way would keep goroutines in a bubble of synctest
+	s.t.Cleanup(n.Cut) // pending bytes would keep goroutines in a synctest bubble
 	return client.WithDialer(n.Dialer(s.Listener.DialContext))
 }
 

@@ -146,7 +146,7 @@ func (s *Server) Do(f func()) {
 	}
 }
 
-// logger writes what a server logs to the output of its test. It is a nano.Logger, of which servers use Println.
+// logger writes the log of a server to the output of its test. It is a nano.Logger, of which servers use Println.
 type logger struct {
 	mu sync.Mutex
 	w  io.Writer // mu guards it; nil when the test has ended

@@ -105,8 +105,8 @@ const returnTimeout = 30 * time.Second
 // callbacks have run on the logic goroutine. Otherwise the session has begun to close, and the player ends, unless an
 // option of the test has it reconnect.
 //
-// Requests, and what the test sends while the player is away, wait for Return.
-// A second Drop without a Return fails the test at once. Handlers do not call Drop: it waits for the logic goroutine.
+// Requests, and messages that the test sends while the player is away, wait for Return. A second Drop without a Return
+// fails the test at once. Handlers do not call Drop: it waits for the logic goroutine.
 func (p *Player) Drop() {
 	p.t.Helper()
 	far, ok := p.network.cut()

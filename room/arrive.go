@@ -200,7 +200,7 @@ func (n *node) enlist(c *core) error {
 	return nil
 }
 
-// settle starts the room, and runs what was kept.
+// settle starts the room, and runs the kept messages.
 func (c *core) settle(d *departure) []movedReply {
 	n := c.node
 	if code := c.getCode(); code != "" && n.codes.keep(code, c.id) {

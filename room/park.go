@@ -14,7 +14,7 @@ import (
 // This file stops a room for a move. While it is stopped, its ticks and timers do not
 // run, and work and messages for it are kept in order.
 
-// parked holds what a stopped room has to do later.
+// parked holds the work that a stopped room does later.
 type parked struct {
 	since    time.Time
 	work     []func() // also of the messages
@@ -40,7 +40,8 @@ func (c *core) park() {
 	}
 }
 
-// unpark ends the stop, and runs what was kept. The room's clock did not go on meanwhile.
+// unpark ends the stop, and runs the kept work. The room's clock did not advance
+// meanwhile.
 func (c *core) unpark() {
 	p := c.parked
 	c.parked = nil

@@ -77,9 +77,9 @@ func newScheduler(opts ...Option) *Scheduler {
 	return &Scheduler{loop: runloop.New(c)}
 }
 
-// Invoke queues f to run on the scheduler's goroutine, after what was queued before. It never
-// blocks, not even from inside a task. It reports false if the scheduler is closed; f is
-// dropped then.
+// Invoke queues f to run on the scheduler's goroutine, after all tasks queued before. It
+// never blocks, not even from inside a task. It reports false if the scheduler is closed;
+// f is dropped then.
 func (s *Scheduler) Invoke(f func()) bool { return s.loop.Invoke(f) }
 
 // Schedule is [Scheduler.Invoke] without a result; it implements [LocalScheduler].

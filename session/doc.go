@@ -1,5 +1,5 @@
-// Package session implements what a server knows about one connected client: an id, the
-// uid that the program bound, the program's own data, and how to send to the client.
+// Package session implements the session of a connected client. A session has an id, the
+// uid that the program bound, the program's own data, and methods to send to the client.
 //
 // A handler gets the session of the client whose message it handles. It may keep the
 // session and push to it later, from any goroutine:

@@ -14,7 +14,7 @@ import (
 type encoder struct {
 	buf    []byte
 	faults []error
-	trail  []step // from the root to what is being compared
+	trail  []step // path from the root to the compared value
 
 	nums []uint64 // scratch
 	strs []string

@@ -265,7 +265,7 @@ func (c *core[K, T]) settle(e *encoder, m *members) {
 	slices.Sort(c.gone)
 	for _, h := range c.gone {
 		if it := c.index[c.keys[h]]; it != nil && it.handle < 0 && m.keyOf(h) == reflectKey(reflect.ValueOf(it.key)) {
-			it.handle = h // deleted and put again
+			it.handle = h // the key was deleted and put again
 			c.set(h, it.val)
 			c.touch(it)
 			continue

@@ -88,7 +88,7 @@ func (r *Recorder) Record(at time.Duration) error {
 	return r.err
 }
 
-// Flush writes what is buffered. The errors are those of [Recorder.Record].
+// Flush writes the buffered bytes. The errors are those of [Recorder.Record].
 func (r *Recorder) Flush() error {
 	if r.err == nil {
 		r.err = r.w.Flush()
@@ -96,8 +96,8 @@ func (r *Recorder) Flush() error {
 	return r.err
 }
 
-// Close ends the recording and writes what is buffered. Further calls have no effect and
-// return an error.
+// Close ends the recording and writes the buffered bytes. Further calls have no effect
+// and return an error.
 func (r *Recorder) Close() error {
 	r.block(r.at, nil)
 	err := r.Flush()

@@ -154,7 +154,7 @@ func (p *Replay) jump(to place) error {
 	return nil
 }
 
-// blockHead is what the first bytes of a block say.
+// blockHead holds the decoded first bytes of a block.
 type blockHead struct {
 	size     int // of the block
 	snapshot bool

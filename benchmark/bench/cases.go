@@ -32,7 +32,7 @@ func beside(k server.Kind, bounds ...bound) []limit { return []limit{{k, bounds}
 // resume reports whether the case compares nano with resume with nano without it.
 func (c *benchCase) resume() bool { return c.nano == c.limits[0].kind }
 
-// unit is what a case counts.
+// unit is the unit of a case's figures.
 type unit int
 
 const (

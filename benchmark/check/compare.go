@@ -11,8 +11,8 @@ import (
 	"slices"
 )
 
-// figures is what a message costs a server. A message is an answer, a delivery or, with
-// the case connect, a connection.
+// figures is the cost of a message for a server. A message is an answer, a delivery or,
+// with the case connect, a connection.
 type figures struct {
 	Objects float64 // allocated
 	Bytes   float64 // allocated

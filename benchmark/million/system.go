@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// system is what a run asks of the machine.
+// system reports the resources of the machine.
 type system interface {
 	freeMemory() (int64, error)   // bytes
 	freeFiles() (int64, error)    // files that all processes together may still open

@@ -70,7 +70,7 @@ type scale struct {
 	findings
 }
 
-// findings is what the parts have found.
+// findings holds the results of the parts.
 type findings struct {
 	lines  []line
 	faults []string
@@ -283,7 +283,8 @@ func (s *scale) cores(ctx context.Context) error {
 	return nil
 }
 
-// storm measures how long clients that lose their connections at once need to be back, with what they missed.
+// storm measures how long clients that lose their connections at once need to reconnect and to receive the missed
+// messages.
 func (s *scale) storm(ctx context.Context) error {
 	clients := min(s.stormy, s.connections)
 	what := fmt.Sprintf("a storm of %d clients", clients)

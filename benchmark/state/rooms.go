@@ -44,7 +44,7 @@ var roomCases = []roomCase{
 // These are the limits of an end-to-end case.
 const (
 	coreBar = 0.25 // of a processor, for the server with the room
-	rateBar = 5.0  // KiB a second and client
+	rateBar = 5.0  // KiB per second and client
 )
 
 // crowdRoom is the room of the end-to-end cases.
@@ -100,7 +100,7 @@ func (c *crowdRoom) View(p *room.Player, v *state.View) {
 	}
 }
 
-// roomResult is the sum of what a server has done.
+// roomResult holds the counters of a server.
 type roomResult struct {
 	BytesOut    int64
 	LagP99      time.Duration
@@ -283,7 +283,7 @@ func (b *bench) rooms(ctx context.Context, out io.Writer, list []roomCase, settl
 type roomRow struct {
 	core    float64 // processors that the server with the room took
 	gate    float64 // processors that the gate took, 0 without one
-	rate    float64 // KiB a second and client
+	rate    float64 // KiB per second and client
 	lag     time.Duration
 	skipped int64
 	noisy   bool
@@ -381,7 +381,7 @@ func (b *bench) room(ctx context.Context, s roomSpec, settle, span time.Duration
 	return row, nil
 }
 
-// moment is what the servers have done until a time.
+// moment holds the counters of the servers at one time.
 type moment struct {
 	roomResult // with the bytes that the door has written to clients
 	at         time.Time

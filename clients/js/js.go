@@ -1,4 +1,3 @@
-// Package js holds the JavaScript client, which a Go program can serve with its pages.
 package js
 
 import "embed"

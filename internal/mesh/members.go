@@ -70,9 +70,8 @@ func (n *Node) Links() []*link.Link { return n.table.Load().links }
 // LinksTo returns the links that are up to members with the service, sorted by address. The slice must not be changed.
 func (n *Node) LinksTo(service string) []*link.Link { return n.table.Load().services[service] }
 
-// Converged reports whether this node knows the members and what they serve: a seed has answered, and since then there
-// was a moment at which every member of the gossip was linked. It stays true. A node without seeds converges when it
-// starts.
+// Converged reports whether this node knows the members and their services: a seed has answered, and after that every
+// member of the gossip was linked at the same time. It stays true. A node without seeds converges when it starts.
 func (n *Node) Converged() bool { return n.converged.Load() }
 
 // MayReturn reports whether a process that was linked is linked, or may be linked again soon: the gossip considers it alive,

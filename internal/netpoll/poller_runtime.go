@@ -57,7 +57,7 @@ func (p *Poller) run() {
 		for n := maxEvents; n == maxEvents; {
 			var err error
 			if n, err = syscall.EpollWait(int(epoll), raw[:], 0); err == syscall.EINTR {
-				n = maxEvents // once more
+				n = maxEvents // a signal interrupted the call, so it is repeated
 				continue
 			}
 			for i := range max(n, 0) {

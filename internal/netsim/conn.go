@@ -101,7 +101,7 @@ func (c *conn) cut() {
 	_ = c.Conn.Close()
 }
 
-// send writes what arrives to the wrapped connection, and closes it in the end.
+// send writes the arriving bytes to the wrapped connection, and closes it at the end.
 func (c *conn) send() {
 	defer c.network.remove(c)
 	defer c.Conn.Close()
@@ -125,7 +125,7 @@ func (c *conn) receive() {
 	buf := make([]byte, readSize)
 	for {
 		n, err := c.Conn.Read(buf)
-		_, _ = c.in.write(buf[:n]) // after Close, what comes is discarded
+		_, _ = c.in.write(buf[:n]) // after Close, received bytes are discarded
 		if err != nil {
 			c.leave()
 			c.in.finish(err, err)

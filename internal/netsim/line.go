@@ -21,7 +21,7 @@ type line struct {
 
 	mu       sync.Mutex    // guards the fields below
 	changed  chan struct{} // closed at each change
-	queue    []segment     // what is on its way, in the order of arrival
+	queue    []segment     // bytes that have not arrived, in the order of arrival
 	size     int           // bytes in queue
 	last     time.Time     // when the last of queue arrives
 	instant  time.Duration // time of the latest write, since the start of the network
@@ -32,7 +32,7 @@ type line struct {
 	writeBy  time.Time
 }
 
-// segment is a piece of what was written, or the end of the stream.
+// segment is a piece of the written bytes, or the end of the stream.
 type segment struct {
 	arrival time.Time
 	data    []byte
@@ -158,7 +158,7 @@ func (l *line) segment(now time.Time, p []byte) (n int) {
 	return n
 }
 
-// arrival returns when what is written next arrives.
+// arrival returns the arrival time of the next write.
 func (l *line) arrival(now time.Time) time.Time {
 	if at := now.Sub(l.network.start); at != l.instant {
 		l.instant, l.written = at, 0
@@ -190,7 +190,8 @@ func (l *line) finish(end, writeErr error) (arrival time.Time) {
 	return l.last
 }
 
-// fail ends the line at once, with what is on its way. The first error counts.
+// fail ends the line at once, and drops the bytes that have not arrived. The first error
+// counts.
 func (l *line) fail(err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

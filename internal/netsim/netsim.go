@@ -92,8 +92,8 @@ func (n *Network) Cut() {
 	}
 }
 
-// Close cuts all connections, and those that are made later. A test in fake time calls it at
-// its end, because time stops there: what is on its way would never arrive.
+// Close cuts all connections, and those that are made later. A test in fake time calls it
+// at its end, because time stops there and pending bytes would never arrive.
 func (n *Network) Close() {
 	n.mu.Lock()
 	n.closed = true

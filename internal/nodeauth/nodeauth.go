@@ -1,5 +1,6 @@
-// Package nodeauth implements the handshake of streams between nodes: each node sends its address and proves that it knows the
-// cluster's secret, which is never sent. The package does not know what a stream carries afterwards.
+// Package nodeauth implements the handshake of streams between nodes: each node sends its address and proves that it
+// knows the cluster's secret, which is never sent. The package does not depend on the data that a stream carries
+// afterwards.
 package nodeauth
 
 import (
@@ -34,7 +35,8 @@ type Stream interface {
 	RecvMsg(m any) error
 }
 
-// Self is what a node sends about itself on every stream. It must not be changed after its first use.
+// Self describes a node to its peers. The node sends it on every stream. It must not be changed
+// after its first use.
 type Self struct {
 	Addr   string // where the node can be dialed, "host:port"
 	Epoch  uint64 // start time of the process; a restarted process has another

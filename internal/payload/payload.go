@@ -1,5 +1,5 @@
-// Package payload encodes what programs send: a []byte goes as it is, every other value
-// through the serializer. It does not depend on messages or packets.
+// Package payload encodes the values that programs send. A []byte is sent unchanged, and
+// the serializer encodes every other value. It does not depend on messages or packets.
 package payload
 
 import (

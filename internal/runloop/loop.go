@@ -268,7 +268,7 @@ func (l *Loop) loop() {
 	}
 }
 
-// end flushes what a batch produced.
+// end flushes the output of a batch.
 func (l *Loop) end() {
 	if l.begun {
 		l.begun = false

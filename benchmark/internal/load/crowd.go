@@ -7,7 +7,7 @@ import (
 	"github.com/lonng/nano/benchmark/internal/proc"
 )
 
-// Crowded is what the clients of a Crowd have seen since they connected.
+// Crowded counts the events of a Crowd's clients since they connected.
 type Crowded struct {
 	Connected  int // connected clients
 	Setup      time.Duration

@@ -23,7 +23,7 @@ const (
 	Broadcast Kind = "broadcast" // notifies of one client in each room; each is pushed to all members
 	Idle      Kind = "idle"      // one request per client, and then only heartbeats
 	Connect   Kind = "connect"   // handshakes; after each one the connection is closed and opened again
-	Crowd     Kind = "crowd"     // clients join a room, and then count what they are sent; for CrowdRole
+	Crowd     Kind = "crowd"     // clients join a room and count their pushes; for CrowdRole
 	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
 )
 

@@ -28,8 +28,8 @@ type batchConn struct {
 	*batch
 	conn net.Conn
 	mine *room
-	out  []byte // what this connection is sent
-	say  []byte // what the members of its room are sent
+	out  []byte // output of this connection
+	say  []byte // output for the members of its room
 }
 
 func (b *batch) serve(c net.Conn) {
@@ -144,7 +144,7 @@ func (s *batchConn) packet(p []byte) error {
 		s.out = s.frame(s.out, head+1+len(id)+len(payload))
 		start := len(s.out)
 		s.out = finish(append(open(s.out, id), payload...), start)
-		s.mine.join(s.conn, s.out) // in order with what the room is sent
+		s.mine.join(s.conn, s.out) // in order with the output of the room
 		s.out = s.out[:0]
 	case flag == notify && s.mine != nil:
 		s.say = s.frame(s.say, head+2+len(PushRoute)+len(payload))

@@ -1,5 +1,5 @@
-// Package wire has what the programs of the peers share: the part of the protocol that a
-// room needs, and their start and end.
+// Package wire implements the shared parts of the peers' programs: the part of the
+// protocol that a room needs, and their start and end.
 package wire
 
 import (

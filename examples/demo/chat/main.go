@@ -65,7 +65,7 @@ type room struct {
 	names map[int64]string // by session id
 }
 
-// String is what the console shows.
+// String returns the text for the console.
 func (r *room) String() string {
 	if r == nil {
 		return "none"

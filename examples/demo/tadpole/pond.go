@@ -1,4 +1,5 @@
-// Tadpole is a pond in which everybody swims together. Players see what is near them.
+// Tadpole is a pond in which all players swim together. Each player sees the tadpoles
+// nearby.
 package main
 
 import (
@@ -52,7 +53,7 @@ type Tadpole struct {
 	talked     uint64  // tick in which the player last spoke
 }
 
-// Hello is what a player joins with.
+// Hello holds the options of a join.
 type Hello struct{ Name string }
 
 // Swim is a stroke: DX and DY are a direction of length 1 at most. A page sends one each tick, a bot fewer and longer ones.
@@ -96,7 +97,7 @@ func (t *Tadpole) swim() {
 	t.X, t.Y, t.left = float32(x/out), float32(y/out), t.left-1
 }
 
-// Say shows words to everyone in sight.
+// Say shows words to all players in sight.
 func (p *Pond) Say(pl *room.Player, m *Words) error {
 	t := p.State.Tadpoles.Get(pl.ID)
 	if t.talked > 0 && p.Ticks() < t.talked+second {

@@ -17,7 +17,7 @@ import (
 )
 
 // runBots runs n bots in a child process, which connects over TCP, until ctx ends. With a
-// length, it prints what the server uses in that time, and returns.
+// length, it prints the server's resource usage in that time, and returns.
 func runBots(ctx context.Context, srv *nano.Server, n int, length time.Duration, w io.Writer) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -72,7 +72,7 @@ func botsEnded(ctx context.Context, err error) error {
 	}
 }
 
-// measure prints what the server uses in a time.
+// measure prints the server's resource usage in a time span.
 func measure(ctx context.Context, srv *nano.Server, length time.Duration, w io.Writer) error {
 	if err := sleep(ctx, 2*time.Second); err != nil { // the bots spread
 		return err

@@ -31,7 +31,8 @@ type Step struct {
 	Text   string // the payload; {n} stands for the number of the client, from 1
 }
 
-// Scenario is what each client does: the steps of Begin once, and then those of Loop by turns.
+// Scenario lists the messages of each client: those of Begin once, and then those of Loop
+// repeatedly.
 type Scenario struct{ Begin, Loop []Step }
 
 // Read reads a scenario: a message in each line, and a line "loop" before those that are repeated. Without that line all
@@ -126,8 +127,8 @@ type run struct {
 	errors map[string]int64
 }
 
-// Run makes the load. It returns an error if the clients cannot connect or a message of Begin fails; ctx ends the load
-// early, with what was measured until then.
+// Run makes the load. It returns an error if the clients cannot connect or a message of Begin fails; If ctx ends, the
+// load ends early, and Run returns the measurements until then.
 func Run(ctx context.Context, c Config) (Result, error) {
 	r := &run{Config: c, errors: map[string]int64{}}
 	defer func() {

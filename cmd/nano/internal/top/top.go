@@ -138,7 +138,7 @@ func (c Config) poll(ctx context.Context, last time.Time, answers chan<- answer)
 	}
 }
 
-// update takes over what the server answered.
+// update adds the answer of the server to the state.
 func (s *state) update(to *snapshot) {
 	s.snapshot, s.problem = to, ""
 	s.history = append(s.history, to.Samples...)
@@ -155,7 +155,7 @@ func (s *state) fail(err error, now time.Time) {
 	s.problem = err.Error()
 }
 
-// screen is what the terminal shows.
+// screen is the content of the terminal.
 type screen struct {
 	terminal Terminal
 	last     string

@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// state is what the screen shows.
+// state holds the data of the screen.
 type state struct {
 	address string
 	*snapshot

@@ -1,4 +1,3 @@
-// Package bot plays Sichuan mahjong. A bot sees only the view of its own seat.
 package bot
 
 import (
