@@ -25,7 +25,7 @@ var (
 	// It cannot start again.
 	ErrServerClosed = errors.New("nano: the server is shut down")
 	// ErrRunning is returned by Listen while another Listen runs.
-	ErrRunning = errors.New("nano: Listen runs already: make further servers with New")
+	ErrRunning = errors.New("nano: Listen is already running: make further servers with New")
 	// ErrUserNotFound is returned if no open session has the uid.
 	ErrUserNotFound = errors.New("nano: no session of this user")
 )

@@ -53,7 +53,7 @@ func encode(s serialize.Serializer, route *inspect.Route, text string) ([]byte, 
 	}
 	v := route.New()
 	if err := fromJSON(text, v); err != nil {
-		return nil, fmt.Errorf("the payload is no %v: %w", route.Request.Elem(), err)
+		return nil, fmt.Errorf("the payload is not a %v: %w", route.Request.Elem(), err)
 	}
 	return s.Marshal(v)
 }

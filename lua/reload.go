@@ -13,7 +13,7 @@ import (
 )
 
 // errNotRunning is returned by Reload before the server has started and after it has ended.
-var errNotRunning = errors.New("lua: the server does not run")
+var errNotRunning = errors.New("lua: the server is not running")
 
 // poll reloads the script when a file has changed, until the server shuts down.
 func (s *Script) poll() {
@@ -72,7 +72,7 @@ func (s *Script) Reload(ctx context.Context) error {
 // refuse logs that a new version has an error.
 func (s *Script) refuse(err error) {
 	s.refused.Add(1)
-	s.vm.base.Error("nano: script not reloaded: the old version goes on", "version", s.loaded.Load().number, "error", err)
+	s.vm.base.Error("nano: script not reloaded: the old version continues to run", "version", s.loaded.Load().number, "error", err)
 }
 
 // swap replaces the current version by a new one. It is one task.

@@ -41,7 +41,7 @@ func (s *server) Provide(env handler.Env) ([]handler.Func, error) {
 	case s.kind.err != nil:
 		return nil, s.kind.err
 	case s.kind.name == service:
-		return nil, fmt.Errorf("room %s: the name is that of the routes of all rooms", service)
+		return nil, fmt.Errorf("room %s: the name is reserved for the routes of all rooms", service)
 	case s.env.Serializer != nil:
 		return nil, errors.New("the Option of a kind was given to two servers: call Option for each")
 	}

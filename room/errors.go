@@ -23,7 +23,7 @@ var (
 	ErrJoined    = message.Errorf("ROOM-JOINED", "leave the room that you are in first")
 	ErrSpectator = message.Errorf("ROOM-SPECTATOR", "a spectator can only watch")
 	ErrDraining  = message.Errorf("ROOM-DRAINING", "the server takes no new rooms")
-	ErrTooMany   = message.Errorf("ROOM-LIMIT", "the server has as many rooms as it may have")
+	ErrTooMany   = message.Errorf("ROOM-LIMIT", "the server has reached its limit of rooms")
 	ErrRate      = message.Errorf("ROOM-RATE", "too many attempts: try again later")
 	ErrBusy      = message.Errorf("ROOM-BUSY", "too many messages wait for the room")
 )

@@ -82,7 +82,7 @@ func define(name string, t reflect.Type, opts []Option) *kind {
 // inspect checks the type of the room.
 func (k *kind) inspect() (errs []error) {
 	if k.typ.Kind() != reflect.Struct {
-		return []error{fmt.Errorf("%v is no struct", k.typ)}
+		return []error{fmt.Errorf("%v is not a struct", k.typ)}
 	}
 	ptr := reflect.PointerTo(k.typ)
 	sample, ok := reflect.TypeAssert[embedded](reflect.New(k.typ))

@@ -86,7 +86,7 @@ type waiting struct {
 
 // errWaiting is returned if too many requests or more than one join of a session wait for
 // other nodes.
-var errWaiting = message.Errorf(ErrBusy.Code, "wait for the answers to the requests before")
+var errWaiting = message.Errorf(ErrBusy.Code, "wait for the answers to earlier requests")
 
 // begin counts a request of a session that waits for other nodes. The caller calls end
 // when the request is answered.

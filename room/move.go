@@ -34,7 +34,7 @@ const maxHandovers = 64
 // These errors are returned by [Move].
 var (
 	ErrNotMovable = message.Errorf("ROOM-NOT-MOVABLE", "rooms of the kind have no methods Save() ([]byte, error) and Load([]byte) error")
-	ErrMoving     = message.Errorf("ROOM-MOVING", "the room moves already, or another node may still have a copy of it")
+	ErrMoving     = message.Errorf("ROOM-MOVING", "the room is already moving, or another node may still have a copy of it")
 	ErrInDoubt    = message.Errorf("ROOM-IN-DOUBT", "the other node did not say whether it has the room")
 	ErrNoNode     = message.Errorf("ROOM-NO-NODE", "no other node takes the room")
 )

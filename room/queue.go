@@ -75,7 +75,7 @@ const (
 
 // These errors end or refuse a [Ticket]. Clients receive their codes.
 var (
-	ErrParty    = message.Errorf("ROOM-PARTY", "a party has one to as many players as a team, and a rank")
+	ErrParty    = message.Errorf("ROOM-PARTY", "a party needs a rank, and 1 player or more but no more than a team")
 	ErrQueued   = message.Errorf("ROOM-QUEUED", "a player is in a queue already")
 	ErrCanceled = message.Errorf("ROOM-CANCELED", "the ticket was canceled")
 	ErrNotReady = message.Errorf("ROOM-NOT-READY", "a player of the party did not accept the match")

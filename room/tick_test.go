@@ -351,7 +351,7 @@ func TestFaults(t *testing.T) {
 		nano.New(room.Define[notARoom]("x").Option()).Start(): {"does not embed room.Base"},
 		nano.New(room.Define[badRoom]("bad", room.Seats(0), room.SendRate(5)).Option()).Start(): {
 			"Seats(0)", "SendRate(5)", "method Tick needs a TickRate", "method OnJoin", "method OnDrop", "method Say", "method Two", "method In", "state.F"},
-		nano.New(room.Define[Pond]("room").Option()).Start(): {"the name is that of the routes of all rooms"},
+		nano.New(room.Define[Pond]("room").Option()).Start(): {"the name is reserved for the routes of all rooms"},
 	} {
 		for _, want := range wants {
 			if err == nil || !strings.Contains(err.Error(), want) {

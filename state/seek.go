@@ -13,8 +13,8 @@ import (
 // notes where the snapshots are that it passes, and skips from block to block to find
 // more. So the first seek to a late state reads the file once, without decoding it.
 
-// errNoSeeker is returned by Seek and SeekTime if the reader is no io.Seeker.
-var errNoSeeker = errors.New("state: the reader of the recording is no io.Seeker")
+// errNoSeeker is returned by Seek and SeekTime if the reader is not an io.Seeker.
+var errNoSeeker = errors.New("state: the reader of the recording is not an io.Seeker")
 
 // place is a position in a recording: the byte after a block, and the time and the tick
 // of that block.

@@ -53,8 +53,8 @@ const (
 // These errors end a stream.
 var (
 	errEnded   = errors.New("carry: the other end has closed the stream")
-	errOverrun = errors.New("carry: more came than the window allows")
-	errCredit  = errors.New("carry: credit came for more than was sent")
+	errOverrun = errors.New("carry: the other end has exceeded the flow window")
+	errCredit  = errors.New("carry: the other end has consumed more bytes than were sent")
 )
 
 // Await returns when the other end has sent bytes or refused the stream. If it has done

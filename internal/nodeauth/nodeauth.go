@@ -157,7 +157,7 @@ func ReceiveHello(st Stream) (*clusterpb.Hello, error) {
 		return nil, err
 	}
 	if g.GetHello() == nil {
-		return nil, status.Error(codes.InvalidArgument, "cluster: greeting without a hello")
+		return nil, status.Error(codes.InvalidArgument, "cluster: handshake without a hello")
 	}
 	return g.GetHello(), nil
 }

@@ -86,7 +86,7 @@ func (s *Serializer) CheckType(t reflect.Type) error {
 	case proto.Message, legacy.Message, marshaler, unmarshaler:
 		return nil
 	}
-	return fmt.Errorf("protobuf: %v is no protobuf message: want a pointer to a type that protoc-gen-go made", t)
+	return fmt.Errorf("protobuf: %v is not a protobuf message: want a pointer to a type that protoc-gen-go made", t)
 }
 
 // message returns v as a message of google.golang.org/protobuf. It returns false if v is not a message or is nil.

@@ -200,7 +200,7 @@ func (b *builder) scalar(d *descriptorpb.FieldDescriptorProto, t *contract.Type,
 	case t.Kind == contract.KindFloat:
 		return pick(descriptorpb.FieldDescriptorProto_TYPE_FLOAT, descriptorpb.FieldDescriptorProto_TYPE_DOUBLE)
 	case t.Kind != contract.KindInt:
-		return fmt.Errorf("a %s is no field of a protobuf message", t.Kind)
+		return fmt.Errorf("a %s cannot be a field of a protobuf message", t.Kind)
 	case strings.HasPrefix(wire, "zigzag"):
 		return pick(descriptorpb.FieldDescriptorProto_TYPE_SINT32, descriptorpb.FieldDescriptorProto_TYPE_SINT64)
 	case strings.HasPrefix(wire, "fixed") && t.Unsigned:

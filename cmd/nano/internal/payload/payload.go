@@ -109,7 +109,7 @@ func (k *Codec) message(t *contract.Type, route string) (*dynamicpb.Message, err
 	}
 	d := k.messages[t.Name]
 	if d == nil {
-		return nil, fmt.Errorf("the payload of %s is no protobuf message: write it as %sHEX", route, HexPrefix)
+		return nil, fmt.Errorf("the payload of %s is not a protobuf message: write it as %sHEX", route, HexPrefix)
 	}
 	return dynamicpb.NewMessage(d), nil
 }
