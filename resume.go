@@ -32,9 +32,9 @@ type Resume struct {
 }
 
 // WithResume lets clients that ask for it resume their sessions: a client that loses its
-// connection comes back within a window, and neither side loses a message. Until then the
-// session is suspended. It keeps its user, data and groups, and what is sent to it. In a
-// cluster, the client may come back at any gate that has the option. See
+// connection may reconnect within a window, and neither side loses a message. Until then
+// the session is suspended. It keeps its user, data, groups and the messages that are
+// sent to it. In a cluster, the client may reconnect at any gate that has the option. See
 // [session.Session.OnSuspend], [session.Session.OnResume] and
 // [session.Session.Suspended]. The default is no resume.
 //
@@ -69,10 +69,10 @@ type ResumeStats struct {
 	Window      time.Duration // how long a session waits for its client; 0 without WithResume
 	Suspended   int           // sessions that are suspended now
 	Suspensions int64         // times that a session lost its connection and was kept
-	Resumed     int64         // times that a client came back to its session
+	Resumed     int64         // times that a client resumed its session
 	Expired     int64         // sessions that closed with session.ErrResumeExpired
 	Overflowed  int64         // sessions that closed with session.ErrResumeOverflow
-	Replayed    int64         // messages that were sent when a client came back
+	Replayed    int64         // messages that were sent after a client resumed
 	BytesHeld   int64         // bytes of kept packets, accurate to 1 KiB for each connected session
 
 	// Refused counts clients that could not resume, by the reason that they were told:

@@ -222,7 +222,7 @@ func WithOnConnect(fn func(*Client)) Option {
 
 // WithOnReconnect sets a hook that runs on the goroutine of the handlers when a later handshake is
 // complete, before the handler of its first push. Calls of other goroutines may go out before it
-// runs. It does not run if the session has gone on; see [WithResume].
+// runs. It does not run if the session was resumed; see [WithResume].
 func WithOnReconnect(fn func(*Client)) Option {
 	return func(o *options) { o.onReconnect = fn }
 }

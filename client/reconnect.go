@@ -8,11 +8,11 @@ import (
 
 // Reconnect configures how a client reconnects. Its zero value uses the defaults.
 type Reconnect struct {
-	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and Min,
-	// and for every further try the upper end doubles, up to Max. It starts from Min again
-	// after a connection that lasted for Max. Defaults: 500 ms and 30 s, and with WithResume
-	// 100 ms and 5 s. Because of the randomness, the players of a server that restarts do not
-	// come back all at once.
+	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and
+	// Min, and for every further try the upper end doubles, up to Max. It starts from Min
+	// again after a connection that lasted for Max. Defaults: 500 ms and 30 s, and with
+	// WithResume 100 ms and 5 s. Because of the randomness, the clients of a restarted
+	// server do not all reconnect at once.
 	Min, Max time.Duration
 	// Wait, if it is not nil, replaces the random choice: it returns the wait before a try that
 	// follows n others, at most Max. So the same test takes the same time again.

@@ -11,7 +11,7 @@ const clockSteps = 64
 
 // meter is the context of a Lua state that counts steps. The interpreter asks Done before
 // each instruction, so a call of Done is one step. When a limit is reached, every further
-// instruction fails: a script that catches the error cannot go on.
+// instruction fails: a script that catches the error cannot continue.
 //
 // A meter is used on the logic goroutine only. Coroutines share the meter of their state.
 type meter struct {
@@ -46,7 +46,7 @@ func (m *meter) begin(factor int) {
 	m.err = nil
 }
 
-// spend counts n steps, and reports whether the call may go on.
+// spend counts n steps, and reports whether the call may continue.
 func (m *meter) spend(n int) bool {
 	if m.left -= n; m.left > m.check {
 		return true
@@ -81,7 +81,7 @@ func (m *meter) late(now time.Time, limit time.Duration) bool {
 	return now.Sub(m.began) > limit
 }
 
-// Done counts a step. It returns nil while the call may go on, which also keeps package
+// Done counts a step. It returns nil while the call may continue, which also keeps package
 // context from starting a goroutine for a coroutine's context.
 func (m *meter) Done() <-chan struct{} {
 	if m.spend(1) {

@@ -122,7 +122,7 @@ func (s *Script) addRoutes(ver *version) error {
 }
 
 // takeOver calls on_reload of a new version with the state of the old one. After an error, no
-// timer that it has made goes on.
+// timer that it has made continues.
 func (v *vm) takeOver(ver, old *version) error {
 	f := ver.function("on_reload")
 	if f == nil {

@@ -29,7 +29,7 @@ type Faults struct {
 	// all messages behind it arrive 200 ms and one round trip later.
 	Loss float64
 	// Cut is the mean time until a connection is lost. The default 0 means never. Players
-	// come back if the server has nano.WithResume.
+	// reconnect if the server has nano.WithResume.
 	Cut time.Duration
 }
 

@@ -52,7 +52,7 @@
 //
 // # Lost connections
 //
-// [Player.Drop] cuts a player's connection, and [Player.Return] lets it come back. If the server has nano.WithResume,
+// [Player.Drop] cuts a player's connection, and [Player.Return] lets it reconnect. If the server has nano.WithResume,
 // players ask for it, so a player that returns within the window resumes its session and gets the missed messages.
 //
 //	func TestAway(t *testing.T) {

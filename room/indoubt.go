@@ -13,12 +13,12 @@ import (
 // This file ends moves whose commit has no answer: the other node may have started the
 // room. The node that moves the room asks it, directly and through gates of the players,
 // and the room stays stopped meanwhile. If there is no answer for doubtTime, the room
-// goes on here. Then this node makes the other one drop its copy as soon as it can be
+// continues here. Then this node makes the other one drop its copy as soon as it can be
 // reached. A copy that cannot be reached ends by itself: it loses its players, and is
 // empty when their seats are held no longer.
 
 const (
-	doubtTime  = 3 * time.Second        // how long the other node is asked before the room goes on
+	doubtTime  = 3 * time.Second        // how long the other node is asked before the room continues
 	doubtPause = 100 * time.Millisecond // between two questions
 	doubtAsks  = 4                      // number of sessions through whose gates the other node is asked
 	// doubtStay is how long a room stays on its node because of a copy at another one.
@@ -102,7 +102,7 @@ func (c *core) resetViews() {
 	c.touch()
 }
 
-// copyDrop makes a node drop its copy of a room that goes on elsewhere.
+// copyDrop makes a node drop its copy of a room that continues elsewhere.
 type copyDrop struct {
 	Token  string  `json:"token"` // of the move that made the copy
 	ID     string  `json:"id"`

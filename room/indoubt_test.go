@@ -122,7 +122,7 @@ func TestMoveWhoseLinkBreaks(t *testing.T) {
 	testkit.Eventually(t, "the client follows", func() bool { return get(r.room, "turns") == "2" })
 }
 
-// If no gate reaches the other node, the room goes on where it was. The other node drops
+// If no gate reaches the other node, the room continues where it was. The other node drops
 // its copy when it can be reached again.
 func TestMoveToANodeThatIsCutOff(t *testing.T) {
 	r := newSkiffs(t, 3)

@@ -181,7 +181,7 @@ func (c *core) close(reason string) {
 	}
 	c.closed = true
 	if c.arriving {
-		return // in Load: the move fails, and the room goes on at the other node
+		return // in Load: the move fails, and the room continues at the other node
 	}
 	c.endReservations()
 	for _, p := range c.players {

@@ -22,7 +22,7 @@ import (
 //  3. All messages that the gates have sent here have arrived, so they move too: commit.
 //     From here on, the other node has the room.
 //
-// After an error before the commit, the other node drops the image and the room goes on
+// After an error before the commit, the other node drops the image and the room continues
 // here. After that, indoubt.go finds out which node has the room.
 
 // moveTime is the time limit of the steps before the commit.
@@ -45,7 +45,7 @@ var errKindDiffers = message.Errorf("ROOM-KIND", "the node has another version o
 // Movable is implemented by rooms that can move to another node: see [Move].
 type Movable interface {
 	// Save returns what Load needs to continue the room, apart from State. The room does
-	// not change afterwards, unless the move fails and the room goes on.
+	// not change afterwards, unless the move fails and the room continues.
 	Save() ([]byte, error)
 	// Load continues the room on another node. State, the players, labels and Rand are
 	// those of the saved room. The players have no sessions yet, and the field Data of
@@ -328,7 +328,7 @@ func (n *node) handSession(ctx context.Context, to peer, a *adoption, s *session
 	return s.Call(ctx, nodeService(n.name)+"."+methodTurn, []byte{}, nil)
 }
 
-// giveUp ends a move after an error before the commit. The room goes on here. If the
+// giveUp ends a move after an error before the commit. The room continues here. If the
 // abort has no answer, the other node drops its image after arrivalTime.
 func (n *node) giveUp(ctx context.Context, c *core, to peer, token string, err error) error {
 	abort, cancel := context.WithTimeout(ctx, doubtTime)

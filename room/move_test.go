@@ -249,7 +249,7 @@ func TestMove(t *testing.T) {
 					t.Errorf("%d seats are taken, want 4", info.Players)
 				}
 			}
-			// The clients go on, and the bell of the new node rings.
+			// The clients continue, and the bell of the new node rings.
 			for _, r := range []*croom.Room{a, b, w} {
 				bells := get(r, "bells")
 				testkit.Eventually(t, "the state goes on", func() bool {
@@ -406,7 +406,7 @@ func TestMoveKeepsInputs(t *testing.T) {
 	})
 }
 
-// After a failed move the room goes on where it was, and all messages are answered.
+// After a failed move the room continues where it was, and all messages are answered.
 func TestMoveFails(t *testing.T) {
 	f := newFleet(t, 1, 2, room.TickRate(50), room.MaxRooms(1))
 	id := f.create(0).ID

@@ -48,7 +48,7 @@ func TestMoveToAnotherVersion(t *testing.T) {
 	f.do(1, id, func(f *Ferry) { f.Close("over") }) // no other node could take it
 }
 
-// The code of a private room goes on when the node that made the room is gone, and a
+// The code of a private room continues when the node that made the room is gone, and a
 // second move as well.
 func TestMovedRoomKeepsItsCode(t *testing.T) {
 	f := newFleet(t, 1, 3, room.Private(), room.TickRate(50), room.Empty(time.Minute))

@@ -70,7 +70,7 @@ func (c *core) receive(m incoming) {
 	}
 }
 
-// hold keeps a message until the room goes on. It returns [ErrBusy] if too many messages
+// hold keeps a message until the room continues. It returns [ErrBusy] if too many messages
 // of the player are kept.
 func (c *core) hold(m *incoming) error {
 	if c.parked.held[m.player] >= maxHops {

@@ -18,7 +18,7 @@ import (
 // Writes happen on the room's scheduler: about once a second, or after each state if the
 // room has no tick rate. So the writer should not wait for a network: use a file. An
 // error of open or of the writer is logged, and ends the recording of that room. The room
-// goes on.
+// continues.
 func Record(open func(Info) (io.WriteCloser, error)) Option {
 	return func(o *options) { o.record = open }
 }

@@ -144,7 +144,7 @@ func (f *faulty) Write(p []byte) (int, error) {
 
 func (f *faulty) Close() error { f.closed++; return nil }
 
-// TestRecordFails checks that a room goes on without its recording.
+// TestRecordFails checks that a room continues without its recording.
 func TestRecordFails(t *testing.T) {
 	for _, test := range []struct {
 		name   string

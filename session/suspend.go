@@ -8,7 +8,7 @@ import (
 )
 
 // OnSuspend registers a callback for the moment when the session loses its connection and
-// waits for the client to come back; see nano.WithResume. The reason is [ErrClientClosed]
+// waits for the client to reconnect; see nano.WithResume. The reason is [ErrClientClosed]
 // or [ErrHeartbeat]. Callbacks run on the logic goroutine, in the order of registration
 // and in order with the session's messages. They run at every suspension, and not for a
 // session that cannot be resumed.
@@ -20,8 +20,8 @@ func (s *Session) OnSuspend(f func(s *Session, reason error)) {
 	m.suspend = append(m.suspend, func(reason error) { f(s, reason) })
 }
 
-// OnResume registers a callback for the moment when the client of a suspended session has
-// come back. It runs like those of [Session.OnSuspend], before the handlers of what the
+// OnResume registers a callback for the moment when the client has resumed a suspended
+// session. It runs like those of [Session.OnSuspend], before the handlers of what the
 // client sends then.
 func (s *Session) OnResume(f func(s *Session)) {
 	e := &s.end
@@ -32,8 +32,8 @@ func (s *Session) OnResume(f func(s *Session)) {
 }
 
 // Suspended reports whether the session has lost its connection and waits for the client
-// to come back. Such a session is open: it keeps its user, data and groups, and what is
-// sent to it.
+// to reconnect. Such a session is open: it keeps its user, data, groups and the messages
+// that are sent to it.
 func (s *Session) Suspended() bool {
 	e, ok := s.entity.(sessionctl.Suspender)
 	return ok && e.Suspended()

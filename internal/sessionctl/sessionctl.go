@@ -61,7 +61,7 @@ type Keeper interface {
 
 // Suspender is a network entity whose session can outlive its connection.
 type Suspender interface {
-	// Suspended reports whether the session waits for its client to come back.
+	// Suspended reports whether the session waits for its client to reconnect.
 	Suspended() bool
 }
 

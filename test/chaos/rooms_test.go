@@ -133,7 +133,7 @@ func board(t *testing.T, rooms, each int, gates ...func() *testkit.Player) (ids 
 }
 
 // TestRollingRestart restarts both backends of a cluster, one after the other, while
-// players play. No player and no message is lost, and the state goes on.
+// players play. No player and no message is lost, and the state continues.
 func TestRollingRestart(t *testing.T) {
 	testkit.SkipInShort(t, "starts processes")
 	t.Parallel()

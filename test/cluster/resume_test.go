@@ -231,7 +231,7 @@ func TestClusterResume(t *testing.T) {
 	}
 }
 
-// TestClusterResumeOfQuietClient checks that a session goes on over connections that were
+// TestClusterResumeOfQuietClient checks that a session continues over connections that were
 // idle for longer than they keep their goroutines, at its own gate and at another one. The
 // client comes back while the server still has the idle connection.
 func TestClusterResumeOfQuietClient(t *testing.T) {

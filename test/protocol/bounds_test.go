@@ -344,7 +344,7 @@ func TestFarewells(t *testing.T) {
 					if at.IsWebSocket() && e.Code != 1000 {
 						t.Errorf("close code %d, want 1000", e.Code)
 					}
-					// If the client goes on sending, the remaining messages may be lost.
+					// If the client continues to send, the remaining messages may be lost.
 					if !flood && !errors.Is(e.Err, io.EOF) {
 						t.Errorf("the connection ended with %v", e.Err)
 					}

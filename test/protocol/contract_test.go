@@ -58,7 +58,7 @@ func keepSending(p *testkit.Client) {
 	})
 }
 
-// TestContractLastWords checks that a client that goes on sending gets the last messages
+// TestContractLastWords checks that a client that continues to send gets the last messages
 // and the close reason.
 func TestContractLastWords(t *testing.T) {
 	const pushes = 50
@@ -104,7 +104,7 @@ func TestContractLastWords(t *testing.T) {
 	}
 }
 
-// TestContractLingerIsBounded checks that a client that goes on sending and never closes
+// TestContractLingerIsBounded checks that a client that continues to send and never closes
 // its side is closed.
 func TestContractLingerIsBounded(t *testing.T) {
 	contract(t, func(t *testing.T, serve func(*nano.Server) *testkit.Server) {
@@ -164,7 +164,7 @@ func TestContractTimeouts(t *testing.T) {
 	}
 }
 
-// TestContractLimits checks that a client that goes on sending gets the reason when it
+// TestContractLimits checks that a client that continues to send gets the reason when it
 // exceeds a limit.
 func TestContractLimits(t *testing.T) {
 	noRoom := func(t *testing.T, at *testkit.Server) {

@@ -24,7 +24,7 @@ const (
 	Idle      Kind = "idle"      // one request per client, and then only heartbeats
 	Connect   Kind = "connect"   // handshakes; after each one the connection is closed and opened again
 	Crowd     Kind = "crowd"     // clients join a room and count their pushes; for CrowdRole
-	Storm     Kind = "storm"     // clients in a room lose their connections at once, and come back; with Resume only
+	Storm     Kind = "storm"     // clients in a room lose their connections at once, and reconnect; with Resume only
 )
 
 // Codec is the encoding of a payload's letters.

@@ -46,7 +46,7 @@ func TestPage(t *testing.T) {
 		p.Fits("lab", width)
 	}
 
-	// A cut resumes the session, and the room goes on.
+	// A cut resumes the session, and the room continues.
 	p.Do("cutting", chromedp.Click("#cut"))
 	p.Until("document.getElementById('state').dataset.state !== 'online'")
 	p.Shows("#state", "Connected")

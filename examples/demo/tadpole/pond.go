@@ -107,7 +107,7 @@ func (p *Pond) Say(pl *room.Player, m *Words) error {
 	return nil
 }
 
-// Tick moves the tadpoles whose strokes go on, and ends bubbles after 6 s.
+// Tick moves the tadpoles whose strokes continue, and ends bubbles after 6 s.
 func (p *Pond) Tick() {
 	for _, t := range p.State.Tadpoles.All() {
 		switch {

@@ -301,7 +301,7 @@ func TestJoinInProgress(t *testing.T) {
 	})
 }
 
-// A page that lost its connection comes back to its tadpole.
+// A page that lost its connection returns to its tadpole.
 func TestResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := nanotest.Start(t, options()...)

@@ -122,7 +122,7 @@ func TestPages(t *testing.T) {
 	bob.Fits("tadpole-talk", 1280)
 	bob.slide("loss", 0)
 
-	// A page that lost its connection comes back to its tadpole.
+	// A page that lost its connection returns to its tadpole.
 	player := ann.Text("String(tadpole.pond.player)")
 	ann.Text("String(tadpole.network.cut())")
 	ann.Until("document.getElementById('state').hidden && tadpole.pond.synced")
