@@ -81,46 +81,11 @@ func (n *Node) acceptLink(st clusterpb.Cluster_LinkServer, ready chan<- struct{}
 }
 
 // claim decides whether a peer that dialed gets its link. It returns when the previous link has finished.
-func (n *Node) claim(l *link.Link) (*peer, *attempt, error) {
-	n.mu.Lock()
-	if n.state == stopping {
-		n.unlock()
-		return nil, nil, errStopping
-	}
-	if l.Addr == n.self.Addr {
-		n.unlock()
-		return nil, nil, status.Errorf(codes.FailedPrecondition, "cluster: the dialing node has the address %s of the dialed node", l.Addr)
-	}
-	newID, err := n.resolveID(n.hello, l.Hello(), l)
-	if err != nil {
-		n.unlock()
-		return nil, nil, err
-	}
-	p := n.peerAt(l.Addr)
-	old := p.link
-	switch a := p.attempt; {
-	case old != nil && old.Err() == nil && old.Epoch == l.Epoch:
-		// Both nodes dialed, and one link is already up. If the peer has lost that link,
-		// this node will detect the loss soon.
-		err = status.Error(codes.Aborted, errCrossed.Error())
-	case old != nil && old.Err() == nil && old.Epoch > l.Epoch:
-		err = status.Errorf(codes.FailedPrecondition, "cluster: a newer process is linked under the address %s", l.Addr)
-	case a != nil && a.dialing && n.self.Addr < l.Addr && (a.sentHello || time.Since(a.started) < n.t.Crossing):
-		// If two nodes dial each other, the one with the smaller address continues, unless its dial takes too long.
-		err = status.Error(codes.Aborted, errCrossed.Error())
-	case a != nil && a.cancel != nil:
-		a.cancel()
-	}
-	if err != nil {
-		n.unlock()
-		return nil, nil, err
-	}
-	a := &attempt{started: time.Now()}
-	p.attempt = a
-	n.replaceID(newID)
-	n.unlock()
-	if old == nil {
-		return p, a, nil
+func (n *Node) claim(l *link.Link) (p *peer, a *attempt, err error) {
+	var old *link.Link
+	n.locked(func() { p, a, old, err = n.admit(l) })
+	if err != nil || old == nil {
+		return p, a, err
 	}
 	if n.answers(old) {
 		n.release(p, a)
@@ -139,6 +104,42 @@ func (n *Node) claim(l *link.Link) (*peer, *attempt, error) {
 		n.release(p, a)
 		return nil, nil, errStopping
 	}
+}
+
+// admit is the part of claim that decides. old is the previous link of the peer, or nil. The caller holds mu.
+func (n *Node) admit(l *link.Link) (p *peer, a *attempt, old *link.Link, err error) {
+	if n.state == stopping {
+		return nil, nil, nil, errStopping
+	}
+	if l.Addr == n.self.Addr {
+		return nil, nil, nil, status.Errorf(codes.FailedPrecondition, "cluster: the dialing node has the address %s of the dialed node", l.Addr)
+	}
+	newID, err := n.resolveID(n.hello, l.Hello(), l)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p = n.peerAt(l.Addr)
+	old = p.link
+	switch a := p.attempt; {
+	case old != nil && old.Err() == nil && old.Epoch == l.Epoch:
+		// Both nodes dialed, and one link is already up. If the peer has lost that link,
+		// this node will detect the loss soon.
+		err = status.Error(codes.Aborted, errCrossed.Error())
+	case old != nil && old.Err() == nil && old.Epoch > l.Epoch:
+		err = status.Errorf(codes.FailedPrecondition, "cluster: a newer process is linked under the address %s", l.Addr)
+	case a != nil && a.dialing && n.self.Addr < l.Addr && (a.sentHello || time.Since(a.started) < n.t.Crossing):
+		// If two nodes dial each other, the one with the smaller address continues, unless its dial takes too long.
+		err = status.Error(codes.Aborted, errCrossed.Error())
+	case a != nil && a.cancel != nil:
+		a.cancel()
+	}
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	a = &attempt{started: time.Now()}
+	p.attempt = a
+	n.replaceID(newID)
+	return p, a, old, nil
 }
 
 // answers reports whether the process at the other end of a link answers a ping. After a restart the old process does not.

@@ -82,9 +82,13 @@ func (n *Node) newLink(st link.Stream, who nodeauth.Peer) *link.Link {
 }
 
 // adopt makes l, which this node dialed, the link of its peer. sent is the hello that the peer received.
-func (n *Node) adopt(p *peer, a *attempt, l *link.Link, sent *clusterpb.Hello) error {
-	n.mu.Lock()
-	defer n.unlock()
+func (n *Node) adopt(p *peer, a *attempt, l *link.Link, sent *clusterpb.Hello) (err error) {
+	n.locked(func() { err = n.adoptLocked(p, a, l, sent) })
+	return err
+}
+
+// adoptLocked is adopt. The caller holds mu.
+func (n *Node) adoptLocked(p *peer, a *attempt, l *link.Link, sent *clusterpb.Hello) error {
 	if n.state == stopping {
 		return ErrStopped
 	}
@@ -112,8 +116,11 @@ func (n *Node) attach(p *peer, l *link.Link, sent *clusterpb.Hello) {
 
 // failed records that a dial did not lead to a link, and when to dial again.
 func (n *Node) failed(p *peer, a *attempt, err error) {
-	n.mu.Lock()
-	defer n.unlock()
+	n.locked(func() { n.failedLocked(p, a, err) })
+}
+
+// failedLocked is failed. The caller holds mu.
+func (n *Node) failedLocked(p *peer, a *attempt, err error) {
 	if p.attempt != a {
 		return // the peer's own attempt has replaced it
 	}

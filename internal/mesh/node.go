@@ -61,7 +61,7 @@ type Node struct {
 	changed chan struct{}    // closed and replaced when the state of a peer changes
 	joined  bool             // a seed has answered, or there is none
 	failure error            // why the node cannot start
-	notes   []note           // log records for unlock
+	notes   []note           // log records for locked
 }
 
 // NewNode returns a node that does nothing until Start.
@@ -108,20 +108,27 @@ type note struct {
 	attrs []any
 }
 
-// note adds a log record, which unlock writes. The caller holds mu and releases it with unlock.
+// note adds a log record, which locked writes. Call it only from a function that locked runs.
 func (n *Node) note(level slog.Level, text string, attrs ...any) {
 	n.notes = append(n.notes, note{level, text, attrs})
 }
 
-// unlock releases mu and writes the log records that were added under it. They are not written under mu because the log
-// handler belongs to the program, and may call the node's methods.
-func (n *Node) unlock() {
-	notes := n.notes
-	n.notes = nil
-	n.mu.Unlock()
-	for _, l := range notes {
+// locked calls f with mu held, and then writes the log records that f has added. They are not written under mu because
+// the log handler belongs to the program, and may call the node's methods.
+func (n *Node) locked(f func()) {
+	for _, l := range n.notesOf(f) {
 		n.log.Log(context.Background(), l.level, l.text, l.attrs...)
 	}
+}
+
+// notesOf calls f with mu held, and returns the log records that f has added.
+func (n *Node) notesOf(f func()) []note {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f()
+	notes := n.notes
+	n.notes = nil
+	return notes
 }
 
 // ID returns the node id. An id that is not fixed may change: usually while the node starts, and later only when two

@@ -51,16 +51,17 @@ type receiver Node
 func (r *receiver) Up(l *link.Link) {
 	n := (*Node)(r)
 	n.cfg.Handler.Up(l)
-	n.mu.Lock()
-	p := n.peers[l.Addr]
-	broken := p.broken
-	listed := p.link == l && l.Err() == nil
-	if listed {
+	var broken, listed bool
+	n.locked(func() {
+		p := n.peers[l.Addr]
+		broken, listed = p.broken, p.link == l && l.Err() == nil
+		if !listed {
+			return
+		}
 		p.up, p.since, p.broken, p.trouble = true, time.Now(), false, ""
 		n.publish()
 		n.note(slog.LevelInfo, "cluster: member up", "member", l.Addr, "member_id", l.Hello().GetId(), "label", l.Hello().GetInfo().GetLabel())
-	}
-	n.unlock()
+	})
 	if broken {
 		n.gossip.Reset(l.Addr)
 	}
@@ -73,8 +74,11 @@ func (r *receiver) Received(l *link.Link, frames []link.Frame) { r.cfg.Handler.R
 
 func (r *receiver) Changed(l *link.Link) {
 	n := (*Node)(r)
-	n.mu.Lock()
-	defer n.unlock()
+	n.locked(func() { n.helloChanged(l) })
+}
+
+// helloChanged handles a new hello of a peer. The caller holds mu.
+func (n *Node) helloChanged(l *link.Link) {
 	p := n.peers[l.Addr]
 	if p.link != l {
 		return
