@@ -15,6 +15,13 @@ type options struct {
 	raw     bool
 }
 
+// The defaults of a Script.
+const (
+	defaultTimeout = 100 * time.Millisecond
+	defaultSteps   = 1_000_000
+	defaultPoll    = 500 * time.Millisecond
+)
+
 func (o *options) check() error {
 	switch {
 	case o.timeout <= 0:

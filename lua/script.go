@@ -60,7 +60,7 @@ var (
 func New(path string, opts ...Option) *Script {
 	s := &Script{
 		path:    path,
-		options: options{timeout: 100 * time.Millisecond, steps: 1_000_000, poll: 500 * time.Millisecond},
+		options: options{timeout: defaultTimeout, steps: defaultSteps, poll: defaultPoll},
 		added:   map[string]bool{},
 		turn:    make(chan struct{}, 1),
 	}

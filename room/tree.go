@@ -14,7 +14,7 @@ import (
 
 const (
 	maxDepth = 32   // levels of a state; package state allows fewer
-	maxRunes = 1000 // bytes of a text
+	maxText  = 1000 // bytes of a text that are shown
 	maxExact = 1 << 53
 )
 
@@ -45,8 +45,8 @@ func (t *tree) more() bool {
 }
 
 func (t *tree) text(s string) {
-	if len(s) > maxRunes {
-		s, t.cut = strings.ToValidUTF8(s[:maxRunes], "")+"…", true
+	if len(s) > maxText {
+		s, t.cut = strings.ToValidUTF8(s[:maxText], "")+"…", true
 	}
 	b, _ := json.Marshal(s) // strings always encode
 	t.b = append(t.b, b...)

@@ -67,7 +67,7 @@ func (r *Responder) Reply(v any) error {
 // NANO-500 only, and the server logs it. Fail returns the same errors as Reply.
 func (r *Responder) Fail(err error) error {
 	if r.mid == 0 || r.taken.Load() {
-		return ErrSessionOnNotify // and err is not logged
+		return ErrSessionOnNotify // err is not logged
 	}
 	return r.Reply(r.public(err))
 }

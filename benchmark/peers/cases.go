@@ -25,7 +25,7 @@ const (
 // peer is one server of a case.
 type peer struct {
 	name    string
-	kind    server.Kind // if it has no program
+	kind    server.Kind // kind of the server, if it has no program
 	program program
 }
 

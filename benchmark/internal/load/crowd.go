@@ -20,7 +20,7 @@ type Crowded struct {
 	Corrupt    int64
 }
 
-// crowd holds the counters that the run shares with its parent's questions.
+// crowd holds counters that the run updates and that questions of the parent read.
 type crowd struct {
 	mu   sync.Mutex
 	seen Crowded // mu guards it

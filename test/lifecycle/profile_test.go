@@ -1,4 +1,4 @@
-package nano_test
+package lifecycle_test
 
 import (
 	"bytes"
