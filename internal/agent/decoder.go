@@ -293,10 +293,10 @@ func (c *Conn) beginBatch() {
 // block for longer, and the end of the connection has to be noticed meanwhile.
 const maxIdleWait = 20 * time.Millisecond
 
-// beginRouted decides whether the messages of the next batch may go to another node without
-// the mailbox. If the last batch was for other nodes only, and went through the mailbox as at
-// the start of a stream, beginRouted waits until the mailbox is empty. Otherwise a steady stream would
-// never leave the slow way.
+// beginRouted decides whether the messages of the next batch may go to another node
+// without the mailbox. If the last batch was for other nodes only and went through the
+// mailbox, beginRouted waits until the mailbox is empty. Otherwise a steady stream would
+// always use the mailbox.
 //
 //go:noinline
 func (c *Conn) beginRouted() {

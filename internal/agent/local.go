@@ -2,8 +2,8 @@ package agent
 
 import "net"
 
-// AcceptLocal serves a client of this process on a new goroutine. It speaks without TLS and
-// is no client of a proxy. The limits of connections hold for it too.
+// AcceptLocal serves a client of this process on a new goroutine. The connection has no
+// TLS and no proxy header. The limits of connections apply to it too.
 func (h *Hub) AcceptLocal(conn net.Conn) {
 	c, full := h.newConn(conn, conn.RemoteAddr(), false)
 	switch {

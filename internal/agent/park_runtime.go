@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// The reader of a connection that has fallen quiet parks the connection. Where that is
-// not possible the reader goes on with a new goroutine: decoding has grown the stack of
-// the old one to 4 KB or more, and the runtime shrinks a stack only when a quarter of it
-// would do; a reader that only waits needs 2 KB.
+// The reader of a connection that has fallen quiet parks the connection. If that is not
+// possible, the reader continues on a new goroutine. Decoding has grown the stack of the
+// old goroutine to 4 KB or more, but a waiting reader needs 2 KB. The runtime shrinks a
+// stack only if less than a quarter is used.
 
 // settleAt wakes the reader if the connection is quiet, and returns when to look again:
 // at next at the latest. Heartbeats and acknowledgements do not end the quiet: the poller

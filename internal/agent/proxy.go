@@ -28,8 +28,9 @@ func (h *Hub) trustsIP(ip netip.Addr) bool {
 }
 
 // forwardedFor returns the client's address as trusted proxies report it, or peer if they
-// report none. It reads the first of X-Forwarded-For, Forwarded (RFC 7239) and X-Real-IP
-// that is present, from the right up to the first address that is not a trusted proxy.
+// report none. It reads the first header that is present of X-Forwarded-For, Forwarded
+// (RFC 7239) and X-Real-IP. It reads from the right up to the first address that is not a
+// trusted proxy.
 func (h *Hub) forwardedFor(peer net.Addr, r *http.Request) net.Addr {
 	if !h.trusts(peer) {
 		return peer

@@ -13,8 +13,8 @@ import (
 )
 
 // token lets a client resume its session. It holds the name of the node that issued it,
-// which is a hint and zero without a cluster, and one encrypted block with the session's
-// id and the number of the token. A token is opaque and must never be logged.
+// and one encrypted block with the session's id and the number of the token. The name is
+// a hint, and zero without a cluster. A token is opaque and must never be logged.
 //
 // AES with a secret key is a pseudorandom permutation: without the key, a guess is right
 // with the probability of the number of valid tokens divided by 2^128. So the server stores

@@ -5,8 +5,8 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// PublicDeferred counts and logs the error of a deferred answer as if the handler had returned it, and returns it as the
-// client may see it.
+// PublicDeferred counts and logs the error of a deferred answer as if the handler had returned it. It returns the error
+// that the client may see.
 func (d *Dispatcher) PublicDeferred(s *session.Session, err error) *message.Error {
 	d.Counts.Failed.Add(1)
 	if unexpected(err) {

@@ -1,4 +1,4 @@
-// Package dispatch brings messages to handlers.
+// Package dispatch passes messages to their handlers.
 //
 // It finds the handler of a route here or on another node, runs the inbound hooks, and decodes
 // the payload. A [Mailbox] runs the messages of one session one at a time, in order, on the
@@ -27,7 +27,7 @@ import (
 	"github.com/lonng/nano/trace"
 )
 
-// Remote is the other nodes of a cluster, as far as dispatch needs them.
+// Remote connects dispatch with the other nodes of a cluster.
 type Remote interface {
 	// Serves reports whether another node serves a service. It is called on readers'
 	// goroutines, concurrently.

@@ -21,7 +21,8 @@ func (m *Mailbox) refusal(c *Call) error {
 	return nil
 }
 
-// exec runs one message: its handler, or what it has in place of one.
+// exec runs one message: its handler, or the error, forward or function that it has
+// instead.
 func (m *Mailbox) exec(c *Call, refusal error) {
 	m.entity.Begin(c.id, c.route())
 	if m.d.Debug {

@@ -6,8 +6,9 @@ import (
 )
 
 // A message that another node serves needs nothing of the logic goroutine. So the goroutine that
-// has read it sends it on, together with the other messages of the read, if no message of the
-// session waits or runs. Otherwise the messages pass through the mailbox, which keeps their order.
+// has read it forwards it, together with the other messages of the read. It does so only if no
+// message of the session waits or runs. Otherwise the messages pass through the mailbox, which
+// keeps their order.
 
 // ForwardRun collects consecutive messages of one session that go to one node. It is used by one
 // goroutine at a time.

@@ -68,7 +68,7 @@ func (d *Dispatcher) logged(h *handler.Handler, err error) error {
 	return err
 }
 
-// invoke runs a handler that has no session. If later is true, call sees to done.
+// invoke runs a handler that has no session. If later is true, call calls done.
 func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(reply any, err error),
 	call func(ctx context.Context) (reply any, err error, later bool)) {
 	if ctx.Err() != nil { // the handler is not called

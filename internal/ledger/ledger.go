@@ -1,6 +1,5 @@
 // Package ledger records which requests of a session wait for an answer, so that each
-// request is answered once. It knows ids only: neither routes nor payloads nor
-// connections.
+// request is answered once. It stores only ids, not routes, payloads or connections.
 package ledger
 
 import (
@@ -93,8 +92,8 @@ func (l *Ledger) Taken() bool {
 	return l.serial.Load() != 0 && d.taken == l.serial.Load()
 }
 
-// Waiting reports whether the request id has begun and has no answer. Of the requests that were
-// forgotten it knows none.
+// Waiting reports whether the request id has begun and has no answer. It returns false for requests
+// that were forgotten.
 func (l *Ledger) Waiting(id uint64) bool {
 	if id != 0 && id == l.current.Load() && l.claimed.Load() != l.serial.Load() {
 		return true

@@ -1,7 +1,7 @@
 // Package relay connects the sessions and handlers of this node with those of the other nodes. It forwards clients'
-// messages to the nodes that serve them, serves the messages that other nodes forward, and carries answers, pushes, calls
-// and the uids of users between nodes. It also carries the connections of clients that resume sessions of other gates.
-// Package mesh keeps the links; of clients, relay knows a Gate and its Clients.
+// messages to the nodes that serve them, and serves the messages that other nodes forward. It carries answers, pushes,
+// calls and the uids of users between nodes. It also carries the connections of clients that resume sessions of other
+// gates. Package mesh keeps the links. Relay accesses clients through the interfaces Gate and Client.
 //
 // A session belongs to the node to which its client is connected, its gate. Other nodes have proxy sessions: what is sent
 // to such a session goes to the gate. What one node sends to another is a frame; the table of frames is in frames.go.

@@ -40,7 +40,7 @@ type failure struct {
 func (f *failure) Error() string   { return f.public.Error() }
 func (f *failure) Unwrap() []error { return []error{f.public, f.cause} }
 
-// sendError returns what a program or client sees of an error of a link's Send.
+// sendError converts an error of a link's Send to the form for programs and clients.
 func sendError(err error) error {
 	switch {
 	case err == nil:
@@ -53,7 +53,7 @@ func sendError(err error) error {
 	return err
 }
 
-// mailboxError returns what a caller sees of an error of a mailbox.
+// mailboxError converts an error of a mailbox to the form for the caller.
 func mailboxError(err error) error {
 	if errors.Is(err, session.ErrBrokenPipe) {
 		return errClosed
@@ -61,7 +61,7 @@ func mailboxError(err error) error {
 	return err
 }
 
-// contextError returns what a caller sees when the context of its call has ended.
+// contextError returns the error for the caller of a call whose context has ended.
 func contextError(ctx context.Context) error {
 	if err := ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
 		return err

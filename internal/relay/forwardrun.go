@@ -55,7 +55,8 @@ func (r *forwardRun) Add(route string, id uint64, data []byte) bool {
 		}
 		f.Route = route
 	}
-	// A frame that is made here would be copied, which takes longer than encoding it.
+	// The frame is a field, because a local frame would be copied, which takes longer
+	// than encoding it.
 	f.Kind, f.ID, f.Data = kindNotify, id, data
 	if id != 0 {
 		f.Kind = kindRequest
@@ -72,8 +73,8 @@ func (r *forwardRun) Add(route string, id uint64, data []byte) bool {
 	return true
 }
 
-// Send sends the messages. It reports false, and sends none, if the session is bound to another node by now, the peer does
-// not know it, or the messages do not fit a limit; it is part of dispatch.ForwardRun.
+// Send sends the messages; it is part of dispatch.ForwardRun. It returns false and sends none if the session is bound
+// to another node meanwhile, or if the peer does not know it. It also returns false if the messages exceed a limit.
 func (r *forwardRun) Send() bool {
 	pc := r.pc
 	if address, _ := r.client.Session().Router().Find(r.binding); address != r.address {

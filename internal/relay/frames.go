@@ -33,10 +33,10 @@ import "github.com/lonng/nano/internal/link"
 //	resumed    gate -> server  yes      -         -        -                    -
 //	queued     gate -> server  yes      bytes     -        -                    -
 //
-// Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is the
-// protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings with their
-// length in front. The Meta of a frame with the flag traced begins with a string more: the span of the sender, which
-// trace.Tracer makes. A frame has it only if both nodes make spans.
+// Fields in brackets are optional. A node that has withdrawn sends a call without a session and a route. An error is
+// the protobuf form of a message.Error. Meta and Data hold the following, as varints of encoding/binary and strings
+// with their length in front. The Meta of a frame with the flag traced begins with an additional string: the span of
+// the sender, which trace.Tracer makes. A frame has it only if both nodes make spans.
 //
 //	introduction  uid, network, address, number of services, (service, address of its node)...
 //	sessions      session...

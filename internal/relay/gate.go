@@ -30,7 +30,7 @@ type Client interface {
 	Routed(s *session.Session, service, address string)
 }
 
-// replaceable is a Client that can be sent what a later push replaces.
+// replaceable is a Client that accepts pushes which later pushes replace.
 type replaceable interface {
 	// PushReplaceable pushes a payload that is not kept for a client that comes back: it gets an empty push instead.
 	PushReplaceable(route string, data []byte) error
@@ -38,7 +38,8 @@ type replaceable interface {
 	Queued() int
 }
 
-// Gate is the clients that are connected to this node. Its methods may be called concurrently.
+// Gate gives access to the clients that are connected to this node. Its methods may be called
+// concurrently.
 type Gate interface {
 	// ByUID returns the open sessions of a user.
 	ByUID(uid int64) []*session.Session

@@ -14,9 +14,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// proxySession is the network entity of the session of another node's client. What is sent to it goes to the client's
-// gate. It exists until the gate reports that the client has closed, or until the gate is down. If the session was closed
-// here before, messages on their way from the gate are refused.
+// proxySession is the network entity of the session of another node's client. Its messages go to the client's gate. It
+// exists until the gate reports that the client has closed, or until the gate is down. If the session was closed here
+// before, messages on their way from the gate are refused.
 type proxySession struct {
 	pc      *peerConn // the gate
 	id      int64

@@ -154,9 +154,9 @@ func (b *Broker) has(service string) bool {
 	return slices.ContainsFunc(b.Dispatcher.Services(), func(s *handler.Service) bool { return s.Name == service })
 }
 
-// missingPart returns the name under which a session is bound for those routes of a service that its gate lacks, although
-// the gate has the service. Clients may invent such routes. A binding of the service itself would include the routes that
-// the gate serves.
+// missingPart returns the name of a binding for the routes of a service that the gate lacks, although the gate has the
+// service. Clients may invent such routes. A binding of the service itself would include the routes that the gate
+// serves.
 func missingPart(service string) string { return service + ".*" }
 
 // rebind binds a service for a client's session to another address if it is bound to old; "" means no binding. It returns
