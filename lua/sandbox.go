@@ -256,7 +256,7 @@ func (v *vm) nested(l *glua.LState, resume glua.LGFunction) int {
 // its error. An error of gopher-lua detaches the local variables of all functions on its stack
 // from the closures that share them. With a stack of its own, those of the caller stay attached.
 func (v *vm) protected(l *glua.LState, f *glua.LFunction, args ...glua.LValue) (results []glua.LValue, failure glua.LValue) {
-	v.charge(l, 20) // the coroutine
+	v.charge(l, 20) // cost of the coroutine
 	thread, _ := l.NewThread()
 	thread.SetContext(&v.meter)
 	if f.IsG { // a coroutine runs functions of Lua only

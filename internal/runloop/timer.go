@@ -20,7 +20,7 @@ type Timer struct {
 	id       int64
 	l        *Loop
 	f        func()
-	check    func(now time.Time) bool // of a condition timer; else nil
+	check    func(now time.Time) bool // the condition of a condition timer; nil for other timers
 	interval time.Duration
 	stopped  atomic.Bool
 	account  *account // of f; used by the loop alone
