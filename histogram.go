@@ -12,8 +12,8 @@ import (
 // HistogramBound(First+i-1) and not over HistogramBound(First+i). It begins and ends with
 // buckets that are not empty.
 type Histogram struct {
-	First  int
-	Counts []int64
+	First  int     // number of the first bucket
+	Counts []int64 // durations in each bucket
 }
 
 // HistogramBound returns the inclusive upper bound of a bucket of [Histogram]. The bound of

@@ -8,36 +8,36 @@ const MaxLoudest = 10
 // RoomsStats holds the figures of the rooms of package room that a server has. The sums are of the rooms that exist, so they
 // shrink when a room ends.
 type RoomsStats struct {
-	Rooms      int
+	Rooms      int // number of rooms
 	Seats      int // taken, held or reserved seats
-	Spectators int
+	Spectators int // number of spectators
 
-	Ticks          int64
+	Ticks          int64         // ticks that ran
 	Skipped        int64         // ticks that did not run because their room was late
 	LagP50         time.Duration // median delay of ticks, within a factor of two
-	LagP99         time.Duration
+	LagP99         time.Duration // 99 of 100 ticks were delayed by at most this, within a factor of two
 	Busy           time.Duration // time that ticks, messages and timers of rooms took
-	Panics         int64
-	SlowClients    int64   // patches that were not sent because the client did not read
-	InputsDropped  int64   // inputs of players who sent too many
-	Bytes          int64   // bytes of state
-	BytesPerPlayer float64 // bytes of state per second and connected player
+	Panics         int64         // panics in methods of rooms
+	SlowClients    int64         // patches that were not sent because the client did not read
+	InputsDropped  int64         // inputs of players who sent too many
+	Bytes          int64         // bytes of state
+	BytesPerPlayer float64       // bytes of state per second and connected player
 
 	Loudest []RoomLoad // the rooms that have used the most time, the busiest first; at most MaxLoudest
 }
 
 // RoomLoad holds the load and traffic of one room.
 type RoomLoad struct {
-	ID             string
-	Kind           string
+	ID             string        // id of the room
+	Kind           string        // name of its kind
 	Seats          int           // taken, held or reserved seats
 	Load           float64       // share of a core that the room has used since it began
 	Busy           time.Duration // time that its ticks, messages and timers took
 	LagP50         time.Duration // median delay of ticks, within a factor of two
-	LagP99         time.Duration
-	Skipped        int64   // ticks that did not run because the room was late
-	Bytes          int64   // bytes of state
-	BytesPerPlayer float64 // bytes of state per second and connected player
+	LagP99         time.Duration // 99 of 100 ticks were delayed by at most this, within a factor of two
+	Skipped        int64         // ticks that did not run because the room was late
+	Bytes          int64         // bytes of state
+	BytesPerPlayer float64       // bytes of state per second and connected player
 }
 
 // RoomsReporter is implemented by the component of package room that adds the rooms to [Server.Stats]. The server asks the

@@ -15,16 +15,16 @@ import (
 
 // Report is the result of a game.
 type Report struct {
-	Seed     uint64    `json:"seed"`
-	Seconds  float64   `json:"seconds"`
-	Players  int64     `json:"players"`  // that connected
+	Seed     uint64    `json:"seed"`     // seed of the game
+	Seconds  float64   `json:"seconds"`  // length of the game
+	Players  int64     `json:"players"`  // bots that connected
 	Failed   int64     `json:"failed"`   // bots that returned an error or did not connect
-	Failures []Failure `json:"failures"` // the first of them, 20 at most
+	Failures []Failure `json:"failures"` // the first failures, 20 at most
 
-	Sent    int64            `json:"sent"` // requests and notifies
-	Answers int64            `json:"answers"`
-	Pushes  int64            `json:"pushes"`
-	Errors  map[string]int64 `json:"errors"` // error responses by code
+	Sent    int64            `json:"sent"`    // requests and notifies
+	Answers int64            `json:"answers"` // answers to requests, including error responses
+	Pushes  int64            `json:"pushes"`  // received pushes
+	Errors  map[string]int64 `json:"errors"`  // error responses by code
 
 	// Latency of the answers, from the call to the arrival, in nanoseconds: quantiles, at
 	// most 19 % too long, and the longest one.
@@ -36,8 +36,8 @@ type Report struct {
 
 // Failure is the error of one bot.
 type Failure struct {
-	Number int    `json:"number"`
-	Err    string `json:"error"`
+	Number int    `json:"number"` // number of the bot, from 1
+	Err    string `json:"error"`  // text of the error
 }
 
 // maxFailures is the maximum number of failures in a report.

@@ -143,7 +143,7 @@ func (e *SessionError) Unwrap() error {
 // CloseError ends a connection when the server has closed the WebSocket with an error
 // code. The codes 1000 and 1001, and no code, are not errors.
 type CloseError struct {
-	Code   int
+	Code   int    // the code of the close frame
 	Reason string // may be empty
 }
 

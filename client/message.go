@@ -21,7 +21,7 @@ type Type = message.Type
 
 // Message is one message. Handlers receive it, and hooks may change it.
 type Message struct {
-	Type  Type
+	Type  Type   // request, notify, response or push
 	ID    uint64 // pairs a response with its request; 0 in a notify and a push
 	Route string // for a response, the route of its request, or empty if no request waits for it
 	Data  []byte // the encoded payload; a handler may keep and change it

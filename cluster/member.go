@@ -11,10 +11,10 @@ import (
 
 // Member is a node of the cluster at one moment.
 type Member struct {
-	ID       uint64 // the node id
-	Addr     string // where the node can be dialed, "host:port"
-	Epoch    uint64 // start time of the process in Unix nanoseconds; it differs after a restart
-	Label    string
+	ID       uint64        // the node id
+	Addr     string        // where the node can be dialed, "host:port"
+	Epoch    uint64        // start time of the process in Unix nanoseconds; it differs after a restart
+	Label    string        // name of the node or of its kind; see nano.WithLabel
 	Services []string      // names of the services that the node serves
 	Up       bool          // the link to the node is up
 	RTT      time.Duration // smoothed round-trip time of the link; 0 if it was not measured

@@ -8,8 +8,8 @@ type Stats struct {
 	Sessions int // sessions of other nodes' clients that this node knows
 	Carried  int // clients of this node that resume sessions of other nodes, or have resumed them
 
-	MessagesIn  int64
-	MessagesOut int64
+	MessagesIn  int64 // messages received from other nodes
+	MessagesOut int64 // messages sent to other nodes
 	BytesIn     int64 // bytes of MessagesIn, including headers
 	BytesOut    int64 // bytes of MessagesOut, including headers
 

@@ -33,8 +33,8 @@ func (c *Base) Shutdown() {}
 
 // CompWithOptions is a registered component with its options.
 type CompWithOptions struct {
-	Comp Component
-	Opts []Option
+	Comp Component // the component
+	Opts []Option  // its options
 }
 
 // Components is the list of components of a server. The zero value is ready. Register components

@@ -4,13 +4,13 @@ import "maps"
 
 // Info describes a room.
 type Info struct {
-	ID      string         `json:"id"`
-	Code    string         `json:"code,omitempty"` // code of a private room, with which clients can join
-	Kind    string         `json:"kind"`
-	Players int            `json:"players"` // includes held and reserved seats
-	Seats   int            `json:"seats"`
-	Locked  bool           `json:"locked,omitempty"`
-	Label   map[string]any `json:"label,omitempty"`
+	ID      string         `json:"id"`               // id of the room, unique in the cluster
+	Code    string         `json:"code,omitempty"`   // code of a private room, with which clients can join
+	Kind    string         `json:"kind"`             // name of its kind
+	Players int            `json:"players"`          // includes held and reserved seats
+	Seats   int            `json:"seats"`            // number of seats
+	Locked  bool           `json:"locked,omitempty"` // the room accepts no new players
+	Label   map[string]any `json:"label,omitempty"`  // the labels of the room
 }
 
 func (c *core) info() Info {

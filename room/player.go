@@ -19,7 +19,7 @@ type PlayerID uint32
 // message. A client numbers its inputs from 1. A new client of a player that was in the
 // room before continues after the number that the state acknowledges.
 type Input struct {
-	Seq  uint32 `json:"seq"`
+	Seq  uint32 `json:"seq"`  // number of the input, from 1
 	Tick uint32 `json:"tick"` // tick of the state that the client had, or 0 if unknown
 }
 
@@ -29,10 +29,10 @@ type numbered interface{ input() *Input }
 
 // Player is a seat in a room, or a spectator. Its methods are for the room's scheduler.
 type Player struct {
-	ID   PlayerID
-	UID  int64 // uid of the session that took the seat, 0 if it had none
-	Team int   // for the room to use; for a player from a Queue, the team of the match, from 1
-	Data any   // for the room to use
+	ID   PlayerID // id of the player in the room
+	UID  int64    // uid of the session that took the seat, 0 if it had none
+	Team int      // for the room to use; for a player from a Queue, the team of the match, from 1
+	Data any      // for the room to use
 
 	core      *core
 	session   *session.Session // nil while the seat is held

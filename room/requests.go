@@ -31,16 +31,16 @@ type request struct {
 
 // Joined is the answer to a join.
 type Joined struct {
-	ID        string          `json:"id"`
-	Code      string          `json:"code,omitempty"` // of a private room
-	Kind      string          `json:"kind"`
-	Player    PlayerID        `json:"player"`
-	Spectator bool            `json:"spectator,omitempty"`
-	TickRate  float64         `json:"tickRate"`
-	SendRate  float64         `json:"sendRate"`
-	Hash      string          `json:"hash"`             // hash of the schema
-	Schema    json.RawMessage `json:"schema,omitempty"` // omitted if the client has it
-	Reply     json.RawMessage `json:"reply,omitempty"`  // reply of OnJoin; with a serializer other than JSON, the payload in base64
+	ID        string          `json:"id"`                  // id of the room
+	Code      string          `json:"code,omitempty"`      // of a private room
+	Kind      string          `json:"kind"`                // name of its kind
+	Player    PlayerID        `json:"player"`              // id of the player
+	Spectator bool            `json:"spectator,omitempty"` // the player only watches
+	TickRate  float64         `json:"tickRate"`            // ticks per second, 0 for none
+	SendRate  float64         `json:"sendRate"`            // how often per second the state is sent
+	Hash      string          `json:"hash"`                // hash of the schema
+	Schema    json.RawMessage `json:"schema,omitempty"`    // omitted if the client has it
+	Reply     json.RawMessage `json:"reply,omitempty"`     // reply of OnJoin; with a serializer other than JSON, the payload in base64
 }
 
 // maxListed is the maximum number of rooms that room.list returns.

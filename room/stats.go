@@ -65,18 +65,18 @@ func (l *lateness) quantile(q float64) time.Duration {
 type Stats struct {
 	Info
 	Age            time.Duration // age of the room
-	Ticks          int64
+	Ticks          int64         // ticks that ran
 	Skipped        int64         // ticks that did not run because the room was late
 	LagP50         time.Duration // median delay of ticks, within a factor of two
-	LagP99         time.Duration
+	LagP99         time.Duration // 99 of 100 ticks were delayed by at most this, within a factor of two
 	Busy           time.Duration // time used by ticks, messages and timers
 	Load           float64       // Busy divided by Age: 1 is a whole core
-	Panics         int64
-	SlowClients    int64 // patches not sent because the client did not read
-	InputsDropped  int64
-	Bytes          int64   // bytes of state sent to all players
-	BytesPerPlayer float64 // bytes of state per second and connected player, including spectators
-	Spectators     int
+	Panics         int64         // panics in methods of the room
+	SlowClients    int64         // patches not sent because the client did not read
+	InputsDropped  int64         // inputs of players who sent too many
+	Bytes          int64         // bytes of state sent to all players
+	BytesPerPlayer float64       // bytes of state per second and connected player, including spectators
+	Spectators     int           // number of spectators
 }
 
 func (c *core) read() Stats {

@@ -39,8 +39,8 @@ func (k Kind) String() string {
 
 // Operation describes a span.
 type Operation struct {
-	Kind    Kind
-	Route   string
+	Kind    Kind      // the kind of the operation
+	Route   string    // route of the message
 	Session int64     // id of the session; 0 for none
 	UID     int64     // user of the session; 0 for none
 	Node    string    // address of this node; "" without a cluster
