@@ -8,22 +8,22 @@ const MaxLoudest = 10
 // RoomsStats holds the figures of the rooms of package room that a server has. The sums are of the rooms that exist, so they
 // shrink when a room ends.
 type RoomsStats struct {
-	Rooms      int // number of rooms
+	Rooms      int
 	Seats      int // taken, held or reserved seats
-	Spectators int // number of spectators
+	Spectators int
 
-	Ticks          int64         // ticks that ran
+	Ticks          int64
 	Skipped        int64         // ticks that did not run because their room was late
 	LagP50         time.Duration // median delay of ticks, within a factor of two
-	LagP99         time.Duration // 99 of 100 ticks were delayed by at most this, within a factor of two
+	LagP99         time.Duration
 	Busy           time.Duration // time that ticks, messages and timers of rooms took
-	Panics         int64         // panics in methods of rooms
-	SlowClients    int64         // patches that were not sent because the client did not read
-	InputsDropped  int64         // inputs of players who sent too many
-	Bytes          int64         // bytes of state
-	BytesPerPlayer float64       // bytes of state per second and connected player
+	Panics         int64
+	SlowClients    int64   // patches that were not sent because the client did not read
+	InputsDropped  int64   // inputs of players who sent too many
+	Bytes          int64   // bytes of state
+	BytesPerPlayer float64 // bytes of state per second and connected player
 
-	Loudest []RoomLoad // the rooms that have used the most time, the busiest first; at most MaxLoudest
+	Loudest []RoomLoad // the rooms that take the most time, the first of all first; at most MaxLoudest
 }
 
 // RoomLoad holds the load and traffic of one room.

@@ -60,8 +60,8 @@ func (pc *peerConn) responses(frames []link.Frame) (n int) {
 	return n
 }
 
-// relayAnswers sends the first answers on to a client, up to the first one that needs special handling. taken holds
-// their requests. It returns how many it has sent. ok is false if the client takes no answers together.
+// relayAnswers sends the first answers on to a client, as far as nothing about them is special. taken holds their requests.
+// It returns how many it has sent. ok is false if the client takes no answers together.
 func (pc *peerConn) relayAnswers(c Client, frames []link.Frame, taken []waitingRequest) (sent int, ok bool) {
 	list := pc.answers[:0]
 	for i := range frames {

@@ -89,7 +89,7 @@ type Loop struct {
 	batchBegan    time.Duration // when begin returned
 	ran           time.Duration // when the last task or timer of the batch ended
 	yielder       gosched.Yielder
-	idle          time.Duration // when the last batch ended
+	idle          time.Duration // when the last batch had run
 	since         time.Duration // when the loop began to add up rested
 	rested        time.Duration // how long the loop has rested since
 }
@@ -283,8 +283,8 @@ func (l *Loop) end() {
 func (l *Loop) sleep() {
 	<-l.wake
 	if l.saturated.Load() {
-		// Goroutines that are ready to run will queue more tasks. If they run first, the messages
-		// of one poll of the network form one batch, and their answers are sent together.
+		// Goroutines that are ready to run have more tasks. If the loop lets them run first, what
+		// one poll of the network brought makes one batch, and its answers go out together.
 		l.yielder.Yield()
 	}
 }

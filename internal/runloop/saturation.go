@@ -8,9 +8,9 @@ const (
 	saturatedAfter = 2 * time.Millisecond   // the time over which rest is added up
 )
 
-// Saturated reports whether the loop has rested for less than half of the last
-// milliseconds. Then a caller should queue its work in large batches instead of small
-// ones.
+// Saturated reports whether the loop has rested for less than half of the last milliseconds.
+// Then a caller with work for it does better to gather much at a time than to bring little at
+// once.
 func (l *Loop) Saturated() bool { return l.saturated.Load() }
 
 // noteLoad updates Saturated when a batch is about to run whose first task was queued at
@@ -31,8 +31,7 @@ func (l *Loop) noteLoad(oldest time.Duration) {
 	l.since, l.rested = oldest, 0
 }
 
-// setSaturated stores only a new value, because a store invalidates the caches of other
-// cores.
+// setSaturated writes only a change: readers on other cores keep their copy.
 func (l *Loop) setSaturated(saturated bool) {
 	if l.saturated.Load() != saturated {
 		l.saturated.Store(saturated)
