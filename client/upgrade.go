@@ -105,7 +105,7 @@ func (c *upgradeConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// Read reads up to the end of a header, which is an empty line.
+// Read reads up to the end of a header, which an empty line marks.
 func (c *upgradeConn) Read(b []byte) (int, error) {
 	var n int
 	var err error

@@ -402,7 +402,7 @@ func many(part, live uint64) bool { return bits.OnesCount64(part)*8 > bits.OnesC
 func (c *core[K, T]) update(m *members, to sink) {
 	bound := 0 // words of marks that cols bind
 	r, _ := to.(*region)
-	if r != nil && c.cols != nil { // most maps
+	if r != nil && c.cols != nil { // as in most maps
 		bound = min(len(m.live), maxBound>>6)
 		for w, need := range c.marks[:bound] {
 			if need != 0 {

@@ -10,7 +10,7 @@ import (
 const (
 	maxYield = 5 * time.Millisecond // a longer yield is a slow one; Go runs a goroutine for 10 ms at most
 	maxSlow  = 3                    // slow yields in a row before the pause; fewer may be the collector's doing
-	pause    = time.Second          // how long Yield does nothing then
+	pause    = time.Second          // how long Yield does nothing after that
 )
 
 // Yielder yields for one goroutine. The zero value is ready.

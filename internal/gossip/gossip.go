@@ -21,9 +21,9 @@ import (
 
 // Timing holds the periods and deadlines of the gossip.
 type Timing struct {
-	Probe    time.Duration // between two probes of a member, and the longest time for one
-	Gossip   time.Duration // between two rounds of gossip
-	PushPull time.Duration // between two exchanges of the whole state with a random member
+	Probe    time.Duration // time between two probes of a member, and time limit of a probe
+	Gossip   time.Duration // time between two rounds of gossip
+	PushPull time.Duration // time between two exchanges of the whole state with a random member
 	Stream   time.Duration // the longest time to open a stream, and for an exchange
 	Idle     time.Duration // after which an unused connection is closed
 }
