@@ -62,7 +62,8 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 		}
 	}
 	if now := c.hub.wheel.now(); whole && c.seen.Load() != now {
-		c.seen.Store(now) // seldom, because the clock has large ticks, and an atomic store waits for all earlier stores
+		// Seldom, because the clock has large ticks. An atomic store waits for all earlier stores.
+		c.seen.Store(now)
 	}
 	return b, nil
 }

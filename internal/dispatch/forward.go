@@ -31,7 +31,7 @@ func (d *Dispatcher) DecodeForward(b *Batch, s *session.Session, h *message.Head
 	if len(b.calls) > 0 || h.Strange || d.Inbound != nil || d.Debug || d.remote == nil || d.draining.Load() {
 		return false
 	}
-	if b.run == nil || h.Compressed || string(h.Route) != b.route {
+	if b.remote == nil || h.Compressed || string(h.Route) != b.route {
 		return d.decodeForward(b, s, h)
 	}
 	return b.forward(b.route, h)
@@ -50,8 +50,8 @@ func (d *Dispatcher) decodeForward(b *Batch, s *session.Session, h *message.Head
 	if found := d.find(h); found != nil && !found.Sessionless() && !d.boundAway(s, found.Route) {
 		return false // this node serves it
 	}
-	if b.run == nil {
-		if b.run = d.remote.ForwardRun(s, route); b.run == nil {
+	if b.remote == nil {
+		if b.remote = d.remote.ForwardRun(s, route); b.remote == nil {
 			return false
 		}
 	}
@@ -61,9 +61,9 @@ func (d *Dispatcher) decodeForward(b *Batch, s *session.Session, h *message.Head
 
 // forward adds a message to the run of b.
 func (b *Batch) forward(route string, h *message.Header) bool {
-	if !b.run.Add(route, h.ID, h.Body) {
+	if !b.remote.Add(route, h.ID, h.Body) {
 		if b.forwards == 0 {
-			b.endRun()
+			b.freeRemote()
 		}
 		return false
 	}
@@ -72,35 +72,35 @@ func (b *Batch) forward(route string, h *message.Header) bool {
 	return true
 }
 
-// unrun replaces the run of b by Calls.
-func (b *Batch) unrun() {
+// remoteToCalls replaces the run of b by Calls.
+func (b *Batch) remoteToCalls() {
 	calls := make([]Call, 0, b.forwards+len(b.calls))
-	b.run.Each(func(m *message.Message) { calls = append(calls, forward(m)) })
+	b.remote.Each(func(m *message.Message) { calls = append(calls, forward(m)) })
 	b.calls = append(calls, b.calls...)
 	b.size += b.forwardSize
-	b.endRun()
+	b.freeRemote()
 }
 
-func (b *Batch) endRun() {
-	b.run.Free()
-	b.run, b.forwards, b.forwardSize = nil, 0, 0
+func (b *Batch) freeRemote() {
+	b.remote.Free()
+	b.remote, b.forwards, b.forwardSize = nil, 0, 0
 }
 
-// sendRun sends the run of b, on the caller's goroutine, if no message waits or runs. Otherwise,
+// sendRemote sends the run of b, on the caller's goroutine, if no message waits or runs. Otherwise,
 // and if the run cannot be sent, its messages become Calls.
-func (m *Mailbox) sendRun(b *Batch) {
+func (m *Mailbox) sendRemote(b *Batch) {
 	m.mu.Lock()
 	if m.active || m.sealed {
 		m.mu.Unlock()
-		b.unrun()
+		b.remoteToCalls()
 		return
 	}
 	m.active = true // what is queued meanwhile runs later
 	m.mu.Unlock()
-	if b.run.Send() {
-		b.endRun()
+	if b.remote.Send() {
+		b.freeRemote()
 	} else {
-		b.unrun()
+		b.remoteToCalls()
 	}
 	m.mu.Lock()
 	switch {
