@@ -20,6 +20,11 @@ type Entity interface {
 	// Refuse answers a request with an error for which Begin was not called. It may be called
 	// during a run.
 	Refuse(id uint64, err *message.Error)
+	// Deferred reports whether the handler that runs took over the answer: it has called LastMid.
+	// It is called on the goroutine of the run.
+	Deferred() bool
+	// Waiting reports whether the request has no answer yet. It may be called concurrently.
+	Waiting(id uint64) bool
 	// Hold and Release enclose a run of messages. What is sent in between may go out together at
 	// its end.
 	Hold()
