@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -25,38 +26,39 @@ type ForwardRun interface {
 }
 
 // DecodeForward adds a message to the run of b if the session is bound to another node that
-// serves it. It reports false, and adds nothing, if the message has to become a Call of b. Once b
-// has a Call, later messages become Calls too.
-func (d *Dispatcher) DecodeForward(b *Batch, s *session.Session, h *message.Header) bool {
+// serves it. It reports false, and adds nothing, if the message has to become a Call of b; here is
+// its handler then, if it was looked up and is on this node. Once b has a Call, later messages
+// become Calls too.
+func (d *Dispatcher) DecodeForward(b *Batch, s *session.Session, h *message.Header) (added bool, here *handler.Handler) {
 	if len(b.calls) > 0 || h.Strange || d.Inbound != nil || d.Debug || d.remote == nil || d.draining.Load() {
-		return false
+		return false, nil
 	}
 	if b.remote == nil || h.Compressed || string(h.Route) != b.route {
 		return d.decodeForward(b, s, h)
 	}
-	return b.forward(b.route, h)
+	return b.forward(b.route, h), nil
 }
 
 // decodeForward is DecodeForward for a message that begins a run, or whose route is not that of
 // the message before.
-func (d *Dispatcher) decodeForward(b *Batch, s *session.Session, h *message.Header) bool {
+func (d *Dispatcher) decodeForward(b *Batch, s *session.Session, h *message.Header) (added bool, here *handler.Handler) {
 	route := b.route
 	if h.Compressed || string(h.Route) != route {
 		var known bool
 		if route, known = d.route(h); !known {
-			return false
+			return false, nil
 		}
 	}
 	if found := d.find(h); found != nil && !found.Sessionless() && !d.boundAway(s, found.Route) {
-		return false // this node serves it
+		return false, found
 	}
 	if b.remote == nil {
 		if b.remote = d.remote.ForwardRun(s, route); b.remote == nil {
-			return false
+			return false, nil
 		}
 	}
 	b.route = route
-	return b.forward(route, h)
+	return b.forward(route, h), nil
 }
 
 // forward adds a message to the run of b.
