@@ -64,7 +64,6 @@ type (
 var (
 	_ session.NetworkEntity = (*Agent)(nil)
 	_ dispatch.Entity       = (*Agent)(nil)
-	_ dispatch.Deferrer     = (*Agent)(nil)
 	_ sessionctl.Attacher   = (*Agent)(nil)
 	_ sessionctl.Keeper     = (*Agent)(nil)
 	_ sessionctl.Deferrer   = (*Agent)(nil)

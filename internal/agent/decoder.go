@@ -62,7 +62,8 @@ func (c *Conn) decodePackets(b []byte) (rest []byte, err error) {
 		}
 	}
 	if now := c.hub.wheel.now(); whole && c.seen.Load() != now {
-		c.seen.Store(now) // seldom, because the clock has large ticks, and an atomic store waits for all earlier stores
+		// Seldom, because the clock has large ticks. An atomic store waits for all earlier stores.
+		c.seen.Store(now)
 	}
 	return b, nil
 }
@@ -167,8 +168,15 @@ func (c *Conn) decodeMessage(a *Agent, body []byte, ahead int) error {
 //go:noinline
 func (c *Conn) decodeRouted(h *message.Header) {
 	a, d := c.agent.Load(), &c.in.decode
-	if d.direct && a.hub.Dispatcher.DecodeForward(d.batch, a.session, h) {
-		return
+	if d.direct {
+		added, here := a.hub.Dispatcher.DecodeForward(d.batch, a.session, h)
+		if added {
+			return
+		}
+		if here != nil {
+			a.hub.Dispatcher.DecodeInto(d.batch.Next(len(h.Body)), a.session, h, d, here)
+			return
+		}
 	}
 	a.hub.Dispatcher.DecodeRouted(d.batch.Next(len(h.Body)), a.session, h, d)
 }

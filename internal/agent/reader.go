@@ -34,7 +34,6 @@ type reader struct {
 	conn  *Conn
 	buf   *[readSize]byte
 	n     int32 // bytes in buf; negative if the read failed with fault
-	turns int32 // how often pause may still yield
 
 	remainder []byte // the start of an incomplete packet
 
@@ -193,9 +192,6 @@ func (c *Conn) next() (b []byte, kept int, err error) {
 
 // readRaw reads once from a bare socket, after a copy of the remainder.
 func (c *Conn) readRaw() ([]byte, error) {
-	if c.in.turns > 0 {
-		c.pause()
-	}
 	c.in.n = 0
 	if err := c.raw.Read(c.in.ready); err != nil {
 		return nil, err
@@ -219,7 +215,6 @@ func (c *Conn) readReady(fd uintptr) bool {
 	k := copy(c.in.buf[:], c.in.remainder)
 	n, again, err := rawRead(fd, c.in.buf[k:])
 	if again {
-		c.in.turns = maxPauses
 		c.releaseBuffer()
 		return false
 	}

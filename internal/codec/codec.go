@@ -1,5 +1,5 @@
-// Package codec decodes and encodes packets. It is stateless: the caller keeps the bytes of an incomplete packet.
-// Package message decodes the body of a data packet.
+// Package codec decodes and encodes packets. It is stateless: the caller keeps the bytes
+// of an incomplete packet. Package message decodes the body of a data packet.
 package codec
 
 import (
@@ -21,9 +21,10 @@ var (
 	ErrPacketTooLarge = errors.New("codec: packet too large")
 )
 
-// Next decodes the first packet in b. The body aliases b; n is the packet's size in bytes, header included. If b holds
-// no complete packet, n is 0 and need is the minimum number of bytes that b must hold. Next refuses an unknown type and
-// a body longer than limit bytes as soon as it has the header.
+// Next decodes the first packet in b. The body aliases b; n is the packet's size in
+// bytes, header included. If b holds no complete packet, n is 0 and need is the minimum
+// number of bytes that b must hold. Next refuses an unknown type and a body longer than
+// limit bytes as soon as it has the header.
 func Next(b []byte, limit int) (t packet.Type, body []byte, n, need int, err error) {
 	if len(b) < packet.HeadLength {
 		if len(b) > 0 && !packet.Type(b[0]).Valid() {
@@ -45,8 +46,8 @@ func Next(b []byte, limit int) (t packet.Type, body []byte, n, need int, err err
 	return t, b[packet.HeadLength:n:n], n, 0, nil
 }
 
-// Append appends a complete packet to dst. If the body is longer than packet.MaxLength, it returns dst unchanged and
-// ErrPacketTooLarge.
+// Append appends a complete packet to dst. If the body is longer than packet.MaxLength,
+// it returns dst unchanged and ErrPacketTooLarge.
 func Append(dst []byte, t packet.Type, body []byte) ([]byte, error) {
 	if len(body) > packet.MaxLength {
 		return dst, fmt.Errorf("%w: %d bytes, %d fit", ErrPacketTooLarge, len(body), packet.MaxLength)
@@ -56,8 +57,8 @@ func Append(dst []byte, t packet.Type, body []byte) ([]byte, error) {
 	return append(append(dst, head[:]...), body...), nil
 }
 
-// AppendMessage appends a data packet with the message m to dst. It compresses a route that is in dict; dict may be
-// nil. On an error it returns dst unchanged.
+// AppendMessage appends a data packet with the message m to dst. It compresses a route
+// that is in dict; dict may be nil. On an error it returns dst unchanged.
 func AppendMessage(dst []byte, m *message.Message, dict *message.Dictionary) ([]byte, error) {
 	start := len(dst)
 	out := append(dst, 0, 0, 0, 0)
@@ -73,8 +74,9 @@ func AppendMessage(dst []byte, m *message.Message, dict *message.Dictionary) ([]
 	return append(out, m.Data...), nil
 }
 
-// AppendResponse appends a data packet with a successful response to the request id. It is AppendMessage for the most
-// frequent message of a server, without the cost of building a Message.
+// AppendResponse appends a data packet with a successful response to the request id. It
+// is AppendMessage for the most frequent message of a server, without the cost of
+// building a Message.
 func AppendResponse(dst []byte, id uint64, data []byte) ([]byte, error) {
 	at := len(dst)
 	out := slices.Grow(dst, packet.HeadLength+message.MaxResponseHeader+len(data)) // then written in place

@@ -9,11 +9,11 @@ type Batch struct {
 	size  int // bytes of payload and of pinned memory
 	next  *Batch
 	box   *Mailbox // the mailbox that has queued task
-	task  func()   // runs box; made once
+	task  func()   // calls runWaiting of box; made once
 
 	// Messages that come before the calls, and that another node serves.
-	run         ForwardRun // nil for none
-	forwards    int        // messages of run
+	remote      ForwardRun // nil for none
+	forwards    int        // messages of remote
 	forwardSize int        // their bytes of payload
 	route       string     // of the last one; Free keeps it, to save allocations
 }
@@ -66,8 +66,8 @@ func (b *Batch) Away() bool {
 
 // Free returns a batch that is not delivered to the pool.
 func (b *Batch) Free() {
-	if b.run != nil {
-		b.endRun()
+	if b.remote != nil {
+		b.freeRemote()
 	}
 	if cap(b.calls) > maxIdleCalls {
 		return

@@ -160,10 +160,7 @@ type entity struct {
 	held      int // how many times Hold was called
 }
 
-var (
-	_ dispatch.Entity   = (*entity)(nil)
-	_ dispatch.Deferrer = (*entity)(nil)
-)
+var _ dispatch.Entity = (*entity)(nil)
 
 func (e *entity) Attach(c sessionctl.Control) { e.control = c }
 

@@ -39,6 +39,8 @@ type benchEntity struct{ mock.NetworkEntity }
 func (e *benchEntity) Begin(uint64, *string)         {}
 func (e *benchEntity) Fail(uint64, *message.Error)   {}
 func (e *benchEntity) Refuse(uint64, *message.Error) {}
+func (e *benchEntity) Deferred() bool                { return false }
+func (e *benchEntity) Waiting(uint64) bool           { return false }
 func (e *benchEntity) Hold()                         {}
 func (e *benchEntity) Release()                      {}
 

@@ -60,12 +60,16 @@ func (d *Dispatcher) DecodeInto(c *Call, s *session.Session, h *message.Header, 
 // DecodeRouted is DecodeInto for a session whose Router has bindings: another node may have to
 // serve what this node could serve.
 func (d *Dispatcher) DecodeRouted(c *Call, s *session.Session, h *message.Header, k Keeper) {
-	found := d.find(h)
-	if found == nil || h.Strange || d.Inbound != nil || d.draining.Load() || !d.boundAway(s, found.Route) {
-		d.DecodeInto(c, s, h, k, found)
+	if h.Strange || d.Inbound != nil || d.draining.Load() {
+		d.decodeSpecial(c, s, h)
 		return
 	}
-	d.decodeRemote(c, h, k)
+	found := d.find(h)
+	if found == nil || d.boundAway(s, found.Route) {
+		d.decodeRemote(c, h, k)
+		return
+	}
+	d.DecodeInto(c, s, h, k, found)
 }
 
 // boundAway reports whether a session binds a route that this node serves to another node.

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
 )
@@ -26,45 +27,46 @@ type ForwardRun interface {
 }
 
 // DecodeForward adds a message to the run of b if the session is bound to another node that
-// serves it. It reports false, and adds nothing, if the message has to become a Call of b. Once b
-// has a Call, later messages become Calls too.
-func (d *Dispatcher) DecodeForward(b *Batch, s *session.Session, h *message.Header) bool {
+// serves it. It reports false, and adds nothing, if the message has to become a Call of b; here is
+// its handler then, if it was looked up and is on this node. Once b has a Call, later messages
+// become Calls too.
+func (d *Dispatcher) DecodeForward(b *Batch, s *session.Session, h *message.Header) (added bool, here *handler.Handler) {
 	if len(b.calls) > 0 || h.Strange || d.Inbound != nil || d.Debug || d.remote == nil || d.draining.Load() {
-		return false
+		return false, nil
 	}
-	if b.run == nil || h.Compressed || string(h.Route) != b.route {
+	if b.remote == nil || h.Compressed || string(h.Route) != b.route {
 		return d.decodeForward(b, s, h)
 	}
-	return b.forward(b.route, h)
+	return b.forward(b.route, h), nil
 }
 
 // decodeForward is DecodeForward for a message that begins a run, or whose route is not that of
 // the message before.
-func (d *Dispatcher) decodeForward(b *Batch, s *session.Session, h *message.Header) bool {
+func (d *Dispatcher) decodeForward(b *Batch, s *session.Session, h *message.Header) (added bool, here *handler.Handler) {
 	route := b.route
 	if h.Compressed || string(h.Route) != route {
 		var known bool
 		if route, known = d.route(h); !known {
-			return false
+			return false, nil
 		}
 	}
 	if found := d.find(h); found != nil && !found.Sessionless() && !d.boundAway(s, found.Route) {
-		return false // this node serves it
+		return false, found
 	}
-	if b.run == nil {
-		if b.run = d.remote.ForwardRun(s, route); b.run == nil {
-			return false
+	if b.remote == nil {
+		if b.remote = d.remote.ForwardRun(s, route); b.remote == nil {
+			return false, nil
 		}
 	}
 	b.route = route
-	return b.forward(route, h)
+	return b.forward(route, h), nil
 }
 
 // forward adds a message to the run of b.
 func (b *Batch) forward(route string, h *message.Header) bool {
-	if !b.run.Add(route, h.ID, h.Body) {
+	if !b.remote.Add(route, h.ID, h.Body) {
 		if b.forwards == 0 {
-			b.endRun()
+			b.freeRemote()
 		}
 		return false
 	}
@@ -73,35 +75,35 @@ func (b *Batch) forward(route string, h *message.Header) bool {
 	return true
 }
 
-// unrun replaces the run of b by Calls.
-func (b *Batch) unrun() {
+// remoteToCalls replaces the run of b by Calls.
+func (b *Batch) remoteToCalls() {
 	calls := make([]Call, 0, b.forwards+len(b.calls))
-	b.run.Each(func(m *message.Message) { calls = append(calls, forward(m)) })
+	b.remote.Each(func(m *message.Message) { calls = append(calls, forward(m)) })
 	b.calls = append(calls, b.calls...)
 	b.size += b.forwardSize
-	b.endRun()
+	b.freeRemote()
 }
 
-func (b *Batch) endRun() {
-	b.run.Free()
-	b.run, b.forwards, b.forwardSize = nil, 0, 0
+func (b *Batch) freeRemote() {
+	b.remote.Free()
+	b.remote, b.forwards, b.forwardSize = nil, 0, 0
 }
 
-// sendRun sends the run of b, on the caller's goroutine, if no message waits or runs. Otherwise,
+// sendRemote sends the run of b, on the caller's goroutine, if no message waits or runs. Otherwise,
 // and if the run cannot be sent, its messages become Calls.
-func (m *Mailbox) sendRun(b *Batch) {
+func (m *Mailbox) sendRemote(b *Batch) {
 	m.mu.Lock()
 	if m.active || m.sealed {
 		m.mu.Unlock()
-		b.unrun()
+		b.remoteToCalls()
 		return
 	}
 	m.active = true // what is queued meanwhile runs later
 	m.mu.Unlock()
-	if b.run.Send() {
-		b.endRun()
+	if b.remote.Send() {
+		b.freeRemote()
 	} else {
-		b.unrun()
+		b.remoteToCalls()
 	}
 	m.mu.Lock()
 	switch {

@@ -75,7 +75,11 @@ func (b *bed) read(messages ...*message.Message) {
 	size := 0
 	for _, m := range messages {
 		h := header(b.t, m)
-		if !b.DecodeForward(batch, b.session, h) {
+		switch added, here := b.DecodeForward(batch, b.session, h); {
+		case added:
+		case here != nil:
+			b.DecodeInto(batch.Next(len(m.Data)), b.session, h, dispatch.Clones, here)
+		default:
 			b.DecodeRouted(batch.Next(len(m.Data)), b.session, h, dispatch.Clones)
 		}
 		size += len(m.Data)
@@ -122,7 +126,7 @@ func TestForwardRun(t *testing.T) {
 		got.expect(t, "run notify 0 bank.Log 1", "run notify 0 bank.Log 2")
 		o.sent.expect(t, "notify 0 bank.Log 3", "notify 0 bank.Log 3")
 		batch := dispatch.NewBatch()
-		if !b.DecodeForward(batch, b.session, header(t, notify("bank.Log", ""))) || !batch.Away() {
+		if added, _ := b.DecodeForward(batch, b.session, header(t, notify("bank.Log", ""))); !added || !batch.Away() {
 			t.Error("a batch with a run is not away")
 		}
 		batch.Free()
@@ -223,8 +227,9 @@ func TestNoForwardRun(t *testing.T) {
 		configure func(*dispatch.Config)
 		prepare   func(b *bed, o *others)
 		h         *message.Header
+		here      bool // its handler is on this node
 	}{
-		{name: "this node serves it", h: header(t, request(1, "desk.Raw", ""))},
+		{name: "this node serves it", here: true, h: header(t, request(1, "desk.Raw", ""))},
 		{name: "the session is not bound", h: header(t, request(1, "shop.Buy", ""))},
 		{name: "flags", h: strange},
 		{name: "a code that is not known", h: unknown},
@@ -245,12 +250,16 @@ func TestNoForwardRun(t *testing.T) {
 				batch := dispatch.NewBatch()
 				if o.runs.most < 0 {
 					o.runs.most = 1
-					if !b.DecodeForward(batch, b.session, h) {
+					if added, _ := b.DecodeForward(batch, b.session, h); !added {
 						t.Error("a run has no room for one message")
 					}
 				}
-				if b.DecodeForward(batch, b.session, h) {
+				added, here := b.DecodeForward(batch, b.session, h)
+				if added {
 					t.Error("DecodeForward = true, want false")
+				}
+				if (here != nil) != c.here || here != nil && here.Route != string(h.Route) {
+					t.Errorf("DecodeForward returns the handler %+v, want one: %v", here, c.here)
 				}
 				batch.Free()
 			})
@@ -260,7 +269,7 @@ func TestNoForwardRun(t *testing.T) {
 		inBed(t, nil, nil, func(b *bed) {
 			batch := dispatch.NewBatch()
 			defer batch.Free()
-			if b.DecodeForward(batch, b.session, header(t, request(1, "bank.Pay", ""))) || batch.Away() {
+			if added, _ := b.DecodeForward(batch, b.session, header(t, request(1, "bank.Pay", ""))); added || batch.Away() {
 				t.Error("a node without a cluster forwards a message")
 			}
 		})
@@ -276,7 +285,7 @@ func TestForwardRunByCode(t *testing.T) {
 		coded.Compressed, coded.Code, coded.Route = true, 1, nil
 		batch := dispatch.NewBatch()
 		for range 2 {
-			if !b.DecodeForward(batch, b.session, coded) {
+			if added, _ := b.DecodeForward(batch, b.session, coded); !added {
 				t.Fatal("DecodeForward = false for a code of the dictionary")
 			}
 		}

@@ -20,6 +20,11 @@ type Entity interface {
 	// Refuse answers a request with an error for which Begin was not called. It may be called
 	// during a run.
 	Refuse(id uint64, err *message.Error)
+	// Deferred reports whether the handler that runs took over the answer: it has called LastMid.
+	// It is called on the goroutine of the run.
+	Deferred() bool
+	// Waiting reports whether the request has no answer yet. It may be called concurrently.
+	Waiting(id uint64) bool
 	// Hold and Release enclose a run of messages. What is sent in between may go out together at
 	// its end.
 	Hold()
@@ -34,7 +39,8 @@ type Accountant interface {
 }
 
 // Mailbox runs the messages of one session one at a time, in the order of their delivery, each on
-// its scheduler. Its methods may be called concurrently, except Wait and WaitIdle, which are for one goroutine.
+// its scheduler. Its methods may be called concurrently, except Wait and WaitIdle, which are for
+// one goroutine.
 //
 // The caller that delivers bounds the memory: Wait returns when there is room, and Offer refuses a
 // message without room.
@@ -50,14 +56,14 @@ type Mailbox struct {
 	count       int32        // messages that wait or run
 	size        int32        // bytes of payload of those
 	window      *flow.Window // messages at other nodes; created by the first Acquire
-	active      bool         // run is scheduled, or runs
+	active      bool         // runWaiting is scheduled, or runs
 	sealed      bool         // nothing more is accepted
 	interrupted bool         // Interrupt was called, and no Wait or WaitIdle has returned since
 	wantsIdle   bool         // WaitIdle waits
 	last        func()       // runs after everything else, on the dispatcher's loop
 	room        chan struct{}
 
-	placed *placement // where run runs, or will; nil for the dispatcher's loop. Used by the run alone
+	placed *placement // where runWaiting runs, or will; nil for the dispatcher's loop. runWaiting owns it
 }
 
 // Init prepares a mailbox for the messages of s. limit is how many messages may wait, size how
@@ -77,8 +83,8 @@ func (m *Mailbox) Idle() bool {
 // Deliver queues the messages of b, which belongs to the mailbox then. If the mailbox is sealed, it
 // refuses them and reports false.
 func (m *Mailbox) Deliver(b *Batch) bool {
-	if b.run != nil {
-		if m.sendRun(b); len(b.calls) == 0 {
+	if b.remote != nil {
+		if m.sendRemote(b); len(b.calls) == 0 {
 			b.Free()
 			return true
 		}

@@ -11,29 +11,15 @@ import (
 // answerLimit is how long a request may wait for its answer before its route is logged.
 const answerLimit = 30 * time.Second
 
-// Deferrer is an [Entity] that knows which requests wait for an answer. For an entity that is
-// none, a handler that returns no reply and no error defers the answer.
-type Deferrer interface {
-	// Deferred reports whether the handler that runs took over the answer: it has called
-	// LastMid. It is called on the goroutine of the run.
-	Deferred() bool
-	// Waiting reports whether the request has no answer yet. It may be called concurrently.
-	Waiting(id uint64) bool
-}
-
 // noReply is called when a handler has returned neither a reply nor an error to a request. If the
 // handler promises a reply and did not defer the answer, the client gets an empty one. Otherwise
 // the answer may come later.
 func (m *Mailbox) noReply(c *Call) error {
-	e, ok := m.entity.(Deferrer)
-	if !ok {
-		return nil
-	}
 	if c.handler.Reply() == nil {
-		m.watch(c, e)
+		m.watch(c)
 		return nil
 	}
-	if e.Deferred() || !e.Waiting(c.id) {
+	if m.entity.Deferred() || !m.entity.Waiting(c.id) {
 		return nil
 	}
 	data, err := m.d.emptyReply(c.handler)
@@ -63,8 +49,8 @@ func (d *Dispatcher) emptyReply(h *handler.Handler) (data []byte, err error) {
 
 // watch logs the route if the request has no answer when answerLimit has passed: its handler may
 // have forgotten it. One request of a route is watched at a time, and a route is logged once.
-func (m *Mailbox) watch(c *Call, e Deferrer) {
-	h, id := c.handler, c.id
+func (m *Mailbox) watch(c *Call) {
+	h, id, e := c.handler, c.id, m.entity
 	if h.Watched.Load() || !e.Waiting(id) || !h.Watched.CompareAndSwap(false, true) {
 		return
 	}

@@ -15,38 +15,38 @@ type placement struct {
 	closed bool // its messages fail, on the dispatcher's loop
 }
 
-// start schedules run where the first message of b, the first batch that waits, belongs. If b is
-// nil, run belongs on the dispatcher's loop. Between Deliver or Seal and run, and within run, one
-// goroutine is here at a time.
+// start schedules runWaiting where the first message of b, the first batch that waits, belongs. If
+// b is nil, runWaiting belongs on the dispatcher's loop. Between Deliver or Seal and runWaiting, and
+// within runWaiting, one goroutine is here at a time.
 func (m *Mailbox) start(b *Batch) {
 	if b == nil {
 		m.placed = nil
-		m.schedule(m.run)
+		m.schedule(m.runWaiting)
 		return
 	}
 	m.placed = m.place(&b.calls[0])
 	if b.task == nil {
-		b.task = func() { b.box.run() }
+		b.task = func() { b.box.runWaiting() }
 	}
 	b.box = m
 	m.schedule(b.task)
 }
 
-// schedule queues run on the scheduler where it is placed. If that has closed, run is queued on
-// the dispatcher's loop.
-func (m *Mailbox) schedule(run func()) {
+// schedule queues task, which calls runWaiting, on the scheduler where it is placed. If that has
+// closed, task is queued on the dispatcher's loop.
+func (m *Mailbox) schedule(task func()) {
 	if p := m.placed; p != nil && !p.closed {
-		if m.queue(p, run) {
-			return // now m.placed belongs to the run
+		if m.queue(p, task) {
+			return // now m.placed belongs to runWaiting
 		}
 		m.placed = &placement{name: p.name, closed: true}
 	}
-	m.d.Loop.Invoke(run)
+	m.d.Loop.Invoke(task)
 }
 
-// queue queues run on a scheduler of the program's. It reports false if that has ended, or
+// queue queues task on a scheduler of the program's. It reports false if that has ended, or
 // panics.
-func (m *Mailbox) queue(p *placement, run func()) (accepted bool) {
+func (m *Mailbox) queue(p *placement, task func()) (accepted bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			m.d.panicked("scheduler", r, "scheduler", p.name, "session", m.s.ID(), "uid", m.s.UID())
@@ -54,13 +54,13 @@ func (m *Mailbox) queue(p *placement, run func()) (accepted bool) {
 		}
 	}()
 	if p.loop != nil {
-		return p.loop.Invoke(run)
+		return p.loop.Invoke(task)
 	}
 	// A type of the program may call a task twice, when its batch is used again.
 	if s, ok := p.on.(scheduler.Invoker); ok {
-		return s.Invoke(m.run)
+		return s.Invoke(m.runWaiting)
 	}
-	p.on.Schedule(m.run)
+	p.on.Schedule(m.runWaiting)
 	return true
 }
 
@@ -87,8 +87,8 @@ func (m *Mailbox) place(c *Call) *placement {
 	return nil
 }
 
-// runsHere reports whether c belongs where run is. first is true for the message for which run
-// was scheduled.
+// runsHere reports whether c belongs where runWaiting is. first is true for the message for which
+// runWaiting was scheduled.
 func (m *Mailbox) runsHere(c *Call, first bool) bool {
 	closed := m.placed != nil && m.placed.closed
 	if c.handler == nil || c.handler.SchedName == "" {
@@ -116,7 +116,7 @@ func same(a, b scheduler.LocalScheduler, unknown bool) bool {
 	return a == b
 }
 
-// isPlacedOn reports whether run is on the scheduler that the session holds under a name.
+// isPlacedOn reports whether runWaiting is on the scheduler that the session holds under a name.
 func (m *Mailbox) isPlacedOn(name string) bool {
 	if m.placed != nil {
 		return !m.placed.closed && m.placed.name == name

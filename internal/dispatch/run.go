@@ -6,41 +6,41 @@ import (
 	"github.com/lonng/nano/internal/handler"
 )
 
-// run runs the messages that wait, up to the first one that belongs to another scheduler.
-func (m *Mailbox) run() {
+// runWaiting runs the messages that wait, up to the first one that belongs to another scheduler.
+func (m *Mailbox) runWaiting() {
 	m.mu.Lock()
 	list := m.head
 	m.head, m.tail = nil, nil
 	m.mu.Unlock()
-	r := run{m: m, next: list}
+	x := execution{m: m, next: list}
 	if m.placed == nil || m.placed.closed {
-		r.began = m.d.Loop.SelfTimed()
+		x.began = m.d.Loop.SelfTimed()
 	} else {
 		m.entity.Hold() // the dispatcher's own loop holds for a whole batch
-		r.held = true
-		r.began = m.d.now()
+		x.held = true
+		x.began = m.d.now()
 		if l := m.placed.loop; l != nil {
 			l.SelfTimed()
 		}
 	}
-	defer r.end() // also when a handler ends the goroutine with runtime.Goexit
-	for r.next != nil && !r.batch() {
-		b := r.next
-		r.next, r.at = b.next, 0
+	defer x.end() // also when a handler ends the goroutine with runtime.Goexit
+	for x.next != nil && !x.batch() {
+		b := x.next
+		x.next, x.at = b.next, 0
 		b.Free()
 	}
 }
 
 // finish puts the messages that have not run back into the queue, and schedules the next run.
-func (m *Mailbox) finish(r *run) {
+func (m *Mailbox) finish(x *execution) {
 	if e, ok := m.entity.(Accountant); ok {
-		e.Ran(r.done, r.doneSize)
+		e.Ran(x.done, x.doneSize)
 	}
 	m.mu.Lock()
-	m.count -= int32(r.done)
-	m.size -= int32(r.doneSize)
-	if r.next != nil {
-		end := r.next
+	m.count -= int32(x.done)
+	m.size -= int32(x.doneSize)
+	if x.next != nil {
+		end := x.next
 		for end.next != nil {
 			end = end.next
 		}
@@ -48,7 +48,7 @@ func (m *Mailbox) finish(r *run) {
 		if m.head == nil {
 			m.tail = end
 		}
-		m.head = r.next
+		m.head = x.next
 	}
 	m.wakeReader()
 	switch {
@@ -60,28 +60,28 @@ func (m *Mailbox) finish(r *run) {
 		if m.placed != nil && !m.placed.closed {
 			m.placed = nil
 			m.mu.Unlock()
-			m.schedule(m.run)
+			m.schedule(m.runWaiting)
 			return
 		}
 		last := m.last
 		m.last = nil
 		m.mu.Unlock()
 		last()
-		if took := m.d.now() - r.began; m.d.Slow > 0 && took > m.d.Slow {
+		if took := m.d.now() - x.began; m.d.Slow > 0 && took > m.d.Slow {
 			m.d.Log.Warn("nano: slow close", "session", m.s.ID(), "uid", m.s.UID(), "took", took)
 		}
 	default:
 		m.active = false
 		m.wakeIdle()
 		m.mu.Unlock()
-		if !r.held {
-			m.d.Loop.EndedAt(r.began)
+		if !x.held {
+			m.d.Loop.EndedAt(x.began)
 		}
 	}
 }
 
-// run is one run of a mailbox.
-type run struct {
+// execution is the state of one call of runWaiting.
+type execution struct {
 	m        *Mailbox
 	held     bool
 	next     *Batch // the batch that runs, or that belongs to another scheduler
@@ -100,57 +100,57 @@ type run struct {
 	stretch int64         // calls before the clock is read again
 }
 
-// batch runs the messages of r.next. It reports whether it stopped at one that belongs to another
+// batch runs the messages of x.next. It reports whether it stopped at one that belongs to another
 // scheduler.
-func (r *run) batch() (moved bool) {
-	b := r.next
-	for r.at < len(b.calls) && !moved {
-		moved = r.some(b)
+func (x *execution) batch() (moved bool) {
+	b := x.next
+	for x.at < len(b.calls) && !moved {
+		moved = x.some(b)
 	}
 	if !moved {
-		r.doneSize += b.size
+		x.doneSize += b.size
 	}
 	return moved
 }
 
 // some runs messages of b until one panics or belongs to another scheduler; moved is true in the
 // latter case. One deferred function serves all of them, because it costs as much as a quick call.
-func (r *run) some(b *Batch) (moved bool) {
+func (x *execution) some(b *Batch) (moved bool) {
 	returned := false
 	defer func() {
 		if !returned {
-			r.m.unreturned(&b.calls[r.at-1], recover())
+			x.m.unreturned(&b.calls[x.at-1], recover())
 		}
 	}()
-	for r.at < len(b.calls) && !moved {
-		c := &b.calls[r.at]
-		if moved = !r.m.runsHere(c, r.done == 0); !moved {
-			r.at++
-			r.done++
-			r.call(c)
+	for x.at < len(b.calls) && !moved {
+		c := &b.calls[x.at]
+		if moved = !x.m.runsHere(c, x.done == 0); !moved {
+			x.at++
+			x.done++
+			x.call(c)
 		}
 	}
 	returned = true
 	return moved
 }
 
-// end ends a run, also after a handler that ended the goroutine.
-func (r *run) end() {
-	r.readClock()
-	r.flushStats()
-	if r.handler != nil {
-		r.m.d.label(nil)
+// end ends an execution, also after a handler that ended the goroutine.
+func (x *execution) end() {
+	x.readClock()
+	x.flushStats()
+	if x.handler != nil {
+		x.m.d.label(nil)
 	}
-	if b := r.next; b != nil && r.at == len(b.calls) { // its last handler ended the goroutine
-		r.next = b.next
-		r.doneSize += b.size
-	} else if b != nil && r.at > 0 {
-		n := copy(b.calls, b.calls[r.at:])
+	if b := x.next; b != nil && x.at == len(b.calls) { // its last handler ended the goroutine
+		x.next = b.next
+		x.doneSize += b.size
+	} else if b != nil && x.at > 0 {
+		n := copy(b.calls, b.calls[x.at:])
 		clear(b.calls[n:])
 		b.calls = b.calls[:n]
 	}
-	if r.held {
-		r.m.entity.Release()
+	if x.held {
+		x.m.entity.Release()
 	}
-	r.m.finish(r)
+	x.m.finish(x)
 }

@@ -19,12 +19,19 @@ const MaxWaiting = 512
 // waits for a deferred answer. The common request, which its handler answers, takes
 // neither memory nor a lock here.
 type Ledger struct {
-	current atomic.Uint64 // the request that runs or ran last, 0 for a notify; Begin sets it before serial
-	serial  atomic.Uint64 // of current: how many messages have begun
-	claimed atomic.Uint64 // the serial of the request that was claimed last while it was current
+	state  atomic.Uint64 // of the message that runs or ran last: its serial, shifted, and flags
+	offset atomic.Uint64 // the id of that request less its serial; it changes only while no request is current
 
 	deferred atomic.Pointer[deferred] // nil until it is needed
 }
+
+// Clients number their requests one after the other, and so does serial. So the offset rarely
+// changes, and a request costs two atomic writes: one when it begins, one when it is claimed.
+const (
+	isRequest  = 1 << 0 // the message is a request
+	isClaimed  = 1 << 1 // the request was claimed
+	serialBits = 2      // how far the serial is shifted: how many messages have begun
+)
 
 // deferred is the part of a Ledger that few sessions need.
 type deferred struct {
@@ -41,44 +48,65 @@ type request struct{ id, serial uint64 }
 // Begin makes the request id the current one; id is 0 for a notify. A client may use an
 // id again.
 func (l *Ledger) Begin(id uint64) {
-	last, serial := l.current.Load(), l.serial.Load()
-	if last != 0 && l.claimed.Load() != serial {
-		l.leave(last, serial)
+	last := l.state.Load()
+	if last&(isRequest|isClaimed) == isRequest {
+		l.leave(last)
 	}
-	if id != last {
-		l.current.Store(id) // notifies in a row save it: a store of an atomic costs as much as a quick handler
+	serial := last>>serialBits + 1
+	if id == 0 {
+		l.state.Store(serial << serialBits)
+		return
 	}
-	l.serial.Store(serial + 1)
+	if offset := id - serial; l.offset.Load() != offset {
+		if last&isRequest != 0 {
+			l.state.Store(last >> serialBits << serialBits) // no request is current
+		}
+		l.offset.Store(offset)
+	}
+	l.state.Store(serial<<serialBits | isRequest)
 }
 
-// leave records that the current request waits for a deferred answer, unless it is
-// claimed at this moment. It takes the claim of the current request itself: a later Claim
+// leave records that the current request, whose state is last, waits for a deferred answer,
+// unless it is claimed at this moment. It takes the claim of the request itself: a later Claim
 // finds the request among those that wait.
-func (l *Ledger) leave(id, serial uint64) {
+func (l *Ledger) leave(last uint64) {
 	d := l.more() // before the claim: a Claim that comes too late then finds it
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if l.claimCurrent(serial) {
-		d.wait(id, serial)
+	if l.state.CompareAndSwap(last, last|isClaimed) {
+		serial := last >> serialBits
+		d.wait(l.offset.Load()+serial, serial)
 	}
 }
 
-// claimCurrent claims the current request, and reports whether it was not claimed before.
-func (l *Ledger) claimCurrent(serial uint64) bool {
-	last := l.claimed.Load()
-	return last < serial && l.claimed.CompareAndSwap(last, serial)
+// load returns the state and the id that belongs to it, which is 0 for a notify.
+func (l *Ledger) load() (state, id uint64) {
+	for {
+		state = l.state.Load()
+		if state&isRequest == 0 {
+			return state, 0
+		}
+		id = l.offset.Load() + state>>serialBits
+		if l.state.Load() == state {
+			return state, id
+		}
+	}
 }
 
 // Current returns the id of the request that runs or ran last; 0 for a notify.
-func (l *Ledger) Current() uint64 { return l.current.Load() }
+func (l *Ledger) Current() uint64 {
+	_, id := l.load()
+	return id
+}
 
 // Take is Current for a handler that may answer later. It marks the request, see [Ledger.Taken].
 func (l *Ledger) Take() uint64 {
 	d := l.more()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.taken = l.serial.Load()
-	return l.current.Load()
+	state, id := l.load()
+	d.taken = state >> serialBits
+	return id
 }
 
 // Taken reports whether Take was called since Begin.
@@ -89,17 +117,17 @@ func (l *Ledger) Taken() bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return l.serial.Load() != 0 && d.taken == l.serial.Load()
+	return d.taken != 0 && d.taken == l.Serial()
 }
 
 // Waiting reports whether the request id has begun and has no answer. It returns false for requests
 // that were forgotten.
 func (l *Ledger) Waiting(id uint64) bool {
-	if id != 0 && id == l.current.Load() && l.claimed.Load() != l.serial.Load() {
+	if state, current := l.load(); id != 0 && id == current && state&isClaimed == 0 {
 		return true
 	}
 	// A request that is no longer current and has no answer is in deferred by now: Begin
-	// leaves the last request before it stores the next.
+	// leaves the last request before it begins the next.
 	d := l.deferred.Load()
 	if d == nil {
 		return false
@@ -111,7 +139,7 @@ func (l *Ledger) Waiting(id uint64) bool {
 
 // Serial returns the serial number of the message that runs or ran last. It differs for
 // two requests with one id.
-func (l *Ledger) Serial() uint64 { return l.serial.Load() }
+func (l *Ledger) Serial() uint64 { return l.state.Load() >> serialBits }
 
 // Claim takes the right to answer the request id. It reports whether the request has no
 // answer yet, and whether it is the current one. A caller that cannot send the answer
@@ -128,13 +156,13 @@ func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 		return false, false
 	}
 	for {
-		now := l.serial.Load()
-		current = id == l.current.Load() && (serial == 0 || serial == now)
-		if current && l.claimCurrent(now) {
-			return true, true
-		}
-		if l.serial.Load() == now {
+		state, now := l.load()
+		current = id == now && (serial == 0 || serial == state>>serialBits)
+		if !current || state&isClaimed != 0 {
 			break
+		}
+		if l.state.CompareAndSwap(state, state|isClaimed) {
+			return true, true
 		}
 	}
 	d := l.deferred.Load()
@@ -145,7 +173,7 @@ func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	defer d.mu.Unlock()
 	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && (serial == 0 || r.serial == serial) })
 	if i >= 0 {
-		current = d.waiting[i].serial == l.serial.Load()
+		current = d.waiting[i].serial == l.Serial()
 		d.waiting = slices.Delete(d.waiting, i, i+1)
 		return true, current
 	}
@@ -163,8 +191,8 @@ func (l *Ledger) RestoreSerial(id, serial uint64) {
 	d := l.more()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if now := l.serial.Load(); serial == 0 && l.current.Load() == id {
-		serial = now
+	if state, current := l.load(); serial == 0 && current == id {
+		serial = state >> serialBits
 	}
 	d.wait(id, serial)
 }

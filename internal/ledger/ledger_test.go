@@ -132,6 +132,41 @@ func TestConcurrentClaims(t *testing.T) {
 	}
 }
 
+// TestCurrentIsNeverTorn checks that other goroutines never see the serial of one request
+// beside the id of another: all ids are even, and no two requests in a row have ids that
+// follow each other.
+func TestCurrentIsNeverTorn(t *testing.T) {
+	var l Ledger
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for !stop.Load() {
+				id := l.Current()
+				if id%2 != 0 {
+					t.Errorf("Current() = %d, want an even id", id)
+					return
+				}
+				if ok, _ := l.Claim(id + 1); ok || l.Waiting(id+1) {
+					t.Errorf("request %d was claimed or waits, but has not begun", id+1)
+					return
+				}
+			}
+		})
+	}
+	for id := uint64(2); id <= 200_000 && !t.Failed(); id += 2 {
+		l.Begin(id)
+		if ok, _ := l.Claim(id); !ok {
+			t.Errorf("Claim(%d) = false, want true", id)
+		}
+		if id%6 == 0 {
+			l.Begin(0)
+		}
+	}
+	stop.Store(true)
+	wg.Wait()
+}
+
 func BenchmarkBeginClaim(b *testing.B) {
 	var l Ledger
 	id := uint64(0)

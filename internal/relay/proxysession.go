@@ -154,7 +154,6 @@ var (
 	_ session.NetworkEntity = (*proxySession)(nil)
 	_ dispatch.Entity       = (*proxySession)(nil)
 	_ dispatch.Accountant   = (*proxySession)(nil)
-	_ dispatch.Deferrer     = (*proxySession)(nil)
 	_ sessionctl.Deferrer   = (*proxySession)(nil)
 	_ sessionctl.Attacher   = (*proxySession)(nil)
 	_ sessionctl.Keeper     = (*proxySession)(nil)

@@ -69,6 +69,10 @@ func (v *visitor) Mailbox() *dispatch.Mailbox { return &v.box }
 
 func (v *visitor) Begin(uint64, *string) {}
 
+func (v *visitor) Deferred() bool { return true }
+
+func (v *visitor) Waiting(uint64) bool { return false }
+
 func (v *visitor) Hold() {}
 
 func (v *visitor) Release() {}

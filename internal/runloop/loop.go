@@ -69,7 +69,6 @@ type Loop struct {
 	delays    histogram.Histogram // how long the first task of each batch had waited
 	delay     atomic.Int64        // how long the first task of the last batch had waited
 	stuck     atomic.Int64        // the busy value whose stack has been logged
-	saturated atomic.Bool         // see noteLoad; written by the loop alone
 	busyTime  atomic.Int64        // sum of the times of the batches
 	flushTime atomic.Int64        // sum of the times of the flushes
 
@@ -92,6 +91,7 @@ type Loop struct {
 	idle          time.Duration // when the last batch had run
 	since         time.Duration // when the loop began to add up rested
 	rested        time.Duration // how long the loop has rested since
+	saturated     bool          // the loop has rested for less than half of the last milliseconds; see noteLoad
 }
 
 // New makes a loop that keeps its tasks until Start.
@@ -282,7 +282,7 @@ func (l *Loop) end() {
 // sleep waits for a task, for Close, or for the alarm.
 func (l *Loop) sleep() {
 	<-l.wake
-	if l.saturated.Load() {
+	if l.saturated {
 		// Goroutines that are ready to run have more tasks. If the loop lets them run first, what
 		// one poll of the network brought makes one batch, and its answers go out together.
 		l.yielder.Yield()

@@ -45,7 +45,7 @@ func TestWhatSaturates(t *testing.T) {
 			s.idle = now
 			now += gap
 			s.noteLoad(now)
-			if s.Saturated() {
+			if s.saturated {
 				saturated++
 			}
 			now += work
@@ -64,7 +64,7 @@ func TestSaturated(t *testing.T) {
 	s := New(DefaultConfig())
 	s.Start()
 	defer s.Close()
-	saturated := func() bool { return state(s, func() bool { return s.Saturated() }) }
+	saturated := func() bool { return state(s, func() bool { return s.saturated }) }
 	time.Sleep(4 * longRest)
 	if saturated() {
 		t.Error("a loop that rested is saturated")
