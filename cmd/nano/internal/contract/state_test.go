@@ -118,7 +118,7 @@ func TestDiffOfState(t *testing.T) {
 // TestStateNames compares names with those that package state makes.
 func TestStateNames(t *testing.T) {
 	sync, err := state.New(&struct {
-		ID, HPMax, XPos, A, Ab, URL2Path, UserID, A_B, X1, HTTPServer bool //nolint:revive // underscores are legal
+		ID, HPMax, XPos, A, Ab, URL2Path, UserID, A_B, X1, HTTPServer bool
 	}{})
 	if err != nil {
 		t.Fatal(err)
