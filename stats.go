@@ -29,7 +29,7 @@ type Stats struct {
 
 	Loop LoopStats // how the logic goroutine uses its time
 
-	Panics int64                 // in handlers, hooks and serializers
+	Panics int64                 // in handlers, hooks, serializers and rooms
 	Routes map[string]RouteStats // by route; handlers that were called, or whose calls were refused
 
 	// Refused counts refusals, by reason:
@@ -130,7 +130,9 @@ func (s *Server) Stats() Stats {
 	maps.Copy(st.Refused, s.hub.RefusedBy())
 	st.Closed = c.ClosedBy()
 	st.Resume = s.resumeStats()
-	st.Rooms = s.roomsStats()
+	if st.Rooms = s.roomsStats(); st.Rooms != nil {
+		st.Panics += st.Rooms.Panics
+	}
 	st.Scripts = s.scriptStats()
 	if c := s.broker.Stats(); c != nil {
 		st.Cluster = (*cluster.Stats)(c)

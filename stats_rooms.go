@@ -6,7 +6,7 @@ import "time"
 const MaxLoudest = 10
 
 // RoomsStats holds the figures of the rooms of package room that a server has. The sums are of the rooms that exist, so they
-// shrink when a room ends.
+// shrink when a room ends, except for Panics.
 type RoomsStats struct {
 	Rooms      int
 	Seats      int // taken, held or reserved seats
@@ -17,11 +17,11 @@ type RoomsStats struct {
 	LagP50         time.Duration // median delay of ticks, within a factor of two
 	LagP99         time.Duration
 	Busy           time.Duration // time that ticks, messages and timers of rooms took
-	Panics         int64
-	SlowClients    int64   // patches that were not sent because the client did not read
-	InputsDropped  int64   // inputs of players who sent too many
-	Bytes          int64   // bytes of state
-	BytesPerPlayer float64 // bytes of state per second and connected player
+	Panics         int64         // since the start of the server, also of rooms that have ended
+	SlowClients    int64         // patches that were not sent because the client did not read
+	InputsDropped  int64         // inputs of players who sent too many
+	Bytes          int64         // bytes of state
+	BytesPerPlayer float64       // bytes of state per second and connected player
 
 	Loudest []RoomLoad // the rooms that take the most time, the first of all first; at most MaxLoudest
 }

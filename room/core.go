@@ -215,6 +215,7 @@ func (c *core) guard(what string, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.stats.panics.Add(1)
+			c.node.panics.Add(1)
 			c.log.Error("nano: panic in a room", "room", c.id, "method", what, "panic", fmt.Sprint(p), stacktrace.Attr())
 			err = errPanic
 		}

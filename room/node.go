@@ -30,10 +30,11 @@ type node struct {
 	tasksMu    sync.Mutex
 	tasks      sync.WaitGroup // see spawn; Add is called under tasksMu
 	codes      *codes
-	creates    *limiter // limits rooms of kinds that only other nodes have, by session
-	guesses    *limiter // limits wrong codes, by session
-	addresses  *limiter // limits wrong codes, by address
-	asks       *limiter // limits requests for which all other nodes may be asked, by session
+	creates    *limiter     // limits rooms of kinds that only other nodes have, by session
+	guesses    *limiter     // limits wrong codes, by session
+	addresses  *limiter     // limits wrong codes, by address
+	asks       *limiter     // limits requests for which all other nodes may be asked, by session
+	panics     atomic.Int64 // of all rooms, also those that have ended
 
 	mu       sync.Mutex
 	kinds    map[string]*kindAt // mu guards it and the following fields

@@ -122,7 +122,7 @@ func (n *node) stats(k *kind) []Stats {
 
 // RoomsStats returns the sums over all rooms for the server's Stats.
 func (s *server) RoomsStats() nano.RoomsStats {
-	var sum nano.RoomsStats
+	sum := nano.RoomsStats{Panics: s.node.panics.Load()}
 	var lags lateness
 	var presence time.Duration
 	for _, c := range s.node.cores(nil) {
@@ -137,7 +137,6 @@ func (s *server) RoomsStats() nano.RoomsStats {
 		sum.Ticks += r.Ticks
 		sum.Skipped += r.Skipped
 		sum.Busy += r.Busy
-		sum.Panics += r.Panics
 		sum.SlowClients += r.SlowClients
 		sum.InputsDropped += r.InputsDropped
 		sum.Bytes += r.Bytes

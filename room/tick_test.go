@@ -199,6 +199,9 @@ func TestTicksThatPanicCloseTheRoom(t *testing.T) {
 		if len(kind.Stats()) != 0 || r.Reason() != "panic" {
 			t.Errorf("%d rooms, reason %q, want none and panic", len(kind.Stats()), r.Reason())
 		}
+		if st := srv.Stats(); st.Panics != 19 || st.Rooms.Panics != 19 {
+			t.Errorf("the server counts %d panics, %d of them of rooms, want 19 after the end of the room", st.Panics, st.Rooms.Panics)
+		}
 	})
 }
 

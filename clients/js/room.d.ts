@@ -1,5 +1,5 @@
 import type { MatchOptions } from './match.js';
-import { Client, ClientOptions } from './nano.js';
+import { Client, ClientOptions, RouteTypes } from './nano.js';
 import type { MapHandlers } from './state.js';
 import type { PredictOptions, Predictor } from './predict.js';
 import type { Smoother, SmoothOptions } from './smooth.js';
@@ -113,3 +113,63 @@ export class Room<S extends object = any> extends EventTarget {
     options?: boolean | AddEventListenerOptions,
   ): void;
 }
+
+/** What the contract of a server says about a kind of rooms. `nano gen ts` writes it. */
+export interface RoomTypes {
+  state: object;
+  /** The options of a join. */
+  join?: unknown;
+  /** The options of a creation. */
+  create?: unknown;
+  /** The messages of players, by the names of the room's methods. */
+  messages: object;
+}
+
+type EntryOf<M> = M extends Record<string, infer T> ? T : never;
+type RequestOf<M> = M extends { request: infer B } ? B : never;
+type ReplyOf<M> = M extends { reply: infer R } ? R : never;
+type OptionsOf<K, W extends 'join' | 'create'> = K extends { [P in W]: infer O } ? O : unknown;
+type Replies<M> = { [N in keyof M]: M[N] extends { reply: unknown } ? N : never }[keyof M] & string;
+
+/** A room whose state and messages have types. */
+export type TypedRoom<K extends RoomTypes> = Omit<Room<K['state']>, 'on' | 'send' | 'input' | 'request'> & {
+  /** Follows a map of the state, after each message: by its name, or a map within the state. */
+  on<N extends keyof K['state'] & string>(map: N, handlers: MapHandlers<EntryOf<K['state'][N]>>): () => void;
+  on<T>(map: Record<string, T>, handlers: MapHandlers<T>): () => void;
+  send<N extends keyof K['messages'] & string>(name: N, body: RequestOf<K['messages'][N]>): void;
+  /** The client sets the members of room.Input. */
+  input<N extends keyof K['messages'] & string>(
+    name: N,
+    body: Omit<RequestOf<K['messages'][N]>, 'seq' | 'tick'>,
+  ): number;
+  request<N extends Replies<K['messages']>>(
+    name: N,
+    body: RequestOf<K['messages'][N]>,
+  ): Promise<ReplyOf<K['messages'][N]>>;
+};
+
+/** A {@link RoomClient} whose routes and rooms have types. `nano gen ts` writes a function that returns one. */
+export type TypedRoomClient<
+  R extends { [P in keyof R]: RouteTypes },
+  K extends { [P in keyof K]: RoomTypes },
+> = Client<R> &
+  Pick<RoomClient, 'room' | 'rooms' | 'match'> & {
+    joinOrCreate<P extends keyof K & string>(
+      kind: P,
+      options: OptionsOf<K[P], 'join'>,
+      join?: JoinOptions & { filter?: Filter },
+    ): Promise<TypedRoom<K[P]>>;
+    /** `P` is the kind of the room. */
+    join<P extends keyof K & string>(
+      id: string,
+      options: OptionsOf<K[P], 'join'>,
+      join?: JoinOptions,
+    ): Promise<TypedRoom<K[P]>>;
+    joinCode<P extends keyof K & string>(
+      code: string,
+      options: OptionsOf<K[P], 'join'>,
+      join?: JoinOptions,
+    ): Promise<TypedRoom<K[P]>>;
+    spectate<P extends keyof K & string>(id: string, join?: JoinOptions): Promise<TypedRoom<K[P]>>;
+    create<P extends keyof K & string>(kind: P, options: OptionsOf<K[P], 'create'>): Promise<RoomInfo>;
+  };

@@ -60,7 +60,7 @@ func New(source Source, opts Options) *Collector {
 	c.control = desc("control_total", "Heartbeats and pings of clients.")
 	c.queueDepth = desc("queue_depth", "Tasks that wait for the logic goroutine.")
 	c.queueDelay = desc("queue_delay_seconds", "How long the oldest task of each batch waited for the logic goroutine.")
-	c.panics = desc("panics_total", "Panics of handlers, hooks and serializers.")
+	c.panics = desc("panics_total", "Panics of handlers, hooks, serializers and rooms.")
 	c.handlers = desc("handler_seconds", "Time of the calls of handlers, for which they held the logic goroutine.", "route")
 	c.handlerMax = desc("handler_max_seconds", "The longest call of a handler since the start.", "route")
 	c.refused = desc("refused_total", "What the server has refused.", "reason")

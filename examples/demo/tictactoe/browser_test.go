@@ -28,6 +28,8 @@ func TestTwoPages(t *testing.T) {
 	handle(mux)
 	srv := nano.New(append(options(""), nano.WithWebSocket("/nano"), nano.WithHTTPHandler(mux))...)
 	url := "http://" + browsertest.Serve(t, srv) + "/web/"
+	ann.Do("opening the page", chromedp.Navigate(url))
+	ann.Until("document.getElementById('clock').hasAttribute('value')") // the page's timer has run, and not failed
 	open(ann, url, "Ann")
 	ann.Shows("#status", "Waiting for another player")
 	open(bob, url, "Bob")

@@ -55,7 +55,7 @@ type Room struct {
 	Kind     string  `json:"kind"`
 	Type     string  `json:"type"`
 	Doc      string  `json:"doc,omitempty"`
-	State    *Type   `json:"state"`
+	State    *Type   `json:"state"`            // as package state sends it
 	Join     *Type   `json:"join,omitempty"`   // options of a join
 	Create   *Type   `json:"create,omitempty"` // options of a creation
 	Messages []Route `json:"messages"`
@@ -94,6 +94,7 @@ type Type struct {
 	Unsigned bool    `json:"unsigned,omitempty"`
 	Nullable bool    `json:"nullable,omitempty"` // may be null
 	Quoted   bool    `json:"quoted,omitempty"`   // a number or bool in a JSON string
+	Big      bool    `json:"big,omitempty"`      // of a room's state: a BigInt in JavaScript
 	Len      int     `json:"len,omitempty"`      // length of an array
 	Key      *Type   `json:"key,omitempty"`
 	Elem     *Type   `json:"elem,omitempty"`

@@ -131,7 +131,7 @@ func (d *differ) typ(where string, old, now *Type, in bool) {
 		d.add("%s was %s and is %s", where, describe(old), describe(now))
 		return
 	}
-	if old.Quoted != now.Quoted {
+	if old.Quoted != now.Quoted || old.Big != now.Big {
 		d.add("%s was %s and is %s", where, describe(old), describe(now))
 	}
 	switch old.Kind {
@@ -250,6 +250,9 @@ func describe(t *Type) string {
 	}
 	if t.Quoted {
 		s += " in a string"
+	}
+	if t.Big {
+		s += " as BigInt"
 	}
 	return s
 }

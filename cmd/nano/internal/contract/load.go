@@ -134,7 +134,13 @@ func faults(list []*packages.Package) error {
 	var errs []error
 	packages.Visit(list, nil, func(p *packages.Package) {
 		for _, e := range p.Errors {
-			errs = append(errs, e)
+			switch {
+			case strings.HasPrefix(e.Msg, "# ") && len(p.Errors) > 1: // output of the compiler, which the other errors repeat
+			case e.Pos == "" || e.Pos == "-":
+				errs = append(errs, errors.New(e.Msg))
+			default:
+				errs = append(errs, e)
+			}
 		}
 	})
 	return errors.Join(errs[:min(len(errs), 10)]...)

@@ -28,7 +28,7 @@ func (s *source) room(p *packages.Package, call *ast.CallExpr) error {
 	state, _, _ := types.LookupFieldOrMethod(types.NewPointer(named), true, nil, "State")
 	if v, ok := state.(*types.Var); ok {
 		var err error
-		if r.State, err = s.typ(v.Type()); err != nil {
+		if r.State, err = s.stateType(v.Type(), stateTags{}); err != nil {
 			return fmt.Errorf("room %s: state: %w", name, err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 // short returns the name of a type without its package path.
 func short(name string) string {
+	name = strings.TrimSuffix(name, StateSuffix)
 	base, args, generic := strings.Cut(name, "[")
 	if i := strings.LastIndexByte(base, '/'); i >= 0 {
 		base = base[i+1:]

@@ -211,6 +211,7 @@ func TestRoundTrip(t *testing.T) {
 	execute(t, folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
 	for _, c := range []struct{ name, program string }{
 		{"json", strings.Replace(jsonProgram, "SERIALIZER", "json.NewSerializer()", 1)},
+		{"rooms", roomsProgram},
 		{"protobuf", strings.Replace(protobufProgram, "SERIALIZER", "protobuf.NewSerializer()", 1)},
 	} {
 		t.Run(c.name, func(t *testing.T) {

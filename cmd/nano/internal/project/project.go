@@ -16,6 +16,7 @@ import (
 	"text/template"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/module"
 )
 
 // Library is the path of the module that a project requires.
@@ -46,6 +47,23 @@ type data struct {
 // and a usable program name.
 var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 
+// reserved lists the paths without a slash that the go command does not build as a module:
+// packages of the standard library and names of its own.
+var reserved = strings.Fields("bufio bytes cmd cmp context crypto embed encoding errors expvar flag fmt go hash html image io iter log maps " +
+	"math mime net os path plugin reflect regexp runtime slices sort std strconv strings structs sync syscall testing time unicode unique " +
+	"unsafe weak")
+
+// checkModule returns an error if the go command cannot build a module with the path.
+func checkModule(name string) error {
+	if err := module.CheckImportPath(name); err != nil {
+		return fmt.Errorf("%w: name another one with --module PATH", err)
+	}
+	if slices.Contains(reserved, name) {
+		return fmt.Errorf("the path %q belongs to Go: name another one with --module PATH", name)
+	}
+	return nil
+}
+
 // Write writes the project and returns the sorted names of its files. It needs no
 // network. If it fails, it removes the files it has written.
 func Write(c Config) (files []string, err error) {
@@ -55,6 +73,9 @@ func Write(c Config) (files []string, err error) {
 	}
 	if d.Module == "" {
 		d.Module = d.Name
+	}
+	if err := checkModule(d.Module); err != nil {
+		return nil, err
 	}
 	if !slices.Contains(Templates, c.Template) {
 		return nil, fmt.Errorf("there is no template %q; there are %s", c.Template, strings.Join(Templates, ", "))

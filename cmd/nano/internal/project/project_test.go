@@ -109,6 +109,10 @@ func TestFaults(t *testing.T) {
 		{Config{Dir: "demo", Template: "chat"}, "name a clone of the library with --replace DIR"},
 		{Config{Dir: "demo", Template: "chat", Replace: full}, "--replace: open"},
 		{Config{Dir: "demo", Template: "chat", Replace: filepath.Join(root, "examples")}, "is not a clone of github.com/lonng/nano"},
+		{Config{Dir: "go", Template: "chat", Replace: root}, `the path "go" belongs to Go: name another one with --module PATH`},
+		{Config{Dir: "demo", Module: "sort", Template: "chat", Replace: root}, `the path "sort" belongs to Go`},
+		{Config{Dir: "con", Template: "chat", Replace: root}, `malformed import path "con"`},
+		{Config{Dir: "demo", Module: "a demo", Template: "chat", Replace: root}, `malformed import path "a demo"`},
 		{Config{Dir: full, Template: "chat", Replace: root}, "is not empty: it holds notes"},
 	} {
 		t.Chdir(t.TempDir())

@@ -5,7 +5,7 @@ const MARKS = ['', '✕', '○'];
 const TURN = 20;
 const client = new RoomClient(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/nano`);
 const key = (localStorage.user ??= crypto.randomUUID?.() ?? `${Math.random()}${Math.random()}`);
-let game, turns, due;
+let game, turns, due = 0;
 
 $('board').append(
   ...Array.from({ length: 9 }, (_, cell) => {
