@@ -73,7 +73,8 @@ func (c *Conn) park() bool {
 }
 
 // rest acknowledges all accepted packets of a client with resume, and frees what its
-// session needs only while packets are not acknowledged.
+// session needs only while packets are not acknowledged. The wheel also calls it, because
+// connections with TLS and carried ones are never parked.
 func (c *Conn) rest() {
 	if !c.flags.has(flagResume) {
 		return
@@ -86,7 +87,9 @@ func (c *Conn) rest() {
 	c.acknowledge(r)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r.rest()
+	if o.conn == c {
+		r.rest()
+	}
 }
 
 // watch has the poller report what comes. It reports false if the caller still owns the
