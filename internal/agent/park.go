@@ -61,11 +61,12 @@ func (c *Conn) park() bool {
 		return false
 	}
 	c.rest()
-	if c.hub.parking.start(c.hub) == nil {
+	p := c.hub.parking.start(c.hub)
+	if p == nil {
 		return false
 	}
 	c.freeReader()
-	if c.watch() {
+	if c.watch(p) {
 		return true
 	}
 	c.in = newReader(c)
@@ -92,13 +93,9 @@ func (c *Conn) rest() {
 	}
 }
 
-// watch has the poller report what comes. It reports false if the caller still owns the
-// reading side.
-func (c *Conn) watch() bool {
-	p := c.hub.parking.start(c.hub)
-	if p == nil {
-		return false
-	}
+// watch makes the poller report when bytes arrive. It returns false if the caller still
+// owns the reading side.
+func (c *Conn) watch(p *netpoll.Poller) bool {
 	id := c.agent.Load().id
 	c.flags.set(flagParked) // before an event can come
 	if p.Watch(c.raw, id) == nil {

@@ -257,9 +257,8 @@ func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, 
 	if !ok {
 		return &ended{reason: reasonUnknown}, nil
 	}
-	switch a, e := c.hub.findToken(k); {
+	switch a, n, e := c.hub.findToken(k); {
 	case a != nil:
-		_, n := c.hub.tokens.read(k)
 		return a.takeOver(c, n, ask.received, answer)
 	case e != nil:
 		return e, nil
