@@ -111,7 +111,13 @@ func (t *tokens) read(k token) (session int64, n uint64) {
 
 // findToken returns the session of a valid token, the record of an ended session, or
 // neither. n is the number of the token.
+//
+// A token with another name was not issued here, even if its encrypted block was. A node
+// has no name until it knows its address.
 func (h *Hub) findToken(k token) (a *Agent, n uint64, e *ended) {
+	if name := k.name(); name != h.nodeName() && name != (carry.Name{}) {
+		return nil, 0, nil
+	}
 	id, n := h.tokens.read(k)
 	h.mu.Lock()
 	a = h.agents[id]
