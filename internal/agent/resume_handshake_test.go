@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lonng/nano/internal/carry"
 )
@@ -133,6 +134,26 @@ func TestValidTokens(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) || len(got) > maxTokens {
 			t.Errorf("the valid tokens of %+v are %d, want %d", test.tokens, got, test.want)
+		}
+	}
+}
+
+// TestEndedSessionsAreBounded checks that the records of ended sessions take a bounded
+// amount of memory, and that the oldest go first.
+func TestEndedSessionsAreBounded(t *testing.T) {
+	const sessions, size = 1000, 16 << 10
+	var k tokens
+	k.init()
+	for id := range int64(sessions) {
+		k.end(&ended{session: id, tokens: validTokens{1, 1}, reason: reasonEnded, kick: make([]byte, size), until: time.Now().Add(time.Hour)})
+	}
+	kept, most := len(k.ended), maxEnded/size
+	if kept != len(k.queue) || kept > most || kept < most-10 || k.cost > maxEnded {
+		t.Errorf("%d records with a cost of %d are kept, and %d in the queue, want at most %d", kept, k.cost, len(k.queue), most)
+	}
+	for id := range int64(sessions) {
+		if found := k.find(id, 1) != nil; found != (id >= int64(sessions-kept)) {
+			t.Errorf("the record of session %d is found: %v", id, found)
 		}
 	}
 }
