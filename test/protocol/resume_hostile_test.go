@@ -53,9 +53,10 @@ var packetsBeforeTheAck = map[string][]byte{
 
 var hostileResumes = []struct {
 	name string
+	opts []nano.Option
 	run  func(b *resumeBed)
 }{
-	{"a token with one changed bit", func(b *resumeBed) {
+	{"a token with one changed bit", nil, func(b *resumeBed) {
 		token := b.client.Token()
 		refused := func(list []string, reason string) {
 			b.t.Helper()
@@ -76,7 +77,7 @@ var hostileResumes = []struct {
 		refused(changed(b.t, token), "unknown")
 		refused([]string{token}, "ended")
 	}},
-	{"a token in another text form", func(b *resumeBed) {
+	{"a token in another text form", nil, func(b *resumeBed) {
 		token := b.client.Token()
 		raw, err := base64.RawURLEncoding.DecodeString(token)
 		if err != nil {
@@ -92,7 +93,7 @@ var hostileResumes = []struct {
 		}
 		b.undisturbed()
 	}},
-	{"a used token while the connection is alive", func(b *resumeBed) {
+	{"a used token while the connection is alive", nil, func(b *resumeBed) {
 		used := b.client.Token()
 		b.drop()
 		b.connect()
@@ -106,7 +107,7 @@ var hostileResumes = []struct {
 		}
 		b.undisturbed()
 	}},
-	{"an enormous received", func(b *resumeBed) {
+	{"an enormous received", nil, func(b *resumeBed) {
 		token := b.client.Token()
 		for _, n := range []string{"9007199254740992", "18446744073709551615", "18446744073709551616", "1e300", "-1", "1.5", `"1"`} {
 			text, err := b.dial().Handshake(fmt.Sprintf(`{"sys":{"resume":{"token":%q,"received":%s}}}`, token, n))
@@ -123,7 +124,7 @@ var hostileResumes = []struct {
 			b.t.Errorf("answer %+v, want ended: the tokens end with the session", a)
 		}
 	}},
-	{"bytes before the ack", func(b *resumeBed) {
+	{"bytes before the ack", nil, func(b *resumeBed) {
 		for name, wire := range packetsBeforeTheAck {
 			b.drop()
 			b.forget()
@@ -147,7 +148,7 @@ var hostileResumes = []struct {
 		}
 		b.undisturbed()
 	}},
-	{"a second handshake after the ack", func(b *resumeBed) {
+	{"a second handshake after the ack", nil, func(b *resumeBed) {
 		_ = b.wire.Send(testkit.Pack(packet.Handshake, b.client.Handshake()))
 		var k testkit.KickError
 		if _, err := b.client.Next(b.wire); !errors.As(err, &k) {
@@ -156,7 +157,7 @@ var hostileResumes = []struct {
 		b.closed(session.ErrProtocol)
 		b.refused("ended")
 	}},
-	{"a handshake that was not acknowledged is resumed", func(b *resumeBed) {
+	{"a handshake that was not acknowledged is resumed", nil, func(b *resumeBed) {
 		first := b.dial()
 		a, err := testkit.Ask(first, `{"sys":{"resume":{}}}`)
 		if err != nil {
@@ -172,7 +173,7 @@ var hostileResumes = []struct {
 			b.t.Errorf("the first connection: %v", err)
 		}
 	}},
-	{"bytes of a connection that was taken over", func(b *resumeBed) {
+	{"bytes of a connection that was taken over", nil, func(b *resumeBed) {
 		old := b.wire
 		w, a := b.ask(b.client.Token(), 1)
 		if !a.Resumed || a.Received != 1 {
@@ -191,7 +192,7 @@ var hostileResumes = []struct {
 		b.next("again")
 		b.steps("suspend: "+session.ErrClientClosed.Error(), "resume", "do again")
 	}},
-	{"acknowledgments that go back", func(b *resumeBed) {
+	{"acknowledgments that go back", nil, func(b *resumeBed) {
 		b.push("1", "2", "3")
 		b.next("1", "2", "3")
 		for _, n := range []uint64{3, 4, 2, 0, 4, 1} {
@@ -205,7 +206,30 @@ var hostileResumes = []struct {
 		b.push("4")
 		b.next("4") // nothing is sent again
 	}},
-	{"a kick ends all tokens", func(b *resumeBed) {
+	{"a flood of acknowledgments", []nano.Option{nano.WithMessageRate(1, 5)}, func(b *resumeBed) {
+		for n := range uint64(50) { // each one acknowledges something new, so it is free
+			b.push("x")
+			b.next("x")
+			_ = b.wire.Send(testkit.Acknowledge(n + 2))
+		}
+		b.client.Send(testkit.Request(2, "Game.Do", "served"))
+		b.next("served")
+		b.steps("do served")
+		go func() {
+			for range 10_000 {
+				if b.wire.Send(testkit.Acknowledge(51)) != nil {
+					return
+				}
+			}
+		}()
+		var k testkit.KickError
+		if _, err := b.client.Next(b.wire); !errors.As(err, &k) || !strings.Contains(string(k), `"rate limit"`) {
+			b.t.Errorf("%v came, want a kick for the rate", err)
+		}
+		b.closed(session.ErrLimit)
+		b.refused("ended")
+	}},
+	{"a kick ends all tokens", nil, func(b *resumeBed) {
 		tokens := []string{b.client.Token()}
 		b.drop()
 		for range 3 {
@@ -224,7 +248,7 @@ var hostileResumes = []struct {
 			}
 		}
 	}},
-	{"an overflow ends all tokens", func(b *resumeBed) {
+	{"an overflow ends all tokens", nil, func(b *resumeBed) {
 		b.push("1")
 		b.next("1")
 		_ = b.wire.Send(testkit.Acknowledge(2))
@@ -241,7 +265,7 @@ var hostileResumes = []struct {
 func TestHostileResumes(t *testing.T) {
 	for _, kind := range []string{"pipe", "wspipe"} {
 		for _, c := range hostileResumes {
-			t.Run(kind+"/"+c.name, func(t *testing.T) { inResumeBed(t, kind, nil, c.run) })
+			t.Run(kind+"/"+c.name, func(t *testing.T) { inResumeBed(t, kind, c.opts, c.run) })
 		}
 	}
 }
