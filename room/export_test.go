@@ -17,8 +17,7 @@ func MoveFrom(ctx context.Context, srv *nano.Server, id, to string) error {
 	return n.(*node).move(ctx, id, to)
 }
 
-// EndDoubt lets the time pass for which a room does not move because of a copy on another
-// node.
+// EndDoubt ends the time in which a room does not move because of a copy on another node.
 func EndDoubt(ctx context.Context, srv *nano.Server, id string) error {
 	n, ok := nodes.Load(srv)
 	if !ok {
