@@ -219,6 +219,9 @@ func (c *core) settle(d *departure) []movedReply {
 	c.runKept(work)
 	c.watchEmpty()
 	c.touch()
+	for _, at := range c.copies {
+		n.spawn(func() { n.dropCopy(c, at) })
+	}
 	return replies
 }
 

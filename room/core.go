@@ -83,6 +83,7 @@ type core struct {
 	arriving   bool      // another node has the room until the commit of its move
 	token      string    // of the move that brought the room here
 	doubt      time.Time // the room does not move until then, because another node may have a copy
+	copies     []copyAt  // copies that may exist on other nodes; see indoubt.go
 	away       bool      // closed because another node has the room
 	unmoved    bool      // a node that drains could not move the room
 	records    []string  // names of the nodes that know that the room has moved

@@ -28,6 +28,8 @@ type image struct {
 	Seats  []movedSeat    `json:"seats"`
 	// Records are the names of the nodes that know that the room has moved.
 	Records []string `json:"records"`
+	// Copies may exist on other nodes. The node that gets the room has them dropped.
+	Copies []copyAt `json:"copies,omitempty"`
 }
 
 // movedSeat is the seat of a player, or a spectator.
@@ -54,7 +56,7 @@ func (c *core) image(token string) (*image, error) {
 	i := &image{
 		Token: token, From: c.node.address(), ID: c.id, Kind: c.kind.name, Hash: c.kind.schema.Hash,
 		Ticks: c.ticks, Sent: c.sentAt, Next: c.nextID, Panics: c.panics,
-		Records: append(slices.Clone(c.records), c.node.name),
+		Records: append(slices.Clone(c.records), c.node.name), Copies: c.copies,
 	}
 	var err error
 	if e := c.guard("Save", func() error {
@@ -86,7 +88,7 @@ func (c *core) image(token string) (*image, error) {
 func (c *core) restore(i *image) (err error) {
 	c.id, c.code, c.locked, c.teams = i.ID, i.Code, i.Locked, i.Teams
 	c.ticks, c.sentAt, c.panics = i.Ticks, i.Sent, i.Panics
-	c.records = i.Records
+	c.records, c.copies = i.Records, i.Copies
 	maps.Copy(c.labels, i.Labels)
 	if err := c.src.UnmarshalBinary(i.Rand); err != nil {
 		return err

@@ -86,9 +86,16 @@ func (s *server) asked(from *session.Session, data any) (any, error) {
 	return nil, nil
 }
 
+// copyAt names a copy of a room that may exist on another node.
+type copyAt struct {
+	Node  string `json:"node"`  // name of that node
+	Token string `json:"token"` // of the move that made the copy
+}
+
 // stayInDoubt continues the room here although another node may have a copy.
-func (c *core) stayInDoubt() {
+func (c *core) stayInDoubt(at copyAt) {
 	c.stay()
+	c.copies = append(c.copies, at)
 	c.doubt = time.Now().Add(doubtStay)
 	c.resetViews()
 }
@@ -109,15 +116,16 @@ type copyDrop struct {
 	Seated []int64 `json:"seated"` // ids of the players' sessions at the node that has the room
 }
 
-// dropCopy makes the other node drop its copy, as soon as it can be reached. It returns
-// when that node has answered, the room has moved on, or dropTime has passed.
-func (n *node) dropCopy(c *core, to peer, token string) {
+// dropCopy makes another node drop its copy, as soon as it can be reached. It returns when
+// that node has answered, or dropTime has passed. It also returns when the room has moved
+// on, because the node that has the room then calls dropCopy.
+func (n *node) dropCopy(c *core, at copyAt) {
 	ctx, cancel := context.WithTimeout(n.ctx, dropTime)
 	defer cancel()
 	tick := time.NewTicker(memberTime)
 	defer tick.Stop()
 	for {
-		d := &copyDrop{Token: token, ID: c.id}
+		d := &copyDrop{Token: at.Token, ID: c.id}
 		away := false
 		_ = c.onRoom(ctx, func() error { // fails for a room that has ended, whose copy ends too
 			away = c.away
@@ -132,11 +140,14 @@ func (n *node) dropCopy(c *core, to peer, token string) {
 			return
 		}
 		call, cancel := context.WithTimeout(ctx, askTime)
-		err := n.call(call, to.name, methodDrop, d, &struct{}{})
+		err := n.call(call, at.Node, methodDrop, d, &struct{}{})
 		cancel()
 		if err == nil {
 			c.do(func() {
-				c.doubt = time.Time{}
+				c.copies = slices.DeleteFunc(slices.Clone(c.copies), func(o copyAt) bool { return o == at })
+				if len(c.copies) == 0 {
+					c.doubt = time.Time{}
+				}
 				if !c.closed {
 					c.resetViews()
 				}

@@ -155,3 +155,36 @@ func TestMoveToANodeThatIsCutOff(t *testing.T) {
 	}
 	r.turn(4)
 }
+
+// If the room moves on to a third node before the other one can be reached, the third
+// node makes it drop its copy.
+func TestCopyOfARoomThatMovesOn(t *testing.T) {
+	r := newSkiffs(t, 3)
+	if err := r.move(r.docks[1].Links.Cut); err == nil || !strings.Contains(err.Error(), "ROOM-IN-DOUBT") {
+		t.Errorf("Move = %v, want ROOM-IN-DOUBT", err)
+	}
+	r.room = r.guest.board(r.room.ID()) // the gate has said that the node is down
+	r.turn(2)
+	if err := room.EndDoubt(t.Context(), r.docks[0].Server, r.room.ID()); err != nil {
+		t.Fatal(err)
+	}
+	if err := room.MoveFrom(t.Context(), r.docks[0].Server, r.room.ID(), r.docks[2].ClusterAddr()); err != nil {
+		t.Fatalf("Move to a third node = %v", err)
+	}
+	r.turn(3)
+	if r.at(0) || !r.at(1) || !r.at(2) {
+		t.Errorf("the room is at the docks %v, %v, %v, want a copy at the second and the room at the third", r.at(0), r.at(1), r.at(2))
+	}
+	r.docks[1].Links.Mend()
+	testkit.Eventually(t, "the copy is dropped", func() bool { return !r.at(1) })
+	r.turn(4)
+	testkit.Eventually(t, "the client follows", func() bool { return get(r.room, "turns") == "4" })
+	if !r.at(2) || r.room.Err() != nil {
+		t.Errorf("the room is at the third dock: %v, and its client has the error %v", r.at(2), r.room.Err())
+	}
+	testkit.AwaitMembers(t, append(r.docks, r.gate)...)
+	if err := room.MoveFrom(t.Context(), r.docks[2].Server, r.room.ID(), r.docks[1].ClusterAddr()); err != nil {
+		t.Errorf("the next Move = %v", err)
+	}
+	r.turn(5)
+}

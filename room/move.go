@@ -258,8 +258,9 @@ func (n *node) moveTo(ctx context.Context, c *core, to peer) error {
 		return errors.Join(err, c.endMove(last, c.stay))
 	}
 	err = message.Errorf(ErrInDoubt.Code, "%s: %v", ErrInDoubt.Message, err)
-	err = errors.Join(err, c.endMove(last, c.stayInDoubt))
-	n.spawn(func() { n.dropCopy(c, to, i.Token) })
+	at := copyAt{to.name, i.Token}
+	err = errors.Join(err, c.endMove(last, func() { c.stayInDoubt(at) }))
+	n.spawn(func() { n.dropCopy(c, at) })
 	return err
 }
 

@@ -13,7 +13,7 @@ func (h *Hub) Carried(conn *carry.Conn, ask *carry.Ask) *carry.Refusal {
 	if h.Resume.Window <= 0 || len(ask.Token) != len(token{}) {
 		return &carry.Refusal{Reason: reasonUnknown}
 	}
-	switch a, e := h.findToken(token(ask.Token)); {
+	switch a, _, e := h.findToken(token(ask.Token)); {
 	case e != nil:
 		return &carry.Refusal{Reason: e.reason, Kick: e.kick}
 	case a == nil:

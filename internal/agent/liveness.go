@@ -36,9 +36,7 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		_ = a.shut(session.ErrSlowClient, farewell{})
 		return 0
 	}
-	if r := a.out.resume; r != nil && c.flags.has(flagResume) {
-		c.acknowledge(r)
-	}
+	c.rest()
 	if !c.flags.set(flagBeating) {
 		c.timer.at = now - min(h.Heartbeat, quietTime) + h.Heartbeat // enter has requested the first call after quietTime, or accepted earlier
 	}

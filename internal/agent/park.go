@@ -61,11 +61,12 @@ func (c *Conn) park() bool {
 		return false
 	}
 	c.rest()
-	if c.hub.parking.start(c.hub) == nil {
+	p := c.hub.parking.start(c.hub)
+	if p == nil {
 		return false
 	}
 	c.freeReader()
-	if c.watch() {
+	if c.watch(p) {
 		return true
 	}
 	c.in = newReader(c)
@@ -73,7 +74,8 @@ func (c *Conn) park() bool {
 }
 
 // rest acknowledges all accepted packets of a client with resume, and frees what its
-// session needs only while packets are not acknowledged.
+// session needs only while packets are not acknowledged. The wheel also calls it, because
+// connections with TLS and carried ones are never parked.
 func (c *Conn) rest() {
 	if !c.flags.has(flagResume) {
 		return
@@ -86,16 +88,14 @@ func (c *Conn) rest() {
 	c.acknowledge(r)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	r.rest()
+	if o.conn == c {
+		r.rest()
+	}
 }
 
-// watch has the poller report what comes. It reports false if the caller still owns the
-// reading side.
-func (c *Conn) watch() bool {
-	p := c.hub.parking.start(c.hub)
-	if p == nil {
-		return false
-	}
+// watch makes the poller report when bytes arrive. It returns false if the caller still
+// owns the reading side.
+func (c *Conn) watch(p *netpoll.Poller) bool {
 	id := c.agent.Load().id
 	c.flags.set(flagParked) // before an event can come
 	if p.Watch(c.raw, id) == nil {

@@ -172,8 +172,6 @@ func (r *resumption) end(a *Agent, reason error, kick []byte) {
 	if !r.begun {
 		return
 	}
-	s := r.activate()
-	s.stopWindow(&a.hub.wheel)
 	if a.out.conn == nil {
 		a.hub.Counts.suspended.Add(-1)
 	}
@@ -185,8 +183,11 @@ func (r *resumption) end(a *Agent, reason error, kick []byte) {
 		e.reason = reasonOverflow
 	}
 	a.hub.tokens.end(e)
-	s.history = history{first: 1}
-	s.charge(a.hub, false)
+	if s := r.active; s != nil {
+		s.stopWindow(&a.hub.wheel)
+		s.history = history{first: 1}
+		s.charge(a.hub, false)
+	}
 }
 
 // farewellOf returns the farewell of a session with resume. When the server ends the
@@ -256,9 +257,8 @@ func (c *Conn) findSession(ask *resumeRequest, answer *resumeAnswer) (e *ended, 
 	if !ok {
 		return &ended{reason: reasonUnknown}, nil
 	}
-	switch a, e := c.hub.findToken(k); {
+	switch a, n, e := c.hub.findToken(k); {
 	case a != nil:
-		_, n := c.hub.tokens.read(k)
 		return a.takeOver(c, n, ask.received, answer)
 	case e != nil:
 		return e, nil
@@ -281,27 +281,27 @@ func (a *Agent) takeOver(c *Conn, n uint64, received uint64, answer *resumeAnswe
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	s := r.activate()
 	switch {
 	case o.parting != nil:
 		f := farewellOf(a.control.Reason(), o.parting.farewell)
 		o.mu.Unlock()
 		return &ended{reason: reasonEnded, kick: f.kick}, nil
-	case o.closed || s.expired:
+	case o.closed || r.expired():
 		o.mu.Unlock()
 		return a.outcome(n), nil
 	case !r.tokens().has(n):
 		o.mu.Unlock()
 		return &ended{reason: reasonUnknown}, nil
-	case received > s.history.sent:
+	case received > r.sent():
 		o.mu.Unlock()
 		_ = a.shut(errReceived, farewell{})
 		return &ended{reason: reasonEnded}, nil
-	case received < s.history.acked || received+1 < s.history.first:
+	case !r.keeps(received):
 		o.mu.Unlock()
 		a.overflow()
 		return &ended{reason: reasonOverflow}, nil
 	}
+	s := r.activate()
 	fits, old := true, o.conn
 	if old != nil {
 		fits = a.unhook(session.ErrClientClosed)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/lonng/nano/internal/carry"
 )
@@ -85,12 +86,8 @@ func FuzzParseAck(f *testing.F) {
 
 func TestTokens(t *testing.T) {
 	var here, other tokens
-	if err := here.init(); err != nil {
-		t.Fatal(err)
-	}
-	if err := other.init(); err != nil {
-		t.Fatal(err)
-	}
+	here.init()
+	other.init()
 	name := carry.NameOf("10.0.0.1:1", 1)
 	seen := map[token]bool{}
 	for _, id := range []int64{1, 2, 1 << 40, -1} {
@@ -137,6 +134,26 @@ func TestValidTokens(t *testing.T) {
 		}
 		if !slices.Equal(got, test.want) || len(got) > maxTokens {
 			t.Errorf("the valid tokens of %+v are %d, want %d", test.tokens, got, test.want)
+		}
+	}
+}
+
+// TestEndedSessionsAreBounded checks that the records of ended sessions take a bounded
+// amount of memory, and that the oldest go first.
+func TestEndedSessionsAreBounded(t *testing.T) {
+	const sessions, size = 1000, 16 << 10
+	var k tokens
+	k.init()
+	for id := range int64(sessions) {
+		k.end(&ended{session: id, tokens: validTokens{1, 1}, reason: reasonEnded, kick: make([]byte, size), until: time.Now().Add(time.Hour)})
+	}
+	kept, most := len(k.ended), maxEnded/size
+	if kept != len(k.queue) || kept > most || kept < most-10 || k.cost > maxEnded {
+		t.Errorf("%d records with a cost of %d are kept, and %d in the queue, want at most %d", kept, k.cost, len(k.queue), most)
+	}
+	for id := range int64(sessions) {
+		if found := k.find(id, 1) != nil; found != (id >= int64(sessions-kept)) {
+			t.Errorf("the record of session %d is found: %v", id, found)
 		}
 	}
 }

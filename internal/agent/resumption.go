@@ -87,6 +87,18 @@ func (r *resumption) sent() uint64 {
 	return r.active.history.sent
 }
 
+// keeps reports whether a client that has received n packets can be sent all later ones,
+// and has not acknowledged more than n. The caller holds mu.
+func (r *resumption) keeps(n uint64) bool {
+	if r.active == nil {
+		return n >= r.acked
+	}
+	return n >= r.active.history.acked && n+1 >= r.active.history.first
+}
+
+// expired reports whether the window has passed. The caller holds mu.
+func (r *resumption) expired() bool { return r.active != nil && r.active.expired }
+
 // tokens returns the valid tokens. The caller holds mu.
 func (r *resumption) tokens() validTokens {
 	if r.active == nil {

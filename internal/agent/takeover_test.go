@@ -64,7 +64,7 @@ func returning(t *testing.T, h *Hub, token string) (*peer, *Conn, string) {
 
 // resumes returns the session that a client can resume with a token, or nil.
 func resumes(h *Hub, k token) *Agent {
-	a, _ := h.findToken(k)
+	a, _, _ := h.findToken(k)
 	return a
 }
 
@@ -190,7 +190,7 @@ func TestTokensOfAttemptsAreForgotten(t *testing.T) {
 		}
 		for i, s := range tokens {
 			k, _ := parseToken(s)
-			if _, e := h.findToken(k); (e != nil) != (i == 21) {
+			if _, _, e := h.findToken(k); (e != nil) != (i == 21) {
 				t.Errorf("the record of the ended session for token %d: %v", i, e)
 			}
 		}

@@ -85,12 +85,11 @@ type tokens struct {
 	cost  int
 }
 
-func (t *tokens) init() error {
+func (t *tokens) init() {
 	var key [32]byte
-	_, _ = rand.Read(key[:]) // rand.Read never fails
-	block, err := aes.NewCipher(key[:])
-	t.block, t.ended = block, map[int64]*ended{}
-	return err
+	_, _ = rand.Read(key[:])           // rand.Read never fails
+	t.block, _ = aes.NewCipher(key[:]) // it accepts keys of this size
+	t.ended = map[int64]*ended{}
 }
 
 // issue returns token number n of a session, with the name of the issuing node.
@@ -111,16 +110,22 @@ func (t *tokens) read(k token) (session int64, n uint64) {
 }
 
 // findToken returns the session of a valid token, the record of an ended session, or
-// neither.
-func (h *Hub) findToken(k token) (*Agent, *ended) {
+// neither. n is the number of the token.
+//
+// A token with another name was not issued here, even if its encrypted block was. A node
+// has no name until it knows its address.
+func (h *Hub) findToken(k token) (a *Agent, n uint64, e *ended) {
+	if name := k.name(); name != h.nodeName() && name != (carry.Name{}) {
+		return nil, 0, nil
+	}
 	id, n := h.tokens.read(k)
 	h.mu.Lock()
-	a := h.agents[id]
+	a = h.agents[id]
 	h.mu.Unlock()
 	if a != nil && a.hasToken(n) {
-		return a, nil
+		return a, n, nil
 	}
-	return nil, h.tokens.find(id, n)
+	return nil, n, h.tokens.find(id, n)
 }
 
 // hasToken reports whether a client can resume the session with token number n.

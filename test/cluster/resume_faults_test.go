@@ -219,6 +219,30 @@ func TestClusterResumeGuesses(t *testing.T) {
 	}
 }
 
+// A token that names another process is unknown at every gate, although the rest of it is
+// right.
+func TestClusterResumeWrongName(t *testing.T) {
+	t.Parallel()
+	g := startGates(t, "tcp", nil, nil)
+	b, err := base64.RawURLEncoding.DecodeString(g.client.Token())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[3] ^= 1
+	for _, at := range []*testkit.Server{g.home, g.away} {
+		testkit.Eventually(t, "a gate that knows all others answers", func() bool {
+			w := g.dial(at)
+			defer w.Abort()
+			a, err := testkit.Ask(w, fmt.Sprintf(`{"sys":{"resume":{"token":%q,"received":1}}}`, base64.RawURLEncoding.EncodeToString(b)))
+			if err == nil && (a.Resumed || a.Reason != "unknown") {
+				t.Errorf("answer %+v, want unknown", a)
+			}
+			return err == nil
+		})
+	}
+	g.ask("still", "home still")
+}
+
 // lockedWriter is a writer for several goroutines.
 type lockedWriter struct {
 	mu *sync.Mutex
