@@ -56,5 +56,6 @@ func TestMoveClosedByLoad(t *testing.T) {
 		if len(f.log) != 1 {
 			t.Errorf("the log is %q", f.log)
 		}
+		f.Close("the test ends") // a node that stops would try to move it for 20 s
 	})
 }

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a tenth with -short or -race")
+var ticks = flag.Int("ticks", 10000, "ticks that the random test of the decoders plays; a fortieth with -short or -race")
 
 // differ returns the first difference between a decoded value and the wanted one.
 func differ(have, want any, path string) string {
@@ -74,7 +74,7 @@ func playWorlds(t *testing.T, joined func(p *peer, schema string), f func(p *pee
 	const each = 250
 	n := *ticks
 	if testing.Short() || raceDetector {
-		n /= 10
+		n /= 40
 	}
 	for seed := range uint64(max(1, n/each)) {
 		w := newWorld(seed)

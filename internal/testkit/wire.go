@@ -145,9 +145,12 @@ func (w *Wire) Packet() (packet.Type, string, error) {
 		return 0, "", err
 	}
 	typ, n := packet.Header(head[:])
-	body := make([]byte, n)
-	_, err := io.ReadFull(w.Reader, body)
-	return typ, string(body), err
+	var body strings.Builder // grows as bytes come: n may be part of an HTTP status
+	_, err := io.CopyN(&body, w.Reader, int64(n))
+	if errors.Is(err, io.EOF) && body.Len() > 0 {
+		err = io.ErrUnexpectedEOF
+	}
+	return typ, body.String(), err
 }
 
 func (w *Wire) framedPacket() (packet.Type, string, error) {
