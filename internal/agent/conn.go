@@ -11,6 +11,7 @@ import (
 
 	"github.com/lonng/nano/internal/codec"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/rawio"
 	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
@@ -116,7 +117,7 @@ func (h *Hub) newConn(socket net.Conn, remote net.Addr, framed bool) (c *Conn, f
 // makeConn creates a connection and its agent.
 func (h *Hub) makeConn(socket net.Conn, remote net.Addr, framed bool) (*Agent, *Conn) {
 	a := newAgent(h)
-	c := &Conn{hub: h, socket: socket, remote: remote, raw: rawConn(socket)}
+	c := &Conn{hub: h, socket: socket, remote: remote, raw: rawio.Of(socket)}
 	c.agent.Store(a)
 	c.in = newReader(c)
 	if framed {

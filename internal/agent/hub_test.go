@@ -277,28 +277,3 @@ func opened(h *Hub, socket net.Conn) *Agent {
 	a.flags.set(flagOpen)
 	return a
 }
-
-// TestRawConn checks that only sockets use the raw-socket path.
-func TestRawConn(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if got := rawConn(c) != nil; got != rawSupported {
-		t.Errorf("a socket has a raw side: %v, want %v", got, rawSupported)
-	}
-	if rawConn(struct{ *net.TCPConn }{c.(*net.TCPConn)}) != nil {
-		t.Error("a wrapper's socket is used behind its back")
-	}
-	p, q := net.Pipe()
-	_, _ = p.Close(), q.Close()
-	if rawConn(p) != nil {
-		t.Error("a pipe has a raw side")
-	}
-}

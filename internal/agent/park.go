@@ -7,6 +7,7 @@ import (
 
 	"github.com/lonng/nano/internal/netpoll"
 	"github.com/lonng/nano/internal/packet"
+	"github.com/lonng/nano/internal/rawio"
 	"github.com/lonng/nano/internal/wsframe"
 )
 
@@ -221,7 +222,7 @@ func (u *unparker) wake(c *Conn, rest []byte) {
 
 // readReady reads once. An end of the stream is an error.
 func (u *unparker) readReady(fd uintptr) {
-	n, again, err := rawRead(fd, u.buf[:])
+	n, again, err := rawio.Read(fd, u.buf[:])
 	if n == 0 && !again && err == nil {
 		err = errEnded
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/lonng/nano/internal/rawio"
 	"github.com/lonng/nano/internal/wsframe"
 	"github.com/lonng/nano/session"
 )
@@ -213,7 +214,7 @@ func (c *Conn) readReady(fd uintptr) bool {
 		c.in.buf = readBuffers.Get().(*[readSize]byte)
 	}
 	k := copy(c.in.buf[:], c.in.remainder)
-	n, again, err := rawRead(fd, c.in.buf[k:])
+	n, again, err := rawio.Read(fd, c.in.buf[k:])
 	if again {
 		c.releaseBuffer()
 		return false

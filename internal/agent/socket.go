@@ -3,6 +3,8 @@ package agent
 import (
 	"sync"
 	"syscall"
+
+	"github.com/lonng/nano/internal/rawio"
 )
 
 // rawWriter writes to sockets without blocking, one at a time. The function is bound
@@ -22,7 +24,7 @@ var rawWriters = sync.Pool{New: func() any {
 }}
 
 func (w *rawWriter) try(fd uintptr) bool {
-	w.n, w.err = rawWrite(fd, w.b)
+	w.n, w.err = rawio.Write(fd, w.b)
 	return true // do not wait here, even if the socket is full
 }
 

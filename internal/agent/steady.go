@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/lonng/nano/internal/rawio"
 )
 
 // steadyConn is a socket with read deadlines that work on every kind of socket, and that
@@ -40,7 +42,7 @@ const deadlineGrace = 20 * time.Millisecond
 
 // steady returns a steadyConn.
 func (h *Hub) steady(socket net.Conn) *steadyConn {
-	return &steadyConn{Conn: socket, wheel: &h.wheel, bare: rawConn(socket) != nil}
+	return &steadyConn{Conn: socket, wheel: &h.wheel, bare: rawio.Of(socket) != nil}
 }
 
 // NetConn returns the socket.

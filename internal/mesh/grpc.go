@@ -36,6 +36,7 @@ func dialDefaults() []grpc.DialOption {
 		),
 		grpc.WithInitialWindowSize(streamWindow),
 		grpc.WithInitialConnWindowSize(connWindow),
+		grpc.WithContextDialer(dialSocket),
 		grpc.WithNoProxy(),
 		grpc.WithDisableRetry(),
 	}

@@ -104,7 +104,7 @@ func (n *Node) start(l net.Listener) error {
 	defer n.mu.Unlock()
 	n.state = starting
 	n.wg.Go(func() {
-		if err := n.server.Serve(l); err != nil && n.ctx.Err() == nil {
+		if err := n.server.Serve(sockets{l}); err != nil && n.ctx.Err() == nil {
 			n.log.Error("cluster: serving ended", "error", err)
 		}
 	})

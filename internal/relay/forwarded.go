@@ -110,12 +110,27 @@ func (pc *peerConn) lostClient(fs *forwardedSession) {
 	pc.b.Dispatcher.Counts.Failed.Add(int64(fs.waiting.len()))
 	for _, w := range fs.waiting.all() {
 		err := message.Errorf(message.CodeUnavailable, "the node that serves %s is down", w.route)
-		c.RelayError(w.id, w.route, err, w.begun)
+		isolated(func() { c.RelayError(w.id, w.route, err, w.begun) })
 		endSpan(w.span, err)
 	}
 	fs.waiting = waitingRequests{}
 	fs.share.ReleaseAll(c.Mailbox())
-	if fs.will != nil && c.Relay(fs.will, false) != nil {
-		pc.b.counts.lost.Add(1)
+	if fs.will != nil {
+		isolated(func() {
+			if c.Relay(fs.will, false) != nil {
+				pc.b.counts.lost.Add(1)
+			}
+		})
 	}
+}
+
+// isolated calls f on a goroutine of its own, and waits for it: a hook that f calls may end its goroutine with
+// runtime.Goexit.
+func isolated(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
 }

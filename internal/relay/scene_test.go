@@ -55,6 +55,8 @@ type visitor struct {
 	sent  []string // data sent to the client
 	fault error    // the error that Relay returns; RelayAnswers sends nothing then
 	most  int      // the most answers that RelayAnswers sends; 0 for all
+
+	hook func(id uint64) // runs for each message, if set; RelayAnswers sends nothing then
 }
 
 func (v *visitor) SessionID() int64 { return v.id }
@@ -88,6 +90,7 @@ func (v *visitor) Refuse(id uint64, e *message.Error) { v.Fail(id, e) }
 func (v *visitor) Fail(id uint64, e *message.Error) { v.got("failed %d %s", id, e.Code) }
 
 func (v *visitor) Relay(m *message.Message, _ bool) error {
+	v.runHook(m.ID)
 	v.mu.Lock()
 	fault := v.fault
 	v.mu.Unlock()
@@ -101,7 +104,7 @@ func (v *visitor) RelayAnswers(list []message.Message) (sent int) {
 	v.mu.Lock()
 	fault := v.fault
 	v.mu.Unlock()
-	if fault != nil {
+	if fault != nil || v.hook != nil {
 		return 0
 	}
 	if v.most > 0 {
@@ -114,7 +117,14 @@ func (v *visitor) RelayAnswers(list []message.Message) (sent int) {
 	return len(list)
 }
 
+func (v *visitor) runHook(id uint64) {
+	if v.hook != nil {
+		v.hook(id)
+	}
+}
+
 func (v *visitor) RelayError(id uint64, route string, e *message.Error, _ bool) {
+	v.runHook(id)
 	v.got("error %d %s %s", id, route, e.Code)
 }
 

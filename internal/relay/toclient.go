@@ -41,7 +41,14 @@ func (pc *peerConn) responses(frames []link.Frame) (n int) {
 		fs.share.Release(fs.client.Mailbox(), ran, 0)
 	}
 	pc.mu.Unlock()
-	for i, together := 0, true; i < len(frames); {
+	i := 0 // the next answer
+	defer func() {
+		if i < n { // a hook has ended this goroutine, and the link with it
+			pc.untake(id, fs, pc.taken[i:])
+		}
+		clear(pc.taken)
+	}()
+	for together := true; i < n; {
 		if together {
 			var sent int
 			if sent, together = pc.relayAnswers(fs.client, frames[i:], pc.taken[i:]); sent > 0 {
@@ -56,8 +63,28 @@ func (pc *peerConn) responses(frames []link.Frame) (n int) {
 		}
 		i++
 	}
-	clear(pc.taken)
 	return n
+}
+
+// untake makes requests wait for their answers again, before the others: the end of the link answers them.
+func (pc *peerConn) untake(id int64, fs *forwardedSession, taken []waitingRequest) {
+	var list []waitingRequest
+	for _, w := range taken {
+		if w.id != 0 {
+			list = append(list, w)
+		}
+	}
+	pc.mu.Lock()
+	finished := pc.clients[id] != fs
+	if !finished {
+		fs.waiting = waitingRequests{list: append(list, fs.waiting.all()...)}
+	}
+	pc.mu.Unlock()
+	if finished {
+		for _, w := range list {
+			endSpan(w.span, errUnanswered)
+		}
+	}
 }
 
 // relayAnswers sends the first answers on to a client, as far as nothing about them is special. taken holds their requests.

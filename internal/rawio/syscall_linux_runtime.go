@@ -1,6 +1,6 @@
 //go:build linux && !race && !386 && !s390x && !nano_portable
 
-package agent
+package rawio
 
 import (
 	"syscall"
