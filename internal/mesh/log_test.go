@@ -52,7 +52,7 @@ func newLoggedNode(t *testing.T, cfg Config) (*testNode, *logRecorder) {
 func TestRestartLogsQuietly(t *testing.T) {
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
-	one.t.Gossip.Probe = 50 * time.Millisecond
+	one.t.Gossip.Probe = time.Second // a suspect is pinged for seconds, until it counts as dead
 	one.serve(listen(t, "127.0.0.1:0"))
 	two := start(t, 2, one.addr)
 	complete(t, one, two)
