@@ -20,7 +20,7 @@ import (
 )
 
 // wait is the longest time that a test waits for one event.
-const wait = 30 * time.Second
+const wait = time.Minute
 
 // Page is a tab of a browser.
 type Page struct {
@@ -38,7 +38,7 @@ func Start(t testing.TB) *Page {
 	for _, flag := range []string{"disable-quic", "no-first-run", "disable-background-networking", "disable-component-update", "disable-sync"} {
 		flags = append(flags, chromedp.Flag(flag, true))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*wait)
+	ctx, cancel := context.WithTimeout(context.Background(), 8*wait)
 	t.Cleanup(cancel)
 	allocator, cancel := chromedp.NewExecAllocator(ctx, flags...)
 	t.Cleanup(cancel)
@@ -175,7 +175,7 @@ func (p *Page) Click(selector string) {
 }
 
 // Serve serves the players and pages of srv and returns host and port. The end of the
-// test shuts srv down.
+// test shuts srv down. Rooms that go on then have a second to end.
 func Serve(t testing.TB, srv *nano.Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -185,7 +185,7 @@ func Serve(t testing.TB, srv *nano.Server) string {
 	served := make(chan error, 1)
 	go func() { served <- srv.ServeWebSocket(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), wait)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		if err := srv.Shutdown(ctx); err != nil {
 			t.Errorf("Shutdown: %v", err)

@@ -224,7 +224,7 @@ function look(now) {
 }
 
 requestAnimationFrame(function frame(now) {
-  requestAnimationFrame(frame);
+  setTimeout(requestAnimationFrame, 0, frame); // on a slow device, frames leave time for messages and timers
   frames++;
   const view = look(now);
   scene.draw(now, { ...view, radius: pond?.state.radius ?? 2400, sight: pond?.state.sight ?? 480, pointer });

@@ -87,6 +87,8 @@ export class Scene {
   #glare = document.createElement('canvas'); // a small picture of the light
   #zoom;
   #time = 0;
+  #pace = 16; // milliseconds from frame to frame, on average
+  #detail = 1; // pixels of the canvas for one of the screen, along an edge
   #pressed = false;
 
   constructor(canvas) {
@@ -112,7 +114,8 @@ export class Scene {
   draw(now, { tadpoles, at, radius, sight, pointer }) {
     const seconds = Math.min(0.1, (now - this.#time) / 1000);
     this.#time = now;
-    const ratio = Math.min(2, devicePixelRatio);
+    this.#adapt(seconds * 1000);
+    const ratio = Math.min(2, devicePixelRatio) * this.#detail;
     const width = innerWidth;
     const height = innerHeight;
     if (this.#canvas.width !== Math.round(width * ratio) || this.#canvas.height !== Math.round(height * ratio)) {
@@ -152,6 +155,14 @@ export class Scene {
     this.#shore(c, view, now);
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.#write(c, view, tadpoles, now, width, height);
+  }
+
+  /** Draws fewer pixels on a device that shows fewer than 20 frames a second. */
+  #adapt(took) {
+    this.#pace += (took - this.#pace) / 10;
+    if (this.#pace < 50 || this.#detail < 0.4) return;
+    this.#detail *= 0.7;
+    this.#pace = 16;
   }
 
   /** Draws the ground in tiles, each of which is made once. */
