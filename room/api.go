@@ -110,7 +110,7 @@ func (k *Kind[R]) Create(ctx context.Context, opts any) (Info, error) {
 		return Info{}, err
 	}
 	return await(ctx, n, n.on(k.kind), func(done func(Info, error)) {
-		n.create(k.kind, nil, given(opts), func(c *core, err error) {
+		n.create(k.kind, draft{}, given(opts), func(c *core, err error) {
 			if err != nil {
 				done(Info{}, err)
 				return

@@ -193,9 +193,7 @@ func (c *core) getCode() string {
 
 // abandon removes a room whose start failed.
 func (c *core) abandon() {
-	c.mu.Lock()
-	c.gone = true
-	c.mu.Unlock()
+	c.endReservations()
 	c.node.remove(c)
 	c.direct(func() {
 		c.closed = true

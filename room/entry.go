@@ -246,7 +246,7 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 		done(nil, seated{}, ErrRate)
 		return
 	}
-	n.create(e.kind, e.req.Filter.Equal, e.opts, func(c *core, err error) {
+	n.create(e.kind, draft{labels: e.req.Filter.Equal}, e.opts, func(c *core, err error) {
 		if err != nil {
 			done(nil, seated{}, err)
 			return
@@ -357,7 +357,7 @@ func (n *node) createAny(e *entry, answer func(any, error)) {
 	case e.kind == nil:
 		answer(nil, errNoKind(e.req.Kind))
 	default:
-		n.create(e.kind, e.req.Filter.Equal, e.opts, func(c *core, err error) {
+		n.create(e.kind, draft{labels: e.req.Filter.Equal}, e.opts, func(c *core, err error) {
 			if err != nil {
 				answer(nil, err)
 				return

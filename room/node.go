@@ -185,21 +185,25 @@ func (n *node) onAny() bool {
 	return false
 }
 
-// create creates a room with labels. OnCreate and then done run on the room's scheduler.
-// If there is an error before that, the caller's goroutine runs done.
-func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*core, error)) {
+// draft is what a room has before others can join it.
+type draft struct {
+	labels map[string]any
+	claims []claim       // reserved seats
+	teams  map[int64]int // teams of users
+}
+
+// create creates a room. OnCreate and then done run on the room's scheduler. If there is
+// an error before that, the caller's goroutine runs done.
+func (n *node) create(k *kind, d draft, opts decoder, done func(*core, error)) {
 	o, err := opts(k.create)
 	if err != nil {
 		done(nil, err)
 		return
 	}
-	c, err := n.newRoom(k)
+	c, err := n.newRoom(k, d)
 	if err != nil {
 		done(nil, err)
 		return
-	}
-	for key, v := range labels {
-		c.setLabel(key, v)
 	}
 	start := func(err error) {
 		if err != nil {
@@ -227,7 +231,7 @@ func (n *node) create(k *kind, labels map[string]any, opts decoder, done func(*c
 	start(nil)
 }
 
-func (n *node) newRoom(k *kind) (*core, error) {
+func (n *node) newRoom(k *kind, d draft) (*core, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	at := n.kinds[k.name]
@@ -239,8 +243,15 @@ func (n *node) newRoom(k *kind) (*core, error) {
 	case at.rooms >= k.options.maxRooms:
 		return nil, ErrTooMany
 	}
-	at.rooms++
 	c := newCore(k, n, n.scheduler(at))
+	for key, v := range d.labels {
+		c.setLabel(key, v)
+	}
+	c.assign(d.teams)
+	if err := c.claim(d.claims); err != nil {
+		return nil, err
+	}
+	at.rooms++
 	n.rooms[c.id] = c
 	return c, nil
 }

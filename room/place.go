@@ -191,15 +191,7 @@ func (n *node) place(p *placement, done func(Info, error)) {
 		done(Info{}, errLoaded)
 		return
 	}
-	n.create(k, p.Filter.Equal, n.decoder(p.Options), func(c *core, err error) {
-		if err == nil {
-			if len(p.Teams) > 0 {
-				c.assign(p.Teams)
-			}
-			if err = c.claim(claims); err != nil {
-				c.close("not used") // it has too few seats, or OnCreate has used them
-			}
-		}
+	n.create(k, draft{p.Filter.Equal, claims, p.Teams}, n.decoder(p.Options), func(c *core, err error) {
 		if err != nil {
 			done(Info{}, err)
 			return

@@ -162,10 +162,11 @@ func (l *lobby) place(p *proposal) {
 		}
 		return
 	}
-	n.create(k, labels, given(nil), func(c *core, err error) {
-		if err == nil {
-			err = l.seat(p, c)
-		}
+	d := draft{labels: labels, teams: p.teamsByUser()}
+	for uid := range d.teams {
+		d.claims = append(d.claims, claim{uid: uid})
+	}
+	n.create(k, d, given(nil), func(c *core, err error) {
 		if err != nil {
 			l.placed(p, "", err)
 			return
@@ -206,13 +207,6 @@ type found struct {
 	ID     string `json:"id"`
 	Kind   string `json:"kind"`
 	Team   int    `json:"team"`
-}
-
-// seat reserves the seats of a match in its room. It runs on the scheduler of the room.
-func (l *lobby) seat(p *proposal, c *core) error {
-	teams := p.teamsByUser()
-	c.assign(teams)
-	return c.reserve(slices.Sorted(maps.Keys(teams)))
 }
 
 // teamsByUser returns the number of the team of each user, from 1.
