@@ -1,5 +1,4 @@
-// Tadpole is a pond in which all players swim together. Each player sees the tadpoles
-// nearby.
+// Tadpole is a pond in which all players swim together. Each player sees the tadpoles nearby.
 package main
 
 import (
