@@ -1,8 +1,10 @@
 package room
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"unicode/utf8"
 
@@ -63,7 +65,7 @@ func (s *server) requests() []handler.Func {
 		list = append(list, handler.Func{Service: service, Name: name, Call: func(from *session.Session, data any) (any, error) {
 			req := &request{}
 			if payload := data.([]byte); len(payload) > 0 {
-				if err := json.Unmarshal(payload, req); err != nil {
+				if err := req.decode(payload); err != nil {
 					return nil, badRequest("%v", err)
 				}
 			}
@@ -75,6 +77,29 @@ func (s *server) requests() []handler.Func {
 		}})
 	}
 	return list
+}
+
+// decode decodes a client's request. It refuses a filter with unknown members.
+func (r *request) decode(payload []byte) error {
+	in := struct {
+		*request
+		Filter *strictFilter `json:"filter"`
+	}{r, (*strictFilter)(&r.Filter)}
+	return json.Unmarshal(payload, &in)
+}
+
+// strictFilter is a [Filter] whose unknown members are errors: without them, the filter
+// would select other rooms.
+type strictFilter Filter
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (f *strictFilter) UnmarshalJSON(data []byte) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if err := d.Decode((*Filter)(f)); err != nil {
+		return fmt.Errorf("a filter has equal, near, at and within: %w", err)
+	}
+	return nil
 }
 
 // deferReply returns a function that answers the running request of a session later, in JSON.

@@ -80,3 +80,22 @@ func TestSchemaIsSentOnce(t *testing.T) {
 		}
 	})
 }
+
+// A filter with an unknown member is refused, because the client would get rooms that it did not ask for.
+func TestUnknownMembersOfFilters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLake(t)
+		for filter, want := range map[string]string{
+			`null`: "<nil>", `{}`: "<nil>", `{"equal":null}`: "<nil>",
+			`{"equal":{"mode":"duel"},"near":"rank","at":5,"within":1}`: "<nil>",
+			`{"mode":"duel"}`: "NANO-400", `{"equal":{"mode":"duel"},"margin":5}`: "NANO-400", `[]`: "NANO-400",
+		} {
+			for _, route := range []string{"room.list", "room.joinOrCreate"} {
+				ask := []byte(`{"kind":"pond","options":{"name":"ann"},"filter":` + filter + `}`)
+				if err := l.Connect(t).Request(t.Context(), route, ask, nil); code(err) != want {
+					t.Errorf("%s with the filter %s = %v, want %s", route, filter, err, want)
+				}
+			}
+		}
+	})
+}

@@ -8,7 +8,7 @@ export interface ReadyCheck {
   readonly within: number;
 }
 
-export interface MatchOptions extends JoinOptions {
+export interface MatchOptions extends Omit<JoinOptions, 'kind'> {
   /** Reports whether the player accepts a match. The default accepts. */
   accept?(check: ReadyCheck): boolean | Promise<boolean>;
   /** The options of the join. */

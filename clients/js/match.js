@@ -29,7 +29,7 @@ export function match(client, enter, { accept = () => true, options, expect, sig
         if (check === asked.match) client.request(route, { match: asked.match }).catch(() => {});
       },
       'room.waiting': () => (check = undefined),
-      'room.found': ({ id }) => settle(resolve, client.join(id, options, { expect })),
+      'room.found': ({ id, kind }) => settle(resolve, client.join(id, options, { kind, expect })),
       'room.unmatched': ({ code, msg }) => settle(reject, new NanoError(code, msg)),
     };
     const closed = () => settle(reject, new NanoError('closed', 'the session closed before there was a match'));

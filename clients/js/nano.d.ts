@@ -197,6 +197,8 @@ export interface Codec {
   encode(body: any, route: string): Uint8Array;
   /** Returns the body of a response or push. The bytes may be kept. An error that it throws costs that message only. */
   decode(bytes: Uint8Array, route: string): unknown;
+  /** Reports whether the codec has a type for a part of a route. Without it, the codec has all types. */
+  has?(route: string, part: 'request' | 'reply' | 'notify' | 'push'): boolean;
 }
 
 /** Bounds of the wait before an attempt to reconnect, in milliseconds. */

@@ -21,13 +21,24 @@ export interface ProtobufRoute {
  *
  * ```ts
  * const codec = protobuf({
- *   'room.join': { request: JoinRequest, reply: JoinReply },
+ *   'chat.join': { request: JoinRequest, reply: JoinReply },
  *   onMessage: { push: ChatMessage },
  * });
  * const client = new Client('wss://example.com/nano', { codec });
  * ```
  *
- * A message of a route that has no type fails. With protobuf-es, give
+ * For rooms, the entry with the name of a kind has the types of OnJoin, and `KIND.create` that of OnCreate. Messages of
+ * rooms are routes like others:
+ *
+ * ```ts
+ * const codec = protobuf({
+ *   pond: { request: JoinOptions, reply: JoinReply },
+ *   'pond.create': { request: PondOptions },
+ *   'pond.Jump': { notify: Jump },
+ * });
+ * ```
+ *
+ * A message of a route that has no type fails. An empty reply is `undefined` if the route has no type for it. With protobuf-es, give
  * `{ encode: (m) => toBinary(Schema, m), decode: (b) => fromBinary(Schema, b) }` as the type.
  */
 export function protobuf(routes: Record<string, ProtobufRoute>): Codec;

@@ -5,9 +5,10 @@
  * @module
  */
 
-/** Makes a codec from the types of each route: `{ 'room.join': { request, reply }, onMessage: { push } }`. */
+/** Makes a codec from the types of each route: `{ 'chat.join': { request, reply }, onMessage: { push } }`. */
 export function protobuf(routes) {
   const types = new Map(Object.entries(routes));
+  const has = (route, part) => types.get(route)?.[part] !== undefined;
   const find = (route, ...kinds) => {
     const entry = types.get(route);
     const type = kinds.map((kind) => entry?.[kind]).find(Boolean);
@@ -20,6 +21,10 @@ export function protobuf(routes) {
       const encoded = find(route, 'request', 'notify').encode(body);
       return typeof encoded.finish === 'function' ? encoded.finish() : encoded;
     },
-    decode: (bytes, route) => find(route, 'reply', 'push').decode(bytes),
+    decode(bytes, route) {
+      const isAck = bytes.length === 0 && types.has(route) && !has(route, 'reply') && !has(route, 'push');
+      return isAck ? undefined : find(route, 'reply', 'push').decode(bytes);
+    },
+    has,
   };
 }

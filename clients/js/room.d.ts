@@ -10,6 +10,11 @@ export type Filter = Record<string, string | number | boolean>;
 export interface JoinOptions {
   /** The hash of the schema that the program was built for. Another one fails the join with a `StateError`. */
   expect?: string;
+  /**
+   * The kind of the room. A join by id or code needs it if the server's serializer is not JSON and the options are no
+   * bytes: the codec encodes the options with the types of the kind.
+   */
+  kind?: string;
 }
 
 /** A room as the server describes it. */
@@ -25,7 +30,13 @@ export interface RoomInfo {
   label?: Record<string, string | number | boolean>;
 }
 
-/** A client with the rooms of its server. It is in one room at a time: a join replaces the room before. */
+/**
+ * A client with the rooms of its server. It is in one room at a time: a join replaces the room before.
+ *
+ * If the server's serializer is not JSON, the codec encodes the options of joins and decodes the replies of OnJoin, as
+ * those of a route with the name of the kind. The options of `create` have the route `KIND.create`. Options may be
+ * bytes, and a reply without a type is a `Uint8Array`.
+ */
 export class RoomClient extends Client {
   constructor(url: string | URL, options?: ClientOptions);
   /** The room that the client is in. */
@@ -34,12 +45,12 @@ export class RoomClient extends Client {
   joinOrCreate<S extends object = any>(
     kind: string,
     options?: unknown,
-    join?: JoinOptions & { filter?: Filter },
+    join?: Omit<JoinOptions, 'kind'> & { filter?: Filter },
   ): Promise<Room<S>>;
   join<S extends object = any>(id: string, options?: unknown, join?: JoinOptions): Promise<Room<S>>;
   /** Joins the private room with a code, in capital or small letters. */
   joinCode<S extends object = any>(code: string, options?: unknown, join?: JoinOptions): Promise<Room<S>>;
-  spectate<S extends object = any>(id: string, join?: JoinOptions): Promise<Room<S>>;
+  spectate<S extends object = any>(id: string, join?: Omit<JoinOptions, 'kind'>): Promise<Room<S>>;
   create(kind: string, options?: unknown): Promise<RoomInfo>;
   rooms(kind: string, filter?: Filter): Promise<RoomInfo[]>;
   /**
@@ -79,7 +90,7 @@ export class Room<S extends object = any> extends EventTarget {
   readonly sendRate: number;
   /** The hash of the state's schema. */
   readonly hash: string;
-  /** What OnJoin returned. */
+  /** What OnJoin returned; a `Uint8Array` if the codec has no type for it. */
   readonly reply: any;
   /** Plain objects that keep their identity. Do not change them. */
   readonly state: S;
@@ -119,6 +130,8 @@ export interface RoomTypes {
   state: object;
   /** The options of a join. */
   join?: unknown;
+  /** What OnJoin returns. */
+  reply?: unknown;
   /** The options of a creation. */
   create?: unknown;
   /** The messages of players, by the names of the room's methods. */
@@ -132,7 +145,9 @@ type OptionsOf<K, W extends 'join' | 'create'> = K extends { [P in W]: infer O }
 type Replies<M> = { [N in keyof M]: M[N] extends { reply: unknown } ? N : never }[keyof M] & string;
 
 /** A room whose state and messages have types. */
-export type TypedRoom<K extends RoomTypes> = Omit<Room<K['state']>, 'on' | 'send' | 'input' | 'request'> & {
+export type TypedRoom<K extends RoomTypes> = Omit<Room<K['state']>, 'reply' | 'on' | 'send' | 'input' | 'request'> & {
+  /** What OnJoin returned: nothing for a spectator, or a player who comes back. */
+  readonly reply: K extends { reply: infer R } ? R | undefined : any;
   /** Follows a map of the state, after each message: by its name, or a map within the state. */
   on<N extends keyof K['state'] & string>(map: N, handlers: MapHandlers<EntryOf<K['state'][N]>>): () => void;
   on<T>(map: Record<string, T>, handlers: MapHandlers<T>): () => void;
@@ -157,19 +172,19 @@ export type TypedRoomClient<
     joinOrCreate<P extends keyof K & string>(
       kind: P,
       options: OptionsOf<K[P], 'join'>,
-      join?: JoinOptions & { filter?: Filter },
+      join?: Omit<JoinOptions, 'kind'> & { filter?: Filter },
     ): Promise<TypedRoom<K[P]>>;
     /** `P` is the kind of the room. */
     join<P extends keyof K & string>(
       id: string,
       options: OptionsOf<K[P], 'join'>,
-      join?: JoinOptions,
+      join?: JoinOptions & { kind?: P },
     ): Promise<TypedRoom<K[P]>>;
     joinCode<P extends keyof K & string>(
       code: string,
       options: OptionsOf<K[P], 'join'>,
-      join?: JoinOptions,
+      join?: JoinOptions & { kind?: P },
     ): Promise<TypedRoom<K[P]>>;
-    spectate<P extends keyof K & string>(id: string, join?: JoinOptions): Promise<TypedRoom<K[P]>>;
+    spectate<P extends keyof K & string>(id: string, join?: Omit<JoinOptions, 'kind'>): Promise<TypedRoom<K[P]>>;
     create<P extends keyof K & string>(kind: P, options: OptionsOf<K[P], 'create'>): Promise<RoomInfo>;
   };

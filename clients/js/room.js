@@ -11,14 +11,23 @@
  */
 
 import { match } from './match.js';
-import { Client, NanoError } from './nano.js';
+import { Client, json, NanoError } from './nano.js';
 import { Predictor } from './predict.js';
 import { Smoother } from './smooth.js';
 import { StateDecoder } from './state.js';
 
 const STATE = 'room.state';
-const text = new TextDecoder();
-const parse = (bytes) => (bytes.length > 0 ? JSON.parse(text.decode(bytes)) : undefined);
+
+/** The other routes of package `room`. Their payloads are JSON with every serializer. */
+const CONTROL = new Set(
+  [
+    ...['create', 'join', 'joinOrCreate', 'spectate', 'leave', 'list', 'accept', 'cancel'],
+    ...['left', 'closed', 'ready', 'waiting', 'found', 'unmatched'],
+  ].map((name) => `room.${name}`),
+);
+
+const toBase64 = (bytes) => btoa(bytes.reduce((text, byte) => text + String.fromCharCode(byte), ''));
+const fromBase64 = (text) => Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
 
 /** The events of a {@link Room}. */
 const event = (type, fields) => Object.assign(new Event(type), fields);
@@ -29,10 +38,37 @@ export class RoomClient extends Client {
   #before; // the room before a join that is not answered; a refusal leaves the client in it
   #early = []; // state that came before the answer to the join
   #schemas = new Map(); // by kind: what the server described, with its hash
+  #codec; // of the other routes, and of the options and replies of joins
 
   constructor(url, options = {}) {
-    const decode = options.decode ?? options.codec?.decode ?? parse;
-    super(url, { ...options, decode: (bytes, route) => (route === STATE ? bytes : decode(bytes, route)) });
+    const { codec: base = json, encode, decode } = options;
+    const codec = {
+      serializer: decode ? undefined : base.serializer,
+      encode: encode ?? ((body, route) => base.encode(body, route)),
+      decode: decode ?? ((bytes, route) => base.decode(bytes, route)),
+      has: (route, part) => decode !== undefined || base.has?.(route, part) !== false,
+    };
+    const control = (bytes, route) => {
+      try {
+        return json.decode(bytes);
+      } catch {
+        return codec.decode(bytes, route); // an error in the encoding of the program's own serializer
+      }
+    };
+    super(url, {
+      ...options,
+      encode: undefined,
+      decode: undefined,
+      codec: {
+        serializer: codec.serializer,
+        encode: (body, route) => (CONTROL.has(route) ? json : codec).encode(body, route),
+        decode(bytes, route) {
+          if (route === STATE) return bytes;
+          return CONTROL.has(route) ? control(bytes, route) : codec.decode(bytes, route);
+        },
+      },
+    });
+    this.#codec = codec;
     this.on(STATE, (bytes) => {
       if (bytes.length === 0) return; // it stands for a message that was missed: a snapshot follows
       if (this.#room) this.#room.update(bytes);
@@ -50,27 +86,28 @@ export class RoomClient extends Client {
   /** Joins a room of a kind that fits the filter, or a new one. */
   joinOrCreate(kind, options, { filter, expect } = {}) {
     const hash = this.#schemas.get(kind)?.hash;
-    return this.#join('room.joinOrCreate', { kind, options, hash, filter: filter && { equal: filter } }, expect);
+    const body = { kind, options, hash, filter: filter && { equal: filter } };
+    return this.#join('room.joinOrCreate', body, { kind, expect });
   }
 
   /** Makes a room and describes it. */
-  create(kind, options) {
-    return this.request('room.create', { kind, options });
+  async create(kind, options) {
+    return this.request('room.create', { kind, options: this.#pack(options, `${kind}.create`) });
   }
 
   /** Joins the room with an id. */
-  join(id, options, { expect } = {}) {
-    return this.#join('room.join', { id, options }, expect);
+  join(id, options, join) {
+    return this.#join('room.join', { id, options }, join);
   }
 
   /** Joins the private room with a code, in capital or small letters. */
-  joinCode(code, options, { expect } = {}) {
-    return this.#join('room.join', { code, options }, expect);
+  joinCode(code, options, join) {
+    return this.#join('room.join', { code, options }, join);
   }
 
   /** Watches the room with an id. */
-  spectate(id, { expect } = {}) {
-    return this.#join('room.spectate', { id }, expect);
+  spectate(id, join) {
+    return this.#join('room.spectate', { id }, join);
   }
 
   /** Lists the rooms of a kind that fit the filter. */
@@ -83,7 +120,25 @@ export class RoomClient extends Client {
     return match(this, enter, options);
   }
 
-  async #join(route, body, expect) {
+  /** Whether options and replies are JSON. With another serializer, they are payloads in base64. */
+  get #isJSON() {
+    return (this.sys.serializer ?? this.#codec.serializer) === 'json';
+  }
+
+  #pack(options, route) {
+    if (options === undefined || this.#isJSON) return options;
+    if (!ArrayBuffer.isView(options)) return toBase64(this.#codec.encode(options, route));
+    return toBase64(new Uint8Array(options.buffer, options.byteOffset, options.byteLength));
+  }
+
+  #unpack(reply, kind) {
+    if (reply === undefined || this.#isJSON) return reply;
+    const bytes = fromBase64(reply);
+    return this.#codec.has(kind, 'reply') ? this.#codec.decode(bytes, kind) : bytes;
+  }
+
+  async #join(route, body, { kind, expect } = {}) {
+    if ('options' in body) body.options = this.#pack(body.options, kind ?? route);
     this.#before ??= this.#room;
     this.#room = undefined;
     this.#early = [];
@@ -100,7 +155,7 @@ export class RoomClient extends Client {
     const { schema } = this.#schemas.get(joined.kind);
     let room;
     try {
-      room = new Room(this, { ...joined, schema }, expect);
+      room = new Room(this, { ...joined, schema, reply: this.#unpack(joined.reply, joined.kind) }, expect);
     } catch (error) {
       this.request('room.leave').catch(() => {}); // the seat is of no use
       throw error;

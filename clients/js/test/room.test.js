@@ -3,6 +3,7 @@ import { test } from 'node:test';
 
 import { RoomClient } from '../room.js';
 import { StateError } from '../state.js';
+import { FakeSocket, welcome } from './fake.js';
 
 const bytes = (hex) => Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex'));
 
@@ -128,6 +129,39 @@ test('another schema than the one that the program was built for fails the join'
   });
   assert.equal(client.sent.at(-1)[0], 'room.leave');
   assert.equal(client.room, undefined);
+});
+
+test('a server with a serializer of its own', async () => {
+  const codec = {
+    serializer: 'lines',
+    encode: (body) => Buffer.from(Object.entries(body).flat().join('\n')),
+    decode: (bytes) => Object.fromEntries([Buffer.from(bytes).toString().split('\n')]),
+  };
+  const { encode, decode } = codec;
+  for (const options of [{ codec }, { encode, decode }, { codec, decode }]) {
+    const client = new RoomClient('ws://pond.test/', { WebSocket: FakeSocket, ...options });
+    const connected = client.connect();
+    const socket = FakeSocket.last;
+    socket.open();
+    socket.receive(welcome({ serializer: 'lines' }));
+    await connected;
+
+    const join = client.join('0-a', { name: 'ann' });
+    await Promise.resolve();
+    const [{ route, body }] = socket.messages();
+    assert.deepEqual([route, JSON.parse(body)], ['room.join', { id: '0-a', options: btoa('name\nann') }]);
+    socket.respond(1, Buffer.from(JSON.stringify({ ...joined, reply: btoa('hi\n1') })));
+    assert.deepEqual((await join).reply, { hi: '1' });
+
+    const list = client.rooms('pond');
+    socket.respond(2, Buffer.from('code\nROOM-404'), true);
+    await assert.rejects(list, { code: 'ROOM-404' });
+  }
+  const client = new RoomClient('ws://pond.test/', { WebSocket: FakeSocket, codec });
+  const connected = client.connect();
+  FakeSocket.last.open();
+  FakeSocket.last.receive(welcome({ serializer: 'json' }));
+  await assert.rejects(connected, { code: 'usage', message: /json/ });
 });
 
 test('a private room is joined by its code', async () => {

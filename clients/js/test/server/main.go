@@ -1,6 +1,6 @@
 // Command server is the server that the tests of the JavaScript client connect to.
 // It prints its port, and ends when its standard input does. With -window, sessions can be
-// resumed.
+// resumed. With -protobuf, it serves rooms and its serializer is protobuf.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/scheduler"
 	"github.com/lonng/nano/serialize/json"
+	"github.com/lonng/nano/serialize/protobuf"
 	"github.com/lonng/nano/session"
 )
 
@@ -107,6 +108,7 @@ func main() {
 var (
 	addr   = flag.String("addr", "127.0.0.1:0", "`address` to listen on")
 	window = flag.Duration("window", 0, "how long sessions can be resumed; 0 for not at all")
+	proto  = flag.Bool("protobuf", false, "serve rooms, with protobuf")
 )
 
 func run() error {
@@ -120,6 +122,13 @@ func run() error {
 		nano.WithHeartbeatInterval(time.Second),
 		nano.WithDictionary(map[string]uint16{"Test.Echo": 1, "onPush": 2}),
 		nano.WithHandshakeData(func(*session.Session, []byte) (any, error) { return map[string]int{"level": 3}, nil }),
+	}
+	if *proto {
+		lobby := &component.Components{}
+		lobby.Register(&Lobby{})
+		options = []nano.Option{
+			nano.WithComponents(lobby), inns.Option(), duels.Option(), nano.WithSerializer(protobuf.NewSerializer()),
+		}
 	}
 	if *window > 0 {
 		options = append(options, nano.WithResume(nano.Resume{Window: *window}))

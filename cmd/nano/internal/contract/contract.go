@@ -57,6 +57,7 @@ type Room struct {
 	Doc      string  `json:"doc,omitempty"`
 	State    *Type   `json:"state"`            // as package state sends it
 	Join     *Type   `json:"join,omitempty"`   // options of a join
+	Reply    *Type   `json:"reply,omitempty"`  // reply of OnJoin
 	Create   *Type   `json:"create,omitempty"` // options of a creation
 	Messages []Route `json:"messages"`
 }

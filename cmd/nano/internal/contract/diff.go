@@ -39,6 +39,7 @@ func Diff(old, now *Contract) []string {
 		d.typ("state of room "+r.Kind, r.State, n.State, false)
 		d.typ("join of room "+r.Kind, r.Join, n.Join, true)
 		d.typ("create of room "+r.Kind, r.Create, n.Create, true)
+		d.typ("reply of room "+r.Kind, r.Reply, n.Reply, false)
 		d.routes("message "+r.Kind, r.Messages, n.Messages)
 	}
 	slices.Sort(d.breaks)

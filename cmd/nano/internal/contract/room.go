@@ -55,6 +55,13 @@ func (s *source) room(p *packages.Package, call *ast.CallExpr) error {
 				}
 				r.Join = t
 			}
+			if out.Len() > 0 && !isError(out.At(0).Type()) {
+				t, err := s.payload(out.At(0).Type())
+				if err != nil {
+					return fmt.Errorf("room %s: OnJoin: reply: %w", name, err)
+				}
+				r.Reply = t
+			}
 			continue
 		}
 		if hooks[m.Name()] || in.Len() != 2 || !isPointerTo(in.At(0).Type(), roomPath, "Player") {

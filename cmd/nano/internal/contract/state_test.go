@@ -115,6 +115,25 @@ func TestDiffOfState(t *testing.T) {
 	}
 }
 
+// The reply of OnJoin is part of the contract.
+func TestReplyOfJoin(t *testing.T) {
+	const swim, join = "func (p *Pond) Swim(", "func (p *Pond) OnJoin(pl *room.Player, m *Frog)"
+	old := loadRoom(t, swim, join+" (*Frog, error) { return nil, nil }\n\n"+swim)
+	now := loadRoom(t, swim, join+" error { return nil }\n\n"+swim)
+	if got, want := form(t, old.Rooms[0].Reply), `{"kind":"ref","name":"example.com/game.Frog"}`; got != want {
+		t.Errorf("the reply is %s, want %s", got, want)
+	}
+	if now.Rooms[0].Reply != nil {
+		t.Errorf("an OnJoin without a reply has %s", form(t, now.Rooms[0].Reply))
+	}
+	if got, want := contract.Diff(old, now), []string{"reply of room pond is gone"}; !slices.Equal(got, want) {
+		t.Errorf("Diff = %q, want %q", got, want)
+	}
+	if got := contract.Diff(now, old); len(got) > 0 {
+		t.Errorf("Diff of a new reply = %q, want none", got)
+	}
+}
+
 // TestStateNames compares names with those that package state makes.
 func TestStateNames(t *testing.T) {
 	sync, err := state.New(&struct {

@@ -367,41 +367,52 @@ func (g *generator) client(withCodec bool) {
 	g.line("/** The codecs of the routes. They are made on demand, because they refer to messages below. */")
 	g.line("function codecs() {")
 	g.line("  return {")
-	codec := func(t *contract.Type) string {
-		switch {
-		case t == nil:
-			return ""
-		case t.Kind == contract.KindRaw:
-			return "bytes"
-		case t.Kind != contract.KindRef || g.contract.Types[t.Name].Kind != contract.KindMessage:
-			return "" // protobuf cannot encode it
-		}
-		return g.names[t.Name] + "Codec"
-	}
 	for _, r := range g.contract.Routes {
-		if r.Internal {
-			continue
+		if !r.Internal {
+			g.codecs(r.Route, r)
 		}
-		var parts []string
-		if c := codec(r.Request); c != "" {
-			what := "notify"
-			if r.Reply != nil {
-				what = "request"
-			}
-			parts = append(parts, what+": "+c)
-		}
-		if c := codec(r.Reply); c != "" {
-			parts = append(parts, "reply: "+c)
-		}
-		g.line("    %s: { %s },", key(r.Route), strings.Join(parts, ", "))
 	}
 	for _, p := range g.contract.Pushes {
-		if c := codec(p.Type); c != "" {
+		if c := g.codecOf(p.Type); c != "" {
 			g.line("    %s: { push: %s },", key(p.Route), c)
+		}
+	}
+	for _, r := range g.contract.Rooms {
+		g.codecs(r.Kind, contract.Route{Request: r.Join, Reply: r.Reply, Kind: contract.Request})
+		if r.Create != nil {
+			g.codecs(r.Kind+".create", contract.Route{Request: r.Create, Kind: contract.Request})
+		}
+		for _, m := range r.Messages {
+			g.codecs(r.Kind+"."+m.Route, m)
 		}
 	}
 	g.line("  };")
 	g.line("}")
+}
+
+// codecs writes the codecs of a route.
+func (g *generator) codecs(route string, r contract.Route) {
+	var parts []string
+	if c := g.codecOf(r.Request); c != "" {
+		parts = append(parts, r.Kind+": "+c)
+	}
+	if c := g.codecOf(r.Reply); c != "" {
+		parts = append(parts, "reply: "+c)
+	}
+	g.line("    %s: { %s },", key(route), strings.Join(parts, ", "))
+}
+
+// codecOf returns the codec of a payload, or "" if protobuf cannot encode it.
+func (g *generator) codecOf(t *contract.Type) string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Kind == contract.KindRaw:
+		return "bytes"
+	case t.Kind != contract.KindRef || g.contract.Types[t.Name].Kind != contract.KindMessage:
+		return ""
+	}
+	return g.names[t.Name] + "Codec"
 }
 
 // messages returns the protobuf messages of the contract, sorted by name.

@@ -8,7 +8,7 @@ func (g *generator) rooms() {
 		return
 	}
 	g.line("")
-	g.line("/** The kinds of rooms: their state, the options of a join and a creation, and their messages. */")
+	g.line("/** The kinds of rooms: their state, the options and the reply of a join, the options of a creation, and their messages. */")
 	g.line("export interface Rooms {")
 	for _, r := range g.contract.Rooms {
 		g.doc("  ", r.Doc)
@@ -17,7 +17,7 @@ func (g *generator) rooms() {
 		for _, o := range []struct {
 			name string
 			t    *contract.Type
-		}{{"join", r.Join}, {"create", r.Create}} {
+		}{{"join", r.Join}, {"reply", r.Reply}, {"create", r.Create}} {
 			if o.t != nil {
 				g.line("    %s: %s;", o.name, g.payload(o.t))
 			}

@@ -55,8 +55,9 @@ func (p *Pond) OnCreate(o *Place) {
 	p.State.Scores, p.State.Stones, p.State.Moods = map[string]int{"a": 1}, []*Place{{"l", "s"}}, []uint8{1, 0}
 }
 
-func (p *Pond) OnJoin(pl *room.Player, o *Hello) {
+func (p *Pond) OnJoin(pl *room.Player, o *Hello) *Hello {
 	p.State.Frogs.Put(pl.ID, &Frog{Name: o.Name, X: 1.5, Hand: []uint8{7}, Mood: 1, Coin: 1<<62 + 1, HPMax: 9})
+	return &Hello{"hello " + o.Name}
 }
 
 type Step struct {

@@ -129,6 +129,7 @@ import (
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/room"
 	"github.com/lonng/nano/serialize/protobuf"
 	"github.com/lonng/nano/session"
 	"google.golang.org/protobuf/proto"
@@ -190,6 +191,32 @@ func (*Box) Number(s *session.Session, in *wrapperspb.UInt64Value) (*wrapperspb.
 func (*Box) Float(s *session.Session, in *wrapperspb.FloatValue) (*wrapperspb.FloatValue, error) { return in, nil }
 
 func (*Box) Raw(s *session.Session, in []byte) error { return s.Response(in) }
+
+// Inn is a room whose payloads are messages.
+type Inn struct{ room.Base[struct{ Opened int64; Guest string }] }
+
+var OnNoise = nano.PushRoute[wrapperspb.StringValue]("onNoise")
+
+func (i *Inn) OnCreate(at *timestamppb.Timestamp) { i.State.Opened = at.Seconds }
+
+func (i *Inn) OnJoin(_ *room.Player, name *wrapperspb.StringValue) (*structpb.Value, error) {
+	if name.Value == "" {
+		return nil, nano.Errorf("NAMELESS", "no name")
+	}
+	i.State.Guest = name.Value
+	return structpb.NewStringValue("hello " + name.Value), nil
+}
+
+func (i *Inn) Rename(_ *room.Player, name *wrapperspb.StringValue) { i.State.Guest = name.Value }
+
+// Ask is answered after a push.
+func (i *Inn) Ask(p *room.Player, n *wrapperspb.UInt64Value) (*timestamppb.Timestamp, error) {
+	return &timestamppb.Timestamp{Seconds: int64(n.Value)}, OnNoise.Send(p.Session(), wrapperspb.String("psst"))
+}
+
+func (i *Inn) Shut(_ *room.Player, reason *wrapperspb.StringValue) { i.Close(reason.Value) }
+
+var inns = room.Define[Inn]("inn")
 ` + serve
 
 func TestRoundTrip(t *testing.T) {
@@ -212,7 +239,9 @@ func TestRoundTrip(t *testing.T) {
 	for _, c := range []struct{ name, program string }{
 		{"json", strings.Replace(jsonProgram, "SERIALIZER", "json.NewSerializer()", 1)},
 		{"rooms", roomsProgram},
-		{"protobuf", strings.Replace(protobufProgram, "SERIALIZER", "protobuf.NewSerializer()", 1)},
+		{"protobuf", strings.NewReplacer(
+			"SERIALIZER", "protobuf.NewSerializer()", "nano.New(", "nano.New(inns.Option(), ",
+		).Replace(protobufProgram)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := programtest.Write(t, map[string]string{"main.go": c.program})

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { WebSocket } from 'ws';
-import { createClient, type SourceCodeInfoLocation, type Struct, type Type } from './server.js';
+import { createClient, type RoomOf, type SourceCodeInfoLocation, type Struct, type Type } from './server.js';
 
 const client = createClient(process.argv[2]!, { WebSocket, timeout: 20_000 });
 const pushed = new Promise<Struct>((resolve) => client.on('onStruct', resolve));
@@ -63,4 +63,50 @@ for (const value of [0n, 2n ** 64n - 1n]) {
 assert.deepEqual(await client.request('box.float', { value: -1.5 }), { value: -1.5 });
 assert.deepEqual(await client.request('box.raw', new Uint8Array([1, 2])), new Uint8Array([1, 2]));
 assert.equal((await client.request('box.type', { ...type, name: 'x' }).catch((e) => e)).code, 'DIFFERENT');
+
+// Rooms
+const info = await client.create('inn', { seconds: 7n, nanos: 0 });
+assert.deepEqual(
+  (await client.rooms('inn')).map(({ id, kind }) => [id, kind]),
+  [[info.id, 'inn']],
+);
+await assert.rejects(client.joinOrCreate('inn', { value: '' }), { code: 'NAMELESS' });
+const inn: RoomOf<'inn'> = await client.join(info.id, { value: 'ann' }, { kind: 'inn' });
+assert.deepEqual(inn.reply, { stringValue: 'hello ann' });
+const until = (ok: () => boolean) =>
+  new Promise<void>((resolve) => {
+    const check = () => inn.synced && ok() && resolve();
+    inn.addEventListener('change', check);
+    check();
+  });
+await until(() => inn.state.opened === 7 && inn.state.guest === 'ann');
+inn.send('Rename', { value: 'bob' });
+await until(() => inn.state.guest === 'bob');
+const noise = new Promise((resolve) => client.on('onNoise', resolve));
+assert.deepEqual(await inn.request('Ask', { value: 2n ** 60n }), { seconds: 2n ** 60n, nanos: 0 });
+assert.deepEqual(await noise, { value: 'psst' });
+
+const watcher = createClient(process.argv[2]!, { WebSocket, timeout: 20_000 });
+await watcher.connect();
+const watched = await watcher.spectate<'inn'>(info.id);
+assert.equal(watched.reply, undefined);
+const ends = [inn, watched].map(
+  (room) => new Promise((resolve) => room.addEventListener('end', ({ cause, reason }) => resolve([cause, reason]))),
+);
+inn.send('Shut', { value: 'fire' });
+assert.deepEqual(await Promise.all(ends), Array(2).fill(['closed', 'fire']));
+const second = await client.joinOrCreate('inn', { value: 'cid' });
+assert.deepEqual(second.reply, { stringValue: 'hello cid' });
+watcher.close();
+
+if (Math.random() > 2) {
+  // @ts-expect-error options of another type
+  await client.joinOrCreate('inn', { name: 'ann' });
+  // @ts-expect-error a kind that does not exist
+  await client.join(info.id, { value: 'ann' }, { kind: 'barn' });
+  // @ts-expect-error a reply of another type
+  inn.reply!.seconds;
+  // @ts-expect-error a message without a reply
+  await inn.request('Rename', { value: 'ann' });
+}
 client.close();

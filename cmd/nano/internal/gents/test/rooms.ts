@@ -10,6 +10,7 @@ assert.deepEqual(await client.request('box.echo', payload), payload);
 
 const info = await client.create('pond', { Lake: 'here', Shore: 'there' });
 const pond: RoomOf<'pond'> = await client.join<'pond'>(info.id, { name: 'Ann' });
+assert.equal(pond.reply?.name, 'hello Ann');
 const until = (ok: () => boolean) =>
   new Promise<void>((resolve) => {
     const check = () => ok() && resolve();
