@@ -161,6 +161,9 @@ func TestWithContext(t *testing.T) {
 // TestWithClientAddrAlone checks that WithClientAddr alone does not make a node. Listen
 // serves clients there, and does not open its own address.
 func TestWithClientAddrAlone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

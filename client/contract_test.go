@@ -59,6 +59,9 @@ func contract(t *testing.T, atOnce bool, test func(t *testing.T, webSocket bool,
 
 // Close sends queued data, even to a server that reads slowly and continues to send.
 func TestContractFlushOfClose(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	contract(t, false, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 		const notifies = 100
 		got, closing := make(chan int, 1), make(chan struct{})
@@ -119,6 +122,9 @@ func TestContractFlushOfClose(t *testing.T) {
 
 // A server that never closes its side does not block Close.
 func TestContractCloseIsBounded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	contract(t, true, func(t *testing.T, _ bool, dial func(func(*fake), ...Option) (*Client, error)) {
 		closed := make(chan struct{})
 		c, err := dial(func(f *fake) {
@@ -234,6 +240,9 @@ func closeFrame(f *fake, code int, reason string) {
 
 // The timeouts of the client work on every connection.
 func TestContractTimeouts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Run("dial", func(t *testing.T) {
 		for _, scheme := range []string{"tcp://", "ws://", "wss://", "tls://"} {
 			for _, kind := range conntest.Kinds {

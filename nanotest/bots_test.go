@@ -64,6 +64,9 @@ func TestBotsInFakeTime(t *testing.T) {
 // TestFailedGameNamesItsSeed checks that the log of a test names the bots that failed and
 // the seed, and that the seed in the environment repeats the game.
 func TestFailedGameNamesItsSeed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	srv := nanotest.Start(t, options(&Camp{})...)
 	unlucky := func(_ context.Context, p *bot.Player) error {
 		if p.Rand.IntN(4) == 0 {

@@ -126,6 +126,9 @@ func (r *ring) sees(of *croom.Room, want string) {
 
 // Any gate joins, lists and spectates the rooms of any backend.
 func TestAnyGateReachesAnyRoom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 2, 2)
 	ids := []string{r.create(0, "duel").ID, r.create(1, "race").ID}
 	for gate := range r.gates {
@@ -184,6 +187,9 @@ func TestAnyGateReachesAnyRoom(t *testing.T) {
 
 // joinOrCreate finds the rooms of all backends, and a new room is made on the least loaded one.
 func TestPlacement(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 2, 3, room.Seats(2))
 	for range 3 {
 		r.create(0, "")
@@ -224,6 +230,9 @@ func TestPlacement(t *testing.T) {
 
 // Rooms that are created at the same time are spread over the nodes.
 func TestRoomsMadeAtOnceAreSpread(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 2, 3, room.Seats(2))
 	const each = 15
 	var wg sync.WaitGroup
@@ -296,6 +305,9 @@ func TestLoadedNodeMakesNoRoom(t *testing.T) {
 // A user who reconnects at another gate gets the seat back. A second login takes over the
 // seat.
 func TestReturnAtAnotherGate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 2, 2, room.Seats(2))
 	first := r.guest(0, 1)
 	a := first.joinOrCreate(nil)
@@ -395,6 +407,9 @@ func TestDrainingNodeTakesNoRooms(t *testing.T) {
 // The rooms of a node that dies end. The players get the reason, and their sessions
 // continue.
 func TestNodeDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 2, 2)
 	dead := r.create(0, "")
 	players := []*guest{r.guest(0, 1), r.guest(1, 2), r.guest(1, 0)}
@@ -437,6 +452,9 @@ func TestNodeDies(t *testing.T) {
 
 // Programs join rooms of other nodes as clients do.
 func TestKindInACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 1, 2)
 	dock := &dock{kind: r.kind}
 	n := testkit.StartNode(t, testkit.Services{"dock": dock}, append(slices.Clone(r.gates), r.backends...), r.kind.Option())

@@ -179,6 +179,9 @@ func TestMakingRoomsIsLimited(t *testing.T) {
 
 // Every gate knows the code of a room, even after nodes have joined and left.
 func TestCodesInACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 2, 3, room.Private(), room.Empty(time.Minute))
 	seen := map[string]string{}
 	rooms := make([]room.Info, 12)

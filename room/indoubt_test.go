@@ -125,6 +125,9 @@ func TestMoveWhoseLinkBreaks(t *testing.T) {
 // If no gate reaches the other node, the room continues where it was. The other node drops
 // its copy when it can be reached again.
 func TestMoveToANodeThatIsCutOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newSkiffs(t, 3)
 	err := r.move(r.docks[1].Links.Cut)
 	if err == nil || !strings.Contains(err.Error(), "ROOM-IN-DOUBT") {
@@ -159,6 +162,9 @@ func TestMoveToANodeThatIsCutOff(t *testing.T) {
 // If the room moves on to a third node before the other one can be reached, the third
 // node makes it drop its copy.
 func TestCopyOfARoomThatMovesOn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newSkiffs(t, 3)
 	if err := r.move(r.docks[1].Links.Cut); err == nil || !strings.Contains(err.Error(), "ROOM-IN-DOUBT") {
 		t.Errorf("Move = %v, want ROOM-IN-DOUBT", err)

@@ -107,6 +107,9 @@ func (r *Raft) Add(_ *room.Player, m *Step) *Step {
 
 // A room without ticks moves as well. Its state and the timers of Load reach the client.
 func TestMoveWithoutTicks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	kind := room.Define[Raft]("raft", room.Empty(time.Second))
 	gate := testkit.StartNode(t, nil, nil)
 	a := testkit.StartNode(t, nil, []*testkit.Node{gate}, kind.Option())

@@ -188,6 +188,9 @@ func (g *guest) board(id string) *croom.Room {
 // A moved room keeps everything: its players and spectators, held and reserved seats,
 // labels, the tick, the random source, exact numbers and the numbers of inputs.
 func TestMove(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, schedulers := range []int{0, 1} {
 		t.Run(fmt.Sprint("schedulers ", schedulers), func(t *testing.T) {
 			seed := [32]byte{7}
@@ -344,6 +347,9 @@ func sail(sailors []*sailor) (stop func()) {
 
 // A room that moves back and forth loses and repeats no message, and changes no order.
 func TestMoveUnderLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, opts := range [][]room.Option{
 		{room.Seats(50), room.TickRate(50)},
 		{room.Seats(50), room.TickRate(20), room.SendRate(10), room.Schedulers(2)},
@@ -457,6 +463,9 @@ func TestMoveFails(t *testing.T) {
 
 // A node that is lost during a move does not take the room along.
 func TestMoveToANodeThatDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	f := newFleet(t, 1, 2, room.TickRate(50))
 	for range 5 {
 		id := f.create(0).ID
@@ -548,53 +557,5 @@ func TestDrainMovesRooms(t *testing.T) {
 	}
 	if r := f.guest(f.gates[0], 9).board(deserted); r.Player() != 1 {
 		t.Errorf("the player returned as %d, want 1", r.Player())
-	}
-}
-
-// Requests about the room that arrive during a move are answered as if there were none.
-func TestRequestsDuringAMove(t *testing.T) {
-	f := newFleet(t, 2, 2, room.Private(), room.Seats(30), room.TickRate(20))
-	info := f.create(0)
-	first := f.guest(f.gates[0], 100)
-	r := first.board(info.ID)
-	for round := range 4 {
-		var wg sync.WaitGroup
-		moved := make(chan error, 1)
-		go func() { moved <- f.move(info.ID, 1-round%2) }()
-		for i := range 6 {
-			g := f.guest(f.gates[i%2], int64(6*round+i+1))
-			wg.Go(func() {
-				var r *croom.Room
-				var err error
-				switch i % 3 {
-				case 0:
-					r, err = croom.Join(t.Context(), g.Client, info.ID, nil)
-				case 1:
-					r, err = croom.JoinCode(t.Context(), g.Client, info.Code, nil)
-				default:
-					r, err = croom.Spectate(t.Context(), g.Client, info.ID)
-				}
-				if err != nil {
-					t.Errorf("round %d: join %d = %v", round, i, err)
-					return
-				}
-				if err := r.Leave(t.Context()); err != nil {
-					t.Errorf("leave = %v", err)
-				}
-			})
-		}
-		if err := testkit.Receive(t, moved, "the end of the move"); err != nil {
-			t.Errorf("round %d: Move = %v", round, err)
-		}
-		wg.Wait()
-		f.do(1-round%2, info.ID, func(f *Ferry) {
-			if n := len(f.Players()); n != 1 {
-				t.Errorf("round %d: %d players, want 1", round, n)
-			}
-		})
-	}
-	f.docks[0].Kill() // the room is at dock 0 after an even number of moves
-	if reason := <-closed(r); reason != "node down" {
-		t.Errorf("the room ended with %q, want node down", reason)
 	}
 }

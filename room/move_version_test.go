@@ -22,6 +22,9 @@ func (f *NewFerry) Load([]byte) error     { return nil }
 // A node with another version of the state refuses the room, and the node that drains
 // moves it to the next one.
 func TestMoveToAnotherVersion(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	f := newFleet(t, 1, 1, room.TickRate(50))
 	next := room.Define[NewFerry]("ferry", room.TickRate(50))
 	later := testkit.StartNode(t, nil, f.nodes(), next.Option())
@@ -51,6 +54,9 @@ func TestMoveToAnotherVersion(t *testing.T) {
 // The code of a private room continues when the node that made the room is gone, and a
 // second move as well.
 func TestMovedRoomKeepsItsCode(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	f := newFleet(t, 1, 3, room.Private(), room.TickRate(50), room.Empty(time.Minute))
 	info := f.create(0)
 	for _, to := range []int{1, 2} {

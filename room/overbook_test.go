@@ -199,6 +199,9 @@ func pause(ctx context.Context, d time.Duration) {
 
 // A session that joins several rooms at once gets at most one seat in the whole cluster.
 func TestSessionHasOneSeatInACluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRing(t, 1, 3, room.Schedulers(2), room.Empty(time.Minute))
 	// Some clients connect to a node that has rooms.
 	r.gates = append(r.gates, r.backends[2])

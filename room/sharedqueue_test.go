@@ -112,6 +112,9 @@ func (g *guest) push(route string, v any) {
 // Players who enter at different nodes are matched with each other, are asked wherever
 // their requests arrive, and get rooms on all nodes.
 func TestSharedQueue(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	const docks, players = 3, 12
 	b := newBureau(t, docks, 1, room.Queue{Ready: 10 * time.Second})
 	var wg sync.WaitGroup
@@ -165,6 +168,9 @@ func TestSharedQueue(t *testing.T) {
 
 // A ticket of a shared queue can be canceled at any node, and a user has one ticket.
 func TestSharedQueueCancel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	b := newBureau(t, 3, 1, room.Queue{})
 	for round, cancel := range []func(*guest, *room.Ticket){
 		func(g *guest, _ *room.Ticket) { g.ask("room.cancel", nil, nil) },
@@ -214,6 +220,9 @@ func TestSharedQueueCancel(t *testing.T) {
 // Tickets wait on if the node that owns their queue shuts down or dies, and when nodes
 // come.
 func TestSharedQueueOutlivesItsOwner(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	const kinds = 4 // their owners differ
 	b := newBureau(t, 3, kinds, room.Queue{})
 	var early []*guest
@@ -260,6 +269,9 @@ func TestQueuesOptionIsChecked(t *testing.T) {
 
 // A ticket of a shared queue outlives a lost connection of its player.
 func TestSharedQueueAndResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	b := newBureau(t, 2, 1, room.Queue{Ready: 20 * time.Second})
 	gate := testkit.StartNode(t, testkit.Services{"login": &Login{}}, append(slices.Clone(b.gates), b.docks...), nano.WithResume(nano.Resume{Window: window}))
 	listener := nanotest.Listen()

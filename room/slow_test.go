@@ -33,6 +33,9 @@ func (w *Wall) Paint(_ *room.Player, m *Step) {
 // A client that does not read skips patches, stays connected, and later gets a snapshot.
 // This holds with and without a gate.
 func TestSlowClientAndGate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, name := range []string{"without a gate", "with a gate"} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*testkit.Patience)

@@ -17,6 +17,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestRoomsRun(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	b := &bench{progress: io.Discard, attempts: 1, began: time.Now(), best: map[string]float64{}}
 	for _, c := range roomCases {
 		c.spec.Players = 10

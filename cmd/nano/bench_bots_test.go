@@ -48,6 +48,9 @@ func Wrong(ctx context.Context, n int) error { return nil }
 `
 
 func TestBenchBots(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	url := serve(t)
 	t.Chdir(programtest.Write(t, map[string]string{"main.go": program, "internal/bots/bots.go": botProgram}))
 	out, err := run(t, "bench", url, "--bots", "./internal/bots.Open", "--clients", "4", "--for", "0", "--seed", "9")

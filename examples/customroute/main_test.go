@@ -139,6 +139,9 @@ func says(p *player, text string, others ...*player) string {
 }
 
 func TestRooms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	one, first := start(t, true, func(string) []nano.Option { return gateOptions("") })
 	seed := one.ClusterAddr()
 	two, second := start(t, true, func(string) []nano.Option { return append(gateOptions(""), nano.WithSeeds(seed)) })

@@ -104,6 +104,9 @@ func parkNow(t testing.TB, a *Agent) *Conn {
 // TestIdleConnectionsAreParked checks that idle connections are parked after a second and
 // take no goroutine, and that each one is answered when it wakes and is parked again.
 func TestIdleConnectionsAreParked(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	h := newHost(t, nil)
 	const n = 40
 	before := runtime.NumGoroutine()
@@ -237,6 +240,9 @@ func TestParkedConnectionEnds(t *testing.T) {
 // TestSilenceOfParkedConnection checks that the server closes a parked connection whose
 // client is silent for too long.
 func TestSilenceOfParkedConnection(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	h := newHost(t, func(c *Config) { c.Heartbeat = 50 * time.Millisecond })
 	_, a := tcp(t, h)

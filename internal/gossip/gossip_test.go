@@ -144,6 +144,9 @@ func (s *site) knows(t *testing.T, others ...*site) {
 }
 
 func TestMembersFindEachOther(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	for _, secret := range []string{"", "hush"} {
 		t.Run("secret="+secret, func(t *testing.T) {
@@ -222,6 +225,9 @@ func TestJoinNobody(t *testing.T) {
 // TestWriteNeverBlocks checks that an unreachable destination does not delay others, and
 // that packets beyond its queue are dropped.
 func TestWriteNeverBlocks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	one := begin(t, "", "")
 	deaf := listen(t) // the kernel accepts, the program does not
@@ -330,6 +336,9 @@ func TestShutdownEndsStreams(t *testing.T) {
 
 // TestIdleConnectionIsClosed checks that an unused connection is closed.
 func TestIdleConnectionIsClosed(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	one, two := transportAt(t), transportAt(t)
 	if _, err := one.WriteTo([]byte("x"), two.self.Addr); err != nil {

@@ -96,6 +96,9 @@ func TestSuccessorOfHungMember(t *testing.T) {
 // TestHungMember checks that a stopped process is down within 3 s, and that its links are
 // made again when it continues.
 func TestHungMember(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	one := start(t, 1)
 	three := start(t, 3, one.addr)
@@ -122,6 +125,9 @@ func TestHungMember(t *testing.T) {
 // TestLongPartition checks that two parts that were separated until gossip declared the
 // other part dead join again without a live seed.
 func TestLongPartition(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	seed := start(t, 1)
 	g := newGate()

@@ -168,6 +168,9 @@ func TestLargeFrame(t *testing.T) {
 // TestSlowMemberBlocksNobody checks that a member that reads nothing fills only its own
 // queue. Other members are served, and Send does not block.
 func TestSlowMemberBlocksNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	one := newTestNode(t, Config{ID: 1})
 	one.t.Link.QueueBytes = 256 << 10
@@ -210,6 +213,9 @@ func TestSlowMemberBlocksNobody(t *testing.T) {
 // TestConverged checks that Converged waits until a seed has answered and every member
 // that it reported is linked or dead.
 func TestConverged(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	alone := start(t, 1)
 	if !alone.Converged() {

@@ -16,6 +16,9 @@ import (
 )
 
 func TestServicesVisibleAfterStart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	steady := func(id uint64, seeds ...string) *testNode {
 		n := newTestNode(t, nodeConfig(id, seeds...))
@@ -185,6 +188,9 @@ func TestStopWhileStarting(t *testing.T) {
 // TestStopKeepsItsDeadline checks that Stop returns when its context ends, even if gossip
 // has messages left.
 func TestStopKeepsItsDeadline(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	one := start(t, 1)
 	two := newTestNode(t, nodeConfig(2, one.addr))

@@ -422,6 +422,9 @@ func TestDialer(t *testing.T) {
 
 // TestConn checks that the connections are correct implementations of net.Conn.
 func TestConn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, c := range []Conditions{{}, {Latency: time.Millisecond, Jitter: time.Millisecond, Loss: 0.01, Retransmit: 3 * time.Millisecond}} {
 		t.Run(strings.ReplaceAll(fmt.Sprint(c), " ", ","), func(t *testing.T) {
 			nettest.TestConn(t, func() (a, b net.Conn, stop func(), err error) {

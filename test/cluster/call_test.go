@@ -403,6 +403,9 @@ func TestClusterSessionCall(t *testing.T) {
 // when the serving node shuts down. That holds on the gate, and on a backend whose calls
 // the gate relays.
 func TestClusterSessionCallEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	sessions := make(chan *session.Session, 1)
 	door := testkit.NewGame(func(s *session.Session, _ []byte) error {
@@ -513,6 +516,9 @@ func TestClusterRPC(t *testing.T) {
 // TestClusterRPCToNobody checks that an RPC to a service that no node serves any more
 // returns an error, on gates and backends.
 func TestClusterRPCToNobody(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	door := testkit.NewGame(func(s *session.Session, data []byte) error {
 		if err := s.RPC("Gone.Do", data); err != nil {

@@ -507,6 +507,9 @@ func TestClusterBind(t *testing.T) {
 
 // TestClusterClose checks that a close reaches only the nodes that have the session.
 func TestClusterClose(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	gate := testkit.StartNode(t, nil, nil)
 	type end struct {

@@ -296,6 +296,9 @@ func TestClusterResumeOff(t *testing.T) {
 
 // The session's gate monitors heartbeats: a client that is silent there is lost.
 func TestClusterResumeSilence(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	g := startGates(t, "tcp", []nano.Option{nano.WithHeartbeatInterval(time.Second)}, []nano.Option{nano.WithHeartbeatInterval(time.Hour)})
 	g.goesAway()
@@ -321,6 +324,9 @@ func TestClusterResumeSilence(t *testing.T) {
 // A client that does not read is lost, as if it were connected to the gate of its
 // session. The carrier releases its resources.
 func TestClusterResumeStalled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	home := []nano.Option{nano.WithHeartbeatInterval(time.Second), nano.WithWriteBuffer(64<<20, nano.CloseSlowClient), nano.WithResume(nano.Resume{Buffer: 64 << 20})}
 	g := startGates(t, "tcp", home, nil)
@@ -440,26 +446,6 @@ func TestClusterResumeShutdownRace(t *testing.T) {
 		t.Errorf("%d sessions are left, %d suspended", st.Sessions, st.Resume.Suspended)
 	}
 	g.carried(g.away, 0)
-}
-
-// The session sees the address that a proxy in front of the carrier reports.
-func TestClusterResumeProxied(t *testing.T) {
-	t.Parallel()
-	trusted := []nano.Option{nano.WithTrustedProxies("127.0.0.0/8")}
-	g := startGates(t, "tcp", trusted, trusted)
-	g.drop()
-	g.wire = g.dial(g.away)
-	head := append([]byte("PROXY TCP4 192.0.2.9 127.0.0.1 4711 80\r\n"), testkit.Pack(packet.Handshake, g.client.Handshake())...)
-	if err := g.wire.Raw(append(head, testkit.Pack(packet.Ack, "")...)); err != nil {
-		t.Fatal(err)
-	}
-	if typ, body, err := g.wire.Packet(); err != nil || typ != packet.Handshake || !strings.Contains(body, `"resumed":true`) {
-		t.Fatalf("%v %s, %v came", typ, body, err)
-	}
-	g.happens("resume")
-	if a := g.s.RemoteAddr().String(); a != "192.0.2.9:4711" {
-		t.Errorf("RemoteAddr() = %s, want the client's", a)
-	}
 }
 
 // Many clients that resume at another gate at once receive all missed messages. The queue

@@ -501,3 +501,23 @@ func TestClusterResumeGoClient(t *testing.T) {
 		t.Errorf("%d resumes, want 3", n)
 	}
 }
+
+// The session sees the address that a proxy in front of the carrier reports.
+func TestClusterResumeProxied(t *testing.T) {
+	t.Parallel()
+	trusted := []nano.Option{nano.WithTrustedProxies("127.0.0.0/8")}
+	g := startGates(t, "tcp", trusted, trusted)
+	g.drop()
+	g.wire = g.dial(g.away)
+	head := append([]byte("PROXY TCP4 192.0.2.9 127.0.0.1 4711 80\r\n"), testkit.Pack(packet.Handshake, g.client.Handshake())...)
+	if err := g.wire.Raw(append(head, testkit.Pack(packet.Ack, "")...)); err != nil {
+		t.Fatal(err)
+	}
+	if typ, body, err := g.wire.Packet(); err != nil || typ != packet.Handshake || !strings.Contains(body, `"resumed":true`) {
+		t.Fatalf("%v %s, %v came", typ, body, err)
+	}
+	g.happens("resume")
+	if a := g.s.RemoteAddr().String(); a != "192.0.2.9:4711" {
+		t.Errorf("RemoteAddr() = %s, want the client's", a)
+	}
+}

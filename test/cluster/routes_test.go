@@ -16,6 +16,9 @@ import (
 // TestClusterRouter checks that a session stays with the node that served it, and that
 // the program may choose the node on any node.
 func TestClusterRouter(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	var target atomic.Pointer[string]
 	bind := func(s *session.Session, data []byte) error {
@@ -185,6 +188,9 @@ func TestClusterRouterOfServingGate(t *testing.T) {
 // TestClusterDividedService checks that a gate keeps serving its part of a service. Its
 // clients ask for other parts, which other nodes or no node serve.
 func TestClusterDividedService(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	gate := testkit.StartNode(t, testkit.Services{"Room": testkit.NewNamedGame("gate")}, nil)
 	a := testkit.StartNode(t, testkit.Services{"Room": newBank("a")}, []*testkit.Node{gate})

@@ -35,6 +35,9 @@ func login() *testkit.Game {
 // TestClusterPushAndKick checks that any node can push to a user and kick it, wherever
 // the uid was bound.
 func TestClusterPushAndKick(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	one := testkit.StartNode(t, testkit.Services{"Door": login()}, nil)
 	two := testkit.StartNode(t, testkit.Services{"Door": login()}, []*testkit.Node{one})
@@ -118,6 +121,9 @@ func TestClusterPushRightAfterBind(t *testing.T) {
 // TestClusterSingleLogin checks that the latest of several logins of a user at several
 // gates remains.
 func TestClusterSingleLogin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	gates := []*testkit.Node{testkit.StartNode(t, testkit.Services{"Door": login()}, nil, nano.WithSingleLogin())}
 	for range 2 {
@@ -175,6 +181,9 @@ func TestClusterSingleLogin(t *testing.T) {
 // TestClusterGroup checks that a group with members at several gates sends one message to
 // each gate.
 func TestClusterGroup(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	group := nano.NewGroup("room")
 	join := testkit.NewGame(func(s *session.Session, data []byte) error {
@@ -265,6 +274,9 @@ func (c *changes) next(up bool, n string) cluster.Member {
 // TestClusterLoss checks that a backend that goes down fails its open requests at once,
 // and no others.
 func TestClusterLoss(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	members, lost := newChanges(t), newChanges(t)
 	gate := testkit.StartNode(t, nil, nil, nano.WithMemberCallback(members.note), nano.WithUnregisterCallback(lost.note))
@@ -448,6 +460,9 @@ func TestClusterLeaveOfAChosenNode(t *testing.T) {
 // TestClusterLeaveUnderLoad checks that a backend that shuts down under load serves the
 // messages in transit, so that no client notices.
 func TestClusterLeaveUnderLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	const players, leavings = 30, 3
 	gate := testkit.StartNode(t, nil, nil)
@@ -497,6 +512,9 @@ func TestClusterLeaveUnderLoad(t *testing.T) {
 // TestClusterManyBackends checks that unacknowledged messages do not block a client,
 // however many backends there are.
 func TestClusterManyBackends(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Parallel()
 	const backends, notifies = 6, 31
 	got := make(chan struct{}, backends*notifies)

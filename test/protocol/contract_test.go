@@ -61,6 +61,9 @@ func keepSending(p *testkit.Client) {
 // TestContractLastWords checks that a client that continues to send gets the last messages
 // and the close reason.
 func TestContractLastWords(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	const pushes = 50
 	for _, end := range []struct {
 		name string
@@ -123,6 +126,9 @@ func TestContractLingerIsBounded(t *testing.T) {
 // TestContractTimeouts checks that a silent client and a client that does not read are
 // closed, even if the connection ignores deadlines.
 func TestContractTimeouts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, c := range []struct {
 		name string
 		opts []nano.Option
@@ -167,6 +173,9 @@ func TestContractTimeouts(t *testing.T) {
 // TestContractLimits checks that a client that continues to send gets the reason when it
 // exceeds a limit.
 func TestContractLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	noRoom := func(t *testing.T, at *testkit.Server) {
 		at.Join()
 		conn, err := at.DialConn()

@@ -224,6 +224,9 @@ func TestFailures(t *testing.T) {
 // TestUnanswered checks that the span of the gate ends if the client closes, or if the
 // backend goes down.
 func TestUnanswered(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, c := range []struct {
 		name string
 		end  func(p *testkit.Player, backend *testkit.Node)
@@ -257,6 +260,9 @@ func TestUnanswered(t *testing.T) {
 
 // TestCalls checks that calls of the program continue the trace at the node that they call.
 func TestCalls(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	r := newRecorder(t)
 	gate, backend := testkit.StartPair(t, testkit.Services{"Room": &room{inside: nothing}}, r.option())
 	tracer := r.provider.Tracer("program")

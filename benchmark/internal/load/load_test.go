@@ -155,6 +155,9 @@ func echo(c net.Conn, client int, f tamper) {
 }
 
 func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	held := map[int][]byte{}
 	for name, test := range map[string]struct {
 		f    tamper

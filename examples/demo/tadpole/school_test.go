@@ -17,6 +17,9 @@ import (
 
 // The program starts 30 bots in a child process, measures itself and ends.
 func TestFigures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	t.Setenv("TADPOLE_RUN", "1")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -77,6 +77,9 @@ func (w *wire) take(t *testing.T) (written, read string) {
 }
 
 func TestNothingPassesInClear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	b := newTestBox(t, "k")
 	srv := nanotest.Start(t, options(b)...)
 	var w *wire

@@ -398,6 +398,9 @@ func TestDynamicNames(t *testing.T) {
 }
 
 func TestConstantNamesStartNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	dir := programtest.Write(t, map[string]string{"main.go": strings.Replace(dynamicProgram, "DYNAMIC",
 		`_ = os.WriteFile("started", nil, 0o600)`, 1)})
 	if got := load(t, dir).Routes; len(got) != 1 || got[0].Route != "Fixed.Get" {
@@ -409,6 +412,9 @@ func TestConstantNamesStartNothing(t *testing.T) {
 }
 
 func TestLoadFails(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	for _, c := range []struct{ name, source, want string }{
 		{"no go files", "", "no Go files"},
 		{"not compiling", "package main\nfunc main() { undefined() }\n", "undefined: undefined"},

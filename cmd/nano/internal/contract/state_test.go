@@ -66,6 +66,9 @@ func loadRoom(t *testing.T, pairs ...string) *contract.Contract {
 }
 
 func TestStateOfRooms(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	c := loadRoom(t)
 	if got, want := form(t, c.Rooms[0].State), `{"kind":"ref","name":"example.com/game.World@state"}`; got != want {
 		t.Errorf("the state is %s, want %s", got, want)
@@ -100,6 +103,9 @@ func TestStateOfRooms(t *testing.T) {
 }
 
 func TestDiffOfState(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	old := loadRoom(t)
 	now := loadRoom(t, "Round uint16", "Turn uint16", "name=life", "name=lives", "sad|glad", "sad|glad|mad", "`state:\"big\"`", "",
 		"Here   Spot", "Here   Spot `state:\"name=here\"`", "	hidden int", "	other int")
