@@ -42,6 +42,9 @@ func dialDefaults() []grpc.DialOption {
 	}
 }
 
+// silence is how long a peer may leave data or a keepalive without an answer.
+const silence = 5 * time.Second
+
 func serverDefaults() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(link.Codec()),
@@ -51,7 +54,7 @@ func serverDefaults() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(5 * time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: silence}),
 		grpc.WaitForHandlers(true),
 	}
 }

@@ -13,6 +13,7 @@ func (l sockets) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	limitUnacked(c)
 	return wrapSocket(c), nil
 }
 
