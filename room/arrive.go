@@ -289,7 +289,10 @@ func (a *arrival) discard() {
 	}
 	c.leaveNode()
 	for _, s := range sessions {
-		if s != nil {
+		if s == nil {
+			continue
+		}
+		if at, _ := s.Router().Find(service); at == c.node.address() { // otherwise the room has moved to a third node
 			c.node.route(s, c.kind, a.from)
 		}
 	}

@@ -144,10 +144,7 @@ func (n *node) dropCopy(c *core, at copyAt) {
 		cancel()
 		if err == nil {
 			c.do(func() {
-				c.copies = slices.DeleteFunc(slices.Clone(c.copies), func(o copyAt) bool { return o == at })
-				if len(c.copies) == 0 {
-					c.doubt = time.Time{}
-				}
+				c.forgetCopy(at)
 				if !c.closed {
 					c.resetViews()
 				}
@@ -157,8 +154,19 @@ func (n *node) dropCopy(c *core, at copyAt) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if n.ctx.Err() == nil { // the copy has ended by itself
+				c.do(func() { c.forgetCopy(at) })
+			}
 			return
 		}
+	}
+}
+
+// forgetCopy removes a copy that does not exist any more. It runs on the room's scheduler.
+func (c *core) forgetCopy(at copyAt) {
+	c.copies = slices.DeleteFunc(slices.Clone(c.copies), func(o copyAt) bool { return o == at })
+	if len(c.copies) == 0 {
+		c.doubt = time.Time{}
 	}
 }
 
