@@ -218,6 +218,7 @@ func (n *node) create(k *kind, d draft, opts decoder, done func(*core, error)) {
 				done(nil, err)
 				return
 			}
+			c.limitClaims()
 			done(c, nil)
 		}) {
 			c.abandon()
@@ -248,7 +249,7 @@ func (n *node) newRoom(k *kind, d draft) (*core, error) {
 		c.setLabel(key, v)
 	}
 	c.assign(d.teams)
-	if err := c.claim(d.claims); err != nil {
+	if err := c.claimUnlimited(d.claims); err != nil {
 		return nil, err
 	}
 	at.rooms++

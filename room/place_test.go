@@ -39,6 +39,25 @@ func TestNewRoomKeepsTheSeatOfItsPlayer(t *testing.T) {
 			testkit.Receive(t, dams.entered, "the call of OnCreate")
 		}
 	}
+	limits := func(room *core) (list []time.Time) {
+		room.mu.Lock()
+		defer room.mu.Unlock()
+		for _, t := range room.reserved {
+			list = append(list, t.until)
+		}
+		return list
+	}
+	forever := 0 // the seats of the sessions for which rooms are made
+	for _, room := range n.cores(nil) {
+		for _, until := range limits(room) {
+			if until.IsZero() {
+				forever++
+			}
+		}
+	}
+	if forever != 2 {
+		t.Errorf("%d seats are reserved without a limit before the start, want 2", forever)
+	}
 	close(dams.gates)
 	var rooms []string
 	for i := range results {
@@ -47,6 +66,11 @@ func TestNewRoomKeepsTheSeatOfItsPlayer(t *testing.T) {
 			t.Fatalf("session %d got the error %v, want a room", i+1, got.err)
 		}
 		rooms = append(rooms, got.room)
+	}
+	for _, until := range limits(n.room(rooms[0])) {
+		if left := time.Until(until); left < time.Second || left > time.Minute {
+			t.Errorf("a seat is reserved for %v after the start, want a minute", left)
+		}
 	}
 	if rooms[0] != rooms[1] || rooms[1] == rooms[2] {
 		t.Errorf("the rooms of three sessions are %v, want two sessions in the first one", rooms)

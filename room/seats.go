@@ -15,8 +15,8 @@ type claim struct{ uid, session int64 }
 // ticket is a reserved seat.
 type ticket struct {
 	claim claim
-	until time.Time
-	end   func() // stops the timer that frees the seat
+	until time.Time // zero before the room has started
+	end   func()    // stops the timer that frees the seat
 }
 
 // take takes a free seat, or the seat that is reserved for the session or its user. It
@@ -84,6 +84,34 @@ func (c *core) claim(claims []claim) error {
 		c.reserveFor(key, c.kind.options.reserve)
 	}
 	return nil
+}
+
+// claimUnlimited reserves seats of a room that has not started, without a time limit.
+func (c *core) claimUnlimited(claims []claim) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, key := range claims {
+		if c.reserved[key] == nil {
+			c.reserved[key] = &ticket{claim: key, end: func() {}}
+			c.taken++
+		}
+	}
+	if c.taken > c.kind.options.seats {
+		return ErrFull
+	}
+	return nil
+}
+
+// limitClaims starts the time limit of the seats that claimUnlimited has reserved.
+func (c *core) limitClaims() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, t := range c.reserved {
+		if t.until.IsZero() {
+			c.taken--
+			c.reserveFor(key, c.kind.options.reserve)
+		}
+	}
 }
 
 // reserveFor reserves a seat for a time. The caller holds mu.
