@@ -129,12 +129,17 @@ export class RoomClient extends Client {
 
   #pack(options, route) {
     if (options === undefined || this.#isJSON) return options;
-    if (!ArrayBuffer.isView(options)) return toBase64(this.#codec.encode(options, route));
-    return toBase64(new Uint8Array(options.buffer, options.byteOffset, options.byteLength));
+    if (ArrayBuffer.isView(options)) {
+      return toBase64(new Uint8Array(options.buffer, options.byteOffset, options.byteLength));
+    }
+    // A buffer of another frame is no instance of this frame's ArrayBuffer.
+    const isBuffer = Object.prototype.toString.call(options).endsWith('ArrayBuffer]');
+    return toBase64(isBuffer ? new Uint8Array(options) : this.#codec.encode(options, route));
   }
 
   #unpack(reply, kind) {
-    if (reply === undefined || this.#isJSON) return reply;
+    if (this.#isJSON) return reply;
+    if (reply === undefined || reply === null) return undefined;
     const bytes = fromBase64(reply);
     return this.#codec.has(kind, 'reply') ? this.#codec.decode(bytes, kind) : bytes;
   }

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 
 import { raw } from '../nano.js';
 import { RoomClient } from '../room.js';
@@ -184,6 +185,24 @@ test('a JSON codec of the program serves the control routes too', async () => {
     socket.respond(1, Buffer.from(JSON.stringify({ ...joined, reply: { since: 0 } })));
     assert.deepEqual((await join).reply, { since: new Date(0) });
   }
+});
+
+test('options of a server with another serializer may be any buffer, and the reply null', async () => {
+  const { buffer } = Uint8Array.of(1, 2, 3, 4);
+  const foreign = runInNewContext('Uint8Array.of(1, 2, 3, 4).buffer');
+  for (const options of [buffer, foreign, new DataView(buffer), new Uint16Array(buffer), new Uint8Array(buffer)]) {
+    const [client, socket] = await open('lines', { codec: raw });
+    const join = client.join('0-a', options);
+    await Promise.resolve();
+    assert.deepEqual(JSON.parse(socket.messages()[0].body), { id: '0-a', options: 'AQIDBA==' });
+    socket.respond(1, Buffer.from(JSON.stringify({ ...joined, reply: null })));
+    assert.equal((await join).reply, undefined);
+  }
+});
+
+test('a null reply of a JSON server stays null', async () => {
+  const client = new Fake(() => ({ ...joined, reply: null }));
+  assert.equal((await client.joinOrCreate('pond')).reply, null);
 });
 
 test('the codec of bytes joins rooms of a JSON server', async () => {
