@@ -171,20 +171,20 @@ export type TypedRoomClient<
   Pick<RoomClient, 'room' | 'rooms' | 'match'> & {
     joinOrCreate<P extends keyof K & string>(
       kind: P,
-      options: OptionsOf<K[P], 'join'>,
+      options?: OptionsOf<K[P], 'join'>,
       join?: Omit<JoinOptions, 'kind'> & { filter?: Filter },
     ): Promise<TypedRoom<K[P]>>;
     /** `P` is the kind of the room. */
     join<P extends keyof K & string>(
       id: string,
-      options: OptionsOf<K[P], 'join'>,
+      options?: OptionsOf<K[P], 'join'>,
       join?: JoinOptions & { kind?: P },
     ): Promise<TypedRoom<K[P]>>;
     joinCode<P extends keyof K & string>(
       code: string,
-      options: OptionsOf<K[P], 'join'>,
+      options?: OptionsOf<K[P], 'join'>,
       join?: JoinOptions & { kind?: P },
     ): Promise<TypedRoom<K[P]>>;
     spectate<P extends keyof K & string>(id: string, join?: Omit<JoinOptions, 'kind'>): Promise<TypedRoom<K[P]>>;
-    create<P extends keyof K & string>(kind: P, options: OptionsOf<K[P], 'create'>): Promise<RoomInfo>;
+    create<P extends keyof K & string>(kind: P, options?: OptionsOf<K[P], 'create'>): Promise<RoomInfo>;
   };

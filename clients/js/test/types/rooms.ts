@@ -42,6 +42,11 @@ typed.joinCode<'inn'>('ABC234', { value: 'ann' });
 typed.join('0-a', { value: 'ann' }, { kind: 'barn' });
 // @ts-expect-error options of another type
 typed.join('0-a', { name: 'ann' }, { kind: 'inn' });
+// No options.
+typed.joinOrCreate('hall');
+typed.join<'hall'>('0-b');
+typed.joinCode<'hall'>('ABC234');
+typed.create('hall');
 const info = typed.create('inn', { value: 'The Boar' });
 assertType<Equal<typeof info, Promise<RoomInfo>>>();
 
