@@ -146,8 +146,11 @@ type Replies<M> = { [N in keyof M]: M[N] extends { reply: unknown } ? N : never 
 
 /** A room whose state and messages have types. */
 export type TypedRoom<K extends RoomTypes> = Omit<Room<K['state']>, 'reply' | 'on' | 'send' | 'input' | 'request'> & {
-  /** What OnJoin returned: nothing for a spectator, or a player who comes back. */
-  readonly reply: K extends { reply: infer R } ? R | undefined : any;
+  /**
+   * What OnJoin returned: nothing for a spectator, or a player who comes back. A nil pointer is null with JSON, and
+   * nothing with another serializer.
+   */
+  readonly reply: K extends { reply: infer R } ? R | null | undefined : any;
   /** Follows a map of the state, after each message: by its name, or a map within the state. */
   on<N extends keyof K['state'] & string>(map: N, handlers: MapHandlers<EntryOf<K['state'][N]>>): () => void;
   on<T>(map: Record<string, T>, handlers: MapHandlers<T>): () => void;

@@ -51,7 +51,7 @@ const info = typed.create('inn', { value: 'The Boar' });
 assertType<Equal<typeof info, Promise<RoomInfo>>>();
 
 inn.then(async (room) => {
-  assertType<Equal<typeof room.reply, Text | undefined>>();
+  assertType<Equal<typeof room.reply, Text | null | undefined>>();
   assertType<Equal<typeof room.state.guest, string>>();
   const answer = room.request('Ask', { value: 'who' });
   assertType<Equal<typeof answer, Promise<Text>>>();
