@@ -36,6 +36,8 @@ export interface RoomInfo {
  * If the server's serializer is not JSON, the codec encodes the options of joins and decodes the replies of OnJoin, as
  * those of a route with the name of the kind. The options of `create` have the route `KIND.create`. Options may be
  * bytes, and a reply without a type is a `Uint8Array`.
+ *
+ * If it is JSON, the codec serves routes such as `room.join` too, except the codec `raw`.
  */
 export class RoomClient extends Client {
   constructor(url: string | URL, options?: ClientOptions);
