@@ -12,7 +12,7 @@ help: ## list the targets
 test: ## run the tests of the workspace
 	go test work
 
-short: ## run the tests that need no browser, no processes and little time, about a minute
+short: ## run the tests that need no browser, no processes and little time, about a minute and a half
 	go test -short work
 
 race: ## run the tests under the race detector, one package at a time

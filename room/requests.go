@@ -179,6 +179,9 @@ func (n *node) encode(reply any) (json.RawMessage, error) {
 	if reply == nil {
 		return nil, nil
 	}
+	if v := reflect.ValueOf(reply); !n.json && v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, nil // a serializer such as protobuf has no null
+	}
 	data, err := n.serializer.Marshal(reply)
 	if err != nil || n.json {
 		return data, err

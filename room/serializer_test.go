@@ -11,6 +11,8 @@ import (
 	croom "github.com/lonng/nano/client/room"
 	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/room"
+	"github.com/lonng/nano/serialize"
+	jsons "github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/serialize/protobuf"
 )
 
@@ -60,6 +62,41 @@ func TestProtobuf(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Silent is a room whose OnJoin may return nil.
+type Silent struct{ room.Base[struct{}] }
+
+func (*Silent) OnJoin(*room.Player) *wrapperspb.StringValue { return nil }
+
+// A nil pointer is no reply with protobuf, which has no null, and null with JSON.
+func TestProtobufNilReply(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		serializer serialize.Serializer
+		want       string
+	}{
+		{"protobuf", protobuf.NewSerializer(), ""},
+		{"json", jsons.NewSerializer(), "null"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv := nanotest.Start(t, room.Define[Silent]("silent").Option(), nano.WithSerializer(test.serializer))
+				ask := []byte(`{"kind":"silent"}`)
+				var answer []byte
+				if err := srv.Connect(t).Request(t.Context(), "room.joinOrCreate", ask, &answer); err != nil {
+					t.Fatal(err)
+				}
+				var seat map[string]json.RawMessage
+				if err := json.Unmarshal(answer, &seat); err != nil {
+					t.Fatal(err)
+				}
+				if got := string(seat["reply"]); got != test.want {
+					t.Errorf("reply = %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
 }
 
 // A client that has the schema gets its hash alone.

@@ -36,6 +36,8 @@ export interface RoomInfo {
  * If the server's serializer is not JSON, the codec encodes the options of joins and decodes the replies of OnJoin, as
  * those of a route with the name of the kind. The options of `create` have the route `KIND.create`. Options may be
  * bytes, and a reply without a type is a `Uint8Array`.
+ *
+ * If it is JSON, the codec serves routes such as `room.join` too, except the codec `raw`.
  */
 export class RoomClient extends Client {
   constructor(url: string | URL, options?: ClientOptions);
@@ -146,8 +148,11 @@ type Replies<M> = { [N in keyof M]: M[N] extends { reply: unknown } ? N : never 
 
 /** A room whose state and messages have types. */
 export type TypedRoom<K extends RoomTypes> = Omit<Room<K['state']>, 'reply' | 'on' | 'send' | 'input' | 'request'> & {
-  /** What OnJoin returned: nothing for a spectator, or a player who comes back. */
-  readonly reply: K extends { reply: infer R } ? R | undefined : any;
+  /**
+   * What OnJoin returned: nothing for a spectator, or a player who comes back. A nil pointer is null with JSON, and
+   * nothing with another serializer.
+   */
+  readonly reply: K extends { reply: infer R } ? R | null | undefined : any;
   /** Follows a map of the state, after each message: by its name, or a map within the state. */
   on<N extends keyof K['state'] & string>(map: N, handlers: MapHandlers<EntryOf<K['state'][N]>>): () => void;
   on<T>(map: Record<string, T>, handlers: MapHandlers<T>): () => void;
@@ -171,20 +176,20 @@ export type TypedRoomClient<
   Pick<RoomClient, 'room' | 'rooms' | 'match'> & {
     joinOrCreate<P extends keyof K & string>(
       kind: P,
-      options: OptionsOf<K[P], 'join'>,
+      options?: OptionsOf<K[P], 'join'>,
       join?: Omit<JoinOptions, 'kind'> & { filter?: Filter },
     ): Promise<TypedRoom<K[P]>>;
     /** `P` is the kind of the room. */
     join<P extends keyof K & string>(
       id: string,
-      options: OptionsOf<K[P], 'join'>,
+      options?: OptionsOf<K[P], 'join'>,
       join?: JoinOptions & { kind?: P },
     ): Promise<TypedRoom<K[P]>>;
     joinCode<P extends keyof K & string>(
       code: string,
-      options: OptionsOf<K[P], 'join'>,
+      options?: OptionsOf<K[P], 'join'>,
       join?: JoinOptions & { kind?: P },
     ): Promise<TypedRoom<K[P]>>;
     spectate<P extends keyof K & string>(id: string, join?: Omit<JoinOptions, 'kind'>): Promise<TypedRoom<K[P]>>;
-    create<P extends keyof K & string>(kind: P, options: OptionsOf<K[P], 'create'>): Promise<RoomInfo>;
+    create<P extends keyof K & string>(kind: P, options?: OptionsOf<K[P], 'create'>): Promise<RoomInfo>;
   };

@@ -11,14 +11,14 @@
  */
 
 import { match } from './match.js';
-import { Client, json, NanoError } from './nano.js';
+import { Client, json, NanoError, raw } from './nano.js';
 import { Predictor } from './predict.js';
 import { Smoother } from './smooth.js';
 import { StateDecoder } from './state.js';
 
 const STATE = 'room.state';
 
-/** The other routes of package `room`. Their payloads are JSON with every serializer. */
+/** The other routes of package `room`. Their payloads are JSON with every serializer of the server. */
 const CONTROL = new Set(
   [
     ...['create', 'join', 'joinOrCreate', 'spectate', 'leave', 'list', 'accept', 'cancel'],
@@ -55,16 +55,18 @@ export class RoomClient extends Client {
         return codec.decode(bytes, route); // an error in the encoding of the program's own serializer
       }
     };
+    // If the server speaks JSON, the program's own functions serve the control routes too, such as a reviver of dates.
+    const plain = (route, own) => CONTROL.has(route) && !(this.#isJSON && (own || base !== raw));
     super(url, {
       ...options,
       encode: undefined,
       decode: undefined,
       codec: {
         serializer: codec.serializer,
-        encode: (body, route) => (CONTROL.has(route) ? json : codec).encode(body, route),
+        encode: (body, route) => (plain(route, encode) ? json : codec).encode(body, route),
         decode(bytes, route) {
           if (route === STATE) return bytes;
-          return CONTROL.has(route) ? control(bytes, route) : codec.decode(bytes, route);
+          return plain(route, decode) ? control(bytes, route) : codec.decode(bytes, route);
         },
       },
     });
@@ -127,12 +129,17 @@ export class RoomClient extends Client {
 
   #pack(options, route) {
     if (options === undefined || this.#isJSON) return options;
-    if (!ArrayBuffer.isView(options)) return toBase64(this.#codec.encode(options, route));
-    return toBase64(new Uint8Array(options.buffer, options.byteOffset, options.byteLength));
+    if (ArrayBuffer.isView(options)) {
+      return toBase64(new Uint8Array(options.buffer, options.byteOffset, options.byteLength));
+    }
+    // A buffer of another frame is no instance of this frame's ArrayBuffer.
+    const isBuffer = Object.prototype.toString.call(options).endsWith('ArrayBuffer]');
+    return toBase64(isBuffer ? new Uint8Array(options) : this.#codec.encode(options, route));
   }
 
   #unpack(reply, kind) {
-    if (reply === undefined || this.#isJSON) return reply;
+    if (this.#isJSON) return reply;
+    if (reply === undefined || reply === null) return undefined;
     const bytes = fromBase64(reply);
     return this.#codec.has(kind, 'reply') ? this.#codec.decode(bytes, kind) : bytes;
   }

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { runInNewContext } from 'node:vm';
 
+import { raw } from '../nano.js';
 import { RoomClient } from '../room.js';
 import { StateError } from '../state.js';
 import { FakeSocket, welcome } from './fake.js';
@@ -36,6 +38,17 @@ class Fake extends RoomClient {
   notify(route, body) {
     this.sent.push([route, body]);
   }
+}
+
+/** Opens a client, and returns it and its socket, the other end of which announces a serializer. */
+async function open(serializer, options) {
+  const client = new RoomClient('ws://pond.test/', { WebSocket: FakeSocket, ...options });
+  const connected = client.connect();
+  const socket = FakeSocket.last;
+  socket.open();
+  socket.receive(welcome({ serializer }));
+  await connected;
+  return [client, socket];
 }
 
 const joined = {
@@ -139,13 +152,7 @@ test('a server with a serializer of its own', async () => {
   };
   const { encode, decode } = codec;
   for (const options of [{ codec }, { encode, decode }, { codec, decode }]) {
-    const client = new RoomClient('ws://pond.test/', { WebSocket: FakeSocket, ...options });
-    const connected = client.connect();
-    const socket = FakeSocket.last;
-    socket.open();
-    socket.receive(welcome({ serializer: 'lines' }));
-    await connected;
-
+    const [client, socket] = await open('lines', options);
     const join = client.join('0-a', { name: 'ann' });
     await Promise.resolve();
     const [{ route, body }] = socket.messages();
@@ -157,11 +164,54 @@ test('a server with a serializer of its own', async () => {
     socket.respond(2, Buffer.from('code\nROOM-404'), true);
     await assert.rejects(list, { code: 'ROOM-404' });
   }
-  const client = new RoomClient('ws://pond.test/', { WebSocket: FakeSocket, codec });
-  const connected = client.connect();
-  FakeSocket.last.open();
-  FakeSocket.last.receive(welcome({ serializer: 'json' }));
-  await assert.rejects(connected, { code: 'usage', message: /json/ });
+  await assert.rejects(open('json', { codec }), { code: 'usage', message: /json/ });
+});
+
+test('a JSON codec of the program serves the control routes too', async () => {
+  const replacer = (key, value) => (typeof value === 'bigint' ? Number(value) : value);
+  const reviver = (key, value) => (key === 'since' ? new Date(value) : value);
+  const encode = (body) => Buffer.from(JSON.stringify(body, replacer));
+  const decode = (bytes) => JSON.parse(Buffer.from(bytes).toString(), reviver);
+  for (const options of [
+    { encode, decode },
+    { codec: { encode, decode } },
+    { codec: { serializer: 'json', encode, decode } },
+    { codec: raw, encode, decode },
+  ]) {
+    const [client, socket] = await open('json', options);
+    const join = client.join('0-a', { skin: 7n });
+    await Promise.resolve();
+    assert.deepEqual(JSON.parse(socket.messages()[0].body), { id: '0-a', options: { skin: 7 } });
+    socket.respond(1, Buffer.from(JSON.stringify({ ...joined, reply: { since: 0 } })));
+    assert.deepEqual((await join).reply, { since: new Date(0) });
+  }
+});
+
+test('options of a server with another serializer may be any buffer, and the reply null', async () => {
+  const { buffer } = Uint8Array.of(1, 2, 3, 4);
+  const foreign = runInNewContext('Uint8Array.of(1, 2, 3, 4).buffer');
+  for (const options of [buffer, foreign, new DataView(buffer), new Uint16Array(buffer), new Uint8Array(buffer)]) {
+    const [client, socket] = await open('lines', { codec: raw });
+    const join = client.join('0-a', options);
+    await Promise.resolve();
+    assert.deepEqual(JSON.parse(socket.messages()[0].body), { id: '0-a', options: 'AQIDBA==' });
+    socket.respond(1, Buffer.from(JSON.stringify({ ...joined, reply: null })));
+    assert.equal((await join).reply, undefined);
+  }
+});
+
+test('a null reply of a JSON server stays null', async () => {
+  const client = new Fake(() => ({ ...joined, reply: null }));
+  assert.equal((await client.joinOrCreate('pond')).reply, null);
+});
+
+test('the codec of bytes joins rooms of a JSON server', async () => {
+  const [client, socket] = await open('json', { codec: raw });
+  const join = client.join('0-a', { name: 'ann' });
+  await Promise.resolve();
+  assert.deepEqual(JSON.parse(socket.messages()[0].body), { id: '0-a', options: { name: 'ann' } });
+  socket.respond(1, Buffer.from(JSON.stringify(joined)));
+  assert.deepEqual((await join).reply, { hi: 1 });
 });
 
 test('a private room is joined by its code', async () => {

@@ -42,11 +42,16 @@ typed.joinCode<'inn'>('ABC234', { value: 'ann' });
 typed.join('0-a', { value: 'ann' }, { kind: 'barn' });
 // @ts-expect-error options of another type
 typed.join('0-a', { name: 'ann' }, { kind: 'inn' });
+// No options.
+typed.joinOrCreate('hall');
+typed.join<'hall'>('0-b');
+typed.joinCode<'hall'>('ABC234');
+typed.create('hall');
 const info = typed.create('inn', { value: 'The Boar' });
 assertType<Equal<typeof info, Promise<RoomInfo>>>();
 
 inn.then(async (room) => {
-  assertType<Equal<typeof room.reply, Text | undefined>>();
+  assertType<Equal<typeof room.reply, Text | null | undefined>>();
   assertType<Equal<typeof room.state.guest, string>>();
   const answer = room.request('Ask', { value: 'who' });
   assertType<Equal<typeof answer, Promise<Text>>>();
