@@ -1,6 +1,8 @@
 package gents
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,6 +92,18 @@ func TestGenerateProtobuf(t *testing.T) {
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the client does not contain\n%s\nIt is\n%s", want, got)
+		}
+	}
+}
+
+// A type of a program must not hide a name that the code of protobuf.ts uses.
+func TestNamesOfRuntimeAreReserved(t *testing.T) {
+	code := regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*|'[^'\n]*'`).ReplaceAllString(runtime, "")
+	names := strings.Fields(reserved + " " + reservedByRuntime)
+	for _, name := range regexp.MustCompile(`[.\w]+`).FindAllString(code, -1) {
+		name, _, _ = strings.Cut(name, ".")
+		if regexp.MustCompile(`^[A-Z]\w`).MatchString(name) && !slices.Contains(names, name) {
+			t.Errorf("protobuf.ts uses %s, which is not reserved", name)
 		}
 	}
 }

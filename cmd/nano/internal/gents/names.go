@@ -11,6 +11,14 @@ import (
 	"github.com/lonng/nano/cmd/nano/internal/contract"
 )
 
+// reserved are the names that every generated module declares, imports or takes from JavaScript.
+const reserved = `Client ClientOptions Routes Rooms ErrorCode RoomClient RoomOf TypedRoom TypedRoomClient
+	Record Partial Uint8Array URL`
+
+// reservedByRuntime are the names that protobuf.ts declares or takes from JavaScript.
+const reservedByRuntime = `MessageCodec Scalar ValueType How FieldDescriptor Writer Reader
+	Number BigInt Map Object DataView Math String TextEncoder TextDecoder Error TypeError RangeError`
+
 // names gives every named type a unique name. It is the name of the type, with the
 // package as a prefix if several types share it. A type of a room's state that is a
 // payload too ends with State.
@@ -22,8 +30,15 @@ func names(c *contract.Contract) map[string]string {
 			count[identifier(name, false)]++
 		}
 	}
-	used := map[string]bool{"Client": true, "ClientOptions": true, "Routes": true, "Rooms": true, "ErrorCode": true, "createClient": true,
-		"RoomClient": true, "RoomOf": true, "TypedRoom": true, "TypedRoomClient": true}
+	used := map[string]bool{}
+	for name := range strings.FieldsSeq(reserved) {
+		used[name] = true
+	}
+	if c.Serializer == "protobuf" {
+		for name := range strings.FieldsSeq(reservedByRuntime) {
+			used[name] = true
+		}
+	}
 	sorted := slices.SortedFunc(maps.Keys(c.Types), func(a, b string) int { // types of states last
 		return cmp.Or(strings.Count(a, contract.StateSuffix)-strings.Count(b, contract.StateSuffix), cmp.Compare(a, b))
 	})
