@@ -215,6 +215,8 @@ func (i *Inn) Ask(p *room.Player, n *wrapperspb.UInt64Value) (*timestamppb.Times
 	return &timestamppb.Timestamp{Seconds: int64(n.Value)}, OnNoise.Send(p.Session(), wrapperspb.String("psst"))
 }
 
+func (i *Inn) Sign(_ *room.Player, n *wrapperspb.UInt64Value) ([]byte, error) { return []byte{0, byte(n.Value)}, nil }
+
 func (i *Inn) Shut(_ *room.Player, reason *wrapperspb.StringValue) { i.Close(reason.Value) }
 
 var inns = room.Define[Inn]("inn")
