@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 )
 
 // Version is the version of the contract's JSON form.
@@ -144,4 +147,12 @@ func Parse(data []byte) (*Contract, error) {
 		return nil, fmt.Errorf("contract: version %d, want %d", c.Version, Version)
 	}
 	return &c, nil
+}
+
+// CompactPushes returns pushes sorted by route. Of declarations with the same route and
+// type it keeps the first.
+func CompactPushes(pushes []Push) []Push {
+	sorted := slices.Clone(pushes)
+	slices.SortStableFunc(sorted, func(a, b Push) int { return strings.Compare(a.Route, b.Route) })
+	return slices.CompactFunc(sorted, func(a, b Push) bool { return a.Route == b.Route && reflect.DeepEqual(a.Type, b.Type) })
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 )
 
 // Diff returns the changes that break clients of an older contract. Such a change removes
@@ -167,7 +168,7 @@ func (d *differ) enum(where string, old, now *Type, in bool) {
 	values := func(t *Type) map[string]bool {
 		m := map[string]bool{}
 		for _, v := range t.Values {
-			m[fmt.Sprint(v.Value)] = true
+			m[valueText(v.Value)] = true
 		}
 		return m
 	}
@@ -184,6 +185,18 @@ func (d *differ) enum(where string, old, now *Type, in bool) {
 			}
 		}
 	}
+}
+
+// valueText returns the text of an enum value. Numbers are rounded to float64, because
+// those of a contract that was read from JSON are.
+func valueText(v any) string {
+	switch v := v.(type) {
+	case int64:
+		return strconv.FormatFloat(float64(v), 'f', -1, 64)
+	case float64:
+		return strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	return fmt.Sprint(v)
 }
 
 func (d *differ) fields(where string, old, now *Type, in bool) {

@@ -126,3 +126,35 @@ func TestDiffAllowsCompatibleChanges(t *testing.T) {
 		t.Errorf("changes between a contract and itself: %q, want none", got)
 	}
 }
+
+// A contract of a file has float64 numbers.
+func TestDiffWithParsedContract(t *testing.T) {
+	enum := func(values ...int64) *contract.Contract {
+		typ := &contract.Type{Kind: contract.KindEnum, Elem: &contract.Type{Kind: contract.KindInt, Bits: 64}}
+		for _, v := range values {
+			typ.Values = append(typ.Values, contract.Value{Name: "V", Value: v})
+		}
+		return &contract.Contract{
+			Version: contract.Version,
+			Routes:  []contract.Route{{Route: "Box.Open", Kind: contract.Request, Request: typ, Reply: typ}},
+		}
+	}
+	data, err := enum(-1, 0, 1<<20, 1<<62+1).JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := contract.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := contract.Diff(old, enum(-1, 0, 1<<20, 1<<62+1)); len(got) > 0 {
+		t.Errorf("changes between a contract and itself: %q, want none", got)
+	}
+	want := []string{
+		"reply of route Box.Open may have the new value 3000000",
+		"request of route Box.Open does not take the value 1048576 any more",
+	}
+	if got := contract.Diff(old, enum(-1, 0, 3e6, 1<<62+1)); !slices.Equal(got, want) {
+		t.Errorf("changes: %q, want %q", got, want)
+	}
+}

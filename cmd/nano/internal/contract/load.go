@@ -221,7 +221,7 @@ func (s *source) place(pos token.Pos) string {
 func (s *source) sort() {
 	c := s.contract
 	slices.SortFunc(c.Routes, func(a, b Route) int { return strings.Compare(a.Route, b.Route) })
-	slices.SortFunc(c.Pushes, func(a, b Push) int { return strings.Compare(a.Route, b.Route) })
+	c.Pushes = CompactPushes(c.Pushes)
 	slices.SortFunc(c.Rooms, func(a, b Room) int { return strings.Compare(a.Kind, b.Kind) })
 	codes := map[string]Error{}
 	for _, e := range c.Errors {

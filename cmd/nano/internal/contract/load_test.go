@@ -284,6 +284,21 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// Several packages may declare a push.
+func TestPushDeclaredTwice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
+	const again = "\n\nvar OnAgain = nano.PushRoute[Out](\"onOpen\")\n\nvar OnInner = nano.PushRoute[Inner](\"onInner\")"
+	var got []string
+	for _, p := range changed(t, "// push", again).Pushes {
+		got = append(got, p.Route+" "+p.Name)
+	}
+	if want := []string{"onInner OnInner", "onOpen OnOpen"}; !slices.Equal(got, want) {
+		t.Errorf("the pushes are %v, want %v", got, want)
+	}
+}
+
 const protobufProgram = `
 package main
 

@@ -140,6 +140,28 @@ func TestReplyOfJoin(t *testing.T) {
 	}
 }
 
+// The server sends a reply of bytes as it is. A named type goes through the serializer.
+func TestRawReplyOfRoomMessage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
+	const swim = "func (p *Pond) Swim("
+	c := loadRoom(t, swim, "type Blob []byte\n\nfunc (p *Pond) Blob(pl *room.Player, m *Frog) Blob { return nil }\n\n"+
+		"func (p *Pond) Image(pl *room.Player, m *Frog) ([]uint8, error) { return nil, nil }\n\n"+
+		"func (p *Pond) Photo(pl *room.Player, m *Frog) []byte { return nil }\n\n"+swim)
+	want := map[string]string{
+		"Blob": `{"kind":"bytes","nullable":true}`, "Image": `{"kind":"raw"}`, "Photo": `{"kind":"raw"}`, "Swim": "null",
+	}
+	for _, m := range c.Rooms[0].Messages {
+		if got := form(t, m.Reply); got != want[m.Route] {
+			t.Errorf("the reply of %s is %s, want %s", m.Route, got, want[m.Route])
+		}
+	}
+	if got := len(c.Rooms[0].Messages); got != len(want) {
+		t.Errorf("the room has %d messages, want %d", got, len(want))
+	}
+}
+
 // TestStateNames compares names with those that package state makes.
 func TestStateNames(t *testing.T) {
 	sync, err := state.New(&struct {

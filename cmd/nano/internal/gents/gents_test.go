@@ -1,6 +1,8 @@
 package gents
 
 import (
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,6 +92,66 @@ func TestGenerateProtobuf(t *testing.T) {
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the client does not contain\n%s\nIt is\n%s", want, got)
+		}
+	}
+}
+
+// A type of a program must not hide a name that the code of protobuf.ts uses.
+func TestNamesOfRuntimeAreReserved(t *testing.T) {
+	code := regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*|'[^'\n]*'`).ReplaceAllString(runtime, "")
+	names := strings.Fields(reserved + " " + reservedByRuntime)
+	for _, name := range regexp.MustCompile(`[.\w]+`).FindAllString(code, -1) {
+		name, _, _ = strings.Cut(name, ".")
+		if regexp.MustCompile(`^[A-Z]\w`).MatchString(name) && !slices.Contains(names, name) {
+			t.Errorf("protobuf.ts uses %s, which is not reserved", name)
+		}
+	}
+}
+
+func TestConflictsOfNames(t *testing.T) {
+	text := &contract.Type{Kind: contract.KindString}
+	message := &contract.Type{Kind: contract.KindRaw}
+	const refused = " names two of the routes, pushes and kinds of rooms, which a protobuf client cannot tell apart: rename one"
+	pond := contract.Room{Kind: "pond", State: text, Create: message, Messages: []contract.Route{{Route: "Jump", Kind: contract.Notify, Request: message}}}
+	for _, c := range []struct {
+		name     string
+		contract contract.Contract
+		json     string // errors
+		protobuf string
+	}{
+		{"nothing shared", contract.Contract{
+			Routes: []contract.Route{{Route: "a", Request: message}, {Route: "b", Internal: true, Request: message}},
+			Pushes: []contract.Push{{Route: "b", Type: message}, {Route: "Jump", Type: message}},
+			Rooms:  []contract.Room{pond},
+		}, "", ""},
+		{"the same push twice", contract.Contract{
+			Pushes: []contract.Push{{Route: "a", Type: message}, {Route: "a", Type: &contract.Type{Kind: contract.KindRaw}}},
+		}, "", ""},
+		{"a push of two types", contract.Contract{
+			Pushes: []contract.Push{{Route: "a", Type: message}, {Route: "b", Type: text}, {Route: "a", Type: text}},
+		}, `gen ts: the push "a" is declared with two types`, `gen ts: the push "a" is declared with two types`},
+		{"a push and a handler", contract.Contract{
+			Routes: []contract.Route{{Route: "a", Request: message}}, Pushes: []contract.Push{{Route: "a", Type: message}},
+		}, "", `gen ts: "a"` + refused},
+		{"a push and a kind", contract.Contract{
+			Pushes: []contract.Push{{Route: "pond", Type: message}}, Rooms: []contract.Room{pond},
+		}, "", `gen ts: "pond"` + refused},
+		{"a push and a message", contract.Contract{
+			Pushes: []contract.Push{{Route: "pond.Jump", Type: message}}, Rooms: []contract.Room{pond},
+		}, "", `gen ts: "pond.Jump"` + refused},
+		{"a creation and a kind", contract.Contract{
+			Rooms: []contract.Room{pond, {Kind: "pond.create", State: text}},
+		}, "", `gen ts: "pond.create"` + refused},
+	} {
+		for serializer, want := range map[string]string{"json": c.json, "protobuf": c.protobuf} {
+			c.contract.Serializer = serializer
+			got := ""
+			if _, err := Generate(&c.contract); err != nil {
+				got = err.Error()
+			}
+			if got != want {
+				t.Errorf("%s, %s: Generate = %q, want %q", c.name, serializer, got, want)
+			}
 		}
 	}
 }

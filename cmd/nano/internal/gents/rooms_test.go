@@ -74,6 +74,8 @@ func (p *Pond) Rename(pl *room.Player, m *Hello) { p.State.Frogs.Get(pl.ID).Name
 
 func (p *Pond) Where(pl *room.Player, m *Hello) (*Far, error) { return &Far{p.State.Frogs.Get(pl.ID).X}, nil }
 
+func (p *Pond) Map(pl *room.Player, m *Hello) []byte { return []byte("{\"depth\":2}") }
+
 var ponds = room.Define[Pond]("pond", room.TickRate(50))
 
 type Box struct{ component.Base }

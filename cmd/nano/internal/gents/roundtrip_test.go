@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -214,14 +215,21 @@ func (i *Inn) Ask(p *room.Player, n *wrapperspb.UInt64Value) (*timestamppb.Times
 	return &timestamppb.Timestamp{Seconds: int64(n.Value)}, OnNoise.Send(p.Session(), wrapperspb.String("psst"))
 }
 
+func (i *Inn) Sign(_ *room.Player, n *wrapperspb.UInt64Value) ([]byte, error) { return []byte{0, byte(n.Value)}, nil }
+
 func (i *Inn) Shut(_ *room.Player, reason *wrapperspb.StringValue) { i.Close(reason.Value) }
 
 var inns = room.Define[Inn]("inn")
 ` + serve
 
-func TestRoundTrip(t *testing.T) {
+// install runs npm once.
+var install sync.Once
+
+// nodePackages installs the npm packages of the tests, and returns their folder.
+func nodePackages(t *testing.T) string {
+	t.Helper()
 	if testing.Short() {
-		t.Skip("installs npm packages and starts servers")
+		t.Skip("installs npm packages")
 	}
 	for _, name := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -235,7 +243,12 @@ func TestRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	install.Do(func() { execute(t, folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") })
+	return folder
+}
+
+func TestRoundTrip(t *testing.T) {
+	folder := nodePackages(t)
 	for _, c := range []struct{ name, program string }{
 		{"json", strings.Replace(jsonProgram, "SERIALIZER", "json.NewSerializer()", 1)},
 		{"rooms", roomsProgram},
@@ -257,22 +270,29 @@ func TestRoundTrip(t *testing.T) {
 			if err != nil || source != again {
 				t.Errorf("a second run of Generate makes other text (%v)", err)
 			}
-			ts := t.TempDir()
-			if err := os.Symlink(filepath.Join(folder, "node_modules"), filepath.Join(ts, "node_modules")); err != nil {
-				t.Fatal(err)
-			}
-			for _, file := range []string{"package.json", "tsconfig.json", c.name + ".ts"} {
-				data, err := os.ReadFile(filepath.Join(folder, file))
-				if err != nil {
-					t.Fatal(err)
-				}
-				write(t, filepath.Join(ts, file), data)
-			}
+			ts := moduleFolder(t, folder, c.name+".ts")
 			write(t, filepath.Join(ts, "server.ts"), []byte(source))
 			execute(t, ts, "node_modules/.bin/tsc", "-p", ".")
 			execute(t, ts, "node", "out/"+c.name+".js", "ws://"+start(t, dir)+"/nano")
 		})
 	}
+}
+
+// moduleFolder returns a new directory with the packages and the settings of the folder, and more of its files.
+func moduleFolder(t *testing.T, folder string, files ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(folder, "node_modules"), filepath.Join(dir, "node_modules")); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range append(files, "package.json", "tsconfig.json") {
+		data, err := os.ReadFile(filepath.Join(folder, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, file), data)
+	}
+	return dir
 }
 
 func write(t *testing.T, file string, data []byte) {

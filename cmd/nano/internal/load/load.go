@@ -127,7 +127,7 @@ type run struct {
 	errors map[string]int64
 }
 
-// Run makes the load. It returns an error if the clients cannot connect or a message of Begin fails; If ctx ends, the
+// Run makes the load. It returns an error if the clients cannot connect or a message of Begin fails. If ctx ends, the
 // load ends early, and Run returns the measurements until then.
 func Run(ctx context.Context, c Config) (Result, error) {
 	r := &run{Config: c, errors: map[string]int64{}}

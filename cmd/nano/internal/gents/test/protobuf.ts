@@ -85,6 +85,7 @@ await until(() => inn.state.guest === 'bob');
 const noise = new Promise((resolve) => client.on('onNoise', resolve));
 assert.deepEqual(await inn.request('Ask', { value: 2n ** 60n }), { seconds: 2n ** 60n, nanos: 0 });
 assert.deepEqual(await noise, { value: 'psst' });
+assert.deepEqual(await inn.request('Sign', { value: 255n }), Uint8Array.of(0, 255));
 
 const watcher = createClient(process.argv[2]!, { WebSocket, timeout: 20_000 });
 await watcher.connect();

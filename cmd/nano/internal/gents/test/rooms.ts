@@ -43,6 +43,7 @@ await until(() => name === 'Bob');
 const input = pond.input('Swim', { dx: 2 });
 await until(() => pond.ack >= input);
 assert.equal((await pond.request('Where', { name: '' })).X, 3.5);
+assert.deepEqual(await pond.request('Map', { name: '' }), { depth: 2 });
 
 if (Math.random() > 2) {
   // @ts-expect-error a kind that does not exist
