@@ -97,8 +97,8 @@ func WithSeedRetry(d time.Duration) Option {
 // WithNodeAddress makes the server a node, and sets the address, "host:port", at which
 // other nodes dial it. It is needed if that is not the address on which the node listens,
 // for example behind NAT. An address without a host, or of every interface such as
-// 0.0.0.0, is an error. The default is the listener's address, or an address of this
-// machine if the listener is on every interface.
+// 0.0.0.0, is an error. The default, and "", is the listener's address, or an address of
+// this machine if the listener is on every interface.
 func WithNodeAddress(addr string) Option {
 	return func(o *options) { o.cluster.joined, o.cluster.nodeAddr = true, addr }
 }
