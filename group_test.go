@@ -26,7 +26,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// club is a server that tests connect group members to, over pipes.
+// club is a server to which tests connect the members of groups, over pipes.
 type club struct {
 	t      *testing.T
 	srv    *nano.Server

@@ -380,7 +380,7 @@ export class Client extends EventTarget {
   #deadline; // timer: handshake, or the next attempt
   #pulse; // timer: ticks
   #grace; // timer: the end of GRACE
-  #ack; // timer: acknowledgement
+  #ack; // timer: acknowledgment
 
   constructor(url, options = {}) {
     super();

@@ -41,7 +41,8 @@ type meter struct {
 	refused         int           // refused messages without a gap of abuseForgiven
 	last            time.Time     // time of the latest refused message
 
-	// The following fields allow for messages sent while the process was stopped.
+	// While the process is stopped, messages wait in the socket. These fields give the session
+	// extra rate for them.
 	wheel        *wheel
 	lost         time.Duration // lost time of the wheel at the latest check
 	credit       float64       // in seconds at the rate
