@@ -339,7 +339,7 @@ var resumeContract = []struct {
 			b.t.Errorf("answer %+v", a)
 		}
 	}},
-	{"heartbeats that are no acknowledgment", nil, func(b *resumeBed) {
+	{"heartbeats that are not an acknowledgment", nil, func(b *resumeBed) {
 		_ = b.wire.Send(testkit.Pack(packet.Heartbeat, ""))
 		_ = b.wire.Send(testkit.Acknowledge(0))
 		_ = b.wire.Send(testkit.Acknowledge(1))
