@@ -3,6 +3,7 @@ package nano
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -147,11 +148,23 @@ func WithNodeSelector(f func(service string, s *session.Session, nodes []*cluste
 // WithGrpcOptions adds options with which this node dials other nodes, for messages and
 // membership alike, such as [grpc.WithTransportCredentials] for TLS.
 func WithGrpcOptions(opts ...grpc.DialOption) Option {
-	return func(o *options) { o.cluster.dial = append(o.cluster.dial, opts...) }
+	return func(o *options) {
+		if slices.Contains(opts, nil) {
+			o.fault("WithGrpcOptions: want options, got nil")
+			return
+		}
+		o.cluster.dial = append(o.cluster.dial, opts...)
+	}
 }
 
 // WithGrpcServerOptions adds options with which this node serves other nodes, for
 // messages and membership alike, such as [grpc.Creds] for TLS and client certificates.
 func WithGrpcServerOptions(opts ...grpc.ServerOption) Option {
-	return func(o *options) { o.cluster.server = append(o.cluster.server, opts...) }
+	return func(o *options) {
+		if slices.Contains(opts, nil) {
+			o.fault("WithGrpcServerOptions: want options, got nil")
+			return
+		}
+		o.cluster.server = append(o.cluster.server, opts...)
+	}
 }

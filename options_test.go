@@ -65,6 +65,8 @@ var badOptions = map[string]struct {
 	"old retry":        {nano.WithAdvertiseAddr("10.0.0.1:1", 0), "WithAdvertiseAddr: want a time above 0"},
 	"retry":            {nano.WithSeedRetry(0), "WithSeedRetry: want a time above 0"},
 	"secret":           {nano.WithClusterSecret(""), "WithClusterSecret: want a secret"},
+	"dial options":     {nano.WithGrpcOptions(nil), "WithGrpcOptions: want options, got nil"},
+	"server options":   {nano.WithGrpcServerOptions(nil), "WithGrpcServerOptions: want options, got nil"},
 	"callback":         {nano.WithMemberCallback(nil), "WithMemberCallback: want a function"},
 }
 
