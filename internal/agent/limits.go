@@ -162,8 +162,9 @@ func (h *Hub) full(remote net.Addr) limit {
 // its handshake shows whether it resumes a session.
 const maxExtra = 64
 
-// admit is full for a server with resume. extra is true if a connection beyond a limit
-// may stay until its handshake has arrived. The caller holds mu.
+// admit returns the limit that a new connection would exceed, if any. If the server has
+// resume, maxExtra connections beyond the limits may stay until their handshakes arrive. For
+// such a connection, extra is true. The caller holds mu.
 func (h *Hub) admit(remote net.Addr) (full limit, extra bool) {
 	full = h.full(remote)
 	if full != noLimit && h.Resume.Window > 0 && h.extra < maxExtra {
