@@ -3,6 +3,7 @@ package nano
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,8 +98,8 @@ func WithSeedRetry(d time.Duration) Option {
 // WithNodeAddress makes the server a node, and sets the address, "host:port", at which
 // other nodes dial it. It is needed if that is not the address on which the node listens,
 // for example behind NAT. An address without a host, or of every interface such as
-// 0.0.0.0, is an error. The default is the listener's address, or an address of this
-// machine if the listener is on every interface.
+// 0.0.0.0, is an error. The default, and "", is the listener's address, or an address of
+// this machine if the listener is on every interface.
 func WithNodeAddress(addr string) Option {
 	return func(o *options) { o.cluster.joined, o.cluster.nodeAddr = true, addr }
 }
@@ -147,11 +148,23 @@ func WithNodeSelector(f func(service string, s *session.Session, nodes []*cluste
 // WithGrpcOptions adds options with which this node dials other nodes, for messages and
 // membership alike, such as [grpc.WithTransportCredentials] for TLS.
 func WithGrpcOptions(opts ...grpc.DialOption) Option {
-	return func(o *options) { o.cluster.dial = append(o.cluster.dial, opts...) }
+	return func(o *options) {
+		if slices.Contains(opts, nil) {
+			o.fault("WithGrpcOptions: want options, got nil")
+			return
+		}
+		o.cluster.dial = append(o.cluster.dial, opts...)
+	}
 }
 
 // WithGrpcServerOptions adds options with which this node serves other nodes, for
 // messages and membership alike, such as [grpc.Creds] for TLS and client certificates.
 func WithGrpcServerOptions(opts ...grpc.ServerOption) Option {
-	return func(o *options) { o.cluster.server = append(o.cluster.server, opts...) }
+	return func(o *options) {
+		if slices.Contains(opts, nil) {
+			o.fault("WithGrpcServerOptions: want options, got nil")
+			return
+		}
+		o.cluster.server = append(o.cluster.server, opts...)
+	}
 }

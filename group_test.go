@@ -26,7 +26,7 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// club is a server that tests connect group members to, over pipes.
+// club is a server to which tests connect the members of groups, over pipes.
 type club struct {
 	t      *testing.T
 	srv    *nano.Server
@@ -229,7 +229,7 @@ func TestGroupMembers(t *testing.T) {
 		want   []int64
 	}{{1, []int64{2, 3, 9}}, {1, []int64{2, 3, 9}}, {3, []int64{3, 9}}, {0, []int64{3}}, {2, nil}, {2, nil}} {
 		if err := g.Leave(s[step.leaves]); err != nil {
-			t.Errorf("Leave = %v, want nil, also of one that is no member", err)
+			t.Errorf("Leave = %v, want nil, also of one that is not a member", err)
 		}
 		expectMembers(t, g, step.want...)
 	}
@@ -376,7 +376,7 @@ func TestGroupBroadcast(t *testing.T) {
 				}
 			}
 			if got := outside.pushes(); got != nil {
-				t.Errorf("%s: one who is no member got %q", what, got)
+				t.Errorf("%s: one who is not a member got %q", what, got)
 			}
 		}
 		send := func(err error) {

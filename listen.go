@@ -55,11 +55,11 @@ func (l *listenState) stop() {
 
 // ports are the listeners of a Listen.
 type ports struct {
-	nodes   net.Listener // where other nodes dial; nil if the server is no node
+	nodes   net.Listener // where other nodes dial; nil if the server is not a node
 	clients net.Listener // where clients connect; nil for none
 }
 
-// bind opens the ports that Listen needs. A server that is no node has one, for clients.
+// bind opens the ports that Listen needs. A server that is not a node has one, for clients.
 func (o *options) bind(addr string) (p ports, err error) {
 	clients := o.listen.clientAddr
 	if o.cluster.joined {

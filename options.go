@@ -10,9 +10,11 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/lonng/nano/cluster"
 	"github.com/lonng/nano/component"
 	"github.com/lonng/nano/internal/agent"
 	"github.com/lonng/nano/internal/codec"
+	"github.com/lonng/nano/internal/mesh"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/internal/snowflake"
 	"github.com/lonng/nano/pipeline"
@@ -120,6 +122,9 @@ func (o *options) check() (*message.Dictionary, error) {
 	errs := append([]error(nil), o.errs...)
 	if err := o.checkTLS(); err != nil {
 		errs = append(errs, err)
+	}
+	if addr := o.cluster.nodeAddr; addr != "" && !mesh.Dialable(addr) {
+		errs = append(errs, fmt.Errorf("nano: WithNodeAddress: want host:port of one machine, got %q: %w", addr, cluster.ErrInvalidRegisterReq))
 	}
 	for route := range o.dictionary {
 		if !utf8.ValidString(route) {

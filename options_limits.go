@@ -131,7 +131,6 @@ func WithWriteBuffer(bytes int, policy SlowClientPolicy) Option {
 	return func(o *options) {
 		if policy != CloseSlowClient && policy != RefusePush {
 			o.fault("WithWriteBuffer: want CloseSlowClient or RefusePush, got %d", policy)
-			return
 		}
 		if o.within("WithWriteBuffer", "bytes", bytes, 1, 0) {
 			o.maxQueued, o.refuseAtFull = bytes, policy == RefusePush

@@ -42,6 +42,9 @@ var badOptions = map[string]struct {
 	"window":           {nano.WithResume(nano.Resume{Window: time.Second - 1}), "WithResume: want a Window of 1 s or more, got 999.999999ms"},
 	"resume buffer":    {nano.WithResume(nano.Resume{Buffer: -1}), "WithResume: want a Buffer of 1 or more bytes, got -1"},
 	"resume memory":    {nano.WithResume(nano.Resume{MaxMemory: -1}), "WithResume: want a MaxMemory of 1 or more bytes, got -1"},
+	"resume":           {nano.WithResume(nano.Resume{Window: -1, Buffer: -2, MaxMemory: -3}), "WithResume: want a Window of 1 s or more, got -1ns\nnano: WithResume: want a Buffer of 1 or more bytes, got -2\nnano: WithResume: want a MaxMemory of 1 or more bytes, got -3"},
+	"buffer, policy":   {nano.WithWriteBuffer(-1, 8), "WithWriteBuffer: want CloseSlowClient or RefusePush, got 8\nnano: WithWriteBuffer: want 1 or more bytes, got -1"},
+	"node address":     {nano.WithNodeAddress("0.0.0.0:3250"), `WithNodeAddress: want host:port of one machine, got "0.0.0.0:3250"`},
 	"connections":      {nano.WithMaxConnections(0), "WithMaxConnections: want 1 or more connections"},
 	"per address":      {nano.WithMaxConnectionsPerAddress(0), "WithMaxConnectionsPerAddress: want 1 or more connections"},
 	"proxies":          {nano.WithTrustedProxies("10.0.0.0/33"), "WithTrustedProxies: want networks"},
@@ -62,6 +65,8 @@ var badOptions = map[string]struct {
 	"old retry":        {nano.WithAdvertiseAddr("10.0.0.1:1", 0), "WithAdvertiseAddr: want a time above 0"},
 	"retry":            {nano.WithSeedRetry(0), "WithSeedRetry: want a time above 0"},
 	"secret":           {nano.WithClusterSecret(""), "WithClusterSecret: want a secret"},
+	"dial options":     {nano.WithGrpcOptions(nil), "WithGrpcOptions: want options, got nil"},
+	"server options":   {nano.WithGrpcServerOptions(nil), "WithGrpcServerOptions: want options, got nil"},
 	"callback":         {nano.WithMemberCallback(nil), "WithMemberCallback: want a function"},
 }
 

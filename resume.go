@@ -1,6 +1,7 @@
 package nano
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/lonng/nano/internal/agent"
@@ -42,24 +43,19 @@ type Resume struct {
 // [session.ErrResumeOverflow] when too much was sent to keep.
 func WithResume(r Resume) Option {
 	return func(o *options) {
-		switch {
-		case r.Window != 0 && r.Window < time.Second:
+		if r.Window != 0 && r.Window < time.Second {
 			o.fault("WithResume: want a Window of 1 s or more, got %v", r.Window)
-		case r.Buffer < 0:
+		}
+		if r.Buffer < 0 {
 			o.fault("WithResume: want a Buffer of 1 or more bytes, got %d", r.Buffer)
-		case r.MaxMemory < 0:
+		}
+		if r.MaxMemory < 0 {
 			o.fault("WithResume: want a MaxMemory of 1 or more bytes, got %d", r.MaxMemory)
-		default:
-			o.resume = agent.Resume{Window: r.Window, Buffer: r.Buffer, MaxMemory: int64(r.MaxMemory)}
-			if r.Window == 0 {
-				o.resume.Window = defaultResumeWindow
-			}
-			if r.Buffer == 0 {
-				o.resume.Buffer = defaultResumeBuffer
-			}
-			if r.MaxMemory == 0 {
-				o.resume.MaxMemory = defaultResumeMemory
-			}
+		}
+		o.resume = agent.Resume{
+			Window:    cmp.Or(r.Window, defaultResumeWindow),
+			Buffer:    cmp.Or(r.Buffer, defaultResumeBuffer),
+			MaxMemory: int64(cmp.Or(r.MaxMemory, defaultResumeMemory)),
 		}
 	}
 }

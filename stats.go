@@ -70,7 +70,7 @@ type RouteStats struct {
 	Times Histogram     // durations of the calls; calls timed together count with their mean
 
 	// Errors counts the calls that returned an error or panicked, and those that came too late
-	// or had no scheduler. Messages whose payload does not decode are no calls.
+	// or had no scheduler. Messages whose payload does not decode are not calls.
 	Errors int64
 
 	// Slowest are the slowest calls of the last 15 minutes, the slowest first; at most 5. Only

@@ -129,7 +129,7 @@ func TestChoicesDependOnTheSeed(t *testing.T) {
 }
 
 // TestEndOfTime checks that the game ends after Options.For, also for bots that wait for
-// an answer, and that this is no failure.
+// an answer, and that this is not a failure.
 func TestEndOfTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := start(t)

@@ -45,7 +45,7 @@ type Client struct {
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	c := newClient(opts)
 	dial, err := dialer(addr, &c.opts)
-	if err != nil {
+	if err = errors.Join(append(c.opts.faults, err)...); err != nil {
 		return nil, err
 	}
 	c.dial = dial
@@ -57,6 +57,10 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 // WithReconnect has no effect; use Dial and WithDialer for that.
 func New(ctx context.Context, conn net.Conn, opts ...Option) (*Client, error) {
 	c := newClient(opts)
+	if err := errors.Join(c.opts.faults...); err != nil {
+		abort(conn)
+		return nil, err
+	}
 	return c.start(ctx, func(ctx context.Context) (*connection, error) {
 		ctx, cancel := context.WithTimeout(ctx, c.opts.dialTimeout)
 		defer cancel()

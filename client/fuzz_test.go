@@ -165,7 +165,7 @@ func FuzzErrorResponse(f *testing.F) {
 			}
 			err := conn.answerError(data)
 			if err == nil {
-				t.Errorf("an error response of %q to a client of %s is no error", data, speaks)
+				t.Errorf("an error response of %q to a client of %s is not an error", data, speaks)
 			}
 			// Valid JSON is decoded as JSON, whichever serializer the server uses.
 			if e, ok := errors.AsType[*Error](err); json.Valid(data) && utf8.Valid(data) && data[0] == '{' {

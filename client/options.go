@@ -3,10 +3,12 @@ package client
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/lonng/nano/internal/packet"
@@ -20,7 +22,8 @@ const (
 	defaultPushBuffer     = 16 << 20
 )
 
-// Option configures a client.
+// Option configures a client. [Dial] and [New] return the bad values of all options, joined with
+// errors.Join.
 type Option func(*options)
 
 type options struct {
@@ -50,6 +53,7 @@ type options struct {
 	onReconnect    func(*Client)
 	logger         *slog.Logger
 	clock          func() time.Time // the wall clock; tests replace it
+	faults         []error          // bad values
 }
 
 func newOptions(opts []Option) options {
@@ -67,7 +71,9 @@ func newOptions(opts []Option) options {
 		clock:          func() time.Time { return time.Now().Round(0) }, // without the monotonic clock
 	}
 	for _, opt := range opts {
-		opt(&o)
+		if opt != nil {
+			opt(&o)
+		}
 	}
 	var r Reconnect
 	switch {
@@ -77,10 +83,16 @@ func newOptions(opts []Option) options {
 		return o
 	}
 	if o.resume {
-		r.Min, r.Max = positive(r.Min, resumeMin), positive(r.Max, resumeMax)
+		o.reconnect = r.withDefaults(resumeMin, resumeMax)
+	} else {
+		o.reconnect = r.withDefaults(reconnectMin, reconnectMax)
 	}
-	o.reconnect = r.withDefaults()
 	return o
+}
+
+// fault records a bad value. The text begins with the option's name and says what it wants.
+func (o *options) fault(format string, args ...any) {
+	o.faults = append(o.faults, fmt.Errorf("client: "+format, args...))
 }
 
 // WithSerializer sets the serializer of payloads. By default it is the one that the server names
@@ -106,7 +118,13 @@ func WithUserFunc(fn func(context.Context) (any, error)) Option {
 // WithDialer makes [Dial] open its connections with dial: through a proxy, from a source address,
 // or in memory. The network is "tcp"; TLS and WebSocket run over the returned connection.
 func WithDialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) Option {
-	return func(o *options) { o.dial = dial }
+	return func(o *options) {
+		if dial == nil {
+			o.fault("WithDialer: want a function, got nil")
+			return
+		}
+		o.dial = dial
+	}
 }
 
 // WithTLSConfig sets the configuration for tls:// and wss://, such as roots and client
@@ -177,7 +195,13 @@ type Hook func(*Message) error
 // sides share, such as a nonce, must therefore be part of the message. An error is returned to the
 // sender, and nothing is sent.
 func WithOutbound(hooks ...Hook) Option {
-	return func(o *options) { o.outbound = append(o.outbound, hooks...) }
+	return func(o *options) {
+		if slices.ContainsFunc(hooks, func(h Hook) bool { return h == nil }) {
+			o.fault("WithOutbound: want hooks, got nil")
+			return
+		}
+		o.outbound = append(o.outbound, hooks...)
+	}
 }
 
 // WithInbound adds hooks for every response, error responses included, and every push, which run
@@ -185,7 +209,13 @@ func WithOutbound(hooks ...Hook) Option {
 // that reads, and must not block. If one returns an error, the request fails with it, or the push
 // is dropped and logged.
 func WithInbound(hooks ...Hook) Option {
-	return func(o *options) { o.inbound = append(o.inbound, hooks...) }
+	return func(o *options) {
+		if slices.ContainsFunc(hooks, func(h Hook) bool { return h == nil }) {
+			o.fault("WithInbound: want hooks, got nil")
+			return
+		}
+		o.inbound = append(o.inbound, hooks...)
+	}
 }
 
 // WithHandler sets the handler of a route, as [Client.On] does, before there is a connection, so
@@ -203,7 +233,16 @@ func WithFallback(fn func(*Message)) Option {
 // Handlers stay, and requests that wait fail with [ErrDisconnected]. For the server the client has
 // a new session: the program has to log in and join again, best in the hook of WithOnReconnect.
 func WithReconnect(r Reconnect) Option {
-	return func(o *options) { o.reconnect = &r }
+	return func(o *options) {
+		switch {
+		case r.Min < 0 || r.Max < 0:
+			o.fault("WithReconnect: want Min and Max of 0 or more, got %v and %v", r.Min, r.Max)
+		case r.Max != 0 && r.Max < r.Min:
+			o.fault("WithReconnect: want a Max of at least Min, got %v below %v", r.Max, r.Min)
+		default:
+			o.reconnect = &r
+		}
+	}
 }
 
 // WithOnDisconnect sets a hook that runs with the reason when a connection was lost, after the
@@ -227,9 +266,9 @@ func WithOnReconnect(fn func(*Client)) Option {
 	return func(o *options) { o.onReconnect = fn }
 }
 
-// WithLogger sets where the client logs. Level Debug has dropped pushes and responses, Info has
-// connections that were made or lost, and Warn has messages of the server that cannot be used. By
-// default the client logs nothing.
+// WithLogger sets where the client logs. It logs dropped pushes and responses at level Debug,
+// connections that were made or lost at Info, and messages of the server that cannot be used at
+// Warn. By default the client logs nothing; nil changes nothing.
 func WithLogger(logger *slog.Logger) Option {
 	return func(o *options) {
 		if logger != nil {

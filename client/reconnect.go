@@ -11,8 +11,9 @@ type Reconnect struct {
 	// Min and Max bound the wait before a try. The wait is chosen at random between 0 and
 	// Min, and for every further try the upper end doubles, up to Max. It starts from Min
 	// again after a connection that lasted for Max. Defaults: 500 ms and 30 s, and with
-	// WithResume 100 ms and 5 s. Because of the randomness, the clients of a restarted
-	// server do not all reconnect at once.
+	// WithResume 100 ms and 5 s. If one of them is set beyond the default of the other, both
+	// are that time. Max must not be below Min, and neither below 0. Because of the
+	// randomness, the clients of a restarted server do not all reconnect at once.
 	Min, Max time.Duration
 	// Wait, if it is not nil, replaces the random choice: it returns the wait before a try that
 	// follows n others, at most Max. So the same test takes the same time again.
@@ -28,21 +29,22 @@ type Reconnect struct {
 	If func(err error) bool
 }
 
-// These are the default waits of a client with resume. A resume costs the server little.
+// These are the default waits. A resume costs the server less than a new session.
 const (
-	resumeMin = 100 * time.Millisecond
-	resumeMax = 5 * time.Second
+	reconnectMin = 500 * time.Millisecond
+	reconnectMax = 30 * time.Second
+	resumeMin    = 100 * time.Millisecond
+	resumeMax    = 5 * time.Second
 )
 
-// withDefaults returns r with its defaults filled in.
-func (r Reconnect) withDefaults() *Reconnect {
-	if r.Min <= 0 {
-		r.Min = 500 * time.Millisecond
+// withDefaults returns r with its defaults filled in. low and high are those of Min and Max.
+func (r Reconnect) withDefaults(low, high time.Duration) *Reconnect {
+	if r.Max == 0 {
+		r.Max = max(high, r.Min)
 	}
-	if r.Max <= 0 {
-		r.Max = 30 * time.Second
+	if r.Min == 0 {
+		r.Min = min(low, r.Max)
 	}
-	r.Max = max(r.Min, r.Max)
 	if r.If == nil {
 		r.If = unlessRefused
 	}

@@ -160,13 +160,13 @@ func TestBackoff(t *testing.T) {
 }
 
 func TestBackoffBounds(t *testing.T) {
-	chosen := Reconnect{Max: time.Minute, Wait: func(n int) time.Duration { return time.Duration(n-1) * time.Second }}.withDefaults()
+	chosen := Reconnect{Max: time.Minute, Wait: func(n int) time.Duration { return time.Duration(n-1) * time.Second }}.withDefaults(reconnectMin, reconnectMax)
 	for n, want := range map[int]time.Duration{0: 0, 1: 0, 5: 4 * time.Second, 100: time.Minute} {
 		if got := chosen.delay(n); got != want {
 			t.Errorf("Wait chooses %v after %d tries, want %v", got, n, want)
 		}
 	}
-	r := Reconnect{}.withDefaults()
+	r := Reconnect{}.withDefaults(reconnectMin, reconnectMax)
 	for n, want := range map[int]time.Duration{0: 500 * time.Millisecond, 1: time.Second, 5: 16 * time.Second, 6: 30 * time.Second, 1 << 40: 30 * time.Second} {
 		if got := r.bound(n); got != want {
 			t.Errorf("bound(%d) = %v, want %v", n, got, want)
@@ -178,8 +178,14 @@ func TestBackoffBounds(t *testing.T) {
 			t.Errorf("with resume the waits are %v to %v, want 100 ms to 5 s", o.reconnect.Min, o.reconnect.Max)
 		}
 	}
-	if r := (Reconnect{Min: time.Minute, Max: time.Second}).withDefaults(); r.bound(3) != time.Minute {
-		t.Errorf("bound with Max below Min = %v, want Min", r.bound(3))
+	for name, r := range map[string]Reconnect{"Min above the default of Max": {Min: time.Minute}, "Max below the default of Min": {Max: 50 * time.Millisecond}} {
+		want := max(r.Min, r.Max)
+		for _, opts := range [][]Option{{WithReconnect(r)}, {WithReconnect(r), WithResume()}} {
+			got := newOptions(opts).reconnect
+			if got.Min != want || got.Max != want {
+				t.Errorf("%s: the waits are %v to %v, want %v", name, got.Min, got.Max, want)
+			}
+		}
 	}
 }
 

@@ -49,7 +49,13 @@ func WithResumeBuffer(bytes int) Option {
 // WithOffline sets what happens to messages that are sent without a connection, if the client
 // has WithResume. By default they wait. [ContextWithOffline] decides for one call.
 func WithOffline(offline Offline) Option {
-	return func(o *options) { o.offline = offline }
+	return func(o *options) {
+		if offline != OfflineWait && offline != OfflineFail {
+			o.fault("WithOffline: want OfflineWait or OfflineFail, got %d", offline)
+			return
+		}
+		o.offline = offline
+	}
 }
 
 type offlineKey struct{}

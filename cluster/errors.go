@@ -36,5 +36,5 @@ var (
 	ErrSessionOnNotify    = session.ErrSessionOnNotify
 )
 
-// CallTimeout is the time limit of a call whose context has no deadline.
+// CallTimeout is the time limit of a call whose context has no deadline: 10 s.
 const CallTimeout = relay.CallTimeout

@@ -91,7 +91,7 @@ func newBed(t *testing.T, o console.Options, opts ...nano.Option) *bed {
 	return newBedWith(t, "room", o, opts...)
 }
 
-// newBedWith is newBed with another name of the component: package room has one named room.
+// newBedWith is newBed with another name for the component. Package room uses the name "room".
 func newBedWith(t *testing.T, service string, o console.Options, opts ...nano.Option) *bed {
 	t.Helper()
 	b := &bed{t: t, service: service, room: &hall{block: make(chan struct{}), began: make(chan struct{}, 1)}, log: &records{}}

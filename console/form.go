@@ -27,7 +27,7 @@ func (m *former) more(depth int) bool {
 }
 
 // formField describes a value of a request, from which the page makes a form. Its JSON has
-// the members of a Go struct, or those of the JSON of a protobuf message.
+// the members of a Go struct, or of a protobuf message in its JSON form.
 type formField struct {
 	Name string `json:"name"` // empty for an item and for the request itself
 	// Kind is "object", "list", "map", "text", "integer", "number", "bool", "bytes" (a

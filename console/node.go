@@ -14,7 +14,7 @@ import (
 	"github.com/lonng/nano/internal/message"
 )
 
-// A request of the API with the parameter node goes on to the console of that node, over
+// A request of the API with the parameter node is forwarded to the console of that node, over
 // the link between the nodes. The Authorize of that node decides, from the headers, the
 // host and the address of the original request.
 

@@ -370,7 +370,7 @@ func TestPlayProtobuf(t *testing.T) {
 	}
 }
 
-// askAs decodes the answer of the API for a token.
+// askAs requests a path of the API with a token and decodes the answer.
 func askAs[T any](b *bed, token, path string) T {
 	b.t.Helper()
 	w := b.ask("GET", "/console/api/"+path, token, "")

@@ -38,7 +38,7 @@ func (v *vm) groupMethods() map[string]glua.LGFunction {
 		"leave": func(l *glua.LState) int {
 			g, s := checkGroup(l), checkMember(l)
 			if s == nil {
-				return v.result(l, nil) // a closed session is no member
+				return v.result(l, nil) // a closed session is not a member
 			}
 			return v.result(l, g.Leave(s))
 		},

@@ -30,7 +30,7 @@
 // in Lua, as are JSON integers that a float64 does not hold exactly.
 //
 // Functions that are named on_start, on_reload and on_stop, and those whose name begins with "_",
-// are no handlers. The functions of the table nodes in the module serve calls of other nodes.
+// are not handlers. The functions of the table nodes in the module serve calls of other nodes.
 //
 // # Reload
 //

@@ -240,3 +240,15 @@ function M.ok() return "ok" end
 		t.Errorf("script = %+v, want 13 calls of which 2 were stopped", s)
 	}
 }
+
+// TestBadOptions checks that the server returns the bad values of all options together.
+func TestBadOptions(t *testing.T) {
+	components := &component.Components{}
+	components.Register(New("none.lua", WithTimeout(0), WithSteps(-1), WithPoll(time.Millisecond)))
+	err := nano.New(nano.WithComponents(components)).Start()
+	for _, want := range []string{"WithTimeout(0s): want more than 0", "WithSteps(-1): want 1 to 2^40", "WithPoll(1ms): want 10ms or more, or 0"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Start = %v, want %q in it", err, want)
+		}
+	}
+}

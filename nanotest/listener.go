@@ -26,12 +26,12 @@ func (l *Listener) Accept() (net.Conn, error) { return l.pipes.Accept() }
 // Close accepts no more connections. Those that were accepted stay. Closing again does nothing.
 func (l *Listener) Close() error { return l.pipes.Close() }
 
-// Addr returns 192.0.2.1:3250, a made-up address.
+// Addr returns 192.0.2.1:3250, an address of the range for documentation.
 func (l *Listener) Addr() net.Addr { return l.pipes.Addr() }
 
-// DialContext connects to the listener, whatever network and addr say, and returns when the connection was accepted.
+// DialContext connects to the listener and returns when the connection was accepted. It ignores network and addr.
 // Pass it to client.WithDialer. The error wraps net.ErrClosed when the listener is closed, and that of ctx when ctx
-// ends. The server sees every connection come from an address of its own, 192.0.2.2 with ports from 1 on.
+// ends. Each connection has a client address of its own: 192.0.2.2 with the ports from 1.
 func (l *Listener) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	c, _, err := l.dial(ctx)
 	if err != nil {

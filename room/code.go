@@ -237,7 +237,7 @@ func (n *node) pickCode(ctx context.Context, c *core, nodes []string) error {
 			continue
 		}
 		c.setCode(code)
-		if n.codes.keep(code, c.id) && n.server.Members() != nil { // nil: it is no node of a cluster
+		if n.codes.keep(code, c.id) && n.server.Members() != nil { // nil: it is not a node of a cluster
 			n.spawn(n.renewCodes)
 		}
 		return nil

@@ -57,7 +57,7 @@ func TestDrainEndsInTime(t *testing.T) {
 	if err := p.Notify("barge.Block", struct{}{}); err != nil {
 		t.Fatal(err)
 	}
-	// When this is answered, the message before waits for the room.
+	// After this answer, the message above waits for the room.
 	if err := p.Request(t.Context(), "room.list", map[string]any{"kind": "barge"}, nil); err != nil {
 		t.Fatal(err)
 	}

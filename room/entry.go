@@ -223,7 +223,7 @@ func (n *node) joinOrCreate(e *entry, done func(*core, seated, error)) {
 	n.tryJoin(e, list, done)
 }
 
-// tryJoin joins the first room of a list that has a seat, or a new one.
+// tryJoin joins the first room of a list that has a free seat. If none has, it makes a room.
 func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) {
 	for i, c := range list {
 		if c.do(func() {

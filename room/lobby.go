@@ -43,7 +43,7 @@ type outgoing struct {
 	to     *session.Session
 	route  string
 	body   any
-	ticket *Ticket // body is the report of the end of this ticket, and there is no push
+	ticket *Ticket // if set, body is the report that this ticket has ended, and nothing is pushed
 }
 
 func newLobby(n *node) *lobby {

@@ -237,8 +237,9 @@ func (m *matcher) sortNear() {
 // maxSearches is the number of searches for teams of one entrant that may fail.
 const maxSearches = 16
 
-// span returns entrants of near that fill the teams and include e, and the teams. Their
-// ranks differ by at most the window of e. The counts are those of near.
+// span searches near for entrants that include e, fill the teams, and have ranks that differ
+// by at most the window of e. It returns them and the teams, or nil. On entry, m.counts has
+// the counts of near.
 func (m *matcher) span(e *entrant) ([]*entrant, [][]int) {
 	if m.ranks[m.near[len(m.near)-1]]-m.ranks[m.near[0]] <= e.window {
 		return m.entrants(m.near), m.pack(e.size)

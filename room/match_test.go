@@ -284,7 +284,7 @@ func TestMatchingIsNotQuadratic(t *testing.T) {
 	t.Parallel()
 	for i, q := range queues {
 		few := 5000
-		if q.name == "10 teams of 100" { // its steps are many, and grow alike from fewer entrants on
+		if q.name == "10 teams of 100" { // it takes many steps, and fewer entrants show the same growth
 			few = 1250
 		}
 		steps := func(n int) int {

@@ -30,7 +30,7 @@ type options struct {
 	createEvery time.Duration
 }
 
-// Seats sets how many players a room has, without spectators. The default is 16.
+// Seats sets how many players a room has, without spectators: 16 by default, 1 to 1,048,576.
 func Seats(n int) Option { return func(o *options) { o.seats = n } }
 
 // Spectators sets how many spectators a room has. The default is 100; 0 refuses them.
@@ -50,18 +50,18 @@ func CatchUp(n int) Option { return func(o *options) { o.catchUp = n } }
 // Hold sets how long the seat of a player who lost the connection is held. The default is 30 s; 0 holds no seat.
 func Hold(d time.Duration) Option { return func(o *options) { o.hold = d } }
 
-// Reserve sets how long a reserved seat waits for its player. The default is 10 s.
+// Reserve sets how long a reserved seat waits for its player: 10 s by default, any time above 0.
 func Reserve(d time.Duration) Option { return func(o *options) { o.reserve = d } }
 
-// Empty sets how long a room without players stays. Players whose seats are held count, spectators do not. The default
-// is 5 s.
+// Empty sets how long a room without players stays: 5 s by default, any time above 0. Players whose seats are held count,
+// spectators do not.
 func Empty(d time.Duration) Option { return func(o *options) { o.empty = d } }
 
-// Inputs sets how many inputs of one player may wait for a tick. Of more, the oldest are dropped and counted in Stats. The
-// default is 8.
+// Inputs sets how many inputs of one player may wait for a tick: 8 by default, 1 or more. If more arrive, the oldest are
+// dropped and counted in Stats.
 func Inputs(n int) Option { return func(o *options) { o.inputs = n } }
 
-// Schedulers distributes the rooms over n separate schedulers, and so over up to n cores.
+// Schedulers distributes the rooms over n separate schedulers, 1,024 at most, and so over up to n cores.
 // The default is 0: all rooms run on the logic goroutine.
 func Schedulers(n int) Option { return func(o *options) { o.schedulers = n } }
 
@@ -70,7 +70,7 @@ func Schedulers(n int) Option { return func(o *options) { o.schedulers = n } }
 // one every 10 s. Over that they get [ErrRate].
 func Private() Option { return func(o *options) { o.private = true } }
 
-// MaxRooms sets how many rooms of the kind a node may have. The default is 10,000.
+// MaxRooms sets how many rooms of the kind a node may have: 10,000 by default, 1 or more.
 func MaxRooms(n int) Option { return func(o *options) { o.maxRooms = n } }
 
 // CreateRate sets how many rooms of the kind one session may make with room.create and room.joinOrCreate: burst at once, and
@@ -102,7 +102,7 @@ func (o *options) check() []error {
 	fault(o.seats < 1 || o.seats > 1<<20, "Seats(%d): want 1 to %d", o.seats, 1<<20)
 	fault(o.spectators < 0, "Spectators(%d): want 0 or more", o.spectators)
 	fault(o.tickRate != 0 && (o.tickRate < 0.1 || o.tickRate > 240), "TickRate(%v): want 0, or 0.1 to 240", o.tickRate)
-	fault(o.sendRate < 0 || o.sendRate > o.tickRate, "SendRate(%v): want at most the tick rate, %v", o.sendRate, o.tickRate)
+	fault(o.sendRate < 0 || o.sendRate > o.tickRate, "SendRate(%v): want 0 to the tick rate, %v", o.sendRate, o.tickRate)
 	fault(o.catchUp < 0, "CatchUp(%d): want 0 or more", o.catchUp)
 	fault(o.hold < 0, "Hold(%v): want 0 or more", o.hold)
 	fault(o.reserve <= 0, "Reserve(%v): want more than 0", o.reserve)

@@ -138,7 +138,7 @@ func (f Filter) check() error {
 		switch v.(type) {
 		case string, bool, float64:
 		default:
-			return badRequest("the label %q of a filter is no text, number or bool", k)
+			return badRequest("the label %q of a filter is not a text, number or bool", k)
 		}
 		if len(k) > maxFilterText || isText && (len(text) > maxFilterText || !utf8.ValidString(text)) {
 			return badRequest("a label of a filter has over %d bytes", maxFilterText)
@@ -161,11 +161,11 @@ func (n *node) decode(t reflect.Type, raw json.RawMessage) (any, error) {
 	if !n.json {
 		var text string
 		if err := json.Unmarshal(raw, &text); err != nil {
-			return nil, badRequest("the options are no text in base64")
+			return nil, badRequest("the options are not a text in base64")
 		}
 		var err error
 		if payload, err = base64.StdEncoding.DecodeString(text); err != nil {
-			return nil, badRequest("the options are no base64")
+			return nil, badRequest("the options are not base64")
 		}
 	}
 	if err := n.serializer.Unmarshal(payload, v); err != nil {

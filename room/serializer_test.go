@@ -69,7 +69,7 @@ type Silent struct{ room.Base[struct{}] }
 
 func (*Silent) OnJoin(*room.Player) *wrapperspb.StringValue { return nil }
 
-// A nil pointer is no reply with protobuf, which has no null, and null with JSON.
+// With protobuf, which has no null, a nil pointer is the same as no reply. With JSON it is null.
 func TestProtobufNilReply(t *testing.T) {
 	for _, test := range []struct {
 		name       string

@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
@@ -52,10 +53,14 @@ type Option func(*config)
 
 type config = runloop.Config
 
-// WithLogger sets where panics and slow tasks are logged. The default is slog.Default.
-func WithLogger(log *slog.Logger) Option { return func(c *config) { c.Log = log } }
+// WithLogger sets where panics and slow tasks are logged. The default, and nil, is
+// slog.Default.
+func WithLogger(log *slog.Logger) Option {
+	return func(c *config) { c.Log = cmp.Or(log, slog.Default()) }
+}
 
-// WithSlow sets how long a task may run before it is logged. The default is 100 ms; 0 logs none.
+// WithSlow sets how long a task may run before it is logged. The default is 100 ms; with 0 or
+// less no task is logged.
 func WithSlow(d time.Duration) Option { return func(c *config) { c.Slow = d } }
 
 // WithPrecision sets the timer precision; see [Scheduler.SetPrecision].
@@ -85,8 +90,8 @@ func (s *Scheduler) Invoke(f func()) bool { return s.loop.Invoke(f) }
 // Schedule is [Scheduler.Invoke] without a result; it implements [LocalScheduler].
 func (s *Scheduler) Schedule(t Task) { s.loop.Invoke(t) }
 
-// SetPrecision makes timers fire at multiples of d only. With 0, the default, they fire when
-// they are due. Condition timers are checked once every d, by default every second. A timer
+// SetPrecision makes timers fire at multiples of d only. With 0, the default, or less they fire
+// when they are due. Condition timers are checked once every d, by default every second. A timer
 // that exists follows after its next call.
 func (s *Scheduler) SetPrecision(d time.Duration) { s.loop.SetPrecision(d) }
 

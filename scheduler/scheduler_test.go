@@ -1,10 +1,13 @@
 package scheduler_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -274,6 +277,20 @@ func TestPanicCostsOneTask(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// TestNoLogger checks that a nil logger is the default one.
+func TestNoLogger(t *testing.T) {
+	var out bytes.Buffer
+	previous := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
+	defer slog.SetDefault(previous)
+	s := scheduler.New(scheduler.WithLogger(nil))
+	s.Invoke(func() { panic("lost") })
+	s.Close()
+	if !strings.Contains(out.String(), "lost") {
+		t.Errorf("the log has %q, want the panic", out.String())
+	}
 }
 
 func TestPanicInATimer(t *testing.T) {

@@ -35,7 +35,7 @@ type NetworkEntity interface {
 type (
 	// numbered is an entity that numbers its session.
 	numbered interface{ SessionID() int64 }
-	// binder is an entity that the session tells when its uid changes; 0 is no uid.
+	// binder is an entity that the session tells when its uid changes; 0 is for no uid.
 	binder interface {
 		Bound(s *Session, old, uid int64) error
 	}
@@ -105,7 +105,7 @@ func (s *Session) Bind(uid int64) error {
 	return s.bound(s.uid.Swap(uid), uid)
 }
 
-// bound tells the entity that the uid has changed; 0 is no uid.
+// bound tells the entity that the uid has changed; 0 is for no uid.
 func (s *Session) bound(old, uid int64) error {
 	if b, ok := s.entity.(binder); ok {
 		return b.Bound(s, old, uid)

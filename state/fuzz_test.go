@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// FuzzDecode decodes arbitrary messages. Each returns an error or is decoded, and a
-// snapshot can be decoded afterwards.
+// FuzzDecode checks that decoding any message succeeds or returns ErrMalformed, and that
+// the decoder accepts a snapshot afterwards.
 func FuzzDecode(f *testing.F) {
 	w := newWorld(1)
 	w.join()

@@ -38,8 +38,8 @@ func (r *region) gather(b []byte, a *area, before, now bitmap, level int) []byte
 	return r.records(b, a, turned, before, now, level)
 }
 
-// appendBlock appends the entries that leave and those that enter, if there are any. An entry
-// with another level is in turned: it leaves and enters again.
+// appendBlock appends the entries that leave and those that enter, if there are any. The entries
+// in turned have changed their level, so they leave and enter again.
 func (r *region) appendBlock(b []byte, a *area, turned []int, before, now bitmap, level int) []byte {
 	n, enters := len(turned), len(turned)
 	for w, x := range now {

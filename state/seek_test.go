@@ -85,7 +85,7 @@ func TestSeek(t *testing.T) {
 					}
 				}
 				check(want)
-				for range rng.IntN(3) { // it goes on from there
+				for range rng.IntN(3) { // it continues from there
 					if want.tick == ends.tick {
 						if err := p.Next(); !errors.Is(err, io.EOF) {
 							t.Fatalf("Next at the end = %v, want io.EOF", err)

@@ -28,7 +28,7 @@ func TestNum(t *testing.T) {
 		t.Errorf("num of NaN = %v", got)
 	}
 	if r := (&reader{b: []byte{0xf2, 0, 0, 0, 0}}); r.num() != 0 && !r.bad {
-		t.Error("num(f2) is no error")
+		t.Error("num(f2) is not an error")
 	}
 }
 
@@ -89,6 +89,6 @@ func TestInsertUint(t *testing.T) {
 		}
 	}
 	if r := (&reader{b: []byte("\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02")}); r.uint() != 0 || !r.bad {
-		t.Error("a varint of 65 bits is no error")
+		t.Error("a varint of 65 bits is not an error")
 	}
 }

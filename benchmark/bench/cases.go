@@ -87,7 +87,7 @@ func rooms(window int) load.Spec {
 }
 
 // settled lets the server park the connections whose clients send nothing but
-// acknowledgements before it is measured.
+// acknowledgments before it is measured.
 func settled(s load.Spec) load.Spec {
 	s.Warm = 3 * time.Second
 	return s

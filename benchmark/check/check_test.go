@@ -104,7 +104,7 @@ func TestCommit(t *testing.T) {
 		t.Skip("system calls are counted on Linux only")
 	}
 	if err := exec.Command("git", "rev-parse", "--verify", "HEAD").Run(); err != nil {
-		t.Skip("this is no checkout")
+		t.Skip("this is not a checkout")
 	}
 	k := small(t)
 	var out bytes.Buffer

@@ -26,7 +26,7 @@ type figures struct {
 type count struct {
 	name  string
 	of    func(figures) float64
-	slack float64 // a difference up to this is no difference
+	slack float64 // a difference up to this does not count
 }
 
 // tolerance is the largest relative difference that does not count. The counts of two

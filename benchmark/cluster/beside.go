@@ -17,7 +17,7 @@ import (
 	"github.com/lonng/nano/scheduler"
 )
 
-// bareCase is a case with two sides that are no servers of clients: bare and nano.
+// bareCase is a case with two sides that are not servers of clients: bare and nano.
 type bareCase struct {
 	name    string
 	unit    string // what is counted, in plural

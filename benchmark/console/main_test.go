@@ -38,7 +38,7 @@ func TestOfConsole(t *testing.T) {
 	}
 }
 
-// A short run of one page. The share is no test: it depends on what else the machine does.
+// A short run of one page. The test does not check the share: it depends on what else the machine does.
 func TestMeasure(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short mode: starts processes")

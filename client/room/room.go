@@ -142,20 +142,23 @@ func (r *Room) Player() uint32 { return r.joined.Player }
 // TickRate returns the ticks per second, 0 for a room without ticks.
 func (r *Room) TickRate() float64 { return r.joined.TickRate }
 
-// Reply decodes what OnJoin returned from JSON into v.
+// Reply decodes the reply of OnJoin into v, as JSON. The error is that of encoding/json, also if OnJoin returned no reply.
+// With a serializer other than JSON, v is a *[]byte, which receives the payload.
 func (r *Room) Reply(v any) error { return json.Unmarshal(r.joined.Reply, v) }
 
-// Send sends a message to the room: name is that of its method.
+// Send sends v to the method of the room with a name. There is no answer. The errors are those of [client.Client.Notify].
 func (r *Room) Send(name string, v any) error {
 	return r.client.Notify(r.joined.Kind+"."+name, v)
 }
 
-// Request is Send with an answer, which it decodes into reply. A nil reply drops it.
+// Request sends v to the method of the room with a name, and decodes the answer into reply. A nil reply drops the answer.
+// The errors are those of [client.Client.Request].
 func (r *Room) Request(ctx context.Context, name string, v, reply any) error {
 	return r.client.Request(ctx, r.joined.Kind+"."+name, v, reply)
 }
 
-// OnChange makes the client call f after each change of the state, on the goroutine of its handlers; nil for none.
+// OnChange sets a function that the client calls after each message of the state, on the goroutine of its handlers. With
+// nil it calls none.
 func (r *Room) OnChange(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -183,7 +186,7 @@ func (r *Room) Tick() (tick uint64, ack uint32) {
 	return r.decoder.Tick(), r.decoder.Ack()
 }
 
-// Synced reports whether the client follows the state.
+// Synced reports whether the state is current: from a snapshot until the next error.
 func (r *Room) Synced() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -207,7 +210,7 @@ func (r *Room) Reason() string {
 	return r.reason
 }
 
-// Leave gives the seat up.
+// Leave gives the seat up, and closes the channel of Closed. The errors are those of [client.Client.Request].
 func (r *Room) Leave(ctx context.Context) error {
 	err := r.client.Request(ctx, "room.leave", []byte("{}"), nil)
 	r.end("")

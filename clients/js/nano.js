@@ -115,7 +115,7 @@ export class Dictionary {
   #routes = new Map();
 
   constructor(codes = {}) {
-    if (typeof codes !== 'object' || codes === null) throw malformed('the dictionary is no object');
+    if (typeof codes !== 'object' || codes === null) throw malformed('the dictionary is not an object');
     for (const [route, code] of Object.entries(codes)) {
       if (!Number.isInteger(code) || code < 0 || code > 0xffff) {
         throw malformed(`the dictionary's code of ${route} is ${code}`);
@@ -324,7 +324,7 @@ const after = (ms, fn) => (ms > 0 && ms <= MAX_TIMER ? setTimeout(fn, ms) : unde
 function asBytes(body) {
   if (body instanceof Uint8Array) return body;
   if (ArrayBuffer.isView(body)) return new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
-  // A buffer of another frame is no instance of this frame's ArrayBuffer.
+  // A buffer of another frame is not an instance of this frame's ArrayBuffer.
   return Object.prototype.toString.call(body).endsWith('ArrayBuffer]') ? new Uint8Array(body) : undefined;
 }
 
@@ -380,7 +380,7 @@ export class Client extends EventTarget {
   #deadline; // timer: handshake, or the next attempt
   #pulse; // timer: ticks
   #grace; // timer: the end of GRACE
-  #ack; // timer: acknowledgement
+  #ack; // timer: acknowledgment
 
   constructor(url, options = {}) {
     super();

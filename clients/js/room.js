@@ -132,7 +132,7 @@ export class RoomClient extends Client {
     if (ArrayBuffer.isView(options)) {
       return toBase64(new Uint8Array(options.buffer, options.byteOffset, options.byteLength));
     }
-    // A buffer of another frame is no instance of this frame's ArrayBuffer.
+    // A buffer of another frame is not an instance of this frame's ArrayBuffer.
     const isBuffer = Object.prototype.toString.call(options).endsWith('ArrayBuffer]');
     return toBase64(isBuffer ? new Uint8Array(options) : this.#codec.encode(options, route));
   }
@@ -261,7 +261,7 @@ export class Room extends EventTarget {
 
   /** Sends a message whose type embeds room.Input, and returns its number. See `ack`. */
   input(name, body = {}) {
-    // A player who has come back with a new client goes on from the last number.
+    // A player who has come back with a new client continues from the last number.
     const seq = Math.max(this.#seq, this.ack) + 1;
     this.send(name, { ...body, seq, tick: this.tick });
     return (this.#seq = seq);

@@ -16,7 +16,7 @@ class Invalid extends Error {
 
 /**
  * Makes the control of a value: {element, read}. read returns the JSON of the value, or undefined if it is left out; it
- * throws an Error if the input is no such value. JSON is made as text, because numbers may have more digits than
+ * throws an Error if the input is not such a value. JSON is made as text, because numbers may have more digits than
  * JavaScript's.
  */
 export function control(f, title) {

@@ -17,9 +17,9 @@ import (
 	"github.com/lonng/nano/session"
 )
 
-// TestBindTellsOfOthers checks that binding a uid reports the sessions that had it
+// TestBindReportsOtherSessions checks that binding a uid reports the sessions that had it
 // before. If two sessions bind the same uid, exactly one call reports the other session.
-func TestBindTellsOfOthers(t *testing.T) {
+func TestBindReportsOtherSessions(t *testing.T) {
 	var mu sync.Mutex
 	told := map[*session.Session][]*session.Session{}
 	h := newHost(t, func(c *Config) {

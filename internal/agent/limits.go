@@ -41,7 +41,8 @@ type meter struct {
 	refused         int           // refused messages without a gap of abuseForgiven
 	last            time.Time     // time of the latest refused message
 
-	// The following fields allow for messages sent while the process was stopped.
+	// While the process is stopped, messages wait in the socket. These fields give the session
+	// extra rate for them.
 	wheel        *wheel
 	lost         time.Duration // lost time of the wheel at the latest check
 	credit       float64       // in seconds at the rate
@@ -161,8 +162,9 @@ func (h *Hub) full(remote net.Addr) limit {
 // its handshake shows whether it resumes a session.
 const maxExtra = 64
 
-// admit is full for a server with resume. extra is true if a connection beyond a limit
-// may stay until its handshake has arrived. The caller holds mu.
+// admit returns the limit that a new connection would exceed, if any. If the server has
+// resume, maxExtra connections beyond the limits may stay until their handshakes arrive. For
+// such a connection, extra is true. The caller holds mu.
 func (h *Hub) admit(remote net.Addr) (full limit, extra bool) {
 	full = h.full(remote)
 	if full != noLimit && h.Resume.Window > 0 && h.extra < maxExtra {

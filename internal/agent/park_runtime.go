@@ -14,8 +14,8 @@ import (
 // stack only if less than a quarter is used.
 
 // settleAt wakes the reader if the connection is quiet, and returns when to look again:
-// at next at the latest. Heartbeats and acknowledgements do not end the quiet: the poller
-// takes them for less than a reader does.
+// at next at the latest. A connection with only heartbeats and acknowledgments is quiet:
+// the poller handles them at a lower cost than a reader.
 func (c *Conn) settleAt(now, next time.Duration) time.Duration {
 	if c.raw == nil {
 		return next

@@ -329,7 +329,7 @@ func (loneNode) Carry(carry.Name, *carry.Ask, []byte) (*carry.Conn, *carry.Refus
 	return nil, nil, carry.ErrUnknownNode
 }
 
-// TestResumeOfParkedConnection checks that the poller handles acknowledgements, and that a
+// TestResumeOfParkedConnection checks that the poller handles acknowledgments, and that a
 // new connection resumes the session of a parked one. The server is a node of a cluster,
 // which keeps the first bytes of each connection until the handshake is answered.
 func TestResumeOfParkedConnection(t *testing.T) {
@@ -352,7 +352,7 @@ func TestResumeOfParkedConnection(t *testing.T) {
 	p.send(pack(t, packet.Heartbeat, "\x01"))
 	eventually(t, func() bool { return acked(a) == 1 })
 	if c.flags.has(flagActive) {
-		t.Error("a reader was started for an acknowledgement")
+		t.Error("a reader was started for an acknowledgment")
 	}
 	eventually(t, func() bool { return c.flags.has(flagParked) })
 	if err := a.Push("news", []byte("first")); err != nil {
@@ -376,9 +376,9 @@ func TestResumeOfParkedConnection(t *testing.T) {
 	check(t, reason(t, a.session), session.ErrProtocol)
 }
 
-// TestAcknowledgementsDoNotKeepAReader checks that a connection is parked although its
+// TestAcknowledgmentsDoNotKeepAReader checks that a connection is parked although its
 // client acknowledges several times a second.
-func TestAcknowledgementsDoNotKeepAReader(t *testing.T) {
+func TestAcknowledgmentsDoNotKeepAReader(t *testing.T) {
 	t.Parallel()
 	h := newHost(t, func(c *Config) { c.Resume = Resume{Window: time.Minute, Buffer: 1 << 20, MaxMemory: 1 << 20} })
 	client, server := socketPair(t)

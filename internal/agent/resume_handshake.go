@@ -81,7 +81,7 @@ func (r *resumeAnswer) encode() []byte {
 	return b
 }
 
-var errHeartbeatBody = violation("the body of a heartbeat is no acknowledgement")
+var errHeartbeatBody = violation("the body of a heartbeat is not an acknowledgment")
 
 // parseAck returns the number in the body of a heartbeat, one varint in its shortest
 // form.

@@ -98,7 +98,7 @@ func startGoroutines(n int) {
 	group.Wait()
 }
 
-// heapAtRest returns the heap per parked connection, that of the client included.
+// heapAtRest returns the heap per parked connection, including the client's part.
 func heapAtRest(t *testing.T, handshake string) int64 {
 	const sessions = 1000
 	h := newHost(t, withResume)

@@ -321,7 +321,7 @@ func TestDeadlines(t *testing.T) {
 			t.Errorf("Write = %d, %v, want %d bytes and the deadline", n, err, flow.StreamSize)
 		}
 		if timeout, ok := errors.AsType[net.Error](err); !ok || !timeout.Timeout() {
-			t.Errorf("%v is no timeout", err)
+			t.Errorf("%v is not a timeout", err)
 		}
 	})
 }

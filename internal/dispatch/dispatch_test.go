@@ -50,7 +50,7 @@ func TestWhatIsRefused(t *testing.T) {
 					{"unknown method", "\x00\x01\x08desk.raw", `NANO-404: route "desk.raw"`},
 					{"no route", "\x00\x01\x00", `NANO-404: route ""`},
 					{"no dot", "\x00\x01\x04desk", `NANO-404: route "desk"`},
-					{"bytes that are no text", "\x00\x01\x02\xff\xfe", `NANO-404: route "\xff\xfe"`},
+					{"bytes that are not text", "\x00\x01\x02\xff\xfe", `NANO-404: route "\xff\xfe"`},
 					{"a code of no route", "\x01\x01\x00\x09", "NANO-404: route code 9"},
 					{"a code of a route that nobody serves", "\x01\x01\x00\x02", `NANO-404: route "desk.None"`},
 					{"for nodes only", "\x00\x01\x09desk.Node{\"N\":1}", `NANO-404: route "desk.Node"`},

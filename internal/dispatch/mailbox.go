@@ -66,8 +66,8 @@ type Mailbox struct {
 	placed *placement // where runWaiting runs, or will; nil for the dispatcher's loop. runWaiting owns it
 }
 
-// Init prepares a mailbox for the messages of s. limit is how many messages may wait, size how
-// many bytes of payload beside one message.
+// Init prepares a mailbox for the messages of s. limit is how many messages may wait. Together
+// they may have size bytes of payload, not counting one of them.
 func (m *Mailbox) Init(d *Dispatcher, s *session.Session, e Entity, limit, size int) {
 	m.d, m.s, m.entity = d, s, e
 	m.limit, m.bytes = int32(min(limit, math.MaxInt32/2)), int32(min(size, math.MaxInt32/2))

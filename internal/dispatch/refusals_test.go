@@ -28,7 +28,7 @@ func TestRefusalsAreLogged(t *testing.T) {
 		{"a handler for nodes", request(1, "desk.Node", "{}"), []string{"route=desk.Node"}},
 		{"a long route", request(1, strings.Repeat("x", 255), ""), []string{"route=" + strings.Repeat("x", 64) + "..."}},
 		{"control characters", request(1, "a\nlevel=ERROR", ""), []string{`route="a\\nlevel=ERROR"`}},
-		{"bytes that are no text", request(1, "\xff", ""), []string{`\\xff`}},
+		{"bytes that are not text", request(1, "\xff", ""), []string{`\\xff`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inBed(t, nil, with("desk", &desk{}), func(b *bed) {

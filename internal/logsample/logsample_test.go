@@ -40,7 +40,7 @@ func TestLog(t *testing.T) {
 			log.Info("seen")
 		}
 		if n := strings.Count(got(), "seen"); n != 100 {
-			t.Errorf("%d lines of 100 that are no warnings came", n)
+			t.Errorf("%d lines of 100 that are not warnings came", n)
 		}
 		log.With("a", 1).WithGroup("g").Error("broken")
 		if got() != "" {

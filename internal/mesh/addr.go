@@ -16,9 +16,9 @@ func listenAddr(a net.Addr) string {
 	return net.JoinHostPort(reachable(addrs, tcp.IP.To4() == nil).String(), fmt.Sprint(tcp.Port))
 }
 
-// dialable reports whether an address, "host:port", belongs to one node. Every node that dials the unspecified address
+// Dialable reports whether an address, "host:port", can belong to one node. Every node that dials the unspecified address
 // dials itself.
-func dialable(addr string) bool {
+func Dialable(addr string) bool {
 	host, port, err := net.SplitHostPort(addr)
 	return err == nil && host != "" && !net.ParseIP(host).IsUnspecified() && port != "" && port != "0"
 }

@@ -69,7 +69,7 @@ func (n *Node) start(l net.Listener) error {
 	if addr == "" {
 		addr = listenAddr(l.Addr())
 	}
-	if !dialable(addr) {
+	if !Dialable(addr) {
 		return errors.Wrapf(ErrNoAddr, "cluster: address %q, host:port expected", addr)
 	}
 

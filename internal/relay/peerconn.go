@@ -99,7 +99,7 @@ func (b *Broker) Received(l *link.Link, frames []link.Frame) {
 // Down is called when a member went down; it is part of mesh.Handler.
 func (b *Broker) Down(l *link.Link, err error) {
 	pc := peerConnOf(l)
-	b.lostProcess(pc) // before it is no peer any more
+	b.lostProcess(pc) // while it is still in peers
 	b.mu.Lock()
 	list := slices.DeleteFunc(slices.Clone(*b.peers.Load()), func(other *peerConn) bool { return other == pc })
 	b.peers.Store(&list)

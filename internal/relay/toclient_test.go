@@ -8,8 +8,8 @@ import (
 	"github.com/lonng/nano/internal/message"
 )
 
-// TestHookEndsLink checks that a hook that ends the link's goroutine with runtime.Goexit leaves no other request without
-// an answer: neither of its session nor of others.
+// TestHookEndsLink checks that all other requests are answered when a hook ends the link's goroutine with runtime.Goexit:
+// those of its session, and those of other sessions.
 func TestHookEndsLink(t *testing.T) {
 	s := newScene(t, nil)
 	forward := func(v *visitor, ids ...uint64) {

@@ -60,7 +60,7 @@ func endSpan(span trace.Span, err error) {
 	}
 }
 
-// extract returns ctx with the span of a header; "" is no span.
+// extract returns ctx with the span of a header; "" is for no span.
 func (b *Broker) extract(ctx context.Context, header string) context.Context {
 	if b.Tracer == nil || header == "" {
 		return ctx

@@ -3,7 +3,7 @@ package runloop
 import "time"
 
 const (
-	minRest        = 20 * time.Microsecond  // shorter gaps between batches are no rest
+	minRest        = 20 * time.Microsecond  // shorter gaps between batches do not count
 	longRest       = 500 * time.Microsecond // a loop that rested longer at once is not saturated
 	saturatedAfter = 2 * time.Millisecond   // the time over which rest is added up
 )

@@ -201,7 +201,7 @@ func (d *Decoder) check(c *Config, first, second byte) error {
 	return nil
 }
 
-// begin begins the frame whose whole header is h, which was checked but for its length.
+// begin begins a frame. h is its whole header, of which all but the length was checked.
 func (d *Decoder) begin(c *Config, h []byte) error {
 	size := uint64(h[1] &^ bitMasked)
 	switch size {

@@ -18,7 +18,7 @@ const difference = (have, want, path) => {
     return Object.is(have, want) ? '' : `${path} = ${show(have)}, want ${show(want)}`;
   }
   if (have === null || typeof have !== 'object') return `${path} = ${show(have)}, want ${show(want)}`;
-  if (Array.isArray(have) !== Array.isArray(want)) return `${path} is no list`;
+  if (Array.isArray(have) !== Array.isArray(want)) return `${path} is not a list`;
   const keys = Object.keys(want);
   if (Object.keys(have).length !== keys.length) return `${path} has ${Object.keys(have)}, want ${keys}`;
   for (const key of keys) {

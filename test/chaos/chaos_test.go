@@ -339,7 +339,7 @@ func (p *teller) check(m *message.Message) error {
 	}
 	number, ok := p.pending[m.ID]
 	if !ok {
-		return fmt.Errorf("%v %q came, which is no answer to what is waited for", m, m.Data)
+		return fmt.Errorf("%v %q came, which does not answer the request", m, m.Data)
 	}
 	delete(p.pending, m.ID)
 	if m.Err {

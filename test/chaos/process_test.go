@@ -490,7 +490,7 @@ func TestClusterWithoutFirstNode(t *testing.T) {
 	p.Expect("Room.Who", "", "a")
 	inTime(t, "the callback runs", g.sees(first, false).Sub(killed), 3*time.Second)
 	p.Expect("Room.Who", "", "a")
-	// New nodes can still join by any node.
+	// New nodes can still join through any node.
 	b := spawn(t, nodeSpec{Name: "b", Listen: "127.0.0.1:0", Seeds: first.addr() + "," + a.addr()})
 	g.calls(b, time.Now())
 

@@ -364,8 +364,8 @@ func TestClusterSessionCall(t *testing.T) {
 	if address, _ := at.Router().Find("Bank"); address != b.ClusterAddr() {
 		t.Errorf("Bank is bound to %q, want the node that it was bound to", address)
 	}
-	// A backend serves the calls of an unbound session itself if it can, and continues
-	// to.
+	// If a session is not bound to a node, the backend with its proxy session serves its calls.
+	// It serves later calls too.
 	at.Router().Delete("Bank")
 	testkit.Eventually(t, "the backend knows that Bank is unbound", func() bool {
 		_, ok := far.Router().Find("Bank")

@@ -270,7 +270,7 @@ func TestClusterResumeFlow(t *testing.T) {
 			g.happens("resume")
 			const n = 500
 			text := strings.Repeat("x", 20<<10)
-			// The client reads without acknowledging: an acknowledgement would wait behind the requests.
+			// The client reads without acknowledging: an acknowledgment would wait behind the requests.
 			gets := func(want string) {
 				t.Helper()
 				for {

@@ -234,9 +234,9 @@ func TestClusterGroup(t *testing.T) {
 	for _, p := range players[:3] {
 		_ = p.Close()
 	}
-	testkit.Eventually(t, "those that left are no members", func() bool { return group.Count() == 6 })
+	testkit.Eventually(t, "those that left are not members", func() bool { return group.Count() == 6 })
 	two.Kill()
-	testkit.Eventually(t, "those of the gate that is down are no members", func() bool { return group.Count() == 4 })
+	testkit.Eventually(t, "those of the gate that is down are not members", func() bool { return group.Count() == 4 })
 	if err := group.Broadcast("onNews", []byte("rest")); err != nil {
 		t.Fatal(err)
 	}

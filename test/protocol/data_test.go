@@ -291,7 +291,7 @@ func TestRefusedAlone(t *testing.T) {
 		{"a dot", "", "\x01.", "", nano.CodeNotFound},
 		{"case matters", "", "\x09game.echo", "", nano.CodeNotFound},
 		{"a route of 255 bytes", "", "\xff" + long, "", nano.CodeNotFound},
-		{"a route that is no text", "", "\x03\xff\x00\xfe", "", nano.CodeNotFound},
+		{"a route that is not text", "", "\x03\xff\x00\xfe", "", nano.CodeNotFound},
 		{"a handler for other nodes", "", "\x0eGame.Elsewhere", `{"N":1}`, nano.CodeNotFound},
 		{"an unknown code", "\x01", "\x00\x09", "", nano.CodeNotFound},
 		{"the highest code", "\x01", "\xff\xff", "", nano.CodeNotFound},

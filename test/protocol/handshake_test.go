@@ -351,7 +351,7 @@ func TestSlowUpgrade(t *testing.T) {
 		ended(p, start)
 
 		start = time.Now()
-		p = connect() // the upgrade takes most of the time, and the handshake has the rest
+		p = connect() // the upgrade takes most of the time limit, and the handshake gets the rest
 		time.Sleep(8 * time.Second)
 		if err := p.Upgrade("/"); err != nil {
 			t.Fatal(err)

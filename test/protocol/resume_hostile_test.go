@@ -33,7 +33,7 @@ func changed(t *testing.T, token string) (list []string) {
 	return list
 }
 
-// undisturbed checks that the session still goes on over its connection.
+// undisturbed checks that the session still continues over its connection.
 func (b *resumeBed) undisturbed() {
 	b.t.Helper()
 	b.steps()
@@ -272,7 +272,7 @@ func TestHostileResumes(t *testing.T) {
 
 // TestResumesOfOneTokenAtOnce resumes one session over many connections at once, in
 // several rounds. Each client sends its ack and a request without waiting for the answer.
-// The session goes on over one of the connections, and serves only that one's request.
+// The session continues over one of the connections, and serves only that one's request.
 func TestResumesOfOneTokenAtOnce(t *testing.T) {
 	const rounds, clients = 20, 8
 	for _, kind := range []string{"tcp", "ws"} {

@@ -232,7 +232,7 @@ var resumeContract = []struct {
 			b.t.Errorf("answer %+v", a)
 		}
 	}},
-	{"received below an acknowledgement", nil, func(b *resumeBed) {
+	{"received below an acknowledgment", nil, func(b *resumeBed) {
 		b.push("1")
 		b.next("1")
 		if err := b.wire.Send(testkit.Acknowledge(2)); err != nil {
@@ -339,7 +339,7 @@ var resumeContract = []struct {
 			b.t.Errorf("answer %+v", a)
 		}
 	}},
-	{"heartbeats that are no acknowledgement", nil, func(b *resumeBed) {
+	{"heartbeats that are not an acknowledgment", nil, func(b *resumeBed) {
 		_ = b.wire.Send(testkit.Pack(packet.Heartbeat, ""))
 		_ = b.wire.Send(testkit.Acknowledge(0))
 		_ = b.wire.Send(testkit.Acknowledge(1))

@@ -351,7 +351,7 @@ func TestRunFails(t *testing.T) {
 func TestResumption(t *testing.T) {
 	var s resumption
 	if s.due(time.Hour) {
-		t.Error("an acknowledgement is due before anything has come")
+		t.Error("an acknowledgment is due before anything has come")
 	}
 	s.count(100, time.Second)
 	if s.due(time.Second+ackDelay-1) || !s.due(time.Second+ackDelay) {

@@ -131,7 +131,7 @@ func (r *run) packet(c *client, typ byte, body []byte) {
 		}
 		r.data(c, body)
 	case packetHeartbeat:
-		if len(body) > 0 { // an acknowledgement, which is not answered
+		if len(body) > 0 { // an acknowledgment, which is not answered
 			return
 		}
 		r.heartbeats++

@@ -59,7 +59,7 @@ export class Network {
     near.on('close', () => this.#links.delete(link));
     const destroy = () => {
       near.destroy();
-      // After a stall the server goes on believing in the connection for a while.
+      // After a stall the server considers the connection alive for a while.
       if (link.lost === 'stall') setTimeout(() => far.destroy(), 300);
       else if (link.lost === 'reset') far.resetAndDestroy();
       else far.destroy();

@@ -125,7 +125,7 @@ describe('rooms with protobuf', { timeout: 60_000 }, () => {
     }
   });
 
-  test('options without a type that are no bytes are refused before the join', async () => {
+  test('options without a type that are not bytes are refused before the join', async () => {
     const client = await open();
     const inn = await client.joinOrCreate('inn', say('ann'));
     await assert.rejects(client.join(inn.id, say('ann')), /room\.join: no protobuf type/);

@@ -77,7 +77,7 @@ func (p *Pond) OnJoin(pl *room.Player, o *Hello) {
 	p.State.Tadpoles.Put(pl.ID, &Tadpole{Name: cmp.Or(clean(o.Name, 16), "Tadpole"), X: float32(far * cos), Y: float32(far * sin)})
 }
 
-// Swim begins a stroke with its first tick. Strokes that the network has held back run in one tick.
+// Swim begins a stroke with its first tick. Strokes that the network has delayed run in one tick.
 func (p *Pond) Swim(pl *room.Player, in *Swim) {
 	t := p.State.Tadpoles.Get(pl.ID)
 	if t.ahead == second {

@@ -111,7 +111,7 @@ func (p *Page) Shows(selector, text string) {
 		chromedp.Poll[chromedp.Void](found, chromedp.WithPollingMutation(), chromedp.WithPollingTimeout(0)))
 }
 
-// Until waits until a JavaScript expression is true. It polls, because some changes are no mutation of the page.
+// Until waits until a JavaScript expression is true. It polls, because some changes do not mutate the page.
 func (p *Page) Until(expression string) {
 	p.Helper()
 	p.Do("waiting for "+expression, chromedp.Poll[chromedp.Void](expression,

@@ -120,7 +120,7 @@ add('heartbeat: a short sleep changes nothing', [
   none,
 ]);
 
-// Acknowledgements
+// Acknowledgments
 
 add('ack: nothing came', [session(), advance(20000), none]);
 add('ack: within a second of a packet', [
@@ -208,7 +208,7 @@ add('ack: a push that does not decode counts', [
   packets(heartbeat(1)),
 ]);
 add('ack: heartbeats do not count', [session(), send(heartbeat(), heartbeat(), heartbeat(0)), advance(5000), none]);
-add('ack: an acknowledgement is not answered', [
+add('ack: an acknowledgment is not answered', [
   session(),
   tell('r'),
   packets(notify('r', {})),

@@ -79,7 +79,7 @@ for (const [name, value, reason] of [
   ['a number', '7', 7],
   ['null', 'null', null],
   ['an object without a reason', '{"x":1}', { x: 1 }],
-  ['a code that is no text', '{"reason":"r","code":7}', 'r'],
+  ['a code that is not a text', '{"reason":"r","code":7}', 'r'],
 ]) {
   add(`kick: its body is ${name}`, [
     plain(),

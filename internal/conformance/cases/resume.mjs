@@ -548,7 +548,7 @@ add('resume: the dictionary of the new connection', [
   packets(ACK, data([3], coded(1), utf8('1'))),
   events(resumed),
 ]);
-add('resume: an acknowledgement of the server after it', [
+add('resume: an acknowledgment of the server after it', [
   session(),
   two,
   lose(0),
