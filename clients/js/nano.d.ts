@@ -111,7 +111,7 @@ export type KickCode =
  * Why a connection ended.
  *
  * - `client`: the program called {@link Client.close}
- * - `lost`: the socket closed or broke, or the server cannot be reached
+ * - `lost`: the socket closed or broke, the server cannot be reached, or the function {@link ClientOptions.user} failed
  * - `timeout`, `protocol`, `overflow`, `refused`, `usage`: the error's code
  * - a {@link KickCode}: the server kicked the client
  */
@@ -246,7 +246,7 @@ export interface WebSocketClass {
 export interface ClientOptions {
   /**
    * Data for the server's handshake validator, or a function that returns it or a promise of it. The data must fit JSON.
-   * The function is called before each handshake.
+   * The function is called before each handshake. If it fails, so does the attempt to connect.
    */
   user?: unknown;
   /** {@link json} by default. */

@@ -557,7 +557,7 @@ export class Client extends EventTarget {
       this.#send(Packet.HANDSHAKE, encoder.encode(JSON.stringify({ sys, user })));
     };
     const failed = (cause) => {
-      if (this.#socket === socket) this.#end(new NanoError('usage', `user: ${cause?.message}`, {}, { cause }));
+      if (this.#socket === socket) this.#end(new NanoError('usage', `user: ${cause?.message}`, {}, { cause }), 'lost');
     };
     if (typeof this.#user === 'function') new Promise((resolve) => resolve(this.#user())).then(hello).catch(failed);
     else hello(this.#user);
