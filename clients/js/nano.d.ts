@@ -245,7 +245,8 @@ export interface WebSocketClass {
 
 export interface ClientOptions {
   /**
-   * Data for the server's handshake validator, or a function that returns it or a promise of it. The data must fit JSON.
+   * Data for the server's handshake validator, or a function that returns it or a promise of it. The data must fit JSON,
+   * otherwise the constructor throws a TypeError.
    * The function is called before each handshake. If it fails, so does the attempt to connect.
    */
   user?: unknown;

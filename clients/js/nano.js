@@ -387,6 +387,7 @@ export class Client extends EventTarget {
     const { codec = json, encode, decode, reconnect } = options;
     this.#url = String(url);
     this.#user = options.user;
+    JSON.stringify(this.#user); // throws for data that does not fit JSON
     this.#encode = encode ?? ((body, route) => codec.encode(body, route));
     this.#decode = decode ?? ((bytes, route) => codec.decode(bytes, route));
     this.#serializer = decode ? undefined : codec.serializer;

@@ -357,6 +357,10 @@ describe('the user data', () => {
     });
   }
 
+  test('that does not fit JSON is an error of the constructor', () => {
+    assert.throws(() => new Client('ws://test', { WebSocket: FakeSocket, user: { id: 1n } }), TypeError);
+  });
+
   test('of a function that fails ends the attempt', async () => {
     const user = () => Promise.reject(new Error('no token'));
     const connected = new Client('ws://test', { WebSocket: FakeSocket, user }).connect();
