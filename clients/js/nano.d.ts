@@ -111,7 +111,7 @@ export type KickCode =
  * Why a connection ended.
  *
  * - `client`: the program called {@link Client.close}
- * - `lost`: the socket closed or broke, or the server cannot be reached
+ * - `lost`: the socket closed or broke, the server cannot be reached, or the function {@link ClientOptions.user} failed
  * - `timeout`, `protocol`, `overflow`, `refused`, `usage`: the error's code
  * - a {@link KickCode}: the server kicked the client
  */
@@ -120,9 +120,18 @@ export type EndReason = 'client' | 'lost' | 'timeout' | 'protocol' | 'overflow' 
 /** Why a session could not be resumed. */
 export type ResumeReason = 'unknown' | 'expired' | 'overflow' | 'ended' | (string & {});
 
+// Each state declares the fields of the others as undefined, so that a listener can destructure the event before it tests
+// `state`.
+
 /** `connect` was called, and there is no handshake yet. */
 export interface Connecting {
   readonly state: 'connecting';
+  readonly resumed?: undefined;
+  readonly reason?: undefined;
+  readonly unconfirmed?: undefined;
+  readonly error?: undefined;
+  readonly attempt?: undefined;
+  readonly delay?: undefined;
 }
 
 /** Messages can be sent. */
@@ -134,6 +143,9 @@ export interface Connected {
   readonly reason?: ResumeReason;
   /** The number of messages of the earlier session that the server may not have received. */
   readonly unconfirmed?: number;
+  readonly error?: undefined;
+  readonly attempt?: undefined;
+  readonly delay?: undefined;
 }
 
 /** The connection is lost, and the client tries to come back. */
@@ -145,6 +157,8 @@ export interface Reconnecting {
   readonly attempt: number;
   /** The milliseconds until the attempt. Page events such as `online` make it earlier. */
   readonly delay: number;
+  readonly resumed?: undefined;
+  readonly unconfirmed?: undefined;
 }
 
 /** There is no connection, and none will be made until {@link Client.connect} is called. */
@@ -154,6 +168,10 @@ export interface Closed {
   readonly reason: EndReason | 'new';
   /** Undefined before the first connection and after {@link Client.close}. */
   readonly error?: NanoError | undefined;
+  readonly resumed?: undefined;
+  readonly unconfirmed?: undefined;
+  readonly attempt?: undefined;
+  readonly delay?: undefined;
 }
 
 export type Status = Connecting | Connected | Reconnecting | Closed;
@@ -227,8 +245,9 @@ export interface WebSocketClass {
 
 export interface ClientOptions {
   /**
-   * Data for the server's handshake validator, or a function that returns it or a promise of it. The data must fit JSON.
-   * The function is called before each handshake.
+   * Data for the server's handshake validator, or a function that returns it or a promise of it. The data must fit JSON,
+   * otherwise the constructor throws a TypeError.
+   * The function is called before each handshake. If it fails, so does the attempt to connect.
    */
   user?: unknown;
   /** {@link json} by default. */

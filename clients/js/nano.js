@@ -387,6 +387,7 @@ export class Client extends EventTarget {
     const { codec = json, encode, decode, reconnect } = options;
     this.#url = String(url);
     this.#user = options.user;
+    JSON.stringify(this.#user); // throws for data that does not fit JSON
     this.#encode = encode ?? ((body, route) => codec.encode(body, route));
     this.#decode = decode ?? ((bytes, route) => codec.decode(bytes, route));
     this.#serializer = decode ? undefined : codec.serializer;
@@ -557,7 +558,7 @@ export class Client extends EventTarget {
       this.#send(Packet.HANDSHAKE, encoder.encode(JSON.stringify({ sys, user })));
     };
     const failed = (cause) => {
-      if (this.#socket === socket) this.#end(new NanoError('usage', `user: ${cause?.message}`, {}, { cause }));
+      if (this.#socket === socket) this.#end(new NanoError('usage', `user: ${cause?.message}`, {}, { cause }), 'lost');
     };
     if (typeof this.#user === 'function') new Promise((resolve) => resolve(this.#user())).then(hello).catch(failed);
     else hello(this.#user);

@@ -81,7 +81,11 @@
     }
 
     notify(route, msg) {
-      this.#connected(route).notify(route, msg ?? {});
+      try {
+        this.#connected(route).notify(route, msg ?? {});
+      } catch (error) {
+        if (error.code !== 'closed') throw error;
+      }
     }
 
     disconnect() {
@@ -128,8 +132,10 @@
       return this.listeners(event).length > 0;
     }
 
+    /** Messages after a lost connection are dropped, as a WebSocket drops them. */
     #connected(route) {
-      if (this.#client === null) throw new Error(`${route}: not connected`);
+      const { state } = this.#client?.status ?? {};
+      if (state === undefined || state === 'connecting') throw new Error(`${route}: not connected`);
       return this.#client;
     }
 

@@ -33,7 +33,9 @@ func (c *Conn) dueAt(now time.Duration) time.Duration {
 		return 0
 	}
 	if since := c.blocked.Load(); since != 0 && now >= time.Duration(since)+h.stall+h.wheel.tick { // a write deadline had no effect
-		_ = a.shut(session.ErrSlowClient, farewell{})
+		if !a.suspend(c, session.ErrClientClosed) {
+			_ = a.shut(session.ErrSlowClient, farewell{})
+		}
 		return 0
 	}
 	c.rest()

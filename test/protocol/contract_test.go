@@ -170,6 +170,39 @@ func TestContractTimeouts(t *testing.T) {
 	}
 }
 
+// TestContractTakesNothing checks that a session with resume is suspended if its client
+// takes nothing, even if the connection ignores deadlines.
+func TestContractTakesNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
+	contract(t, func(t *testing.T, serve func(*nano.Server) *testkit.Server) {
+		why := make(chan error, 1)
+		at := serve(testkit.NewServer(testkit.NewGame(func(s *session.Session, _ []byte) error {
+			s.OnSuspend(func(_ *session.Session, err error) { why <- err })
+			for range 32 {
+				_ = s.Push("news", make([]byte, 1<<20))
+			}
+			return nil
+		}), nano.WithResume(nano.Resume{Buffer: 64 << 20}), nano.WithHeartbeatInterval(time.Second), nano.WithWriteBuffer(64<<20, nano.RefusePush)))
+		p := at.Dial()
+		var c testkit.ResumeClient
+		if _, err := c.Connect(p.Wire); err != nil {
+			t.Fatal(err)
+		}
+		p.Send(testkit.Notify("Game.Do", ""))
+		p.Go(func() {
+			for p.Wire.Send(testkit.Pack(packet.Heartbeat, "")) == nil {
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+		testkit.Eventually(t, "the session is suspended", func() bool { return at.Stats().Resume.Suspended == 1 })
+		if err := <-why; !errors.Is(err, session.ErrClientClosed) && !errors.Is(err, session.ErrHeartbeat) {
+			t.Errorf("OnSuspend is told %v", err)
+		}
+	})
+}
+
 // TestContractLimits checks that a client that continues to send gets the reason when it
 // exceeds a limit.
 func TestContractLimits(t *testing.T) {

@@ -357,11 +357,43 @@ describe('the user data', () => {
     });
   }
 
+  test('that does not fit JSON is an error of the constructor', () => {
+    assert.throws(() => new Client('ws://test', { WebSocket: FakeSocket, user: { id: 1n } }), TypeError);
+  });
+
   test('of a function that fails ends the attempt', async () => {
     const user = () => Promise.reject(new Error('no token'));
     const connected = new Client('ws://test', { WebSocket: FakeSocket, user }).connect();
     FakeSocket.last.open();
     await assert.rejects(connected, { code: 'usage', message: /no token/ });
+  });
+
+  test('of a function that fails while the client reconnects ends the attempt only', async (t) => {
+    const clock = new FakeClock(t);
+    let fails = false;
+    const user = () => (fails ? Promise.reject(new Error('no token')) : { n: 1 });
+    const client = new Client('ws://test', { WebSocket: FakeSocket, user });
+    client.connect();
+    FakeSocket.last.open();
+    await settled();
+    FakeSocket.last.receive(welcome({ resume: { token: 'a', window: 30, resumed: false } }));
+    const answer = client.request('a.b');
+    fails = true;
+    cut();
+    for (let attempt = 2; attempt < 5; attempt++) {
+      await clock.advance(5000);
+      FakeSocket.last.open();
+      await settled();
+      const { state, reason, error } = client.status;
+      assert.deepEqual([state, reason, error?.code, client.status.attempt], ['reconnecting', 'lost', 'usage', attempt]);
+    }
+    fails = false;
+    await clock.advance(5000);
+    FakeSocket.last.open();
+    await settled();
+    FakeSocket.last.receive(welcome({ resume: { token: 'b', window: 30, resumed: true, received: 1 } }));
+    FakeSocket.last.respond(1, json('done'));
+    assert.equal(await answer, 'done');
   });
 
   test('that comes too late is not sent', async () => {

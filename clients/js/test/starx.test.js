@@ -105,7 +105,28 @@ describe('the API of the older clients', () => {
     assert.deepEqual(seen, ['io-error', 'close', 'disconnect']);
     await clock.advance(100_000);
     assert.equal(FakeSocket.made.length, 1);
-    assert.doesNotThrow(() => starx.request('a.b', {}));
+  });
+
+  for (const reconnect of [false, true]) {
+    test(`messages after a lost connection are dropped, with reconnect: ${reconnect}`, async (t) => {
+      new FakeClock(t);
+      const { socket } = await open({ reconnect });
+      socket().onclose({ code: 1006 });
+      starx.request('a.b', {}, assert.fail);
+      starx.notify('a.b', {});
+      await settled();
+    });
+  }
+
+  test('a message before the first connection throws', async () => {
+    await init();
+    assert.throws(() => starx.request('a.b', {}), /a\.b: not connected/);
+    assert.throws(() => starx.notify('a.b', {}), /a\.b: not connected/);
+  });
+
+  test('a message that cannot be sent throws', async () => {
+    await open();
+    assert.throws(() => starx.notify('', {}), { code: 'usage' });
   });
 
   test('with reconnect it comes back, and calls back again', async (t) => {

@@ -96,13 +96,17 @@ client.addEventListener('status', (event) => {
     if (event.reason === 'kicked' || event.reason === 'client' || event.reason === 'new') return;
   } else {
     assertType<Equal<typeof event.state, 'connecting'>>();
-    // @ts-expect-error no reason yet
-    event.reason;
+    assertType<Equal<typeof event.reason, undefined>>();
   }
 });
 client.addEventListener('error', ({ error, route }) => error.message + route);
 client.addEventListener('kick', ({ reason, code }) => [reason, code], { once: true });
 client.addEventListener('close', { handleEvent: ({ error }) => error?.metadata });
+client.addEventListener('status', ({ state, resumed, reason, error, delay }) => {
+  if (state === 'connected') assertType<Equal<typeof resumed, boolean>>();
+  if (state === 'reconnecting') assertType<Equal<typeof delay, number>>();
+  if (state === 'closed') console.log(reason.length, error?.code);
+});
 client.addEventListener('something else', (event) => event.type);
 // @ts-expect-error an event has no such field
 client.addEventListener('status', ({ nothing }) => nothing);
