@@ -521,6 +521,32 @@ func TestReserve(t *testing.T) {
 	})
 }
 
+// A player who must leave another room first keeps the reserved seat, and a room that gets
+// no player ends.
+func TestReservationOfASeatedPlayer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := ponds(t, room.Seats(1), room.Reserve(10*time.Second))
+		ann, first := l.join(7, "ann")
+		info, err := l.Place(t.Context(), nil, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.rejoin(ann, info.ID, "ann"); code(err) != "ROOM-JOINED" {
+			t.Errorf("join with a seat in another room = %v, want ROOM-JOINED", err)
+		}
+		if _, err := l.rejoin(l.connect(8), info.ID, "bob"); code(err) != "ROOM-FULL" {
+			t.Errorf("join of the reserved seat = %v, want ROOM-FULL", err)
+		}
+		if err := first.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(16 * time.Second)
+		if rooms := l.infos(); len(rooms) != 0 {
+			t.Errorf("%d rooms are left, want none: both are empty", len(rooms))
+		}
+	})
+}
+
 func TestSpectators(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		l := ponds(t, room.Seats(1), room.Spectators(1))

@@ -224,12 +224,16 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if p := c.seatOf(s.UID()); p != nil {
 		return seated{player: p}, c.takeOver(p, s)
 	}
+	if c.node.seat(s) != nil {
+		return seated{}, ErrJoined // a seat that is reserved for the user stays reserved
+	}
 	if err := c.take(s); err != nil {
 		return seated{}, err
 	}
 	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
-	if err := c.node.sit(s, p); err != nil {
+	if err := c.node.sit(s, p); err != nil { // another room was faster
 		c.release()
+		c.watchEmpty()
 		return seated{}, err
 	}
 	c.enter(p, p.ID)
