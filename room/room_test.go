@@ -642,6 +642,34 @@ func TestAfter(t *testing.T) {
 	})
 }
 
+// Metronome starts the same timer again and again.
+type Metronome struct {
+	room.Base[struct{ Beats int }]
+}
+
+func (m *Metronome) OnCreate() { m.beat() }
+func (m *Metronome) beat() {
+	if m.State.Beats++; m.State.Beats < 1000 {
+		m.After(0, m.beat)
+	}
+}
+
+// A timer that starts itself runs once a tick.
+func TestAfterInATimer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		kind := room.Define[Metronome]("metronome", room.TickRate(10))
+		srv := nanotest.Start(t, kind.Option())
+		r, err := croom.JoinOrCreate(t.Context(), srv.Connect(t).Client, "metronome", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1050 * time.Millisecond)
+		if got := get(r, "beats"); got != "11" {
+			t.Errorf("%s beats after 10 ticks, want 11", got)
+		}
+	})
+}
+
 func TestPanicsOfMessages(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		l := ponds(t)
