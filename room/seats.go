@@ -1,7 +1,6 @@
 package room
 
 import (
-	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -239,16 +238,15 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	c.enter(p, p.ID)
 	c.empty.stop()
 	reply, err := c.onJoin(p, opts)
-	switch {
-	case errors.Is(p.why, ErrClosed):
-		return seated{}, ErrNotFound // OnJoin closed the room
-	case p.why != nil:
-		return seated{}, errRefused // OnJoin kicked the player
-	case err != nil:
+	if err := p.refused(); err != nil {
+		return seated{}, err
+	}
+	if err != nil {
 		p.why = ErrKicked
 		c.forget(p)
 		c.release()
 		c.watchEmpty()
+		c.touch() // OnJoin may have changed the state
 		return seated{}, err
 	}
 	c.node.follow(s)
