@@ -129,10 +129,13 @@ const zero = (v, r, i, o, p) => {
   }
 };
 
+/** Returns the object of a struct by value. A name may be one that all objects have, such as "constructor". */
+const inner = (at, name) => (Object.hasOwn(at, name) ? at[name] : (at[name] = {}));
+
 const zeroStruct = (t, s) => {
   if (!s) {
     const o = {};
-    s = { o, r: [], h: t.map((f) => f.n.reduce((at, name) => (at[name] ??= {}), o)) };
+    s = { o, r: [], h: t.map((f) => f.n.reduce(inner, o)) };
   }
   t.forEach((f, i) => zero(f, s.r, i, s.h[i], f.p));
   return s;
