@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -150,4 +153,35 @@ func TestPlayerWhoLeaves(t *testing.T) {
 		want(t, bob.Room, "winner", "2")
 		want(t, bob.Room, "reason", "the other player left")
 	})
+}
+
+// The game is short, without blank lines and comments of Go.
+func TestLength(t *testing.T) {
+	for _, part := range []struct {
+		files []string
+		most  int
+	}{
+		{[]string{"main.go"}, 150},
+		{[]string{"web/index.html", "web/game.js"}, 100},
+	} {
+		lines := 0
+		for _, file := range part.files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(source)) {
+				line = strings.TrimRight(line, "\n")
+				if n := utf8.RuneCountInString(line); n > 120 {
+					t.Errorf("%s: a line of %d characters, want 120 at most: %s", file, n, line)
+				}
+				if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+					lines++
+				}
+			}
+		}
+		if lines > part.most {
+			t.Errorf("%v: %d lines, want %d at most", part.files, lines, part.most)
+		}
+	}
 }
