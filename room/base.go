@@ -64,8 +64,9 @@ func (b *Base[S]) Dt() time.Duration { return b.core.dt }
 func (b *Base[S]) Lag() time.Duration { return b.core.lag }
 
 // After calls f once, after d on the room's clock. The clock stops between ticks: with a
-// tick rate, f runs at the start of the first tick that is due. It does not run after the
-// room has closed. The returned function cancels the call.
+// tick rate, f runs at the start of the first tick that is due. If f calls After, that call
+// runs in a later tick. f does not run after the room has closed. The returned function
+// cancels the call.
 func (b *Base[S]) After(d time.Duration, f func()) (cancel func()) { return b.core.after(d, f) }
 
 // Rand returns the room's random source. Its seed is random, or the seed of the option

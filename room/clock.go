@@ -96,10 +96,11 @@ func (c *core) wake() {
 	c.setAlarm()
 }
 
-// fire runs due timers. It returns false if one panicked.
+// fire runs due timers, without those that they start. It returns false if one panicked.
 func (c *core) fire(now time.Duration) (ok bool) {
 	ok = true
-	for len(c.timers) > 0 && c.timers[0].at <= now && !c.closed {
+	last := c.timerID
+	for len(c.timers) > 0 && c.timers[0].at <= now && c.timers[0].seq <= last && !c.closed {
 		t := heap.Pop(&c.timers).(*timer)
 		if f := t.f; f != nil {
 			t.f = nil

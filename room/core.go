@@ -267,8 +267,11 @@ func (c *core) flush(tick uint64) {
 		}
 		p.sent += int64(len(c.buf))
 		c.stats.bytes.Add(int64(len(c.buf)))
-		if pushState(p.session, c.buf) != nil {
-			p.view.Reset() // a player with a closed session is dropped soon
+		if err := pushState(p.session, c.buf); err != nil {
+			p.view.Reset()
+			if !p.session.Closed() { // otherwise, the player is dropped soon
+				c.log.Error("nano: a player gets no room state", "room", c.id, "uid", p.UID, "bytes", len(c.buf), "error", err)
+			}
 		}
 	}
 	if slow && c.dt == 0 && !c.closed && (c.retry == nil || c.retry.f == nil) {

@@ -96,6 +96,9 @@ func (k *kind) inspect() (errs []error) {
 	}
 	for m := range ptr.Methods() {
 		if isBase(m.Name) {
+			if m.Type.NumIn() > 1 && m.Type.In(1) == typePlayer {
+				errs = append(errs, fmt.Errorf("method %s: it cannot serve messages, because room.Base has a method of this name", m.Name))
+			}
 			continue
 		}
 		if err := k.method(m); err != nil {

@@ -34,6 +34,18 @@ func (c *core) takeOver(p *Player, s *session.Session) error {
 	p.session = s
 	c.node.follow(s)
 	c.returned(p)
+	return p.refused()
+}
+
+// refused returns the error of a join after which the player has no seat, because OnJoin or
+// OnReturn closed the room or kicked the player.
+func (p *Player) refused() error {
+	switch {
+	case errors.Is(p.why, ErrClosed):
+		return ErrNotFound
+	case p.why != nil:
+		return errRefused
+	}
 	return nil
 }
 
@@ -185,8 +197,10 @@ func (c *core) close(reason string) {
 	}
 	c.endReservations()
 	for _, p := range c.players {
-		p.why = ErrClosed
-		c.onLeave(p)
+		if p.why == nil { // otherwise, OnLeave of this player closes the room
+			p.why = ErrClosed
+			c.onLeave(p)
+		}
 	}
 	if cl, ok := reflect.TypeAssert[interface{ OnClose() }](c.value); ok {
 		c.call("OnClose", cl.OnClose)

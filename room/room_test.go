@@ -451,6 +451,119 @@ func TestKickAndClose(t *testing.T) {
 	})
 }
 
+// Hut is a room whose hooks take seats away.
+type Hut struct {
+	room.Base[struct{ Knocks int }]
+	how  string // what OnReturn and OnLeave do
+	left []string
+}
+
+func (h *Hut) OnJoin(_ *room.Player, o *JoinOptions) error {
+	h.State.Knocks++
+	if h.how = o.Name; h.how == "thief" {
+		return nano.Errorf("HUT-THIEF", "go away")
+	}
+	return nil
+}
+
+func (h *Hut) OnReturn(p *room.Player) {
+	switch h.how {
+	case "kick":
+		p.Kick("too late")
+	case "close":
+		h.Close("too late")
+	}
+}
+
+func (h *Hut) OnLeave(p *room.Player) {
+	h.left = append(h.left, fmt.Sprintf("%d: %v", p.ID, p.Why()))
+	h.Close("empty")
+}
+
+func huts(t *testing.T) (*nanotest.Server, *room.Kind[Hut]) {
+	kind := room.Define[Hut]("hut")
+	cs := &component.Components{}
+	cs.Register(&Login{}, component.WithName("login"))
+	srv := nanotest.Start(t, kind.Option(), nano.WithComponents(cs), nano.WithSerializer(jsons.NewSerializer()))
+	return srv, kind.On(srv.Server)
+}
+
+// A client whose seat is taken away by OnReturn does not get it as the answer to its join.
+func TestReturnIsRefused(t *testing.T) {
+	for how, want := range map[string]string{"kick": "ROOM-REFUSED", "close": "ROOM-404"} {
+		t.Run(how, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				srv, _ := huts(t)
+				enter := func(id string) (*croom.Room, error) {
+					p := srv.Connect(t)
+					if err := p.Request(t.Context(), "login.As", 1, nil); err != nil {
+						t.Fatal(err)
+					}
+					if id == "" {
+						return croom.JoinOrCreate(t.Context(), p.Client, "hut", JoinOptions{how}, nil)
+					}
+					return croom.Join(t.Context(), p.Client, id, nil)
+				}
+				r, err := enter("")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if _, err := enter(r.ID()); code(err) != want {
+					t.Errorf("join of a player who is refused = %v, want %s", err, want)
+				}
+			})
+		})
+	}
+}
+
+// OnLeave runs once for each player, also if it closes the room.
+func TestOnLeaveThatCloses(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		srv, kind := huts(t)
+		var rooms []*croom.Room
+		var left func() []string
+		for range 2 {
+			r, err := croom.JoinOrCreate(t.Context(), srv.Connect(t).Client, "hut", nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rooms = append(rooms, r)
+		}
+		if err := kind.Do(t.Context(), rooms[0].ID(), func(h *Hut) { left = func() []string { return h.left } }); err != nil {
+			t.Fatal(err)
+		}
+		if err := rooms[0].Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		want := []string{"1: " + room.ErrLeft.Error(), "2: " + room.ErrClosed.Error()}
+		if got := left(); !slices.Equal(got, want) {
+			t.Errorf("OnLeave ran for %q, want %q", got, want)
+		}
+		if rooms[1].Reason() != "empty" {
+			t.Errorf("the other player got the reason %q, want empty", rooms[1].Reason())
+		}
+	})
+}
+
+// What OnJoin did to the state before it refused a player is sent.
+func TestStateAfterARefusal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		srv, _ := huts(t)
+		r, err := croom.JoinOrCreate(t.Context(), srv.Connect(t).Client, "hut", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := croom.Join(t.Context(), srv.Connect(t).Client, r.ID(), JoinOptions{"thief"}); code(err) != "HUT-THIEF" {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got := get(r, "knocks"); got != "2" {
+			t.Errorf("knocks = %s, want 2", got)
+		}
+	})
+}
+
 func TestEmptyRoomIsDisposed(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		l := ponds(t, room.Empty(5*time.Second))
@@ -517,6 +630,32 @@ func TestReserve(t *testing.T) {
 		time.Sleep(10*time.Second + time.Millisecond)
 		if _, err := l.rejoin(l.connect(9), info.ID, "hal"); err != nil {
 			t.Errorf("join after the reservation, in a room that is not empty for long yet = %v", err)
+		}
+	})
+}
+
+// A player who must leave another room first keeps the reserved seat, and a room that gets
+// no player ends.
+func TestReservationOfASeatedPlayer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := ponds(t, room.Seats(1), room.Reserve(10*time.Second))
+		ann, first := l.join(7, "ann")
+		info, err := l.Place(t.Context(), nil, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.rejoin(ann, info.ID, "ann"); code(err) != "ROOM-JOINED" {
+			t.Errorf("join with a seat in another room = %v, want ROOM-JOINED", err)
+		}
+		if _, err := l.rejoin(l.connect(8), info.ID, "bob"); code(err) != "ROOM-FULL" {
+			t.Errorf("join of the reserved seat = %v, want ROOM-FULL", err)
+		}
+		if err := first.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(16 * time.Second)
+		if rooms := l.infos(); len(rooms) != 0 {
+			t.Errorf("%d rooms are left, want none: both are empty", len(rooms))
 		}
 	})
 }
@@ -612,6 +751,34 @@ func TestAfter(t *testing.T) {
 				}
 				time.Sleep(1100 * time.Millisecond)
 			}
+		}
+	})
+}
+
+// Metronome starts the same timer again and again.
+type Metronome struct {
+	room.Base[struct{ Beats int }]
+}
+
+func (m *Metronome) OnCreate() { m.beat() }
+func (m *Metronome) beat() {
+	if m.State.Beats++; m.State.Beats < 1000 {
+		m.After(0, m.beat)
+	}
+}
+
+// A timer that starts itself runs once a tick.
+func TestAfterInATimer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		kind := room.Define[Metronome]("metronome", room.TickRate(10))
+		srv := nanotest.Start(t, kind.Option())
+		r, err := croom.JoinOrCreate(t.Context(), srv.Connect(t).Client, "metronome", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(1050 * time.Millisecond)
+		if got := get(r, "beats"); got != "11" {
+			t.Errorf("%s beats after 10 ticks, want 11", got)
 		}
 	})
 }

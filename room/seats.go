@@ -1,7 +1,6 @@
 package room
 
 import (
-	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -224,27 +223,30 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if p := c.seatOf(s.UID()); p != nil {
 		return seated{player: p}, c.takeOver(p, s)
 	}
+	if c.node.seat(s) != nil {
+		return seated{}, ErrJoined // a seat that is reserved for the user stays reserved
+	}
 	if err := c.take(s); err != nil {
 		return seated{}, err
 	}
 	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
-	if err := c.node.sit(s, p); err != nil {
+	if err := c.node.sit(s, p); err != nil { // another room was faster
 		c.release()
+		c.watchEmpty()
 		return seated{}, err
 	}
 	c.enter(p, p.ID)
 	c.empty.stop()
 	reply, err := c.onJoin(p, opts)
-	switch {
-	case errors.Is(p.why, ErrClosed):
-		return seated{}, ErrNotFound // OnJoin closed the room
-	case p.why != nil:
-		return seated{}, errRefused // OnJoin kicked the player
-	case err != nil:
+	if err := p.refused(); err != nil {
+		return seated{}, err
+	}
+	if err != nil {
 		p.why = ErrKicked
 		c.forget(p)
 		c.release()
 		c.watchEmpty()
+		c.touch() // OnJoin may have changed the state
 		return seated{}, err
 	}
 	c.node.follow(s)

@@ -145,3 +145,22 @@ func TestSlowClientOfAQuietRoom(t *testing.T) {
 		}
 	})
 }
+
+// A state that is larger than what the server queues for a client is logged.
+func TestStateThatIsTooLarge(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		logs := testkit.NewLogCapture()
+		srv := nanotest.Start(t, room.Define[Wall]("wall").Option(), nano.WithSerializer(jsons.NewSerializer()), logs.Option())
+		r, err := croom.JoinOrCreate(t.Context(), srv.Connect(t).Client, "wall", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Request(t.Context(), "Paint", Step{2 << 20}, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if id, _ := logs.Find("nano: a player gets no room state", "room"); id != r.ID() {
+			t.Errorf("the log names the room %q, want %q", id, r.ID())
+		}
+	})
+}

@@ -347,13 +347,14 @@ func (*badRoom) OnDrop(*room.Player, int)               {}
 func (*badRoom) Say(*room.Player, string)               {}
 func (*badRoom) Two(*room.Player, *Step) (int, int)     { return 0, 0 }
 func (*badRoom) In(*room.Player, *Steer) (*Step, error) { return nil, nil }
+func (*badRoom) Lock(*room.Player, *Step)               {}
 
 // All faults of a kind are reported together when a server starts.
 func TestFaults(t *testing.T) {
 	for err, wants := range map[error][]string{
 		nano.New(room.Define[notARoom]("x").Option()).Start(): {"does not embed room.Base"},
 		nano.New(room.Define[badRoom]("bad", room.Seats(0), room.SendRate(5)).Option()).Start(): {
-			"Seats(0)", "SendRate(5)", "method Tick needs a TickRate", "method OnJoin", "method OnDrop", "method Say", "method Two", "method In", "state.F"},
+			"Seats(0)", "SendRate(5)", "method Tick needs a TickRate", "method OnJoin", "method OnDrop", "method Say", "method Two", "method In", "method Lock", "state.F"},
 		nano.New(room.Define[Pond]("room").Option()).Start(): {"the name is reserved for the routes of all rooms"},
 	} {
 		for _, want := range wants {

@@ -14,7 +14,7 @@ import { match } from './match.js';
 import { Client, json, NanoError, raw } from './nano.js';
 import { Predictor } from './predict.js';
 import { Smoother } from './smooth.js';
-import { StateDecoder } from './state.js';
+import { StateDecoder, StateError } from './state.js';
 
 const STATE = 'room.state';
 
@@ -282,13 +282,16 @@ export class Room extends EventTarget {
   /** Decodes a message of the state. The client calls it. */
   update(bytes) {
     if (this.#over) return;
-    let taken;
+    let taken = true;
     try {
       taken = this.#decoder.decode(bytes);
     } catch (error) {
+      if (!(error instanceof StateError)) throw error; // of a listener: the client reports it
+      taken = false;
       this.dispatchEvent(event('error', { error }));
+    } finally {
+      if (taken) this.dispatchEvent(event('change'));
     }
-    if (taken) this.dispatchEvent(event('change'));
   }
 
   /** Ends the room for the program. The client calls it. */

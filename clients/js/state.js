@@ -129,10 +129,13 @@ const zero = (v, r, i, o, p) => {
   }
 };
 
+/** Returns the object of a struct by value. A name may be one that all objects have, such as "constructor". */
+const inner = (at, name) => (Object.hasOwn(at, name) ? at[name] : (at[name] = {}));
+
 const zeroStruct = (t, s) => {
   if (!s) {
     const o = {};
-    s = { o, r: [], h: t.map((f) => f.n.reduce((at, name) => (at[name] ??= {}), o)) };
+    s = { o, r: [], h: t.map((f) => f.n.reduce(inner, o)) };
   }
   t.forEach((f, i) => zero(f, s.r, i, s.h[i], f.p));
   return s;
@@ -383,7 +386,8 @@ export class StateDecoder {
 
   /**
    * Brings the state up to a message and then calls the listeners. An empty message does nothing. It throws a
-   * StateError if the message cannot be read, and then ignores patches until a snapshot comes.
+   * StateError if the message cannot be read, and then ignores patches until a snapshot comes. If a listener throws, it
+   * calls the others and then throws that error.
    *
    * @param {Uint8Array} message
    * @returns {boolean} whether the message was taken
@@ -409,10 +413,17 @@ export class StateDecoder {
     this.tick += ticks;
     this.ack += ack;
     this.synced = true;
+    let failed;
     for (const [map, kind, key, value = map[key]] of done) {
-      const set = this.#listeners.get(map);
-      if (set) for (const handlers of set) handlers[kind]?.(value, key);
+      for (const handlers of this.#listeners.get(map) ?? []) {
+        try {
+          handlers[kind]?.(value, key);
+        } catch (error) {
+          failed ??= { error };
+        }
+      }
     }
+    if (failed) throw failed.error;
     return true;
   }
 }

@@ -253,3 +253,24 @@ test('a room that ends during a refused join has ended', async () => {
   assert.equal(client.room, undefined);
   assert.deepEqual(ends, [['closed', 'node down']]);
 });
+
+test('a listener that throws costs no other listener its events', async (t) => {
+  const errors = [];
+  globalThis.reportError = (error) => errors.push(error.message);
+  t.after(() => delete globalThis.reportError);
+  const [client, socket] = await open('json');
+  const asked = client.joinOrCreate('pond');
+  socket.respond(1, Buffer.from(JSON.stringify(joined)));
+  const pond = await asked;
+  const seen = [];
+  const fail = () => {
+    throw new Error('a fault of the program');
+  };
+  pond.on('frogs', { add: fail });
+  pond.on('frogs', { add: (_, key) => seen.push(key) });
+  pond.addEventListener('change', () => seen.push('change'));
+  pond.addEventListener('error', () => seen.push('error'));
+  socket.push('room.state', SNAPSHOT);
+  assert.deepEqual(seen, ['1', 'change']);
+  assert.deepEqual(errors, ['a fault of the program']);
+});

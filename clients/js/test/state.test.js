@@ -227,3 +227,10 @@ test('a late message moves the clock of the interpolation once, for all entries 
   }
   assert.equal(smoother.at(251).get('49').x, 5); // the clock is 1 ms behind
 });
+
+test('a struct may have a name that all objects have', () => {
+  const decoder = new StateDecoder([['Season', ['constructor.wins', 'int'], ['constructor.name', 'str']]]);
+  decoder.decode(bytes('07 00 03 04 01 61'));
+  assert.deepEqual(decoder.state, { constructor: { wins: 2, name: 'a' } });
+  assert.equal(Object.wins, undefined);
+});

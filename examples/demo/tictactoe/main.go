@@ -29,6 +29,7 @@ const (
 )
 
 // Game is one game. The mark of the first player is 1, that of the second player is 2.
+// It is the Team of the player.
 type Game struct {
 	room.Base[Board]
 	stopTimer func()
@@ -46,6 +47,7 @@ type Board struct {
 
 // Seat is one of the two players.
 type Seat struct {
+	ID   room.PlayerID // 0 while the seat is free
 	Name string
 	Away bool
 }
@@ -65,8 +67,12 @@ var games = room.Define[Game]("tictactoe", room.Seats(2), room.Hold(holdTime))
 // OnJoin starts the game when the second player has joined.
 func (g *Game) OnJoin(p *room.Player, o *Hello) {
 	name := []rune(cmp.Or(o.Name, "Guest"))
-	g.seat(p).Name = string(name[:min(len(name), 20)])
-	if p.ID == 2 {
+	p.Team = 1
+	if g.seat(p).ID != 0 {
+		p.Team = 2
+	}
+	*g.seat(p) = Seat{ID: p.ID, Name: string(name[:min(len(name), 20)])}
+	if p.Team == 2 {
 		g.Lock(true)
 		g.next(1)
 	}
@@ -77,13 +83,13 @@ func (g *Game) OnReturn(p *room.Player) { g.seat(p).Away = false }
 
 // OnLeave ends the game. The remaining player wins.
 func (g *Game) OnLeave(p *room.Player) {
-	g.end(3-uint8(p.ID), "the other player left")
+	g.end(3-uint8(p.Team), "the other player left")
 }
 
 // Play handles a move.
 func (g *Game) Play(p *room.Player, m *Move) error {
 	switch {
-	case uint8(p.ID) != g.State.Turn:
+	case uint8(p.Team) != g.State.Turn:
 		return nano.Errorf("TURN", "it is not your turn")
 	case m.Cell < 0 || m.Cell > 8 || g.State.Cells[m.Cell] != 0:
 		return nano.Errorf("CELL", "this cell is taken")
@@ -100,7 +106,7 @@ func (g *Game) Play(p *room.Player, m *Move) error {
 	return nil
 }
 
-func (g *Game) seat(p *room.Player) *Seat { return &g.State.Players[p.ID-1] }
+func (g *Game) seat(p *room.Player) *Seat { return &g.State.Players[p.Team-1] }
 
 // next starts the turn of a player, who loses when the time is over.
 func (g *Game) next(mark uint8) {
@@ -155,7 +161,8 @@ func (l *Login) As(s *session.Session, req *loginRequest) (*loginReply, error) {
 // options configures the server, which prints line when it is ready.
 func options(line string) []nano.Option {
 	components := &component.Components{}
-	components.Register(&Login{Announcer: site.Announcer{Line: line}, users: map[string]int64{}}, component.WithName("login"))
+	login := &Login{Announcer: site.Announcer{Line: line}, users: map[string]int64{}}
+	components.Register(login, component.WithName("login"))
 	return []nano.Option{games.Option(), nano.WithComponents(components), nano.WithSerializer(json.NewSerializer())}
 }
 

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"go.uber.org/goleak"
 
@@ -85,9 +88,9 @@ func TestGame(t *testing.T) {
 		_ = ann.Player.Close() // Close returns
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
-		want(t, bob.Room, "players", "[map[away:true name:ann] map[away:false name:bob]]")
+		want(t, bob.Room, "players", "[map[away:true id:1 name:ann] map[away:false id:2 name:bob]]")
 		ann = enter(t, srv, "ann")
-		want(t, bob.Room, "players", "[map[away:false name:ann] map[away:false name:bob]]")
+		want(t, bob.Room, "players", "[map[away:false id:1 name:ann] map[away:false id:2 name:bob]]")
 		want(t, ann.Room, "cells", "[2 0 0 0 1 0 0 0 0]")
 
 		ann.play(t, 3)
@@ -103,6 +106,24 @@ func TestGame(t *testing.T) {
 		if next := enter(t, srv, "bob"); next.ID() == ann.ID() {
 			t.Error("a new game is in the old room")
 		}
+	})
+}
+
+// A spectator may come before the second player.
+func TestEarlySpectator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := nanotest.Start(t, options("")...)
+		ann := enter(t, srv, "ann")
+		watcher, err := room.Spectate(t.Context(), login(t, srv, "eve").Client, ann.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		bob := enter(t, srv, "bob")
+		for cell, p := range []player{ann, bob, ann, bob, ann, bob, ann} { // the cells 0, 2, 4 and 6 are Ann's
+			p.play(t, cell)
+		}
+		want(t, watcher, "winner", "1")
+		want(t, watcher, "reason", "three in a row")
 	})
 }
 
@@ -132,4 +153,35 @@ func TestPlayerWhoLeaves(t *testing.T) {
 		want(t, bob.Room, "winner", "2")
 		want(t, bob.Room, "reason", "the other player left")
 	})
+}
+
+// The game is short, without blank lines and comments of Go.
+func TestLength(t *testing.T) {
+	for _, part := range []struct {
+		files []string
+		most  int
+	}{
+		{[]string{"main.go"}, 150},
+		{[]string{"web/index.html", "web/game.js"}, 100},
+	} {
+		lines := 0
+		for _, file := range part.files {
+			source, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(source)) {
+				line = strings.TrimRight(line, "\n")
+				if n := utf8.RuneCountInString(line); n > 120 {
+					t.Errorf("%s: a line of %d characters, want 120 at most: %s", file, n, line)
+				}
+				if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+					lines++
+				}
+			}
+		}
+		if lines > part.most {
+			t.Errorf("%v: %d lines, want %d at most", part.files, lines, part.most)
+		}
+	}
 }

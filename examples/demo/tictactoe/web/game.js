@@ -5,7 +5,9 @@ const MARKS = ['', '✕', '○'];
 const TURN = 20;
 const client = new RoomClient(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/nano`);
 const key = (localStorage.user ??= crypto.randomUUID?.() ?? `${Math.random()}${Math.random()}`);
-let game, turns, due = 0;
+let game,
+  turns,
+  due = 0;
 
 $('board').append(
   ...Array.from({ length: 9 }, (_, cell) => {
@@ -16,11 +18,13 @@ $('board').append(
   }),
 );
 
+const mark = () => game.state.players.findIndex(({ id }) => id === game.player) + 1; // 0 for a spectator
+
 function status({ turn, winner, reason, players }) {
   if (winner === 3) return `A draw: ${reason}.`;
   if (winner) return `${players[winner - 1].name} wins: ${reason}.`;
   if (!turn) return 'Waiting for another player …';
-  return game.spectator || turn !== game.player ? `${players[turn - 1].name} is to move.` : 'Your turn.';
+  return turn !== mark() ? `${players[turn - 1].name} is to move.` : 'Your turn.';
 }
 
 function show() {
@@ -28,7 +32,7 @@ function show() {
   [...$('board').children].forEach((button, i) => {
     button.textContent = MARKS[cells[i]];
     button.ariaLabel = `Cell ${i + 1} ${MARKS[cells[i]]}`;
-    button.disabled = game.spectator || turn !== game.player || cells[i] !== 0;
+    button.disabled = !turn || turn !== mark() || cells[i] !== 0;
   });
   $('players').replaceChildren(
     ...players.map(({ name, away }, i) => {
