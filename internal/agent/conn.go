@@ -200,9 +200,7 @@ func (c *Conn) over() {
 	if !c.flags.has(flagCarried) {
 		c.hub.Counts.Open.Add(-1)
 	}
-	if c.flags.has(flagFramed) {
-		c.hub.upgrades.Delete(c.agent.Load())
-	}
+	c.forgetUpgrade()
 	c.hub.connGone(c)
 	c.hub.wg.Done()
 }
