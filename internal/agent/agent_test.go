@@ -95,6 +95,10 @@ func newHost(t testing.TB, change func(*Config)) *Hub {
 		if open, ready := h.Len(); open != 0 || ready != 0 {
 			t.Errorf("Len = %d, %d, want 0, 0", open, ready)
 		}
+		h.upgrades.Range(func(any, any) bool {
+			t.Error("the request of an upgrade is kept, want none")
+			return false
+		})
 	})
 	return h
 }

@@ -82,9 +82,7 @@ func (c *Conn) askOther(k token) (e *ended, err error) {
 	o.b, o.to = nil, to
 	c.flags.set(flagAway)
 	h.wheel.remove(c)
-	if c.flags.has(flagFramed) {
-		h.upgrades.Delete(c.agent.Load())
-	}
+	c.forgetUpgrade()
 	c.stopWriting()
 	return nil, nil
 }

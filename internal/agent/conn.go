@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"math"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -199,9 +200,7 @@ func (c *Conn) over() {
 	if !c.flags.has(flagCarried) {
 		c.hub.Counts.Open.Add(-1)
 	}
-	if c.flags.has(flagFramed) {
-		c.hub.upgrades.Delete(c.agent.Load())
-	}
+	c.forgetUpgrade()
 	c.hub.connGone(c)
 	c.hub.wg.Done()
 }
@@ -224,8 +223,13 @@ func (c *Conn) wakeReader() {
 }
 
 // sendPacket queues a packet of the connection itself. It is sent before queued messages.
+// An answer of the handshake always fits: a connection has one.
 func (c *Conn) sendPacket(t packet.Type, body []byte) error {
-	return c.queue(func(b []byte) ([]byte, error) { return c.appendPacket(b, t, body) })
+	most := c.hub.MaxQueued
+	if t == packet.Handshake {
+		most = math.MaxInt
+	}
+	return c.queueUpTo(most, func(b []byte) ([]byte, error) { return c.appendPacket(b, t, body) })
 }
 
 // appendPacket appends a packet of the connection itself, in a frame if it needs one.
@@ -238,10 +242,15 @@ func (c *Conn) appendPacket(b []byte, t packet.Type, body []byte) ([]byte, error
 
 // queue appends bytes to the queued bytes of the connection itself.
 func (c *Conn) queue(encode func([]byte) ([]byte, error)) error {
+	return c.queueUpTo(c.hub.MaxQueued, encode)
+}
+
+// queueUpTo is queue if at most most bytes wait then.
+func (c *Conn) queueUpTo(most int, encode func([]byte) ([]byte, error)) error {
 	a := c.agent.Load()
 	o := &a.out
 	o.mu.Lock()
-	err := o.appendControl(c, a.hub.MaxQueued, encode)
+	err := o.appendControl(c, most, encode)
 	flush := err == nil && o.list()
 	o.mu.Unlock()
 	return a.queued(flush, err)

@@ -142,14 +142,13 @@ func (c *Conn) shake(body []byte) error {
 		case c.away():
 			return nil
 		case c.in.resuming != nil:
+			c.forgetUpgrade()
 			c.state.Store(stateShaken)
 			return c.sendPacket(packet.Handshake, h.hello.answer(time.Now(), resume, nil))
 		}
 	}
 	user, err := a.introduce(body)
-	if c.flags.has(flagFramed) {
-		h.upgrades.Delete(a)
-	}
+	c.forgetUpgrade()
 	if err != nil {
 		h.Log.Debug("nano: handshake refused", "session", a.id, "uid", a.session.UID(), "remote", c.remote, "error", err)
 		code := codeRefused

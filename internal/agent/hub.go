@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
@@ -79,7 +80,7 @@ type Hub struct {
 	wheel   wheel
 	parking parking
 	silence time.Duration // time after which a silent client is closed
-	stall   time.Duration // time that a blocked write may take without progress
+	stall   time.Duration // time that a blocked write may take without progress, see silence
 	Counts  Counts
 
 	wg sync.WaitGroup // connections, sessions and writers that have not ended
@@ -104,8 +105,14 @@ type Hub struct {
 	reclaiming atomic.Bool // a goroutine frees memory of sessions with resume
 }
 
+// longest bounds the times of a Config, so that sums of them do not overflow: 29 years.
+const longest = math.MaxInt64 / 10
+
 // NewHub creates a hub. Start starts it.
 func NewHub(c Config) (*Hub, error) {
+	for _, d := range []*time.Duration{&c.Heartbeat, &c.HandshakeTimeout, &c.Resume.Window} {
+		*d = min(*d, longest)
+	}
 	h := &Hub{
 		Config:    c,
 		agents:    map[int64]*Agent{},
@@ -114,7 +121,6 @@ func NewHub(c Config) (*Hub, error) {
 		proxies:   map[net.Conn]struct{}{},
 		dismissed: map[net.Conn]struct{}{},
 		pages:     map[net.Conn]*page{},
-		stall:     3 * c.Heartbeat,
 	}
 	h.tokens.init()
 	if err := h.hello.prepare(&h.Config); err != nil {
@@ -122,7 +128,9 @@ func NewHub(c Config) (*Hub, error) {
 	}
 	// Clients use the interval from the handshake, and their packets can be two intervals
 	// apart. This value is between two and a half and three intervals.
-	h.silence = max(c.Heartbeat, time.Duration(h.hello.heartbeat)*time.Second) * 11 / 4
+	interval := max(c.Heartbeat, time.Duration(h.hello.heartbeat)*time.Second)
+	h.silence = interval / 4 * 11
+	h.stall = interval * 3
 	h.flusher.init(h, runtime.GOMAXPROCS(0))
 	h.wheel.init(min(c.Heartbeat, c.HandshakeTimeout))
 	return h, nil

@@ -1,8 +1,12 @@
 package agent
 
 import (
+	"bufio"
 	"crypto/rand"
+	"encoding/json"
+	"fmt"
 	"net"
+	"net/http"
 	"runtime"
 	"slices"
 	"testing"
@@ -135,4 +139,38 @@ func TestAgentClosesWithoutItsConnection(t *testing.T) {
 		first.takeBack(c)
 		c.finishReading(session.ErrBrokenPipe) // as the connection's reader does
 	})
+}
+
+// TestResumeOverWebSocket checks a session that is resumed over WebSocket. The host checks that
+// the requests of the upgrades are not kept.
+func TestResumeOverWebSocket(t *testing.T) {
+	h := newHost(t, withResume)
+	ask := "{}"
+	for received := range uint64(3) {
+		client, server := net.Pipe()
+		t.Cleanup(func() { _ = client.Close() })
+		go (&player{t: t, h: h}).upgrade(server)
+		r, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil || r.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatalf("the upgrade was answered by %v, %v", r, err)
+		}
+		_ = r.Body.Close()
+		p := &peer{t, &unframed{Conn: client, t: t}}
+		p.send(pack(t, packet.Handshake, `{"sys":{"resume":`+ask+`}}`))
+		_, body := p.packet()
+		var answer struct {
+			Sys struct {
+				Resume struct {
+					Token   string
+					Resumed bool
+				}
+			}
+		}
+		if err := json.Unmarshal(body, &answer); err != nil || answer.Sys.Resume.Resumed != (received > 0) {
+			t.Fatalf("the handshake was answered by %s, %v", body, err)
+		}
+		p.send(pack(t, packet.Ack, ""))
+		p.echo(received+1, "goes on")
+		ask = fmt.Sprintf(`{"token":%q,"received":%d}`, answer.Sys.Resume.Token, received+1)
+	}
 }

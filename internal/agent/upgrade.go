@@ -17,6 +17,13 @@ func (h *Hub) keepUpgrade(a *Agent, r *http.Request) {
 	h.upgrades.Store(a, kept)
 }
 
+// forgetUpgrade removes the request. It is called before c gets another agent.
+func (c *Conn) forgetUpgrade() {
+	if c.flags.has(flagFramed) {
+		c.hub.upgrades.Delete(c.agent.Load())
+	}
+}
+
 // UpgradeRequest returns the request of the WebSocket upgrade until the handshake is
 // answered. It returns nil afterwards, and for other transports.
 func (a *Agent) UpgradeRequest() *http.Request {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -366,6 +367,46 @@ func TestHeartbeatsBelowASecond(t *testing.T) {
 			t.Errorf("it was closed after %v, want 2.75 s", d)
 		}
 	})
+}
+
+// TestSlowClientBelowASecond checks that a client gets three of the intervals that it was
+// told to take bytes, not three shorter ones.
+func TestSlowClientBelowASecond(t *testing.T) {
+	for _, kind := range []string{"pipe", "wspipe"} {
+		synctest.Test(t, func(t *testing.T) {
+			at := testkit.Start(t, kind, testkit.NewGame(nil), nano.WithHeartbeatInterval(50*time.Millisecond))
+			p := at.DialPatient()
+			p.Join()
+			p.Send(testkit.Request(1, "Game.Echo", "late"))
+			time.Sleep(2500 * time.Millisecond) // the server writes meanwhile
+			if m := p.Next(); string(m.Data) != "late" {
+				t.Errorf("%s: %v %q came, want the answer", kind, m, m.Data)
+			}
+		})
+	}
+}
+
+// TestLongestTimes checks options whose times are so long that sums of them would overflow.
+func TestLongestTimes(t *testing.T) {
+	const century = 100 * 365 * 24 * time.Hour
+	for name, opts := range map[string][]nano.Option{
+		"a century":   {nano.WithHeartbeatInterval(century), nano.WithHandshakeTimeout(century)},
+		"the longest": {nano.WithHeartbeatInterval(math.MaxInt64), nano.WithHandshakeTimeout(math.MaxInt64)},
+		"the window":  {nano.WithResume(nano.Resume{Window: math.MaxInt64})},
+	} {
+		for _, kind := range []string{"pipe", "wspipe"} {
+			synctest.Test(t, func(t *testing.T) {
+				p := testkit.Start(t, kind, testkit.NewGame(nil), opts...).DialPatient()
+				time.Sleep(5 * time.Second)
+				if a := p.Handshake("{}"); a.Sys.Heartbeat < 30 {
+					t.Errorf("%s: %s: the server told an interval of %d s, want 30 or more", name, kind, a.Sys.Heartbeat)
+				}
+				p.Send(testkit.Pack(packet.Ack, ""))
+				time.Sleep(time.Minute)
+				p.Echo(1, "still there")
+			})
+		}
+	}
 }
 
 // TestAnswersFindRoom checks that an accepted request is answered, even if the client's

@@ -182,6 +182,30 @@ func TestHandshakeValidator(t *testing.T) {
 	}
 }
 
+// TestHandshakeLargerThanTheWriteBuffer checks that the answer of the handshake is sent
+// whatever WithWriteBuffer allows, and so is a refusal.
+func TestHandshakeLargerThanTheWriteBuffer(t *testing.T) {
+	long := strings.Repeat("x", 2000)
+	for _, kind := range testkit.Sockets {
+		at := testkit.Start(t, kind, testkit.NewGame(nil), nano.WithWriteBuffer(1000, nano.RefusePush),
+			nano.WithHandshakeData(func(_ *session.Session, body []byte) (any, error) {
+				if string(body) == "{}" {
+					return long, nil
+				}
+				return nil, errors.New(long)
+			}))
+		p := at.Dial()
+		if a := p.Handshake("{}"); a.Code != 200 {
+			t.Errorf("%s: code %d came, want 200", kind, a.Code)
+		}
+		p.Send(testkit.Pack(packet.Ack, ""))
+		p.Echo(1, "and goes on")
+		if a := at.Dial().Handshake("[]"); a.Code != 500 || a.Message != long {
+			t.Errorf("%s: code %d came with a message of %d bytes, want 500 and %d", kind, a.Code, len(a.Message), len(long))
+		}
+	}
+}
+
 func TestHandshakeIsNotJSON(t *testing.T) {
 	t.Parallel()
 	for _, kind := range testkit.Sockets {
