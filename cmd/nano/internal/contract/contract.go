@@ -97,7 +97,7 @@ type Type struct {
 	Bits     int     `json:"bits,omitempty"` // size of int and float
 	Unsigned bool    `json:"unsigned,omitempty"`
 	Nullable bool    `json:"nullable,omitempty"` // may be null
-	Quoted   bool    `json:"quoted,omitempty"`   // a number or bool in a JSON string
+	Quoted   bool    `json:"quoted,omitempty"`   // a number, bool or string in a JSON string
 	Big      bool    `json:"big,omitempty"`      // of a room's state: a BigInt in JavaScript
 	Len      int     `json:"len,omitempty"`      // length of an array
 	Key      *Type   `json:"key,omitempty"`

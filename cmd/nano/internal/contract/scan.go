@@ -181,7 +181,7 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 	if !ok || types.IsInterface(named) {
 		return false, nil
 	}
-	r := registration{component: named, name: named.Obj().Name()}
+	r := registration{component: named, name: s.defaultName(named)}
 	if !s.options(p, call.Args[1:], &r) {
 		return !s.servesClients(named), nil // clients cannot call the routes of other components, whatever their names
 	}
@@ -204,6 +204,25 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 		}
 	}
 	return true, nil
+}
+
+// defaultName returns the name of a component that is registered without a name: that of
+// its type in package reflect.
+func (s *source) defaultName(t *types.Named) string {
+	name := t.Obj().Name()
+	if t.TypeArgs().Len() == 0 {
+		return name
+	}
+	var list []string
+	for a := range t.TypeArgs().Types() {
+		list = append(list, types.TypeString(a, func(p *types.Package) string {
+			if p.Path() == s.main.PkgPath {
+				return "main"
+			}
+			return p.Path()
+		}))
+	}
+	return name + "[" + strings.Join(list, ",") + "]"
 }
 
 // options reads the options of a registration. It reports false if they are not constant.

@@ -318,16 +318,34 @@ func (s *source) gather(st *types.Struct, index []int, optional bool, within map
 				}
 				field.Type = &t
 			case "string":
-				if typ.Kind == KindInt || typ.Kind == KindFloat || typ.Kind == KindBool {
-					t := *field.Type
-					t.Quoted = true
-					field.Type = &t
+				if isQuotable(f.Type()) {
+					field.Type = s.quoted(field.Type)
 				}
 			}
 		}
 		*all = append(*all, found{Field: field, depth: len(index), tagged: name != "", index: at})
 	}
 	return nil
+}
+
+// isQuotable reports whether encoding/json heeds the option "string" for a type.
+func isQuotable(t types.Type) bool {
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	_, ok := t.Underlying().(*types.Basic)
+	return ok && !has(t, "MarshalJSON") && !has(t, "MarshalText")
+}
+
+// quoted returns the type of a number, bool or string in a JSON string.
+func (s *source) quoted(t *Type) *Type {
+	c := *t
+	if t.Kind == KindRef { // an enum
+		c = *s.contract.Types[t.Name].Elem
+		c.Nullable = t.Nullable
+	}
+	c.Quoted = true
+	return &c
 }
 
 // neverEmpty reports whether encoding/json ignores omitempty for a type.
@@ -436,6 +454,11 @@ func (s *source) messageField(f *types.Var, tags reflect.StructTag) (Field, erro
 	t := *field.Type
 	_, isPointer := types.Unalias(f.Type()).(*types.Pointer)
 	t.Nullable = false
+	if t.Elem != nil {
+		elem := *t.Elem
+		elem.Nullable = false
+		t.Elem = &elem
+	}
 	field.Optional = t.Kind != KindList && t.Kind != KindMap && (isPointer || oneof || !proto3 && parts[2] == "opt")
 	if t.Kind == KindMap {
 		wire := func(tag string) string { return strings.SplitN(tags.Get(tag), ",", 2)[0] }
