@@ -137,7 +137,7 @@ func (c *Contract) JSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Parse reads the JSON form of a contract. An unknown version is an error.
+// Parse reads the JSON form of a contract. An unknown version and a missing type are errors.
 func Parse(data []byte) (*Contract, error) {
 	var c Contract
 	if err := json.Unmarshal(data, &c); err != nil {
@@ -145,6 +145,9 @@ func Parse(data []byte) (*Contract, error) {
 	}
 	if c.Version != Version {
 		return nil, fmt.Errorf("contract: version %d, want %d", c.Version, Version)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("contract: %w", err)
 	}
 	return &c, nil
 }
