@@ -114,12 +114,22 @@ type Everything struct {
 	At     Embedded
 	Shade  *Color ` + "`json:\",string,omitempty\"`" + `
 	Word   Mood   ` + "`json:\",string\"`" + `
+	Suits  []Suit
+	Plain  []Small
 	Text   Label  ` + "`json:\",string\"`" + `
 }
 
 type Label string
 
 func (Label) MarshalText() ([]byte, error) { return nil, nil }
+
+type Suit uint8
+
+type Small uint8
+
+type Sealed []byte
+
+func (*Suit) MarshalText() ([]byte, error) { return nil, nil }
 
 type Box struct{ component.Base }
 
@@ -140,6 +150,10 @@ func (*Box) Either(s *session.Session, in *Upper) error {
 }
 
 func (*Box) Raw(s *session.Session, in []byte) error { return s.Response([]byte("x")) }
+
+func (*Box) Small(s *session.Session, in []byte) error { return s.Response([]Small{1}) }
+
+func (*Box) Sealed(s *session.Session, in []byte) error { return s.Response(Sealed("x")) }
 
 func (*Box) Tell(s *session.Session, in *Upper) error { return nano.Errorf("FULL", "no room for %d", in.ID) }
 
@@ -185,6 +199,8 @@ func TestLoad(t *testing.T) {
 		"BOX.later request " + box + "Later " + ref("Upper") + " " + ref("lower"),
 		"BOX.open request " + box + "Open " + ref("Everything") + " " + ref("Everything"),
 		"BOX.raw request " + box + `Raw {"kind":"raw"} {"kind":"raw"}`,
+		"BOX.sealed request " + box + `Sealed {"kind":"raw"} {"kind":"bytes","nullable":true}`,
+		"BOX.small request " + box + `Small {"kind":"raw"} {"kind":"bytes","nullable":true}`,
 		"BOX.tell notify " + box + "Tell " + ref("Upper"),
 	}
 	if !slices.Equal(routes, want) {
@@ -242,6 +258,8 @@ func TestFields(t *testing.T) {
 		{"At", `{"kind":"any"}`, false}, // it has the MarshalJSON of time.Time
 		{"Shade", `{"kind":"int","bits":64,"quoted":true}`, true},
 		{"Word", `{"kind":"string","quoted":true}`, false},
+		{"Suits", `{"kind":"list","nullable":true,"elem":{"kind":"string"}}`, false},
+		{"Plain", `{"kind":"bytes","nullable":true}`, false},
 		{"Text", `{"kind":"string"}`, false}, // encoding/json ignores the option "string"
 	}
 	fields := c.Types["example.com/game.Everything"].Fields

@@ -301,7 +301,7 @@ func (s *source) signature(m *types.Func) (sig signature, ok bool) {
 	request := in.At(at).Type()
 	if _, isPointer := types.Unalias(request).(*types.Pointer); isPointer && !isPointerTo(request, sessionPath, "Session") {
 		sig.request = request
-	} else if !types.Identical(request, types.NewSlice(types.Typ[types.Byte])) {
+	} else if !isPayload(request) {
 		return sig, false
 	}
 	switch {
@@ -328,14 +328,8 @@ func isPointerTo(t types.Type, path, name string) bool {
 
 func isError(t types.Type) bool { return types.Identical(t, types.Universe.Lookup("error").Type()) }
 
-func isBytes(t types.Type) bool {
-	sl, ok := t.Underlying().(*types.Slice)
-	if !ok {
-		return false
-	}
-	b, ok := sl.Elem().Underlying().(*types.Basic)
-	return ok && b.Kind() == types.Uint8
-}
+// isPayload reports whether values of a type bypass the serializer.
+func isPayload(t types.Type) bool { return types.Identical(t, types.NewSlice(types.Typ[types.Byte])) }
 
 // route adds a handler to the contract.
 func (s *source) route(route string, component *types.Named, m *types.Func, sig signature) error {
@@ -360,7 +354,7 @@ func (s *source) route(route string, component *types.Named, m *types.Func, sig 
 	switch {
 	case reply == nil:
 		r.Kind = Notify
-	case isBytes(reply):
+	case isPayload(reply):
 		r.Reply = &Type{Kind: KindRaw}
 	default:
 		if r.Reply, err = s.payload(reply); err != nil {

@@ -70,6 +70,12 @@ func (s *source) typ(t types.Type) (*Type, error) {
 	return nil, fmt.Errorf("a %s cannot be sent", types.TypeString(t, nil))
 }
 
+// isBytes reports whether encoding/json encodes a slice as base64.
+func isBytes(t *types.Slice) bool {
+	b, ok := t.Elem().Underlying().(*types.Basic)
+	return ok && b.Kind() == types.Uint8 && !has(t.Elem(), "MarshalJSON") && !has(t.Elem(), "MarshalText")
+}
+
 func basic(t *types.Basic) (*Type, error) {
 	info := t.Info()
 	switch {
