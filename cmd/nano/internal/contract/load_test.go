@@ -116,6 +116,7 @@ type Everything struct {
 	Word   Mood   ` + "`json:\",string\"`" + `
 	Suits  []Suit
 	Plain  []Small
+	Odd    int ` + "`json:\"it's,omitempty\"`" + `
 	Text   Label  ` + "`json:\",string\"`" + `
 }
 
@@ -260,7 +261,8 @@ func TestFields(t *testing.T) {
 		{"Word", `{"kind":"string","quoted":true}`, false},
 		{"Suits", `{"kind":"list","nullable":true,"elem":{"kind":"string"}}`, false},
 		{"Plain", `{"kind":"bytes","nullable":true}`, false},
-		{"Text", `{"kind":"string"}`, false}, // encoding/json ignores the option "string"
+		{"Odd", `{"kind":"int","bits":64}`, true}, // encoding/json ignores a name with a quotation mark
+		{"Text", `{"kind":"string"}`, false},      // encoding/json ignores the option "string"
 	}
 	fields := c.Types["example.com/game.Everything"].Fields
 	for i, f := range fields {

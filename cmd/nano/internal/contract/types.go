@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // payload returns the type of a payload: a pointer to it, or the type itself.
@@ -283,6 +284,9 @@ func (s *source) gather(st *types.Struct, index []int, optional bool, within map
 		f := st.Field(i)
 		tag := reflect.StructTag(st.Tag(i)).Get("json")
 		name, opts, _ := strings.Cut(tag, ",")
+		if strings.ContainsFunc(name, isNoTagRune) {
+			name = ""
+		}
 		at := append(slices.Clone(index), i)
 		if tag == "-" {
 			continue
@@ -332,6 +336,11 @@ func (s *source) gather(st *types.Struct, index []int, optional bool, within map
 		*all = append(*all, found{Field: field, depth: len(index), tagged: name != "", index: at})
 	}
 	return nil
+}
+
+// isNoTagRune reports whether encoding/json ignores a name in a tag because of a character.
+func isNoTagRune(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r)
 }
 
 // isQuotable reports whether encoding/json heeds the option "string" for a type.
