@@ -35,7 +35,7 @@ type formField struct {
 	Kind     string      `json:"kind"`
 	Type     string      `json:"type"`     // type in Go or protobuf
 	Optional bool        `json:"optional"` // it may be left out
-	Quoted   bool        `json:"quoted"`   // a number that is a JSON string
+	Quoted   bool        `json:"quoted"`   // a number, bool or text whose JSON is in a JSON string
 	Fields   []formField `json:"fields"`   // fields of an object; null for other kinds
 	Item     *formField  `json:"item"`     // item of a list or a map; null for other kinds
 	Choices  []string    `json:"choices"`  // values of a choice; null for other kinds
@@ -98,16 +98,16 @@ func (m *former) fields(t reflect.Type, depth int) []formField {
 	list := []formField{}
 	for sf := range t.Fields() {
 		name, options, _ := strings.Cut(sf.Tag.Get("json"), ",")
-		embedded := sf.Type
-		if embedded.Kind() == reflect.Pointer {
-			embedded = embedded.Elem()
+		bare := sf.Type // without a pointer
+		if bare.Kind() == reflect.Pointer {
+			bare = bare.Elem()
 		}
 		switch {
 		case name == "-" && options == "":
 			continue
-		case sf.Anonymous && name == "" && embedded.Kind() == reflect.Struct:
+		case sf.Anonymous && name == "" && bare.Kind() == reflect.Struct:
 			if depth <= maxFormDepth {
-				list = append(list, m.fields(embedded, depth+1)...)
+				list = append(list, m.fields(bare, depth+1)...)
 			}
 			continue
 		case !sf.IsExported():
@@ -123,7 +123,8 @@ func (m *former) fields(t reflect.Type, depth int) []formField {
 			case "omitempty", "omitzero":
 				f.Optional = true
 			case "string":
-				f.Quoted = f.Kind == "integer" || f.Kind == "number"
+				isBasic := bare.Kind() <= reflect.Float64 || bare.Kind() == reflect.String
+				f.Quoted = isBasic && f.Kind != "json"
 			}
 		}
 		list = append(list, f)

@@ -44,7 +44,21 @@ type everything struct {
 	Nested  map[string][]Item `json:"nested"`
 }
 
+type label string
+
+func (*label) UnmarshalText([]byte) error { return nil }
+
+// quoted has fields whose JSON is in a JSON string.
+type quoted struct {
+	On    bool   `json:",string"`
+	Text  string `json:",string"`
+	Count *int   `json:",string"`
+	Label label  `json:",string"`
+}
+
 type shop struct{ component.Base }
+
+func (*shop) Quoted(_ *session.Session, q *quoted) (*quoted, error) { return q, nil }
 
 func (*shop) All(_ *session.Session, e *everything) (*everything, error) { return e, nil }
 
@@ -135,6 +149,17 @@ func TestForms(t *testing.T) {
 	got := p.form(t, "shop.all").String()
 	if !strings.HasPrefix(got, want) || strings.Contains(got, "secret") || strings.Contains(got, "Skipped") || strings.Count(got, "self:object") > 6 {
 		t.Errorf("the form is %s, want %s and a bounded rest", got, want)
+	}
+}
+
+// encoding/json reads a field with the option "string" from a JSON string, also if it is a bool or a text.
+func TestQuotedForms(t *testing.T) {
+	b := newBed(t, console.Options{}, withShop())
+	if got, want := get[routesPage](b, "routes").form(t, "shop.quoted").String(), ":object{On:bool' Text:text' Count:integer'? Label:text'}"; got != want {
+		t.Errorf("the form is %s, want %s", got, want)
+	}
+	if a := b.play(b.open(""), "shop.quoted", `{"On":"true","Text":"\"x\"","Count":"1","Label":"\"x\""}`, false); a.Error != nil {
+		t.Errorf("the server answers %v, want no error", a.Error)
 	}
 }
 

@@ -89,6 +89,7 @@ func TestRoutes(t *testing.T) {
 
 func TestNew(t *testing.T) {
 	root := programtest.Root(t)
+	t.Setenv("GOWORK", "off")
 	t.Chdir(t.TempDir())
 	out, err := run(t, "new", "demo", "--replace", root)
 	if err != nil || !strings.HasSuffix(out, "   cd demo\n   go run .\n\nand open http://localhost:3250.\n") {
@@ -99,6 +100,25 @@ func TestNew(t *testing.T) {
 	}
 	if _, err := run(t, "new", "demo", "--replace", root); err == nil || !strings.Contains(err.Error(), "demo is not empty") {
 		t.Errorf("new over a project = %v, want an error", err)
+	}
+}
+
+// The go command refuses a project below a workspace that does not list it.
+func TestNewInWorkspace(t *testing.T) {
+	dir, root := t.TempDir(), programtest.Root(t)
+	t.Chdir(dir)
+	t.Setenv("GOWORK", "")
+	work := filepath.Join(dir, "go.work")
+	if err := os.WriteFile(work, []byte("go 1.26\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "   export GOWORK=off    # the project is not part of " + work + "\n   go run .\n"
+	if out, err := run(t, "new", "games/demo", "--replace", root); err != nil || !strings.Contains(out, want) {
+		t.Errorf("new = %v, prints %q, want %q in it", err, out, want)
+	}
+	t.Setenv("GOWORK", "off")
+	if out, err := run(t, "new", "other", "--replace", root); err != nil || strings.Contains(out, "GOWORK") {
+		t.Errorf("new = %v, prints %q, want nothing about GOWORK", err, out)
 	}
 }
 

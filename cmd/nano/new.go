@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime/debug"
@@ -50,11 +51,38 @@ func newProject(_ context.Context, c *cli.Command) error {
 		fmt.Fprintln(out, filepath.Join(k.Dir, filepath.FromSlash(name)))
 	}
 	fmt.Fprintf(out, "\nNow run:\n\n   cd %s\n", k.Dir)
+	if work := workspace(k.Dir); work != "" {
+		fmt.Fprintf(out, "   export GOWORK=off    # the project is not part of %s\n", work)
+	}
 	if k.Replace == "" {
 		fmt.Fprint(out, "   go mod tidy\n")
 	}
 	fmt.Fprint(out, "   go run .\n\nand open http://localhost:3250.\n")
 	return nil
+}
+
+// workspace returns the path of the go.work file that the go command uses in a directory, or "".
+func workspace(dir string) string {
+	switch env := os.Getenv("GOWORK"); env {
+	case "":
+	case "off":
+		return ""
+	default:
+		return env
+	}
+	dir, err := filepath.Abs(dir)
+	for err == nil {
+		file := filepath.Join(dir, "go.work")
+		if info, err := os.Stat(file); err == nil && !info.IsDir() {
+			return file
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			break
+		}
+		dir = parent
+	}
+	return ""
 }
 
 var released = regexp.MustCompile(`^v\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?$`)

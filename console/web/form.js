@@ -34,7 +34,7 @@ function single(f, title) {
     const input = make("input", { type: "checkbox", id });
     return {
       element: make("label", { class: "check", for: id }, input, ` ${title}`),
-      read: () => (input.checked ? "true" : f.optional ? undefined : "false"),
+      read: () => (input.checked || !f.optional ? quoted(f, String(input.checked)) : undefined),
     };
   }
   const input = f.kind === "choice" ?
@@ -58,10 +58,10 @@ function readSingle(f, title, input) {
   switch (f.kind) {
     case "integer":
       if (!/^-?(0|[1-9]\d*)$/.test(text)) bad("a whole number");
-      return f.quoted ? `"${text}"` : text;
+      return quoted(f, text);
     case "number":
       if (!/^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/.test(text)) bad("a number");
-      return f.quoted ? `"${text}"` : text;
+      return quoted(f, text);
     case "time":
       if (Number.isNaN(Date.parse(text))) bad("a time");
       return JSON.stringify(text);
@@ -76,8 +76,13 @@ function readSingle(f, title, input) {
       }
       return text;
     default:
-      return JSON.stringify(text);
+      return quoted(f, JSON.stringify(text));
   }
+}
+
+/** Puts the JSON of a value in a JSON string if the server wants that. */
+function quoted(f, json) {
+  return f.quoted ? JSON.stringify(json) : json;
 }
 
 function object(f, title) {

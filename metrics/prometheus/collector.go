@@ -114,12 +114,17 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 		metrics <- &histogram{desc: c.handlers, times: r.Times, sum: r.Sum.Seconds(), labels: []string{r.name}}
 		gauge(c.handlerMax, r.Max.Seconds(), r.name)
 	}
-	for _, reason := range slices.Sorted(maps.Keys(st.Refused)) {
-		counter(c.refused, st.Refused[reason], c.label(reason))
+	reasons := func(d *prometheus.Desc, counts map[string]int64) {
+		merged := map[string]int64{}
+		for reason, n := range counts {
+			merged[c.label(reason)] += n
+		}
+		for _, reason := range slices.Sorted(maps.Keys(merged)) {
+			counter(d, merged[reason], reason)
+		}
 	}
-	for _, reason := range slices.Sorted(maps.Keys(st.Closed)) {
-		counter(c.closed, st.Closed[reason], c.label(reason))
-	}
+	reasons(c.refused, st.Refused)
+	reasons(c.closed, st.Closed)
 	gauge(c.suspended, float64(st.Resume.Suspended))
 	counter(c.resumed, st.Resume.Resumed)
 	counter(c.replayed, st.Resume.Replayed)
@@ -127,9 +132,7 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 	counter(c.suspensions, st.Resume.Suspensions)
 	counter(c.resumeEnded, st.Resume.Expired, "expired")
 	counter(c.resumeEnded, st.Resume.Overflowed, "overflow")
-	for _, reason := range slices.Sorted(maps.Keys(st.Resume.Refused)) {
-		counter(c.resumeRefused, st.Resume.Refused[reason], c.label(reason))
-	}
+	reasons(c.resumeRefused, st.Resume.Refused)
 	if n := st.Cluster; n != nil {
 		gauge(c.members, float64(n.Members))
 		gauge(c.carried, float64(n.Carried))

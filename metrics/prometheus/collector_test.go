@@ -1,6 +1,7 @@
 package prometheus
 
 import (
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -163,6 +164,19 @@ func TestLabels(t *testing.T) {
 	}
 	if v := m["nano_cluster_members"].GetMetric()[0].GetGauge().GetValue(); v != 3 {
 		t.Errorf("nano_cluster_members is %v, want 3", v)
+	}
+}
+
+// Reasons with equal labels are counted together.
+func TestReasonsThatAreCut(t *testing.T) {
+	st := nano.Stats{Refused: map[string]int64{"handshake": 1, "handshake size": 2, "rate": 4}}
+	m := gather(t, registry(figures(st), Options{MaxLabel: 9}))
+	got := map[string]float64{}
+	for _, c := range m["nano_refused_total"].GetMetric() {
+		got[c.GetLabel()[0].GetValue()] = c.GetCounter().GetValue()
+	}
+	if want := map[string]float64{"handshake": 3, "rate": 4}; !maps.Equal(got, want) {
+		t.Errorf("nano_refused_total = %v, want %v", got, want)
 	}
 }
 

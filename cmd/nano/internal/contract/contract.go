@@ -97,7 +97,7 @@ type Type struct {
 	Bits     int     `json:"bits,omitempty"` // size of int and float
 	Unsigned bool    `json:"unsigned,omitempty"`
 	Nullable bool    `json:"nullable,omitempty"` // may be null
-	Quoted   bool    `json:"quoted,omitempty"`   // a number or bool in a JSON string
+	Quoted   bool    `json:"quoted,omitempty"`   // a number, bool or string in a JSON string
 	Big      bool    `json:"big,omitempty"`      // of a room's state: a BigInt in JavaScript
 	Len      int     `json:"len,omitempty"`      // length of an array
 	Key      *Type   `json:"key,omitempty"`
@@ -137,7 +137,7 @@ func (c *Contract) JSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// Parse reads the JSON form of a contract. An unknown version is an error.
+// Parse reads the JSON form of a contract. An unknown version and a missing type are errors.
 func Parse(data []byte) (*Contract, error) {
 	var c Contract
 	if err := json.Unmarshal(data, &c); err != nil {
@@ -145,6 +145,9 @@ func Parse(data []byte) (*Contract, error) {
 	}
 	if c.Version != Version {
 		return nil, fmt.Errorf("contract: version %d, want %d", c.Version, Version)
+	}
+	if err := c.check(); err != nil {
+		return nil, fmt.Errorf("contract: %w", err)
 	}
 	return &c, nil
 }

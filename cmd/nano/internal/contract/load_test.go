@@ -112,7 +112,25 @@ type Everything struct {
 	Inline struct{ X, Y float32 }
 	Proto  *durationpb.Duration
 	At     Embedded
+	Shade  *Color ` + "`json:\",string,omitempty\"`" + `
+	Word   Mood   ` + "`json:\",string\"`" + `
+	Suits  []Suit
+	Plain  []Small
+	Odd    int ` + "`json:\"it's,omitempty\"`" + `
+	Text   Label  ` + "`json:\",string\"`" + `
 }
+
+type Label string
+
+func (Label) MarshalText() ([]byte, error) { return nil, nil }
+
+type Suit uint8
+
+type Small uint8
+
+type Sealed []byte
+
+func (*Suit) MarshalText() ([]byte, error) { return nil, nil }
 
 type Box struct{ component.Base }
 
@@ -133,6 +151,10 @@ func (*Box) Either(s *session.Session, in *Upper) error {
 }
 
 func (*Box) Raw(s *session.Session, in []byte) error { return s.Response([]byte("x")) }
+
+func (*Box) Small(s *session.Session, in []byte) error { return s.Response([]Small{1}) }
+
+func (*Box) Sealed(s *session.Session, in []byte) error { return s.Response(Sealed("x")) }
 
 func (*Box) Tell(s *session.Session, in *Upper) error { return nano.Errorf("FULL", "no room for %d", in.ID) }
 
@@ -178,6 +200,8 @@ func TestLoad(t *testing.T) {
 		"BOX.later request " + box + "Later " + ref("Upper") + " " + ref("lower"),
 		"BOX.open request " + box + "Open " + ref("Everything") + " " + ref("Everything"),
 		"BOX.raw request " + box + `Raw {"kind":"raw"} {"kind":"raw"}`,
+		"BOX.sealed request " + box + `Sealed {"kind":"raw"} {"kind":"bytes","nullable":true}`,
+		"BOX.small request " + box + `Small {"kind":"raw"} {"kind":"bytes","nullable":true}`,
 		"BOX.tell notify " + box + "Tell " + ref("Upper"),
 	}
 	if !slices.Equal(routes, want) {
@@ -233,6 +257,12 @@ func TestFields(t *testing.T) {
 			`{"name":"Y","go":"Y","type":{"kind":"float","bits":32}}]}`, false},
 		{"Proto", `{"kind":"ref","name":"google.golang.org/protobuf/types/known/durationpb.Duration","nullable":true}`, false},
 		{"At", `{"kind":"any"}`, false}, // it has the MarshalJSON of time.Time
+		{"Shade", `{"kind":"int","bits":64,"quoted":true}`, true},
+		{"Word", `{"kind":"string","quoted":true}`, false},
+		{"Suits", `{"kind":"list","nullable":true,"elem":{"kind":"string"}}`, false},
+		{"Plain", `{"kind":"bytes","nullable":true}`, false},
+		{"Odd", `{"kind":"int","bits":64}`, true}, // encoding/json ignores a name with a quotation mark
+		{"Text", `{"kind":"string"}`, false},      // encoding/json ignores the option "string"
 	}
 	fields := c.Types["example.com/game.Everything"].Fields
 	for i, f := range fields {
@@ -336,6 +366,9 @@ func TestProtobuf(t *testing.T) {
 			if f.Oneof != "" {
 				line += " of " + f.Oneof
 			}
+			if f.Type.Nullable || f.Type.Elem != nil && f.Type.Elem.Nullable {
+				line += " nullable"
+			}
 			got = append(got, line)
 		}
 	}
@@ -375,6 +408,11 @@ type Fixed struct{ component.Base }
 
 func (*Fixed) Get(s *session.Session, in *Input) error { return nil }
 
+// Store is generic, so its name has those of its type arguments.
+type Store[A, B any] struct{ component.Base }
+
+func (*Store[A, B]) Get(s *session.Session, in *A) error { return nil }
+
 type Named struct{ component.Base }
 
 func (*Named) Get(s *session.Session, in *Input) error { return nil }
@@ -396,7 +434,8 @@ func main() {
 
 func TestDynamicNames(t *testing.T) {
 	dir := programtest.Write(t, map[string]string{"main.go": strings.Replace(dynamicProgram, "DYNAMIC",
-		`for _, name := range os.Args[1:] { cs.Register(&Named{}, component.WithName(name)) }`, 1)})
+		`cs.Register(&Store[Input, []*component.Base]{})
+	for _, name := range os.Args[1:] { cs.Register(&Named{}, component.WithName(name)) }`, 1)})
 	var got []string
 	for _, r := range load(t, dir, "one", "two").Routes {
 		got = append(got, r.Route+" "+form(t, r.Request))
@@ -406,7 +445,7 @@ func TestDynamicNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"Fixed.Get" + input, "one.Get" + input, "peer-" + host + ".Get" + input, "two.Get" + input}
+	want := []string{"Fixed.Get" + input, "Store[main.Input,[]*github.com/lonng/nano/component.Base].Get" + input, "one.Get" + input, "peer-" + host + ".Get" + input, "two.Get" + input}
 	if !slices.Equal(got, want) {
 		t.Errorf("routes = %q, want %q", got, want)
 	}

@@ -74,7 +74,7 @@ func (s *source) room(p *packages.Package, call *ast.CallExpr) error {
 		}
 		if out.Len() > 0 && !isError(out.At(0).Type()) {
 			msg.Kind = Request
-			if reply := out.At(0).Type(); types.Identical(reply, types.NewSlice(types.Typ[types.Byte])) {
+			if reply := out.At(0).Type(); isPayload(reply) {
 				msg.Reply = &Type{Kind: KindRaw} // the server sends the bytes as they are
 			} else if msg.Reply, err = s.payload(reply); err != nil {
 				return fmt.Errorf("room %s: %s: reply: %w", name, m.Name(), err)

@@ -181,7 +181,7 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 	if !ok || types.IsInterface(named) {
 		return false, nil
 	}
-	r := registration{component: named, name: named.Obj().Name()}
+	r := registration{component: named, name: s.defaultName(named)}
 	if !s.options(p, call.Args[1:], &r) {
 		return !s.servesClients(named), nil // clients cannot call the routes of other components, whatever their names
 	}
@@ -204,6 +204,25 @@ func (s *source) register(p *packages.Package, call *ast.CallExpr, seen map[stri
 		}
 	}
 	return true, nil
+}
+
+// defaultName returns the name of a component that is registered without a name: that of
+// its type in package reflect.
+func (s *source) defaultName(t *types.Named) string {
+	name := t.Obj().Name()
+	if t.TypeArgs().Len() == 0 {
+		return name
+	}
+	var list []string
+	for a := range t.TypeArgs().Types() {
+		list = append(list, types.TypeString(a, func(p *types.Package) string {
+			if p.Path() == s.main.PkgPath {
+				return "main"
+			}
+			return p.Path()
+		}))
+	}
+	return name + "[" + strings.Join(list, ",") + "]"
 }
 
 // options reads the options of a registration. It reports false if they are not constant.
@@ -282,7 +301,7 @@ func (s *source) signature(m *types.Func) (sig signature, ok bool) {
 	request := in.At(at).Type()
 	if _, isPointer := types.Unalias(request).(*types.Pointer); isPointer && !isPointerTo(request, sessionPath, "Session") {
 		sig.request = request
-	} else if !types.Identical(request, types.NewSlice(types.Typ[types.Byte])) {
+	} else if !isPayload(request) {
 		return sig, false
 	}
 	switch {
@@ -309,14 +328,8 @@ func isPointerTo(t types.Type, path, name string) bool {
 
 func isError(t types.Type) bool { return types.Identical(t, types.Universe.Lookup("error").Type()) }
 
-func isBytes(t types.Type) bool {
-	sl, ok := t.Underlying().(*types.Slice)
-	if !ok {
-		return false
-	}
-	b, ok := sl.Elem().Underlying().(*types.Basic)
-	return ok && b.Kind() == types.Uint8
-}
+// isPayload reports whether values of a type bypass the serializer.
+func isPayload(t types.Type) bool { return types.Identical(t, types.NewSlice(types.Typ[types.Byte])) }
 
 // route adds a handler to the contract.
 func (s *source) route(route string, component *types.Named, m *types.Func, sig signature) error {
@@ -341,7 +354,7 @@ func (s *source) route(route string, component *types.Named, m *types.Func, sig 
 	switch {
 	case reply == nil:
 		r.Kind = Notify
-	case isBytes(reply):
+	case isPayload(reply):
 		r.Reply = &Type{Kind: KindRaw}
 	default:
 		if r.Reply, err = s.payload(reply); err != nil {

@@ -3,24 +3,17 @@ package contract
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 )
 
-// short returns the name of a type without its package path.
+// packagePath matches the path of a package and a dot, such as example.com/game., in the name of a type.
+var packagePath = regexp.MustCompile(`[^][*, ]*[./]`)
+
+// short returns the name of a type without the paths of packages.
 func short(name string) string {
-	name = strings.TrimSuffix(name, StateSuffix)
-	base, args, generic := strings.Cut(name, "[")
-	if i := strings.LastIndexByte(base, '/'); i >= 0 {
-		base = base[i+1:]
-	}
-	if _, after, ok := strings.Cut(base, "."); ok {
-		base = after
-	}
-	if generic {
-		return base + "[" + short(strings.TrimSuffix(args, "]")) + "]"
-	}
-	return base
+	return packagePath.ReplaceAllString(strings.TrimSuffix(name, StateSuffix), "")
 }
 
 // Print writes the contract as a table.
@@ -52,7 +45,7 @@ func (c *Contract) Print(w io.Writer) error {
 		}
 	}
 	for _, e := range c.Errors {
-		line(e.Code, "error", "", "", e.Text)
+		line(e.Code, "error", "", "", firstLine(e.Text))
 	}
 	return t.Flush()
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 )
 
 // payload returns the type of a payload: a pointer to it, or the type itself.
@@ -68,6 +69,12 @@ func (s *source) typ(t types.Type) (*Type, error) {
 		return &Type{Kind: KindAny}, nil
 	}
 	return nil, fmt.Errorf("a %s cannot be sent", types.TypeString(t, nil))
+}
+
+// isBytes reports whether encoding/json encodes a slice as base64.
+func isBytes(t *types.Slice) bool {
+	b, ok := t.Elem().Underlying().(*types.Basic)
+	return ok && b.Kind() == types.Uint8 && !has(t.Elem(), "MarshalJSON") && !has(t.Elem(), "MarshalText")
 }
 
 func basic(t *types.Basic) (*Type, error) {
@@ -277,6 +284,9 @@ func (s *source) gather(st *types.Struct, index []int, optional bool, within map
 		f := st.Field(i)
 		tag := reflect.StructTag(st.Tag(i)).Get("json")
 		name, opts, _ := strings.Cut(tag, ",")
+		if strings.ContainsFunc(name, isNoTagRune) {
+			name = ""
+		}
 		at := append(slices.Clone(index), i)
 		if tag == "-" {
 			continue
@@ -318,16 +328,39 @@ func (s *source) gather(st *types.Struct, index []int, optional bool, within map
 				}
 				field.Type = &t
 			case "string":
-				if typ.Kind == KindInt || typ.Kind == KindFloat || typ.Kind == KindBool {
-					t := *field.Type
-					t.Quoted = true
-					field.Type = &t
+				if isQuotable(f.Type()) {
+					field.Type = s.quoted(field.Type)
 				}
 			}
 		}
 		*all = append(*all, found{Field: field, depth: len(index), tagged: name != "", index: at})
 	}
 	return nil
+}
+
+// isNoTagRune reports whether encoding/json ignores a name in a tag because of a character.
+func isNoTagRune(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r)
+}
+
+// isQuotable reports whether encoding/json heeds the option "string" for a type.
+func isQuotable(t types.Type) bool {
+	if p, ok := t.Underlying().(*types.Pointer); ok {
+		t = p.Elem()
+	}
+	_, ok := t.Underlying().(*types.Basic)
+	return ok && !has(t, "MarshalJSON") && !has(t, "MarshalText")
+}
+
+// quoted returns the type of a number, bool or string in a JSON string.
+func (s *source) quoted(t *Type) *Type {
+	c := *t
+	if t.Kind == KindRef { // an enum
+		c = *s.contract.Types[t.Name].Elem
+		c.Nullable = t.Nullable
+	}
+	c.Quoted = true
+	return &c
 }
 
 // neverEmpty reports whether encoding/json ignores omitempty for a type.
@@ -436,6 +469,11 @@ func (s *source) messageField(f *types.Var, tags reflect.StructTag) (Field, erro
 	t := *field.Type
 	_, isPointer := types.Unalias(f.Type()).(*types.Pointer)
 	t.Nullable = false
+	if t.Elem != nil {
+		elem := *t.Elem
+		elem.Nullable = false
+		t.Elem = &elem
+	}
 	field.Optional = t.Kind != KindList && t.Kind != KindMap && (isPointer || oneof || !proto3 && parts[2] == "opt")
 	if t.Kind == KindMap {
 		wire := func(tag string) string { return strings.SplitN(tags.Get(tag), ",", 2)[0] }

@@ -9,17 +9,19 @@ import (
 	"github.com/lonng/nano/cmd/nano/internal/gents"
 )
 
-// compile compiles a generated client strictly. more is the text of a module that uses it.
-func compile(t *testing.T, folder string, c *contract.Contract, more string) {
+// compile compiles a generated client strictly. more is the text of the module use.ts, which uses it. The modules in
+// JavaScript are in the folder out of dir.
+func compile(t *testing.T, folder string, c *contract.Contract, more string) (dir string) {
 	t.Helper()
 	source, err := gents.Generate(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := moduleFolder(t, folder)
+	dir = moduleFolder(t, folder)
 	write(t, filepath.Join(dir, "server.ts"), []byte(source))
 	write(t, filepath.Join(dir, "use.ts"), []byte(more))
-	execute(t, dir, "node_modules/.bin/tsc", "-p", ".", "--noEmit")
+	execute(t, dir, "node_modules/.bin/tsc", "-p", ".")
+	return dir
 }
 
 const pushesProgram = `import { createClient } from './server.js';
@@ -98,4 +100,45 @@ export const all: All = { bytes: new Uint8Array(), byText: { a: url } };
 			})
 		}
 	}
+}
+
+const keysProgram = `import assert from 'node:assert/strict';
+import { KeysCodec, type Keys } from './server.js';
+
+const keys: Keys = {
+  bool: { true: 'a' }, string: { '': 'b', __proto: 'c' }, int32: { '-2147483648': 'd' }, uint32: { '4294967295': 'e' },
+  sint32: { '-1': 'f' }, fixed32: { '4294967295': 'g' }, sfixed32: { '-2147483648': 'h' }, int64: { '-9223372036854775808': 'i' },
+  uint64: { '18446744073709551615': 'j' }, sint64: { '-1': 'k' }, fixed64: { '18446744073709551615': 'l' }, sfixed64: { '-1': 'm' },
+};
+assert.deepEqual(KeysCodec.decode(KeysCodec.encode(keys)), keys);
+`
+
+// Every type that protobuf allows for the keys of maps is encoded and decoded.
+func TestKeysOfMaps(t *testing.T) {
+	folder := nodePackages(t)
+	text := &contract.Type{Kind: contract.KindString}
+	keys := &contract.Type{Kind: contract.KindMessage, Name: "example.org/game.Keys"}
+	for i, k := range []struct {
+		name, wire string
+		key        contract.Type
+	}{
+		{"bool", "varint", contract.Type{Kind: contract.KindBool}},
+		{"string", "bytes", *text},
+		{"int32", "varint", contract.Type{Kind: contract.KindInt, Bits: 32}},
+		{"uint32", "varint", contract.Type{Kind: contract.KindInt, Bits: 32, Unsigned: true}},
+		{"sint32", "zigzag32", contract.Type{Kind: contract.KindInt, Bits: 32}},
+		{"fixed32", "fixed32", contract.Type{Kind: contract.KindInt, Bits: 32, Unsigned: true}},
+		{"sfixed32", "fixed32", contract.Type{Kind: contract.KindInt, Bits: 32}},
+		{"int64", "varint", contract.Type{Kind: contract.KindInt, Bits: 64}},
+		{"uint64", "varint", contract.Type{Kind: contract.KindInt, Bits: 64, Unsigned: true}},
+		{"sint64", "zigzag64", contract.Type{Kind: contract.KindInt, Bits: 64}},
+		{"fixed64", "fixed64", contract.Type{Kind: contract.KindInt, Bits: 64, Unsigned: true}},
+		{"sfixed64", "fixed64", contract.Type{Kind: contract.KindInt, Bits: 64}},
+	} {
+		keys.Fields = append(keys.Fields, contract.Field{
+			Name: k.name, Number: i + 1, Wire: "map:" + k.wire + ":bytes", Type: &contract.Type{Kind: contract.KindMap, Key: &k.key, Elem: text},
+		})
+	}
+	dir := compile(t, folder, &contract.Contract{Serializer: "protobuf", Types: map[string]*contract.Type{keys.Name: keys}}, keysProgram)
+	execute(t, dir, "node", "out/use.js")
 }

@@ -96,6 +96,21 @@ func TestGenerateProtobuf(t *testing.T) {
 	}
 }
 
+func TestIdentifier(t *testing.T) {
+	for _, c := range []struct{ name, want, withPackage string }{
+		{"example.org/game.Seat", "Seat", "GameSeat"},
+		{"main.seat_map", "SeatMap", "MainSeatMap"},
+		{"example.org/2048.Seat", "Seat", "_2048Seat"},
+		{"example.org/game.Page[string]", "PageString", "GamePageString"},
+		{"example.org/game.Page[[]*example.org/other.Seat]", "PageSeat", "GamePageSeat"},
+		{"example.org/game.Pair[int,map[string]example.org/game.Pair[a.A,b.B]]", "PairIntMapPairAB", "GamePairIntMapPairAB"},
+	} {
+		if got, with := identifier(c.name, false), identifier(c.name, true); got != c.want || with != c.withPackage {
+			t.Errorf("identifier(%s) = %s, with its package %s, want %s and %s", c.name, got, with, c.want, c.withPackage)
+		}
+	}
+}
+
 // A type of a program must not hide a name that the code of protobuf.ts uses.
 func TestNamesOfRuntimeAreReserved(t *testing.T) {
 	code := regexp.MustCompile(`(?s)/\*.*?\*/|//[^\n]*|'[^'\n]*'`).ReplaceAllString(runtime, "")

@@ -63,13 +63,16 @@ func names(c *contract.Contract) map[string]string {
 // identifier returns a type name such as JoinRequest, or ChatJoinRequest with its package.
 func identifier(name string, withPackage bool) string {
 	base, args, _ := strings.Cut(name, "[")
-	path, typ := base, ""
+	path, typ := "", base
 	if i := strings.LastIndexByte(base, '.'); i >= 0 {
 		path, typ = base[:i], base[i+1:]
 	}
 	id := title(typ)
 	if withPackage {
 		id = title(path[strings.LastIndexByte(path, '/')+1:]) + id
+	}
+	if id != "" && unicode.IsDigit(rune(id[0])) { // of a package such as example.com/2048
+		id = "_" + id
 	}
 	if args != "" {
 		for arg := range strings.SplitSeq(strings.TrimSuffix(args, "]"), ",") {

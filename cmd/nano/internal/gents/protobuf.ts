@@ -123,9 +123,9 @@ function write(w: Writer, type: ValueType, value: any): void {
     case 'double':
       return w.view(8, (view) => view.setFloat64(0, value, true));
     case 'fixed32':
-      return w.view(4, (view) => view.setUint32(0, value, true));
+      return w.view(4, (view) => view.setUint32(0, Number(value), true));
     case 'sfixed32':
-      return w.view(4, (view) => view.setInt32(0, value, true));
+      return w.view(4, (view) => view.setInt32(0, Number(value), true));
     case 'fixed64':
       return w.view(8, (view) => view.setBigUint64(0, BigInt(value), true));
     case 'sfixed64':

@@ -45,6 +45,14 @@ const type: Type = {
 };
 assert.deepEqual(await client.request('box.type', type), type);
 
+// Neither the elements of lists nor the values of maps are null.
+const names: string[] = (await client.request('box.type', type)).fields.map((field) => field.name);
+assert.deepEqual(names, ['id']);
+assert.deepEqual(
+  Object.values(struct.fields).flatMap((value) => value.numberValue ?? []),
+  [-0.5, 0],
+);
+
 const location: SourceCodeInfoLocation = {
   path: [1, 300, -1],
   span: [],
