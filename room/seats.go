@@ -230,6 +230,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
 	if err := c.node.sit(s, p); err != nil {
 		c.release()
+		c.watchEmpty() // the room may have been kept for this player only
 		return seated{}, err
 	}
 	c.enter(p, p.ID)
