@@ -246,7 +246,8 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 		done(nil, seated{}, ErrRate)
 		return
 	}
-	n.create(e.kind, draft{labels: e.req.Filter.Equal}, e.opts, func(c *core, err error) {
+	d := draft{labels: e.req.Filter.Equal, claims: []claim{{session: e.s.ID()}}}
+	n.create(e.kind, d, e.opts, func(c *core, err error) {
 		if err != nil {
 			done(nil, seated{}, err)
 			return

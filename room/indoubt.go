@@ -114,6 +114,8 @@ type copyDrop struct {
 	Token  string  `json:"token"` // of the move that made the copy
 	ID     string  `json:"id"`
 	Seated []int64 `json:"seated"` // ids of the players' sessions at the node that has the room
+	// Node is the name of the node that has the room, if other nodes may ask the node with the copy where the room is.
+	Node string `json:"node,omitempty"`
 }
 
 // dropCopy makes another node drop its copy, as soon as it can be reached. It returns when
@@ -129,6 +131,9 @@ func (n *node) dropCopy(c *core, at copyAt) {
 		away := false
 		_ = c.onRoom(ctx, func() error { // fails for a room that has ended, whose copy ends too
 			away = c.away
+			if !c.closed && at.Node != n.name && slices.Contains(c.records, at.Node) {
+				d.Node = n.name
+			}
 			for _, p := range c.players {
 				if p.session != nil && !c.closed {
 					d.Seated = append(d.Seated, p.session.ID())
@@ -172,13 +177,20 @@ func (c *core) forgetCopy(at copyAt) {
 
 // dropFor serves a copyDrop. Players who are connected here alone get room.closed.
 func (n *node) dropFor(d *copyDrop, done func(any, error)) {
+	dropped := func() {
+		if d.Node != "" && n.room(d.ID) == nil {
+			n.noteMove(d.ID, d.Node) // enlist has deleted the record
+		}
+		done(struct{}{}, nil)
+	}
 	c := n.room(d.ID)
 	if c == nil || c.token != d.Token {
-		n.abort(&moveToken{d.Token}, func(v any, err error) { // a late commit must not start it
+		n.abort(&moveToken{d.Token}, func(v any, _ error) { // a late commit must not start it
 			if e, ok := v.(moveEnd); ok && e.Committed {
-				err = ErrMoving // it has just started: the next question finds it
+				done(nil, ErrMoving) // it has just started: the next question finds it
+				return
 			}
-			done(struct{}{}, err)
+			dropped()
 		})
 		return
 	}
@@ -195,8 +207,8 @@ func (n *node) dropFor(d *copyDrop, done func(any, error)) {
 			}
 			c.vacate()
 		}
-		done(struct{}{}, nil)
+		dropped()
 	}) {
-		done(struct{}{}, nil)
+		dropped()
 	}
 }

@@ -3,6 +3,7 @@ package room_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -94,7 +95,9 @@ func (r *skiffs) move(cut func()) error {
 	strait.loading, strait.load, strait.cut = make(chan struct{}), make(chan struct{}), sync.OnceFunc(cut)
 	defer func() { strait.loading = nil }()
 	moved := make(chan error, 1)
-	go func() { moved <- room.Move(r.t.Context(), r.room.ID(), r.docks[1].ClusterAddr()) }()
+	go func() {
+		moved <- room.MoveFrom(r.t.Context(), r.docks[0].Server, r.room.ID(), r.docks[1].ClusterAddr())
+	}()
 	testkit.Receive(r.t, strait.loading, "the call of Load")
 	if err := r.room.Send("Break", Step{}); err != nil {
 		r.t.Fatal(err)
@@ -193,4 +196,30 @@ func TestCopyOfARoomThatMovesOn(t *testing.T) {
 		t.Errorf("the next Move = %v", err)
 	}
 	r.turn(5)
+}
+
+// If a room that has moved back leaves a copy at the node that made it, it is found by its id when the copy is dropped.
+func TestCopyWhereTheRoomWasMade(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
+	r := newSkiffs(t, 2)
+	if err := room.MoveFrom(t.Context(), r.docks[0].Server, r.room.ID(), r.docks[1].ClusterAddr()); err != nil {
+		t.Fatal(err)
+	}
+	r.turn(2)
+	slices.Reverse(r.docks)
+	if err := r.move(r.docks[1].Links.Cut); err == nil || !strings.Contains(err.Error(), "ROOM-IN-DOUBT") {
+		t.Errorf("Move = %v, want ROOM-IN-DOUBT", err)
+	}
+	r.docks[1].Links.Mend()
+	testkit.Eventually(t, "the copy is dropped", func() bool { return !r.at(1) })
+	testkit.AwaitMembers(t, append(r.docks, r.gate)...)
+	for uid := range int64(8) { // the gate sends some of them to the node that had the copy
+		g := &guest{r.gate.Connect(), t}
+		g.ask("login.As", uid+2, nil)
+		g.board(r.room.ID())
+	}
+	r.room = r.guest.board(r.room.ID())
+	r.turn(3)
 }

@@ -232,7 +232,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
 	if err := c.node.sit(s, p); err != nil { // another room was faster
 		c.release()
-		c.watchEmpty()
+		c.watchEmpty() // the room may have been kept for this player only
 		return seated{}, err
 	}
 	c.enter(p, p.ID)

@@ -56,10 +56,14 @@ func (a *Agent) ResponseTo(mid, serial uint64, v any) error {
 	if !ok {
 		return session.ErrSessionOnNotify
 	}
+	sent := false
+	defer func() {
+		if !sent { // also after a panic or runtime.Goexit: the request can still be answered, for example with the error
+			a.requests.RestoreSerial(mid, serial)
+		}
+	}()
 	err := a.answer(mid, v, current, call)
-	if err != nil {
-		a.requests.RestoreSerial(mid, serial) // the request can still be answered, for example with the error
-	}
+	sent = err == nil
 	return err
 }
 

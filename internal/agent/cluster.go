@@ -94,10 +94,14 @@ func (a *Agent) Relay(m *message.Message, begun bool) error {
 	if ok, _ := a.requests.Claim(m.ID); !ok {
 		return session.ErrSessionOnNotify
 	}
+	sent := false
+	defer func() {
+		if !sent { // also if a hook has ended the goroutine with runtime.Goexit
+			a.requests.Restore(m.ID)
+		}
+	}()
 	err := a.sendData(m)
-	if err != nil {
-		a.requests.Restore(m.ID)
-	}
+	sent = err == nil
 	return err
 }
 

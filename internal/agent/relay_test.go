@@ -3,6 +3,7 @@ package agent
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -252,4 +253,64 @@ func TestRelayAnswersWithHooks(t *testing.T) {
 			t.Errorf("the response is %q, want that of the hook", m.Data)
 		}
 	})
+}
+
+// TestAnswerCutShort checks that a request can still be answered if a hook or the encoding
+// of its answer panics or ends the goroutine.
+func TestAnswerCutShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exit := false
+		h := newHost(t, func(c *Config) {
+			hooks := pipeline.New()
+			hooks.Outbound().PushBack(func(*session.Session, *pipeline.Message) error {
+				if exit {
+					runtime.Goexit()
+				}
+				return nil
+			})
+			c.Outbound = hooks.Outbound()
+		})
+		p, a := pipe(t, h)
+		defer p.Close()
+		id := uint64(0)
+		for name, answer := range map[string]func(){
+			"a hook that ends the goroutine of Relay": func() {
+				_ = a.Relay(&message.Message{Type: message.Response, ID: id}, true)
+			},
+			"a hook that ends the goroutine of ResponseMid": func() { _ = a.ResponseMid(id, []byte("x")) },
+			"an encoding that panics": func() {
+				_ = a.ResponseMid(id, encoding(func() { panic("boom") }))
+			},
+			"an encoding that ends the goroutine": func() { _ = a.ResponseMid(id, encoding(runtime.Goexit)) },
+		} {
+			id++
+			route := "Game.Echo"
+			a.Begin(id, &route)
+			exit = strings.HasPrefix(name, "a hook")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				defer func() { _ = recover() }()
+				answer()
+			}()
+			<-done
+			exit = false
+			if !a.Waiting(id) {
+				t.Errorf("%s: the request counts as answered", name)
+				continue
+			}
+			a.Fail(id, message.Errorf("GAME-1", "no"))
+			if m := p.message(); m.ID != id || !m.Err {
+				t.Errorf("%s: %v came, want the error for request %d", name, m, id)
+			}
+		}
+	})
+}
+
+// encoding is a value whose encoding calls the function.
+type encoding func()
+
+func (e encoding) MarshalJSON() ([]byte, error) {
+	e()
+	return []byte("1"), nil
 }

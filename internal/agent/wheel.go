@@ -89,9 +89,9 @@ func (w *wheel) lost() time.Duration { return time.Since(w.base) - w.passed() }
 // watch keeps the clock running until unwatch is called, even if the wheel is empty.
 func (w *wheel) watch() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.needed()
 	w.watches++
-	w.unlockAwake()
 }
 
 // unwatch ends a watch.
@@ -101,20 +101,15 @@ func (w *wheel) unwatch() {
 	w.watches--
 }
 
-// needed is called before a further use of the clock. The caller holds mu.
+// needed is called before a further use of the clock. It wakes the wheel's goroutine if
+// that waits. The caller holds mu.
 func (w *wheel) needed() {
 	if w.count == 0 && w.watches == 0 {
 		w.refresh()
 	}
-}
-
-// unlockAwake unlocks mu, and wakes the wheel's goroutine if it waits.
-func (w *wheel) unlockAwake() {
-	wake := w.idle
-	w.idle = false
-	w.mu.Unlock()
-	if wake {
-		w.wake <- struct{}{}
+	if w.idle {
+		w.idle = false
+		w.wake <- struct{}{} // does not block: the goroutine takes it before it is idle again
 	}
 }
 
@@ -170,14 +165,13 @@ func (w *wheel) now() int64 { return w.clock.Load() }
 // add inserts c and calls it after d, its handshake deadline.
 func (w *wheel) add(c *Conn, d time.Duration) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	if c.timer.removed {
-		w.mu.Unlock()
 		return
 	}
 	w.needed()
 	c.timer.at = w.elapsed() + d
 	w.insert(c, c.timer.at)
-	w.unlockAwake()
 }
 
 // reset moves c to the time d from now.

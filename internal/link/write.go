@@ -2,6 +2,7 @@ package link
 
 import (
 	"io"
+	"time"
 
 	"github.com/lonng/nano/internal/gosched"
 )
@@ -46,15 +47,19 @@ func (l *Link) write() {
 	}
 }
 
-// maxTurns bounds how often gather yields.
-const maxTurns = 4
+// These bound how often gather yields, and for how long it does so again.
+const (
+	maxTurns   = 4
+	gatherTime = time.Millisecond
+)
 
 // gather lets the senders that are ready to run add frames, until none of them does or a batch is full. A large batch costs
-// little more than a small one.
+// little more than a small one. It does not wait again for senders that compute for long.
 func (l *Link) gather(y *gosched.Yielder) {
+	began := time.Now()
 	for before, turns := 0, 0; turns < maxTurns; turns++ {
 		frames, bytes := l.Queued()
-		if frames == before || bytes >= largeBatch {
+		if frames == before || bytes >= largeBatch || turns > 0 && time.Since(began) > gatherTime {
 			return
 		}
 		before = frames

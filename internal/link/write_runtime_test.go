@@ -4,7 +4,9 @@ package link
 
 import (
 	"runtime"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/lonng/nano/cluster/clusterpb"
 	"github.com/lonng/nano/internal/gosched"
@@ -72,5 +74,40 @@ func TestGatherEnds(t *testing.T) {
 		if frames > c.want {
 			t.Errorf("%s: %d frames were gathered, want at most %d", c.name, frames, c.want)
 		}
+	}
+}
+
+// TestGatherBesideSlowSenders checks that the writer waits for a sender that computes for long once at most.
+func TestGatherBesideSlowSenders(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	stream, _ := wires()
+	again := 0 // tries in which the writer has waited for a second frame
+	for range 10 {
+		l := New(stream, "a", 1, &clusterpb.Hello{}, DefaultConfig(), nil)
+		send := func() { _ = l.Send(&Frame{Kind: FirstKind}) }
+		send()
+		var stop atomic.Bool
+		stopped := make(chan struct{})
+		go func() {
+			defer close(stopped)
+			for !stop.Load() {
+				for began := time.Now(); time.Since(began) < 2*gatherTime; {
+					continue
+				}
+				send()
+				runtime.Gosched()
+			}
+		}()
+		var y gosched.Yielder
+		l.gather(&y)
+		frames, _ := l.Queued()
+		stop.Store(true)
+		<-stopped
+		if frames > 2 {
+			again++
+		}
+	}
+	if again > 5 {
+		t.Errorf("the writer has waited for a slow sender again in %d of 10 tries", again)
 	}
 }

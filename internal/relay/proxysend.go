@@ -70,10 +70,14 @@ func (p *proxySession) ResponseTo(mid, serial uint64, v any) error {
 		p.sendFailure(mid, e, current)
 		return nil
 	}
+	sent := false
+	defer func() {
+		if !sent { // also after a panic or runtime.Goexit: so that it can be answered with the error
+			p.requests.RestoreSerial(mid, serial)
+		}
+	}()
 	err := p.answer(mid, v, current)
-	if err != nil {
-		p.requests.RestoreSerial(mid, serial) // so that it can be answered with the error
-	}
+	sent = err == nil
 	return err
 }
 

@@ -64,6 +64,8 @@ func TestServeAnswers(t *testing.T) {
 			return sn.Response(make([]byte, 1<<24))
 		case "function":
 			return sn.Response(func() {})
+		case "panic":
+			return sn.Response(boom{})
 		case "route":
 			return sn.Push(strings.Repeat("x", 256), data)
 		case "error":
@@ -83,22 +85,27 @@ func TestServeAnswers(t *testing.T) {
 	ask := func(id uint64, data string) {
 		s.says(link.Frame{Kind: kindRequest, Session: 7, ID: id, Route: "Shop.Do", Data: []byte(data), Meta: hello(0)})
 	}
-	for i, what := range []string{"large", "function", "route"} {
+	for i, what := range []string{"large", "function", "panic", "route"} {
 		ask(uint64(i+1), what)
 		s.hears(failed(link.Frame{Kind: kindResponse, Session: 7, ID: uint64(i + 1)}, message.CodeInternal))
 	}
-	ask(4, "error")
-	s.hears(failed(link.Frame{Kind: kindResponse, Session: 7, ID: 4}, "SHOP-1"))
-	ask(4, "typed") // the client reuses the id
-	s.hears(link.Frame{Kind: kindResponse, Session: 7, ID: 4, Data: []byte(`{"N":1}`)})
-	ask(5, "again")
-	s.hears(link.Frame{Kind: kindResponse, Session: 7, ID: 5, Data: []byte("once")})
+	ask(5, "error")
+	s.hears(failed(link.Frame{Kind: kindResponse, Session: 7, ID: 5}, "SHOP-1"))
+	ask(5, "typed") // the client reuses the id
+	s.hears(link.Frame{Kind: kindResponse, Session: 7, ID: 5, Data: []byte(`{"N":1}`)})
+	ask(6, "again")
+	s.hears(link.Frame{Kind: kindResponse, Session: 7, ID: 6, Data: []byte("once")})
 	for i, want := range []error{nil, session.ErrSessionOnNotify, session.ErrSessionOnNotify, session.ErrSessionOnNotify, session.ErrSessionOnNotify} {
 		if got := <-faults; !errors.Is(got, want) {
 			t.Errorf("answer %d returned %v, want %v", i, got, want)
 		}
 	}
 }
+
+// boom is a value whose encoding panics.
+type boom struct{}
+
+func (boom) MarshalJSON() ([]byte, error) { panic("boom") }
 
 // TestServeAnswersBeforeTheEnd checks that the answer of a handler that closes its own
 // session precedes the close, and that nothing follows it.

@@ -5,6 +5,7 @@ package contract
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -143,8 +144,13 @@ func Parse(data []byte) (*Contract, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
 	}
-	if c.Version != Version {
-		return nil, fmt.Errorf("contract: version %d, want %d", c.Version, Version)
+	switch {
+	case c.Version == 0:
+		return nil, errors.New("contract: the file is no contract: it has no version; nano routes --json prints one")
+	case c.Version < Version:
+		return nil, fmt.Errorf("contract: version %d is too old, want %d: print it again from its source with nano routes --json", c.Version, Version)
+	case c.Version > Version:
+		return nil, fmt.Errorf("contract: version %d is too new, want %d: update the nano command", c.Version, Version)
 	}
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("contract: %w", err)
