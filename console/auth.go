@@ -42,8 +42,8 @@ var ErrCredentials = errors.New("console: want credentials")
 // name is ignored. Use TLS, because both are sent as they are.
 func Token(viewer, operator string) func(*http.Request) (Role, error) {
 	return func(r *http.Request) (Role, error) {
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
+		scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !ok || !strings.EqualFold(scheme, "Bearer") {
 			_, token, ok = r.BasicAuth()
 		}
 		switch {

@@ -119,6 +119,8 @@ func TestToken(t *testing.T) {
 	}{
 		{"v", "o", "Bearer v", console.Viewer},
 		{"v", "o", "Bearer o", console.Operator},
+		{"v", "o", "bearer o", console.Operator},
+		{"v", "o", "Token o", console.None},
 		{"v", "o", "Basic YW5uOm8=", console.Operator}, // ann:o
 		{"v", "o", "Bearer ", console.None},
 		{"v", "o", "Bearer vo", console.None},
