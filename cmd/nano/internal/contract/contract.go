@@ -146,7 +146,7 @@ func Parse(data []byte) (*Contract, error) {
 	}
 	switch {
 	case c.Version == 0:
-		return nil, errors.New("contract: the file is no contract: it has no version; nano routes --json prints one")
+		return nil, errors.New("contract: the file is not a contract: it has no version; nano routes --json prints one")
 	case c.Version < Version:
 		return nil, fmt.Errorf("contract: version %d is too old, want %d: print it again from its source with nano routes --json", c.Version, Version)
 	case c.Version > Version:

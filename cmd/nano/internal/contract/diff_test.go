@@ -162,7 +162,7 @@ func TestDiffWithParsedContract(t *testing.T) {
 // TestParseVersions checks that the error for a contract of another version says what to do.
 func TestParseVersions(t *testing.T) {
 	for data, want := range map[string]string{
-		`{"routes": []}`:  "contract: the file is no contract: it has no version; nano routes --json prints one",
+		`{"routes": []}`:  "contract: the file is not a contract: it has no version; nano routes --json prints one",
 		`{"version": -1}`: "contract: version -1 is too old, want 1: print it again from its source with nano routes --json",
 		`{"version": 2}`:  "contract: version 2 is too new, want 1: update the nano command",
 	} {
