@@ -104,7 +104,7 @@ func TestNewRoomUnused(t *testing.T) {
 		if err := errors.Join(<-errs, <-errs); code(err) != room.ErrJoined.Code {
 			t.Errorf("the joins end with %v, want one with ErrJoined", err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(6 * time.Second) // an empty room stays for 5 s
 		if n := len(kind.On(l.Server).Stats()); n != 1 {
 			t.Errorf("%d rooms are left, want the one with the player", n)
 		}

@@ -246,13 +246,18 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 		done(nil, seated{}, ErrRate)
 		return
 	}
-	d := draft{labels: e.req.Filter.Equal, claims: []claim{{session: e.s.ID()}}}
-	n.create(e.kind, d, e.opts, func(c *core, err error) {
+	seat := claim{session: e.s.ID()}
+	n.create(e.kind, draft{labels: e.req.Filter.Equal, claims: []claim{seat}}, e.opts, func(c *core, err error) {
 		if err != nil {
 			done(nil, seated{}, err)
 			return
 		}
-		c.joinWith(e.s, e.opts, done)
+		c.joinWith(e.s, e.opts, func(c *core, r seated, err error) {
+			if err != nil {
+				c.cancel(seat)
+			}
+			done(c, r, err)
+		})
 	})
 }
 

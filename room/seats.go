@@ -136,6 +136,17 @@ func (c *core) unreserve(t *ticket) {
 	}
 }
 
+// cancel frees a reserved seat before its time is over.
+func (c *core) cancel(key claim) {
+	c.mu.Lock()
+	t := c.reserved[key]
+	c.mu.Unlock()
+	if t != nil {
+		t.end()
+		c.unreserve(t)
+	}
+}
+
 // assign records the teams of users who will join.
 func (c *core) assign(teams map[int64]int) {
 	c.mu.Lock()
