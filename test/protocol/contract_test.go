@@ -155,7 +155,7 @@ func TestContractTimeouts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			contract(t, func(t *testing.T, serve func(*nano.Server) *testkit.Server) {
 				at := serve(testkit.NewServer(testkit.NewGame(func(s *session.Session, _ []byte) error {
-					for range 32 {
+					for range 8 {
 						_ = s.Push("news", make([]byte, 1<<20))
 					}
 					return nil
@@ -181,7 +181,7 @@ func TestContractTakesNothing(t *testing.T) {
 		why := make(chan error, 1)
 		at := serve(testkit.NewServer(testkit.NewGame(func(s *session.Session, _ []byte) error {
 			s.OnSuspend(func(_ *session.Session, err error) { why <- err })
-			for range 32 {
+			for range 8 {
 				_ = s.Push("news", make([]byte, 1<<20))
 			}
 			return nil
