@@ -10,22 +10,8 @@ import (
 
 // The kernel ends an accepted connection whose peer acknowledges nothing.
 func TestAcceptedConnectionHasUserTimeout(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	far, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer far.Close()
-	near, err := sockets{l}.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer near.Close()
-	raw, err := near.(*socket).Conn.(*net.TCPConn).SyscallConn()
+	near, _ := socketPair(t)
+	raw, err := near.Conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
