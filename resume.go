@@ -69,7 +69,7 @@ type ResumeStats struct {
 	Expired     int64         // sessions that closed with session.ErrResumeExpired
 	Overflowed  int64         // sessions that closed with session.ErrResumeOverflow
 	Replayed    int64         // messages that were sent after a client resumed
-	BytesHeld   int64         // bytes of kept packets, accurate to 1 KiB for each connected session
+	BytesHeld   int64         // bytes of kept packets, accurate to 4 KiB for each connected session
 
 	// Refused counts clients that could not resume, by the reason that they were told:
 	// "unknown", "expired", "overflow" or "ended". It has each reason, also with the

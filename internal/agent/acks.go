@@ -67,11 +67,8 @@ func (c *Conn) acknowledged(body []byte) error {
 	o := &a.out
 	o.mu.Lock()
 	r := o.resume
-	tooFar := r == nil || n > r.sent()
-	news := !tooFar && o.conn == c && r.active != nil && r.active.history.acknowledge(n)
-	if news {
-		r.active.charge(a.hub, false)
-	}
+	tooFar := r == nil || n > o.sent()
+	news := !tooFar && o.conn == c && o.acknowledge(a.hub, n)
 	closed := o.closed
 	o.mu.Unlock()
 	switch {
@@ -84,4 +81,20 @@ func (c *Conn) acknowledged(body []byte) error {
 		return nil
 	}
 	return c.accountControl(len(body))
+}
+
+// acknowledge frees the packets up to number n, which the client has received and which is
+// at most the number of the latest. It reports whether n is higher than before. The caller
+// holds mu.
+func (o *outbox) acknowledge(h *Hub, n uint64) bool {
+	s, t := o.activity(), o.recent
+	switch {
+	case t != nil && t.acknowledge(n):
+		t.charge(h)
+	case s != nil && s.history.acknowledge(n):
+		s.charge(h, false)
+	default:
+		return false
+	}
+	return true
 }

@@ -114,7 +114,7 @@ func (a *Agent) RemoteAddr() net.Addr {
 	case o.conn != nil:
 		return o.conn.remote
 	case o.resume != nil:
-		return o.resume.activate().remote
+		return o.activate().remote
 	}
 	return nil // the agent's connection belongs to another agent
 }

@@ -72,7 +72,7 @@ func encode(h *Hub, route string, v any) (e encoded, err error) {
 	}
 	m := message.Message{Type: message.Push, Route: route, Data: data}
 	packet, err := codec.AppendMessage(make([]byte, 0, 8+len(route)+len(data)), &m, h.Dictionary)
-	return encoded{hub: h, packet: &buffer{b: packet, shared: true}, data: data}, err
+	return encoded{hub: h, packet: &buffer{b: packet, shared: true, packets: 1}, data: data}, err
 }
 
 const (
@@ -96,7 +96,8 @@ func (b *buffer) join(next *buffer) *buffer {
 	j := b.joined.Load()
 	if j == nil && len(b.b)+len(next.b) <= maxJoined && b.claimed.CompareAndSwap(false, true) {
 		j = &joined{next: next}
-		j.both.b, j.both.shared = append(b.b, next.b...), true // no other goroutine appends to this array
+		j.both.shared, j.both.packets = true, b.packets+next.packets
+		j.both.b = append(b.b, next.b...) // no other goroutine appends to this array
 		b.joined.Store(j)
 	}
 	if j == nil || j.next != next {

@@ -22,6 +22,11 @@ func (s *activity) charge(h *Hub, suspended bool) {
 		return
 	}
 	s.charged = n
+	h.hold(d)
+}
+
+// hold counts d more bytes that sessions keep.
+func (h *Hub) hold(d int64) {
 	if h.Counts.Held.Add(d) > h.Resume.MaxMemory && d > 0 && h.reclaiming.CompareAndSwap(false, true) {
 		h.wg.Add(1) // the session has not ended
 		go h.reclaim()
@@ -42,8 +47,11 @@ func (h *Hub) reclaim() {
 		for _, a := range h.snapshot() {
 			o := &a.out
 			o.mu.Lock()
-			if r := o.resume; r != nil && r.active != nil && r.active.charged > 0 {
-				list = append(list, holder{a, r.active.charged, r.active.deadline})
+			switch s := o.activity(); {
+			case o.recent != nil && o.recent.charged > 0:
+				list = append(list, holder{a: a, bytes: int64(o.recent.charged)})
+			case s != nil && s.charged > 0:
+				list = append(list, holder{a, s.charged, s.deadline})
 			}
 			o.mu.Unlock()
 		}
@@ -69,7 +77,10 @@ func (a *Agent) forgetHistory() {
 	o := &a.out
 	o.mu.Lock()
 	suspended := o.suspended()
-	if s := o.resume.active; s != nil && !suspended && !o.closed {
+	if o.recent != nil {
+		o.activate()
+	}
+	if s := o.activity(); s != nil && !suspended && !o.closed {
 		s.history.forget(s.history.last)
 		s.charge(a.hub, false)
 	}

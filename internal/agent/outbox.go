@@ -30,13 +30,15 @@ type outbox struct {
 	parting  *parting // nil if the farewell is not postponed
 
 	resume *resumption // nil unless the client has asked for resume; set before the ack
+	recent *recent     // packets that the client has not acknowledged; nil if there are none, or if resume has an activity
 }
 
 // buffer holds bytes to send. Unused buffers return to a pool. A shared buffer belongs to
 // many agents: its bytes never change, and it is never returned.
 type buffer struct {
-	b      []byte
-	shared bool
+	b       []byte
+	shared  bool
+	packets int // packets of a shared buffer
 
 	// The following fields are those of a shared buffer; see join.
 	claimed atomic.Bool // a goroutine joins, or has joined, the buffer with a packet
@@ -233,16 +235,17 @@ func (o *outbox) waiting() int {
 // replay returns the bytes of the replay that are queued or being written; they count toward no bound.
 // The caller holds mu.
 func (o *outbox) replay() int {
-	if o.resume == nil || o.resume.active == nil {
+	s := o.activity()
+	if s == nil {
 		return 0
 	}
-	return o.resume.active.replay
+	return s.replay
 }
 
 // replayed notes that nothing of the replay waits. The caller holds mu.
 func (o *outbox) replayed() {
-	if o.resume != nil && o.resume.active != nil {
-		o.resume.active.replay = 0
+	if s := o.activity(); s != nil {
+		s.replay = 0
 	}
 }
 
@@ -272,8 +275,8 @@ func (o *outbox) list() bool {
 func (o *outbox) drop() {
 	o.buf.free()
 	o.buf, o.messages = nil, 0
-	if r := o.resume; r != nil && r.active != nil {
-		r.active.fleeting = r.active.fleeting[:0]
+	if s := o.activity(); s != nil {
+		s.fleeting = s.fleeting[:0]
 	}
 }
 
@@ -293,8 +296,8 @@ func (o *outbox) take(c *Conn, s *sent) batch {
 	}
 	o.taken = b.control.len() + b.packets.len()
 	s.messages += int64(o.messages)
-	if r := o.resume; r != nil && o.buf != nil && !o.closed {
-		s := r.activate()
+	if o.resume != nil && o.buf != nil && !o.closed && !o.keepRecent(c.hub) {
+		s := o.activate()
 		s.history.keep(o.buf, int(o.messages), s.fleeting)
 		s.history.sent = s.history.last
 		s.history.trim(c.hub.Resume.Buffer)

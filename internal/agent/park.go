@@ -90,7 +90,7 @@ func (c *Conn) rest() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.conn == c {
-		r.rest()
+		o.rest()
 	}
 }
 

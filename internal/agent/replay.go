@@ -28,8 +28,9 @@ type history struct {
 // segment is a contiguous range of whole packets in memory that is no longer written.
 type segment struct {
 	b      []byte
-	n      int              // number of packets
+	n      int32            // number of packets
 	copied bool             // the bytes are in a chunk
+	shared *buffer          // the buffer with the bytes, if it is shared
 	last   *[chunkSize]byte // that chunk, if no later segment uses it; nil for the current chunk
 }
 
@@ -51,7 +52,7 @@ type span struct{ from, to int }
 func (h *history) keep(buf *buffer, n int, fleeting []span) {
 	h.last += uint64(n)
 	if buf.shared {
-		h.add(segment{b: buf.b, n: n})
+		h.add(segment{b: buf.b, n: int32(n), shared: buf})
 		return
 	}
 	at := 0
@@ -101,7 +102,7 @@ func (h *history) copyPackets(b []byte, n int) {
 		return
 	}
 	if len(b) > chunkSize {
-		h.add(segment{b: append([]byte(nil), b...), n: n})
+		h.add(segment{b: append([]byte(nil), b...), n: int32(n)})
 		return
 	}
 	if h.chunk == nil || chunkSize-h.used < len(b) {
@@ -113,11 +114,11 @@ func (h *history) copyPackets(b []byte, n int) {
 	if h.tail {
 		s := &h.segments[len(h.segments)-1]
 		s.b = s.b[:len(s.b)+len(b)]
-		s.n += n
+		s.n += int32(n)
 		h.bytes += len(b)
 		return
 	}
-	h.add(segment{b: h.chunk[at:h.used], n: n, copied: true})
+	h.add(segment{b: h.chunk[at:h.used], n: int32(n), copied: true})
 	h.tail = true
 }
 
@@ -223,4 +224,31 @@ func (h *history) appendTo(dst []byte, framed bool) (_ []byte, n int) {
 	}
 	h.sent = h.last
 	return dst, int(h.last + 1 - h.first)
+}
+
+// recent returns the packets if there are few, all are in shared buffers, and none is
+// missing. Otherwise it returns nil. The history is not used any more then.
+func (h *history) recent() *recent {
+	list := h.segments[h.head:]
+	if len(list) > recentBuffers/2 || h.sent < h.last || h.first != h.acked+1 {
+		return nil
+	}
+	for i := range list {
+		if list[i].shared == nil {
+			return nil
+		}
+	}
+	t := recents.Get().(*recent)
+	t.acked, t.packets = h.acked, int(h.last-h.acked)
+	for i := range list {
+		b := list[i].shared
+		t.buffers[i] = b
+		t.bytes += len(b.b)
+	}
+	t.to = int32(len(list))
+	t.skip = list[0].shared.packets - int(list[0].n)
+	clear(list)
+	h.segments = h.segments[:0]
+	h.retire()
+	return t
 }

@@ -56,7 +56,8 @@ func (a *Agent) suspend(c *Conn, reason error) bool {
 // unhook removes the connection of a session with resume, and starts the window. It
 // reports whether the queued data can be kept. The caller holds mu.
 func (a *Agent) unhook(reason error) (fits bool) {
-	o, s := &a.out, a.out.resume.activate()
+	o := &a.out
+	s := o.activate()
 	c := o.conn
 	o.conn, o.writing, o.taken, s.replay = nil, false, 0, 0
 	c.kill()
@@ -83,7 +84,7 @@ func (o *outbox) park(h *Hub) bool {
 	if o.buf == nil {
 		return true
 	}
-	s := o.resume.activate()
+	s := o.activate()
 	s.history.keep(o.buf, int(o.messages), s.fleeting)
 	o.drop()
 	fits := s.history.trim(h.Resume.Buffer)
@@ -157,7 +158,7 @@ func (a *Agent) readerEnded(c *Conn) {
 		o.mu.Unlock()
 		return
 	}
-	lost := r.activate().lost
+	lost := o.activate().lost
 	o.mu.Unlock()
 	a.announceSuspended(lost)
 	o.mu.Lock()
@@ -183,6 +184,9 @@ func (r *resumption) end(a *Agent, reason error, kick []byte) {
 		e.reason = reasonOverflow
 	}
 	a.hub.tokens.end(e)
+	if a.out.recent != nil {
+		a.out.activate()
+	}
 	if s := r.active; s != nil {
 		s.stopWindow(&a.hub.wheel)
 		s.history = history{first: 1}
@@ -292,16 +296,16 @@ func (a *Agent) takeOver(c *Conn, n uint64, received uint64, answer *resumeAnswe
 	case !r.tokens().has(n):
 		o.mu.Unlock()
 		return &ended{reason: reasonUnknown}, nil
-	case received > r.sent():
+	case received > o.sent():
 		o.mu.Unlock()
 		_ = a.shut(errReceived, farewell{})
 		return &ended{reason: reasonEnded}, nil
-	case !r.keeps(received):
+	case !o.keeps(received):
 		o.mu.Unlock()
 		a.overflow()
 		return &ended{reason: reasonOverflow}, nil
 	}
-	s := r.activate()
+	s := o.activate()
 	fits, old := true, o.conn
 	if old != nil {
 		fits = a.unhook(session.ErrClientClosed)
@@ -362,7 +366,7 @@ func (a *Agent) outcome(n uint64) *ended {
 func (a *Agent) awaitReader() {
 	o := &a.out
 	o.mu.Lock()
-	c := o.resume.activate().previous
+	c := o.activate().previous
 	if c == nil || c.unread {
 		o.mu.Unlock()
 		return
@@ -417,7 +421,7 @@ func (c *Conn) goOn() error {
 // reattach makes c, whose ack has arrived, the connection of the session. Packets that
 // the client has not received are sent first. The caller holds mu.
 func (r *resumption) reattach(a *Agent, c *Conn) {
-	s := r.activate()
+	s := a.out.activate()
 	s.pending = nil
 	s.used = r.latest // the token in the answer to c
 	if !s.history.empty() {

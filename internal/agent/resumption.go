@@ -16,16 +16,17 @@ type resumption struct {
 	received atomic.Uint64 // accepted data packets of the client; only the connection's reader adds to it
 	meter    *meter        // meter of the session's rates; owned by the connection's reader
 
-	acked  uint64    // number of packets that the client acknowledged, while activity is nil
+	acked  uint64    // number of packets that the client acknowledged, while there is no activity and no recent
 	latest uint64    // number of the latest token
-	active *activity // nil while the session is at rest
+	active *activity // nil if there is no activity
 	begun  bool      // the first ack has arrived
 
 	unacked atomic.Uint32 // packets of received that the server has not acknowledged
 }
 
 // activity holds the state of a session that is not at rest: the packets that its client
-// has not acknowledged, and all that a suspension needs.
+// has not acknowledged, and all that a suspension needs. A session that has received only
+// broadcasts has a [recent] instead.
 type activity struct {
 	history  history
 	replay   int    // bytes of the replay that are queued or being written; they count toward no bound
@@ -48,13 +49,13 @@ type activity struct {
 // allocate one for each.
 var activities = sync.Pool{New: func() any { return &activity{} }}
 
-// activate returns the activity of the session, which is then not at rest. The caller
-// holds mu.
-func (r *resumption) activate() *activity {
-	if r.active == nil {
-		r.leaveRest()
+// activity returns the activity of the session, or nil if there is none. The caller holds
+// mu.
+func (o *outbox) activity() *activity {
+	if o.resume == nil || o.recent != nil {
+		return nil
 	}
-	return r.active
+	return o.resume.active
 }
 
 func (r *resumption) leaveRest() {
@@ -64,11 +65,29 @@ func (r *resumption) leaveRest() {
 	r.active = s
 }
 
-// rest frees the activity if the session is at rest. The caller holds mu.
-func (r *resumption) rest() {
+// rest frees the memory that the session does not need. The caller holds mu.
+func (o *outbox) rest() {
+	r, t := o.resume, o.recent
+	if t != nil {
+		if t.packets == 0 && !t.busy {
+			r.acked, o.recent = t.acked, nil
+			t.free()
+		}
+		t.busy = false
+		return
+	}
 	s := r.active
-	if s == nil || s.history.acked < s.history.last || s.charged > 0 || s.replay > 0 || len(s.fleeting) > 0 ||
+	if s == nil || s.replay > 0 || len(s.fleeting) > 0 ||
 		s.used < r.latest || s.pending != nil || s.previous != nil || s.deadline != 0 || s.expired {
+		return
+	}
+	switch {
+	case s.history.acked < s.history.last:
+		if o.recent = s.history.recent(); o.recent == nil {
+			return
+		}
+		o.recent.charged = int(s.charged)
+	case s.charged > 0:
 		return
 	}
 	r.acked, r.active = s.history.acked, nil
@@ -80,20 +99,26 @@ func (r *resumption) rest() {
 }
 
 // sent returns the number of packets that were given to a connection. The caller holds mu.
-func (r *resumption) sent() uint64 {
-	if r.active == nil {
-		return r.acked
+func (o *outbox) sent() uint64 {
+	switch s := o.activity(); {
+	case o.recent != nil:
+		return o.recent.sent()
+	case s != nil:
+		return s.history.sent
 	}
-	return r.active.history.sent
+	return o.resume.acked
 }
 
 // keeps reports whether a client that has received n packets can be sent all later ones,
 // and has not acknowledged more than n. The caller holds mu.
-func (r *resumption) keeps(n uint64) bool {
-	if r.active == nil {
-		return n >= r.acked
+func (o *outbox) keeps(n uint64) bool {
+	switch s := o.activity(); {
+	case o.recent != nil:
+		return n >= o.recent.acked
+	case s != nil:
+		return n >= s.history.acked && n+1 >= s.history.first
 	}
-	return n >= r.active.history.acked && n+1 >= r.active.history.first
+	return n >= o.resume.acked
 }
 
 // expired reports whether the window has passed. The caller holds mu.

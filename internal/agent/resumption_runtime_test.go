@@ -53,7 +53,7 @@ func askedOnce(t testing.TB, h *Hub, handshake string) (p *peer, a *Agent, token
 func atRest(a *Agent) bool {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
-	return a.out.resume.active == nil && a.out.conn.flags.has(flagParked)
+	return a.out.resume.active == nil && a.out.recent == nil && a.out.conn.flags.has(flagParked)
 }
 
 // TestSessionAtRestIsSmall checks how much more heap a parked session with resume takes

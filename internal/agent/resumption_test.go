@@ -13,7 +13,7 @@ import (
 func resting(a *Agent) bool {
 	a.out.mu.Lock()
 	defer a.out.mu.Unlock()
-	return a.out.resume.active == nil
+	return a.out.resume.active == nil && a.out.recent == nil
 }
 
 // quieted connects a client over a connection that cannot be parked, and lets its session

@@ -75,8 +75,8 @@ func (a *Agent) PushReplaceable(route string, data []byte) error {
 	return a.queue(func(b []byte) ([]byte, error) {
 		at := len(b)
 		b, err := codec.AppendMessage(b, m, a.hub.Dictionary)
-		if r := o.resume; err == nil && r != nil && o.fits(at, len(b), a.hub.MaxQueued) {
-			s := r.activate()
+		if err == nil && o.resume != nil && o.fits(at, len(b), a.hub.MaxQueued) {
+			s := o.activate()
 			s.fleeting = append(s.fleeting, span{at, len(b)})
 		}
 		return b, err
@@ -91,7 +91,7 @@ func (a *Agent) Queued() int {
 	defer o.mu.Unlock()
 	n := o.waiting() + o.replay()
 	if o.suspended() {
-		n += o.resume.activate().history.bytes
+		n += o.activate().history.bytes
 	}
 	return n
 }
