@@ -27,8 +27,8 @@ type Resume struct {
 	Buffer int
 	// MaxMemory is how many bytes of packets are kept for all sessions of the server, 256
 	// MiB by default. Over it, the sessions that keep most forget first, or close if they
-	// are suspended. A suspended session counts with 1 KiB at least. A broadcast counts for
-	// each session, but its bytes are in memory once.
+	// are suspended, until 1/64 of it is free. A suspended session counts with 1 KiB at
+	// least. A broadcast counts for each session, but its bytes are in memory once.
 	MaxMemory int
 }
 
