@@ -96,8 +96,21 @@ func (a *Agent) routeOf(current bool) string {
 // Fail answers a request with an error, unless the request was answered.
 func (a *Agent) Fail(mid uint64, e *message.Error) {
 	if ok, current := a.requests.Claim(mid); ok {
-		a.sendFailure(mid, e, current, isCall(mid))
+		a.keepClaim(mid, func() { a.sendFailure(mid, e, current, isCall(mid)) })
 	}
+}
+
+// keepClaim calls send for a request that the caller has claimed, and takes the claim back
+// if send ends the goroutine, as a hook may with runtime.Goexit.
+func (a *Agent) keepClaim(mid uint64, send func()) {
+	returned := false
+	defer func() {
+		if !returned {
+			a.requests.Restore(mid)
+		}
+	}()
+	send()
+	returned = true
 }
 
 // Refuse answers a request with an error. Begin was not called for the request.

@@ -135,12 +135,11 @@ func (a *Agent) RelayAnswers(list []message.Message) (sent int) {
 // RelayError answers the request with the id mid with an error. Another node was to serve
 // the request's route. begun is that of Relay.
 func (a *Agent) RelayError(mid uint64, route string, e *message.Error, begun bool) {
-	if begun {
-		if ok, _ := a.requests.Claim(mid); !ok {
-			return
-		}
+	if !begun {
+		a.sendError(mid, route, e)
+	} else if ok, _ := a.requests.Claim(mid); ok {
+		a.keepClaim(mid, func() { a.sendError(mid, route, e) })
 	}
-	a.sendError(mid, route, e)
 }
 
 // isCall reports whether an id may be the id of a call. Clients use smaller ids unless

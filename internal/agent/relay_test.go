@@ -278,6 +278,13 @@ func TestAnswerCutShort(t *testing.T) {
 				_ = a.Relay(&message.Message{Type: message.Response, ID: id}, true)
 			},
 			"a hook that ends the goroutine of ResponseMid": func() { _ = a.ResponseMid(id, []byte("x")) },
+			"a hook that ends the goroutine of ResponseMid with an error": func() {
+				_ = a.ResponseMid(id, message.Errorf("GAME-2", "no"))
+			},
+			"a hook that ends the goroutine of Fail": func() { a.Fail(id, message.Errorf("GAME-2", "no")) },
+			"a hook that ends the goroutine of RelayError": func() {
+				a.RelayError(id, "Far.Do", message.Errorf("GAME-2", "no"), true)
+			},
 			"an encoding that panics": func() {
 				_ = a.ResponseMid(id, encoding(func() { panic("boom") }))
 			},
