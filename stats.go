@@ -47,7 +47,8 @@ type Stats struct {
 	// node went down.
 	Refused map[string]int64
 	// Closed counts closed sessions, by the name of the [session.CloseReason], such as
-	// "client". It has each reason, also with the count 0.
+	// "client". It has each reason, also with the count 0. A connection that ends before its
+	// ack counts too, unless it was to resume a session.
 	Closed map[string]int64
 
 	Resume ResumeStats // sessions that outlive their connections; see WithResume

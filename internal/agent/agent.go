@@ -41,6 +41,7 @@ const (
 	flagConnGone                       // the agent has no connection
 	flagSessionGone                    // the session has finished
 	flagFull                           // queued answers exceed the bound of the outbox, so reading stops
+	flagResuming                       // its connection resumes the session of another agent
 )
 
 // These are the optional interfaces of a network entity that an agent implements. The

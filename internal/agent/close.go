@@ -79,7 +79,7 @@ func (a *Agent) shut(reason error, f farewell) error {
 
 // end is the part of shut that ends the connection and sets the session's reason.
 func (a *Agent) end(reason error, f farewell) {
-	if a.control.End(reason) {
+	if a.control.End(reason) && !a.flags.has(flagResuming) {
 		a.hub.Counts.close(reason)
 	}
 	a.uncount()

@@ -143,6 +143,7 @@ func (c *Conn) shake(body []byte) error {
 			return nil
 		case c.in.resuming != nil:
 			c.forgetUpgrade()
+			a.flags.set(flagResuming)
 			c.state.Store(stateShaken)
 			return c.sendPacket(packet.Handshake, h.hello.answer(time.Now(), resume, nil))
 		}

@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"testing"
@@ -102,6 +103,41 @@ func TestLateAckOfConnectionThatWasReplaced(t *testing.T) {
 			t.Error("the session is not suspended when its connection has ended")
 		}
 	})
+}
+
+// TestUnfinishedResumeIsNoSession checks that a connection that ends between the answer to
+// its token and its ack does not count as a closed session. It has none of its own.
+func TestUnfinishedResumeIsNoSession(t *testing.T) {
+	for name, test := range map[string]struct {
+		end    func(*Hub, *peer, *Agent)
+		closed map[string]int64 // all reasons that count
+	}{
+		"the connection is lost": {func(_ *Hub, p *peer, _ *Agent) { _ = p.Close() }, nil},
+		"no ack comes":           {func(h *Hub, p *peer, _ *Agent) { pass(p, h.HandshakeTimeout+time.Second) }, nil},
+		"the session is kicked":  {func(_ *Hub, p *peer, a *Agent) { _ = a.Kick("enough"); _ = p.Close() }, map[string]int64{"kicked": 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(t, withResume)
+				p, a, token := resumable(t, h)
+				_ = p.Close()
+				synctest.Wait()
+				p, c, _ := returning(t, h, token)
+				go c.serve(nil, h.HandshakeTimeout)
+				synctest.Wait()
+				test.end(h, p, a)
+				synctest.Wait()
+				if n := h.Counts.Open.Load(); n != 0 {
+					t.Errorf("%d connections are open, want none", n)
+				}
+				got := h.Counts.ClosedBy()
+				maps.DeleteFunc(got, func(_ string, n int64) bool { return n == 0 })
+				if !maps.Equal(got, test.closed) {
+					t.Errorf("ClosedBy() = %v, want %v", got, test.closed)
+				}
+			})
+		})
+	}
 }
 
 // TestAckOfConnectionThatHasEnded checks that a connection that cannot be written to is
