@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -126,15 +127,15 @@ func (o *options) check() (*message.Dictionary, error) {
 	if addr := o.cluster.nodeAddr; addr != "" && !mesh.Dialable(addr) {
 		errs = append(errs, fmt.Errorf("nano: WithNodeAddress: want host:port of one machine, got %q: %w", addr, cluster.ErrInvalidRegisterReq))
 	}
-	for route := range o.dictionary {
+	for _, route := range slices.Sorted(maps.Keys(o.dictionary)) {
 		if !utf8.ValidString(route) {
 			errs = append(errs, fmt.Errorf("nano: WithDictionary: want routes in UTF-8, got %q", route))
 		}
 	}
-	dictionary, err := message.NewDictionary(o.dictionary)
-	if err != nil {
+	for _, err := range message.CheckDictionary(o.dictionary) {
 		errs = append(errs, fmt.Errorf("nano: WithDictionary: %w", err))
 	}
+	dictionary, _ := message.NewDictionary(o.dictionary) // its errors are those above
 	return dictionary, errors.Join(errs...)
 }
 

@@ -3,6 +3,8 @@ package message
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 )
 
 // ErrCodeUnknown is returned for a route code that is not in the dictionary.
@@ -15,15 +17,35 @@ type Dictionary struct {
 	routes map[uint16]string
 }
 
-// NewDictionary returns a dictionary with a copy of codes, or nil if codes is empty. It returns an error if a route is
-// empty or longer than MaxRouteLength bytes, and if two routes have the same code.
+// NewDictionary returns a dictionary with a copy of codes, or nil if codes is empty. It returns all errors of
+// CheckDictionary, joined.
 func NewDictionary(codes map[string]uint16) (*Dictionary, error) {
-	for route := range codes {
-		if route == "" || len(route) > MaxRouteLength {
-			return nil, fmt.Errorf("message: dictionary route %q has %d bytes, want 1 to %d", route, len(route), MaxRouteLength)
-		}
+	if errs := CheckDictionary(codes); len(errs) > 0 {
+		return nil, errors.Join(errs...)
 	}
 	return ReadDictionary(codes)
+}
+
+// CheckDictionary returns an error for each route that is empty or longer than MaxRouteLength bytes, and for each route
+// that has the code of another one. The errors are in the order of the routes.
+func CheckDictionary(codes map[string]uint16) (errs []error) {
+	first := make(map[uint16]string, len(codes))
+	for _, route := range slices.Sorted(maps.Keys(codes)) {
+		if route == "" || len(route) > MaxRouteLength {
+			errs = append(errs, fmt.Errorf("message: dictionary route %q has %d bytes, want 1 to %d", route, len(route), MaxRouteLength))
+		}
+		code := codes[route]
+		if other, taken := first[code]; taken {
+			errs = append(errs, sharedCode(code, other, route))
+			continue
+		}
+		first[code] = route
+	}
+	return errs
+}
+
+func sharedCode(code uint16, a, b string) error {
+	return fmt.Errorf("message: dictionary code %d stands for %q and for %q", code, a, b)
 }
 
 // ReadDictionary is NewDictionary for the dictionary of a server, in which routes may have any length: only their codes
@@ -35,8 +57,7 @@ func ReadDictionary(codes map[string]uint16) (*Dictionary, error) {
 	d := &Dictionary{codes: make(map[string]uint16, len(codes)), routes: make(map[uint16]string, len(codes))}
 	for route, code := range codes {
 		if other, taken := d.routes[code]; taken {
-			a, b := min(route, other), max(route, other)
-			return nil, fmt.Errorf("message: dictionary code %d stands for %q and for %q", code, a, b)
+			return nil, sharedCode(code, min(route, other), max(route, other))
 		}
 		d.codes[route], d.routes[code] = code, route
 	}

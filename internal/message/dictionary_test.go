@@ -59,7 +59,14 @@ func TestDictionaryErrors(t *testing.T) {
 	}{
 		"two routes, one code": {map[string]uint16{"b": 1, "a": 1, "c": 2}, `code 1 stands for "a" and for "b"`},
 		"empty route":          {map[string]uint16{"": 1}, `has 0 bytes, want 1 to 255`},
-		"route too long":       {map[string]uint16{long + "r": 1}, `has 256 bytes, want 1 to 255`},
+		"all at once": {
+			map[string]uint16{"e": 2, "d": 1, "c": 2, "b": 1, "a": 1, "": 3},
+			`message: dictionary route "" has 0 bytes, want 1 to 255
+message: dictionary code 1 stands for "a" and for "b"
+message: dictionary code 1 stands for "a" and for "d"
+message: dictionary code 2 stands for "c" and for "e"`,
+		},
+		"route too long": {map[string]uint16{long + "r": 1}, `has 256 bytes, want 1 to 255`},
 	}
 	for name, test := range tests {
 		d, err := NewDictionary(test.codes)
