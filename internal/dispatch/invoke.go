@@ -7,6 +7,7 @@ import (
 
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
+	"github.com/lonng/nano/trace"
 )
 
 // Sessionless makes a task of a call without a session, which another node or the program makes.
@@ -79,7 +80,12 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 	}
 	var reply any
 	later, err := false, errors.New("the handler ended the logic goroutine")
-	ctx, span := d.start(ctx, h.Route)
+	defer func() { // also if the span panics at its end
+		if !later {
+			done(reply, err)
+		}
+	}()
+	var span trace.Span
 	inner := d.Loop.SelfTiming() // a handler waits for this call, and keeps its label
 	if !inner {
 		d.label(h)
@@ -101,16 +107,14 @@ func (d *Dispatcher) invoke(ctx context.Context, h *handler.Handler, done func(r
 		if d.Slow > 0 && took > d.Slow {
 			d.Log.Warn("nano: slow handler", "route", h.Route, "took", took)
 		}
-		if span != nil {
-			span.End(err)
-		}
 		if d.logged(h, err) != nil {
 			reply, later = nil, false
 		}
-		if !later {
-			done(reply, err)
+		if span != nil {
+			span.End(err)
 		}
 	}()
+	ctx, span = d.start(ctx, h.Route)
 	if d.Debug {
 		d.Log.Debug("nano: call", "route", h.Route)
 	}

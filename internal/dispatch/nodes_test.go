@@ -18,6 +18,7 @@ import (
 	"github.com/lonng/nano/internal/handler"
 	"github.com/lonng/nano/internal/message"
 	"github.com/lonng/nano/session"
+	spans "github.com/lonng/nano/trace"
 )
 
 // borrowed is a buffer that is overwritten after a message was decoded from it.
@@ -184,6 +185,45 @@ func TestSessionless(t *testing.T) {
 			t.Errorf("office.Sum: %d calls, %v the longest, want 6 and 200ms", n, longest)
 		}
 	})
+}
+
+// faultyTracer panics at the start of a span, or at its end.
+type faultyTracer struct{ atStart bool }
+
+func (f faultyTracer) Start(ctx context.Context, _ spans.Operation) (context.Context, spans.Span) {
+	if f.atStart {
+		panic("no span")
+	}
+	return ctx, f
+}
+
+func (faultyTracer) Inject(context.Context) string { return "" }
+
+func (faultyTracer) Extract(ctx context.Context, _ string) context.Context { return ctx }
+
+func (faultyTracer) End(error) { panic("no end") }
+
+// TestSessionlessWithFaultyTracer checks that a call is answered if the tracer panics.
+func TestSessionlessWithFaultyTracer(t *testing.T) {
+	for want, tracer := range map[string]faultyTracer{"<nil> internal error": {atStart: true}, "&{3} <nil>": {}} {
+		configure := func(c *dispatch.Config) {
+			c.Tracer, c.Node = tracer, func() string { return "" }
+		}
+		inBed(t, configure, with("office", &Office{}), func(b *bed) {
+			var got []string
+			task, err := b.Sessionless(t.Context(), "office.Raw", []byte("abc"), dispatch.Clones, func(reply any, err error) {
+				got = append(got, fmt.Sprint(reply, " ", err))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.sched.Invoke(task)
+			synctest.Wait()
+			if !slices.Equal(got, []string{want}) {
+				t.Errorf("%+v: done was called with %q, want %q", tracer, got, want)
+			}
+		})
+	}
 }
 
 // TestDoAndRefuse checks that functions queued with Do run between the messages of a
