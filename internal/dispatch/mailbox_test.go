@@ -298,6 +298,35 @@ func TestSchedulerClosesUnderWay(t *testing.T) {
 	})
 }
 
+// TestSchedulerIsReplacedAfterItsEnd checks that messages run on the scheduler that a handler
+// sets in place of one that has closed, also if they came together with messages for that.
+func TestSchedulerIsReplacedAfterItsEnd(t *testing.T) {
+	var steps trace
+	synctest.Test(t, func(t *testing.T) {
+		old, next := scheduler.New(), scheduler.New()
+		old.Close()
+		defer next.Close()
+		room := &desk{raw: func(_ *session.Session, data []byte) error {
+			steps.add("%s, on next %v", data, running(next))
+			return nil
+		}}
+		main := &desk{raw: func(s *session.Session, data []byte) error {
+			s.Set("room", next)
+			steps.add("%s", data)
+			return nil
+		}}
+		comps := on(append(with("main", main), with("room", room)...), "room")
+		b := newBed(t, nil, comps...)
+		defer b.sched.Close()
+		b.session.Set("room", old)
+		b.send(request(1, "room.Raw", "lost"), request(2, "main.Raw", "replace"), request(3, "room.Raw", "a"))
+		synctest.Wait()
+		steps.expect(t, "replace", "a, on next true")
+		b.failed(1, "NANO-500")
+		b.failed(3, "")
+	})
+}
+
 // TestTheServersOwnSchedulerByName checks that a program may name the server's own
 // scheduler.
 func TestTheServersOwnSchedulerByName(t *testing.T) {

@@ -39,7 +39,7 @@ func (m *Mailbox) schedule(task func()) {
 		if m.queue(p, task) {
 			return // now m.placed belongs to runWaiting
 		}
-		m.placed = &placement{name: p.name, closed: true}
+		m.placed = &placement{on: p.on, name: p.name, closed: true}
 	}
 	m.d.Loop.Invoke(task)
 }
@@ -94,10 +94,10 @@ func (m *Mailbox) runsHere(c *Call, first bool) bool {
 	if c.handler == nil || c.handler.SchedName == "" {
 		return m.placed == nil || closed
 	}
-	if closed {
-		return c.handler.SchedName == m.placed.name
-	}
 	p, own, ok := m.lookup(c.handler.SchedName)
+	if closed {
+		return c.handler.SchedName == m.placed.name && (!ok || same(p.on, m.placed.on, true))
+	}
 	if !ok || own || m.placed == nil {
 		return (!ok || own) && m.placed == nil
 	}
