@@ -137,7 +137,7 @@ func (s *Service) name(name string, h *Handler) error {
 	if taken {
 		return fmt.Errorf("component: two handlers of %s are named %q", s.Name, name)
 	}
-	if fault := nameFault(name); fault != "" {
+	if fault := lastPartFault(name); fault != "" {
 		return fmt.Errorf("component: the name %q of a handler of %s %s", name, s.Name, fault)
 	}
 	h.Route, h.SchedName = s.Name+"."+name, s.SchedName

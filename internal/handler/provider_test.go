@@ -66,9 +66,10 @@ func TestFuncs(t *testing.T) {
 
 func TestFaultsOfFuncs(t *testing.T) {
 	for want, p := range map[string]*provider{
-		"no water":                 {err: errors.New("no water")},
-		`are named "a"`:            {funcs: []handler.Func{{Name: "a", Call: describe}, {Name: "a", Call: describe}}},
-		`the name "" of a handler`: {funcs: []handler.Func{{Service: "room", Call: describe}}},
+		"no water":      {err: errors.New("no water")},
+		`are named "a"`: {funcs: []handler.Func{{Name: "a", Call: describe}, {Name: "a", Call: describe}}},
+		`the name "a.b" of a handler of pond contains a dot`: {funcs: []handler.Func{{Name: "a.b", Call: describe}}},
+		`the name "" of a handler`:                           {funcs: []handler.Func{{Service: "room", Call: describe}}},
 	} {
 		if _, err := newService(p, []component.Option{component.WithName("pond")}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("New = %v, want %q in it", err, want)

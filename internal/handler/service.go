@@ -134,11 +134,7 @@ func (s *Service) find() error {
 			slices.Sort(names)
 			return fmt.Errorf("component: methods %s and %s of %s are both named %q", names[0], names[1], s.Name, name)
 		}
-		fault := nameFault(name)
-		if strings.Contains(name, ".") {
-			fault = "contains a dot: the last dot of a route ends the service's part"
-		}
-		if fault != "" {
+		if fault := lastPartFault(name); fault != "" {
 			return fmt.Errorf("component: the name %q of method %s of %s %s", name, m.Name, s.Name, fault)
 		}
 		h.Route = s.Name + "." + name
@@ -176,6 +172,14 @@ func nameFault(name string) string {
 		return "contains blanks or control characters: want letters, digits and marks"
 	}
 	return ""
+}
+
+// lastPartFault is nameFault for the last part of a route.
+func lastPartFault(name string) string {
+	if strings.Contains(name, ".") {
+		return "contains a dot: the last dot of a route ends the service's part"
+	}
+	return nameFault(name)
 }
 
 func hasHandlers(t reflect.Type) bool {
