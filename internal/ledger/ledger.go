@@ -45,6 +45,12 @@ type deferred struct {
 // apart.
 type request struct{ id, serial uint64 }
 
+// matches reports whether the request may have a serial number. 0 is any, also that of a
+// request that Restore has put back when it was no longer current.
+func (r request) matches(serial uint64) bool {
+	return serial == 0 || r.serial == serial || r.serial == 0
+}
+
 // Begin makes the request id the current one; id is 0 for a notify. A client may use an
 // id again.
 func (l *Ledger) Begin(id uint64) {
@@ -171,7 +177,7 @@ func (l *Ledger) ClaimSerial(id, serial uint64) (ok, current bool) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && (serial == 0 || r.serial == serial) })
+	i := slices.IndexFunc(d.waiting, func(r request) bool { return r.id == id && r.matches(serial) })
 	if i >= 0 {
 		current = d.waiting[i].serial == l.Serial()
 		d.waiting = slices.Delete(d.waiting, i, i+1)

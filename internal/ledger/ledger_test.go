@@ -72,6 +72,21 @@ func TestRestore(t *testing.T) {
 	claim(t, &l, 2, true, true)
 }
 
+// TestRestoreWithoutSerial checks that a claim by the id alone, which was taken back, leaves
+// the request to those who know its serial number.
+func TestRestoreWithoutSerial(t *testing.T) {
+	var l Ledger
+	l.Begin(1)
+	serial := l.Serial()
+	l.Begin(2)
+	claim(t, &l, 1, true, false)
+	l.Restore(1)
+	if ok, current := l.ClaimSerial(1, serial); !ok || current {
+		t.Errorf("ClaimSerial(1, %d) = %v, %v, want true, false", serial, ok, current)
+	}
+	claim(t, &l, 1, false, false)
+}
+
 func TestAnIDUsedAgain(t *testing.T) {
 	var l Ledger
 	l.Begin(1)
