@@ -9,14 +9,14 @@ const LOSSES = ['reset', 'end', 'stall'];
 
 /** A proxy in front of a port of this machine. */
 export class Network {
+  port; // of connections that come from now on
   cuts = 0;
   refusing = false;
-  #port;
   #server = createServer({ allowHalfOpen: true, noDelay: true }, (near) => this.#accept(near));
   #links = new Set();
 
   constructor(port) {
-    this.#port = port;
+    this.port = port;
   }
 
   /** Starts it. Returns its port. */
@@ -52,7 +52,7 @@ export class Network {
   #accept(near) {
     near.on('error', () => {});
     if (this.refusing) return near.resetAndDestroy();
-    const far = connect({ port: this.#port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
+    const far = connect({ port: this.port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
     far.on('error', () => near.resetAndDestroy());
     const link = { lost: undefined };
     this.#links.add(link);

@@ -1,6 +1,7 @@
 // Command server is the server that the tests of the JavaScript client connect to.
 // It prints its port, and ends when its standard input does. With -window, sessions can be
-// resumed. With -protobuf, it serves rooms and its serializer is protobuf.
+// resumed, and it prints a line when one ends. With -protobuf, it serves rooms and its
+// serializer is protobuf.
 package main
 
 import (
@@ -106,7 +107,6 @@ func main() {
 }
 
 var (
-	addr   = flag.String("addr", "127.0.0.1:0", "`address` to listen on")
 	window = flag.Duration("window", 0, "how long sessions can be resumed; 0 for not at all")
 	proto  = flag.Bool("protobuf", false, "serve rooms, with protobuf")
 )
@@ -132,10 +132,11 @@ func run() error {
 	}
 	if *window > 0 {
 		options = append(options, nano.WithResume(nano.Resume{Window: *window}))
+		session.Lifetime.OnClosed(func(*session.Session) { fmt.Println("closed") })
 	}
 	s := nano.New(options...)
 	count.server = s
-	l, err := net.Listen("tcp", *addr)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
