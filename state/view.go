@@ -68,9 +68,10 @@ func (s *Sync) NewView(owner any) *View {
 func (v *View) Reset() { v.reset = true }
 
 // Level sets the level at which the view sees the root and every entry; the default is 0.
-// Fields tagged with a higher level are not sent. If the level changes, the next message
-// is a snapshot.
+// Fields tagged with a higher level are not sent. A negative level counts as 0. If the
+// level changes, the next message is a snapshot.
 func (v *View) Level(level int) {
+	level = max(level, 0)
 	if level != v.level {
 		v.level, v.reset = level, true
 	}

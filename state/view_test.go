@@ -216,6 +216,30 @@ func TestViewLevels(t *testing.T) {
 	}
 }
 
+func TestViewNegativeLevel(t *testing.T) {
+	w := &party{Plan: "attack"}
+	w.Members.Put(1, &member0{Hand: []uint8{7}, Plans: "p"})
+	s := mustNew(t, w, Owner[playerID]())
+	ann, spectator := newClient(t, s, playerID(1)), newClient(t, s, nil)
+	mustTick(t, s)
+	for _, c := range []*client{ann, spectator} {
+		c.v.Level(-1)
+		c.flush()
+	}
+	w.Members.Get(1).X++
+	mustTick(t, s)
+	for c, hand := range map[*client]string{ann: "[7]", spectator: "[]"} {
+		if c.v.Level(-3); c.v.reset {
+			t.Error("a change from one negative level to another makes a snapshot")
+		}
+		c.flush()
+		got := fmt.Sprintf("%v %v %v %v", c.get("members", "1", "x"), c.get("members", "1", "hand"), c.get("members", "1", "plans"), c.get("plan"))
+		if want := "1 " + hand + "  "; got != want {
+			t.Errorf("at a negative level, the client has %q, want %q", got, want)
+		}
+	}
+}
+
 func TestViewAlwaysSeesItsOwn(t *testing.T) {
 	w := &party{}
 	w.Members.Put(1, &member0{X: 500})
