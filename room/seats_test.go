@@ -1,0 +1,114 @@
+package room_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	croom "github.com/lonng/nano/client/room"
+	"github.com/lonng/nano/room"
+	"github.com/lonng/nano/session"
+)
+
+func TestReserve(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := ponds(t, room.Seats(2), room.Reserve(10*time.Second))
+		_, a := l.join(1, "ann")
+		if err := l.Kind.Reserve(a.ID(), 7, 8); !errors.Is(err, room.ErrFull) {
+			t.Errorf("Reserve of 2 seats where 1 is free = %v, want ErrFull", err)
+		}
+		if err := l.Kind.Reserve(a.ID(), 7, 7); err != nil {
+			t.Errorf("Reserve = %v", err)
+		}
+		if err := a.Request(t.Context(), "LockIt", Step{1}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.rejoin(l.connect(2), a.ID(), "bob"); code(err) != "ROOM-LOCKED" {
+			t.Errorf("join without a reservation = %v, want ROOM-LOCKED", err)
+		}
+		if _, err := l.rejoin(l.connect(7), a.ID(), "gus"); err != nil {
+			t.Errorf("join with a reservation = %v", err)
+		}
+		if n := l.infos()[0].Players; n != 2 {
+			t.Errorf("%d seats taken, want 2", n)
+		}
+		if err := l.Kind.Reserve(a.ID(), 0); !errors.Is(err, session.ErrIllegalUID) {
+			t.Errorf("Reserve for no user = %v, want ErrIllegalUID", err)
+		}
+		info, err := l.Create(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Kind.Reserve(info.ID, 9); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10*time.Second + time.Millisecond)
+		if _, err := l.rejoin(l.connect(9), info.ID, "hal"); err != nil {
+			t.Errorf("join after the reservation, in a room that is not empty for long yet = %v", err)
+		}
+	})
+}
+
+// A player who must leave another room first keeps the reserved seat, and a room that gets
+// no player ends.
+func TestReservationOfASeatedPlayer(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := ponds(t, room.Seats(1), room.Reserve(10*time.Second))
+		ann, first := l.join(7, "ann")
+		info, err := l.Place(t.Context(), nil, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.rejoin(ann, info.ID, "ann"); code(err) != "ROOM-JOINED" {
+			t.Errorf("join with a seat in another room = %v, want ROOM-JOINED", err)
+		}
+		if _, err := l.rejoin(l.connect(8), info.ID, "bob"); code(err) != "ROOM-FULL" {
+			t.Errorf("join of the reserved seat = %v, want ROOM-FULL", err)
+		}
+		if err := first.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(16 * time.Second)
+		if rooms := l.infos(); len(rooms) != 0 {
+			t.Errorf("%d rooms are left, want none: both are empty", len(rooms))
+		}
+	})
+}
+
+func TestSpectators(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := ponds(t, room.Seats(1), room.Spectators(1))
+		_, a := l.join(1, "ann")
+		w := l.connect(2)
+		s, err := croom.Spectate(t.Context(), w.Client, a.ID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := croom.Spectate(t.Context(), l.connect(3).Client, a.ID()); code(err) != "ROOM-FULL" {
+			t.Errorf("a second spectator = %v, want ROOM-FULL", err)
+		}
+		if err := a.Request(t.Context(), "Jump", Step{5}, nil); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if got, want := text(s), `{"frogs":{"1":{"hand":[],"name":"ann","x":5}},"round":0}`; got != want {
+			t.Errorf("the spectator sees %s, want %s", got, want)
+		}
+		if err := s.Request(t.Context(), "Jump", Step{5}, nil); code(err) != "ROOM-SPECTATOR" {
+			t.Errorf("a message of a spectator = %v, want ROOM-SPECTATOR", err)
+		}
+		_ = w.Close()
+		synctest.Wait()
+		if _, err := croom.Spectate(t.Context(), l.connect(3).Client, a.ID()); err != nil {
+			t.Errorf("a spectator in place of one who is gone = %v", err)
+		}
+		if err := a.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(6 * time.Second)
+		if len(l.infos()) != 0 {
+			t.Error("a spectator keeps the room open")
+		}
+	})
+}
