@@ -81,8 +81,8 @@ func (b *Base[S]) SetLabel(key string, value any) { b.core.setLabel(key, value) 
 // of its filter before OnCreate runs.
 func (b *Base[S]) Label(key string) any { return b.core.label(key) }
 
-// Reserve holds a seat for each user until the user joins, as long as the option [Reserve] says. It holds all or none:
-// the error is [ErrFull].
+// Reserve holds a seat for each user until the user joins, as long as the option [Reserve] says. A user who has a seat in
+// the room gets no second one. It holds all or none: the error is [ErrFull].
 func (b *Base[S]) Reserve(uids ...int64) error { return b.core.reserve(uids) }
 
 // Lock refuses new players until Lock(false). Returning players and players with a reservation are not refused.

@@ -96,8 +96,9 @@ type core struct {
 	stats roomStats
 
 	mu       sync.Mutex
-	code     string // code of a private room, set before it starts; mu guards it and the following fields
-	taken    int    // number of taken seats, including held and reserved ones
+	code     string         // code of a private room, set before it starts; mu guards it and the following fields
+	taken    int            // number of taken seats, including held and reserved ones
+	seated   map[claim]bool // users with a seat, for which none is reserved
 	reserved map[claim]*ticket
 	locked   bool
 	gone     bool // the room accepts no players
@@ -126,6 +127,7 @@ func newCore(k *kind, n *node, sched *scheduler.Scheduler) *core {
 		dt:       k.dt,
 		base:     time.Now(),
 		nextID:   1,
+		seated:   map[claim]bool{},
 		reserved: map[claim]*ticket{},
 		labels:   map[string]any{},
 	}

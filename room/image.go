@@ -107,6 +107,7 @@ func (c *core) restore(i *image) (err error) {
 		} else {
 			owner = p.ID
 			c.taken++
+			c.seated[claim{uid: p.UID}] = true
 		}
 		c.enter(p, owner)
 		p.view.Ack(p.acked)

@@ -103,6 +103,9 @@ func (c *core) remove(p *Player, why error, reason string) {
 	}
 	p.why = why
 	p.hold.stop()
+	if !p.spectator {
+		c.unseat(p.UID) // OnLeave may reserve a seat for the user
+	}
 	c.onLeave(p)
 	s := p.session
 	c.forget(p)

@@ -18,40 +18,52 @@ type ticket struct {
 	end   func()    // stops the timer that frees the seat
 }
 
-// take takes a free seat, or the seat that is reserved for the session or its user. It
-// may be called from any goroutine.
-func (c *core) take(s *session.Session) error {
+// take takes a free seat for a user, or the seat that is reserved for the session or the
+// user. It may be called from any goroutine.
+func (c *core) take(s *session.Session, uid int64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
 		return ErrNotFound
 	}
-	for _, key := range []claim{{session: s.ID()}, {uid: s.UID()}} {
+	reserved := 0
+	for _, key := range []claim{{session: s.ID()}, {uid: uid}} {
 		if t := c.reserved[key]; t != nil {
 			delete(c.reserved, key)
 			t.end()
-			return nil
+			reserved++
 		}
 	}
 	switch {
+	case reserved > 0:
+		c.taken -= reserved // one seat is for both
 	case c.locked:
 		return ErrLocked
 	case c.taken >= c.kind.options.seats:
 		return ErrFull
 	}
 	c.taken++
+	c.seated[claim{uid: uid}] = true
 	return nil
 }
 
-// release frees a seat.
-func (c *core) release() {
+// release frees the seat of a user.
+func (c *core) release(uid int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.taken--
+	delete(c.seated, claim{uid: uid})
 }
 
-// reserve reserves seats for all of the users or for none, also in a locked room. It may
-// be called from any goroutine.
+// unseat lets the user of a seat have a reservation. The seat stays taken.
+func (c *core) unseat(uid int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.seated, claim{uid: uid})
+}
+
+// reserve reserves seats for all of the users without a seat or for none, also in a locked
+// room. It may be called from any goroutine.
 func (c *core) reserve(uids []int64) error {
 	claims := make([]claim, len(uids))
 	for i, uid := range uids {
@@ -72,7 +84,7 @@ func (c *core) claim(claims []claim) error {
 	}
 	fresh := map[claim]bool{}
 	for _, key := range claims {
-		if c.reserved[key] == nil {
+		if c.reserved[key] == nil && !c.seated[key] {
 			fresh[key] = true
 		}
 	}
@@ -237,12 +249,13 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if c.node.seat(s) != nil {
 		return seated{}, ErrJoined // a seat that is reserved for the user stays reserved
 	}
-	if err := c.take(s); err != nil {
+	uid := s.UID()
+	if err := c.take(s, uid); err != nil {
 		return seated{}, err
 	}
-	p := &Player{ID: c.nextID, UID: s.UID(), Team: c.teamOf(s.UID()), core: c, session: s}
+	p := &Player{ID: c.nextID, UID: uid, Team: c.teamOf(uid), core: c, session: s}
 	if err := c.node.sit(s, p); err != nil { // another room was faster
-		c.release()
+		c.release(uid)
 		c.watchEmpty() // the room may have been kept for this player only
 		return seated{}, err
 	}
@@ -255,7 +268,7 @@ func (c *core) join(s *session.Session, opts any) (seated, error) {
 	if err != nil {
 		p.why = ErrKicked
 		c.forget(p)
-		c.release()
+		c.release(uid)
 		c.watchEmpty()
 		c.touch() // OnJoin may have changed the state
 		return seated{}, err

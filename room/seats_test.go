@@ -6,8 +6,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/lonng/nano"
 	croom "github.com/lonng/nano/client/room"
+	"github.com/lonng/nano/component"
+	"github.com/lonng/nano/nanotest"
 	"github.com/lonng/nano/room"
+	jsons "github.com/lonng/nano/serialize/json"
 	"github.com/lonng/nano/session"
 )
 
@@ -47,6 +51,74 @@ func TestReserve(t *testing.T) {
 		if _, err := l.rejoin(l.connect(9), info.ID, "hal"); err != nil {
 			t.Errorf("join after the reservation, in a room that is not empty for long yet = %v", err)
 		}
+	})
+}
+
+// A user with a seat in the room needs no reservation, until OnLeave runs.
+func TestReserveForAPlayerOfTheRoom(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		l := ponds(t, room.Seats(2), room.Hold(time.Minute))
+		ann, a := l.join(1, "ann")
+		for range 2 {
+			if err := l.Kind.Reserve(a.ID(), 1, 2); err != nil {
+				t.Errorf("Reserve for a player and another user = %v", err)
+			}
+			if n := l.infos()[0].Players; n != 2 {
+				t.Errorf("%d seats taken, want 2", n)
+			}
+			ann.Close()
+			synctest.Wait()
+		}
+		if _, err := l.rejoin(l.connect(1), a.ID(), "ann"); err != nil {
+			t.Errorf("the return to the held seat = %v", err)
+		}
+		if _, err := l.rejoin(l.connect(2), a.ID(), "bob"); err != nil {
+			t.Errorf("join with a reservation = %v", err)
+		}
+	})
+}
+
+// Perch is a room whose hooks reserve seats.
+type Perch struct{ room.Base[struct{}] }
+
+func (p *Perch) OnCreate() error { return p.Reserve(1, 2) }
+
+func (p *Perch) OnLeave(pl *room.Player) { _ = p.Reserve(pl.UID) }
+
+func TestReserveInHooks(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		kind := room.Define[Perch]("perch", room.Seats(3))
+		cs := &component.Components{}
+		cs.Register(&Login{}, component.WithName("login"))
+		l := &lake{Server: nanotest.Start(t, kind.Option(), nano.WithComponents(cs), nano.WithSerializer(jsons.NewSerializer())), t: t}
+		ann := l.connect(1)
+		perch, err := croom.JoinOrCreate(t.Context(), ann.Client, "perch", nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantTaken := func(want int) {
+			t.Helper()
+			for i := range kind.On(l.Server.Server).List(room.Filter{}) {
+				if i.Players != want {
+					t.Errorf("%d seats taken, want %d", i.Players, want)
+				}
+			}
+		}
+		wantTaken(2) // that of the player, who made the room, and a reserved one
+		if err := perch.Leave(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		wantTaken(2) // both reserved
+		if _, err := croom.Join(t.Context(), l.connect(3).Client, perch.ID(), nil); err != nil {
+			t.Errorf("join of the free seat = %v", err)
+		}
+		if _, err := croom.Join(t.Context(), l.connect(4).Client, perch.ID(), nil); code(err) != "ROOM-FULL" {
+			t.Errorf("join without a free seat = %v, want ROOM-FULL", err)
+		}
+		if _, err := croom.Join(t.Context(), ann.Client, perch.ID(), nil); err != nil {
+			t.Errorf("join with the reservation of OnLeave = %v", err)
+		}
+		wantTaken(3)
 	})
 }
 
