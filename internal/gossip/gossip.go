@@ -115,9 +115,9 @@ func (g *Gossip) Stop() {
 }
 
 // Wait returns when memberlist's goroutines have ended. A probe that runs at Stop cannot be canceled, and memberlist
-// does not report its end. So Wait waits for the longest time of a probe.
+// does not report its end. So Wait waits until the longest time of a probe has passed since the last ping.
 func (g *Gossip) Wait(ctx context.Context) {
-	last := g.lastWrite()
+	last := g.lastPing()
 	if last.IsZero() {
 		return
 	}

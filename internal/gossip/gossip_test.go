@@ -183,6 +183,40 @@ func TestDeadMember(t *testing.T) {
 	two.Stop()
 	two.server.Stop()
 	one.knows(t)
+	if last := one.lastPing(); last.IsZero() {
+		t.Error("a member was probed, and no ping was noticed")
+	} else {
+		one.Stop()
+		one.Wait(t.Context())
+		if d := time.Since(one.lastPing()); d < quick().Probe {
+			t.Errorf("Wait returned %v after a ping, want at least %v", d, quick().Probe)
+		}
+	}
+}
+
+// TestPingsAreFound checks which packets are pings: Wait waits after these only.
+func TestPingsAreFound(t *testing.T) {
+	crc := func(b ...byte) []byte { return append([]byte{12, 0, 0, 0, 0}, b...) }
+	for _, c := range []struct {
+		packet []byte
+		want   bool
+	}{
+		{[]byte{0, 0x85}, true},
+		{[]byte{7, 2, 0, 2, 0, 1, 0, 0x85, 4}, true}, // with a broadcast
+		{crc(7, 2, 0, 2, 0, 1, 0, 0x85, 3), true},    // with a suspicion
+		{[]byte{1, 0x86}, false},
+		{[]byte{2, 0x82}, false},
+		{crc(5, 0x83), false},
+		{[]byte{7, 2, 0, 1, 0, 1, 4, 5}, false},
+		{[]byte{7, 9, 0}, false},
+		{[]byte{7}, false},
+		{crc(), false},
+		{nil, false},
+	} {
+		if got := isPing(c.packet); got != c.want {
+			t.Errorf("isPing(%x) = %v, want %v", c.packet, got, c.want)
+		}
+	}
 }
 
 func TestJoinRefused(t *testing.T) {

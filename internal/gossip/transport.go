@@ -38,7 +38,7 @@ type transport struct {
 	timing  Timing
 	packets chan *memberlist.Packet
 	streams chan net.Conn
-	written atomic.Int64 // when a packet was last sent, Unix nanoseconds
+	pinged  atomic.Int64 // when a ping was last sent, Unix nanoseconds
 
 	ctx  context.Context // ends with Shutdown
 	stop context.CancelFunc
@@ -101,7 +101,9 @@ func (t *transport) WriteToAddress(b []byte, addr memberlist.Address) (time.Time
 	if err != nil {
 		return now, err
 	}
-	t.written.Store(now.UnixNano())
+	if isPing(b) {
+		t.pinged.Store(now.UnixNano())
+	}
 	select {
 	case r.packets <- b:
 	default:
@@ -187,11 +189,29 @@ func (t *transport) dialed(name string) (nodeauth.Peer, error) {
 	return a.peer, a.err
 }
 
-func (t *transport) lastWrite() time.Time {
-	if n := t.written.Load(); n != 0 {
+func (t *transport) lastPing() time.Time {
+	if n := t.pinged.Load(); n != 0 {
 		return time.Unix(0, n)
 	}
 	return time.Time{}
+}
+
+// The types of memberlist's messages that isPing needs.
+const (
+	pingType     = 0
+	compoundType = 7  // followed by the number of its messages, a byte, and the length of each, 2 bytes
+	crcType      = 12 // followed by a checksum, 4 bytes, and another message
+)
+
+// isPing reports whether a packet of memberlist is a ping, or begins with one.
+func isPing(b []byte) bool {
+	if len(b) > 5 && b[0] == crcType {
+		b = b[5:]
+	}
+	if len(b) > 1 && b[0] == compoundType {
+		b = b[min(len(b), 2+2*int(b[1])):]
+	}
+	return len(b) > 0 && b[0] == pingType
 }
 
 // Reset closes the connection to a node, so the next packet opens a new one. After a network failure that is faster than
