@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/client"
@@ -47,11 +48,22 @@ func TestClusterSingleLoginHeals(t *testing.T) {
 		testkit.Eventually(t, "the user is found at one gate", func() bool {
 			return len(order[0].SessionsByUID(7)) == 0 && len(order[1].SessionsByUID(7)) == 1
 		})
-		if err := back.Push(7, "onNumber", &testkit.Number{N: i}); err != nil {
-			t.Errorf("round %d: Push = %v", i, err)
-		}
-		for testkit.Receive(t, late.Pushes, "the push").Route != "onNumber" {
-		}
+		// A push is lost that back sends to the gate of the earlier login before it knows of its end.
+		testkit.Eventually(t, "a push comes to the later login", func() bool {
+			if err := back.Push(7, "onNumber", &testkit.Number{N: i}); err != nil {
+				t.Fatalf("round %d: Push = %v", i, err)
+			}
+			for {
+				select {
+				case m := <-late.Pushes:
+					if m.Route == "onNumber" {
+						return true
+					}
+				case <-time.After(50 * time.Millisecond):
+					return false
+				}
+			}
+		})
 		late.Expect("Door.Echo", "still there", "still there")
 		_ = late.Close()
 		testkit.Eventually(t, "the user is gone", func() bool {

@@ -42,6 +42,7 @@ func (g *gates) ends() {
 // If the carrier goes down or loses its link, the session is suspended. The client can
 // then resume it at another node.
 func TestClusterResumeCarrierDown(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(g *gates){
 		"shutdown": func(g *gates) { g.nodes[g.away].Stop() },
 		"link":     func(g *gates) { g.nodes[g.away].Kill() },
@@ -74,6 +75,7 @@ func TestClusterResumeCarrierDown(t *testing.T) {
 // If the session's gate is gone, the carrier reports that at once, and the client gets a
 // new session at the carrier.
 func TestClusterResumeGateDown(t *testing.T) {
+	t.Parallel()
 	for name, end := range map[string]func(g *gates){
 		"shutdown": func(g *gates) {
 			g.nodes[g.home].Stop()
@@ -105,6 +107,7 @@ func TestClusterResumeGateDown(t *testing.T) {
 
 // The client receives the reason that the session's gate gives.
 func TestClusterResumeReasons(t *testing.T) {
+	t.Parallel()
 	short := []nano.Option{nano.WithResume(nano.Resume{Window: time.Second, Buffer: 100})}
 	for reason, end := range map[string]func(g *gates){
 		"expired": func(g *gates) {

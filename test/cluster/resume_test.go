@@ -173,6 +173,7 @@ func (g *gates) carried(at *testkit.Server, n int) {
 
 // A session can be resumed at another gate over every transport, and nothing is lost in either direction.
 func TestClusterResume(t *testing.T) {
+	t.Parallel()
 	for _, kind := range testkit.Transports {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -235,6 +236,7 @@ func TestClusterResume(t *testing.T) {
 // idle for longer than they keep their goroutines, at its own gate and at another one. The
 // client comes back while the server still has the idle connection.
 func TestClusterResumeOfQuietClient(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"tcp", "ws"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -261,6 +263,7 @@ func TestClusterResumeOfQuietClient(t *testing.T) {
 // The other gate carries more than its windows and buffers hold, in both directions, and stops reading from a client
 // whose messages wait.
 func TestClusterResumeFlow(t *testing.T) {
+	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -335,6 +338,7 @@ func TestClusterResumeFlow(t *testing.T) {
 
 // What the server ends, ends at the client with the same last words, wherever that is connected.
 func TestClusterResumeKick(t *testing.T) {
+	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -369,6 +373,7 @@ func TestClusterResumeKick(t *testing.T) {
 
 // A client that leaves over another gate ends its session, and one that means to come back does not.
 func TestClusterResumeLeave(t *testing.T) {
+	t.Parallel()
 	kick := testkit.Pack(packet.Kick, "")
 	for name, c := range map[string]struct {
 		kind  string
@@ -406,6 +411,7 @@ func TestClusterResumeLeave(t *testing.T) {
 
 // The bytes of a client may arrive in any pieces, even the ack and later packets with the handshake.
 func TestClusterResumePieces(t *testing.T) {
+	t.Parallel()
 	for _, kind := range testkit.Sockets {
 		for name, size := range map[string]int{"bytes": 1, "pieces": 7, "one": 1 << 20} {
 			t.Run(kind+"/"+name, func(t *testing.T) {

@@ -157,7 +157,6 @@ func TestClusterServiceAddr(t *testing.T) {
 	var counts []func() int
 	for range 3 {
 		l := listenAny(t)
-		_ = l.Close()
 		backs = append(backs, l)
 		front, count := forward(t, func() string { return l.Addr().String() })
 		fronts, counts = append(fronts, front), append(counts, count)
@@ -166,9 +165,13 @@ func TestClusterServiceAddr(t *testing.T) {
 		addr, _ := s.Router().Find("Room")
 		return s.Response([]byte(addr))
 	}
-	gate := testkit.StartNodeAt(t, backs[0].Addr().String(), nil, nil, nano.WithNodeAddress(fronts[0]))
-	hall := testkit.StartNodeAt(t, backs[1].Addr().String(), testkit.Services{"Hall": testkit.NewNamedGame("hall")}, []*testkit.Node{gate}, nano.WithNodeAddress(fronts[1]))
-	room := testkit.StartNodeAt(t, backs[2].Addr().String(), testkit.Services{"Room": testkit.NewGame(where)}, []*testkit.Node{hall}, nano.WithNodeAddress(fronts[2]))
+	start := func(i int, comps testkit.Services, seeds ...*testkit.Node) *testkit.Node {
+		_ = backs[i].Close() // not before, or another listener may get its port
+		return testkit.StartNodeAt(t, backs[i].Addr().String(), comps, seeds, nano.WithNodeAddress(fronts[i]))
+	}
+	gate := start(0, nil)
+	hall := start(1, testkit.Services{"Hall": testkit.NewNamedGame("hall")}, gate)
+	room := start(2, testkit.Services{"Room": testkit.NewGame(where)}, hall)
 	nodes := []*testkit.Node{gate, hall, room}
 	testkit.AwaitMembers(t, nodes...)
 	for i, n := range nodes {

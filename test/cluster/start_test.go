@@ -181,8 +181,9 @@ func TestClusterHooks(t *testing.T) {
 
 // TestClusterUnmet checks that a gate that has not linked the other nodes yet does not
 // answer that a route does not exist.
+//
+// It is not parallel, so that no other test gets the port of the node that comes later.
 func TestClusterUnmet(t *testing.T) {
-	t.Parallel()
 	l := listenAny(t)
 	_ = l.Close()
 	gate := testkit.StartNode(t, testkit.Services{"Door": testkit.NewNamedGame("door")}, nil, nano.WithSeeds(l.Addr().String()), nano.WithSeedRetry(50*time.Millisecond))
