@@ -286,6 +286,9 @@ func TestFields(t *testing.T) {
 }
 
 func TestSameBytes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	dir := programtest.Write(t, map[string]string{"main.go": jsonProgram})
 	first, err := load(t, dir).JSON()
 	if err != nil {

@@ -123,6 +123,9 @@ func TestDiffOfState(t *testing.T) {
 
 // The reply of OnJoin is part of the contract.
 func TestReplyOfJoin(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short mode: takes seconds")
+	}
 	const swim, join = "func (p *Pond) Swim(", "func (p *Pond) OnJoin(pl *room.Player, m *Frog)"
 	old := loadRoom(t, swim, join+" (*Frog, error) { return nil, nil }\n\n"+swim)
 	now := loadRoom(t, swim, join+" error { return nil }\n\n"+swim)
