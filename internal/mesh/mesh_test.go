@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,7 +16,10 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	_ = flag.Set("test.parallel", "4") // the tests wait more than they compute; the flag -parallel overrides it
+	goleak.VerifyTestMain(m)
+}
 
 // patience is the longest time that a test waits for an event.
 const patience = 20 * time.Second
