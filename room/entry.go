@@ -246,7 +246,7 @@ func (n *node) tryJoin(e *entry, list []*core, done func(*core, seated, error)) 
 		done(nil, seated{}, ErrRate)
 		return
 	}
-	seat := claim{session: e.s.ID()}
+	seat := seatFor(e.s)
 	n.create(e.kind, draft{labels: e.req.Filter.Equal, claims: []claim{seat}}, e.opts, func(c *core, err error) {
 		if err != nil {
 			done(nil, seated{}, err)
@@ -289,9 +289,13 @@ func (n *node) match(ctx context.Context, e *entry, others []peer) (any, error) 
 		if asks == 1 && !n.mayCreate(e) {
 			return nil, ErrRate
 		}
-		i, err := n.placeAt(ctx, places(offers, e.req.Kind, e.req.Filter), &placement{
-			Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create, Session: e.s.ID(), Reuse: true,
-		}, asks < maxAsks)
+		p := &placement{Kind: e.req.Kind, Filter: e.req.Filter, Options: e.create, Reuse: true}
+		if seat := seatFor(e.s); seat.uid != 0 {
+			p.UIDs = []int64{seat.uid}
+		} else {
+			p.Session = seat.session
+		}
+		i, err := n.placeAt(ctx, places(offers, e.req.Kind, e.req.Filter), p, asks < maxAsks)
 		if err == nil {
 			return n.enterAt(ctx, e.withID(i.ID), methodJoin)
 		}

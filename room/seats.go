@@ -11,6 +11,15 @@ import (
 // claim identifies the holder of a reserved seat: a user, or a session from another node.
 type claim struct{ uid, session int64 }
 
+// seatFor returns the claim of a session to a seat of a new room. It is that of the
+// session's user, if there is one, for whom OnCreate may reserve a seat as well.
+func seatFor(s *session.Session) claim {
+	if uid := s.UID(); uid != 0 {
+		return claim{uid: uid}
+	}
+	return claim{session: s.ID()}
+}
+
 // ticket is a reserved seat.
 type ticket struct {
 	claim claim

@@ -88,9 +88,10 @@ func (p *Perch) OnLeave(pl *room.Player) { _ = p.Reserve(pl.UID) }
 func TestReserveInHooks(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		kind := room.Define[Perch]("perch", room.Seats(3))
+		twig := room.Define[Perch]("twig", room.Seats(2))
 		cs := &component.Components{}
 		cs.Register(&Login{}, component.WithName("login"))
-		l := &lake{Server: nanotest.Start(t, kind.Option(), nano.WithComponents(cs), nano.WithSerializer(jsons.NewSerializer())), t: t}
+		l := &lake{Server: nanotest.Start(t, kind.Option(), twig.Option(), nano.WithComponents(cs), nano.WithSerializer(jsons.NewSerializer())), t: t}
 		ann := l.connect(1)
 		perch, err := croom.JoinOrCreate(t.Context(), ann.Client, "perch", nil, nil)
 		if err != nil {
@@ -105,6 +106,9 @@ func TestReserveInHooks(t *testing.T) {
 			}
 		}
 		wantTaken(2) // that of the player, who made the room, and a reserved one
+		if _, err := croom.JoinOrCreate(t.Context(), l.connect(2).Client, "twig", nil, nil); err != nil {
+			t.Errorf("a room with a seat for each of two players, one of whom makes it: %v", err)
+		}
 		if err := perch.Leave(t.Context()); err != nil {
 			t.Fatal(err)
 		}
