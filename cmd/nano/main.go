@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/urfave/cli/v3"
@@ -25,9 +26,11 @@ func main() {
 }
 
 func command() *cli.Command {
+	info, _ := debug.ReadBuildInfo()
 	root := &cli.Command{
-		Name:  "nano",
-		Usage: "tools for servers that use github.com/lonng/nano",
+		Name:    "nano",
+		Usage:   "tools for servers that use github.com/lonng/nano",
+		Version: buildVersion(info),
 		Description: "Start with a list of what a program offers to its clients:\n\n" +
 			"   nano routes ./examples/demo/chat\n\n" +
 			"Completion: eval \"$(nano completion bash)\", or zsh.",
@@ -37,7 +40,7 @@ func command() *cli.Command {
 			c.Usage = "print the completion script of a shell: bash, zsh, fish or pwsh"
 		},
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // main exits the process
-		Commands:       []*cli.Command{newCommand(), connectCommand(), benchCommand(), topCommand(), routesCommand(), genCommand()},
+		Commands:       []*cli.Command{newCommand(), connectCommand(), benchCommand(), topCommand(), routesCommand(), genCommand(), versionCommand()},
 	}
 	strict(root)
 	return root
