@@ -8,8 +8,8 @@ import (
 )
 
 // Diff returns the changes that break clients of an older contract. Such a change removes
-// a route, push, room or field. Other such changes are an input type that accepts less
-// and an output type with more values. The result is sorted.
+// a route, push, room, error code or field. Other such changes are an input type that
+// accepts less and an output type with more values. The result is sorted.
 func Diff(old, now *Contract) []string {
 	d := &differ{old: old, now: now, seen: map[string]bool{}}
 	if old.Serializer != now.Serializer {
@@ -25,6 +25,15 @@ func Diff(old, now *Contract) []string {
 			d.add("push %s is gone", p.Route)
 		} else {
 			d.typ("push "+p.Route, p.Type, n.Type, false)
+		}
+	}
+	codes := map[string]bool{}
+	for _, e := range now.Errors {
+		codes[e.Code] = true
+	}
+	for _, e := range old.Errors {
+		if !codes[e.Code] {
+			d.add("error %s is gone", e.Code)
 		}
 	}
 	rooms := map[string]Room{}
@@ -129,6 +138,11 @@ func (d *differ) typ(where string, old, now *Type, in bool) {
 	if from.Kind == KindEnum && to.Kind == from.Elem.Kind {
 		return
 	}
+	// In JSON an integer is also a float. The other serializers encode the two differently.
+	if in && old.Kind == KindInt && now.Kind == KindFloat && d.now.Serializer == "json" &&
+		old.Quoted == now.Quoted && covers(now, old) {
+		return
+	}
 	if old.Kind != now.Kind {
 		d.add("%s was %s and is %s", where, describe(old), describe(now))
 		return
@@ -142,7 +156,7 @@ func (d *differ) typ(where string, old, now *Type, in bool) {
 			d.add("%s was %s and is %s", where, describe(old), describe(now))
 		}
 	case KindList:
-		if old.Len != now.Len {
+		if old.Len != now.Len && (!in || now.Len != 0) { // a request with a slice takes any length
 			d.add("%s had length %d and has length %d", where, old.Len, now.Len)
 		}
 		d.typ("an element of "+where, old.Elem, now.Elem, in)
@@ -234,7 +248,7 @@ func required(c *Contract, t *Type) bool { return resolve(c, t).Kind == KindRaw 
 // covers reports whether every number of the type from fits the type to.
 func covers(to, from *Type) bool {
 	if to.Kind == KindFloat {
-		return to.Bits >= from.Bits
+		return to.Bits > from.Bits || to.Bits == from.Bits && from.Kind == KindFloat
 	}
 	switch {
 	case to.Unsigned == from.Unsigned:

@@ -159,6 +159,59 @@ func TestDiffWithParsedContract(t *testing.T) {
 	}
 }
 
+// TestDiffOfWidenings checks that a request may accept more, but that an answer may not have more.
+func TestDiffOfWidenings(t *testing.T) {
+	num := func(kind string, bits int) *contract.Type { return &contract.Type{Kind: kind, Bits: bits} }
+	list := func(n int) *contract.Type {
+		return &contract.Type{Kind: contract.KindList, Len: n, Elem: num(contract.KindInt, 32)}
+	}
+	field := func(optional bool) *contract.Type {
+		return &contract.Type{Kind: contract.KindStruct, Fields: []contract.Field{{Name: "A", Type: num(contract.KindInt, 32), Optional: optional}}}
+	}
+	for _, c := range []struct {
+		name             string
+		serializer       string
+		narrow, wide     *contract.Type
+		request, replies int // changes if the request, or the reply, becomes wider
+	}{
+		{"int to float", "json", num(contract.KindInt, 32), num(contract.KindFloat, 64), 0, 1},
+		{"int to a float that rounds it", "json", num(contract.KindInt, 64), num(contract.KindFloat, 32), 1, 1},
+		{"int to float in protobuf", "protobuf", num(contract.KindInt, 32), num(contract.KindFloat, 64), 1, 1},
+		{"array to slice", "json", list(3), list(0), 0, 1},
+		{"array to longer array", "json", list(3), list(4), 1, 1},
+		{"field that becomes optional", "json", field(false), field(true), 0, 1},
+		{"field that is new", "json", &contract.Type{Kind: contract.KindStruct}, field(false), 0, 0},
+	} {
+		diff := func(request, reply [2]*contract.Type) []string {
+			of := func(i int) *contract.Contract {
+				return &contract.Contract{Serializer: c.serializer, Routes: []contract.Route{{Route: "Box.Open", Request: request[i], Reply: reply[i]}}}
+			}
+			return contract.Diff(of(0), of(1))
+		}
+		same, wider := [2]*contract.Type{c.narrow, c.narrow}, [2]*contract.Type{c.narrow, c.wide}
+		if got := diff(wider, same); len(got) != c.request {
+			t.Errorf("%s, in a request: changes %q, want %d", c.name, got, c.request)
+		}
+		if got := diff(same, wider); len(got) != c.replies {
+			t.Errorf("%s, in a reply: changes %q, want %d", c.name, got, c.replies)
+		}
+	}
+}
+
+func TestDiffOfErrors(t *testing.T) {
+	of := func(codes ...string) *contract.Contract {
+		c := &contract.Contract{}
+		for _, code := range codes {
+			c.Errors = append(c.Errors, contract.Error{Code: code})
+		}
+		return c
+	}
+	want := []string{"error FULL is gone"}
+	if got := contract.Diff(of("FULL", "LATE"), of("LATE", "NEW")); !slices.Equal(got, want) {
+		t.Errorf("changes: %q, want %q", got, want)
+	}
+}
+
 // TestParseVersions checks that the error for a contract of another version says what to do.
 func TestParseVersions(t *testing.T) {
 	for data, want := range map[string]string{
