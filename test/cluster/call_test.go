@@ -21,13 +21,14 @@ import (
 type Bank struct {
 	component.Base
 	name  string
+	began chan struct{}     // receives a value when Wait begins
 	block chan struct{}     // Wait returns when it is closed
 	ended chan error        // receives the cause of the end of Wait's context
 	saved chan func() error // receives the function that answers Later
 }
 
 func newBank(name string) *Bank {
-	return &Bank{name: name, block: make(chan struct{}), ended: make(chan error, 10), saved: make(chan func() error, 10)}
+	return &Bank{name: name, began: make(chan struct{}, 10), block: make(chan struct{}), ended: make(chan error, 10), saved: make(chan func() error, 10)}
 }
 
 func (b *Bank) Name(context.Context, []byte) (*string, error) { return &b.name, nil }
@@ -53,6 +54,7 @@ func (b *Bank) Wait(ctx context.Context, _ []byte) (*testkit.Number, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		return nil, errors.New("no deadline")
 	}
+	b.began <- struct{}{}
 	go func() {
 		<-ctx.Done()
 		b.ended <- ctx.Err()
@@ -221,7 +223,7 @@ func TestClusterCallEnds(t *testing.T) {
 	t.Parallel()
 	bank := newBank("back")
 	gate, back := testkit.StartPair(t, testkit.Services{"Back": bank})
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	err := gate.Call(ctx, "Back.Wait", nil, nil)
 	if !testkit.HasCode(err, nano.CodeDeadline) || !errors.Is(err, context.DeadlineExceeded) {
@@ -230,6 +232,7 @@ func TestClusterCallEnds(t *testing.T) {
 	if err := testkit.Receive(t, bank.ended, "the end of the handler's context"); err == nil {
 		t.Error("the handler's context has not ended")
 	}
+	testkit.Receive(t, bank.began, "the handler")
 	if err := gate.Call(ctx, "Back.Name", nil, nil); !testkit.HasCode(err, nano.CodeDeadline) {
 		t.Errorf("Call with a deadline that has passed = %v, want NANO-504", err)
 	}
@@ -238,7 +241,7 @@ func TestClusterCallEnds(t *testing.T) {
 	ctx, cancel = context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- gate.Call(ctx, "Back.Wait", nil, nil) }()
-	onHold(t, back)
+	testkit.Receive(t, bank.began, "the handler")
 	cancel()
 	if err := testkit.Receive(t, ended, "the end of the call"); !errors.Is(err, context.Canceled) {
 		t.Errorf("Call that was cancelled = %v, want Canceled", err)
@@ -249,7 +252,7 @@ func TestClusterCallEnds(t *testing.T) {
 	bank.block <- struct{}{}
 
 	go func() { ended <- gate.Call(within(t), "Back.Wait", nil, nil) }()
-	onHold(t, back)
+	testkit.Receive(t, bank.began, "the handler")
 	down := time.Now()
 	back.Kill()
 	err = testkit.Receive(t, ended, "the end of the call")
@@ -266,21 +269,6 @@ func TestClusterCallEnds(t *testing.T) {
 		t.Errorf("Call of a service whose node is down = %v, want NANO-503", err)
 	}
 	bank.block <- struct{}{}
-}
-
-// onHold waits until a handler blocks the logic goroutine.
-func onHold(t testing.TB, n *testkit.Node) {
-	t.Helper()
-	testkit.Eventually(t, "the handler runs", func() bool {
-		ran := make(chan struct{})
-		n.Invoke(func() { close(ran) })
-		select {
-		case <-ran:
-			return false
-		case <-time.After(20 * time.Millisecond):
-			return true
-		}
-	})
 }
 
 // TestClusterSessionCall checks that calls of a session on any node reach the node that

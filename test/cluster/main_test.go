@@ -8,6 +8,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	_ = flag.Set("test.parallel", "4") // the tests wait more than they compute; the flag -parallel overrides it
+	if flag.Parse(); testing.Short() {
+		_ = flag.Set("test.parallel", "4") // the tests wait more than they compute
+	}
 	goleak.VerifyTestMain(m)
 }
