@@ -9,13 +9,13 @@ import "sync"
 // A broadcast writes to the memory of every member of a group, most of which is in no
 // cache. recent is small, so that this takes little time.
 type recent struct {
-	from, to int32 // range of the used buffers
-	skip     int   // packets of the first buffer that the client has acknowledged
-	acked    uint64
-	packets  int  // packets that the client has not acknowledged
-	bytes    int  // size of the used buffers
-	charged  int  // bytes that count toward the hub's total
-	busy     bool // the client has acknowledged many packets at once since rest was called
+	from, to int32  // range of the used buffers
+	skip     int    // packets of the first buffer that the client has acknowledged
+	acked    uint64 // number of packets that the client has acknowledged
+	packets  int    // packets that the client has not acknowledged
+	bytes    int    // size of the used buffers
+	charged  int    // bytes that count toward the hub's total
+	busy     bool   // the client has acknowledged many packets at once since rest was called
 
 	buffers [recentBuffers]*buffer
 }
@@ -87,7 +87,7 @@ func (t *recent) charge(h *Hub) {
 	}
 }
 
-// free returns t, which is empty and not charged, to the pool.
+// free returns t, whose packets and charge have another owner or none, to the pool.
 func (t *recent) free() {
 	*t = recent{}
 	recents.Put(t)

@@ -185,10 +185,15 @@ func (h *history) forget(n uint64) {
 		h.first++
 	}
 	if h.empty() {
-		h.retire()
-		if h.segments, h.head = h.segments[:0], 0; cap(h.segments) > idleSegments {
-			h.segments = nil
-		}
+		h.reset()
+	}
+}
+
+// reset frees the memory of the history, whose segments are all cleared.
+func (h *history) reset() {
+	h.retire()
+	if h.segments, h.head = h.segments[:0], 0; cap(h.segments) > idleSegments {
+		h.segments = nil
 	}
 }
 
@@ -248,7 +253,6 @@ func (h *history) recent() *recent {
 	t.to = int32(len(list))
 	t.skip = list[0].shared.packets - int(list[0].n)
 	clear(list)
-	h.segments = h.segments[:0]
-	h.retire()
+	h.reset()
 	return t
 }
