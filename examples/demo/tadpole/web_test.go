@@ -18,9 +18,23 @@ type page struct{ *browsertest.Page }
 
 func dive(tab *browsertest.Page, url, name string) page {
 	p := page{tab}
-	p.Do("entering as "+name, chromedp.Navigate(url), chromedp.WaitVisible("#name"),
-		chromedp.SetValue("#name", name), chromedp.Click("#enter button"))
+	p.Do("opening the page", chromedp.Navigate(url), chromedp.WaitVisible("#name"))
+	p.Text(`{
+		globalThis.least = Infinity;
+		const context = CanvasRenderingContext2D.prototype;
+		const { setTransform } = context;
+		context.setTransform = function (scale, ...rest) {
+			least = Math.min(least, scale);
+			return setTransform.call(this, scale, ...rest);
+		};
+		''
+	}`)
+	p.Do("entering as "+name, chromedp.SetValue("#name", name), chromedp.Click("#enter button"))
 	p.Until("tadpole.shown?.tadpoles.some((t) => t.own)")
+	// Before the first state, the page does not know how far a tadpole sees.
+	if least := p.Text("String(least)"); least[0] == '-' {
+		p.Fatalf("a frame was drawn at a scale of %s", least)
+	}
 	return p
 }
 
@@ -95,11 +109,11 @@ func TestPages(t *testing.T) {
 	ann.slide("latency", 600)
 	ann.Shows("#latency-is", "600 ms")
 	bob.Text("globalThis.between = false; setInterval(() => (between ||= " + of("Ann") + "?.x * 4 % 1 > 0), 10); ''")
-	ann.mouse("mousePressed", 225, 422) // a third of the speed, so that Bob sees her for long
+	ann.mouse("mousePressed", 204, 422) // a tenth of the speed, so that Bob sees her for long
 	// Bob's page draws Ann between the places that the server sends, which are quarters.
 	bob.Until("between")
-	ann.Until("tadpole.shown.at.x - tadpole.pond.state.tadpoles[tadpole.pond.player].x > 20")
-	ann.mouse("mouseReleased", 225, 422)
+	ann.Until("tadpole.shown.at.x - tadpole.pond.state.tadpoles[tadpole.pond.player].x > 5")
+	ann.mouse("mouseReleased", 204, 422)
 	ann.Until("/[6-9].. ms|s$/.test(document.getElementById('delay').textContent)")
 	ann.slide("latency", 0)
 
@@ -142,5 +156,5 @@ func TestPages(t *testing.T) {
 	}
 	ann.Shows("#problem", "it has dried up")
 	ann.Click("#enter button")
-	ann.Until(fmt.Sprintf("tadpole.shown?.tadpoles.some((t) => t.own) && tadpole.pond.id !== %q", old))
+	ann.Until(fmt.Sprintf("tadpole.shown?.tadpoles.some((t) => t.own) && tadpole.pond?.id !== %q", old))
 }

@@ -175,7 +175,7 @@ func (p *Page) Click(selector string) {
 }
 
 // Serve serves the players and pages of srv and returns host and port. The end of the
-// test shuts srv down. Rooms that go on then have a second to end.
+// test shuts srv down. Rooms that go on then have a second to end before they are closed.
 func Serve(t testing.TB, srv *nano.Server) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -187,7 +187,13 @@ func Serve(t testing.TB, srv *nano.Server) string {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := srv.Shutdown(ctx); err != nil {
+		err := srv.Shutdown(ctx)
+		if errors.Is(err, context.DeadlineExceeded) { // on a slow device, closing them takes longer
+			ctx, cancel := context.WithTimeout(context.Background(), wait)
+			defer cancel()
+			err = srv.Shutdown(ctx)
+		}
+		if err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
 		if err := <-served; err != nil && !errors.Is(err, nano.ErrServerClosed) { // shut down before it served

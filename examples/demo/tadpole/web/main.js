@@ -227,7 +227,8 @@ requestAnimationFrame(function frame(now) {
   setTimeout(requestAnimationFrame, 0, frame); // on a slow device, frames leave time for messages and timers
   frames++;
   const view = look(now);
-  scene.draw(now, { ...view, radius: pond?.state.radius ?? 2400, sight: pond?.state.sight ?? 480, pointer });
+  const { radius, sight } = pond?.synced ? pond.state : { radius: 2400, sight: 480 };
+  scene.draw(now, { ...view, radius, sight, pointer });
   if (pond?.synced) drawMap($('map'), view.at, pond.state);
   shown = view;
 });
