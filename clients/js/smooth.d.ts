@@ -5,7 +5,10 @@ export interface SmoothOptions {
   tickRate?: number;
   /** Messages a second. The default is the tick rate. */
   sendRate?: number;
-  /** How far rendering is behind the server, in milliseconds. The default is two messages. */
+  /**
+   * How far rendering is behind the server, in milliseconds. The default is two messages, and up to 500 ms while messages
+   * come unevenly.
+   */
   delay?: number;
   /** A larger change of a field is not interpolated. The default is no limit. */
   jump?: number;

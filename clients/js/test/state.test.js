@@ -228,6 +228,53 @@ test('a late message moves the clock of the interpolation once, for all entries 
   assert.equal(smoother.at(251).get('49').x, 5); // the clock is 1 ms behind
 });
 
+/** Shows a dot that moves by 1 a millisecond, with messages that are late, and returns how far each frame is behind. */
+function behind(late, options) {
+  let clock = 0;
+  let change;
+  const dot = { x: 0 };
+  const on = (_, handlers) => ({ change } = handlers);
+  const decoder = { schema: JSON.parse(MOVES), state: { dots: { 1: dot } }, tick: 0, on };
+  const smoother = new Smoother(decoder, 'dots', ['x'], { now: () => clock, ...options });
+  const frames = [];
+  for (let arrives = 0; clock < 10_000; clock++) {
+    while ((arrives = Math.max(arrives, 50 * (decoder.tick + 1) + late(decoder.tick + 1))) <= clock) {
+      dot.x = 50 * ++decoder.tick;
+      change(dot, '1');
+    }
+    if (clock % 16 === 0) frames.push(clock - smoother.at(clock).get('1').x);
+  }
+  return frames;
+}
+
+/** Returns the least and the largest step of frames from the nth one on. */
+function steps(frames, n) {
+  const moved = frames.slice(n).map((late, i) => 16 + frames[n + i - 1] - late);
+  return [Math.min(...moved), Math.max(...moved)];
+}
+
+test('interpolation is further behind while messages come unevenly', () => {
+  assert.deepEqual(new Set(behind(() => 0).slice(10)), new Set([100]));
+  const burst = (tick) => 200 - (tick % 5) * 50; // five messages at a time
+  const even = behind(burst).slice(-100);
+  assert.ok(
+    Math.min(...even) > 230 && Math.max(...even) < 320,
+    `${Math.min(...even)} to ${Math.max(...even)} ms behind`,
+  );
+  const [least, most] = steps(behind(burst), 200);
+  assert.ok(least >= 12 && most <= 24, `frames move by ${least} to ${most}, want about 16`);
+  const fixed = behind(burst, { delay: 100 });
+  assert.equal(steps(fixed, 200)[0], 0, 'a delay that is set does not change');
+});
+
+test('the delay of interpolation grows and shrinks steadily, within a bound', () => {
+  const storm = (tick) => (tick > 40 && tick < 100 ? ((tick * 7919) % 10) * 300 : 0);
+  const frames = behind(storm);
+  const [least] = steps(frames, 10);
+  assert.ok(least >= 0, `a frame moved by ${least}`);
+  assert.equal(frames.at(-1), 100);
+});
+
 test('a struct may have a name that all objects have', () => {
   const decoder = new StateDecoder([['Season', ['constructor.wins', 'int'], ['constructor.name', 'str']]]);
   decoder.decode(bytes('07 00 03 04 01 61'));
