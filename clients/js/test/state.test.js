@@ -268,11 +268,11 @@ test('interpolation is further behind while messages come unevenly', () => {
 });
 
 test('the delay of interpolation grows and shrinks steadily, within a bound', () => {
+  const bursts = (tick) => (tick < 100 ? 200 - (tick % 5) * 50 : 200); // at the end, all are late
+  const [least, most] = steps(behind(bursts), 200);
+  assert.ok(least >= 8 && most <= 24, `frames move by ${least} to ${most}, want about 16`);
   const storm = (tick) => (tick > 40 && tick < 100 ? ((tick * 7919) % 10) * 300 : 0);
-  const frames = behind(storm);
-  const [least] = steps(frames, 10);
-  assert.ok(least >= 0, `a frame moved by ${least}`);
-  assert.equal(frames.at(-1), 100);
+  assert.equal(behind(storm).at(-1), 100);
 });
 
 test('a struct may have a name that all objects have', () => {
