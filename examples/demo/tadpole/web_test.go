@@ -109,11 +109,11 @@ func TestPages(t *testing.T) {
 	ann.slide("latency", 600)
 	ann.Shows("#latency-is", "600 ms")
 	bob.Text("globalThis.between = false; setInterval(() => (between ||= " + of("Ann") + "?.x * 4 % 1 > 0), 10); ''")
-	ann.mouse("mousePressed", 204, 422) // a tenth of the speed, so that Bob sees her for long
+	ann.mouse("mousePressed", 199, 422) // so slowly that Bob sees her for a minute
 	// Bob's page draws Ann between the places that the server sends, which are quarters.
 	bob.Until("between")
-	ann.Until("tadpole.shown.at.x - tadpole.pond.state.tadpoles[tadpole.pond.player].x > 5")
-	ann.mouse("mouseReleased", 204, 422)
+	ann.Until("tadpole.shown.at.x - tadpole.pond.state.tadpoles[tadpole.pond.player].x > 2")
+	ann.mouse("mouseReleased", 199, 422)
 	ann.Until("/[6-9].. ms|s$/.test(document.getElementById('delay').textContent)")
 	ann.slide("latency", 0)
 
