@@ -6,7 +6,7 @@ export interface SmoothOptions {
   /** Messages a second. The default is the tick rate. */
   sendRate?: number;
   /**
-   * How far rendering is behind the server, in milliseconds. The default is two messages, and up to 500 ms while messages
+   * How far rendering is behind the server, in milliseconds. The default is two messages, and up to 300 ms while messages
    * come unevenly.
    */
   delay?: number;

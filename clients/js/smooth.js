@@ -11,7 +11,7 @@
  */
 
 const TURN = 2 * Math.PI;
-const MAX_DELAY = 500; // milliseconds: rooms keep the states of the last 500 ms for lag compensation
+const MAX_DELAY = 300; // milliseconds: of the 500 that rooms keep for lag compensation, the rest is for the network
 const SLEW = 0.25; // how much faster or slower time passes while the delay changes
 
 /** Interpolates numeric fields of the entries of a map. Fields tagged `turn` go the short way round. */
@@ -34,7 +34,7 @@ export class Smoother {
    * @param {string} path a map of the root, such as "frogs"
    * @param {string[]} fields numeric fields of its entries
    * @param {object} [options] `tickRate`: ticks a second, 20 by default. `sendRate`: messages a second, the tick rate by
-   *   default. `delay`: how far rendering is behind the server, in milliseconds; by default two messages, and up to 500 ms
+   *   default. `delay`: how far rendering is behind the server, in milliseconds; by default two messages, and up to 300 ms
    *   while messages come unevenly. `jump`: a larger change of a field is not interpolated; no limit by default. `now`: the
    *   clock, in milliseconds.
    */
