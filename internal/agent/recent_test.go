@@ -3,6 +3,7 @@ package agent
 import (
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/lonng/nano/internal/message"
@@ -106,4 +107,22 @@ func TestRecent(t *testing.T) {
 	if moves < 100 || returns < 100 {
 		t.Errorf("packets moved to an activity %d times and back %d times, want 100 or more", moves, returns)
 	}
+}
+
+// TestRestConcurrently lets many sessions rest at once. The race detector finds one that
+// uses its recent after another session may have got it from the pool.
+func TestRestConcurrently(t *testing.T) {
+	var sessions sync.WaitGroup
+	for range 8 {
+		sessions.Go(func() {
+			o := &outbox{resume: &resumption{}}
+			for range 500 {
+				o.recent = recents.Get().(*recent)
+				if o.rest(); o.recent != nil {
+					t.Error("a session at rest has a recent")
+				}
+			}
+		})
+	}
+	sessions.Wait()
 }

@@ -72,6 +72,7 @@ func (o *outbox) rest() {
 		if t.packets == 0 && !t.busy {
 			r.acked, o.recent = t.acked, nil
 			t.free()
+			return
 		}
 		t.busy = false
 		return
