@@ -11,6 +11,9 @@ import (
 
 // takeOver gives a seat to another session of its user.
 func (c *core) takeOver(p *Player, s *session.Session) error {
+	if err := p.refused(); err != nil {
+		return err // OnLeave of this player calls Join
+	}
 	if p.session == s {
 		p.view.Reset() // the client needs a snapshot
 		c.touch()
@@ -38,7 +41,7 @@ func (c *core) takeOver(p *Player, s *session.Session) error {
 }
 
 // refused returns the error of a join after which the player has no seat, because OnJoin or
-// OnReturn closed the room or kicked the player.
+// OnReturn closed the room or kicked the player, or because OnLeave runs.
 func (p *Player) refused() error {
 	switch {
 	case errors.Is(p.why, ErrClosed):

@@ -1,6 +1,7 @@
 package room_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -205,6 +206,61 @@ func TestOnLeaveThatCloses(t *testing.T) {
 			t.Errorf("the other player got the reason %q, want empty", rooms[1].Reason())
 		}
 	})
+}
+
+// Den is a room whose OnLeave lets the player, or another login of the user, in again.
+type Den struct {
+	room.Base[struct{}]
+	again func(*room.Player) error
+	got   error
+	drops int
+}
+
+func (d *Den) OnDrop(*room.Player) { d.drops++ }
+
+func (d *Den) OnLeave(p *room.Player) { d.got = d.again(p) }
+
+// A join in OnLeave is refused, because the user has the seat until OnLeave returns.
+func TestJoinInOnLeave(t *testing.T) {
+	for _, same := range []bool{true, false} {
+		t.Run(fmt.Sprintf("same session %v", same), func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				define := room.Define[Den]("den")
+				cs := &component.Components{}
+				cs.Register(&Login{}, component.WithName("login"))
+				srv := nanotest.Start(t, define.Option(), nano.WithComponents(cs), nano.WithSerializer(jsons.NewSerializer()))
+				kind := define.On(srv.Server)
+				l := &lake{Server: srv, t: t}
+				r, err := croom.JoinOrCreate(t.Context(), l.connect(1).Client, "den", nil, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				l.connect(1)
+				var den *Den
+				if err := kind.Do(t.Context(), r.ID(), func(d *Den) {
+					den = d
+					d.again = func(p *room.Player) error {
+						s := p.Session()
+						for _, other := range srv.SessionsByUID(1) {
+							if !same && other != s {
+								s = other
+							}
+						}
+						_, err := kind.Join(t.Context(), s, r.ID(), nil)
+						return err
+					}
+				}); err != nil {
+					t.Fatal(err)
+				}
+				if err := r.Leave(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if !errors.Is(den.got, nano.Errorf("ROOM-REFUSED", "")) || den.drops > 0 {
+					t.Errorf("Join in OnLeave = %v with %d calls of OnDrop, want ROOM-REFUSED and none", den.got, den.drops)
+				}
+			})
+		})
+	}
 }
 
 // What OnJoin did to the state before it refused a player is sent.
