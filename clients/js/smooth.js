@@ -50,6 +50,7 @@ export class Smoother {
     this.#decoder = decoder;
     this.#tickRate = tickRate;
     this.#delay = this.#wanted = delay ?? 2 * period;
+    const kept = this.#delay + MAX_DELAY; // what at shows is less old
     let measured; // time of the message that was measured last
     let late = 0; // average of how late messages come, in milliseconds
     let spread = 0; // average of how far they are from that
@@ -77,6 +78,8 @@ export class Smoother {
       if (last[0] < before) track.push([before, last[1]]); // it stood still
       if (last[0] >= time) track.length = 0; // the server began anew
       track.push([time, values]);
+      // A page that is hidden draws no frames for hours, and at does not run.
+      while (track.length > 1 && track[1][0] < time - kept) track.shift();
     };
     const remove = (_, key) => {
       this.#tracks.delete(key);
@@ -116,7 +119,7 @@ export class Smoother {
 
   /** Returns the tick that `at` shows at a time of the clock, with a fraction: for the lag compensation of the server. */
   tick(now = performance.now()) {
-    return Math.min((this.#time(now) * this.#tickRate) / 1000, this.#decoder.tick);
+    return Math.max(0, Math.min((this.#time(now) * this.#tickRate) / 1000, this.#decoder.tick));
   }
 
   /** Ends the interpolation. */

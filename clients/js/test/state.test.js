@@ -253,6 +253,31 @@ function steps(frames, n) {
   return [Math.min(...moved), Math.max(...moved)];
 }
 
+test('interpolation keeps little of what a page without frames does not show', () => {
+  let clock = 0;
+  let change;
+  const dot = { x: 0 };
+  const on = (_, handlers) => ({ change } = handlers);
+  const decoder = { schema: JSON.parse(MOVES), state: { dots: { 1: dot } }, tick: 0, on };
+  const smoother = new Smoother(decoder, 'dots', ['x'], { now: () => clock });
+  while (clock < 60_000) {
+    dot.x = clock += 50;
+    decoder.tick++;
+    change(dot, '1');
+  }
+  const { x } = smoother.at(0).get('1'); // the oldest
+  assert.ok(x >= 59_000, `${(clock - x) / 1000} s are kept`);
+  assert.equal(smoother.at(clock).get('1').x, clock - 100);
+});
+
+test('the tick that is shown is none before the first', () => {
+  const decoder = new StateDecoder(MOVES);
+  const smoother = new Smoother(decoder, 'dots', ['x'], { now: () => 1000 });
+  assert.equal(smoother.tick(1000), 0); // there was no message
+  decoder.decode(bytes('07 00 01 01 00 02 03 01 14 06 00'));
+  assert.equal(smoother.tick(1000), 0); // it is 50 ms behind tick 0
+});
+
 test('interpolation is further behind while messages come unevenly', () => {
   assert.deepEqual(new Set(behind(() => 0).slice(10)), new Set([100]));
   const burst = (tick) => 200 - (tick % 5) * 50; // five messages at a time
