@@ -168,10 +168,47 @@ func (p *Page) Type(selector, text string) {
 	p.Do("typing into "+selector, chromedp.SendKeys(selector, text))
 }
 
-// Click clicks the element that selector finds.
+// place is an expression for the center of the element that selector finds: null while it
+// is missing, disabled, hidden or covered.
+func place(selector string) string {
+	return fmt.Sprintf(`((e) => {
+		if (!e || e.disabled) return null;
+		e.scrollIntoView({ behavior: 'instant', block: 'center', inline: 'nearest' });
+		const { x, y, width, height } = e.getBoundingClientRect();
+		const at = { X: x + width / 2, Y: y + height / 2 };
+		return e.contains(document.elementFromPoint(at.X, at.Y)) ? at : null;
+	})(document.querySelector(%q))`, selector)
+}
+
+// Click clicks the element that selector finds, once it is enabled and not covered. One
+// step finds and clicks it, because the page may move or replace it at any time.
 func (p *Page) Click(selector string) {
 	p.Helper()
-	p.Do("clicking "+selector, chromedp.Click(selector))
+	p.Do("clicking "+selector, chromedp.Poll[chromedp.Void](
+		fmt.Sprintf("%s !== null && (document.querySelector(%q).click(), true)", place(selector), selector),
+		chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0)))
+}
+
+// Focus focuses the element that selector finds, in one step.
+func (p *Page) Focus(selector string) {
+	p.Helper()
+	p.Until(fmt.Sprintf("(document.querySelector(%q)?.focus(), document.activeElement?.matches(%[1]q))", selector))
+}
+
+// Mouse sends an event of the left mouse button, such as mousePressed, at the center of the
+// element that selector finds, once it is enabled and not covered.
+func (p *Page) Mouse(event, selector string) {
+	p.Helper()
+	p.Do(event+" at "+selector, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		at, err := chromedp.Poll[struct{ X, Y float64 }](place(selector),
+			chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(0))(ctx, t)
+		if err != nil {
+			return err
+		}
+		return t.Call(ctx, "Input.dispatchMouseEvent", map[string]any{
+			"type": event, "x": at.X, "y": at.Y, "button": "left", "buttons": 1, "clickCount": 1,
+		}, nil)
+	}))
 }
 
 // Serve serves the players and pages of srv and returns host and port. The end of the
