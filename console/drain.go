@@ -34,7 +34,9 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.logAction(r, "drain", nil, "limit", d)
-	go func() { // ends when the server has shut down, at the latest after d
+	reply(w, struct{}{})
+	_ = http.NewResponseController(w).Flush() // the shutdown may end the HTTP server of the console
+	go func() {                               // ends when the server has shut down, at the latest after d
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()
 		err := h.srv.Shutdown(ctx)
@@ -44,5 +46,4 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 		}
 		h.inside.Log().Info("console: drained")
 	}()
-	reply(w, struct{}{})
 }

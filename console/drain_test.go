@@ -1,6 +1,9 @@
 package console_test
 
 import (
+	"net/http"
+	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -50,6 +53,38 @@ func TestDrain(t *testing.T) {
 		log := b.log.String()
 		if !strings.Contains(log, `msg="console: drain" limit=30s role=operator remote=`) || !strings.Contains(log, `msg="console: drained"`) {
 			t.Errorf("the log is %s, want the drain and its end", log)
+		}
+	})
+}
+
+// flushes is an answer that runs a function when it is flushed.
+type flushes struct {
+	*httptest.ResponseRecorder
+	f func()
+}
+
+func (f flushes) Flush() { f.f() }
+
+// TestDrainAnswersFirst checks that the answer to drain is sent before the shutdown, which
+// may end the HTTP server of the console.
+func TestDrainAnswersFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBed(t, console.Options{})
+		sent := 0
+		w := flushes{httptest.NewRecorder(), nil}
+		w.f = func() {
+			sent = w.Body.Len()
+			synctest.Wait()
+			if get[struct{ Closing bool }](b, "overview").Closing {
+				t.Error("the server closes before the answer is sent")
+			}
+		}
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://console.test/console/api/drain", strings.NewReader("{}"))
+		r.Header.Set("Authorization", "Bearer "+operator)
+		r.Header.Set("Content-Type", "application/json")
+		b.ServeHTTP(w, r)
+		if length := w.Header().Get("Content-Length"); sent == 0 || length != strconv.Itoa(sent) {
+			t.Errorf("%d bytes were sent before the shutdown, want all %s", sent, length)
 		}
 	})
 }
