@@ -39,9 +39,14 @@ export function table(caption, columns, rows, empty) {
 
 /**
  * Replaces the content of an element. What has the same data-key before and after keeps the focus, and stays open if it
- * is a details element.
+ * is a details element. While the mouse is pressed in the element, it stays as it is.
  */
 export function renew(parent, ...content) {
+  clearTimeout(parent.renewal);
+  if (parent.matches(":active")) { // a click has begun, which would be lost
+    parent.renewal = setTimeout(renew, 100, parent, ...content);
+    return;
+  }
   const focused = parent.contains(document.activeElement) ? document.activeElement.closest("[data-key]")?.dataset.key : undefined;
   const onSummary = document.activeElement?.tagName === "SUMMARY";
   const opened = new Set([...parent.querySelectorAll("details[open][data-key]")].map((d) => d.dataset.key));

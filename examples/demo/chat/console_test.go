@@ -73,18 +73,21 @@ func TestConsole(t *testing.T) {
 
 	p.Do("opening the handlers", chromedp.Click(`nav a[href="#handlers"]`))
 	p.Shows("#handlers th", "room.join") // with the next sample
-	p.Do("opening the slowest calls", chromedp.Click(`#handlers summary[aria-label="Slowest calls of room.join"]`))
+	p.Click(`#handlers summary[aria-label="Slowest calls of room.join"]`)
 	p.Shows("#handlers details[open] li", ", session ")
 	fits(p, "console-handlers")
 	p.Do("opening the groups", chromedp.Click(`nav a[href="#groups"]`))
 	p.Shows("#groups th", "lobby")
 	p.Shows("#groups-found", "1 of 1 groups")
 	fits(p, "console-groups")
-	p.Do("focusing a button", chromedp.Focus(`#groups button[aria-label="Sessions of the group lobby"]`),
-		chromedp.Evaluate[chromedp.Void](`window.before = document.activeElement`))
+	const button = `#groups button[aria-label="Sessions of the group lobby"]`
+	p.Do("focusing a button", chromedp.Evaluate[chromedp.Void]("(window.before = document.querySelector('"+button+"')).focus()"))
 	p.Until(`!window.before.isConnected`) // the table was renewed with the next sample
 	p.Until(`document.activeElement.getAttribute("aria-label") === "Sessions of the group lobby"`)
-	p.Do("showing the sessions of a group", chromedp.Click(`#groups button[aria-label="Sessions of the group lobby"]`))
+	p.Mouse("mousePressed", button)
+	p.Do("renewing the table meanwhile", chromedp.Evaluate[chromedp.Void](
+		`import("./view.js").then(({ renew }) => renew(document.getElementById("groups")))`, chromedp.EvalAwaitPromise))
+	p.Mouse("mouseReleased", button)
 	p.Shows("#found", "1 found")
 	p.Until(`document.activeElement.closest("section")?.id === "page-sessions"`)
 	fits(p, "console-sessions")
@@ -125,7 +128,7 @@ func TestConsoleDrain(t *testing.T) {
 	p.Shows("#act-result", "The server shuts down.")
 	select {
 	case <-ann.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(wait):
 		t.Error("the client is still connected")
 	}
 }
