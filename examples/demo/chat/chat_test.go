@@ -23,7 +23,7 @@ import (
 )
 
 // wait is the longest time that a test waits for one event.
-const wait = 30 * time.Second
+const wait = time.Minute
 
 // start starts a chat server and returns its host and port.
 func start(t *testing.T) string {
@@ -276,6 +276,22 @@ func TestServerRestarts(t *testing.T) {
 	stop()
 	ann.Shows("#why", "The server is restarting.")
 	if l, err = net.Listen("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.(*net.TCPListener).SetDeadline(time.Now().Add(wait)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the page notices that an attempt failed before it begins the next one
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+	}
+	if why := ann.Text("document.getElementById('why').textContent"); why != "The server is restarting." {
+		t.Errorf("while the server restarts, the page says %q", why)
+	}
+	if err := l.(*net.TCPListener).SetDeadline(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	stop = serveOn(t, l)

@@ -13,6 +13,7 @@ let present = []; // the nicknames in the room
 let lastFrom = ''; // who wrote the last line of the log
 let atEnd = true; // whether the last line of the log is in sight
 let unread = 0; // messages that came while the page was hidden
+let restarting = false; // the server said so when it ended the connection
 
 function element(tag, className, text) {
   const made = document.createElement(tag);
@@ -118,6 +119,7 @@ async function enter() {
 }
 
 function online() {
+  restarting = false;
   $('lost').hidden = true;
   state('online', 'Connected');
 }
@@ -164,8 +166,8 @@ function lost(name, text, why, button) {
 async function show(status) {
   if (wanted === null || me === '') return;
   if (status.state === 'reconnecting') {
-    const shutdown = status.reason === 'shutdown';
-    return lost('connecting', 'Connecting', shutdown ? 'The server is restarting.' : 'The connection is lost.', false);
+    restarting ||= status.reason === 'shutdown'; // later attempts fail for other reasons
+    return lost('connecting', 'Connecting', restarting ? 'The server is restarting.' : 'The connection is lost.', false);
   }
   if (status.state === 'closed') {
     return lost('offline', 'Offline', `The server ended the connection: ${status.error?.message ?? status.reason}.`, true);
