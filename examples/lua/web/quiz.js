@@ -6,6 +6,7 @@ let at = 0; // when it came
 let name = '';
 let choice = 0; // of the present question
 let asked = 0; // number of that question
+let offered = ''; // what the buttons are for: the number of a question and its answers
 
 const client = connect();
 
@@ -61,21 +62,32 @@ function show(view) {
   paint();
 }
 
-function paint() {
-  $('version').textContent = `script ${quiz.version}`;
-  $('number').textContent = quiz.phase === 'idle' ? '' : `Question ${quiz.number} of ${quiz.of}`;
-  $('question').textContent = quiz.question ?? 'Waiting for players';
+/** Makes the buttons of a question. They stay while others answer, so that a click that has begun is not lost. */
+function offer(answers) {
+  const wanted = JSON.stringify([quiz.number, answers]);
+  if (wanted === offered) return;
+  offered = wanted;
   $('answers').replaceChildren(
-    ...(quiz.answers ?? []).map((text, i) => {
+    ...answers.map((text, i) => {
       const button = document.createElement('button');
       button.textContent = text;
-      button.disabled = quiz.phase !== 'question' || choice > 0;
-      if (choice === i + 1) button.className = 'chosen';
-      if (quiz.correct) button.className = quiz.correct === i + 1 ? 'correct' : choice === i + 1 ? 'wrong' : '';
       button.addEventListener('click', () => choose(i + 1));
       return button;
     }),
   );
+}
+
+function paint() {
+  $('version').textContent = `script ${quiz.version}`;
+  $('number').textContent = quiz.phase === 'idle' ? '' : `Question ${quiz.number} of ${quiz.of}`;
+  $('question').textContent = quiz.question ?? 'Waiting for players';
+  offer(quiz.answers ?? []);
+  [...$('answers').children].forEach((button, i) => {
+    const chosen = choice === i + 1;
+    button.disabled = quiz.phase !== 'question' || choice > 0;
+    if (quiz.correct) button.className = quiz.correct === i + 1 ? 'correct' : chosen ? 'wrong' : '';
+    else button.className = chosen ? 'chosen' : '';
+  });
   $('outcome').textContent = !quiz.correct ? (choice ? 'Waiting for the others' : '') : choice === quiz.correct ? 'Correct' : choice ? 'Wrong' : 'No answer';
   const players = [...quiz.players].sort((a, b) => b.score - a.score);
   $('players').replaceChildren(
