@@ -3,12 +3,21 @@ package main
 import (
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
 	"github.com/lonng/nano"
 	"github.com/lonng/nano/examples/internal/browsertest"
 )
+
+// patient gives players more time for a turn than a slow device needs for a step of a test.
+func patient(t *testing.T) {
+	t.Helper()
+	usual := turnTime
+	turnTime = time.Hour
+	t.Cleanup(func() { turnTime = usual })
+}
 
 func open(p *browsertest.Page, url, name string) {
 	p.Do("entering as "+name, chromedp.Navigate(url), chromedp.WaitVisible("#name"),
@@ -21,6 +30,7 @@ func tap(p *browsertest.Page, cell string) {
 
 // Two pages play, one drops and returns, and a third one watches.
 func TestTwoPages(t *testing.T) {
+	patient(t)
 	ann := browsertest.Start(t)
 	bob, _ := ann.Tab()
 	eve, _ := ann.Tab()

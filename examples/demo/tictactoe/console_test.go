@@ -33,6 +33,7 @@ func fits(p *browsertest.Page, name string) {
 
 // An operator finds a room, looks at its state, and closes it.
 func TestConsoleRooms(t *testing.T) {
+	patient(t)
 	p := browsertest.Start(t)
 	srv, url := startWithConsole(t)
 	ann, bob := enter(t, srv, "Ann"), enter(t, srv, "Bob")
@@ -42,12 +43,13 @@ func TestConsoleRooms(t *testing.T) {
 	p.Shows("#rooms th", ann.Room.ID())
 	p.Shows("#rooms td", "2 of 2")
 	fits(p, "console-rooms")
-	p.Do("opening the room with the keyboard", chromedp.Focus(`#rooms button[aria-label^="Open room"]`), chromedp.KeyEvent("\r"))
+	p.Focus(`#rooms button[aria-label^="Open room"]`)
+	p.Do("opening the room with the keyboard", chromedp.KeyEvent("\r"))
 	p.Shows("#room-title", ann.Room.ID())
 	p.Until(`document.activeElement.id === "room-title"`)
 	p.Shows("#members-of-room td", "player")
 	p.Shows("#tree .leaf", "Turn: 2")
-	p.Do("opening a branch", chromedp.Click(`#tree details details summary`))
+	p.Click("#tree details details summary")
 	p.Shows("#tree details details .leaf", "4: 1")
 	bob.play(t, 0)
 	p.Click("#room-renew")
@@ -72,6 +74,7 @@ func TestConsolePlayground(t *testing.T) {
 		p.Do("choosing "+route, chromedp.SetValue("#play-route", route), chromedp.Evaluate[chromedp.Void](
 			`document.getElementById("play-route").dispatchEvent(new Event("change"))`))
 	}
+	p.Shows("#play-route option", "login.As")
 	choose("login.As")
 	p.Shows("#play-fields label", "key")
 	p.Type("#play-fields input", "short\r")

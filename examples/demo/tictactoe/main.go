@@ -23,10 +23,9 @@ import (
 //go:embed web
 var web embed.FS
 
-const (
-	turnTime = 20 * time.Second
-	holdTime = 60 * time.Second
-)
+const holdTime = 60 * time.Second
+
+var turnTime = 20 * time.Second // a variable for tests
 
 // Game is one game. The mark of the first player is 1, that of the second player is 2.
 // It is the Team of the player.
