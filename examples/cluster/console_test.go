@@ -11,7 +11,7 @@ import (
 // The console of one node shows the pages of another one.
 func TestConsoleOfAnotherNode(t *testing.T) {
 	p := browsertest.Start(t)
-	master := launch(t, "master", "--listen", "127.0.0.1:0", "--console", "127.0.0.1:0")
+	master := launch(t, "master", "--listen", "127.0.0.1:0", "--web", "127.0.0.1:0", "--console", "127.0.0.1:0")
 	chat := launch(t, "chat", "--listen", "127.0.0.1:0", "--master", master.addr, "--console", "127.0.0.1:0")
 	bare := launch(t, "gate", "--listen", "127.0.0.1:0", "--gate-address", "127.0.0.1:0", "--master", master.addr)
 	p.Do("opening the console", chromedp.Navigate(master.console+"#cluster"))
@@ -19,15 +19,16 @@ func TestConsoleOfAnotherNode(t *testing.T) {
 	p.Shows("#members th", chat.addr) // with the next sample
 	p.Shows("#members th", bare.addr)
 	p.Shows("#node option", "chat, "+chat.addr)
+	p.Shows("#node option", "gate, "+bare.addr)
 	for _, scheme := range []string{"light", "dark"} {
 		p.Scheme(scheme)
 		p.Fits("console-cluster-"+scheme, 390)
 		p.Fits("console-cluster-"+scheme, 1280)
 	}
-	p.Do("showing another node", chromedp.Click(`#members button[aria-label="Pages of node `+chat.addr+`"]`))
+	p.Click(`#members button[aria-label="Pages of node ` + chat.addr + `"]`)
 	p.Shows("#name", "chat node")
 	p.Shows("#self", chat.addr)
-	p.Until(`document.getElementById("node").selectedOptions[0].text.startsWith("chat")`)
+	p.Until(`document.getElementById("node").selectedOptions[0]?.text.startsWith("chat")`)
 	p.Do("opening its overview", chromedp.Click(`nav a[href="#overview"]`), chromedp.WaitVisible("#figures dd"))
 	p.Shows("#name", "chat node")
 

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // wait is the longest time that a test waits for one event.
-const wait = 30 * time.Second
+const wait = time.Minute
 
 // start starts a node. players is the address for clients, if the node is a gate.
 func start(t *testing.T, players bool, options func(addr string) []nano.Option) (srv *nano.Server, addr string) {
