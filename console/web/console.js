@@ -174,13 +174,14 @@ $("node").addEventListener("change", () => visit($("node").value));
 
 // Navigation
 
-const pages = { overview: async () => {}, busy, handlers, sessions: () => sessions(false), groups, rooms, errors, cluster, playground };
+const pages = { overview, busy, handlers, sessions: () => sessions(false), groups, rooms, errors, cluster, playground };
 const live = new Set(["busy", "handlers", "groups", "rooms", "errors", "cluster"]); // renewed with each sample
 let page = "";
 
 const problem = (text) => say("problem", text);
 
 async function load() {
+  if (page === "overview") return; // poll renews it and tells its problems
   try {
     await pages[page]();
     problem("");

@@ -39,8 +39,17 @@ func TestConsoleOfAnotherNode(t *testing.T) {
 			node.dispatchEvent(new Event("change"));
 		}`))
 	}
+	p.Text(`{
+		globalThis.cleared = 0; // how often the page no longer said that there is a problem
+		new MutationObserver((list) => (cleared += list.filter((m) => m.removedNodes.length > 0).length))
+			.observe(document.getElementById("problem"), { childList: true });
+		''
+	}`)
 	choose("gate")
 	p.Shows("#problem", "the node has no console")
+	if cleared := p.Text("String(cleared)"); cleared != "0" {
+		t.Errorf("the problem was cleared %s times while it lasted", cleared)
+	}
 	choose("this one")
 	p.Shows("#name", "master node")
 	p.Until(`document.getElementById("problem").textContent === ""`)
