@@ -170,7 +170,7 @@ func reply(w http.ResponseWriter, v any) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(data))) // so that an answer that was flushed is complete
 	_, _ = w.Write(data)
 }
 

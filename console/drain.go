@@ -35,8 +35,9 @@ func (h *handler) drain(w http.ResponseWriter, r *http.Request) {
 	}
 	h.logAction(r, "drain", nil, "limit", d)
 	reply(w, struct{}{})
-	_ = http.NewResponseController(w).Flush() // the shutdown may end the HTTP server of the console
-	go func() {                               // ends when the server has shut down, at the latest after d
+	// The answer goes out first, because the shutdown may end the HTTP server of the console.
+	_ = http.NewResponseController(w).Flush()
+	go func() { // ends when the server has shut down, at the latest after d
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		defer cancel()
 		err := h.srv.Shutdown(ctx)
