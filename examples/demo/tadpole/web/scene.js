@@ -118,6 +118,7 @@ export class Scene {
     const ratio = Math.min(2, devicePixelRatio) * this.#detail;
     const width = innerWidth;
     const height = innerHeight;
+    if (width === 0 || height === 0) return;
     if (this.#canvas.width !== Math.round(width * ratio) || this.#canvas.height !== Math.round(height * ratio)) {
       this.#canvas.width = Math.round(width * ratio);
       this.#canvas.height = Math.round(height * ratio);
@@ -128,7 +129,8 @@ export class Scene {
     }
     // The corners of the window are within sight.
     const zoom = Math.hypot(width, height) / 2 / (sight - 40);
-    this.#zoom = this.#zoom ? this.#zoom + (zoom - this.#zoom) * Math.min(1, seconds * 6) : zoom * 1.5;
+    const before = this.#zoom ?? zoom * 1.5;
+    this.#zoom = Math.max(zoom, before + (zoom - before) * Math.min(1, seconds * 6)); // no further out, also in a larger window
 
     const c = this.#context;
     const view = {
@@ -389,6 +391,7 @@ export class Scene {
 export function drawMap(canvas, at, { radius, sight }) {
   const ratio = Math.min(2, devicePixelRatio);
   const size = Math.round(canvas.clientWidth * ratio);
+  if (size === 0) return; // it is hidden
   if (canvas.width !== size) canvas.width = canvas.height = size;
   const c = canvas.getContext('2d');
   const scale = (size / 2 - 3 * ratio) / radius;
