@@ -59,7 +59,9 @@ export class Smoother {
       // The fastest message tells the offset best. It creeps up, for clocks that drift, by one step a message.
       if (lag < this.#offset) this.#offset = lag;
       else if (time !== measured) this.#offset += (lag - this.#offset) / 100;
-      if (time === measured || delay !== undefined) return;
+      if (time === measured) return;
+      measured = time;
+      if (delay !== undefined) return;
       // As TCP estimates its retransmission timeout (RFC 6298): most messages come within the average and some deviations.
       const off = Math.min(MAX_DELAY, lag - this.#offset) - late;
       late += off / 16;
@@ -69,7 +71,6 @@ export class Smoother {
     const sample = (value, key) => {
       const time = (decoder.tick * 1000) / tickRate;
       measure(time);
-      measured = time;
       const values = fields.map((name) => value[name]);
       const track = this.#tracks.get(key);
       if (!track) return this.#tracks.set(key, [[time, values]]);
